@@ -1,0 +1,93 @@
+// The parts of config reading that depend on no type.
+#include "core/config.h"
+
+namespace qgrad {
+
+std::string Config::where() const {
+  if (file.empty()) return path.empty() ? "config" : path;
+  return path.empty() ? file : file + ": " + path;
+}
+
+std::string Config::where(std::string_view key) const {
+  Config member{nullptr, file, path.empty() ? std::string(key) : fmt::format("{}.{}", path, key)};
+  return member.where();
+}
+
+Config Config::at(std::string_view key) const {
+  if (!has(key)) config_error(where(), "'{}' is missing", key);
+  return {value.at(std::string(key)), file, path.empty() ? std::string(key) : fmt::format("{}.{}", path, key)};
+}
+
+namespace detail {
+
+void check_bounds(double value, const Field& field, const std::string& where) {
+  const bool low = field.above_min ? value <= field.min : value < field.min;
+  if (!low && value <= field.max) return;
+  const double inf = std::numeric_limits<double>::infinity();
+  if (field.max == inf) config_error(where, "expected {} {}, got {}", field.above_min ? "more than" : "at least", field.min, value);
+  if (field.min == -inf) config_error(where, "expected at most {}, got {}", field.max, value);
+  config_error(where, "expected {} to {}{}, got {}", field.min, field.max, field.above_min ? " (exclusive below)" : "", value);
+}
+
+std::string describe(const Json& value) {
+  if (value.is_object()) return "an object";
+  if (value.is_array()) return "a list";
+  const std::string text = value.dump();
+  return text.size() <= 60 ? text : text.substr(0, 57) + "...";
+}
+
+}  // namespace detail
+
+void ConfigReader::finish() const {
+  for (const auto& [key, value] : config_.value.items())
+    if (std::ranges::find(keys_, key) == keys_.end())
+      config_error(config_.where(key), "unknown key{}", did_you_mean(key, keys_));
+}
+
+Json SchemaWriter::take() {
+  Json schema = {{"type", "object"}, {"properties", std::move(properties_)}, {"additionalProperties", false}};
+  if (!required_.empty()) schema["required"] = std::move(required_);
+  return schema;
+}
+
+Json SchemaWriter::number(const char* type, const Field& field) {
+  Json schema = {{"type", type}};
+  const double inf = std::numeric_limits<double>::infinity();
+  if (field.min != -inf) schema[field.above_min ? "exclusiveMinimum" : "minimum"] = field.min;
+  if (field.max != inf) schema["maximum"] = field.max;
+  return schema;
+}
+
+Json SchemaWriter::nullable(Json schema) {
+  return {{"anyOf", Json::array({std::move(schema), Json{{"type", "null"}}})}};
+}
+
+void set_config_value(Config& config, std::string_view assignment) {
+  const size_t equals = assignment.find('=');
+  check(equals != std::string_view::npos && equals > 0, "--set {}: expected KEY=VALUE", assignment);
+  const std::string name(assignment.substr(0, equals)), text(assignment.substr(equals + 1));
+  Json value = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (value.is_discarded()) value = text;
+
+  Json::json_pointer pointer;
+  try {
+    if (name[0] == '/') {
+      pointer = Json::json_pointer(name);
+    } else {
+      size_t begin = 0;
+      while (begin <= name.size()) {
+        const size_t end = std::min(name.find_first_of(".[", begin), name.size());
+        std::string key = name.substr(begin, end - begin);
+        if (!key.empty() && key.back() == ']') key.pop_back();
+        check(!key.empty(), "--set {}: an empty key", assignment);
+        pointer /= key;
+        begin = end + 1;
+      }
+    }
+    config.value[pointer] = std::move(value);
+  } catch (const Json::exception& e) {
+    fail("--set {}: '{}' does not lead anywhere in this config", assignment, name);
+  }
+}
+
+}  // namespace qgrad

@@ -1,0 +1,118 @@
+// Reading, writing and near misses.
+#include "core/json.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <set>
+#include <sstream>
+#include <vector>
+
+#include "core/error.h"
+
+namespace qgrad {
+namespace {
+
+std::pair<size_t, size_t> line_and_column(std::string_view text, size_t byte) {
+  const std::string_view before = text.substr(0, std::min(byte, text.size()));
+  const size_t newline = before.rfind('\n');
+  return {1 + static_cast<size_t>(std::ranges::count(before, '\n')),
+          before.size() - (newline == std::string_view::npos ? 0 : newline + 1)};
+}
+
+size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<size_t> row(b.size() + 1);
+  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = std::exchange(row[0], i);
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t substitute = diagonal + (a[i - 1] != b[j - 1]);
+      diagonal = row[j];
+      row[j] = std::min({substitute, row[j] + 1, row[j - 1] + 1});
+    }
+  }
+  return row.back();
+}
+
+}  // namespace
+
+Json parse_json(std::string_view text, std::string_view file) {
+  std::vector<std::set<std::string>> keys;
+  const auto refuse_duplicates = [&](int, Json::parse_event_t event, Json& parsed) {
+    if (event == Json::parse_event_t::object_start) keys.emplace_back();
+    if (event == Json::parse_event_t::object_end) keys.pop_back();
+    if (event == Json::parse_event_t::key)
+      check(keys.back().insert(parsed.get<std::string>()).second, "{}: key '{}' stands twice in one object", file,
+            parsed.get<std::string>());
+    return true;
+  };
+  try {
+    return Json::parse(text, refuse_duplicates, true, /*ignore_comments=*/true);
+  } catch (const Json::parse_error& e) {
+    const auto [line, column] = line_and_column(text, e.byte);
+    const std::string_view what = e.what();
+    const size_t colon = what.rfind("; ");
+    fail("{}:{}:{}: not valid JSON: {}", file, line, column,
+         colon == std::string_view::npos ? what : what.substr(colon + 2));
+  }
+}
+
+Json read_json(const std::filesystem::path& file) {
+  check(!std::filesystem::is_directory(file), "{}: is a folder, expected a JSON file", file.string());
+  std::ifstream in(file, std::ios::binary);
+  check(in.good(), "{}: cannot open: {}", file.string(), std::strerror(errno));
+  std::ostringstream text;
+  text << in.rdbuf();
+  return parse_json(text.str(), file.string());
+}
+
+void write_file_atomically(const std::filesystem::path& file, std::string_view bytes) {
+  if (file.has_parent_path()) {
+    std::error_code error;
+    std::filesystem::create_directories(file.parent_path(), error);
+    check(!error, "{}: cannot create: {}", file.parent_path().string(), error.message());
+  }
+  const std::string temporary = file.string() + ".part";
+  const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  check(fd >= 0, "{}: cannot write: {}", temporary, std::strerror(errno));
+  bool ok = true;
+  for (size_t done = 0; ok && done < bytes.size();) {
+    const ssize_t n = ::write(fd, bytes.data() + done, bytes.size() - done);
+    ok = n > 0 || (n < 0 && errno == EINTR);
+    if (n > 0) done += static_cast<size_t>(n);
+  }
+  ok = ok && ::fsync(fd) == 0;
+  const int write_error = errno;
+  ok = ::close(fd) == 0 && ok;
+  if (!ok || ::rename(temporary.c_str(), file.c_str()) != 0) {
+    const int reason = ok ? errno : write_error;
+    ::unlink(temporary.c_str());
+    fail("{}: cannot write: {}", file.string(), std::strerror(reason));
+  }
+}
+
+void write_json(const std::filesystem::path& file, const Json& value) {
+  write_file_atomically(file, value.dump(2) + "\n");
+}
+
+std::string nearest(std::string_view word, std::span<const std::string> candidates) {
+  std::string best;
+  size_t best_distance = std::max<size_t>(2, word.size() / 3) + 1;
+  for (const std::string& candidate : candidates)
+    if (const size_t d = edit_distance(word, candidate); d < best_distance) {
+      best_distance = d;
+      best = candidate;
+    }
+  return best;
+}
+
+std::string did_you_mean(std::string_view word, std::span<const std::string> candidates) {
+  const std::string best = nearest(word, candidates);
+  return best.empty() ? "" : fmt::format(" (did you mean '{}'?)", best);
+}
+
+}  // namespace qgrad

@@ -1,0 +1,28 @@
+// JSON files in and out: ordered objects, errors with file and line, duplicate keys refused, writes that are all or nothing.
+#pragma once
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace qgrad {
+
+using Json = nlohmann::ordered_json;
+
+// Throws Error naming the file, and line and column of a syntax error or the key that stands twice.
+Json read_json(const std::filesystem::path& file);
+Json parse_json(std::string_view text, std::string_view file_for_messages);
+
+// Written to a temporary name beside the file, flushed to disk, then renamed over it: a reader sees the old content or
+// the new, never a part. Missing folders are made.
+void write_file_atomically(const std::filesystem::path& file, std::string_view bytes);
+void write_json(const std::filesystem::path& file, const Json& value);  // indented by two, newline at the end
+
+// The candidate with the smallest edit distance to `word`, or "" when none is near.
+std::string nearest(std::string_view word, std::span<const std::string> candidates);
+// " (did you mean 'bits_weights'?)", or "".
+std::string did_you_mean(std::string_view word, std::span<const std::string> candidates);
+
+}  // namespace qgrad

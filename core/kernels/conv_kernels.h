@@ -1,0 +1,8 @@
+// Conv kernels.
+#pragma once
+
+namespace qgrad {
+
+struct ConvKernels {};
+
+}  // namespace qgrad

@@ -1,0 +1,8 @@
+// Gemm kernels.
+#pragma once
+
+namespace qgrad {
+
+struct GemmKernels {};
+
+}  // namespace qgrad

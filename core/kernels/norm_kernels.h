@@ -1,0 +1,8 @@
+// Norm kernels.
+#pragma once
+
+namespace qgrad {
+
+struct NormKernels {};
+
+}  // namespace qgrad

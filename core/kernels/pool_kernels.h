@@ -1,0 +1,8 @@
+// Pool kernels.
+#pragma once
+
+namespace qgrad {
+
+struct PoolKernels {};
+
+}  // namespace qgrad

@@ -1,0 +1,8 @@
+// Quant kernels.
+#pragma once
+
+namespace qgrad {
+
+struct QuantKernels {};
+
+}  // namespace qgrad

@@ -1,0 +1,8 @@
+// Reduce kernels.
+#pragma once
+
+namespace qgrad {
+
+struct ReduceKernels {};
+
+}  // namespace qgrad

@@ -1,0 +1,101 @@
+// Differentiable operations on tensors. Each is one function; its backward stands beside it in core/ops/.
+// Shapes that do not fit throw Error naming the op and both shapes.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "core/tensor.h"
+
+namespace qgrad {
+
+// --- elementwise.cpp: NumPy broadcasting for two operands ---
+Tensor add(const Tensor& a, const Tensor& b);
+Tensor sub(const Tensor& a, const Tensor& b);
+Tensor mul(const Tensor& a, const Tensor& b);
+Tensor div(const Tensor& a, const Tensor& b);
+Tensor add_scalar(const Tensor& x, float value);
+Tensor mul_scalar(const Tensor& x, float value);
+Tensor neg(const Tensor& x);
+Tensor abs(const Tensor& x);     // derivative 0 at 0
+Tensor square(const Tensor& x);
+Tensor sqrt(const Tensor& x);
+Tensor exp(const Tensor& x);
+Tensor log(const Tensor& x);
+Tensor relu(const Tensor& x);    // derivative 0 at 0
+Tensor relu6(const Tensor& x);   // min(max(x, 0), 6); derivative 0 at both ends
+Tensor sigmoid(const Tensor& x);
+Tensor tanh(const Tensor& x);
+Tensor clamp(const Tensor& x, float low, float high);  // derivative 1 at both ends, as in PyTorch
+
+// --- reduce.cpp: sums are taken in an order that depends on the shape only ---
+Tensor sum(const Tensor& x);   // to a scalar
+Tensor mean(const Tensor& x);
+Tensor sum(const Tensor& x, int dim, bool keep_dim);
+Tensor mean(const Tensor& x, int dim, bool keep_dim);
+Tensor max(const Tensor& x);   // to a scalar; the gradient is shared equally among equal maxima, as in PyTorch
+Tensor min(const Tensor& x);
+
+// --- shape.cpp ---
+Tensor reshape(const Tensor& x, const Shape& shape);
+// To [N, rest]. Images [N,H,W,C] are flattened channel first, the order PyTorch users' linear weights expect.
+Tensor flatten(const Tensor& x);
+Tensor concat(std::span<const Tensor> xs, int dim);
+Tensor slice(const Tensor& x, int dim, int64_t begin, int64_t end);
+Tensor transpose(const Tensor& x, std::span<const int> order);       // output dimension i is x's dimension order[i]
+Tensor pad(const Tensor& x, int dim, int64_t before, int64_t after); // with zeros
+
+// --- matmul.cpp ---
+Tensor matmul(const Tensor& a, const Tensor& b);  // [M,K] x [K,N], or batches of equal leading dimensions
+// x [N, in] (or [.., in]) times weight [in, out], plus bias [out] unless undefined.
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias);
+
+// --- conv.cpp ---
+struct Conv2dOptions {
+  int64_t stride_h = 1, stride_w = 1;
+  int64_t padding_h = 0, padding_w = 0;
+  int64_t dilation_h = 1, dilation_w = 1;
+  int64_t groups = 1;  // groups == in == out channels: depthwise
+};
+// x [N,H,W,in], weight [kh,kw,in/groups,out], bias [out] or undefined -> [N,OH,OW,out].
+Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dOptions& options);
+
+// --- pool.cpp ---
+struct Pool2dOptions {
+  int64_t kernel_h = 2, kernel_w = 2;
+  int64_t stride_h = 2, stride_w = 2;
+  int64_t padding_h = 0, padding_w = 0;
+};
+Tensor max_pool2d(const Tensor& x, const Pool2dOptions& options);  // the gradient goes to the first maximum of a window
+Tensor avg_pool2d(const Tensor& x, const Pool2dOptions& options);  // padding counts as zeros, as PyTorch's default
+Tensor global_avg_pool2d(const Tensor& x);                         // [N,H,W,C] -> [N,1,1,C]
+
+// --- batch_norm.cpp: x [..,C]; statistics over all dimensions but the last ---
+struct BatchStatistics {
+  Tensor mean, variance;  // [C]; the variance is the biased one
+  int64_t count = 0;      // how many values each channel has
+};
+struct BatchNormResult {
+  Tensor y;
+  BatchStatistics statistics;
+};
+// y = gamma * (x - mean) / sqrt(var + eps) + beta with the batch's own statistics, differentiated through them.
+// gamma and beta may be undefined (1 and 0).
+BatchNormResult batch_norm_train(const Tensor& x, const Tensor& gamma, const Tensor& beta, float eps);
+// The same with given statistics, which are constants.
+Tensor batch_norm_eval(const Tensor& x, const Tensor& gamma, const Tensor& beta, const Tensor& mean,
+                       const Tensor& variance, float eps);
+
+// --- loss.cpp ---
+Tensor softmax(const Tensor& x);      // over the last dimension
+Tensor log_softmax(const Tensor& x);
+// Mean over the batch of -sum_c t_c log softmax(logits)_c, logits [N, classes]; t is 1 at the label, smoothed to
+// (1 - label_smoothing) + label_smoothing / classes there and label_smoothing / classes elsewhere.
+Tensor softmax_cross_entropy(const Tensor& logits, std::span<const int32_t> labels, float label_smoothing = 0);
+
+// --- embedding.cpp ---
+// ids [..] holding integers 0 .. rows-1 as floats, table [rows, width] -> [.., width].
+Tensor embedding(const Tensor& ids, const Tensor& table);
+
+}  // namespace qgrad

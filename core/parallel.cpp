@@ -1,0 +1,156 @@
+// A small persistent pool. Workers spin briefly for the next job and then block, so that an idle pool costs nothing and
+// another program on the same cores does not slow this one down out of proportion.
+#include "core/parallel.h"
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "core/error.h"
+
+namespace qgrad {
+namespace {
+
+void relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
+
+constexpr int kSpins = 4000;  // some 50 us: longer than the gap between two kernels of a training step
+
+struct Job {
+  int64_t n, grain;
+  void* context;
+  detail::ChunkBody body;
+  std::atomic<int64_t> next_chunk{0};
+  std::exception_ptr error;
+  std::mutex error_mutex;
+
+  void work() {
+    const int64_t chunks = (n + grain - 1) / grain;
+    for (int64_t chunk; (chunk = next_chunk.fetch_add(1, std::memory_order_relaxed)) < chunks;) {
+      try {
+        body(context, chunk * grain, std::min(n, (chunk + 1) * grain));
+      } catch (...) {
+        std::lock_guard lock(error_mutex);
+        if (!error) error = std::current_exception();
+        next_chunk.store(chunks, std::memory_order_relaxed);
+      }
+    }
+  }
+};
+
+thread_local bool inside_parallel_for = false;
+
+class ThreadPool {
+ public:
+  explicit ThreadPool(int workers) {
+    for (int i = 0; i < workers; ++i) threads_.emplace_back([this] { worker(); });
+  }
+
+  ~ThreadPool() {
+    {
+      std::lock_guard lock(mutex_);
+      stopping_ = true;
+      generation_.fetch_add(1, std::memory_order_release);
+    }
+    wake_.notify_all();
+    for (std::thread& t : threads_) t.join();
+  }
+
+  int threads() const { return static_cast<int>(threads_.size()) + 1; }
+
+  void run(Job& job) {
+    {
+      std::lock_guard lock(mutex_);
+      job_ = &job;
+      running_.store(static_cast<int>(threads_.size()), std::memory_order_relaxed);
+      generation_.fetch_add(1, std::memory_order_release);
+    }
+    wake_.notify_all();
+    job.work();
+    for (int spin = 0; running_.load(std::memory_order_acquire) != 0; ++spin) {
+      if (spin < kSpins) {
+        relax();
+      } else {
+        std::unique_lock lock(mutex_);
+        done_.wait(lock, [&] { return running_.load(std::memory_order_acquire) == 0; });
+      }
+    }
+  }
+
+ private:
+  void worker() {
+    inside_parallel_for = true;
+    for (uint64_t seen = 0;;) {
+      for (int spin = 0; spin < kSpins && generation_.load(std::memory_order_acquire) == seen; ++spin) relax();
+      Job* job;
+      {
+        std::unique_lock lock(mutex_);
+        wake_.wait(lock, [&] { return generation_.load(std::memory_order_acquire) != seen; });
+        seen = generation_.load(std::memory_order_relaxed);
+        if (stopping_) return;
+        job = job_;
+      }
+      job->work();
+      if (running_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+        std::lock_guard lock(mutex_);
+        done_.notify_one();
+      }
+    }
+  }
+
+  std::vector<std::thread> threads_;
+  std::mutex mutex_;
+  std::condition_variable wake_, done_;
+  std::atomic<uint64_t> generation_{0};
+  std::atomic<int> running_{0};
+  Job* job_ = nullptr;
+  bool stopping_ = false;
+};
+
+struct PoolHolder {
+  std::mutex mutex;  // one parallel_for at a time; a second caller runs its loop alone
+  int wanted = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  std::unique_ptr<ThreadPool> pool;
+};
+
+PoolHolder& holder() {
+  static PoolHolder instance;
+  return instance;
+}
+
+}  // namespace
+
+int num_threads() { return holder().wanted; }
+
+void set_num_threads(int n) {
+  check(n >= 1 && n <= 256, "number of threads: expected 1 to 256, got {}", n);
+  std::lock_guard lock(holder().mutex);
+  holder().wanted = n;
+}
+
+void detail::parallel_for(int64_t n, int64_t grain, void* context, ChunkBody body) {
+  if (n <= 0) return;
+  Job job{n, std::max<int64_t>(grain, 1), context, body, {}, {}, {}};
+  PoolHolder& h = holder();
+  std::unique_lock lock(h.mutex, std::defer_lock);
+  const bool alone = n <= job.grain || inside_parallel_for || h.wanted == 1 || !lock.try_lock();
+  if (alone) {
+    job.work();
+  } else {
+    if (!h.pool || h.pool->threads() != h.wanted) h.pool = std::make_unique<ThreadPool>(h.wanted - 1);
+    inside_parallel_for = true;
+    h.pool->run(job);
+    inside_parallel_for = false;
+  }
+  if (job.error) std::rethrow_exception(job.error);
+}
+
+}  // namespace qgrad

@@ -1,0 +1,140 @@
+// Recording and walking the tape.
+#include "core/tape.h"
+
+#include <atomic>
+
+#include "core/error.h"
+#include "core/kernels/kernels.h"
+#include "core/parallel.h"
+#include "core/tensor_impl.h"
+
+namespace qgrad {
+namespace {
+
+thread_local Tape* current_tape = nullptr;
+
+uint64_t next_tape_id() {
+  static std::atomic<uint64_t> counter{0};
+  return ++counter;
+}
+
+Tensor sum_of(const Tensor& a, const Tensor& b, Tensor out) {
+  const float *pa = a.data().data(), *pb = b.data().data();
+  float* po = out.mutable_data().data();
+  parallel_for(out.numel(), kElementwiseGrain, [&](int64_t begin, int64_t end) {
+    kernels().elementwise.add(pa + begin, pb + begin, po + begin, static_cast<size_t>(end - begin));
+  });
+  return out;
+}
+
+}  // namespace
+
+bool Grads::needs(size_t i) const { return tape_.slot_needs_grad_[inputs_[i]] != 0; }
+
+void Grads::add(size_t i, Tensor g) {
+  if (!needs(i)) return;
+  Tensor& total = tape_.grads_[inputs_[i]];
+  if (!total.defined())
+    total = std::move(g);
+  else if (total.is_unique())
+    total = sum_of(total, g, total);
+  else if (g.is_unique())
+    total = sum_of(total, g, g);
+  else
+    total = sum_of(total, g, Tensor::empty(total.shape()));
+}
+
+Tape::Tape(Mode mode) : mode_(mode), id_(next_tape_id()), scopes_{{nullptr, 0}} {}
+
+Tape* Tape::current() { return current_tape; }
+
+Tape::Recording::Recording(Tape& tape) : previous_(current_tape) { current_tape = &tape; }
+Tape::Recording::~Recording() { current_tape = previous_; }
+Tape::Paused::Paused() : previous_(current_tape) { current_tape = nullptr; }
+Tape::Paused::~Paused() { current_tape = previous_; }
+
+Tape::Scope::Scope(const void* owner) : tape_(current_tape) {
+  if (!tape_) return;
+  previous_ = tape_->scope_;
+  tape_->scopes_.push_back({owner, previous_});
+  tape_->scope_ = static_cast<uint32_t>(tape_->scopes_.size() - 1);
+}
+
+Tape::Scope::~Scope() {
+  if (tape_) tape_->scope_ = previous_;
+}
+
+uint32_t Tape::slot(const Tensor& t) {
+  Tensor::Impl* impl = t.impl_.get();
+  if (impl && impl->tape == id_) return impl->slot;
+  const auto slot = static_cast<uint32_t>(slot_needs_grad_.size());
+  slot_needs_grad_.push_back(t.requires_grad());
+  if (impl) {
+    impl->tape = id_;
+    impl->slot = slot;
+    if (impl->requires_grad) leaves_.emplace_back(slot, t);
+  }
+  return slot;
+}
+
+Tape* Tape::recording(std::span<const Tensor> inputs) {
+  Tape* tape = current_tape;
+  if (!tape || tape->mode() == Tape::Mode::trace) return tape;
+  for (const Tensor& x : inputs)
+    if (x.requires_grad()) return tape;
+  return nullptr;
+}
+
+void Tape::push(std::string_view op, Tensor& output, std::span<const Tensor> inputs, Backward backward) {
+  const auto first = static_cast<uint32_t>(input_slots_.size());
+  bool needs_grad = false;
+  for (const Tensor& x : inputs) {
+    input_slots_.push_back(slot(x));
+    needs_grad |= x.requires_grad();
+  }
+  const auto output_slot = static_cast<uint32_t>(slot_needs_grad_.size());
+  slot_needs_grad_.push_back(needs_grad);
+  output.impl_->tape = id_;
+  output.impl_->slot = output_slot;
+  output.impl_->requires_grad = needs_grad && mode_ == Mode::differentiate;
+  nodes_.push_back({op, first, static_cast<uint32_t>(inputs.size()), output_slot, scope_, std::move(backward)});
+}
+
+void Tape::backward(const Tensor& loss) {
+  check(mode_ == Mode::differentiate, "backward: this tape only traces");
+  check(loss.numel() == 1, "backward: the loss must have one element, got shape {}", loss.shape());
+  check(loss.impl_->tape == id_ && loss.requires_grad(),
+        "backward: the loss was not recorded on this tape, or depends on nothing that requires a gradient");
+  const Paused paused;
+  grads_.assign(slot_needs_grad_.size(), Tensor());
+  grads_[loss.impl_->slot] = Tensor::full(loss.shape(), 1.0f);
+  for (size_t i = nodes_.size(); i-- > 0;) {
+    Node& node = nodes_[i];
+    Tensor dy = std::move(grads_[node.output]);
+    if (dy.defined()) {
+      Grads dx(*this, inputs(node));
+      node.backward(std::move(dy), dx);
+    }
+    node.backward = nullptr;
+  }
+  for (auto& [slot, leaf] : leaves_) {
+    Tensor g = std::move(grads_[slot]);
+    if (!g.defined()) continue;
+    const Tensor before = leaf.grad();
+    leaf.set_grad(before.defined() ? sum_of(before, g, Tensor::empty(g.shape())) : g);
+  }
+  reset();
+}
+
+void Tape::reset() {
+  id_ = next_tape_id();
+  nodes_.clear();
+  input_slots_.clear();
+  scopes_.assign(1, {nullptr, 0});
+  scope_ = 0;
+  slot_needs_grad_.clear();
+  grads_.clear();
+  leaves_.clear();
+}
+
+}  // namespace qgrad

@@ -1,0 +1,139 @@
+// The autograd tape: nodes in execution order, walked backwards to differentiate, or read to see a model's graph.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <initializer_list>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "core/tensor.h"
+
+namespace qgrad {
+
+// Where a backward closure puts the gradients of its op's inputs.
+class Grads {
+ public:
+  // Whether anybody wants the gradient of input i; skip the work where not.
+  bool needs(size_t i) const;
+  // Adds g (of input i's shape) to the gradient of input i. The first one is kept without copying, so g must not be
+  // written to afterwards; handing on dy itself is fine.
+  void add(size_t i, Tensor g);
+
+ private:
+  friend class Tape;
+  Grads(class Tape& tape, std::span<const uint32_t> inputs) : tape_(tape), inputs_(inputs) {}
+  class Tape& tape_;
+  std::span<const uint32_t> inputs_;
+};
+
+// dy: the gradient of the op's output, in the output's shape. Its numbers may be overwritten when dy.is_unique().
+using Backward = std::function<void(Tensor dy, Grads& dx)>;
+
+class Tape {
+ public:
+  // differentiate: records ops that depend on a tensor with requires_grad. trace: records every op, without closures.
+  enum class Mode { differentiate, trace };
+  explicit Tape(Mode mode = Mode::differentiate);
+  Tape(const Tape&) = delete;
+  Tape& operator=(const Tape&) = delete;
+
+  // Tensors are numbered as the tape meets them; nodes refer to these numbers ("slots"), not to tensors, so the tape
+  // keeps alive only what closures captured.
+  struct Node {
+    std::string_view op;  // a string literal
+    uint32_t first_input, input_count;
+    uint32_t output;
+    uint32_t scope;  // index into scopes()
+    Backward backward;
+  };
+  // A module call: its module, and the call it happened in. scopes()[0] is the outside.
+  struct ScopeRecord {
+    const void* owner;
+    uint32_t parent;
+  };
+
+  std::span<const Node> nodes() const { return nodes_; }
+  std::span<const uint32_t> inputs(const Node& node) const { return {input_slots_.data() + node.first_input, node.input_count}; }
+  std::span<const ScopeRecord> scopes() const { return scopes_; }
+  Mode mode() const { return mode_; }
+
+  // Adds d loss / d leaf to the gradient of every leaf with requires_grad that the loss depends on. The loss has one
+  // element. Closures are freed as they run, so a tape can be walked once; afterwards it is reset and records anew.
+  void backward(const Tensor& loss);
+  // Forgets everything recorded; keeps its capacity.
+  void reset();
+
+  // While alive, ops on this thread are recorded here.
+  class Recording {
+   public:
+    explicit Recording(Tape& tape);
+    ~Recording();
+    Recording(const Recording&) = delete;
+    Recording& operator=(const Recording&) = delete;
+
+   private:
+    Tape* previous_;
+  };
+  // While alive, nothing is recorded on this thread.
+  class Paused {
+   public:
+    Paused();
+    ~Paused();
+    Paused(const Paused&) = delete;
+    Paused& operator=(const Paused&) = delete;
+
+   private:
+    Tape* previous_;
+  };
+  // While alive, recorded nodes belong to a call of `owner`.
+  class Scope {
+   public:
+    explicit Scope(const void* owner);
+    ~Scope();
+    Scope(const Scope&) = delete;
+    Scope& operator=(const Scope&) = delete;
+
+   private:
+    Tape* tape_;
+    uint32_t previous_ = 0;
+  };
+
+  static Tape* current();  // of this thread; null when nothing records
+  // The tape that must record an op on these inputs, or null.
+  static Tape* recording(std::span<const Tensor> inputs);
+  // Appends output = op(inputs). Ops call record() below instead.
+  void push(std::string_view op, Tensor& output, std::span<const Tensor> inputs, Backward backward);
+  // The number of a tensor on this tape; it gets one when it has none yet.
+  uint32_t slot(const Tensor& t);
+
+ private:
+  friend class Grads;
+
+  Mode mode_;
+  uint64_t id_;  // new after every reset, so that tensors of an earlier recording are not mistaken for known ones
+  std::vector<Node> nodes_;
+  std::vector<uint32_t> input_slots_;
+  std::vector<ScopeRecord> scopes_;
+  uint32_t scope_ = 0;
+  std::vector<char> slot_needs_grad_;
+  std::vector<Tensor> grads_;                            // by slot, during backward
+  std::vector<std::pair<uint32_t, Tensor>> leaves_;      // tensors with requires_grad that no node produced
+};
+
+// Ends every op: records output = op(inputs) with its backward closure where a tape wants it, and returns the output.
+// Undefined inputs (an absent bias) are allowed; needs() is false for them.
+//   return record("tanh", y, {x}, [y](Tensor dy, Grads& dx) { ... });
+template <class F>
+Tensor record(std::string_view op, Tensor output, std::span<const Tensor> inputs, F&& backward) {
+  if (Tape* tape = Tape::recording(inputs))
+    tape->push(op, output, inputs, tape->mode() == Tape::Mode::trace ? Backward() : Backward(std::forward<F>(backward)));
+  return output;
+}
+template <class F>
+Tensor record(std::string_view op, Tensor output, std::initializer_list<Tensor> inputs, F&& backward) {
+  return record(op, std::move(output), std::span<const Tensor>(inputs.begin(), inputs.size()), std::forward<F>(backward));
+}
+
+}  // namespace qgrad

@@ -1,0 +1,79 @@
+// Tensor storage and handles.
+#include "core/tensor.h"
+
+#include <algorithm>
+
+#include "core/error.h"
+#include "core/memory.h"
+#include "core/tensor_impl.h"
+
+namespace qgrad {
+
+Storage::Storage(size_t n) : data(static_cast<float*>(pool::allocate(n))), bytes(n) {}
+Storage::~Storage() { pool::release(data, bytes); }
+
+Tensor Tensor::empty(const Shape& shape) {
+  Tensor t;
+  t.impl_ = std::make_shared<Impl>();
+  t.impl_->shape = shape;
+  t.impl_->storage = std::make_shared<Storage>(static_cast<size_t>(shape.numel()) * sizeof(float));
+  return t;
+}
+
+Tensor Tensor::zeros(const Shape& shape) { return full(shape, 0.0f); }
+
+Tensor Tensor::full(const Shape& shape, float value) {
+  Tensor t = empty(shape);
+  std::ranges::fill(t.mutable_data(), value);
+  return t;
+}
+
+Tensor Tensor::from(const Shape& shape, std::span<const float> values) {
+  check(static_cast<int64_t>(values.size()) == shape.numel(), "tensor: shape {} needs {} values, got {}", shape,
+        shape.numel(), values.size());
+  Tensor t = empty(shape);
+  std::ranges::copy(values, t.mutable_data().begin());
+  return t;
+}
+
+const Shape& Tensor::shape() const {
+  check(defined(), "an undefined tensor has no shape");
+  return impl_->shape;
+}
+
+std::span<const float> Tensor::data() const { return {impl_->storage->data, static_cast<size_t>(numel())}; }
+std::span<float> Tensor::mutable_data() { return {impl_->storage->data, static_cast<size_t>(numel())}; }
+
+float Tensor::item() const {
+  check(numel() == 1, "item: expected a tensor with one element, got shape {}", shape());
+  return data()[0];
+}
+
+Tensor Tensor::clone() const { return from(shape(), data()); }
+
+Tensor Tensor::reshaped(const Shape& shape) const {
+  check(shape.numel() == numel(), "reshape: {} has {} elements, {} has {}", this->shape(), numel(), shape,
+        shape.numel());
+  Tensor t;
+  t.impl_ = std::make_shared<Impl>();
+  t.impl_->shape = shape;
+  t.impl_->storage = impl_->storage;
+  return t;
+}
+
+bool Tensor::is_unique() const { return impl_.use_count() == 1 && impl_->storage.use_count() == 1; }
+
+bool Tensor::requires_grad() const { return defined() && impl_->requires_grad; }
+void Tensor::set_requires_grad(bool value) { impl_->requires_grad = value; }
+Tensor Tensor::grad() const { return impl_->grad; }
+
+void Tensor::set_grad(Tensor grad) {
+  check(!grad.defined() || grad.shape() == shape(), "gradient of shape {} for a tensor of shape {}", grad.shape(),
+        shape());
+  impl_->grad = std::move(grad);
+}
+
+const std::optional<QuantMetadata>& Tensor::quant_metadata() const { return impl_->quant_metadata; }
+void Tensor::set_quant_metadata(const QuantMetadata& metadata) { impl_->quant_metadata = metadata; }
+
+}  // namespace qgrad

@@ -1,0 +1,61 @@
+// Tensor: a cheap handle to dense row-major float32 numbers. Copies of a handle share the numbers.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+
+#include "core/shape.h"
+
+namespace qgrad {
+
+// How the numbers of a quantized tensor sit on their integer grid: x = (q + zero_point) / scale, qmin <= q <= qmax.
+struct QuantMetadata {
+  float scale = 1, zero_point = 0;
+  float qmin = 0, qmax = 0;
+  bool operator==(const QuantMetadata&) const = default;
+};
+
+// Images are NHWC, convolution weights HWIO [kh, kw, in/groups, out], linear weights [in, out].
+class Tensor {
+ public:
+  Tensor() = default;  // undefined: no numbers, no shape
+  static Tensor empty(const Shape& shape);  // uninitialised
+  static Tensor zeros(const Shape& shape);
+  static Tensor full(const Shape& shape, float value);
+  static Tensor scalar(float value) { return full(Shape{}, value); }
+  static Tensor from(const Shape& shape, std::span<const float> values);  // copies; sizes must agree
+
+  bool defined() const { return impl_ != nullptr; }
+  const Shape& shape() const;
+  int rank() const { return shape().rank(); }
+  int64_t dim(int i) const { return shape()[i]; }
+  int64_t numel() const { return shape().numel(); }
+  std::span<const float> data() const;
+  std::span<float> mutable_data();
+  float item() const;  // the only element; throws when there are more
+
+  Tensor clone() const;                        // a copy of the numbers; no gradient, no metadata
+  Tensor reshaped(const Shape& shape) const;   // shares the numbers; not recorded (the op is ops.h: reshape)
+  bool is_same(const Tensor& other) const { return impl_ == other.impl_; }
+  // No other handle and no view can see these numbers, so a consumer may overwrite them.
+  bool is_unique() const;
+
+  // Gradients. Only leaves (parameters) keep a gradient; it is undefined until a backward pass reaches them.
+  bool requires_grad() const;
+  void set_requires_grad(bool value);
+  Tensor grad() const;
+  void set_grad(Tensor grad);  // an undefined tensor clears it
+
+  // Set by quantized outputs, absent after any other op.
+  const std::optional<QuantMetadata>& quant_metadata() const;
+  void set_quant_metadata(const QuantMetadata& metadata);
+
+ private:
+  friend class Tape;
+  struct Impl;
+  std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace qgrad

@@ -1,0 +1,29 @@
+// What a Tensor handle points to. Only tensor.cpp and tape.cpp look inside.
+#pragma once
+
+#include "core/tensor.h"
+
+namespace qgrad {
+
+// A pool block, given back when the last tensor that views it goes.
+struct Storage {
+  explicit Storage(size_t bytes);
+  ~Storage();
+  Storage(const Storage&) = delete;
+  Storage& operator=(const Storage&) = delete;
+  float* data;
+  size_t bytes;
+};
+
+struct Tensor::Impl {
+  Shape shape;
+  std::shared_ptr<Storage> storage;
+  bool requires_grad = false;
+  std::optional<QuantMetadata> quant_metadata;
+  Tensor grad;
+  // The tape this tensor was last seen on, and its number there.
+  uint64_t tape = 0;
+  uint32_t slot = 0;
+};
+
+}  // namespace qgrad

@@ -1,0 +1,2 @@
+// (data set helpers)
+#include "data/dataset.h"

@@ -1,0 +1,36 @@
+// 2-D convolution over NHWC images.
+#pragma once
+
+#include "core/ops.h"
+#include "nn/module.h"
+
+namespace qgrad {
+
+struct Conv2dConfig {
+  int64_t in = 0, out = 0;
+  int64_t kernel_h = 3, kernel_w = 3;
+  Conv2dOptions options;  // stride, padding, dilation, groups
+  bool bias = true;
+};
+
+// Square kernels, the common case.
+Conv2dConfig square_conv(int64_t in, int64_t out, int64_t kernel, int64_t stride = 1, int64_t padding = 0, bool bias = true);
+
+class Conv2d final : public UnaryModule {
+ public:
+  explicit Conv2d(const Conv2dConfig& config);
+  std::string_view kind() const override { return "Conv2d"; }
+  std::string describe() const override;
+  const Conv2dConfig& config() const { return config_; }
+
+ private:
+  Conv2dConfig config_;
+
+ public:
+  Parameter weight, bias;  // [kh, kw, in/groups, out]; [out] or absent
+
+ protected:
+  Tensor forward(const Tensor& x) override { return conv2d(x, weight(), bias(), config_.options); }
+};
+
+}  // namespace qgrad

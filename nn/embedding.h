@@ -1,0 +1,21 @@
+// Table lookup.
+#pragma once
+
+#include "core/ops.h"
+#include "nn/module.h"
+
+namespace qgrad {
+
+class Embedding final : public UnaryModule {
+ public:
+  Embedding(int64_t rows, int64_t width);
+  std::string_view kind() const override { return "Embedding"; }
+  std::string describe() const override;
+
+  Parameter weight;  // [rows, width]
+
+ protected:
+  Tensor forward(const Tensor& ids) override { return embedding(ids, weight()); }
+};
+
+}  // namespace qgrad

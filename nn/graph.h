@@ -1,0 +1,46 @@
+// The graph of one forward pass: which module feeds which.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "nn/module.h"
+
+namespace qgrad {
+
+// A module call, or an op outside of leaf modules.
+struct GraphNode {
+  std::string name;  // the module's path; its second call "relu1#1"; an op of a composite "layer1.0:add"; "input", "input1", ..
+  std::string kind;  // the module's kind, the op's name, or "input"
+  Module* module = nullptr;  // null for ops of composites and for inputs
+  int call = 0;
+  Shape output_shape;
+  std::vector<size_t> preds;  // in the order of the inputs; weights and constants are not listed
+  std::vector<size_t> succs;  // every consumer once per use
+};
+
+// A snapshot in execution order: names stay valid across rewrite(), module pointers do not. Identity modules, which do
+// nothing, are not in it.
+class Graph {
+ public:
+  // Runs the model once, in evaluation mode and without touching its state, on example inputs.
+  static Graph trace(Module& model, std::span<const Tensor> example);
+  static Graph trace(Module& model, const Tensor& example) { return trace(model, std::span(&example, 1)); }
+
+  const std::vector<GraphNode>& nodes() const { return nodes_; }
+  const GraphNode& operator[](size_t i) const { return nodes_[i]; }
+  const GraphNode* find(std::string_view name) const;  // null when there is none
+  size_t output() const { return output_; }            // the node that made the model's output
+
+  // Pairs (a, b) of single-call modules of these kinds where b is a's only consumer and a is b's only input.
+  std::vector<std::pair<const GraphNode*, const GraphNode*>> chains(std::string_view kind_a, std::string_view kind_b) const;
+  // The only consumer of a node, or null.
+  const GraphNode* only_successor(const GraphNode& node) const;
+
+ private:
+  std::vector<GraphNode> nodes_;
+  size_t output_ = 0;
+};
+
+}  // namespace qgrad

@@ -1,0 +1,45 @@
+// Batch normalisation over all dimensions but the last.
+#pragma once
+
+#include "core/ops.h"
+#include "nn/module.h"
+
+namespace qgrad {
+
+struct BatchNormConfig {
+  int64_t features = 0;
+  float eps = 1e-5f;
+  float momentum = 0.1f;
+  bool affine = true;
+};
+
+// Training: the batch's statistics, and running = (1 - momentum) * running + momentum * batch (variance unbiased, as in
+// PyTorch). Evaluation: the running statistics. BatchNorm1d and BatchNorm2d differ in name only.
+class BatchNorm : public UnaryModule {
+ public:
+  explicit BatchNorm(const BatchNormConfig& config);
+  std::string describe() const override;
+  const BatchNormConfig& config() const { return config_; }
+
+ private:
+  BatchNormConfig config_;
+
+ public:
+  Parameter weight, bias;             // [features], absent when not affine
+  Buffer running_mean, running_var;   // [features]
+
+ protected:
+  Tensor forward(const Tensor& x) override;
+};
+
+struct BatchNorm1d final : BatchNorm {
+  using BatchNorm::BatchNorm;
+  std::string_view kind() const override { return "BatchNorm1d"; }
+};
+struct BatchNorm2d final : BatchNorm {
+  using BatchNorm::BatchNorm;
+  explicit BatchNorm2d(int64_t features) : BatchNorm({.features = features}) {}
+  std::string_view kind() const override { return "BatchNorm2d"; }
+};
+
+}  // namespace qgrad

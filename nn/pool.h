@@ -1,0 +1,41 @@
+// Pooling layers over NHWC images.
+#pragma once
+
+#include "core/ops.h"
+#include "nn/module.h"
+
+namespace qgrad {
+
+class MaxPool2d final : public UnaryModule {
+ public:
+  explicit MaxPool2d(const Pool2dOptions& options) : options_(options) {}
+  explicit MaxPool2d(int64_t kernel) : MaxPool2d({kernel, kernel, kernel, kernel, 0, 0}) {}
+  std::string_view kind() const override { return "MaxPool2d"; }
+  std::string describe() const override;
+  const Pool2dOptions& options() const { return options_; }
+ protected:
+  Tensor forward(const Tensor& x) override { return max_pool2d(x, options_); }
+ private:
+  Pool2dOptions options_;
+};
+
+class AvgPool2d final : public UnaryModule {
+ public:
+  explicit AvgPool2d(const Pool2dOptions& options) : options_(options) {}
+  explicit AvgPool2d(int64_t kernel) : AvgPool2d({kernel, kernel, kernel, kernel, 0, 0}) {}
+  std::string_view kind() const override { return "AvgPool2d"; }
+  std::string describe() const override;
+  const Pool2dOptions& options() const { return options_; }
+ protected:
+  Tensor forward(const Tensor& x) override { return avg_pool2d(x, options_); }
+ private:
+  Pool2dOptions options_;
+};
+
+struct GlobalAvgPool2d final : UnaryModule {  // [N,H,W,C] -> [N,1,1,C]
+  std::string_view kind() const override { return "GlobalAvgPool2d"; }
+ protected:
+  Tensor forward(const Tensor& x) override { return global_avg_pool2d(x); }
+};
+
+}  // namespace qgrad

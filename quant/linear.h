@@ -1,0 +1,50 @@
+// Linear (uniform) quantization arithmetic: scale and zero point from ranges, quantize, dequantize.
+//
+// Distiller's convention: q = round(scale * x - zero_point), x = (q + zero_point) / scale; the scale multiplies, rounding
+// is half to even. All in float32, in the order written, without fused multiply-add (Distiller q_utils.py).
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "core/tensor.h"
+#include "quant/settings.h"
+
+namespace qgrad {
+
+// Scale and zero point of a tensor: one value each, or one per output channel.
+struct LinearQuantParams {
+  std::vector<float> scale{1}, zero_point{0};
+  bool per_channel() const { return scale.size() > 1; }
+};
+
+struct ScaleAndZeroPoint {
+  float scale = 1, zero_point = 0;
+};
+
+// scale = (1/saturation) * n as two float32 roundings; zero point 0. saturation 0 gives scale 1. Throws when negative.
+// (Distiller symmetric_linear_quantization_params)
+ScaleAndZeroPoint symmetric_params(int bits, float saturation, bool restricted);
+
+// Zero is always in the range; zero_point = round(scale * min), plus 2^(b-1) when signed. Throws when min > max.
+// (Distiller asymmetric_linear_quantization_params)
+ScaleAndZeroPoint asymmetric_params(int bits, float min, float max, bool is_signed);
+
+// Of a range, in a mode; symmetric modes use max(|min|, |max|).
+ScaleAndZeroPoint params_from_range(int bits, LinearQuantMode mode, float min, float max);
+
+// Elementwise; per-channel parameters belong to the last dimension (our output-channel dimension).
+Tensor linear_quantize(const Tensor& x, const LinearQuantParams& params);
+Tensor linear_quantize_clamp(const Tensor& x, const LinearQuantParams& params, const QuantizedRange& range);
+Tensor linear_dequantize(const Tensor& q, const LinearQuantParams& params);
+
+// scale as multiplier / 2^shift: shift = floor(log2((2^bits - 1) / scale)), multiplier = floor(scale * 2^shift).
+// (Distiller approx_scale_as_mult_and_shift)
+struct ScaleApproximation {
+  float multiplier = 1;
+  int shift = 0;
+  float value() const;  // multiplier / 2^shift
+};
+ScaleApproximation approximate_scale(float scale, int multiplier_bits);
+
+}  // namespace qgrad

@@ -1,0 +1,109 @@
+// The base of every quantizer: it turns a float model into a quantized one, by per-layer settings.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/registry.h"
+#include "nn/graph.h"
+#include "nn/module.h"
+#include "nn/optim.h"
+#include "quant/settings.h"
+
+namespace qgrad {
+
+// What every quantizer's config has. Derived configs list these first in their fields().
+struct QuantizerConfig {
+  std::optional<int> bits_activations, bits_weights, bits_bias;  // null: not quantized
+  // Ordered object: a module's path, or a regular expression that must match the whole path -> settings. A key that
+  // equals the path wins, else the first expression that matches. Settings: bits_* (null: not quantized, absent:
+  // inherited) and whatever the quantizer takes for that kind of module.
+  Config overrides{Json::object(), "", "overrides"};
+};
+template <class V>
+void fields(V& v, QuantizerConfig& c) {
+  v("bits_activations", c.bits_activations, {.help = "bits of activations; null: not quantized", .min = 1, .max = 32});
+  v("bits_weights", c.bits_weights, {.help = "bits of weights; null: not quantized", .min = 1, .max = 32});
+  v("bits_bias", c.bits_bias, {.help = "bits of biases; null: not quantized", .min = 1, .max = 32});
+  v("overrides", c.overrides, {.help = "module path or regular expression -> settings"});
+}
+
+// One module and the settings that were resolved for it.
+struct Site {
+  std::string path;
+  Bits bits;
+  Config settings;     // the override's keys other than bits_*; an empty object where no override matches
+  const Graph& graph;  // of the model as it was when replacement began
+
+  // The defaults with this site's settings read onto them.
+  template <HasFields T>
+  T settings_onto(T defaults) const {
+    read_onto(defaults, settings);
+    return defaults;
+  }
+};
+
+// What to put in a module's place, and which override keys (besides bits_*) that takes.
+struct Replacement {
+  std::function<ModulePtr(const Site&, ModulePtr)> make;  // may return the module itself
+  std::vector<std::string> settings;
+  Replacement() = default;
+  template <class F>
+  Replacement(F make, std::vector<std::string> settings = {}) : make(std::move(make)), settings(std::move(settings)) {}
+};
+
+class Quantizer {
+ public:
+  static constexpr const char* kRole = "quantizer";
+  virtual ~Quantizer() = default;
+
+  // In one fixed order: trace; pre_process; trace again; resolve overrides; replace; attach weight transforms; add
+  // parameter groups to the optimizer (if there is one); post_process. Writes no files and prints nothing. Throws when
+  // called twice, when an override matches no module, and when no matched module takes a setting; the error names the
+  // nearest module or setting.
+  void prepare(ModulePtr& model, Optimizer* optimizer, std::span<const Tensor> example);
+  void prepare(ModulePtr& model, Optimizer* optimizer, const Tensor& example) {
+    prepare(model, optimizer, std::span(&example, 1));
+  }
+
+  // What each module got, in the order of the model; filled by prepare.
+  struct Resolved {
+    std::string path, kind;
+    Bits bits;
+    Json settings;
+    std::string pattern;  // the override that matched; "" for none
+  };
+  const std::vector<Resolved>& resolved() const { return resolved_; }
+
+ protected:
+  explicit Quantizer(QuantizerConfig config) : config_(std::move(config)) {}
+
+  // Kind of module -> what to make of it; default_replacement is for the other leaves (a null `make`: leave them).
+  std::map<std::string, Replacement, std::less<>> replacement_factory;
+  Replacement default_replacement;
+  // Kinds whose weights get bits_weights, and bias bits_bias; other modules' parameters are never quantized.
+  std::vector<std::string> weight_kinds{"Conv2d", "Linear", "Embedding"};
+
+  virtual void pre_process(ModulePtr&, const Graph&) {}  // fold, move statistics, fuse; the base re-traces after it
+  // The transform for a parameter (bits: of this parameter), or null to leave it alone.
+  virtual ModulePtr weight_transform(const Site&, Parameter&, int /*bits*/) { return nullptr; }
+  // Override keys that weight_transform reads, on modules of weight_kinds.
+  std::vector<std::string> weight_settings;
+  virtual std::vector<ParamGroup> param_groups(Module&) { return {}; }
+  virtual void post_process(ModulePtr&) {}
+
+  const QuantizerConfig& base_config() const { return config_; }
+  // Lets pre_process add settings to a module's override, as ReLU fusion does.
+  void force_setting(const std::string& path, const std::string& key, Json value);
+
+ private:
+  QuantizerConfig config_;
+  std::map<std::string, Json> forced_;
+  std::vector<Resolved> resolved_;
+  bool prepared_ = false;
+};
+
+}  // namespace qgrad

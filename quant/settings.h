@@ -1,0 +1,44 @@
+// What a quantized tensor's settings are: bits, mode, clipping. The vocabulary of every quantizer's config.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace qgrad {
+
+// Which integers stand for a range (Distiller q_utils.LinearQuantMode).
+enum class LinearQuantMode {
+  symmetric,             // +-max|x|, zero point 0, n = (2^b - 1) / 2 levels per side
+  symmetric_restricted,  // the same with n = 2^(b-1) - 1, so that qmin = -qmax
+  asymmetric_unsigned,   // [min, max] to 0 .. 2^b - 1
+  asymmetric_signed,     // the same, shifted by 2^(b-1)
+};
+bool is_symmetric(LinearQuantMode mode);
+std::vector<std::pair<std::string, LinearQuantMode>> enum_names(LinearQuantMode*);  // Distiller's spelling, upper case
+
+// How a range is cut before it is quantized (Distiller range_linear.ClipMode).
+enum class ClipMode { none, avg, n_std, gauss, laplace };
+std::vector<std::pair<std::string, ClipMode>> enum_names(ClipMode*);  // "NONE", "AVG", ..
+
+// A mode for activations and one for weights. In JSON a mode's name for both, or {"activations": .., "weights": ..}.
+struct ModuleQuantMode {
+  LinearQuantMode activations = LinearQuantMode::symmetric;
+  LinearQuantMode weights = LinearQuantMode::symmetric;
+};
+
+// Bit widths of one module; nullopt: not quantized.
+struct Bits {
+  std::optional<int> activations, weights, bias;
+  bool operator==(const Bits&) const = default;
+};
+
+struct QuantizedRange {
+  float qmin = 0, qmax = 0;
+};
+// unsigned [0, 2^b - 1]; signed [-2^(b-1), 2^(b-1) - 1], restricted [-(2^(b-1) - 1), 2^(b-1) - 1].
+// Bits 1 to 32; the ends of ranges beyond 2^24 are rounded to float.
+QuantizedRange quantized_range(int bits, LinearQuantMode mode);
+
+}  // namespace qgrad
