@@ -8,7 +8,7 @@ namespace qgrad {
 
 class Linear final : public UnaryModule {
  public:
-  Linear(int64_t in, int64_t out, bool bias = true);
+  Linear(int64_t in, int64_t out, bool with_bias = true);
   std::string_view kind() const override { return "Linear"; }
   std::string describe() const override;
 

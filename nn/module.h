@@ -10,6 +10,7 @@
 
 #include "core/error.h"
 #include "core/tensor.h"
+#include "nn/layout.h"
 
 namespace qgrad {
 
@@ -19,13 +20,6 @@ class Parameter;
 class Buffer;
 using ModulePtr = std::unique_ptr<Module>;
 using Inputs = std::span<const Tensor>;
-
-// How a parameter's layout in memory relates to the outside world's (PyTorch's) in files.
-enum class Layout {
-  plain,   // the same
-  conv,    // HWIO here, OIHW there
-  linear,  // [in, out] here, [out, in] there
-};
 
 // A piece of a model. Neither copied nor moved, since slots and observers point at it; a copy is built again from its
 // config and loads the state.
