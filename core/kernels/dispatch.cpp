@@ -10,17 +10,36 @@ namespace qgrad {
 
 // One function per family and instruction set, defined beside its kernels.
 ElementwiseKernels elementwise_scalar(), elementwise_avx2();
+QuantKernels quant_scalar(), quant_avx2();
 
 namespace {
 
 const Kernels* scalar_row() {
-  static const Kernels row{"scalar", elementwise_scalar(), {}, {}, {}, {}, {}, {}};
+  static const Kernels row{
+      .isa = "scalar",
+      .elementwise = elementwise_scalar(),
+      .reduce = {},
+      .gemm = {},
+      .conv = {},
+      .pool = {},
+      .norm = {},
+      .quant = quant_scalar(),
+  };
   return &row;
 }
 
 #if defined(__x86_64__)
 const Kernels* avx2_row() {
-  static const Kernels row{"avx2", elementwise_avx2(), {}, {}, {}, {}, {}, {}};
+  static const Kernels row{
+      .isa = "avx2",
+      .elementwise = elementwise_avx2(),
+      .reduce = {},
+      .gemm = {},
+      .conv = {},
+      .pool = {},
+      .norm = {},
+      .quant = quant_avx2(),
+  };
   return &row;
 }
 #endif

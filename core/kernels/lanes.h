@@ -1,0 +1,23 @@
+// Eight floats handled as one value, for loops that are written once and compiled per instruction set. The compiler
+// lowers them to whatever the including file may use: one AVX register, two SSE registers, or eight scalars. The order
+// of every sum is spelled out in lanes, so results have the same bits everywhere.
+#pragma once
+
+#include <stddef.h>
+
+namespace qgrad {
+namespace {
+
+constexpr size_t kLanes = 8;
+typedef float Lanes __attribute__((vector_size(32)));
+typedef double DoubleLanes __attribute__((vector_size(64)));
+// The same eight floats where they lie in memory: at any address, and aliasing float.
+typedef float UnalignedLanes __attribute__((vector_size(32), aligned(4), may_alias));
+typedef double UnalignedDoubleLanes __attribute__((vector_size(64), aligned(8), may_alias));
+
+#define QGRAD_LOAD(pointer) (Lanes)(*(const UnalignedLanes*)(pointer))
+#define QGRAD_STORE(pointer, lanes) (*(UnalignedLanes*)(pointer) = (lanes))
+#define QGRAD_TO_DOUBLE(lanes) __builtin_convertvector((lanes), DoubleLanes)
+
+}  // namespace
+}  // namespace qgrad

@@ -1,0 +1,144 @@
+// Quantization loops, written once and compiled per instruction set.
+#include "core/kernels/lanes.h"
+
+namespace qgrad {
+namespace {
+
+inline float clamped(float x, float low, float high) {
+  const float raised = x < low ? low : x;
+  return raised > high ? high : raised;
+}
+
+inline float to_grid(float x, const QuantGrid& g) {
+  return clamped(__builtin_nearbyintf(g.scale * clamped(x, g.low, g.high) - g.zero_point), g.qmin, g.qmax);
+}
+
+void quantize(const float* x, float* q, size_t n, const QuantGrid& grid) {
+  const QuantGrid g = grid;
+  for (size_t i = 0; i < n; ++i) q[i] = to_grid(x[i], g);
+}
+
+void dequantize(const float* q, float* x, size_t n, float scale, float zero_point) {
+  for (size_t i = 0; i < n; ++i) x[i] = (q[i] + zero_point) / scale;
+}
+
+void fake_quant(const float* x, float* y, size_t n, const QuantGrid& grid) {
+  const QuantGrid g = grid;
+  for (size_t i = 0; i < n; ++i) y[i] = (to_grid(x[i], g) + g.zero_point) / g.scale;
+}
+
+// Per channel: the channel is the vector lane; rows follow each other.
+void quantize_channels(const float* x, float* q, size_t rows, size_t channels, const ChannelQuantGrid& grid) {
+  const ChannelQuantGrid g = grid;
+  for (size_t row = 0; row < rows; ++row, x += channels, q += channels) {
+    if (g.low) {
+#pragma GCC ivdep
+      for (size_t c = 0; c < channels; ++c)
+        q[c] = clamped(__builtin_nearbyintf(g.scale[c] * clamped(x[c], g.low[c], g.high[c]) - g.zero_point[c]), g.qmin,
+                       g.qmax);
+    } else {
+#pragma GCC ivdep
+      for (size_t c = 0; c < channels; ++c)
+        q[c] = clamped(__builtin_nearbyintf(g.scale[c] * x[c] - g.zero_point[c]), g.qmin, g.qmax);
+    }
+  }
+}
+
+void dequantize_channels(const float* q, float* x, size_t rows, size_t channels, const float* scale,
+                         const float* zero_point) {
+  for (size_t row = 0; row < rows; ++row, x += channels, q += channels) {
+#pragma GCC ivdep
+    for (size_t c = 0; c < channels; ++c) x[c] = (q[c] + zero_point[c]) / scale[c];
+  }
+}
+
+void fake_quant_channels(const float* x, float* y, size_t rows, size_t channels, const ChannelQuantGrid& grid) {
+  const ChannelQuantGrid g = grid;
+  for (size_t row = 0; row < rows; ++row, x += channels, y += channels) {
+    if (g.low) {
+#pragma GCC ivdep
+      for (size_t c = 0; c < channels; ++c) {
+        const float scaled = g.scale[c] * clamped(x[c], g.low[c], g.high[c]) - g.zero_point[c];
+        y[c] = (clamped(__builtin_nearbyintf(scaled), g.qmin, g.qmax) + g.zero_point[c]) / g.scale[c];
+      }
+    } else {
+#pragma GCC ivdep
+      for (size_t c = 0; c < channels; ++c) {
+        const float scaled = g.scale[c] * x[c] - g.zero_point[c];
+        y[c] = (clamped(__builtin_nearbyintf(scaled), g.qmin, g.qmax) + g.zero_point[c]) / g.scale[c];
+      }
+    }
+  }
+}
+
+void mask_outside(const float* x, const float* dy, float* dx, size_t n, float low, float high) {
+  for (size_t i = 0; i < n; ++i) dx[i] = (x[i] >= low) & (x[i] <= high) ? dy[i] : 0.0f;
+}
+
+void mask_outside_channels(const float* x, const float* dy, float* dx, size_t rows, size_t channels, const float* low,
+                           const float* high) {
+  for (size_t row = 0; row < rows; ++row, x += channels, dy += channels, dx += channels) {
+#pragma GCC ivdep
+    for (size_t c = 0; c < channels; ++c) dx[c] = (x[c] >= low[c]) & (x[c] <= high[c]) ? dy[c] : 0.0f;
+  }
+}
+
+void min_max(const float* x, size_t n, float* min, float* max) {
+  float low = __builtin_inff(), high = -__builtin_inff();
+  size_t i = 0;
+  if (n >= kLanes) {
+    constexpr int kSums = 4;  // independent chains hide the latency
+    Lanes lows[kSums], highs[kSums];
+    for (int k = 0; k < kSums; ++k) lows[k] = Lanes{} + low, highs[k] = Lanes{} + high;
+    for (; i + kSums * kLanes <= n; i += kSums * kLanes)
+#pragma GCC unroll 4
+      for (int k = 0; k < kSums; ++k) {
+        const Lanes v = QGRAD_LOAD(x + i + static_cast<size_t>(k) * kLanes);
+        lows[k] = v < lows[k] ? v : lows[k];
+        highs[k] = v > highs[k] ? v : highs[k];
+      }
+    for (; i + kLanes <= n; i += kLanes) {
+      const Lanes v = QGRAD_LOAD(x + i);
+      lows[0] = v < lows[0] ? v : lows[0];
+      highs[0] = v > highs[0] ? v : highs[0];
+    }
+    for (int k = 0; k < kSums; ++k)
+      for (size_t lane = 0; lane < kLanes; ++lane) {
+        low = lows[k][lane] < low ? lows[k][lane] : low;
+        high = highs[k][lane] > high ? highs[k][lane] : high;
+      }
+  }
+  for (; i < n; ++i) {
+    low = x[i] < low ? x[i] : low;
+    high = x[i] > high ? x[i] : high;
+  }
+  *min = low + 0.0f;
+  *max = high + 0.0f;
+}
+
+void min_max_channels(const float* x, size_t rows, size_t channels, float* min, float* max) {
+  size_t c = 0;
+  for (; c + kLanes <= channels; c += kLanes) {
+    Lanes low = Lanes{} + __builtin_inff(), high = -low;
+    for (size_t row = 0; row < rows; ++row) {
+      const Lanes v = QGRAD_LOAD(x + row * channels + c);
+      low = v < low ? v : low;
+      high = v > high ? v : high;
+    }
+    QGRAD_STORE(min + c, low + 0.0f);
+    QGRAD_STORE(max + c, high + 0.0f);
+  }
+  for (; c < channels; ++c) {
+    float low = __builtin_inff(), high = -low;
+    for (size_t row = 0; row < rows; ++row) {
+      const float v = x[row * channels + c];
+      low = v < low ? v : low;
+      high = v > high ? v : high;
+    }
+    min[c] = low + 0.0f;
+    max[c] = high + 0.0f;
+  }
+}
+
+}  // namespace
+}  // namespace qgrad
