@@ -8,9 +8,9 @@
 //   SgdConfig c = read_config<SgdConfig>(Config{json, "train.json", "optimizer"});
 //
 // Values: bool, integers, float, double, std::string, enums with an enum_names() overload, std::optional (null is
-// nullopt; optional<optional<T>> also tells absent from null), std::vector, nested structs with fields(), and Config
-// itself for parts that are read later (a registered class, say). A derived struct lists its base's fields by calling
-// fields(v, static_cast<Base&>(c)).
+// nullopt; optional<optional<T>> also tells absent from null), std::vector, nested structs with fields(), types with
+// read_value(), write_value() and value_schema() overloads, and Config itself for parts that are read later (a
+// registered class, say). A derived struct lists its base's fields by calling fields(v, static_cast<Base&>(c)).
 #pragma once
 
 #include <concepts>
@@ -70,6 +70,14 @@ template <class T> struct is_vector<std::vector<T>> : std::true_type { using inn
 void check_bounds(double value, const Field& field, const std::string& where);
 std::string describe(const Json& value);  // "three" in quotes, numbers as they are, "an object", ...
 }  // namespace detail
+
+// A type with a JSON form of its own: three functions found by their argument.
+template <class T>
+concept CustomValue = requires(const Config& from, T& value) {
+  read_value(from, value);
+  { write_value(std::as_const(value)) } -> std::same_as<Json>;
+  { value_schema(&value) } -> std::same_as<Json>;
+};
 
 template <class T>
 concept HasFields = requires(detail::AnyVisitor& v, T& t) { fields(v, t); };
@@ -168,8 +176,10 @@ void ConfigReader::read(const Config& from, T& value, const Field& field) {
       read(Config{json[i], from.file, fmt::format("{}[{}]", from.path, i)}, element, field);
       value.push_back(std::move(element));
     }
+  } else if constexpr (CustomValue<T>) {
+    read_value(from, value);
   } else {
-    static_assert(HasFields<T>, "a config member needs fields(), enum_names(), or a plain JSON type");
+    static_assert(HasFields<T>, "a config member needs fields(), enum_names(), read_value(), or a plain JSON type");
     ConfigReader reader(from);
     fields(reader, value);
     reader.finish();
@@ -209,6 +219,8 @@ Json ConfigWriter::write(T& value) {
     Json list = Json::array();
     for (auto element : value) list.push_back(write(element));
     return list;
+  } else if constexpr (CustomValue<V>) {
+    return write_value(value);
   } else if constexpr (HasFields<V>) {
     ConfigWriter writer;
     fields(writer, const_cast<V&>(value));
@@ -266,6 +278,8 @@ Json SchemaWriter::schema_of(T& value, const Field& field) {
   } else if constexpr (detail::is_vector<T>::value) {
     typename detail::is_vector<T>::inner element{};
     return {{"type", "array"}, {"items", schema_of(element, field)}};
+  } else if constexpr (CustomValue<T>) {
+    return value_schema(&value);
   } else {
     SchemaWriter writer;
     fields(writer, value);

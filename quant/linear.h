@@ -4,7 +4,6 @@
 // is half to even. All in float32, in the order written, without fused multiply-add (Distiller q_utils.py).
 #pragma once
 
-#include <span>
 #include <vector>
 
 #include "core/tensor.h"
@@ -22,23 +21,37 @@ struct ScaleAndZeroPoint {
   float scale = 1, zero_point = 0;
 };
 
+// The values a quantized tensor has to represent.
+struct ValueRange {
+  float min = 0, max = 0;
+  float max_abs() const;
+};
+
 // scale = (1/saturation) * n as two float32 roundings; zero point 0. saturation 0 gives scale 1. Throws when negative.
 // (Distiller symmetric_linear_quantization_params)
 ScaleAndZeroPoint symmetric_params(int bits, float saturation, bool restricted);
 
 // Zero is always in the range; zero_point = round(scale * min), plus 2^(b-1) when signed. Throws when min > max.
 // (Distiller asymmetric_linear_quantization_params)
-ScaleAndZeroPoint asymmetric_params(int bits, float min, float max, bool is_signed);
+struct AsymmetricOptions {
+  bool is_signed = false;
+  bool integral_zero_point = true;
+};
+ScaleAndZeroPoint asymmetric_params(int bits, float min, float max, const AsymmetricOptions& options = {});
 
 // Of a range, in a mode; symmetric modes use max(|min|, |max|).
 ScaleAndZeroPoint params_from_range(int bits, LinearQuantMode mode, float min, float max);
+// The reverse: the values that the ends of the integer range stand for.
+ValueRange representable_range(int bits, LinearQuantMode mode, const ScaleAndZeroPoint& params);
 
-// Elementwise; per-channel parameters belong to the last dimension (our output-channel dimension).
+// Elementwise; per-channel parameters belong to the last dimension (our output-channel dimension). None of these has a
+// gradient (see ste.h); backward through one throws.
 Tensor linear_quantize(const Tensor& x, const LinearQuantParams& params);
 Tensor linear_quantize_clamp(const Tensor& x, const LinearQuantParams& params, const QuantizedRange& range);
 Tensor linear_dequantize(const Tensor& q, const LinearQuantParams& params);
 
-// scale as multiplier / 2^shift: shift = floor(log2((2^bits - 1) / scale)), multiplier = floor(scale * 2^shift).
+// scale as multiplier / 2^shift: shift = floor(log2((2^bits - 1) / scale)), multiplier = floor(scale * 2^shift). The
+// shift is negative for scales above 2^bits - 1. Throws unless the scale is positive and finite.
 // (Distiller approx_scale_as_mult_and_shift)
 struct ScaleApproximation {
   float multiplier = 1;

@@ -3,9 +3,22 @@
 
 #include <cmath>
 
+#include "core/config.h"
 #include "core/error.h"
 
 namespace qgrad {
+namespace {
+
+struct ModePair {
+  LinearQuantMode activations, weights;
+};
+template <class V>
+void fields(V& v, ModePair& pair) {
+  v("activations", pair.activations, {.help = "mode of activations"});
+  v("weights", pair.weights, {.help = "mode of weights"});
+}
+
+}  // namespace
 
 bool is_symmetric(LinearQuantMode mode) {
   return mode == LinearQuantMode::symmetric || mode == LinearQuantMode::symmetric_restricted;
@@ -24,6 +37,27 @@ std::vector<std::pair<std::string, ClipMode>> enum_names(ClipMode*) {
           {"N_STD", ClipMode::n_std},
           {"GAUSS", ClipMode::gauss},
           {"LAPLACE", ClipMode::laplace}};
+}
+
+void read_value(const Config& from, ModuleQuantMode& mode) {
+  if (from.value.is_object()) {
+    ModePair pair{mode.activations, mode.weights};
+    read_onto(pair, from);
+    mode = {pair.activations, pair.weights};
+  } else {
+    ConfigReader::read(from, mode.activations, {});
+    mode.weights = mode.activations;
+  }
+}
+
+Json write_value(const ModuleQuantMode& mode) {
+  if (mode.activations == mode.weights) return enum_name(mode.activations);
+  return {{"activations", enum_name(mode.activations)}, {"weights", enum_name(mode.weights)}};
+}
+
+Json value_schema(ModuleQuantMode*) {
+  LinearQuantMode one{};
+  return {{"oneOf", Json::array({SchemaWriter::schema_of(one, {}), schema_of<ModePair>()})}};
 }
 
 QuantizedRange quantized_range(int bits, LinearQuantMode mode) {

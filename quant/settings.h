@@ -1,12 +1,16 @@
 // What a quantized tensor's settings are: bits, mode, clipping. The vocabulary of every quantizer's config.
 #pragma once
 
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 namespace qgrad {
+
+struct Config;
+using Json = nlohmann::ordered_json;
 
 // Which integers stand for a range (Distiller q_utils.LinearQuantMode).
 enum class LinearQuantMode {
@@ -26,7 +30,11 @@ std::vector<std::pair<std::string, ClipMode>> enum_names(ClipMode*);  // "NONE",
 struct ModuleQuantMode {
   LinearQuantMode activations = LinearQuantMode::symmetric;
   LinearQuantMode weights = LinearQuantMode::symmetric;
+  bool operator==(const ModuleQuantMode&) const = default;
 };
+void read_value(const Config& from, ModuleQuantMode& mode);  // an object without one of the two keeps that one
+Json write_value(const ModuleQuantMode& mode);
+Json value_schema(ModuleQuantMode*);
 
 // Bit widths of one module; nullopt: not quantized.
 struct Bits {

@@ -1,0 +1,168 @@
+// Reductions of a tensor, ACIQ's tables, and what each clip mode makes of them.
+#include "quant/clip.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "core/config.h"
+#include "core/error.h"
+#include "quant/reductions.h"
+#include "quant/stats.h"
+
+namespace qgrad {
+namespace {
+
+// alpha / std and alpha / b by bits; the first Gaussian entries do not exist.
+constexpr double kAbsent = 0;
+constexpr std::array<double, 9> kGauss{kAbsent, 1.24, 1.71, 2.15, 2.55, 2.93, 3.28, 3.61, 3.92};
+constexpr std::array<double, 9> kGaussPositive{kAbsent, 1.71, 2.15, 2.55, 2.93, 3.28, 3.61, 3.92, 4.2};
+constexpr std::array<double, 9> kLaplace{1.05, 1.86, 2.83, 3.89, 5.03, 6.2, 7.41, 8.64, 9.89};
+constexpr std::array<double, 9> kLaplacePositive{1.86, 2.83, 3.89, 5.02, 6.2, 7.41, 8.64, 9.89, 11.16};
+
+double aciq_factor(const QuantSettings& settings) {
+  check(settings.clip == ClipMode::gauss || settings.clip == ClipMode::laplace,
+        "ACIQ clipping: expected GAUSS or LAPLACE, got {}", enum_name(settings.clip));
+  const bool gauss = settings.clip == ClipMode::gauss;
+  check(settings.bits >= (gauss ? 1 : 0) && settings.bits <= 8, "{} clipping is tabulated for {} to 8 bits, not for {}",
+        enum_name(settings.clip), gauss ? 1 : 0, settings.bits);
+  const auto& table = gauss ? (settings.half_range ? kGaussPositive : kGauss)
+                            : (settings.half_range ? kLaplacePositive : kLaplace);
+  return table[static_cast<size_t>(settings.bits)];
+}
+
+float n_stds_of(const QuantSettings& settings) {
+  check(settings.n_stds.has_value(), "N_STD clipping needs the number of standard deviations (clip_n_stds)");
+  check(*settings.n_stds > 0, "N_STD clipping: expected more than 0 standard deviations, got {}", *settings.n_stds);
+  return *settings.n_stds;
+}
+
+ValueRange mean_n_stds(const ValueRange& full, float mean, float std, float n_stds) {
+  return {std::max(full.min, mean - n_stds * std), std::min(full.max, mean + n_stds * std)};
+}
+
+ValueRange average(const std::vector<ValueRange>& ranges) {
+  double min = 0, max = 0;
+  for (const ValueRange& range : ranges) {
+    min += range.min;
+    max += range.max;
+  }
+  const auto n = static_cast<double>(ranges.size());
+  return {static_cast<float>(min / n), static_cast<float>(max / n)};
+}
+
+ScaleAndZeroPoint params_of(const ValueRange& range, const QuantSettings& settings) {
+  ScaleAndZeroPoint params = params_from_range(settings.bits, settings.mode, range.min, range.max);
+  if (settings.scale_approx_mult_bits)
+    params.scale = approximate_scale(params.scale, *settings.scale_approx_mult_bits).value();
+  return params;
+}
+
+}  // namespace
+
+ValueRange tensor_min_max(const Tensor& x) { return min_max(x.data()); }
+
+std::vector<ValueRange> slice_min_max(const Tensor& x, Slices slices) {
+  check(x.rank() > 0, "a scalar has no slices whose ranges could be told apart");
+  check(x.numel() > 0, "the range of an empty tensor is not defined");
+  const float* data = x.data().data();
+  if (slices == Slices::samples) {
+    const auto count = static_cast<size_t>(x.dim(0)), size = static_cast<size_t>(x.numel()) / count;
+    std::vector<ValueRange> ranges(count);
+    for (size_t i = 0; i < count; ++i) ranges[i] = min_max({data + i * size, size});
+    return ranges;
+  }
+  const auto channels = static_cast<size_t>(x.dim(-1)), rows = static_cast<size_t>(x.numel()) / channels;
+  std::vector<ValueRange> ranges(channels);
+  for (size_t c = 0; c < channels; ++c) ranges[c] = {data[c], data[c]};
+  for (size_t row = 1; row < rows; ++row)
+    for (size_t c = 0; c < channels; ++c) {
+      const float value = data[row * channels + c];
+      ranges[c].min = std::min(ranges[c].min, value);
+      ranges[c].max = std::max(ranges[c].max, value);
+    }
+  return ranges;
+}
+
+ValueRange tensor_avg_min_max(const Tensor& x, Slices slices) { return average(slice_min_max(x, slices)); }
+
+Moments tensor_moments(const Tensor& x) {
+  const auto n = static_cast<double>(x.numel());
+  const float low = tensor_min_max(x).min;
+  const double mean = sum_of(x.data()) / n;
+  const Deviations deviations = deviations_from(mean, x.data());
+  const double std = n > 1 ? std::sqrt(deviations.square / (n - 1)) : 0;
+  return {low, static_cast<float>(mean), std, deviations.absolute / n};
+}
+
+ValueRange tensor_mean_n_stds(const Tensor& x, float n_stds) {
+  check(n_stds > 0, "N_STD clipping: expected more than 0 standard deviations, got {}", n_stds);
+  const Moments moments = tensor_moments(x);
+  return mean_n_stds(tensor_min_max(x), moments.mean, static_cast<float>(moments.std), n_stds);
+}
+
+ValueRange aciq_range(const Moments& moments, const QuantSettings& settings) {
+  const double deviation = settings.clip == ClipMode::gauss ? moments.std : moments.b;
+  if (is_symmetric(settings.mode)) {
+    QuantSettings both_sides = settings;
+    both_sides.half_range = false;
+    const float clip = std::fabs(moments.mean) + static_cast<float>(deviation * aciq_factor(both_sides));
+    return {-clip, clip};
+  }
+  const auto alpha = static_cast<float>(deviation * aciq_factor(settings));
+  const float min = std::max(moments.low, moments.mean - alpha);
+  return {min, min + (settings.half_range ? alpha : 2 * alpha)};
+}
+
+std::vector<ValueRange> range_from_tensor(const Tensor& x, const QuantSettings& settings, Slices slices) {
+  check(!settings.per_channel || x.rank() == 2 || x.rank() == 4,
+        "per-channel quantization is for weights of linear and convolution layers (2 or 4 dimensions), got {}", x.shape());
+  switch (settings.clip) {
+    case ClipMode::none:
+      if (settings.per_channel) return slice_min_max(x, Slices::output_channels);
+      return {tensor_min_max(x)};
+    case ClipMode::avg:
+      return {tensor_avg_min_max(x, slices)};
+    case ClipMode::n_std:
+      check(!settings.per_channel, "N_STD clipping does not go with per-channel quantization");
+      return {tensor_mean_n_stds(x, n_stds_of(settings))};
+    case ClipMode::gauss:
+    case ClipMode::laplace: {
+      Moments moments = tensor_moments(x);
+      if (settings.per_channel) moments.low = tensor_avg_min_max(x, slices).min;
+      return {aciq_range(moments, settings)};
+    }
+  }
+  fail("unknown clip mode");
+}
+
+ValueRange range_from_stats(const TensorStats& stats, const QuantSettings& settings) {
+  check(!settings.per_channel, "statistics are per tensor: per-channel quantization needs the tensor itself");
+  const ValueRange full{static_cast<float>(stats.min), static_cast<float>(stats.max)};
+  const ValueRange averages{static_cast<float>(stats.avg_min), static_cast<float>(stats.avg_max)};
+  const auto mean = static_cast<float>(stats.mean);
+  switch (settings.clip) {
+    case ClipMode::none: return full;
+    case ClipMode::avg: return averages;
+    case ClipMode::n_std: return mean_n_stds(full, mean, static_cast<float>(stats.std), n_stds_of(settings));
+    case ClipMode::gauss:
+    case ClipMode::laplace: return aciq_range({averages.min, mean, stats.std, stats.b}, settings);
+  }
+  fail("unknown clip mode");
+}
+
+LinearQuantParams params_from_tensor(const Tensor& x, const QuantSettings& settings, Slices slices) {
+  LinearQuantParams params{{}, {}};
+  for (const ValueRange& range : range_from_tensor(x, settings, slices)) {
+    const auto [scale, zero_point] = params_of(range, settings);
+    params.scale.push_back(scale);
+    params.zero_point.push_back(zero_point);
+  }
+  return params;
+}
+
+ScaleAndZeroPoint params_from_stats(const TensorStats& stats, const QuantSettings& settings) {
+  return params_of(range_from_stats(stats, settings), settings);
+}
+
+}  // namespace qgrad

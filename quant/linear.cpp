@@ -1,0 +1,116 @@
+// Scale, zero point and the three elementwise passes, in Distiller's float32 order of operations.
+#include "quant/linear.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/error.h"
+#include "core/kernels/kernels.h"
+#include "core/parallel.h"
+#include "core/tape.h"
+
+namespace qgrad {
+namespace {
+
+// Python divides a number by a tensor as reciprocal, then product: two roundings. n / denominator would be one.
+float reciprocal_times(float n, float denominator) { return (1.0f / denominator) * n; }
+
+void check_bits(int bits) { check(bits >= 1 && bits <= 32, "quantization: expected 1 to 32 bits, got {}", bits); }
+
+// y[i] = f(x[i], scale, zero_point), with the parameters of x[i]'s last dimension.
+template <class F>
+Tensor map_with_params(const char* op, const Tensor& x, const LinearQuantParams& params, F&& f) {
+  check(params.scale.size() == params.zero_point.size(), "{}: {} scales but {} zero points", op, params.scale.size(),
+        params.zero_point.size());
+  const auto channels = static_cast<int64_t>(params.scale.size());
+  check(channels == 1 || (x.rank() > 0 && x.dim(-1) == channels),
+        "{}: {} scales for the last dimension of a tensor of shape {}", op, channels, x.shape());
+  Tensor y = Tensor::empty(x.shape());
+  const float *in = x.data().data(), *scale = params.scale.data(), *zero_point = params.zero_point.data();
+  float* out = y.mutable_data().data();
+  if (channels == 1) {
+    const float s = scale[0], z = zero_point[0];
+    parallel_for(x.numel(), kElementwiseGrain, [=](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) out[i] = f(in[i], s, z);
+    });
+  } else {
+    const int64_t rows = x.numel() / channels;
+    parallel_for(rows, std::max<int64_t>(1, kElementwiseGrain / channels), [=](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row)
+        for (int64_t c = 0; c < channels; ++c)
+          out[row * channels + c] = f(in[row * channels + c], scale[c], zero_point[c]);
+    });
+  }
+  return record(op, y, {x}, [op](Tensor, Grads&) {
+    fail("{} has no gradient; linear_quantize_ste passes gradients straight through", op);
+  });
+}
+
+}  // namespace
+
+float ValueRange::max_abs() const { return std::max(std::fabs(min), std::fabs(max)); }
+
+ScaleAndZeroPoint symmetric_params(int bits, float saturation, bool restricted) {
+  check_bits(bits);
+  check(!(saturation < 0), "symmetric quantization: the saturation value must not be negative, got {}", saturation);
+  const double n = restricted ? std::exp2(bits - 1) - 1 : (std::exp2(bits) - 1) / 2;
+  const auto n_float = static_cast<float>(n);
+  return {reciprocal_times(n_float, saturation == 0 ? n_float : saturation), 0};
+}
+
+ScaleAndZeroPoint asymmetric_params(int bits, float min, float max, const AsymmetricOptions& options) {
+  check_bits(bits);
+  check(!(min > max), "asymmetric quantization: the range's minimum {} is above its maximum {}", min, max);
+  const auto n = static_cast<float>(std::exp2(bits) - 1);
+  min = std::min(min, 0.0f);
+  max = std::max(max, 0.0f);
+  const float width = max - min;
+  const float scale = reciprocal_times(n, width == 0 ? n : width);
+  float zero_point = scale * min;
+  if (options.integral_zero_point) zero_point = std::nearbyint(zero_point);
+  if (options.is_signed) zero_point += static_cast<float>(std::exp2(bits - 1));
+  return {scale, zero_point};
+}
+
+ScaleAndZeroPoint params_from_range(int bits, LinearQuantMode mode, float min, float max) {
+  check(bits > 1 || mode != LinearQuantMode::symmetric_restricted, "SYMMETRIC_RESTRICTED needs 2 bits or more, got {}", bits);
+  if (is_symmetric(mode))
+    return symmetric_params(bits, ValueRange{min, max}.max_abs(), mode == LinearQuantMode::symmetric_restricted);
+  return asymmetric_params(bits, min, max, {.is_signed = mode == LinearQuantMode::asymmetric_signed});
+}
+
+ValueRange representable_range(int bits, LinearQuantMode mode, const ScaleAndZeroPoint& params) {
+  const QuantizedRange range = quantized_range(bits, mode);
+  return {(range.qmin + params.zero_point) / params.scale, (range.qmax + params.zero_point) / params.scale};
+}
+
+Tensor linear_quantize(const Tensor& x, const LinearQuantParams& params) {
+  return map_with_params("linear_quantize", x, params, [](float value, float scale, float zero_point) {
+    return __builtin_nearbyintf(scale * value - zero_point);
+  });
+}
+
+Tensor linear_quantize_clamp(const Tensor& x, const LinearQuantParams& params, const QuantizedRange& range) {
+  const auto [qmin, qmax] = range;
+  return map_with_params("linear_quantize_clamp", x, params, [qmin, qmax](float value, float scale, float zero_point) {
+    return std::min(std::max(__builtin_nearbyintf(scale * value - zero_point), qmin), qmax);
+  });
+}
+
+Tensor linear_dequantize(const Tensor& q, const LinearQuantParams& params) {
+  return map_with_params("linear_dequantize", q, params,
+                         [](float value, float scale, float zero_point) { return (value + zero_point) / scale; });
+}
+
+float ScaleApproximation::value() const { return std::ldexp(multiplier, -shift); }
+
+ScaleApproximation approximate_scale(float scale, int multiplier_bits) {
+  check(scale > 0 && std::isfinite(scale), "scale approximation: expected a positive scale, got {}", scale);
+  check(multiplier_bits >= 1 && multiplier_bits <= 32, "scale approximation: expected 1 to 32 multiplier bits, got {}",
+        multiplier_bits);
+  const auto largest = static_cast<float>(std::exp2(multiplier_bits) - 1);
+  const int shift = static_cast<int>(std::floor(std::log2(reciprocal_times(largest, scale))));
+  return {std::floor(std::ldexp(scale, shift)), shift};
+}
+
+}  // namespace qgrad

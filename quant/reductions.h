@@ -1,0 +1,20 @@
+// Reductions of float data for ranges and statistics: minima and maxima exact, sums in double, in an order that depends
+// on the size only, so that results are the same on any number of threads.
+#pragma once
+
+#include <span>
+
+#include "quant/linear.h"
+
+namespace qgrad {
+
+// Of no values: throws. NaN is not looked for; a sum shows whether any value was not finite.
+ValueRange min_max(std::span<const float> x);
+double sum_of(std::span<const float> x);
+
+struct Deviations {
+  double square = 0, absolute = 0;  // sums of (x - mean)^2 and |x - mean|
+};
+Deviations deviations_from(double mean, std::span<const float> x);
+
+}  // namespace qgrad

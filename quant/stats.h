@@ -1,0 +1,67 @@
+// Calibration: what values flow into and out of every layer, over a set of example inputs.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/json.h"
+#include "nn/module.h"
+
+namespace qgrad {
+
+// Of one tensor of one layer, over all calibration samples (Distiller collector.py:QuantCalibrationStatsCollector).
+struct TensorStats {
+  double min = 0, max = 0;
+  double avg_min = 0, avg_max = 0;  // means over samples of each sample's minimum and maximum
+  double mean = 0;
+  double std = 0;                   // of the population, about the mean
+  double b = 0;                     // mean absolute deviation from the mean
+  std::string shape;                // of the first batch, "(128, 32, 32, 3)", in our layout
+  int64_t total_numel = 0;
+};
+
+struct ModuleStats {
+  std::vector<TensorStats> inputs;
+  TensorStats output;
+};
+
+// By module path, in the order of the first call. A module that is called more than once has the statistics of all its
+// calls together.
+class QuantStats {
+ public:
+  const ModuleStats* find(std::string_view path) const;  // null when there is none
+  ModuleStats* find(std::string_view path);
+  const ModuleStats& at(std::string_view path) const;    // throws, naming the nearest path
+  ModuleStats& add(std::string path);                    // a new entry, or the existing one
+  bool erase(std::string_view path);
+  size_t size() const { return entries_.size(); }
+  bool empty() const { return entries_.empty(); }
+  auto begin() const { return entries_.begin(); }
+  auto end() const { return entries_.end(); }
+
+ private:
+  std::vector<std::pair<std::string, ModuleStats>> entries_;
+};
+
+// Runs the model over the calibration data twice, in evaluation mode: once for min, max, averages and mean, once for
+// the deviations from that mean. `feed` calls the model on every batch, the same ones in the same order both times:
+//   collect_quant_stats(model, [&] { for (const Batch& b : batches) model(b.images); });
+// The first dimension of every tensor counts as samples. Observed are modules without children (but not Identity), and
+// whole replacement_units: kinds that quantizers put in a layer's place and that may own the layer they wrap. Results do
+// not depend on the number of threads; memory does not depend on the number of batches. Throws when feed runs no batch
+// or a tensor holds NaN or infinity.
+QuantStats collect_quant_stats(Module& model, const std::function<void()>& feed);
+
+// {"layer1.0.conv1": {"inputs": {"0": {"min": .., .., "shape": "(..)", "total_numel": ..}}, "output": {..}}, ..}:
+// Distiller's field names, in a file that can be edited by hand. What is read is checked: a missing or unknown field, a
+// number that is not finite, min > max, or a negative deviation are errors that name the file and the module.
+Json stats_to_json(const QuantStats& stats);
+QuantStats stats_from_json(const Json& json, std::string_view file_for_messages);
+void write_stats(const std::filesystem::path& file, const QuantStats& stats);
+QuantStats read_stats(const std::filesystem::path& file);
+
+}  // namespace qgrad
