@@ -10,6 +10,8 @@ namespace qgrad {
 
 // One function per family and instruction set, defined beside its kernels.
 ElementwiseKernels elementwise_scalar(), elementwise_avx2();
+GemmKernels gemm_scalar();
+ConvKernels conv_scalar();
 QuantKernels quant_scalar(), quant_avx2();
 
 namespace {
@@ -19,8 +21,8 @@ const Kernels* scalar_row() {
       .isa = "scalar",
       .elementwise = elementwise_scalar(),
       .reduce = {},
-      .gemm = {},
-      .conv = {},
+      .gemm = gemm_scalar(),
+      .conv = conv_scalar(),
       .pool = {},
       .norm = {},
       .quant = quant_scalar(),
@@ -34,8 +36,8 @@ const Kernels* avx2_row() {
       .isa = "avx2",
       .elementwise = elementwise_avx2(),
       .reduce = {},
-      .gemm = {},
-      .conv = {},
+      .gemm = gemm_scalar(),
+      .conv = conv_scalar(),
       .pool = {},
       .norm = {},
       .quant = quant_avx2(),

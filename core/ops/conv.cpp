@@ -1,0 +1,126 @@
+// 2-D convolution. The kernels work on bands of rows; their boundaries depend on the shapes only.
+#include <algorithm>
+
+#include "core/error.h"
+#include "core/kernels/conv_pack.h"
+#include "core/kernels/kernels.h"
+#include "core/memory.h"
+#include "core/ops.h"
+#include "core/ops/bias.h"
+#include "core/parallel.h"
+#include "core/tape.h"
+
+namespace qgrad {
+namespace {
+
+ConvGeometry forward_geometry(const Shape& x, const Shape& weight, const Conv2dOptions& o) {
+  check(x.rank() == 4, "conv2d: expected images [N,H,W,C], got {}", x);
+  check(weight.rank() == 4, "conv2d: expected a weight [kh,kw,in/groups,out], got {}", weight);
+  check(o.stride_h >= 1 && o.stride_w >= 1, "conv2d: strides are at least 1, got {} and {}", o.stride_h, o.stride_w);
+  check(o.dilation_h >= 1 && o.dilation_w >= 1, "conv2d: dilations are at least 1, got {} and {}", o.dilation_h,
+        o.dilation_w);
+  check(o.padding_h >= 0 && o.padding_w >= 0, "conv2d: padding can not be negative, got {} and {}", o.padding_h,
+        o.padding_w);
+  check(o.groups >= 1, "conv2d: groups is at least 1, got {}", o.groups);
+  check(weight[0] >= 1 && weight[1] >= 1, "conv2d: weight {} has no taps", weight);
+  const int64_t in = weight[2] * o.groups, out = weight[3];
+  check(x[3] == in, "conv2d: weight {} wants {} input channels, input has {} ({})", weight, in, x[3], x);
+  check(out % o.groups == 0, "conv2d: weight {} has {} output channels, not a multiple of {} groups", weight, out,
+        o.groups);
+  const int64_t extent_h = (weight[0] - 1) * o.dilation_h + 1, extent_w = (weight[1] - 1) * o.dilation_w + 1;
+  check(x[1] + 2 * o.padding_h >= extent_h && x[2] + 2 * o.padding_w >= extent_w,
+        "conv2d: a window of {}x{} does not fit into input {} padded by {} and {}", extent_h, extent_w, x, o.padding_h,
+        o.padding_w);
+  const int64_t out_h = (x[1] + 2 * o.padding_h - extent_h) / o.stride_h + 1;
+  const int64_t out_w = (x[2] + 2 * o.padding_w - extent_w) / o.stride_w + 1;
+  return {.in_h = x[1], .in_w = x[2], .in = x[3],
+          .out_h = out_h, .out_w = out_w, .out = out,
+          .kernel_h = weight[0], .kernel_w = weight[1],
+          .stride_h = o.stride_h, .stride_w = o.stride_w,
+          .padding_h = o.padding_h, .padding_w = o.padding_w,
+          .dilation_h = o.dilation_h, .dilation_w = o.dilation_w,
+          .groups = o.groups,
+          .row_pitch = out_w * out, .pixel_pitch = out};
+}
+
+// One forward call per band of rows and image. y_image: floats from one image of y to the next.
+void run_forward(const ConvGeometry& g, int64_t batch, const float* x, const ConvWeightView& weight, const float* bias,
+                 float* y, int64_t y_image) {
+  const ConvKernels& conv = kernels().conv;
+  const auto kernel = is_depthwise(g) ? conv.depthwise_forward : conv.forward;
+  Tensor packed = Tensor::empty({conv_packed_floats(g)});
+  conv_pack(g, weight, packed.mutable_data().data());
+  const float* panels = packed.data().data();
+  const int64_t rows = conv_band_rows(g, batch), bands = (g.out_h + rows - 1) / rows;
+  parallel_for(batch * bands, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t unit = begin; unit < end; ++unit) {
+      const int64_t image = unit / bands, row = unit % bands * rows, row_end = std::min(g.out_h, row + rows);
+      Scratch scratch;
+      kernel(g, {.x = x + image * g.in_h * g.in_w * g.in, .weight = panels, .bias = bias, .y = y + image * y_image,
+                 .row_begin = row, .row_end = row_end,
+                 .scratch = scratch.take<float>(static_cast<size_t>(conv_scratch_floats(g, 1, row_end - row)))});
+    }
+  });
+}
+
+Tensor input_gradient(const ConvGeometry& g, const Tensor& dy, const Tensor& weight, const Shape& shape) {
+  Tensor dx = Tensor::empty(shape);
+  for (int64_t phase_h = 0; phase_h < std::min(g.stride_h, g.in_h); ++phase_h)
+    for (int64_t phase_w = 0; phase_w < std::min(g.stride_w, g.in_w); ++phase_w) {
+      const ConvPhase phase = input_gradient_phase(g, weight.data().data(), phase_h, phase_w);
+      run_forward(phase.geometry, shape[0], dy.data().data(), phase.weight, nullptr,
+                  dx.mutable_data().data() + phase.offset, g.in_h * g.in_w * g.in);
+    }
+  return dx;
+}
+
+Tensor weight_gradient(const ConvGeometry& g, const Tensor& x, const Tensor& dy, const Shape& shape) {
+  const auto kernel = is_depthwise(g) ? kernels().conv.depthwise_weight_gradient : kernels().conv.weight_gradient;
+  const int64_t batch = x.dim(0), size = shape.numel();
+  const ConvBands bands = weight_gradient_bands(g, batch);
+  Tensor partial = Tensor::empty({bands.chunks, size});
+  float* sums = partial.mutable_data().data();
+  const float* from_x = x.data().data();
+  const float* from_dy = dy.data().data();
+  parallel_for(bands.chunks, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t chunk = begin; chunk < end; ++chunk) {
+      float* dw = sums + chunk * size;
+      std::fill_n(dw, size, 0.0f);
+      const int64_t last = std::min(bands.units, (chunk + 1) * bands.units_per_chunk);
+      for (int64_t unit = chunk * bands.units_per_chunk; unit < last; ++unit) {
+        const int64_t image = unit / bands.per_image * bands.images, row = unit % bands.per_image * bands.rows;
+        const int64_t images = std::min(bands.images, batch - image), row_end = std::min(g.out_h, row + bands.rows);
+        Scratch scratch;
+        kernel(g, {.x = from_x + image * g.in_h * g.in_w * g.in, .dy = from_dy + image * g.out_h * g.out_w * g.out,
+                   .dw = dw, .images = images, .row_begin = row, .row_end = row_end,
+                   .scratch = scratch.take<float>(static_cast<size_t>(conv_scratch_floats(g, images, row_end - row)))});
+      }
+    }
+  });
+  Tensor dw = Tensor::empty(shape);
+  float* to = dw.mutable_data().data();
+  parallel_for(size, kElementwiseGrain, [&](int64_t begin, int64_t end) {
+    std::copy(sums + begin, sums + end, to + begin);
+    for (int64_t chunk = 1; chunk < bands.chunks; ++chunk)
+      for (int64_t i = begin; i < end; ++i) to[i] += sums[chunk * size + i];
+  });
+  return dw;
+}
+
+}  // namespace
+
+// y[n,r,c,o] = bias[o] + sum_{kh,kw,i} x[n, r*stride - padding + kh*dilation, .., i] * weight[kh,kw,i,o]
+Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dOptions& options) {
+  const ConvGeometry g = forward_geometry(x.shape(), weight.shape(), options);
+  check_bias("conv2d", bias, weight.shape());
+  Tensor y = Tensor::empty({x.dim(0), g.out_h, g.out_w, g.out});
+  run_forward(g, x.dim(0), x.data().data(), forward_weight(g, weight.data().data()),
+              bias.defined() ? bias.data().data() : nullptr, y.mutable_data().data(), g.out_h * g.out_w * g.out);
+  return record("conv2d", y, {x, weight, bias}, [g, x, weight](const Tensor& dy, Grads& dx) {
+    if (dx.needs(0)) dx.add(0, input_gradient(g, dy, weight, x.shape()));
+    if (dx.needs(1)) dx.add(1, weight_gradient(g, x, dy, weight.shape()));
+    if (dx.needs(2)) dx.add(2, bias_gradient(dy));
+  });
+}
+
+}  // namespace qgrad

@@ -1,0 +1,126 @@
+// Matrix products: matmul, batched matmul, linear; and the bias of linear and convolution layers.
+#include <algorithm>
+
+#include "core/error.h"
+#include "core/kernels/kernels.h"
+#include "core/ops.h"
+#include "core/ops/bias.h"
+#include "core/parallel.h"
+#include "core/tape.h"
+
+namespace qgrad {
+namespace {
+
+// Rows of C per parallel chunk: about a million multiply-adds, a multiple of the kernels' six rows.
+int64_t row_grain(int64_t work_per_row) { return std::max<int64_t>(1, (1 << 20) / std::max<int64_t>(1, work_per_row) / 6) * 6; }
+
+// C [m,n] = A [m,k] B + bias, where B's element (k, column) is b[k * inner_stride + column * column_stride].
+void multiply(int64_t m, int64_t k, int64_t n, const float* a, const float* b, int64_t inner_stride,
+              int64_t column_stride, const float* bias, float* c) {
+  Tensor packed = Tensor::empty({gemm_packed_floats(k, n)});
+  gemm_pack(k, n, b, inner_stride, column_stride, packed.mutable_data().data());
+  const float* panels = packed.data().data();
+  parallel_for(m, row_grain(k * n), [&](int64_t begin, int64_t end) {
+    kernels().gemm.multiply({.rows = end - begin, .inner = k, .columns = n, .a = a + begin * k, .panels = panels,
+                             .bias = bias, .c = c + begin * n});
+  });
+}
+
+// C [m,n] = A^T B, A [k,m], B [k,n].
+void multiply_transposed(int64_t m, int64_t k, int64_t n, const float* a, const float* b, float* c) {
+  parallel_for(m, row_grain(k * n), [&](int64_t begin, int64_t end) {
+    kernels().gemm.multiply_transposed({.first = begin, .rows = end - begin, .inner = k, .columns = n, .a_columns = m,
+                                        .a = a, .b = b, .c = c + begin * n});
+  });
+}
+
+}  // namespace
+
+void check_bias(const char* op, const Tensor& bias, const Shape& weight) {
+  check(!bias.defined() || bias.shape() == Shape{weight[-1]}, "{}: weight {} wants a bias [{}], got {}", op, weight,
+        weight[-1], bias.defined() ? bias.shape() : Shape{});
+}
+
+Tensor bias_gradient(const Tensor& dy) {
+  constexpr int64_t kChunks = 16;
+  const int64_t columns = dy.dim(-1), rows = dy.shape().numel_until(dy.rank() - 1);
+  const int64_t grain = std::max<int64_t>(1, (rows + kChunks - 1) / kChunks);
+  Tensor partial = Tensor::zeros({(rows + grain - 1) / grain, columns});
+  float* sums = partial.mutable_data().data();
+  parallel_for(rows, grain, [&](int64_t begin, int64_t end) {
+    kernels().gemm.add_column_sums(end - begin, columns, dy.data().data() + begin * columns,
+                                   sums + begin / grain * columns);
+  });
+  Tensor total = Tensor::zeros({columns});
+  kernels().gemm.add_column_sums(partial.dim(0), columns, sums, total.mutable_data().data());
+  return total;
+}
+
+// da = dc b^T, db = a^T dc, for every matrix of the batch.
+Tensor matmul(const Tensor& a, const Tensor& b) {
+  const Shape &sa = a.shape(), &sb = b.shape();
+  check(sa.rank() >= 2 && sb.rank() >= 2, "matmul: expected matrices, got {} and {}", sa, sb);
+  Shape shape = sa, expected = sa;
+  expected.set(-2, sa[-1]);
+  expected.set(-1, sb[-1]);
+  check(sb == expected, "matmul: {} times {}: expected the second to be [..,{},N] with the leading dimensions of the first",
+        sa, sb, sa[-1]);
+  const int64_t m = sa[-2], k = sa[-1], n = sb[-1], batch = sa.numel_until(sa.rank() - 2);
+  shape.set(-1, n);
+  Tensor c = Tensor::empty(shape);
+  const auto each = [batch](auto&& product) {
+    parallel_for(batch, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) product(i);
+    });
+  };
+  each([&, to = c.mutable_data().data()](int64_t i) {
+    multiply(m, k, n, a.data().data() + i * m * k, b.data().data() + i * k * n, n, 1, nullptr, to + i * m * n);
+  });
+  return record("matmul", c, {a, b}, [a, b, m, k, n, each](const Tensor& dc, Grads& dx) {
+    const float* from = dc.data().data();
+    if (dx.needs(0)) {
+      Tensor da = Tensor::empty(a.shape());
+      each([&, to = da.mutable_data().data()](int64_t i) {
+        multiply(m, n, k, from + i * m * n, b.data().data() + i * k * n, 1, n, nullptr, to + i * m * k);
+      });
+      dx.add(0, da);
+    }
+    if (dx.needs(1)) {
+      Tensor db = Tensor::empty(b.shape());
+      each([&, to = db.mutable_data().data()](int64_t i) {
+        multiply_transposed(k, m, n, a.data().data() + i * m * k, from + i * m * n, to + i * k * n);
+      });
+      dx.add(1, db);
+    }
+  });
+}
+
+// y = x weight + bias; dx = dy weight^T, dweight = x^T dy, dbias = column sums of dy.
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  const Shape &sx = x.shape(), &sw = weight.shape();
+  check(sw.rank() == 2, "linear: expected a weight [in,out], got {}", sw);
+  check(sx.rank() >= 1 && sx[-1] == sw[0], "linear: weight {} wants {} input features, input has {} ({})", sw, sw[0],
+        sx.rank() ? sx[-1] : 0, sx);
+  check_bias("linear", bias, sw);
+  const int64_t in = sw[0], out = sw[1], rows = sx.numel_until(sx.rank() - 1);
+  Shape shape = sx;
+  shape.set(-1, out);
+  Tensor y = Tensor::empty(shape);
+  multiply(rows, in, out, x.data().data(), weight.data().data(), out, 1, bias.defined() ? bias.data().data() : nullptr,
+           y.mutable_data().data());
+  return record("linear", y, {x, weight, bias}, [x, weight, rows, in, out](const Tensor& dy, Grads& dx) {
+    if (dx.needs(0)) {
+      Tensor g = Tensor::empty(x.shape());
+      multiply(rows, out, in, dy.data().data(), weight.data().data(), 1, out, nullptr, g.mutable_data().data());
+      dx.add(0, g);
+    }
+    if (dx.needs(1)) {
+      Tensor g = Tensor::empty(weight.shape());
+      multiply_transposed(in, rows, out, x.data().data(), dy.data().data(), g.mutable_data().data());
+      dx.add(1, g);
+    }
+    if (dx.needs(2)) dx.add(2, bias_gradient(dy));
+  });
+}
+
+}  // namespace qgrad

@@ -1,0 +1,160 @@
+// conv2d against its definition, written out in double, and its gradients against the adjoint identities that define them.
+#include <cmath>
+#include <vector>
+
+#include "core/error.h"
+#include "core/ops.h"
+#include "core/parallel.h"
+#include "core/tape.h"
+#include "support/catch.h"
+
+using namespace qgrad;
+
+namespace {
+
+// Small integers, so that every product and sum is exact whatever the order.
+Tensor integers(const Shape& shape, uint32_t seed) {
+  Tensor t = Tensor::empty(shape);
+  for (float& v : t.mutable_data()) {
+    seed = seed * 1664525u + 1013904223u;
+    v = static_cast<float>(static_cast<int>(seed >> 24) % 9 - 4);
+  }
+  return t;
+}
+
+struct Case {
+  Shape x, weight;
+  Conv2dOptions options;
+};
+
+struct Reference {
+  std::vector<double> y, dx, dweight, dbias;
+};
+
+// y, and the gradients for a given dy, straight from the definition. An empty dy asks for y alone.
+Reference reference(const Case& c, const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor& dy, const Shape& sy) {
+  const Conv2dOptions& o = c.options;
+  Reference r;
+  r.y.assign(static_cast<size_t>(sy.numel()), 0);
+  r.dx.assign(static_cast<size_t>(c.x.numel()), 0);
+  r.dweight.assign(static_cast<size_t>(c.weight.numel()), 0);
+  r.dbias.assign(static_cast<size_t>(sy[3]), 0);
+  const int64_t in_group = c.weight[2], out_group = sy[3] / o.groups;
+  for (int64_t n = 0; n < sy[0]; ++n)
+    for (int64_t row = 0; row < sy[1]; ++row)
+      for (int64_t column = 0; column < sy[2]; ++column)
+        for (int64_t out = 0; out < sy[3]; ++out) {
+          const auto at_y = static_cast<size_t>(((n * sy[1] + row) * sy[2] + column) * sy[3] + out);
+          const double gradient = dy.data()[at_y];
+          double sum = bias.data()[static_cast<size_t>(out)];
+          r.dbias[static_cast<size_t>(out)] += gradient;
+          for (int64_t kh = 0; kh < c.weight[0]; ++kh)
+            for (int64_t kw = 0; kw < c.weight[1]; ++kw)
+              for (int64_t i = 0; i < in_group; ++i) {
+                const int64_t ih = row * o.stride_h - o.padding_h + kh * o.dilation_h;
+                const int64_t iw = column * o.stride_w - o.padding_w + kw * o.dilation_w;
+                if (ih < 0 || ih >= c.x[1] || iw < 0 || iw >= c.x[2]) continue;
+                const int64_t channel = out / out_group * in_group + i;
+                const auto at_x = static_cast<size_t>(((n * c.x[1] + ih) * c.x[2] + iw) * c.x[3] + channel);
+                const auto at_w = static_cast<size_t>(((kh * c.weight[1] + kw) * in_group + i) * sy[3] + out);
+                sum += static_cast<double>(x.data()[at_x]) * w.data()[at_w];
+                r.dx[at_x] += gradient * w.data()[at_w];
+                r.dweight[at_w] += gradient * x.data()[at_x];
+              }
+          r.y[at_y] = sum;
+        }
+  return r;
+}
+
+std::vector<double> doubles(const Tensor& t) { return {t.data().begin(), t.data().end()}; }
+
+struct Outcome {
+  Tensor y, dx, dweight, dbias, dy;
+};
+
+// Forward and backward of sum(conv2d(..) * dy).
+Outcome run(const Case& c, Tensor x, Tensor w, Tensor bias) {
+  for (Tensor* t : {&x, &w, &bias}) t->set_requires_grad(true);
+  Tape tape;
+  Tape::Recording recording(tape);
+  Outcome r;
+  r.y = conv2d(x, w, bias, c.options);
+  r.dy = integers(r.y.shape(), 4);
+  Tensor loss = record("dot", Tensor::scalar(0), {r.y}, [dy = r.dy](const Tensor&, Grads& dx) { dx.add(0, dy); });
+  tape.backward(loss);
+  r.dx = x.grad(), r.dweight = w.grad(), r.dbias = bias.grad();
+  return r;
+}
+
+std::vector<Case> cases() {
+  std::vector<Case> all;
+  const auto add = [&](const Shape& x, const Shape& weight, const Conv2dOptions& options) { all.push_back({x, weight, options}); };
+  const auto square = [](int64_t stride, int64_t padding, int64_t dilation = 1, int64_t groups = 1) {
+    return Conv2dOptions{stride, stride, padding, padding, dilation, dilation, groups};
+  };
+  // ResNet-20's layers.
+  add({2, 32, 32, 3}, {3, 3, 3, 16}, square(1, 1));
+  add({2, 32, 32, 16}, {3, 3, 16, 16}, square(1, 1));
+  add({1, 32, 32, 16}, {3, 3, 16, 32}, square(2, 1));
+  add({1, 32, 32, 16}, {1, 1, 16, 32}, square(2, 0));
+  add({2, 16, 16, 32}, {3, 3, 32, 32}, square(1, 1));
+  add({1, 16, 16, 32}, {3, 3, 32, 64}, square(2, 1));
+  add({5, 8, 8, 64}, {3, 3, 64, 64}, square(1, 1));
+  add({1, 8, 8, 64}, {3, 3, 64, 64}, square(1, 1));
+  // Odd sizes, tails of channels and pixels, more than one panel.
+  add({3, 7, 5, 5}, {3, 3, 5, 7}, square(1, 1));
+  add({1, 9, 13, 7}, {3, 3, 7, 17}, square(2, 1));
+  add({1, 6, 11, 1}, {5, 3, 1, 33}, {2, 1, 2, 0, 1, 1, 1});
+  add({2, 1, 1, 19}, {1, 1, 19, 10}, square(1, 0));
+  add({1, 4, 23, 8}, {1, 1, 8, 8}, square(1, 0));
+  add({1, 3, 3, 4}, {3, 3, 4, 24}, square(1, 0));
+  add({1, 5, 5, 4}, {1, 1, 4, 20}, square(1, 2));
+  add({1, 8, 8, 3}, {2, 2, 3, 5}, square(2, 0));
+  add({1, 10, 9, 3}, {2, 4, 3, 16}, square(3, 1));
+  add({1, 12, 12, 2}, {7, 7, 2, 16}, square(2, 3));
+  // Dilation, alone and with strides that share a factor with it or do not.
+  add({2, 11, 12, 6}, {3, 3, 6, 18}, square(1, 2, 2));
+  add({1, 13, 11, 5}, {3, 2, 5, 6}, square(2, 2, 2));
+  add({1, 13, 11, 5}, {3, 3, 5, 6}, square(2, 3, 3));
+  add({1, 17, 15, 3}, {3, 3, 3, 4}, square(4, 2, 2));
+  add({1, 9, 14, 3}, {3, 3, 3, 4}, {1, 3, 1, 4, 3, 2, 1});
+  // Groups, depthwise, depthwise with a channel multiplier.
+  add({1, 7, 9, 12}, {3, 3, 4, 18}, square(1, 1, 1, 3));
+  add({2, 8, 8, 32}, {3, 3, 16, 32}, square(2, 1, 1, 2));
+  add({1, 7, 9, 8}, {3, 3, 1, 16}, square(1, 1, 1, 8));
+  add({2, 9, 8, 37}, {3, 3, 1, 37}, square(1, 1, 1, 37));
+  add({1, 16, 16, 64}, {3, 3, 1, 64}, square(2, 1, 1, 64));
+  add({1, 11, 10, 9}, {3, 5, 1, 9}, square(2, 2, 2, 9));
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("conv2d and its gradients equal their definition exactly on integers") {
+  for (const Case& c : cases()) {
+    CAPTURE(to_string(c.x), to_string(c.weight), c.options.stride_h, c.options.padding_h, c.options.dilation_h, c.options.groups);
+    const Tensor x = integers(c.x, 1), w = integers(c.weight, 2), bias = integers({c.weight[3]}, 3);
+    const Outcome got = run(c, x, w, bias);
+    const Reference expected = reference(c, x, w, bias, got.dy, got.y.shape());
+    CHECK(doubles(got.y) == expected.y);
+    CHECK(doubles(got.dx) == expected.dx);
+    CHECK(doubles(got.dweight) == expected.dweight);
+    CHECK(doubles(got.dbias) == expected.dbias);
+  }
+}
+
+TEST_CASE("conv2d refuses shapes that do not fit, naming both") {
+  const auto message = [](const Shape& x, const Shape& w, const Conv2dOptions& o) -> std::string {
+    try {
+      conv2d(Tensor::zeros(x), Tensor::zeros(w), {}, o);
+    } catch (const Error& e) {
+      return e.what();
+    }
+    return "";
+  };
+  CHECK(message({8, 32, 32, 3}, {3, 3, 16, 32}, {}) ==
+        "conv2d: weight [3,3,16,32] wants 16 input channels, input has 3 ([8,32,32,3])");
+  CHECK(message({1, 2, 9, 3}, {3, 3, 3, 4}, {}).find("does not fit into input [1,2,9,3]") != std::string::npos);
+  CHECK(message({1, 9, 9, 4}, {3, 3, 2, 5}, {.groups = 2}).find("not a multiple of 2 groups") != std::string::npos);
+  CHECK_THROWS_AS(conv2d(Tensor::zeros({1, 4, 4, 2}), Tensor::zeros({1, 1, 2, 3}), Tensor::zeros({2}), {}), Error);
+}
