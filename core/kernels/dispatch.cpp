@@ -11,7 +11,7 @@ namespace qgrad {
 // One function per family and instruction set, defined beside its kernels.
 ElementwiseKernels elementwise_scalar(), elementwise_avx2();
 GemmKernels gemm_scalar();
-ConvKernels conv_scalar();
+ConvKernels conv_scalar(), conv_avx2();
 QuantKernels quant_scalar(), quant_avx2();
 
 namespace {
@@ -37,7 +37,7 @@ const Kernels* avx2_row() {
       .elementwise = elementwise_avx2(),
       .reduce = {},
       .gemm = gemm_scalar(),
-      .conv = conv_scalar(),
+      .conv = conv_avx2(),
       .pool = {},
       .norm = {},
       .quant = quant_avx2(),
