@@ -68,8 +68,8 @@ void Tensor::set_requires_grad(bool value) { impl_->requires_grad = value; }
 Tensor Tensor::grad() const { return impl_->grad; }
 
 void Tensor::set_grad(Tensor grad) {
-  check(!grad.defined() || grad.shape() == shape(), "gradient of shape {} for a tensor of shape {}", grad.shape(),
-        shape());
+  if (grad.defined())
+    check(grad.shape() == shape(), "gradient of shape {} for a tensor of shape {}", grad.shape(), shape());
   impl_->grad = std::move(grad);
 }
 
