@@ -7,6 +7,7 @@
 
 #include "core/config.h"
 #include "core/error.h"
+#include "core/kernels/kernels.h"
 #include "quant/reductions.h"
 #include "quant/stats.h"
 
@@ -73,14 +74,10 @@ std::vector<ValueRange> slice_min_max(const Tensor& x, Slices slices) {
     return ranges;
   }
   const auto channels = static_cast<size_t>(x.dim(-1)), rows = static_cast<size_t>(x.numel()) / channels;
+  std::vector<float> min(channels), max(channels);
+  kernels().quant.min_max_channels(data, rows, channels, min.data(), max.data());
   std::vector<ValueRange> ranges(channels);
-  for (size_t c = 0; c < channels; ++c) ranges[c] = {data[c], data[c]};
-  for (size_t row = 1; row < rows; ++row)
-    for (size_t c = 0; c < channels; ++c) {
-      const float value = data[row * channels + c];
-      ranges[c].min = std::min(ranges[c].min, value);
-      ranges[c].max = std::max(ranges[c].max, value);
-    }
+  for (size_t c = 0; c < channels; ++c) ranges[c] = {min[c], max[c]};
   return ranges;
 }
 

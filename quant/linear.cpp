@@ -17,30 +17,25 @@ float reciprocal_times(float n, float denominator) { return (1.0f / denominator)
 
 void check_bits(int bits) { check(bits >= 1 && bits <= 32, "quantization: expected 1 to 32 bits, got {}", bits); }
 
-// y[i] = f(x[i], scale, zero_point), with the parameters of x[i]'s last dimension.
-template <class F>
-Tensor map_with_params(const char* op, const Tensor& x, const LinearQuantParams& params, F&& f) {
+// Runs one of two kernels over x in parallel: whole(in, out, n) where one scale is for all, channels(in, out, rows)
+// where there is one for each number of the last dimension.
+template <class Whole, class Channels>
+Tensor elementwise(const char* op, const Tensor& x, const LinearQuantParams& params, Whole&& whole, Channels&& channels) {
   check(params.scale.size() == params.zero_point.size(), "{}: {} scales but {} zero points", op, params.scale.size(),
         params.zero_point.size());
-  const auto channels = static_cast<int64_t>(params.scale.size());
-  check(channels == 1 || (x.rank() > 0 && x.dim(-1) == channels),
-        "{}: {} scales for the last dimension of a tensor of shape {}", op, channels, x.shape());
+  const auto width = static_cast<int64_t>(params.scale.size());
+  check(width == 1 || (x.rank() > 0 && x.dim(-1) == width),
+        "{}: {} scales do not fit the last dimension of a tensor of shape {}", op, width, x.shape());
   Tensor y = Tensor::empty(x.shape());
-  const float *in = x.data().data(), *scale = params.scale.data(), *zero_point = params.zero_point.data();
+  const float* in = x.data().data();
   float* out = y.mutable_data().data();
-  if (channels == 1) {
-    const float s = scale[0], z = zero_point[0];
-    parallel_for(x.numel(), kElementwiseGrain, [=](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) out[i] = f(in[i], s, z);
-    });
-  } else {
-    const int64_t rows = x.numel() / channels;
-    parallel_for(rows, std::max<int64_t>(1, kElementwiseGrain / channels), [=](int64_t begin, int64_t end) {
-      for (int64_t row = begin; row < end; ++row)
-        for (int64_t c = 0; c < channels; ++c)
-          out[row * channels + c] = f(in[row * channels + c], scale[c], zero_point[c]);
-    });
-  }
+  parallel_for(x.numel() / width, std::max<int64_t>(1, kElementwiseGrain / width), [&](int64_t begin, int64_t end) {
+    const auto rows = static_cast<size_t>(end - begin);
+    if (width == 1)
+      whole(in + begin, out + begin, rows);
+    else
+      channels(in + begin * width, out + begin * width, rows);
+  });
   return record(op, y, {x}, [op](Tensor, Grads&) {
     fail("{} has no gradient; linear_quantize_ste passes gradients straight through", op);
   });
@@ -85,21 +80,32 @@ ValueRange representable_range(int bits, LinearQuantMode mode, const ScaleAndZer
 }
 
 Tensor linear_quantize(const Tensor& x, const LinearQuantParams& params) {
-  return map_with_params("linear_quantize", x, params, [](float value, float scale, float zero_point) {
-    return __builtin_nearbyintf(scale * value - zero_point);
-  });
+  const QuantGrid unlimited;
+  return linear_quantize_clamp(x, params, {unlimited.qmin, unlimited.qmax});
 }
 
 Tensor linear_quantize_clamp(const Tensor& x, const LinearQuantParams& params, const QuantizedRange& range) {
-  const auto [qmin, qmax] = range;
-  return map_with_params("linear_quantize_clamp", x, params, [qmin, qmax](float value, float scale, float zero_point) {
-    return std::min(std::max(__builtin_nearbyintf(scale * value - zero_point), qmin), qmax);
-  });
+  const QuantGrid grid{.scale = params.scale[0], .zero_point = params.zero_point[0], .qmin = range.qmin, .qmax = range.qmax};
+  const ChannelQuantGrid channel_grid{
+      .scale = params.scale.data(), .zero_point = params.zero_point.data(), .qmin = range.qmin, .qmax = range.qmax};
+  return elementwise(
+      "linear_quantize", x, params,
+      [&](const float* in, float* out, size_t n) { kernels().quant.quantize(in, out, n, grid); },
+      [&](const float* in, float* out, size_t rows) {
+        kernels().quant.quantize_channels(in, out, rows, params.scale.size(), channel_grid);
+      });
 }
 
 Tensor linear_dequantize(const Tensor& q, const LinearQuantParams& params) {
-  return map_with_params("linear_dequantize", q, params,
-                         [](float value, float scale, float zero_point) { return (value + zero_point) / scale; });
+  return elementwise(
+      "linear_dequantize", q, params,
+      [&](const float* in, float* out, size_t n) {
+        kernels().quant.dequantize(in, out, n, params.scale[0], params.zero_point[0]);
+      },
+      [&](const float* in, float* out, size_t rows) {
+        kernels().quant.dequantize_channels(in, out, rows, params.scale.size(), params.scale.data(),
+                                            params.zero_point.data());
+      });
 }
 
 float ScaleApproximation::value() const { return std::ldexp(multiplier, -shift); }

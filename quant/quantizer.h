@@ -46,15 +46,21 @@ struct Site {
   }
 };
 
-// What to put in a module's place, and which override keys (besides bits_*) that takes.
+// What to put in a module's place, and which override keys (besides bits_*) that takes. Called for every module of its
+// kind that has bits or settings; a module with neither stays as it is.
 struct Replacement {
   std::function<ModulePtr(const Site&, ModulePtr)> make;  // may return the module itself
   std::vector<std::string> settings;
   Replacement() = default;
   template <class F>
-  Replacement(F make, std::vector<std::string> settings = {}) : make(std::move(make)), settings(std::move(settings)) {}
+  Replacement(F function, std::vector<std::string> takes = {}) : make(std::move(function)), settings(std::move(takes)) {}
 };
 
+// A quantized model is rebuilt from its checkpoint as it was made: the metadata holds Registry<Quantizer>::resolve(config)
+// (the class and every member of its config); whoever loads it builds the float model, calls
+// Registry<Quantizer>::create(metadata) and prepare(model, nullptr, example) with an example of the right shape (zeros
+// will do), and then loads the state. prepare must therefore work without data: what was learned or tracked (clipping
+// values, tracked ranges) is a parameter or a buffer, and comes with the state.
 class Quantizer {
  public:
   static constexpr const char* kRole = "quantizer";
@@ -62,19 +68,21 @@ class Quantizer {
 
   // In one fixed order: trace; pre_process; trace again; resolve overrides; replace; attach weight transforms; add
   // parameter groups to the optimizer (if there is one); post_process. Writes no files and prints nothing. Throws when
-  // called twice, when an override matches no module, and when no matched module takes a setting; the error names the
-  // nearest module or setting.
+  // called twice or on a quantized model, when an override is no regular expression or matches no module, and when no
+  // matched module takes one of its settings, neither before pre_process nor after it; the error names file, JSON path,
+  // and the nearest module or setting.
   void prepare(ModulePtr& model, Optimizer* optimizer, std::span<const Tensor> example);
   void prepare(ModulePtr& model, Optimizer* optimizer, const Tensor& example) {
     prepare(model, optimizer, std::span(&example, 1));
   }
 
-  // What each module got, in the order of the model; filled by prepare.
+  // What each module got, in the order of the model; filled by prepare. Bits are those that have an effect: of
+  // activations where the module is replaced, of weights and biases where it has them and its kind is in weight_kinds.
   struct Resolved {
     std::string path, kind;
     Bits bits;
     Json settings;
-    std::string pattern;  // the override that matched; "" for none
+    std::optional<std::string> pattern;  // the override that matched
   };
   const std::vector<Resolved>& resolved() const { return resolved_; }
 
@@ -82,6 +90,7 @@ class Quantizer {
   explicit Quantizer(QuantizerConfig config) : config_(std::move(config)) {}
 
   // Kind of module -> what to make of it; default_replacement is for the other leaves (a null `make`: leave them).
+  // Modules are replaced bottom-up, and each only once.
   std::map<std::string, Replacement, std::less<>> replacement_factory;
   Replacement default_replacement;
   // Kinds whose weights get bits_weights, and bias bits_bias; other modules' parameters are never quantized.
@@ -96,10 +105,21 @@ class Quantizer {
   virtual void post_process(ModulePtr&) {}
 
   const QuantizerConfig& base_config() const { return config_; }
-  // Lets pre_process add settings to a module's override, as ReLU fusion does.
+  // Lets pre_process add to a module's settings (bits_* too), as ReLU fusion does; stronger than overrides.
   void force_setting(const std::string& path, const std::string& key, Json value);
 
  private:
+  struct Candidate;
+  std::vector<Candidate> find_candidates(Module& model) const;
+  void check_overrides(const std::vector<Candidate>& candidates) const;
+  void resolve(const std::vector<Candidate>& candidates);
+  void replace(ModulePtr& model, const Graph& graph);
+  void attach_weight_transforms(Module& model, const Graph& graph);
+  const Replacement* replacement_of(const Module& module) const;
+  bool is_weight_kind(std::string_view kind) const;
+  Site site(const Resolved& resolved, std::span<const std::string> settings, const Graph& graph) const;
+  const Resolved* find_resolved(std::string_view path) const;
+
   QuantizerConfig config_;
   std::map<std::string, Json> forced_;
   std::vector<Resolved> resolved_;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/kernels/kernels.h"
 #include "core/parallel.h"
 
 namespace qgrad {
@@ -37,21 +38,9 @@ ValueRange min_max(std::span<const float> x) {
   return reduce_chunks<ValueRange>(
       x,
       [](std::span<const float> chunk) {
-        std::array<float, kLanes> low, high;
-        low.fill(chunk[0]);
-        high.fill(chunk[0]);
-        const size_t whole = chunk.size() / kLanes * kLanes;
-        for (size_t i = 0; i < whole; i += kLanes)
-          for (size_t lane = 0; lane < kLanes; ++lane) {
-            const float value = chunk[i + lane];
-            low[lane] = value < low[lane] ? value : low[lane];
-            high[lane] = value > high[lane] ? value : high[lane];
-          }
-        for (size_t i = whole; i < chunk.size(); ++i) {
-          low[0] = std::min(low[0], chunk[i]);
-          high[0] = std::max(high[0], chunk[i]);
-        }
-        return ValueRange{*std::ranges::min_element(low), *std::ranges::max_element(high)};
+        ValueRange range;
+        kernels().quant.min_max(chunk.data(), chunk.size(), &range.min, &range.max);
+        return range;
       },
       [](ValueRange& total, const ValueRange& part) {
         total = {std::min(total.min, part.min), std::max(total.max, part.max)};

@@ -1,0 +1,50 @@
+// Reading overrides and matching them with paths.
+#include "quant/overrides.h"
+
+#include <algorithm>
+
+namespace qgrad {
+
+bool is_bits_key(std::string_view key) { return std::ranges::find(kBitsKeys, key) != kBitsKeys.end(); }
+
+Bits read_bits(const Config& settings, Bits bits) {
+  const std::array targets{&bits.activations, &bits.weights, &bits.bias};
+  for (size_t i = 0; i < targets.size(); ++i)
+    if (settings.has(kBitsKeys[i])) ConfigReader::read(settings.at(kBitsKeys[i]), *targets[i], {.min = 1, .max = 32});
+  return bits;
+}
+
+bool Override::matches(const std::string& path) const {
+  try {
+    return pattern == path || std::regex_match(path, expression);
+  } catch (const std::regex_error& e) {
+    config_error(settings.where(), "matching this regular expression with '{}' is too complex: {}", path, e.what());
+  }
+}
+
+std::vector<Override> read_overrides(const Config& overrides) {
+  if (!overrides.value.is_object())
+    config_error(overrides.where(), "expected an object, got {}", detail::describe(overrides.value));
+  std::vector<Override> entries;
+  for (const auto& item : overrides.value.items()) {
+    Config settings = overrides.at(item.key());
+    if (!settings.value.is_object())
+      config_error(settings.where(), "expected an object of settings, got {}", detail::describe(settings.value));
+    read_bits(settings, {});
+    try {
+      entries.push_back({item.key(), std::move(settings), std::regex(item.key())});
+    } catch (const std::regex_error& e) {
+      config_error(overrides.where(item.key()), "not a regular expression: {}", e.what());
+    }
+  }
+  return entries;
+}
+
+const Override* find_override(const std::vector<Override>& overrides, const std::string& path) {
+  auto found = std::ranges::find(overrides, path, &Override::pattern);
+  if (found == overrides.end())
+    found = std::ranges::find_if(overrides, [&](const Override& entry) { return entry.matches(path); });
+  return found == overrides.end() ? nullptr : &*found;
+}
+
+}  // namespace qgrad
