@@ -22,7 +22,7 @@ Tensor sum_of(const Tensor& a, const Tensor& b, Tensor out) {
   const float *pa = a.data().data(), *pb = b.data().data();
   float* po = out.mutable_data().data();
   parallel_for(out.numel(), kElementwiseGrain, [&](int64_t begin, int64_t end) {
-    kernels().elementwise.add(pa + begin, pb + begin, po + begin, static_cast<size_t>(end - begin));
+    kernels().elementwise.add.same(pa + begin, pb + begin, po + begin, static_cast<size_t>(end - begin));
   });
   return out;
 }

@@ -12,6 +12,9 @@ namespace qgrad {
 ElementwiseKernels elementwise_scalar(), elementwise_avx2();
 GemmKernels gemm_scalar();
 ConvKernels conv_scalar(), conv_avx2();
+ReduceKernels reduce_scalar(), reduce_avx2();
+PoolKernels pool_scalar(), pool_avx2();
+NormKernels norm_scalar(), norm_avx2();
 QuantKernels quant_scalar(), quant_avx2();
 
 namespace {
@@ -20,11 +23,11 @@ const Kernels* scalar_row() {
   static const Kernels row{
       .isa = "scalar",
       .elementwise = elementwise_scalar(),
-      .reduce = {},
+      .reduce = reduce_scalar(),
       .gemm = gemm_scalar(),
       .conv = conv_scalar(),
-      .pool = {},
-      .norm = {},
+      .pool = pool_scalar(),
+      .norm = norm_scalar(),
       .quant = quant_scalar(),
   };
   return &row;
@@ -35,11 +38,11 @@ const Kernels* avx2_row() {
   static const Kernels row{
       .isa = "avx2",
       .elementwise = elementwise_avx2(),
-      .reduce = {},
+      .reduce = reduce_avx2(),
       .gemm = gemm_scalar(),
       .conv = conv_avx2(),
-      .pool = {},
-      .norm = {},
+      .pool = pool_avx2(),
+      .norm = norm_avx2(),
       .quant = quant_avx2(),
   };
   return &row;

@@ -1,13 +1,42 @@
 // Elementwise loops. All exact: the same bits on every instruction set.
+//
+// exp, log, sigmoid and tanh are qgrad's own, because a libm differs from machine to machine; within 2 units in the last
+// place of the true value. Outputs may be any of the inputs, but must not overlap them otherwise.
 #pragma once
 
-#include <cstddef>
+#include <stddef.h>
 
 namespace qgrad {
 
+// y = a op b for the ways two operands can lie.
+struct BinaryKernels {
+  void (*same)(const float* a, const float* b, float* y, size_t n);
+  void (*scalar_right)(const float* a, float b, float* y, size_t n);
+  void (*scalar_left)(float a, const float* b, float* y, size_t n);
+  // a and y are [rows, columns], b is [columns].
+  void (*row_right)(const float* a, const float* b, float* y, size_t rows, size_t columns);
+};
+
 struct ElementwiseKernels {
-  // y = a op b. y may be a or b.
-  void (*add)(const float* a, const float* b, float* y, size_t n);
+  BinaryKernels add, sub, mul, div;
+
+  // y = f(x)
+  using Unary = void (*)(const float* x, float* y, size_t n);
+  Unary neg, abs, square, sqrt, exp, log, relu, relu6, sigmoid, tanh;
+  void (*clamp)(const float* x, float* y, size_t n, float low, float high);
+
+  // dx from dy and what forward left: its output y where that is enough, else its input x.
+  using Backward = void (*)(const float* saved, const float* dy, float* dx, size_t n);
+  Backward abs_backward;      // of x: dy * sign(x), 0 at 0
+  Backward square_backward;   // of x: 2 x dy
+  Backward sqrt_backward;     // of y: dy / (2 y)
+  Backward relu_backward;     // of y: dy where y > 0
+  Backward relu6_backward;    // of y: dy where 0 < y < 6
+  Backward sigmoid_backward;  // of y: dy y (1 - y)
+  Backward tanh_backward;     // of y: dy (1 - y^2)
+
+  // y += alpha * x
+  void (*axpy)(float alpha, const float* x, float* y, size_t n);
 };
 
 }  // namespace qgrad

@@ -1,8 +1,17 @@
-// Reduce kernels.
+// Sums in double precision. All exact: the order is spelled out in lanes, and products of two floats are exact in
+// double, so every instruction set gets the same bits.
 #pragma once
+
+#include <stddef.h>
 
 namespace qgrad {
 
-struct ReduceKernels {};
+struct ReduceKernels {
+  double (*sum)(const float* x, size_t n);
+  double (*sum_squares)(const float* x, size_t n);
+  double (*dot)(const float* a, const float* b, size_t n);
+  // sums[c] = sum over rows of x[row * stride + c], for c in 0 .. columns-1, row after row.
+  void (*sum_columns)(const float* x, size_t rows, size_t columns, size_t stride, double* sums);
+};
 
 }  // namespace qgrad

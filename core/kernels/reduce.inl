@@ -1,0 +1,66 @@
+// Reductions, written once and compiled per instruction set: the including file names QGRAD_REDUCE.
+#include "core/kernels/lanes.h"
+
+namespace qgrad {
+namespace {
+
+// What is summed: a[i], a[i]^2 or a[i] b[i].
+enum class Term { plain, squared, product };
+
+// Sixteen lanes in two accumulators: element i goes to lane i % 16; the lanes are added in order, then the remainder.
+template <Term term>
+double reduce(const float* a, const float* b, size_t n) {
+  DoubleLanes even = {}, odd = {};
+  size_t i = 0;
+  for (; i + 2 * kLanes <= n; i += 2 * kLanes) {
+    DoubleLanes left = QGRAD_TO_DOUBLE(QGRAD_LOAD(a + i)), right = QGRAD_TO_DOUBLE(QGRAD_LOAD(a + i + kLanes));
+    if constexpr (term == Term::squared) {
+      left *= left;
+      right *= right;
+    } else if constexpr (term == Term::product) {
+      left *= QGRAD_TO_DOUBLE(QGRAD_LOAD(b + i));
+      right *= QGRAD_TO_DOUBLE(QGRAD_LOAD(b + i + kLanes));
+    }
+    even += left;
+    odd += right;
+  }
+  double total = 0;
+  for (size_t lane = 0; lane < kLanes; ++lane) total += even[lane];
+  for (size_t lane = 0; lane < kLanes; ++lane) total += odd[lane];
+  for (; i < n; ++i) {
+    double last = a[i];
+    if constexpr (term == Term::squared) last *= a[i];
+    if constexpr (term == Term::product) last *= b[i];
+    total += last;
+  }
+  return total;
+}
+
+double sum(const float* x, size_t n) { return reduce<Term::plain>(x, nullptr, n); }
+double sum_squares(const float* x, size_t n) { return reduce<Term::squared>(x, nullptr, n); }
+double dot(const float* a, const float* b, size_t n) { return reduce<Term::product>(a, b, n); }
+
+void sum_columns(const float* x, size_t rows, size_t columns, size_t stride, double* sums) {
+  size_t c = 0;
+  for (; c + 2 * kLanes <= columns; c += 2 * kLanes) {
+    DoubleLanes left = {}, right = {};
+    const float* at = x + c;
+    for (size_t row = 0; row < rows; ++row, at += stride) {
+      left += QGRAD_TO_DOUBLE(QGRAD_LOAD(at));
+      right += QGRAD_TO_DOUBLE(QGRAD_LOAD(at + kLanes));
+    }
+    *reinterpret_cast<UnalignedDoubleLanes*>(sums + c) = left;
+    *reinterpret_cast<UnalignedDoubleLanes*>(sums + c + kLanes) = right;
+  }
+  for (; c < columns; ++c) {
+    double total = 0;
+    for (size_t row = 0; row < rows; ++row) total += double{x[row * stride + c]};
+    sums[c] = total;
+  }
+}
+
+}  // namespace
+
+ReduceKernels QGRAD_REDUCE() { return {sum, sum_squares, dot, sum_columns}; }
+
+}  // namespace qgrad
