@@ -10,7 +10,7 @@ namespace qgrad {
 
 // One function per family and instruction set, defined beside its kernels.
 ElementwiseKernels elementwise_scalar(), elementwise_avx2();
-GemmKernels gemm_scalar();
+GemmKernels gemm_scalar(), gemm_avx2();
 ConvKernels conv_scalar(), conv_avx2();
 ReduceKernels reduce_scalar(), reduce_avx2();
 PoolKernels pool_scalar(), pool_avx2();
@@ -39,7 +39,7 @@ const Kernels* avx2_row() {
       .isa = "avx2",
       .elementwise = elementwise_avx2(),
       .reduce = reduce_avx2(),
-      .gemm = gemm_scalar(),
+      .gemm = gemm_avx2(),
       .conv = conv_avx2(),
       .pool = pool_avx2(),
       .norm = norm_avx2(),

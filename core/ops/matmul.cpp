@@ -11,8 +11,12 @@
 namespace qgrad {
 namespace {
 
-// Rows of C per parallel chunk: about a million multiply-adds, a multiple of the kernels' six rows.
-int64_t row_grain(int64_t work_per_row) { return std::max<int64_t>(1, (1 << 20) / std::max<int64_t>(1, work_per_row) / 6) * 6; }
+// Rows of C per parallel chunk, a multiple of the kernels' six: at least a million multiply-adds, and of a large product
+// enough rows to use what was read of B a few times.
+int64_t row_grain(int64_t rows, int64_t work_per_row) {
+  const int64_t enough_work = (1 << 20) / std::max<int64_t>(1, work_per_row), enough_use = std::min<int64_t>(96, rows / 8);
+  return std::max<int64_t>(1, std::max(enough_work, enough_use) / 6) * 6;
+}
 
 // C [m,n] = A [m,k] B + bias, where B's element (k, column) is b[k * inner_stride + column * column_stride].
 void multiply(int64_t m, int64_t k, int64_t n, const float* a, const float* b, int64_t inner_stride,
@@ -20,7 +24,7 @@ void multiply(int64_t m, int64_t k, int64_t n, const float* a, const float* b, i
   Tensor packed = Tensor::empty({gemm_packed_floats(k, n)});
   gemm_pack(k, n, b, inner_stride, column_stride, packed.mutable_data().data());
   const float* panels = packed.data().data();
-  parallel_for(m, row_grain(k * n), [&](int64_t begin, int64_t end) {
+  parallel_for(m, row_grain(m, k * n), [&](int64_t begin, int64_t end) {
     kernels().gemm.multiply({.rows = end - begin, .inner = k, .columns = n, .a = a + begin * k, .panels = panels,
                              .bias = bias, .c = c + begin * n});
   });
@@ -28,7 +32,7 @@ void multiply(int64_t m, int64_t k, int64_t n, const float* a, const float* b, i
 
 // C [m,n] = A^T B, A [k,m], B [k,n].
 void multiply_transposed(int64_t m, int64_t k, int64_t n, const float* a, const float* b, float* c) {
-  parallel_for(m, row_grain(k * n), [&](int64_t begin, int64_t end) {
+  parallel_for(m, row_grain(m, k * n), [&](int64_t begin, int64_t end) {
     kernels().gemm.multiply_transposed({.first = begin, .rows = end - begin, .inner = k, .columns = n, .a_columns = m,
                                         .a = a, .b = b, .c = c + begin * n});
   });

@@ -34,6 +34,17 @@ inline Tensor uniform_tensor(const Shape& shape, uint64_t seed, float low, float
   return Tensor::from(shape, uniform_values(static_cast<size_t>(shape.numel()), seed, low, high));
 }
 
+// Integers from -4 to 4, for results that must be exact in any order of summation.
+inline std::vector<float> integer_values(size_t n, uint64_t seed) {
+  std::vector<float> values = uniform_values(n, seed, -4.5f, 4.5f);
+  for (float& v : values) v = std::nearbyint(v);
+  return values;
+}
+
+inline Tensor integer_tensor(const Shape& shape, uint64_t seed) {
+  return Tensor::from(shape, integer_values(static_cast<size_t>(shape.numel()), seed));
+}
+
 // Normal values pushed away from zero by `gap`, for functions with a kink there.
 inline Tensor kink_free_tensor(const Shape& shape, uint64_t seed, float gap = 0.1f) {
   Tensor t = normal_tensor(shape, seed);

@@ -1,5 +1,4 @@
-// conv2d against its definition, written out in double, and its gradients against the adjoint identities that define them.
-#include <cmath>
+// conv2d and its gradients against their definition, written out in double, and against differences.
 #include <vector>
 
 #include "core/error.h"
@@ -7,20 +6,12 @@
 #include "core/parallel.h"
 #include "core/tape.h"
 #include "support/catch.h"
+#include "support/gradcheck.h"
 
 using namespace qgrad;
+using namespace qgrad::test;
 
 namespace {
-
-// Small integers, so that every product and sum is exact whatever the order.
-Tensor integers(const Shape& shape, uint32_t seed) {
-  Tensor t = Tensor::empty(shape);
-  for (float& v : t.mutable_data()) {
-    seed = seed * 1664525u + 1013904223u;
-    v = static_cast<float>(static_cast<int>(seed >> 24) % 9 - 4);
-  }
-  return t;
-}
 
 struct Case {
   Shape x, weight;
@@ -31,7 +22,7 @@ struct Reference {
   std::vector<double> y, dx, dweight, dbias;
 };
 
-// y, and the gradients for a given dy, straight from the definition. An empty dy asks for y alone.
+// y, and the gradients for a given dy, straight from the definition.
 Reference reference(const Case& c, const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor& dy, const Shape& sy) {
   const Conv2dOptions& o = c.options;
   Reference r;
@@ -69,20 +60,21 @@ Reference reference(const Case& c, const Tensor& x, const Tensor& w, const Tenso
 std::vector<double> doubles(const Tensor& t) { return {t.data().begin(), t.data().end()}; }
 
 struct Outcome {
-  Tensor y, dx, dweight, dbias, dy;
+  Tensor y, dy, dx, dweight, dbias;
 };
 
-// Forward and backward of sum(conv2d(..) * dy).
-Outcome run(const Case& c, Tensor x, Tensor w, Tensor bias) {
-  for (Tensor* t : {&x, &w, &bias}) t->set_requires_grad(true);
+// Forward, and backward of a gradient dy drawn by `draw`.
+template <class Draw>
+Outcome run(const Case& c, Draw draw) {
+  Tensor x = draw(c.x, 1), weight = draw(c.weight, 2), bias = draw(Shape{c.weight[3]}, 3);
+  for (Tensor* t : {&x, &weight, &bias}) t->set_requires_grad(true);
   Tape tape;
-  Tape::Recording recording(tape);
+  const Tape::Recording recording(tape);
   Outcome r;
-  r.y = conv2d(x, w, bias, c.options);
-  r.dy = integers(r.y.shape(), 4);
-  Tensor loss = record("dot", Tensor::scalar(0), {r.y}, [dy = r.dy](const Tensor&, Grads& dx) { dx.add(0, dy); });
-  tape.backward(loss);
-  r.dx = x.grad(), r.dweight = w.grad(), r.dbias = bias.grad();
+  r.y = conv2d(x, weight, bias, c.options);
+  r.dy = draw(r.y.shape(), 4);
+  tape.backward(record("probe", Tensor::scalar(0), {r.y}, [dy = r.dy](Tensor, Grads& dx) { dx.add(0, dy); }));
+  r.dx = x.grad(), r.dweight = weight.grad(), r.dbias = bias.grad();
   return r;
 }
 
@@ -133,14 +125,50 @@ std::vector<Case> cases() {
 TEST_CASE("conv2d and its gradients equal their definition exactly on integers") {
   for (const Case& c : cases()) {
     CAPTURE(to_string(c.x), to_string(c.weight), c.options.stride_h, c.options.padding_h, c.options.dilation_h, c.options.groups);
-    const Tensor x = integers(c.x, 1), w = integers(c.weight, 2), bias = integers({c.weight[3]}, 3);
-    const Outcome got = run(c, x, w, bias);
+    const Tensor x = integer_tensor(c.x, 1), w = integer_tensor(c.weight, 2), bias = integer_tensor({c.weight[3]}, 3);
+    const Outcome got = run(c, integer_tensor);
     const Reference expected = reference(c, x, w, bias, got.dy, got.y.shape());
     CHECK(doubles(got.y) == expected.y);
     CHECK(doubles(got.dx) == expected.dx);
     CHECK(doubles(got.dweight) == expected.dweight);
     CHECK(doubles(got.dbias) == expected.dbias);
   }
+}
+
+TEST_CASE("conv2d and its gradients have the same bits on any number of threads") {
+  const auto draw = [](const Shape& shape, uint64_t seed) { return normal_tensor(shape, seed); };
+  const auto results = [&](const Case& c) {
+    const Outcome r = run(c, draw);
+    return std::vector{bits(r.y), bits(r.dx), bits(r.dweight), bits(r.dbias)};
+  };
+  const int before = num_threads();
+  for (const Case& c : cases()) {
+    CAPTURE(to_string(c.x), to_string(c.weight));
+    set_num_threads(1);
+    const auto expected = results(c);
+    for (const int threads : {2, 3}) {
+      set_num_threads(threads);
+      CHECK(results(c) == expected);
+    }
+  }
+  set_num_threads(before);
+}
+
+TEST_CASE("gradients of conv2d") {
+  const auto convolution = [](const Conv2dOptions& options) {
+    return [options](Inputs x) { return conv2d(x[0], x[1], x.size() > 2 ? x[2] : Tensor(), options); };
+  };
+  const auto check = [&](const Shape& x, const Shape& weight, const Conv2dOptions& options) {
+    CAPTURE(to_string(x), to_string(weight));
+    CHECK(gradcheck(convolution(options), {normal_tensor(x, 1), normal_tensor(weight, 2), normal_tensor({weight[3]}, 3)}) == "");
+  };
+  check({2, 5, 6, 3}, {3, 3, 3, 4}, {.padding_h = 1, .padding_w = 1});
+  check({1, 6, 7, 2}, {3, 3, 2, 17}, {.stride_h = 2, .stride_w = 2, .padding_h = 1, .padding_w = 1});
+  check({1, 6, 6, 3}, {1, 1, 3, 5}, {.stride_h = 2, .stride_w = 2});
+  check({1, 7, 8, 2}, {3, 2, 2, 3}, {.stride_h = 2, .padding_h = 2, .dilation_h = 2, .dilation_w = 3});
+  check({1, 5, 5, 6}, {3, 3, 2, 9}, {.padding_h = 1, .padding_w = 1, .groups = 3});
+  check({2, 5, 4, 5}, {3, 3, 1, 5}, {.stride_w = 2, .padding_h = 1, .padding_w = 1, .groups = 5});
+  CHECK(gradcheck(convolution({}), {normal_tensor({1, 4, 4, 3}, 1), normal_tensor({2, 2, 3, 2}, 2)}) == "");
 }
 
 TEST_CASE("conv2d refuses shapes that do not fit, naming both") {

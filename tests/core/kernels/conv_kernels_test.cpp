@@ -1,0 +1,120 @@
+// Every convolution kernel against the scalar one, at the edges of buffers and tiles.
+#include <vector>
+
+#include "core/kernels/conv_pack.h"
+#include "core/kernels/kernels.h"
+#include "support/catch.h"
+#include "support/guarded.h"
+#include "support/values.h"
+
+using namespace qgrad;
+using namespace qgrad::test;
+
+namespace {
+
+// Integers keep every sum exact, so that all orders of summation give the same bits.
+std::vector<float> integers(int64_t n, uint64_t seed) { return integer_values(static_cast<size_t>(n), seed); }
+
+// Borders of one position, and what ConvGeometry allows beyond ordinary convolutions: negative paddings and pitches that
+// leave gaps.
+ConvGeometry geometry(int64_t in_h, int64_t in_w, int64_t in, int64_t out, int64_t kernel, int64_t stride, int64_t padding,
+                      int64_t dilation, int64_t groups, int64_t gap) {
+  const auto positions = [&](int64_t size) {
+    return (size + 2 * padding - (kernel - 1) * dilation - 1) / stride + 1;
+  };
+  ConvGeometry g{.in_h = in_h, .in_w = in_w, .in = in, .out_h = positions(in_h), .out_w = positions(in_w), .out = out,
+                 .kernel_h = kernel, .kernel_w = kernel, .stride_h = stride, .stride_w = stride, .padding_h = padding,
+                 .padding_w = padding, .dilation_h = dilation, .dilation_w = dilation, .groups = groups, .row_pitch = 0,
+                 .pixel_pitch = out + gap};
+  g.row_pitch = g.out_w * g.pixel_pitch + gap;
+  return g;
+}
+
+std::vector<ConvGeometry> geometries() {
+  std::vector<ConvGeometry> all;
+  for (int64_t out = 1; out <= 33; ++out) all.push_back(geometry(5, 4, 3, out, 3, 1, 1, 1, 1, 0));
+  for (int64_t width = 1; width <= 14; ++width) all.push_back(geometry(3, width, 2, 16, 1, 1, 0, 1, 1, 0));
+  for (int64_t width = 1; width <= 14; ++width) all.push_back(geometry(3, width, 2, 16, 3, 1, 1, 1, 1, 5));
+  for (int64_t in = 1; in <= 14; ++in) all.push_back(geometry(4, 5, in, 8, 3, 2, 1, 1, 1, 0));
+  for (const int64_t channels : {16, 32, 64}) all.push_back(geometry(8, 8, channels, channels, 3, 1, 1, 1, 1, 0));
+  all.push_back(geometry(9, 9, 4, 20, 3, 1, -1, 1, 1, 3));
+  all.push_back(geometry(9, 9, 4, 20, 2, 3, -2, 2, 1, 0));
+  all.push_back(geometry(7, 9, 6, 18, 3, 2, 2, 2, 2, 0));
+  all.push_back(geometry(6, 6, 6, 12, 3, 1, 1, 1, 6, 1));
+  return all;
+}
+
+std::vector<ConvGeometry> depthwise_geometries() {
+  std::vector<ConvGeometry> all;
+  for (int64_t channels = 1; channels <= 41; ++channels) all.push_back(geometry(5, 6, channels, channels, 3, 1, 1, 1, channels, 0));
+  for (const int64_t stride : {1, 2, 3})
+    for (const int64_t dilation : {1, 2})
+      for (int64_t padding = -1; padding <= 3; ++padding)
+        all.push_back(geometry(9, 11, 19, 19, 3, stride, padding, dilation, 19, 2));
+  return all;
+}
+
+using Forward = void (*)(const ConvGeometry&, const ConvForward&);
+using WeightGradient = void (*)(const ConvGeometry&, const ConvWeightGradient&);
+
+struct Rows {
+  int64_t begin, end;
+};
+
+std::vector<Rows> row_ranges(const ConvGeometry& g) { return {{0, g.out_h}, {0, 1}, {g.out_h / 2, g.out_h}, {1, 1}}; }
+
+// The whole of y, with marks where nothing may be written.
+std::vector<float> run(Forward kernel, const ConvGeometry& g, Rows rows, bool with_bias) {
+  const int64_t weights = g.kernel_h * g.kernel_w * (g.in / g.groups) * g.out;
+  Guarded<float> packed(static_cast<size_t>(conv_packed_floats(g)));
+  conv_pack(g, forward_weight(g, integers(weights, 2).data()), packed.data());
+  const auto x = guarded(integers(g.in_h * g.in_w * g.in, 1)), bias = guarded(integers(g.out, 3));
+  auto y = guarded(std::vector<float>(static_cast<size_t>((g.out_h - 1) * g.row_pitch + (g.out_w - 1) * g.pixel_pitch + g.out), 0.5f));
+  Guarded<float> scratch(static_cast<size_t>(conv_scratch_floats(g, 1, rows.end - rows.begin)));
+  kernel(g, {.x = x.data(), .weight = packed.data(), .bias = with_bias ? bias.data() : nullptr, .y = y.data(),
+             .row_begin = rows.begin, .row_end = rows.end, .scratch = scratch.data()});
+  return {y.span().begin(), y.span().end()};
+}
+
+std::vector<float> run(WeightGradient kernel, const ConvGeometry& g, Rows rows, int64_t images) {
+  const auto x = guarded(integers(images * g.in_h * g.in_w * g.in, 1)), dy = guarded(integers(images * g.out_h * g.out_w * g.out, 2));
+  auto dw = guarded(integers(g.kernel_h * g.kernel_w * (g.in / g.groups) * g.out, 3));
+  Guarded<float> scratch(static_cast<size_t>(conv_scratch_floats(g, images, rows.end - rows.begin)));
+  kernel(g, {.x = x.data(), .dy = dy.data(), .dw = dw.data(), .images = images, .row_begin = rows.begin,
+             .row_end = rows.end, .scratch = scratch.data()});
+  return {dw.span().begin(), dw.span().end()};
+}
+
+void check_all(const std::vector<ConvGeometry>& all, Forward ConvKernels::*forward, WeightGradient ConvKernels::*gradient) {
+  const ConvKernels& scalar = available_kernels().front()->conv;
+  for (const Kernels* row : available_kernels())
+    for (const ConvGeometry& g : all)
+      for (const Rows rows : row_ranges(g)) {
+        CAPTURE(row->isa, g.in_h, g.in_w, g.in, g.out, g.kernel_h, g.stride_h, g.padding_h, g.dilation_h, g.groups,
+                rows.begin, rows.end);
+        for (const bool bias : {false, true})
+          REQUIRE(run(row->conv.*forward, g, rows, bias) == run(scalar.*forward, g, rows, bias));
+        for (const int64_t images : {1, 3})
+          REQUIRE(run(row->conv.*gradient, g, rows, images) == run(scalar.*gradient, g, rows, images));
+      }
+}
+
+}  // namespace
+
+TEST_CASE("convolution kernels agree on integers on every instruction set") {
+  check_all(geometries(), &ConvKernels::forward, &ConvKernels::weight_gradient);
+}
+
+TEST_CASE("depthwise kernels agree on integers on every instruction set") {
+  check_all(depthwise_geometries(), &ConvKernels::depthwise_forward, &ConvKernels::depthwise_weight_gradient);
+}
+
+TEST_CASE("a convolution without taps yields its bias") {
+  ConvGeometry g = geometry(4, 4, 3, 20, 1, 1, 0, 1, 1, 0);
+  g.kernel_h = g.kernel_w = 0;
+  for (const Kernels* row : available_kernels()) {
+    CAPTURE(row->isa);
+    const std::vector<float> bias = integers(g.out, 3), y = run(row->conv.forward, g, {0, 4}, true);
+    for (size_t i = 0; i < y.size(); ++i) REQUIRE(y[i] == bias[i % bias.size()]);
+  }
+}

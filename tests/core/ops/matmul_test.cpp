@@ -1,0 +1,100 @@
+// matmul and linear against their definition, and their gradients.
+
+#include "core/error.h"
+#include "core/ops.h"
+#include "core/parallel.h"
+#include "support/catch.h"
+#include "support/gradcheck.h"
+
+using namespace qgrad;
+using namespace qgrad::test;
+
+namespace {
+
+// [M,K] x [K,N] for each of the leading dimensions.
+std::vector<float> product(const Tensor& a, const Tensor& b) {
+  const int64_t m = a.dim(-2), k = a.dim(-1), n = b.dim(-1), batch = a.numel() / (m * k);
+  std::vector<float> c(static_cast<size_t>(batch * m * n));
+  for (int64_t i = 0; i < batch * m; ++i)
+    for (int64_t j = 0; j < n; ++j) {
+      double sum = 0;
+      for (int64_t l = 0; l < k; ++l)
+        sum += double{a.data()[static_cast<size_t>(i * k + l)]} * double{b.data()[static_cast<size_t>((i / m * k + l) * n + j)]};
+      c[static_cast<size_t>(i * n + j)] = static_cast<float>(sum);
+    }
+  return c;
+}
+
+}  // namespace
+
+TEST_CASE("matmul equals its definition exactly on integers") {
+  for (const int64_t m : {1, 6, 7, 100})
+    for (const int64_t k : {1, 31, 300})
+      for (const int64_t n : {1, 10, 16, 33}) {
+        CAPTURE(m, k, n);
+        const Tensor a = integer_tensor({m, k}, 1), b = integer_tensor({k, n}, 2);
+        CHECK(values(matmul(a, b)) == product(a, b));
+      }
+  const Tensor a = integer_tensor({2, 3, 5, 4}, 1), b = integer_tensor({2, 3, 4, 7}, 2);
+  CHECK(matmul(a, b).shape() == Shape{2, 3, 5, 7});
+  CHECK(values(matmul(a, b)) == product(a, b));
+}
+
+TEST_CASE("linear adds its bias to every row") {
+  const Tensor x = integer_tensor({2, 3, 64}, 1), weight = integer_tensor({64, 10}, 2), bias = integer_tensor({10}, 3);
+  std::vector<float> expected = product(x.reshaped({6, 64}), weight);
+  CHECK(values(linear(x, weight, {})) == expected);
+  for (size_t i = 0; i < expected.size(); ++i) expected[i] += bias.data()[i % 10];
+  const Tensor y = linear(x, weight, bias);
+  CHECK(y.shape() == Shape{2, 3, 10});
+  CHECK(values(y) == expected);
+}
+
+TEST_CASE("gradients of matmul and linear") {
+  const auto product_of = [](Inputs x) { return matmul(x[0], x[1]); };
+  CHECK(gradcheck(product_of, {normal_tensor({5, 4}, 1), normal_tensor({4, 7}, 2)}) == "");
+  CHECK(gradcheck(product_of, {normal_tensor({1, 17}, 1), normal_tensor({17, 18}, 2)}) == "");
+  CHECK(gradcheck(product_of, {normal_tensor({3, 2, 4, 5}, 1), normal_tensor({3, 2, 5, 2}, 2)}) == "");
+  CHECK(gradcheck([](Inputs x) { return linear(x[0], x[1], x[2]); },
+                  {normal_tensor({7, 9}, 1), normal_tensor({9, 19}, 2), normal_tensor({19}, 3)}) == "");
+  CHECK(gradcheck([](Inputs x) { return linear(x[0], x[1], {}); }, {normal_tensor({2, 3, 8}, 1), normal_tensor({8, 5}, 2)}) == "");
+}
+
+TEST_CASE("linear and its gradients have the same bits on any number of threads") {
+  const auto run = [] {
+    std::vector<Tensor> leaves{normal_tensor({500, 120}, 1), normal_tensor({120, 70}, 2), normal_tensor({70}, 3)};
+    for (Tensor& leaf : leaves) leaf.set_requires_grad(true);
+    Tape tape;
+    const Tape::Recording recording(tape);
+    const Tensor y = linear(leaves[0], leaves[1], leaves[2]);
+    tape.backward(record("probe", Tensor::scalar(0), {y}, [y](Tensor, Grads& dx) { dx.add(0, normal_tensor(y.shape(), 4)); }));
+    return std::vector{bits(y), bits(leaves[0].grad()), bits(leaves[1].grad()), bits(leaves[2].grad())};
+  };
+  const int before = num_threads();
+  set_num_threads(1);
+  const auto expected = run();
+  for (const int threads : {2, 3}) {
+    set_num_threads(threads);
+    CHECK(run() == expected);
+  }
+  set_num_threads(before);
+}
+
+TEST_CASE("matmul and linear refuse shapes that do not fit, naming both") {
+  const auto message = [](auto&& f) -> std::string {
+    try {
+      f();
+    } catch (const Error& e) {
+      return e.what();
+    }
+    return "";
+  };
+  const auto zeros = [](const Shape& shape) { return Tensor::zeros(shape); };
+  CHECK(message([&] { matmul(zeros({2, 3}), zeros({4, 5})); }) ==
+        "matmul: [2,3] times [4,5]: expected the second to be [..,3,N] with the leading dimensions of the first");
+  CHECK_THROWS_AS(matmul(zeros({2, 2, 3}), zeros({3, 3, 5})), Error);
+  CHECK_THROWS_AS(matmul(zeros({3}), zeros({3, 5})), Error);
+  CHECK(message([&] { linear(zeros({2, 3}), zeros({4, 5}), {}); }) ==
+        "linear: weight [4,5] wants 4 input features, input has 3 ([2,3])");
+  CHECK(message([&] { linear(zeros({2, 4}), zeros({4, 5}), zeros({4})); }) == "linear: weight [4,5] wants a bias [5], got [4]");
+}
