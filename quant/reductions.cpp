@@ -1,4 +1,4 @@
-// Chunks in parallel, several lanes per chunk, combined in order.
+// Chunks in parallel, combined in order.
 #include "quant/reductions.h"
 
 #include <algorithm>
@@ -50,16 +50,7 @@ ValueRange min_max(std::span<const float> x) {
 double sum_of(std::span<const float> x) {
   return reduce_chunks<double>(
       x,
-      [](std::span<const float> chunk) {
-        std::array<double, kLanes> sums{};
-        const size_t whole = chunk.size() / kLanes * kLanes;
-        for (size_t i = 0; i < whole; i += kLanes)
-          for (size_t lane = 0; lane < kLanes; ++lane) sums[lane] += chunk[i + lane];
-        double total = 0;
-        for (const double lane : sums) total += lane;
-        for (size_t i = whole; i < chunk.size(); ++i) total += chunk[i];
-        return total;
-      },
+      [](std::span<const float> chunk) { return kernels().reduce.sum(chunk.data(), chunk.size()); },
       [](double& total, double part) { total += part; });
 }
 

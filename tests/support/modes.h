@@ -1,0 +1,18 @@
+// Reading the quantization settings of golden cases.
+#pragma once
+
+#include "core/config.h"
+#include "quant/settings.h"
+
+namespace qgrad::test {
+
+template <class E>
+E enum_named(const Json& name) {
+  E value{};
+  ConfigReader::read(Config{name, "", "enum"}, value, {});
+  return value;
+}
+inline LinearQuantMode mode_named(const Json& name) { return enum_named<LinearQuantMode>(name); }
+inline ClipMode clip_named(const Json& name) { return enum_named<ClipMode>(name); }
+
+}  // namespace qgrad::test
