@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -30,5 +31,9 @@ class Dataset {
   virtual const ImageSet& train() = 0;
   virtual const ImageSet& test() = 0;
 };
+
+// Creates the data set a config names. A folder given on the command line (--data) goes before the config's "dir"; it
+// is put into `config`, so that a resolved config says where the images came from. Throws where the class takes none.
+std::unique_ptr<Dataset> open_dataset(Config& config, const std::optional<std::string>& folder);
 
 }  // namespace qgrad
