@@ -1,0 +1,64 @@
+// From bytes to network input: normalisation for every image, random crop, flip and cutout for training images.
+#pragma once
+
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "core/config.h"
+#include "core/random.h"
+#include "core/shape.h"
+
+namespace qgrad {
+
+struct TransformConfig {
+  std::vector<float> mean = {0.5f}, std = {0.5f};
+  int64_t crop_padding = 0;
+  bool flip = false;
+  int64_t cutout = 0;
+
+  // The same normalisation without anything random: for validation, calibration and test images.
+  TransformConfig test_time() const { return {.mean = mean, .std = std}; }
+};
+
+template <class V>
+void fields(V& v, TransformConfig& c) {
+  v("mean", c.mean, {.help = "per channel, of byte/255; one number serves all channels"});
+  v("std", c.std, {.help = "per channel, of byte/255; one number serves all channels", .min = 0, .above_min = true});
+  v("crop_padding", c.crop_padding, {.help = "random crop out of the image with this many black pixels around it",
+                                     .min = 0, .max = 1024});
+  v("flip", c.flip, {.help = "mirror every second image, at random, left to right"});
+  v("cutout", c.cutout, {.help = "side of a square at a random place set to the mean; 0: none", .min = 0, .max = 1024});
+}
+
+// What a Loader applies to an image: bytes [H,W,C] to floats [H,W,C]. Called from several threads at once; the result
+// may depend on nothing but the arguments (sample: the image's place in its ImageSet).
+using SampleTransform =
+    std::function<void(std::span<const uint8_t> image, int64_t epoch, int64_t sample, std::span<float> output)>;
+
+// In this order, as torchvision's RandomCrop(padding), RandomHorizontalFlip, ToTensor and Normalize do it, and then
+// cutout (DeVries and Taylor, arXiv 1708.04552; a square clipped at the border, filled with 0 after normalisation).
+// A normalised byte is (byte/255 - mean)/std: in float32, two true divisions, the same bits as PyTorch.
+// The draws for an image are a function of (seed, epoch, sample) alone.
+class Transform {
+ public:
+  // Throws where mean or std fit the channels of `image` [H,W,C] in neither way.
+  Transform(const TransformConfig& config, const Shape& image, uint64_t seed);
+  void operator()(std::span<const uint8_t> image, int64_t epoch, int64_t sample, std::span<float> output) const;
+
+ private:
+  struct Draw {
+    int64_t shift_y = 0, shift_x = 0;      // input pixel = output pixel + shift
+    bool flip = false;
+    int64_t cutout_y = 0, cutout_x = 0;    // top left; may lie outside
+  };
+  Draw draw(int64_t epoch, int64_t sample) const;
+  void cut_out(const Draw& draw, std::span<float> output) const;
+
+  TransformConfig config_;
+  int64_t height_, width_, channels_;
+  std::vector<float> table_;  // [256, C]: the normalised value of every byte
+  RandomStream random_;
+};
+
+}  // namespace qgrad
