@@ -8,7 +8,6 @@
 #include "support/catch.h"
 
 using namespace qgrad;
-using Catch::Matchers::Contains;
 
 namespace {
 
