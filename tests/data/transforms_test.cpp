@@ -115,7 +115,7 @@ TEST_CASE("a crop padding larger than the image gives black images too") {
     else ++other;
   }
   CHECK(black > 150);
-  CHECK(other > 20);
+  CHECK(other > 5);  // one in fifteen crops meets the image
 }
 
 TEST_CASE("cutout sets one square, clipped at the border, to the mean and nothing else") {
