@@ -35,7 +35,7 @@ Tensor mean(const Tensor& x);
 Tensor sum(const Tensor& x, int dim, bool keep_dim);
 Tensor mean(const Tensor& x, int dim, bool keep_dim);
 Tensor max(const Tensor& x);   // to a scalar; the gradient is shared equally among equal maxima, as in PyTorch
-Tensor min(const Tensor& x);
+Tensor min(const Tensor& x);   // both ignore NaNs
 
 // --- shape.cpp ---
 Tensor reshape(const Tensor& x, const Shape& shape);

@@ -6,10 +6,18 @@
 namespace qgrad {
 namespace {
 
-struct Add { static float of(float a, float b) { return a + b; } };
-struct Sub { static float of(float a, float b) { return a - b; } };
-struct Mul { static float of(float a, float b) { return a * b; } };
-struct Div { static float of(float a, float b) { return a / b; } };
+struct Add {
+  static float of(float a, float b) { return a + b; }
+};
+struct Sub {
+  static float of(float a, float b) { return a - b; }
+};
+struct Mul {
+  static float of(float a, float b) { return a * b; }
+};
+struct Div {
+  static float of(float a, float b) { return a / b; }
+};
 
 template <class Op>
 void same(const float* a, const float* b, float* y, size_t n) {
@@ -35,16 +43,36 @@ constexpr BinaryKernels binary() {
   return {same<Op>, scalar_right<Op>, scalar_left<Op>, row_right<Op>};
 }
 
-struct Neg { static float of(float x) { return -x; } };
-struct Abs { static float of(float x) { return __builtin_fabsf(x); } };
-struct Square { static float of(float x) { return x * x; } };
-struct Sqrt { static float of(float x) { return __builtin_sqrtf(x); } };
-struct Exp { static float of(float x) { return exp_of(x); } };
-struct Log { static float of(float x) { return log_of(x); } };
-struct Relu { static float of(float x) { return x < 0.0f ? 0.0f : x; } };
-struct Relu6 { static float of(float x) { return clamp_of(x, 0.0f, 6.0f); } };
-struct Sigmoid { static float of(float x) { return sigmoid_of(x); } };
-struct Tanh { static float of(float x) { return tanh_of(x); } };
+struct Neg {
+  static float of(float x) { return -x; }
+};
+struct Abs {
+  static float of(float x) { return __builtin_fabsf(x); }
+};
+struct Square {
+  static float of(float x) { return x * x; }
+};
+struct Sqrt {
+  static float of(float x) { return __builtin_sqrtf(x); }
+};
+struct Exp {
+  static float of(float x) { return exp_of(x); }
+};
+struct Log {
+  static float of(float x) { return log_of(x); }
+};
+struct Relu {
+  static float of(float x) { return x < 0.0f ? 0.0f : x; }
+};
+struct Relu6 {
+  static float of(float x) { return clamp_of(x, 0.0f, 6.0f); }
+};
+struct Sigmoid {
+  static float of(float x) { return sigmoid_of(x); }
+};
+struct Tanh {
+  static float of(float x) { return tanh_of(x); }
+};
 
 template <class Op>
 void unary(const float* x, float* y, size_t n) {

@@ -1,7 +1,7 @@
 // Elementwise loops. All exact: the same bits on every instruction set.
 //
-// exp, log, sigmoid and tanh are qgrad's own, because a libm differs from machine to machine; within 2 units in the last
-// place of the true value. Outputs may be any of the inputs, but must not overlap them otherwise.
+// exp, log, sigmoid and tanh are qgrad's own, because a libm differs from machine to machine; within 2 units in the
+// last place of the true value. Outputs may be any of the inputs, but must not overlap them otherwise.
 #pragma once
 
 #include <stddef.h>

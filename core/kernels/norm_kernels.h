@@ -1,4 +1,5 @@
-// Per-channel loops of batch normalisation on x [rows, channels]. All exact: a channel's sums run over the rows in order.
+// Per-channel loops of batch normalisation on x [rows, channels]. All exact: a channel's sums run over the rows in
+// order.
 #pragma once
 
 #include <stddef.h>
@@ -9,8 +10,8 @@ struct NormKernels {
   // Per channel: the sum of x and of x^2, in double, where a variance from both is sound.
   void (*moments)(const float* x, size_t rows, size_t channels, double* sum, double* sum_squares);
   // Per channel: the sum of dy and of dy * (x - mean).
-  void (*gradient_moments)(const float* x, const float* dy, size_t rows, size_t channels, const float* mean, double* sum,
-                           double* sum_products);
+  void (*gradient_moments)(const float* x, const float* dy, size_t rows, size_t channels, const float* mean,
+                           double* sum, double* sum_products);
   // y = (x - mean) * scale + shift. y may be x.
   void (*normalize)(const float* x, float* y, size_t rows, size_t channels, const float* mean, const float* scale,
                     const float* shift);

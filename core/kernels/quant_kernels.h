@@ -11,8 +11,8 @@ namespace qgrad {
 // One grid for all numbers. The default limits limit nothing.
 struct QuantGrid {
   float scale = 1, zero_point = 0;
-  float low = -__builtin_inff(), high = __builtin_inff();    // x is clamped to these first
-  float qmin = -__builtin_inff(), qmax = __builtin_inff();   // then the rounded integer to these
+  float low = -__builtin_inff(), high = __builtin_inff();   // x is clamped to these first
+  float qmin = -__builtin_inff(), qmax = __builtin_inff();  // then the rounded integer to these
 };
 
 // A grid for each of the channels, which are the last dimension; arrays of [channels].

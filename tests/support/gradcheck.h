@@ -21,9 +21,9 @@ using Inputs = std::span<const Tensor>;
 using Function = std::function<Tensor(Inputs)>;
 
 struct GradcheckOptions {
-  float step = 1e-2f;        // relative to max(1, |x|)
-  float tolerance = 5e-3f;   // relative to max(|analytic|, |numeric|, the root mean square of the gradient)
-  uint64_t seed = 1;         // of the projection
+  float step = 1e-2f;       // relative to max(1, |x|)
+  float tolerance = 5e-3f;  // relative to max(|analytic|, |numeric|, the root mean square of the gradient)
+  uint64_t seed = 1;        // of the projection
 };
 
 namespace detail {

@@ -27,7 +27,8 @@ class Guarded {
     map_ = ::mmap(nullptr, bytes_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (map_ == MAP_FAILED) throw std::runtime_error("guarded buffer: mmap failed");
     char* first = static_cast<char*>(map_) + page;
-    if (::mprotect(first, inside, PROT_READ | PROT_WRITE) != 0) throw std::runtime_error("guarded buffer: mprotect failed");
+    if (::mprotect(first, inside, PROT_READ | PROT_WRITE) != 0)
+      throw std::runtime_error("guarded buffer: mprotect failed");
     data_ = reinterpret_cast<T*>(guard == Guard::end ? first + inside - n * sizeof(T) : first) +
             (guard == Guard::one_past_begin);
   }

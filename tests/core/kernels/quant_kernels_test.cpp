@@ -29,17 +29,20 @@ std::vector<float> awkward_values(size_t n) {
   return x;
 }
 
-const QuantGrid kGrids[] = {{.scale = 1},
-                            {.scale = 12.7f, .zero_point = -3.0f, .low = -2.0f, .high = 2.5f},
-                            {.scale = 0.37f, .zero_point = 4.0f, .qmin = 0, .qmax = 15},
-                            {.scale = 31.0f / 3.0f, .zero_point = 0.25f, .low = -1, .high = 1, .qmin = -128, .qmax = 127}};
+const QuantGrid kGrids[] = {
+    {.scale = 1},
+    {.scale = 12.7f, .zero_point = -3.0f, .low = -2.0f, .high = 2.5f},
+    {.scale = 0.37f, .zero_point = 4.0f, .qmin = 0, .qmax = 15},
+    {.scale = 31.0f / 3.0f, .zero_point = 0.25f, .low = -1, .high = 1, .qmin = -128, .qmax = 127}};
 
 // Per-channel parameters that differ from channel to channel.
 struct ChannelParameters {
   std::vector<float> scale, zero_point, low, high;
   explicit ChannelParameters(size_t channels)
-      : scale(uniform_values(channels, 2, 0.5f, 20.0f)), zero_point(uniform_values(channels, 3, -4.0f, 4.0f)),
-        low(uniform_values(channels, 4, -2.0f, 0.0f)), high(uniform_values(channels, 5, 0.5f, 3.0f)) {}
+      : scale(uniform_values(channels, 2, 0.5f, 20.0f)),
+        zero_point(uniform_values(channels, 3, -4.0f, 4.0f)),
+        low(uniform_values(channels, 4, -2.0f, 0.0f)),
+        high(uniform_values(channels, 5, 0.5f, 3.0f)) {}
 };
 
 }  // namespace

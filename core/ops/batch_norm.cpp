@@ -1,0 +1,181 @@
+// Batch normalisation (Ioffe and Szegedy, 2015). Statistics are summed in fixed chunks of rows, combined in chunk
+// order.
+#include <algorithm>
+#include <cmath>
+
+#include "core/error.h"
+#include "core/kernels/kernels.h"
+#include "core/memory.h"
+#include "core/ops.h"
+#include "core/parallel.h"
+#include "core/tape.h"
+
+namespace qgrad {
+namespace {
+
+struct Rows {
+  int64_t count, channels, grain;
+  explicit Rows(const Tensor& x)
+      : count(x.shape().numel_until(x.rank() - 1)),
+        channels(x.dim(-1)),
+        grain(std::max<int64_t>(1, kElementwiseGrain / std::max<int64_t>(1, channels))) {}
+};
+
+// Two sums per channel over all rows, both [channels]. chunk(first row, row count, sums a, sums b) fills one chunk's.
+struct TwoSums {
+  double *a, *b;
+};
+template <class F>
+TwoSums sum_chunks(const Rows& rows, Scratch& scratch, F&& chunk) {
+  const int64_t chunks = std::max<int64_t>(1, (rows.count + rows.grain - 1) / rows.grain);
+  const int64_t width = 2 * rows.channels;
+  double* partial = scratch.take<double>(static_cast<size_t>(chunks * width));
+  parallel_for(rows.count, rows.grain, [&](int64_t begin, int64_t end) {
+    double* sums = partial + begin / rows.grain * width;
+    chunk(begin, end - begin, sums, sums + rows.channels);
+  });
+  for (int64_t i = 1; i < chunks; ++i)
+    for (int64_t c = 0; c < width; ++c) partial[c] += partial[i * width + c];
+  return {partial, partial + rows.channels};
+}
+
+void check_channels(const char* op, const char* what, const Tensor& t, const Tensor& x) {
+  if (t.defined())
+    check(t.shape() == Shape{x.dim(-1)}, "{}: {} has shape {}, input {} wants [{}]", op, what, t.shape(), x.shape(),
+          x.dim(-1));
+}
+
+// gamma, or ones.
+float at_or(const Tensor& t, int64_t c, float otherwise) {
+  return t.defined() ? t.data()[static_cast<size_t>(c)] : otherwise;
+}
+
+// y = (x - mean) * gamma * inverse_deviation + beta
+Tensor normalize(const Tensor& x, const Tensor& gamma, const Tensor& beta, const Tensor& mean,
+                 const Tensor& inverse_deviation) {
+  const Rows rows(x);
+  const auto channels = static_cast<size_t>(rows.channels);
+  Tensor y = Tensor::empty(x.shape());
+  Scratch scratch;
+  auto *scale = scratch.take<float>(channels), *shift = scratch.take<float>(channels);
+  for (int64_t c = 0; c < rows.channels; ++c) {
+    scale[c] = at_or(gamma, c, 1.0f) * inverse_deviation.data()[static_cast<size_t>(c)];
+    shift[c] = at_or(beta, c, 0.0f);
+  }
+  const float *from = x.data().data(), *centre = mean.data().data();
+  float* to = y.mutable_data().data();
+  parallel_for(rows.count, rows.grain, [&](int64_t begin, int64_t end) {
+    kernels().norm.normalize(from + begin * rows.channels, to + begin * rows.channels, static_cast<size_t>(end - begin),
+                             channels, centre, scale, shift);
+  });
+  return y;
+}
+
+TwoSums gradient_sums(const Tensor& x, const Tensor& dy, const Tensor& mean, const Rows& rows, Scratch& scratch) {
+  return sum_chunks(rows, scratch, [&](int64_t begin, int64_t count, double* sum, double* products) {
+    kernels().norm.gradient_moments(x.data().data() + begin * rows.channels, dy.data().data() + begin * rows.channels,
+                                    static_cast<size_t>(count), static_cast<size_t>(rows.channels), mean.data().data(),
+                                    sum, products);
+  });
+}
+
+// dgamma = sum dy (x - mean) * inverse_deviation, dbeta = sum dy
+void add_parameter_gradients(Grads& dx, const TwoSums& sums, const Tensor& inverse_deviation) {
+  const Shape& shape = inverse_deviation.shape();
+  Tensor dgamma = Tensor::empty(shape), dbeta = Tensor::empty(shape);
+  for (size_t c = 0; c < inverse_deviation.data().size(); ++c) {
+    dgamma.mutable_data()[c] = static_cast<float>(sums.b[c] * double{inverse_deviation.data()[c]});
+    dbeta.mutable_data()[c] = static_cast<float>(sums.a[c]);
+  }
+  if (dx.needs(1)) dx.add(1, dgamma);
+  if (dx.needs(2)) dx.add(2, dbeta);
+}
+
+// With s = inverse deviation, u = x - mean, m = rows:
+//   dx = gamma s (dy - sum(dy) / m - u s^2 sum(dy u) / m)
+Tensor input_gradient(const Tensor& x, Tensor dy, const Tensor& gamma, const Tensor& mean,
+                      const Tensor& inverse_deviation, const TwoSums& sums, const Rows& rows) {
+  const auto channels = static_cast<size_t>(rows.channels);
+  Scratch scratch;
+  auto *a = scratch.take<float>(channels), *b = scratch.take<float>(channels), *c = scratch.take<float>(channels);
+  for (size_t k = 0; k < channels; ++k) {
+    const double s = inverse_deviation.data()[k], scale = double{at_or(gamma, static_cast<int64_t>(k), 1.0f)} * s;
+    a[k] = static_cast<float>(scale);
+    b[k] = static_cast<float>(-scale * s * s * sums.b[k] / static_cast<double>(rows.count));
+    c[k] = static_cast<float>(-scale * sums.a[k] / static_cast<double>(rows.count));
+  }
+  const float* gradient = dy.data().data();
+  Tensor result = dy.is_unique() ? std::move(dy) : Tensor::empty(x.shape());
+  const float *from = x.data().data(), *centre = mean.data().data();
+  float* to = result.mutable_data().data();
+  parallel_for(rows.count, rows.grain, [&](int64_t begin, int64_t end) {
+    const int64_t at = begin * rows.channels;
+    kernels().norm.normalize_backward(from + at, gradient + at, to + at, static_cast<size_t>(end - begin), channels,
+                                      centre, a, b, c);
+  });
+  return result;
+}
+
+}  // namespace
+
+BatchNormResult batch_norm_train(const Tensor& x, const Tensor& gamma, const Tensor& beta, float eps) {
+  check(x.rank() >= 2, "batch_norm: expected [.., channels] with at least two dimensions, got {}", x.shape());
+  check_channels("batch_norm", "gamma", gamma, x);
+  check_channels("batch_norm", "beta", beta, x);
+  const Rows rows(x);
+  check(rows.count > 1, "batch_norm: statistics need more than one value per channel, got input {}", x.shape());
+
+  Tensor mean = Tensor::empty({rows.channels}), variance = Tensor::empty({rows.channels}),
+         inverse_deviation = Tensor::empty({rows.channels});
+  {
+    Scratch scratch;
+    const TwoSums sums = sum_chunks(rows, scratch, [&](int64_t begin, int64_t count, double* sum, double* squares) {
+      kernels().norm.moments(x.data().data() + begin * rows.channels, static_cast<size_t>(count),
+                             static_cast<size_t>(rows.channels), sum, squares);
+    });
+    for (size_t c = 0; c < static_cast<size_t>(rows.channels); ++c) {
+      const double m = sums.a[c] / static_cast<double>(rows.count);
+      const double v = std::max(0.0, sums.b[c] / static_cast<double>(rows.count) - m * m);
+      mean.mutable_data()[c] = static_cast<float>(m);
+      variance.mutable_data()[c] = static_cast<float>(v);
+      inverse_deviation.mutable_data()[c] = static_cast<float>(1.0 / std::sqrt(v + double{eps}));
+    }
+  }
+  Tensor y = normalize(x, gamma, beta, mean, inverse_deviation);
+  y = record("batch_norm", y, {x, gamma, beta}, [x, gamma, mean, inverse_deviation](Tensor dy, Grads& dx) {
+    const Rows r(x);
+    Scratch scratch;
+    const TwoSums sums = gradient_sums(x, dy, mean, r, scratch);
+    add_parameter_gradients(dx, sums, inverse_deviation);
+    if (dx.needs(0)) dx.add(0, input_gradient(x, std::move(dy), gamma, mean, inverse_deviation, sums, r));
+  });
+  return {y, {mean, variance, rows.count}};
+}
+
+Tensor batch_norm_eval(const Tensor& x, const Tensor& gamma, const Tensor& beta, const Tensor& mean,
+                       const Tensor& variance, float eps) {
+  check(x.rank() >= 1, "batch_norm: expected [.., channels], got a scalar");
+  check(mean.defined() && variance.defined(), "batch_norm: evaluation needs a mean and a variance");
+  check_channels("batch_norm", "gamma", gamma, x);
+  check_channels("batch_norm", "beta", beta, x);
+  check_channels("batch_norm", "mean", mean, x);
+  check_channels("batch_norm", "variance", variance, x);
+  Tensor inverse_deviation = Tensor::empty(variance.shape());
+  for (size_t c = 0; c < variance.data().size(); ++c)
+    inverse_deviation.mutable_data()[c] = static_cast<float>(1.0 / std::sqrt(double{variance.data()[c]} + double{eps}));
+  Tensor y = normalize(x, gamma, beta, mean, inverse_deviation);
+  return record("batch_norm", y, {x, gamma, beta}, [x, gamma, mean, inverse_deviation](Tensor dy, Grads& dx) {
+    const Rows r(x);
+    Scratch scratch;
+    if (dx.needs(1) || dx.needs(2))
+      add_parameter_gradients(dx, gradient_sums(x, dy, mean, r, scratch), inverse_deviation);
+    if (!dx.needs(0)) return;
+    // Constant statistics: dx = gamma s dy, the sums of the general formula being zero.
+    const auto channels = static_cast<size_t>(r.channels);
+    auto* zeros = scratch.take<double>(channels);
+    std::fill_n(zeros, channels, 0.0);
+    dx.add(0, input_gradient(x, std::move(dy), gamma, mean, inverse_deviation, {zeros, zeros}, r));
+  });
+}
+
+}  // namespace qgrad
