@@ -16,6 +16,7 @@ ReduceKernels reduce_scalar(), reduce_avx2();
 PoolKernels pool_scalar(), pool_avx2();
 NormKernels norm_scalar(), norm_avx2();
 QuantKernels quant_scalar(), quant_avx2();
+IntegerKernels integer_scalar(), integer_avx2();
 
 namespace {
 
@@ -29,6 +30,7 @@ const Kernels* scalar_row() {
       .pool = pool_scalar(),
       .norm = norm_scalar(),
       .quant = quant_scalar(),
+      .integer = integer_scalar(),
   };
   return &row;
 }
@@ -44,6 +46,7 @@ const Kernels* avx2_row() {
       .pool = pool_avx2(),
       .norm = norm_avx2(),
       .quant = quant_avx2(),
+      .integer = integer_avx2(),
   };
   return &row;
 }

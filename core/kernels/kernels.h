@@ -12,6 +12,7 @@
 #include "core/kernels/conv_kernels.h"
 #include "core/kernels/elementwise_kernels.h"
 #include "core/kernels/gemm_kernels.h"
+#include "core/kernels/integer_kernels.h"
 #include "core/kernels/norm_kernels.h"
 #include "core/kernels/pool_kernels.h"
 #include "core/kernels/quant_kernels.h"
@@ -28,6 +29,7 @@ struct Kernels {
   PoolKernels pool;
   NormKernels norm;
   QuantKernels quant;
+  IntegerKernels integer;
 };
 
 const Kernels& kernels();                                // the chosen row

@@ -1,0 +1,124 @@
+// Splitting the integer layers' kernels over threads.
+#include "quant/integer/passes.h"
+
+#include <algorithm>
+
+#include "core/error.h"
+#include "core/kernels/kernels.h"
+#include "core/parallel.h"
+#include "core/tape.h"
+
+namespace qgrad {
+namespace {
+
+Tensor without_gradient(const char* op, Tensor y, const Tensor& x) {
+  return record(op, std::move(y), {x}, [op](Tensor, Grads&) {
+    fail("{}: a model that was quantized after training has no gradients", op);
+  });
+}
+
+QuantGrid grid_of(const QuantMetadata& m) {
+  return {.scale = m.scale, .zero_point = m.zero_point, .qmin = m.qmin, .qmax = m.qmax};
+}
+
+template <class F>
+Tensor mapped(const char* op, const Tensor& x, F&& kernel) {
+  Tensor y = Tensor::empty(x.shape());
+  const float* in = x.data().data();
+  float* out = y.mutable_data().data();
+  parallel_for(x.numel(), kElementwiseGrain, [&](int64_t begin, int64_t end) {
+    kernel(in + begin, out + begin, static_cast<size_t>(end - begin));
+  });
+  return without_gradient(op, std::move(y), x);
+}
+
+float lower_limit(const AccumulatorLimits& limits) {
+  return limits.relu ? std::max(limits.range.qmin, 0.0f) : limits.range.qmin;
+}
+
+// Of a channel whose accumulator has this scale.
+float upper_limit(const AccumulatorLimits& limits, float scale) {
+  return limits.relu_cap ? std::min(limits.range.qmax, *limits.relu_cap * scale) : limits.range.qmax;
+}
+
+std::vector<float> upper_limits(const Accumulator& accumulator, const AccumulatorLimits& limits, size_t count) {
+  std::vector<float> high(count);
+  for (size_t c = 0; c < count; ++c)
+    high[c] = upper_limit(limits, accumulator.scale[accumulator.scale.size() == 1 ? 0 : c]);
+  return high;
+}
+
+}  // namespace
+
+Tensor to_integers(const Tensor& x, const QuantMetadata& metadata) {
+  const QuantGrid grid = grid_of(metadata);
+  return mapped("to_integers", x, [&](const float* in, float* out, size_t n) {
+    kernels().integer.to_integers(in, out, n, grid);
+  });
+}
+
+Tensor to_integers_rescaled(const Tensor& x, const QuantMetadata& metadata, float rescale, const QuantizedRange& range) {
+  QuantGrid grid = grid_of(metadata);
+  grid.low = range.qmin;
+  grid.high = range.qmax;
+  return mapped("to_integers_rescaled", x, [&](const float* in, float* out, size_t n) {
+    kernels().integer.to_integers_rescaled(in, out, n, grid, rescale);
+  });
+}
+
+Tensor fake_quantized(const Tensor& x, const QuantMetadata& metadata) {
+  const QuantGrid grid = grid_of(metadata);
+  return mapped("fake_quantized", x, [&](const float* in, float* out, size_t n) {
+    kernels().quant.fake_quant(in, out, n, grid);
+  });
+}
+
+Tensor to_real(const Accumulator& accumulator, const AccumulatorLimits& limits) {
+  const size_t channels = accumulator.scale.size();
+  const float low = lower_limit(limits);
+  const std::vector<float> high = upper_limits(accumulator, limits, channels);
+  Tensor y = Tensor::empty(accumulator.values.shape());
+  const std::span<const float> in = accumulator.values.data();
+  const std::span<float> out = y.mutable_data();
+  for (size_t i = 0; i < in.size(); ++i) {
+    const size_t c = channels == 1 ? 0 : i % channels;
+    out[i] = std::min(std::max(in[i], low), high[c]) / accumulator.scale[c];
+  }
+  return y;
+}
+
+Tensor requantized(Accumulator accumulator, const AccumulatorLimits& limits, std::span<const float> rescale,
+                   const QuantMetadata& output) {
+  const Requantization to{.low = lower_limit(limits),
+                          .scale = output.scale,
+                          .zero_point = output.zero_point,
+                          .qmin = output.qmin,
+                          .qmax = output.qmax};
+  const size_t channels = std::max(rescale.size(), accumulator.scale.size());
+  check(channels == 1 || (accumulator.values.rank() > 0 && accumulator.values.dim(-1) == static_cast<int64_t>(channels)),
+        "requantize: {} channels for an accumulator of shape {}", channels, accumulator.values.shape());
+  const Tensor& values = accumulator.values;
+  // A second handle on the same numbers: the result is another tensor than the accumulator, to tapes and to metadata.
+  Tensor y = values.is_unique() ? values.reshaped(values.shape()) : Tensor::empty(values.shape());
+  const float* in = values.data().data();
+  float* out = y.mutable_data().data();
+  const std::vector<float> high = upper_limits(accumulator, limits, channels);
+  if (channels == 1) {
+    parallel_for(values.numel(), kElementwiseGrain, [&](int64_t begin, int64_t end) {
+      kernels().integer.requantize(in + begin, out + begin, static_cast<size_t>(end - begin), rescale[0], high[0], to);
+    });
+  } else {
+    const std::vector<float> factors = rescale.size() == 1 ? std::vector<float>(channels, rescale[0])
+                                                           : std::vector<float>(rescale.begin(), rescale.end());
+    const auto width = static_cast<int64_t>(channels);
+    parallel_for(values.numel() / width, std::max<int64_t>(1, kElementwiseGrain / width), [&](int64_t begin, int64_t end) {
+      kernels().integer.requantize_channels(in + begin * width, out + begin * width, static_cast<size_t>(end - begin),
+                                            channels, factors.data(), high.data(), to);
+    });
+  }
+  y = without_gradient("requantize", std::move(y), values);
+  y.set_quant_metadata(output);
+  return y;
+}
+
+}  // namespace qgrad
