@@ -76,9 +76,9 @@ inline float tanh_of(float x) {
   p = p * z + -5.37397155531e-2f;
   p = p * z + 1.33314422036e-1f;
   p = p * z + -3.33332819422e-1f;
-  const float near_zero = p * z * x + x;
+  const float near_zero = p * z * magnitude + magnitude;
   const float far = 1.0f - 2.0f / (exp_of(2.0f * magnitude) + 1.0f);
-  return magnitude < 0.625f ? near_zero : __builtin_copysignf(far, x);
+  return __builtin_copysignf(magnitude < 0.625f ? near_zero : far, x);
 }
 
 }  // namespace
