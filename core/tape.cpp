@@ -98,6 +98,7 @@ void Tape::push(std::string_view op, Tensor& output, std::span<const Tensor> inp
   output.impl_->slot = output_slot;
   output.impl_->requires_grad = needs_grad && mode_ == Mode::differentiate;
   nodes_.push_back({op, first, static_cast<uint32_t>(inputs.size()), output_slot, scope_, std::move(backward)});
+  if (mode_ == Mode::trace) output_shapes_.push_back(output.shape());
 }
 
 void Tape::backward(const Tensor& loss) {
@@ -131,6 +132,7 @@ void Tape::reset() {
   nodes_.clear();
   input_slots_.clear();
   scopes_.assign(1, {nullptr, 0});
+  output_shapes_.clear();
   scope_ = 0;
   slot_needs_grad_.clear();
   grads_.clear();

@@ -57,6 +57,7 @@ class Tape {
   std::span<const Node> nodes() const { return nodes_; }
   std::span<const uint32_t> inputs(const Node& node) const { return {input_slots_.data() + node.first_input, node.input_count}; }
   std::span<const ScopeRecord> scopes() const { return scopes_; }
+  std::span<const Shape> output_shapes() const { return output_shapes_; }  // of nodes(); filled in trace mode only
   Mode mode() const { return mode_; }
 
   // Adds d loss / d leaf to the gradient of every leaf with requires_grad that the loss depends on. The loss has one
@@ -116,6 +117,7 @@ class Tape {
   std::vector<Node> nodes_;
   std::vector<uint32_t> input_slots_;
   std::vector<ScopeRecord> scopes_;
+  std::vector<Shape> output_shapes_;
   uint32_t scope_ = 0;
   std::vector<char> slot_needs_grad_;
   std::vector<Tensor> grads_;                            // by slot, during backward

@@ -9,12 +9,16 @@
 
 namespace qgrad {
 
-// A module call, or an op outside of leaf modules.
+// A call of a leaf module (one without children; its parameters' transforms belong to it), or an op that a module with
+// children runs itself.
 struct GraphNode {
-  std::string name;  // the module's path; its second call "relu1#1"; an op of a composite "layer1.0:add"; "input", "input1", ..
+  // The module's path, "layer1.0.relu1", and "layer1.0.relu1#1" for its second call. An op has its module's path and its
+  // own name: "layer1.0:add", then "layer1.0:add#1"; a wrapper shares the path of what it wraps, so its own ops show as
+  // "relu1:fake_quant" beside "relu1". The model's inputs are "input", "input1", ..
+  std::string name;
   std::string kind;  // the module's kind, the op's name, or "input"
   Module* module = nullptr;  // null for ops of composites and for inputs
-  int call = 0;
+  int call = 0;              // the number behind '#'
   Shape output_shape;
   std::vector<size_t> preds;  // in the order of the inputs; weights and constants are not listed
   std::vector<size_t> succs;  // every consumer once per use
@@ -35,7 +39,7 @@ class Graph {
 
   // Pairs (a, b) of single-call modules of these kinds where b is a's only consumer and a is b's only input.
   std::vector<std::pair<const GraphNode*, const GraphNode*>> chains(std::string_view kind_a, std::string_view kind_b) const;
-  // The only consumer of a node, or null.
+  // The only consumer of a node, or null; to be the model's output counts as a use.
   const GraphNode* only_successor(const GraphNode& node) const;
 
  private:
