@@ -5,6 +5,8 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "core/registry.h"
@@ -37,13 +39,20 @@ class Optimizer {
   // Updates every parameter that has a gradient.
   void step();
 
-  // Momentum buffers and counters by "<parameter path>.<name>", for checkpoints.
+  // Momentum buffers and counters by "<parameter path>.<name>", for checkpoints; in the parameters' own layout.
   virtual std::map<std::string, Tensor> state() const = 0;
+  // Takes the place of all state. Throws where a name or a shape does not fit.
   virtual void load_state(const std::map<std::string, Tensor>& state) = 0;
 
  protected:
   Optimizer(float lr, float weight_decay) : lr_(lr), base_lr_(lr), weight_decay_(weight_decay) {}
   virtual void update(Parameter& parameter, float lr, float weight_decay) = 0;
+
+  // Helpers for state(): one tensor per parameter, saved under a name; and back.
+  using ParameterBuffers = std::unordered_map<const Parameter*, Tensor>;
+  static void save_buffers(std::map<std::string, Tensor>& state, const char* name, const ParameterBuffers& buffers);
+  std::pair<Parameter*, std::string> owner_of(const std::string& key) const;  // "conv1.weight.momentum_buffer"
+  static void load_buffer(ParameterBuffers& buffers, const Parameter& parameter, const Tensor& value, const Shape& shape);
 
  private:
   std::vector<ParamGroup> groups_;
