@@ -1,4 +1,4 @@
-// Pooling layers over NHWC images.
+// Pooling layers over NHWC images, and padding of their channels.
 #pragma once
 
 #include "core/ops.h"
@@ -36,6 +36,18 @@ struct GlobalAvgPool2d final : UnaryModule {  // [N,H,W,C] -> [N,1,1,C]
   std::string_view kind() const override { return "GlobalAvgPool2d"; }
  protected:
   Tensor forward(const Tensor& x) override { return global_avg_pool2d(x); }
+};
+
+// Channels of zeros before and after those of the input (the shortcut of pre-activation residual nets).
+class PadChannels final : public UnaryModule {
+ public:
+  PadChannels(int64_t before, int64_t after) : before_(before), after_(after) {}
+  std::string_view kind() const override { return "PadChannels"; }
+  std::string describe() const override { return fmt::format("before={}, after={}", before_, after_); }
+ protected:
+  Tensor forward(const Tensor& x) override { return pad(x, /*dim=*/3, before_, after_); }
+ private:
+  int64_t before_, after_;
 };
 
 }  // namespace qgrad

@@ -1,0 +1,120 @@
+// Between a model's tensors and a file's.
+#include "nn/checkpoint.h"
+
+#include <set>
+
+#include "nn/models/architecture.h"
+
+namespace qgrad {
+namespace {
+
+constexpr const char* kConfigKey = "qgrad";
+
+// The tensors a model wants from a file.
+struct Wanted {
+  std::optional<Shape> shape;  // in the file; none: any shape, or absent
+  Parameter* parameter = nullptr;
+  Buffer* buffer = nullptr;
+
+  void set(const Tensor& value) const {
+    if (parameter)
+      parameter->set_raw(from_file_layout(value, parameter->layout()));
+    else
+      buffer->set(value.clone());
+  }
+};
+
+// A few of a list of complaints, and how many there are.
+class Complaints {
+ public:
+  void add(std::string what) {
+    if (count_++ < 3) text_ += (text_.empty() ? "" : ", ") + std::move(what);
+  }
+  std::string text(std::string_view heading) const {
+    if (count_ == 0) return "";
+    return fmt::format("; {} {}{}", heading, text_, count_ > 3 ? fmt::format(" and {} more", count_ - 3) : "");
+  }
+
+ private:
+  std::string text_;
+  int count_ = 0;
+};
+
+std::map<std::string, Wanted> wanted_by(Module& model) {
+  std::map<std::string, Wanted> wanted;
+  for (Parameter* p : all_parameters(model)) wanted[p->path()] = {file_shape(p->raw().shape(), p->layout()), p, nullptr};
+  for (Buffer* b : all_buffers(model))
+    wanted[b->path()] = {(*b)().defined() ? std::optional((*b)().shape()) : std::nullopt, nullptr, b};
+  return wanted;
+}
+
+// "; missing fc.bias; unknown x; wrong shape: y is [3], wanted [4]", or "".
+std::string misfit(const std::map<std::string, Wanted>& wanted, const NamedTensors& tensors) {
+  Complaints missing, unknown, wrong;
+  std::set<std::string> present;
+  for (const auto& [name, tensor] : tensors) {
+    present.insert(name);
+    const auto it = wanted.find(name);
+    if (it == wanted.end())
+      unknown.add(name);
+    else if (it->second.shape && *it->second.shape != tensor.shape())
+      wrong.add(fmt::format("{} is {}, wanted {}", name, tensor.shape(), *it->second.shape));
+  }
+  for (const auto& [name, want] : wanted)
+    if (want.shape && !present.contains(name)) missing.add(name);
+  return missing.text("missing") + unknown.text("unknown") + wrong.text("wrong shape:");
+}
+
+}  // namespace
+
+NamedTensors model_state(Module& model) {
+  NamedTensors state;
+  visit_modules(model, [&](Module& m) {
+    for (const Parameter* p : m.parameters())
+      if (p->defined()) state.emplace_back(p->path(), to_file_layout(p->raw(), p->layout()));
+    for (const Buffer* b : m.buffers())
+      if ((*b)().defined()) state.emplace_back(b->path(), (*b)());
+  });
+  return state;
+}
+
+void save_checkpoint(const std::filesystem::path& file, Module& model, const Json& config) {
+  write_safetensors(file, {.metadata = {{"format", "pt"}, {kConfigKey, config.dump()}}, .tensors = model_state(model)});
+}
+
+Checkpoint read_checkpoint(const std::filesystem::path& file) {
+  TensorFile content = read_safetensors(file);
+  Checkpoint checkpoint{.file = file, .tensors = std::move(content.tensors), .metadata = std::move(content.metadata)};
+  if (const auto it = checkpoint.metadata.find(kConfigKey); it != checkpoint.metadata.end()) {
+    checkpoint.config = parse_json(it->second, fmt::format("{} (metadata '{}')", file.string(), kConfigKey));
+    checkpoint.metadata.erase(it);
+  }
+  return checkpoint;
+}
+
+void load_state(Module& model, const Checkpoint& checkpoint) {
+  const std::map<std::string, Wanted> wanted = wanted_by(model);
+  const std::string complaint = misfit(wanted, checkpoint.tensors);
+  check(complaint.empty(), "{}: does not fit {}{}", checkpoint.file.string(), model.kind(), complaint);
+  for (const auto& [name, tensor] : checkpoint.tensors) wanted.at(name).set(tensor);
+}
+
+std::optional<Json> guess_architecture(const Checkpoint& checkpoint) {
+  // Classifiers end in a linear layer, whose weight is the last matrix.
+  int64_t classes = 0;
+  for (const auto& [name, tensor] : checkpoint.tensors)
+    if (tensor.rank() == 2) classes = tensor.dim(0);
+  if (classes == 0) return std::nullopt;
+
+  const Json schema = Registry<Architecture>::instance().schema();
+  for (const Json& entry : schema.at("oneOf")) {
+    const bool is_default_but_classes = entry.at("required").size() == 1 && entry.at("properties").contains("classes");
+    if (!is_default_but_classes) continue;
+    const Json config = {{"class", entry["properties"]["class"]["const"]}, {"classes", classes}};
+    const ModulePtr model = Registry<Architecture>::create({config, checkpoint.file.string(), "model"})->make();
+    if (misfit(wanted_by(*model), checkpoint.tensors).empty()) return config;
+  }
+  return std::nullopt;
+}
+
+}  // namespace qgrad

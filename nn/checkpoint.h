@@ -1,0 +1,38 @@
+// Checkpoints: a model's parameters and buffers in a safetensors file that PyTorch users can open, with their names and
+// layouts (OIHW convolutions, [out, in] linear weights), and the resolved config in the metadata.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+
+#include "core/json.h"
+#include "nn/module.h"
+#include "nn/safetensors.h"
+
+namespace qgrad {
+
+struct Checkpoint {
+  std::filesystem::path file;                    // for messages
+  NamedTensors tensors;                          // in the file's layout
+  Json config;                                   // what save_checkpoint was given; null in files of others
+  std::map<std::string, std::string> metadata;   // the other strings of the file
+};
+
+// Parameters (as the optimizer sees them) and buffers by path, in the file's layout, in the order of the model.
+NamedTensors model_state(Module& model);
+
+void save_checkpoint(const std::filesystem::path& file, Module& model, const Json& config);
+Checkpoint read_checkpoint(const std::filesystem::path& file);
+
+// Replaces every parameter and buffer of the model. Throws, and changes nothing, unless the checkpoint has exactly the
+// model's tensors; the error names the first missing, unknown and mis-shaped ones. Buffers that are undefined in the
+// model may be there or not.
+void load_state(Module& model, const Checkpoint& checkpoint);
+
+// The config of the registered architecture whose tensors have exactly the checkpoint's names and shapes, with the
+// number of classes taken from the checkpoint; nothing where there is none. For files that were made elsewhere.
+std::optional<Json> guess_architecture(const Checkpoint& checkpoint);
+
+}  // namespace qgrad

@@ -1,0 +1,62 @@
+// Model architectures that configs name: {"class": "resnet20", "classes": 10}.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "core/registry.h"
+#include "nn/init.h"
+#include "nn/module.h"
+
+namespace qgrad {
+
+class Architecture {
+ public:
+  static constexpr const char* kRole = "model";
+  virtual ~Architecture() = default;
+
+  virtual Shape image_shape() const = 0;  // [H, W, C] of one input image
+  virtual int64_t classes() const = 0;
+
+  // A new model whose parameters are drawn from the seed's named streams (nn/init.h).
+  ModulePtr build(uint64_t seed) const;
+  // A new model whose parameters are as constructors leave them, to be loaded from a checkpoint.
+  virtual ModulePtr make() const = 0;
+
+ protected:
+  virtual ConvInit conv_init() const { return ConvInit::kaiming_fan_out; }
+};
+
+// The config of most classifiers.
+struct ClassifierConfig {
+  int64_t classes = 10;
+};
+template <class V>
+void fields(V& v, ClassifierConfig& c) {
+  v("classes", c.classes, {.help = "outputs of the last layer", .min = 1});
+}
+
+// An architecture for 32x32 colour images that is nothing but a function of the number of classes.
+template <ModulePtr (*kMake)(int64_t classes), ConvInit kConvInit = ConvInit::kaiming_fan_out>
+class CifarArchitecture final : public Architecture {
+ public:
+  explicit CifarArchitecture(const ClassifierConfig& config) : classes_(config.classes) {}
+  Shape image_shape() const override { return {32, 32, 3}; }
+  int64_t classes() const override { return classes_; }
+  ModulePtr make() const override { return kMake(classes_); }
+
+ protected:
+  ConvInit conv_init() const override { return kConvInit; }
+
+ private:
+  int64_t classes_;
+};
+
+// --- what a model costs ---
+
+int64_t count_parameters(Module& model);
+// Multiplications of one forward pass of one example (shape [1, ..]) in convolutions and linear layers:
+// output elements * kh * kw * in / groups, and output elements * in. (Distiller counts the same.)
+int64_t count_macs(Module& model, const Shape& example);
+
+}  // namespace qgrad

@@ -1,0 +1,126 @@
+// Residual networks for CIFAR-10 (He et al. 2016, "Deep Residual Learning", section 4.2) with 1x1 convolutions as
+// shortcuts, and the same without shortcuts ("plain"). Names as in Distiller's resnet_cifar.py and plain_cifar.py.
+#include "nn/activation.h"
+#include "nn/container.h"
+#include "nn/conv.h"
+#include "nn/eltwise.h"
+#include "nn/linear.h"
+#include "nn/models/architecture.h"
+#include "nn/norm.h"
+#include "nn/pool.h"
+
+namespace qgrad {
+namespace {
+
+Conv2dConfig conv3x3(int64_t in, int64_t out, int64_t stride = 1) {
+  return square_conv(in, out, 3, stride, /*padding=*/1, /*bias=*/false);
+}
+
+// The shortcut of a block that changes the shape: a strided 1x1 convolution and a batch norm.
+ModulePtr projection(int64_t in, int64_t out, int64_t stride) {
+  auto layers = std::make_unique<Sequential>();
+  layers->add<Conv2d>(square_conv(in, out, 1, stride, /*padding=*/0, /*bias=*/false)).add<BatchNorm2d>(out);
+  return layers;
+}
+
+class ResidualBlock final : public UnaryModule {
+ public:
+  ResidualBlock(int64_t in, int64_t out, int64_t stride)
+      : conv1_(child<Conv2d>("conv1", conv3x3(in, out, stride))),
+        bn1_(child<BatchNorm2d>("bn1", out)),
+        relu1_(child<ReLU>("relu1")),
+        conv2_(child<Conv2d>("conv2", conv3x3(out, out))),
+        bn2_(child<BatchNorm2d>("bn2", out)),
+        relu2_(child<ReLU>("relu2")) {
+    if (stride != 1 || in != out) downsample_.emplace(*this, "downsample", projection(in, out, stride));
+    add_.emplace(*this, "residual_eltwiseadd", std::make_unique<EltwiseAdd>());
+  }
+  std::string_view kind() const override { return "ResidualBlock"; }
+
+ protected:
+  Tensor forward(const Tensor& x) override {
+    const Tensor branch = bn2_(conv2_(relu1_(bn1_(conv1_(x)))));
+    return relu2_((*add_)(downsample_ ? (*downsample_)(x) : x, branch));
+  }
+
+ private:
+  Child conv1_, bn1_, relu1_, conv2_, bn2_, relu2_;
+  std::optional<Child> downsample_, add_;  // registered in Distiller's order: the addition comes last
+};
+
+ModulePtr batch_norm_or_identity(int64_t features, bool batch_norm) {
+  if (batch_norm) return std::make_unique<BatchNorm2d>(features);
+  return std::make_unique<Identity>();
+}
+
+class PlainBlock final : public UnaryModule {
+ public:
+  PlainBlock(int64_t in, int64_t out, int64_t stride, bool batch_norm)
+      : conv1_(child<Conv2d>("conv1", conv3x3(in, out, stride))),
+        bn1_(child("bn1", batch_norm_or_identity(out, batch_norm))),
+        relu1_(child<ReLU>("relu1")),
+        conv2_(child<Conv2d>("conv2", conv3x3(out, out))),
+        bn2_(child("bn2", batch_norm_or_identity(out, batch_norm))),
+        relu2_(child<ReLU>("relu2")) {}
+  std::string_view kind() const override { return "PlainBlock"; }
+
+ protected:
+  Tensor forward(const Tensor& x) override { return relu2_(bn2_(conv2_(relu1_(bn1_(conv1_(x)))))); }
+
+ private:
+  Child conv1_, bn1_, relu1_, conv2_, bn2_, relu2_;
+};
+
+enum class Variant { residual, plain, plain_without_batch_norm };
+
+ModulePtr stage(Variant variant, int64_t blocks, int64_t in, int64_t out, int64_t stride) {
+  auto layer = std::make_unique<Sequential>();
+  for (int64_t i = 0; i < blocks; ++i) {
+    const int64_t block_in = i == 0 ? in : out, block_stride = i == 0 ? stride : 1;
+    if (variant == Variant::residual)
+      layer->add<ResidualBlock>(block_in, out, block_stride);
+    else
+      layer->add<PlainBlock>(block_in, out, block_stride, variant == Variant::plain);
+  }
+  return layer;
+}
+
+// 6 * blocks + 2 layers.
+class ResNetCifar final : public UnaryModule {
+ public:
+  ResNetCifar(Variant variant, int64_t blocks, int64_t classes)
+      : conv1_(child<Conv2d>("conv1", conv3x3(3, 16))),
+        bn1_(child("bn1", batch_norm_or_identity(16, variant != Variant::plain_without_batch_norm))),
+        relu_(child<ReLU>("relu")),
+        layer1_(child("layer1", stage(variant, blocks, 16, 16, 1))),
+        layer2_(child("layer2", stage(variant, blocks, 16, 32, 2))),
+        layer3_(child("layer3", stage(variant, blocks, 32, 64, 2))),
+        avgpool_(child<AvgPool2d>("avgpool", Pool2dOptions{8, 8, 1, 1, 0, 0})),
+        fc_(child<Linear>("fc", 64, classes)) {}
+  std::string_view kind() const override { return "ResNetCifar"; }
+
+ protected:
+  Tensor forward(const Tensor& x) override {
+    return fc_(flatten(avgpool_(layer3_(layer2_(layer1_(relu_(bn1_(conv1_(x)))))))));
+  }
+
+ private:
+  Child conv1_, bn1_, relu_, layer1_, layer2_, layer3_, avgpool_, fc_;
+};
+
+template <Variant kVariant, int kBlocks>
+ModulePtr make(int64_t classes) {
+  return std::make_unique<ResNetCifar>(kVariant, kBlocks, classes);
+}
+template <Variant kVariant, int kBlocks>
+using Entry = Registered<Architecture, CifarArchitecture<make<kVariant, kBlocks>>, ClassifierConfig>;
+
+const Entry<Variant::residual, 3> resnet20{"resnet20"};
+const Entry<Variant::residual, 5> resnet32{"resnet32"};
+const Entry<Variant::residual, 7> resnet44{"resnet44"};
+const Entry<Variant::residual, 9> resnet56{"resnet56"};
+const Entry<Variant::plain, 3> plain20{"plain20"};
+const Entry<Variant::plain_without_batch_norm, 3> plain20_nobn{"plain20_nobn"};
+
+}  // namespace
+}  // namespace qgrad

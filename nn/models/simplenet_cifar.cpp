@@ -1,0 +1,35 @@
+// A LeNet for CIFAR-10. Names as in Distiller's simplenet_cifar.py.
+#include "nn/activation.h"
+#include "nn/conv.h"
+#include "nn/linear.h"
+#include "nn/models/architecture.h"
+#include "nn/pool.h"
+
+namespace qgrad {
+namespace {
+
+class SimpleNetCifar final : public UnaryModule {
+ public:
+  explicit SimpleNetCifar(int64_t classes) : fc3_(child<Linear>("fc3", 84, classes)) {}
+  std::string_view kind() const override { return "SimpleNetCifar"; }
+
+ protected:
+  Tensor forward(const Tensor& x) override {
+    const Tensor images = pool2_(relu_conv2_(conv2_(pool1_(relu_conv1_(conv1_(x))))));
+    return fc3_(relu_fc2_(fc2_(relu_fc1_(fc1_(flatten(images))))));
+  }
+
+ private:
+  Child conv1_ = child<Conv2d>("conv1", square_conv(3, 6, 5)), relu_conv1_ = child<ReLU>("relu_conv1"),
+        pool1_ = child<MaxPool2d>("pool1", 2), conv2_ = child<Conv2d>("conv2", square_conv(6, 16, 5)),
+        relu_conv2_ = child<ReLU>("relu_conv2"), pool2_ = child<MaxPool2d>("pool2", 2),
+        fc1_ = child<Linear>("fc1", 16 * 5 * 5, 120), relu_fc1_ = child<ReLU>("relu_fc1"),
+        fc2_ = child<Linear>("fc2", 120, 84), relu_fc2_ = child<ReLU>("relu_fc2"), fc3_;
+};
+
+ModulePtr make(int64_t classes) { return std::make_unique<SimpleNetCifar>(classes); }
+
+const Registered<Architecture, CifarArchitecture<make, ConvInit::uniform_fan_in>, ClassifierConfig> simplenet{"simplenet"};
+
+}  // namespace
+}  // namespace qgrad

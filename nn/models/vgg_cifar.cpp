@@ -1,0 +1,66 @@
+// VGG (Simonyan and Zisserman 2015, configurations A, B, D and E) for CIFAR-10: one linear layer instead of three. Names
+// as in Distiller's vgg_cifar.py.
+#include "nn/activation.h"
+#include "nn/container.h"
+#include "nn/conv.h"
+#include "nn/linear.h"
+#include "nn/models/architecture.h"
+#include "nn/norm.h"
+#include "nn/pool.h"
+
+namespace qgrad {
+namespace {
+
+// Convolutions before each of the five pooling layers, which come with 64, 128, 256, 512 and 512 channels.
+using StageDepths = std::array<int, 5>;
+constexpr std::array<int64_t, 5> kWidths{64, 128, 256, 512, 512};
+
+ModulePtr features(const StageDepths& depths, bool batch_norm) {
+  auto layers = std::make_unique<Sequential>();
+  int64_t in = 3;
+  for (size_t stage = 0; stage < depths.size(); ++stage) {
+    const int64_t width = kWidths[stage];
+    for (int i = 0; i < depths[stage]; ++i) {
+      layers->add<Conv2d>(square_conv(in, width, 3, /*stride=*/1, /*padding=*/1));
+      if (batch_norm) layers->add<BatchNorm2d>(width);
+      layers->add<ReLU>();
+      in = width;
+    }
+    layers->add<MaxPool2d>(2);
+  }
+  return layers;
+}
+
+class VggCifar final : public UnaryModule {
+ public:
+  VggCifar(const StageDepths& depths, bool batch_norm, int64_t classes)
+      : features_(child("features", features(depths, batch_norm))), classifier_(child<Linear>("classifier", 512, classes)) {}
+  std::string_view kind() const override { return "VggCifar"; }
+
+ protected:
+  Tensor forward(const Tensor& x) override { return classifier_(flatten(features_(x))); }
+
+ private:
+  Child features_, classifier_;
+};
+
+template <StageDepths kDepths, bool kBatchNorm>
+ModulePtr make(int64_t classes) {
+  return std::make_unique<VggCifar>(kDepths, kBatchNorm, classes);
+}
+template <StageDepths kDepths, bool kBatchNorm>
+using Entry = Registered<Architecture, CifarArchitecture<make<kDepths, kBatchNorm>>, ClassifierConfig>;
+
+constexpr StageDepths kA{1, 1, 2, 2, 2}, kB{2, 2, 2, 2, 2}, kD{2, 2, 3, 3, 3}, kE{2, 2, 4, 4, 4};
+
+const Entry<kA, false> vgg11{"vgg11"};
+const Entry<kB, false> vgg13{"vgg13"};
+const Entry<kD, false> vgg16{"vgg16"};
+const Entry<kE, false> vgg19{"vgg19"};
+const Entry<kA, true> vgg11_bn{"vgg11_bn"};
+const Entry<kB, true> vgg13_bn{"vgg13_bn"};
+const Entry<kD, true> vgg16_bn{"vgg16_bn"};
+const Entry<kE, true> vgg19_bn{"vgg19_bn"};
+
+}  // namespace
+}  // namespace qgrad
