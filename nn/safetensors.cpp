@@ -3,10 +3,11 @@
 
 #include <algorithm>
 #include <bit>
+#include <cerrno>
 #include <cstring>
 #include <fstream>
-#include <optional>
 #include <set>
+#include <sstream>
 
 #include "core/error.h"
 #include "core/json.h"
@@ -27,11 +28,12 @@ struct Entry {
 };
 
 std::string read_file(const std::filesystem::path& file) {
+  check(!std::filesystem::is_directory(file), "{}: is a folder, expected a safetensors file", file.string());
   std::ifstream in(file, std::ios::binary);
-  check(in.good(), "{}: cannot be opened", file.string());
-  std::string bytes((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
-  check(!in.bad(), "{}: cannot be read", file.string());
-  return bytes;
+  check(in.good(), "{}: cannot open: {}", file.string(), std::strerror(errno));
+  std::ostringstream bytes;
+  bytes << in.rdbuf();
+  return std::move(bytes).str();
 }
 
 bool is_batch_counter(const std::string& name) { return name.ends_with("num_batches_tracked"); }
@@ -69,8 +71,8 @@ Entry parse_entry(const std::string& where, const std::string& name, const Json&
   std::vector<int64_t> dims;
   for (const Json& dim : shape) {
     const auto size = dim.get<uint64_t>();
-    check(size == 0 || (numel <= room && size <= (numel == 0 ? room : room / numel)),
-          "{}: shape {} does not fit its {} bytes", where, shape.dump(), entry.end - entry.begin);
+    check(size > 0, "{}: shape {} has no elements", where, shape.dump());
+    check(size <= room / numel, "{}: shape {} does not fit its {} bytes", where, shape.dump(), entry.end - entry.begin);
     numel *= size;
     dims.push_back(static_cast<int64_t>(size));
   }
@@ -127,7 +129,7 @@ TensorFile read_safetensors(const std::filesystem::path& path) {
   for (const Entry& entry : entries) {
     if (is_batch_counter(entry.name)) continue;
     Tensor tensor = Tensor::empty(entry.shape);
-    if (entry.begin != entry.end) std::memcpy(tensor.mutable_data().data(), data.data() + entry.begin, entry.end - entry.begin);
+    std::memcpy(tensor.mutable_data().data(), data.data() + entry.begin, entry.end - entry.begin);
     content.tensors.emplace_back(entry.name, std::move(tensor));
   }
   return content;
