@@ -58,6 +58,8 @@ Json parse_json(std::string_view text, std::string_view file) {
     const size_t colon = what.rfind("; ");
     fail("{}:{}:{}: not valid JSON: {}", file, line, column,
          colon == std::string_view::npos ? what : what.substr(colon + 2));
+  } catch (const Json::out_of_range&) {
+    fail("{}: holds a number that is too large for a double", file);
   }
 }
 

@@ -1,0 +1,85 @@
+// Following the range, and quantizing to it.
+#include "quant/fake_quant.h"
+
+#include <cmath>
+
+#include "core/config.h"
+#include "core/tape.h"
+#include "quant/reductions.h"
+#include "quant/ste.h"
+
+namespace qgrad {
+namespace {
+
+// A bias-corrected moving average, in Distiller's float32 order. (range_linear.update_ema)
+struct Average {
+  float biased, tracked;
+};
+Average updated(float biased, float value, float decay, float step) {
+  const float next = biased * decay + (1 - decay) * value;
+  return {next, next / (1 - std::pow(decay, step))};
+}
+
+Tensor one(float value) { return Tensor::full({1}, value); }
+
+bool is_tracing() { return Tape::current() && Tape::current()->mode() == Tape::Mode::trace; }
+
+}  // namespace
+
+FakeLinearQuantization::FakeLinearQuantization(const FakeQuantConfig& config)
+    : config_(config),
+      tracked_min_biased(buffer("tracked_min_biased", one(0))),
+      tracked_min(buffer("tracked_min", one(0))),
+      tracked_max_biased(buffer("tracked_max_biased", one(0))),
+      tracked_max(buffer("tracked_max", one(0))),
+      iter_count(buffer("iter_count", one(0))),
+      scale(buffer("scale", one(1))),
+      zero_point(buffer("zero_point", one(0))) {
+  check(config.ema_decay >= 0 && config.ema_decay < 1, "fake quantization: expected an ema_decay of 0 to below 1, got {}",
+        config.ema_decay);
+  quantized_range(config.bits, config.mode);  // checks the bits
+}
+
+std::string FakeLinearQuantization::describe() const {
+  return fmt::format("bits={}, mode={}, ema_decay={}{}", config_.bits, enum_name(config_.mode), config_.ema_decay,
+                     config_.clamp_integers ? "" : ", unclamped");
+}
+
+void FakeLinearQuantization::follow(const Tensor& x) {
+  const ValueRange current = min_max(x.data());
+  check(std::isfinite(current.min) && std::isfinite(current.max),
+        "fake quantization: the input ranges from {} to {}; has training diverged?", current.min, current.max);
+  const float step = iter_count.item() + 1;
+  const Average low = updated(tracked_min_biased.item(), current.min, config_.ema_decay, step);
+  const Average high = updated(tracked_max_biased.item(), current.max, config_.ema_decay, step);
+  const ScaleAndZeroPoint grid = params_from_range(config_.bits, config_.mode, low.tracked, high.tracked);
+  iter_count.set(one(step));
+  tracked_min_biased.set(one(low.biased));
+  tracked_min.set(one(low.tracked));
+  tracked_max_biased.set(one(high.biased));
+  tracked_max.set(one(high.tracked));
+  scale.set(one(grid.scale));
+  zero_point.set(one(grid.zero_point));
+}
+
+Tensor FakeLinearQuantization::forward(const Tensor& x) {
+  if (training() && state_ != State::frozen) follow(x);
+  if (state_ == State::observe) return x;
+  // A graph can be traced before there is a range; the values do not matter then.
+  if (!has_range() && is_tracing()) return linear_quantize_ste(x, {}, {});
+  check(has_range(),
+        "fake quantization: no range yet, since no training step was made and no checkpoint loaded; run at least one "
+        "forward pass in training mode first");
+  ValueRange range{tracked_min.item(), tracked_max.item()};
+  if (is_symmetric(config_.mode)) range = {-range.max_abs(), range.max_abs()};
+  SteOptions options{.saturation = range, .dequantize = config_.dequantize};
+  if (config_.clamp_integers) options.integers = quantized_range(config_.bits, config_.mode);
+  return linear_quantize_ste(x, {{scale.item()}, {zero_point.item()}}, options);
+}
+
+FakeQuantizationWrapper::FakeQuantizationWrapper(ModulePtr module, const FakeQuantConfig& config)
+    : wrapped(child("", std::move(module))), fake_q(child<FakeLinearQuantization>("fake_q", config)) {}
+
+Tensor FakeQuantizationWrapper::forward(Inputs x) { return fake_q(wrapped->call(x)); }
+
+}  // namespace qgrad

@@ -1,0 +1,72 @@
+// Fake quantization of activations during training: values take the grid's steps, ranges follow the data.
+#pragma once
+
+#include "nn/module.h"
+#include "quant/linear.h"
+#include "quant/settings.h"
+
+namespace qgrad {
+
+struct FakeQuantConfig {
+  int bits = 8;
+  LinearQuantMode mode = LinearQuantMode::symmetric;
+  float ema_decay = 0.999f;
+  bool clamp_integers = true;  // false: as Distiller, see SteOptions::integers
+  bool dequantize = true;
+};
+
+// Quantizes to a range that follows the inputs' minima and maxima (Distiller range_linear.FakeLinearQuantization):
+//   biased = biased * decay + (1 - decay) * current;  tracked = biased / (1 - decay^steps), each training forward
+// Symmetric modes: range +-max(|tracked_min|, |tracked_max|). The input is clamped to the range, then quantized and
+// dequantized; the gradient is 1 inside the range, ends included, and 0 outside.
+// Evaluation uses the range as it stands, and throws when no training step nor checkpoint has set one.
+class FakeLinearQuantization final : public UnaryModule {
+ public:
+  // What a schedule may switch. It is not saved.
+  enum class State {
+    active,   // follows the range in training, and quantizes
+    observe,  // follows the range in training, and hands the input on
+    frozen,   // quantizes; the range stays as it is
+  };
+
+  explicit FakeLinearQuantization(const FakeQuantConfig& config);
+  std::string_view kind() const override { return "FakeLinearQuantization"; }
+  std::string describe() const override;
+  const FakeQuantConfig& config() const { return config_; }
+
+  State state() const { return state_; }
+  void set_state(State state) { state_ = state; }
+  bool has_range() const { return iter_count.item() > 0; }
+  ScaleAndZeroPoint params() const { return {scale.item(), zero_point.item()}; }
+
+ private:
+  FakeQuantConfig config_;
+  State state_ = State::active;
+
+ public:
+  Buffer tracked_min_biased, tracked_min, tracked_max_biased, tracked_max;  // [1], like all that follow
+  Buffer iter_count;                                                        // training steps seen
+  Buffer scale, zero_point;
+
+ protected:
+  Tensor forward(const Tensor& x) override;
+
+ private:
+  void follow(const Tensor& x);
+};
+
+// A module whose output is fake-quantized. It shares its path with the module, whose parameters keep their names; the
+// quantization's buffers are under "<path>.fake_q". (Distiller range_linear.FakeQuantizationWrapper)
+class FakeQuantizationWrapper final : public Module {
+ public:
+  FakeQuantizationWrapper(ModulePtr wrapped, const FakeQuantConfig& config);
+  std::string_view kind() const override { return "FakeQuantizationWrapper"; }
+
+  Child wrapped;
+  Child fake_q;
+
+ protected:
+  Tensor forward(Inputs x) override;
+};
+
+}  // namespace qgrad

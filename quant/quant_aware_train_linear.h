@@ -1,0 +1,97 @@
+// Quantization-aware training with ranges that follow the data (Distiller range_linear.QuantAwareTrainRangeLinearQuantizer).
+#pragma once
+
+#include <array>
+#include <string_view>
+#include <vector>
+
+#include "quant/fake_quant.h"
+#include "quant/quantizer.h"
+
+namespace qgrad {
+
+// Activation functions whose outputs are fake-quantized.
+inline constexpr std::array<std::string_view, 4> kQuantizedActivations{"ReLU", "ReLU6", "Sigmoid", "Tanh"};
+
+struct QuantAwareTrainRangeLinearConfig : QuantizerConfig {
+  ModuleQuantMode mode;
+  float ema_decay = 0.999f;
+  bool per_channel_wts = false;
+  bool quantize_inputs = true;
+  std::optional<int> num_bits_inputs;
+  bool clamp_integers = true;
+};
+template <class V>
+void fields(V& v, QuantAwareTrainRangeLinearConfig& c) {
+  fields(v, static_cast<QuantizerConfig&>(c));
+  v("mode", c.mode, {.help = "which integers stand for a range: a mode, or one for \"activations\" and one for \"weights\""});
+  v("ema_decay", c.ema_decay, {.help = "decay of the moving averages of activation ranges", .min = 0, .max = 0.999999});
+  v("per_channel_wts", c.per_channel_wts, {.help = "one scale per output channel of convolution and linear weights"});
+  v("quantize_inputs", c.quantize_inputs, {.help = "quantize the model's inputs too (but not the indices of embeddings)"});
+  v("num_bits_inputs", c.num_bits_inputs, {.help = "bits of the model's inputs; null: bits_activations", .min = 1, .max = 32});
+  v("clamp_integers", c.clamp_integers, {.help = "false: allow the one level beyond the integer range that Distiller has"});
+}
+
+// Outputs of kQuantizedActivations are fake-quantized, and weights before every use. Overrides also take "mode" (all),
+// "ema_decay" (activations) and "per_channel_wts" (convolution and linear layers).
+class QuantAwareTrainRangeLinearQuantizer : public Quantizer {
+ public:
+  explicit QuantAwareTrainRangeLinearQuantizer(QuantAwareTrainRangeLinearConfig config);
+
+ protected:
+  void pre_process(ModulePtr& model, const Graph& graph) override;
+  ModulePtr weight_transform(const Site& site, Parameter& parameter, int bits) override;
+  void post_process(ModulePtr& model) override;
+
+ private:
+  FakeQuantConfig fake_quant_config(int bits) const;
+
+  QuantAwareTrainRangeLinearConfig config_;
+  std::vector<bool> input_is_quantizable_;
+};
+
+// The transform of a parameter: quantized to the range its numbers span at this moment, with a straight-through gradient.
+// Scale and zero point ([1], or one per output channel) are kept as buffers, for export. (Distiller linear_quantize_param)
+struct LinearQuantizeParamConfig {
+  int bits = 8;
+  LinearQuantMode mode = LinearQuantMode::symmetric;
+  bool per_channel = false;
+  bool clamp_integers = true;
+};
+class LinearQuantizeParam final : public UnaryModule {
+ public:
+  explicit LinearQuantizeParam(const LinearQuantizeParamConfig& config, const Shape& parameter);
+  std::string_view kind() const override { return "LinearQuantizeParam"; }
+  std::string describe() const override;
+  const LinearQuantizeParamConfig& config() const { return config_; }
+
+ private:
+  LinearQuantizeParamConfig config_;
+
+ public:
+  Buffer scale, zero_point;
+
+ protected:
+  Tensor forward(const Tensor& parameter) override;
+};
+
+// A parameter can have one scale per output channel when it is the weight of a convolution or linear layer: neither
+// embeddings nor biases.
+bool has_output_channels(const Parameter& parameter);
+
+// A model whose inputs are fake-quantized, by the children "inputs_quant", "inputs_quant1", ..; the model keeps its paths.
+class InputsQuantWrapper final : public Module {
+ public:
+  // An entry for each input of the model; none: this input is handed on as it is.
+  InputsQuantWrapper(ModulePtr model, const std::vector<std::optional<FakeQuantConfig>>& inputs);
+  std::string_view kind() const override { return "InputsQuantWrapper"; }
+
+ protected:
+  Tensor forward(Inputs x) override;
+
+ private:
+  std::vector<std::unique_ptr<Child>> inputs_quant_;  // null for inputs that are handed on
+  std::unique_ptr<Child> model_;
+};
+
+}  // namespace qgrad

@@ -1,0 +1,73 @@
+// Calibration statistics as JSON.
+#include "core/config.h"
+#include "quant/stats.h"
+
+namespace qgrad {
+
+template <class V>
+void fields(V& v, TensorStats& s) {
+  v("min", s.min, {.required = true});
+  v("max", s.max, {.required = true});
+  v("avg_min", s.avg_min, {.required = true});
+  v("avg_max", s.avg_max, {.required = true});
+  v("mean", s.mean, {.required = true});
+  v("std", s.std, {.min = 0, .required = true});
+  v("b", s.b, {.min = 0, .required = true});
+  v("shape", s.shape);
+  v("total_numel", s.total_numel, {.min = 0});
+}
+
+namespace {
+
+TensorStats read_tensor(const Config& config) {
+  const auto stats = read_config<TensorStats>(config);
+  if (stats.min > stats.max) config_error(config.where(), "min {} is above max {}", stats.min, stats.max);
+  if (stats.avg_min > stats.avg_max)
+    config_error(config.where(), "avg_min {} is above avg_max {}", stats.avg_min, stats.avg_max);
+  return stats;
+}
+
+// {"0": .., "1": ..} in any order, or a list.
+std::vector<TensorStats> read_inputs(const Config& config) {
+  if (!config.value.is_object() && !config.value.is_array())
+    config_error(config.where(), "expected an object {{\"0\": ..}} or a list, got {}", detail::describe(config.value));
+  std::vector<TensorStats> inputs;
+  for (size_t i = 0; i < config.value.size(); ++i) {
+    const std::string key = std::to_string(i);
+    inputs.push_back(read_tensor(config.value.is_object() ? config.at(key) : Config{config.value[i], config.file, config.path + "." + key}));
+  }
+  return inputs;
+}
+
+}  // namespace
+
+Json stats_to_json(const QuantStats& stats) {
+  Json json = Json::object();
+  for (const auto& [path, module] : stats) {
+    Json inputs = Json::object();
+    for (size_t i = 0; i < module.inputs.size(); ++i) inputs[std::to_string(i)] = write_config(module.inputs[i]);
+    json[path] = {{"inputs", std::move(inputs)}, {"output", write_config(module.output)}};
+  }
+  return json;
+}
+
+QuantStats stats_from_json(const Json& json, std::string_view file) {
+  const Config all{json, std::string(file), ""};
+  if (!json.is_object()) config_error(all.where(), "expected an object of modules, got {}", detail::describe(json));
+  QuantStats stats;
+  for (const auto& item : json.items()) {
+    const Config module = all.at(item.key());
+    ModuleStats& entry = stats.add(item.key());
+    entry.inputs = read_inputs(module.at("inputs"));
+    entry.output = read_tensor(module.at("output"));
+    for (const auto& member : module.value.items())
+      if (member.key() != "inputs" && member.key() != "output") config_error(module.where(member.key()), "unknown key");
+  }
+  return stats;
+}
+
+void write_stats(const std::filesystem::path& file, const QuantStats& stats) { write_json(file, stats_to_json(stats)); }
+
+QuantStats read_stats(const std::filesystem::path& file) { return stats_from_json(read_json(file), file.string()); }
+
+}  // namespace qgrad

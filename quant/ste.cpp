@@ -1,0 +1,87 @@
+// One pass forward, at most one backward.
+#include "quant/ste.h"
+
+#include <algorithm>
+
+#include "core/error.h"
+#include "core/kernels/kernels.h"
+#include "core/parallel.h"
+#include "core/tape.h"
+
+namespace qgrad {
+namespace {
+
+// dx = dy where x is within the range, else 0; in dy's memory when nobody else looks at it.
+Tensor mask_outside(const Tensor& x, Tensor dy, const ValueRange& range) {
+  Tensor dx = dy.is_unique() ? dy : Tensor::empty(dy.shape());
+  const float *px = x.data().data(), *pdy = dy.data().data();
+  float* pdx = dx.mutable_data().data();
+  parallel_for(x.numel(), kElementwiseGrain, [&](int64_t begin, int64_t end) {
+    kernels().quant.mask_outside(px + begin, pdy + begin, pdx + begin, static_cast<size_t>(end - begin), range.min,
+                                 range.max);
+  });
+  return dx;
+}
+
+Tensor quantize_whole(const Tensor& x, const LinearQuantParams& params, const SteOptions& options) {
+  QuantGrid grid{.scale = params.scale[0], .zero_point = params.zero_point[0]};
+  if (options.saturation) {
+    grid.low = options.saturation->min;
+    grid.high = options.saturation->max;
+  }
+  if (options.integers) {
+    grid.qmin = options.integers->qmin;
+    grid.qmax = options.integers->qmax;
+  }
+  Tensor y = Tensor::empty(x.shape());
+  const float* in = x.data().data();
+  float* out = y.mutable_data().data();
+  const auto kernel = options.dequantize ? kernels().quant.fake_quant : kernels().quant.quantize;
+  parallel_for(x.numel(), kElementwiseGrain, [&](int64_t begin, int64_t end) {
+    kernel(in + begin, out + begin, static_cast<size_t>(end - begin), grid);
+  });
+  if (options.integers && options.dequantize)
+    y.set_quant_metadata({grid.scale, grid.zero_point, grid.qmin, grid.qmax});
+  return y;
+}
+
+Tensor quantize_channels(const Tensor& x, const LinearQuantParams& params, const SteOptions& options) {
+  const auto channels = static_cast<int64_t>(params.scale.size());
+  check(x.rank() > 0 && x.dim(-1) == channels, "linear_quantize_ste: {} scales do not fit the last dimension of {}",
+        channels, x.shape());
+  ChannelQuantGrid grid{.scale = params.scale.data(), .zero_point = params.zero_point.data()};
+  std::vector<float> low, high;
+  if (options.saturation) {
+    low.assign(params.scale.size(), options.saturation->min);
+    high.assign(params.scale.size(), options.saturation->max);
+    grid.low = low.data();
+    grid.high = high.data();
+  }
+  if (options.integers) {
+    grid.qmin = options.integers->qmin;
+    grid.qmax = options.integers->qmax;
+  }
+  Tensor y = Tensor::empty(x.shape());
+  const float* in = x.data().data();
+  float* out = y.mutable_data().data();
+  const auto kernel = options.dequantize ? kernels().quant.fake_quant_channels : kernels().quant.quantize_channels;
+  parallel_for(x.numel() / channels, std::max<int64_t>(1, kElementwiseGrain / channels), [&](int64_t begin, int64_t end) {
+    kernel(in + begin * channels, out + begin * channels, static_cast<size_t>(end - begin), params.scale.size(), grid);
+  });
+  return y;
+}
+
+}  // namespace
+
+Tensor linear_quantize_ste(const Tensor& x, const LinearQuantParams& params, const SteOptions& options) {
+  check(!params.scale.empty() && params.scale.size() == params.zero_point.size(),
+        "linear_quantize_ste: {} scales and {} zero points", params.scale.size(), params.zero_point.size());
+  Tensor y = params.per_channel() ? quantize_channels(x, params, options) : quantize_whole(x, params, options);
+  if (!options.saturation)
+    return record("linear_quantize_ste", y, {x}, [](Tensor dy, Grads& dx) { dx.add(0, std::move(dy)); });
+  return record("linear_quantize_ste", y, {x}, [x, range = *options.saturation](Tensor dy, Grads& dx) {
+    if (dx.needs(0)) dx.add(0, mask_outside(x, std::move(dy), range));
+  });
+}
+
+}  // namespace qgrad
