@@ -66,8 +66,10 @@ const Registered<Dataset, Digits, DigitsConfig> registered{"digits"};
 }  // namespace
 
 ImageSet parse_digits(std::span<const uint8_t> file, const std::string& name) {
-  check(file.size() >= kHeaderBytes, "{}: expected a header of {} bytes, got {} bytes", name, kHeaderBytes, file.size());
-  check(std::equal(kMagic.begin(), kMagic.end(), file.begin()), "{}: not a digits file: it does not start with DIGITS8", name);
+  check(file.size() >= kHeaderBytes, "{}: expected a header of {} bytes, got {} bytes", name, kHeaderBytes,
+        file.size());
+  check(std::equal(kMagic.begin(), kMagic.end(), file.begin()), "{}: not a digits file: it does not start with DIGITS8",
+        name);
   const size_t count = little_endian(file.subspan(8));
   const uint32_t checksum = little_endian(file.subspan(12));
   const std::span<const uint8_t> records = file.subspan(kHeaderBytes);

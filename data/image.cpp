@@ -89,7 +89,8 @@ Image read_image(const std::filesystem::path& file, int64_t channels) {
   int width = 0, height = 0, channels_in_file = 0;
   const bool known = stbi_info_from_memory(bytes.data(), size, &width, &height, &channels_in_file) != 0;
   check(known, "{}: not a PNG or JPEG image ({})", file.string(), stbi_failure_reason());
-  check(int64_t{width} * height <= kMaxPixels, "{}: {}x{} pixels are more than {}", file.string(), width, height, kMaxPixels);
+  check(int64_t{width} * height <= kMaxPixels, "{}: {}x{} pixels are more than {}", file.string(), width, height,
+        kMaxPixels);
 
   const std::unique_ptr<stbi_uc, void (*)(void*)> pixels(
       stbi_load_from_memory(bytes.data(), size, &width, &height, &channels_in_file, static_cast<int>(channels)),

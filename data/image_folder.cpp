@@ -56,7 +56,8 @@ class ImageFolder final : public Dataset {
     folder_ = *config.dir;
     image_ = Shape{config.size[0], config.size[1], config.channels};
     class_names_ = folders_in(folder_ / "train");
-    check(!class_names_.empty(), "image_folder: {}: expected one folder per class, found none", (folder_ / "train").string());
+    check(!class_names_.empty(), "image_folder: {}: expected one folder per class, found none",
+          (folder_ / "train").string());
   }
   std::string name() const override { return "image_folder"; }
   const std::vector<std::string>& class_names() const override { return class_names_; }

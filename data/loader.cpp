@@ -14,8 +14,7 @@ Loader::Loader(const ImageSet& set, Indices indices, SampleTransform transform, 
   check(std::ssize(set.pixels) == set.size() * set.image.numel(), "loader: {} images {} have {} bytes", set.size(),
         set.image, set.pixels.size());
   check(set.image.rank() == 3, "loader: expected images [H,W,C], got {}", set.image);
-  for (const int64_t i : indices_)
-    check(i >= 0 && i < set.size(), "loader: image {} of a set of {}", i, set.size());
+  for (const int64_t i : indices_) check(i >= 0 && i < set.size(), "loader: image {} of a set of {}", i, set.size());
 
   slots_.resize(static_cast<size_t>(options.prefetch));
   try {
@@ -50,8 +49,8 @@ int64_t Loader::images() const {
 }
 
 void Loader::start_epoch(int64_t epoch, int64_t first_batch) {
-  check(epoch >= 0 && first_batch >= 0 && first_batch <= batches(), "loader: epoch {}, batch {} of {} does not exist", epoch,
-        first_batch, batches());
+  check(epoch >= 0 && first_batch >= 0 && first_batch <= batches(), "loader: epoch {}, batch {} of {} does not exist",
+        epoch, first_batch, batches());
   Epoch started{epoch, indices_};
   if (options_.shuffle) shuffle(started.order, options_.seed, "shuffle", static_cast<uint64_t>(epoch));
   {

@@ -73,9 +73,9 @@ class Loader {
   std::mutex mutex_;  // guards all below
   std::condition_variable work_or_stop_, batch_ready_;
   std::shared_ptr<const Epoch> epoch_;  // shared with the workers still busy on it
-  int64_t next_claimed_ = 0;    // first batch that no worker has taken
-  int64_t next_delivered_ = 0;  // the batch next() gives
-  std::vector<Slot> slots_;     // batch b of the epoch in slot b % size, for the batches of the window
+  int64_t next_claimed_ = 0;            // first batch that no worker has taken
+  int64_t next_delivered_ = 0;          // the batch next() gives
+  std::vector<Slot> slots_;             // batch b of the epoch in slot b % size, for the batches of the window
   bool stop_ = false;
   std::vector<std::thread> workers_;
 };

@@ -20,11 +20,13 @@ void shuffle(Indices& indices, uint64_t seed, const char* name, uint64_t part) {
   check(indices.size() < (uint64_t{1} << 31), "shuffle: {} images are more than 2^31", indices.size());
   RandomStream random(seed, name);
   random.seek(part << 32);  // far more numbers than one shuffle draws
-  for (size_t i = indices.size(); i > 1; --i) std::swap(indices[i - 1], indices[random.below(static_cast<uint32_t>(i))]);
+  for (size_t i = indices.size(); i > 1; --i)
+    std::swap(indices[i - 1], indices[random.below(static_cast<uint32_t>(i))]);
 }
 
 Split split(int64_t size, double fraction, uint64_t seed) {
-  check(fraction >= 0 && fraction < 1, "validation split: expected a fraction of at least 0 and less than 1, got {}", fraction);
+  check(fraction >= 0 && fraction < 1, "validation split: expected a fraction of at least 0 and less than 1, got {}",
+        fraction);
   const int64_t validation = std::llround(fraction * static_cast<double>(size));
   check(validation < size || size == 0, "validation split: {} of {} images leaves none for training", fraction, size);
   Indices indices = all_indices(size);

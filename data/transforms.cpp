@@ -7,7 +7,9 @@ namespace qgrad {
 namespace {
 
 // 0 .. n-1 from 32 random bits; for the n of an image the unevenness is below 1e-6.
-int64_t scaled(uint32_t random, int64_t n) { return static_cast<int64_t>((uint64_t{random} * static_cast<uint64_t>(n)) >> 32); }
+int64_t scaled(uint32_t random, int64_t n) {
+  return static_cast<int64_t>((uint64_t{random} * static_cast<uint64_t>(n)) >> 32);
+}
 
 std::vector<float> per_channel(const std::vector<float>& values, int64_t channels, const char* name) {
   if (values.size() == 1) return std::vector<float>(static_cast<size_t>(channels), values[0]);
@@ -54,7 +56,8 @@ Transform::Draw Transform::draw(int64_t epoch, int64_t sample) const {
   return draw;
 }
 
-void Transform::operator()(std::span<const uint8_t> image, int64_t epoch, int64_t sample, std::span<float> output) const {
+void Transform::operator()(std::span<const uint8_t> image, int64_t epoch, int64_t sample,
+                           std::span<float> output) const {
   const Draw d = draw(epoch, sample);
   const auto convert = channels_ == 3 ? convert_pixels<3> : channels_ == 1 ? convert_pixels<1> : convert_pixels<0>;
   const float* const black = table_.data();  // byte 0 of every channel

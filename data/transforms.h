@@ -25,8 +25,8 @@ template <class V>
 void fields(V& v, TransformConfig& c) {
   v("mean", c.mean, {.help = "per channel, of byte/255; one number serves all channels"});
   v("std", c.std, {.help = "per channel, of byte/255; one number serves all channels", .min = 0, .above_min = true});
-  v("crop_padding", c.crop_padding, {.help = "random crop out of the image with this many black pixels around it",
-                                     .min = 0, .max = 1024});
+  v("crop_padding", c.crop_padding,
+    {.help = "random crop out of the image with this many black pixels around it", .min = 0, .max = 1024});
   v("flip", c.flip, {.help = "mirror every second image, at random, left to right"});
   v("cutout", c.cutout, {.help = "side of a square at a random place set to the mean; 0: none", .min = 0, .max = 1024});
 }
@@ -48,9 +48,9 @@ class Transform {
 
  private:
   struct Draw {
-    int64_t shift_y = 0, shift_x = 0;      // input pixel = output pixel + shift
+    int64_t shift_y = 0, shift_x = 0;  // input pixel = output pixel + shift
     bool flip = false;
-    int64_t cutout_y = 0, cutout_x = 0;    // top left; may lie outside
+    int64_t cutout_y = 0, cutout_x = 0;  // top left; may lie outside
   };
   Draw draw(int64_t epoch, int64_t sample) const;
   void cut_out(const Draw& draw, std::span<float> output) const;

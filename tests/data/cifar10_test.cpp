@@ -55,14 +55,16 @@ TEST_CASE("a CIFAR-10 batch is read as labels and interleaved pixels") {
   const test::TemporaryFolder folder;
   const fs::path file = folder.path() / "data_batch_1.bin";
   const std::streamoff record = 9999 * kRecordBytes, pixel = 5 * 32 + 7;
-  write_batch(file, {{record, 9}, {record + 1 + pixel, 11}, {record + 1 + 1024 + pixel, 22}, {record + 1 + 2048 + pixel, 33}});
+  write_batch(
+      file, {{record, 9}, {record + 1 + pixel, 11}, {record + 1 + 1024 + pixel, 22}, {record + 1 + 2048 + pixel, 33}});
   ImageSet set;
   read_cifar10_batch(file, set);
   REQUIRE(set.size() == 10000);
   CHECK(set.labels[9998] == 0);
   CHECK(set.labels[9999] == 9);
   const size_t at = 9999 * 3072 + static_cast<size_t>(pixel) * 3;
-  CHECK(std::vector<int>(set.pixels.begin() + at - 1, set.pixels.begin() + at + 4) == std::vector<int>{0, 11, 22, 33, 0});
+  CHECK(std::vector<int>(set.pixels.begin() + at - 1, set.pixels.begin() + at + 4) ==
+        std::vector<int>{0, 11, 22, 33, 0});
 }
 
 TEST_CASE("a damaged CIFAR-10 batch is refused with file and record") {
@@ -85,7 +87,8 @@ TEST_CASE("a missing CIFAR-10 file is named when it is needed") {
   Config config{{{"class", "cifar10"}}, "", ""};
   CHECK_THROWS_WITH(open_dataset(config, folder.path().string()), Contains("batches.meta.txt: can not be opened"));
   std::ofstream(folder.path() / "batches.meta.txt") << "airplane\ncar\n";
-  CHECK_THROWS_WITH(open_dataset(config, folder.path().string()), Contains("batches.meta.txt: expected 10 class names, one a line, got 2"));
+  CHECK_THROWS_WITH(open_dataset(config, folder.path().string()),
+                    Contains("batches.meta.txt: expected 10 class names, one a line, got 2"));
   std::ofstream(folder.path() / "batches.meta.txt") << "a\nb\nc\nd\ne\nf\ng\nh\ni\nj\n\n";
   const auto cifar10 = open_dataset(config, folder.path().string());
   CHECK(cifar10->class_names().back() == "j");
@@ -101,8 +104,9 @@ TEST_CASE("the CIFAR-10 folder is the given one, else QGRAD_DATA, and nothing el
   const Environment variable("QGRAD_DATA", environment.path().string());
   CHECK(find_cifar10(given.path().string()) == given.path());
   CHECK(find_cifar10(std::nullopt) == environment.path() / "cifar-10-batches-bin");
-  CHECK_THROWS_WITH(find_cifar10(empty.path().string()),
-                    Contains(empty.path().string()) && Contains("(given as folder)") && Contains("data/get_cifar10.sh"));
+  CHECK_THROWS_WITH(find_cifar10(empty.path().string()), Contains(empty.path().string()) &&
+                                                             Contains("(given as folder)") &&
+                                                             Contains("data/get_cifar10.sh"));
   const Environment wrong("QGRAD_DATA", empty.path().string());
   CHECK_THROWS_WITH(find_cifar10(std::nullopt), Contains(empty.path().string()) && Contains("(from QGRAD_DATA)"));
 }
@@ -147,5 +151,6 @@ TEST_CASE("the real CIFAR-10 has 5000 training and 1000 test images of each clas
   }
   // The first test image is a cat; its first pixel is (158, 112, 49).
   CHECK(cifar10->test().labels[0] == 3);
-  CHECK(std::vector<int>(cifar10->test().pixels.begin(), cifar10->test().pixels.begin() + 3) == std::vector<int>{158, 112, 49});
+  CHECK(std::vector<int>(cifar10->test().pixels.begin(), cifar10->test().pixels.begin() + 3) ==
+        std::vector<int>{158, 112, 49});
 }

@@ -16,27 +16,29 @@ using test::write_png;
 namespace {
 
 // Image.fromarray(..).resize((width, height), Image.BILINEAR) of Pillow 9.4.
-const Image kInput{Shape{5, 7, 3},
-    {106, 152, 249, 131, 184, 200, 0, 21, 253, 147, 202, 107, 249, 169, 138, 149, 119, 166, 224, 148, 172,
-     93, 167, 142, 248, 26, 81, 218, 150, 66, 2, 191, 60, 129, 179, 90, 69, 104, 110, 97, 157, 106,
-     152, 251, 62, 7, 248, 171, 33, 123, 79, 176, 37, 20, 94, 49, 149, 127, 206, 244, 28, 119, 54,
-     0, 192, 233, 18, 116, 191, 165, 184, 184, 199, 165, 253, 174, 33, 113, 1, 85, 117, 119, 202, 235,
-     124, 228, 99, 219, 144, 255, 80, 160, 144, 242, 18, 75, 183, 96, 223, 141, 165, 158, 48, 189, 33}};
+const Image kInput{
+    Shape{5, 7, 3},
+    {106, 152, 249, 131, 184, 200, 0,   21,  253, 147, 202, 107, 249, 169, 138, 149, 119, 166, 224, 148, 172,
+     93,  167, 142, 248, 26,  81,  218, 150, 66,  2,   191, 60,  129, 179, 90,  69,  104, 110, 97,  157, 106,
+     152, 251, 62,  7,   248, 171, 33,  123, 79,  176, 37,  20,  94,  49,  149, 127, 206, 244, 28,  119, 54,
+     0,   192, 233, 18,  116, 191, 165, 184, 184, 199, 165, 253, 174, 33,  113, 1,   85,  117, 119, 202, 235,
+     124, 228, 99,  219, 144, 255, 80,  160, 144, 242, 18,  75,  183, 96,  223, 141, 165, 158, 48,  189, 33}};
 
 }  // namespace
 
 TEST_CASE("resize gives the bits of Pillow's bilinear resize") {
-  CHECK(resize(kInput, 3, 4).pixels == std::vector<uint8_t>{
-      135, 136, 178, 109, 118, 144, 149, 168, 114, 148, 136, 142, 87, 194, 133, 106, 136, 105,
-      119, 98, 126, 76, 147, 141, 100, 176, 187, 150, 138, 172, 172, 85, 162, 84, 161, 132});
-  CHECK(resize(kInput, 2, 7).pixels == std::vector<uint8_t>{
-      106, 182, 162, 146, 131, 144, 104, 104, 134, 97, 158, 75, 161, 140, 120, 105, 131, 159, 123, 148, 121,
-      78, 216, 147, 90, 151, 202, 110, 161, 142, 199, 90, 135, 157, 63, 155, 77, 139, 159, 75, 177, 124});
-  CHECK(resize(kInput, 8, 3).pixels == std::vector<uint8_t>{
-      94, 138, 229, 136, 146, 158, 197, 140, 162, 134, 123, 173, 121, 154, 121, 151, 140, 137,
-      178, 110, 101, 102, 159, 74, 92, 139, 107, 102, 185, 108, 107, 108, 82, 87, 140, 140,
-      57, 202, 141, 127, 97, 119, 83, 133, 157, 44, 162, 199, 160, 128, 185, 80, 118, 158,
-      106, 169, 189, 174, 106, 164, 101, 140, 141, 155, 177, 176, 183, 86, 142, 117, 159, 127});
+  CHECK(resize(kInput, 3, 4).pixels ==
+        std::vector<uint8_t>{135, 136, 178, 109, 118, 144, 149, 168, 114, 148, 136, 142, 87,  194, 133, 106, 136, 105,
+                             119, 98,  126, 76,  147, 141, 100, 176, 187, 150, 138, 172, 172, 85,  162, 84,  161, 132});
+  CHECK(resize(kInput, 2, 7).pixels == std::vector<uint8_t>{106, 182, 162, 146, 131, 144, 104, 104, 134, 97,  158,
+                                                            75,  161, 140, 120, 105, 131, 159, 123, 148, 121, 78,
+                                                            216, 147, 90,  151, 202, 110, 161, 142, 199, 90,  135,
+                                                            157, 63,  155, 77,  139, 159, 75,  177, 124});
+  CHECK(resize(kInput, 8, 3).pixels ==
+        std::vector<uint8_t>{94,  138, 229, 136, 146, 158, 197, 140, 162, 134, 123, 173, 121, 154, 121, 151, 140, 137,
+                             178, 110, 101, 102, 159, 74,  92,  139, 107, 102, 185, 108, 107, 108, 82,  87,  140, 140,
+                             57,  202, 141, 127, 97,  119, 83,  133, 157, 44,  162, 199, 160, 128, 185, 80,  118, 158,
+                             106, 169, 189, 174, 106, 164, 101, 140, 141, 155, 177, 176, 183, 86,  142, 117, 159, 127});
 }
 
 TEST_CASE("resize keeps an image of the wanted size, and constant images constant") {
@@ -72,7 +74,8 @@ TEST_CASE("a JPEG is read as what was written, within its losses") {
   const Image read = read_image(folder.path() / "ramp.jpg", 3);
   REQUIRE(read.shape == ramp.shape);
   int largest = 0;
-  for (size_t i = 0; i < read.pixels.size(); ++i) largest = std::max(largest, std::abs(read.pixels[i] - ramp.pixels[i]));
+  for (size_t i = 0; i < read.pixels.size(); ++i)
+    largest = std::max(largest, std::abs(read.pixels[i] - ramp.pixels[i]));
   CHECK(largest <= 12);
 }
 
@@ -88,4 +91,13 @@ TEST_CASE("what is no image is refused with the file's name") {
   write_png(file, random_image(Shape{20, 20, 3}, 3));
   std::filesystem::resize_file(file, std::filesystem::file_size(file) / 2);
   CHECK_THROWS_WITH(read_image(file, 3), Contains(file.string() + ": damaged image"));
+}
+
+TEST_CASE("a PNG header that claims too many pixels is refused before memory is asked for") {
+  const test::TemporaryFolder folder;
+  const auto file = folder.path() / "huge.png";
+  const unsigned char header[] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n', 0, 0, 0, 13, 'I', 'H', 'D', 'R', 0,
+                                  0,    64,  0,   0,   0,    64,   0,    8,    2, 0, 0, 0,  0,   0,   0,   0};
+  std::ofstream(file, std::ios::binary).write(reinterpret_cast<const char*>(header), sizeof header);
+  CHECK_THROWS_WITH(read_image(file, 3), file.string() + ": 16384x16384 pixels are more than 67108864");
 }

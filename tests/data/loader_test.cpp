@@ -155,7 +155,8 @@ TEST_CASE("background threads prepare no more batches than they may") {
   std::atomic<int64_t> largest = -1;
   const SampleTransform watch = [&](std::span<const uint8_t>, int64_t, int64_t sample, std::span<float>) {
     int64_t seen = largest;
-    while (sample > seen && !largest.compare_exchange_weak(seen, sample)) {}
+    while (sample > seen && !largest.compare_exchange_weak(seen, sample)) {
+    }
   };
   Loader loader(set, all_indices(100), watch, {.batch_size = 1, .threads = 2, .prefetch = 3});
   loader.start_epoch(0);

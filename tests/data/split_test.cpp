@@ -25,8 +25,8 @@ TEST_CASE("a validation split puts every image in exactly one part, the same for
 TEST_CASE("validation images are spread over the set and differ between seeds") {
   const Split parts = split(50000, 0.1, 1);
   for (int64_t tenth = 0; tenth < 10; ++tenth) {  // 500 expected in each, standard deviation 20
-    const auto count = std::count_if(parts.validation.begin(), parts.validation.end(),
-                                     [&](int64_t i) { return i / 5000 == tenth; });
+    const auto count =
+        std::count_if(parts.validation.begin(), parts.validation.end(), [&](int64_t i) { return i / 5000 == tenth; });
     CHECK(count > 400);
     CHECK(count < 600);
   }

@@ -74,9 +74,10 @@ TEST_CASE("normalised bytes have the bits that PyTorch's ToTensor and Normalize 
 }
 
 TEST_CASE("crop and flip are one of torchvision's outcomes, each of them as often") {
-  const auto [shape, mean, std] = GENERATE(table<Shape, std::vector<float>, std::vector<float>>(
-      {{Shape{5, 4, 3}, {0.1f, 0.2f, 0.3f}, {0.5f, 0.6f, 0.7f}}, {Shape{4, 6, 1}, {0.5f}, {0.5f}},
-       {Shape{3, 3, 2}, {0.1f, 0.2f}, {1.0f, 2.0f}}}));
+  const auto [shape, mean, std] = GENERATE(
+      table<Shape, std::vector<float>, std::vector<float>>({{Shape{5, 4, 3}, {0.1f, 0.2f, 0.3f}, {0.5f, 0.6f, 0.7f}},
+                                                            {Shape{4, 6, 1}, {0.5f}, {0.5f}},
+                                                            {Shape{3, 3, 2}, {0.1f, 0.2f}, {1.0f, 2.0f}}}));
   constexpr int kPadding = 2, kSamples = 5000;
   const Bytes image = test::random_image(shape, 4).pixels;
   const TransformConfig config{.mean = mean, .std = std, .crop_padding = kPadding, .flip = true};
@@ -94,8 +95,10 @@ TEST_CASE("crop and flip are one of torchvision's outcomes, each of them as ofte
   for (int sample = 0; sample < kSamples; ++sample) {
     transform(image, /*epoch=*/3, sample, output);
     const auto it = times.find(output);
-    if (it == times.end()) ++unknown;
-    else ++it->second;
+    if (it == times.end())
+      ++unknown;
+    else
+      ++it->second;
   }
   CHECK(unknown == 0);
   for (const auto& [outcome, count] : times) {  // 100 expected, standard deviation 9.9
@@ -111,8 +114,10 @@ TEST_CASE("a crop padding larger than the image gives black images too") {
   int black = 0, other = 0;
   for (int sample = 0; sample < 300; ++sample) {
     const std::vector<float> x = apply(config, shape, image, 0, sample);
-    if (std::ranges::all_of(x, [](float v) { return v == 0; })) ++black;
-    else ++other;
+    if (std::ranges::all_of(x, [](float v) { return v == 0; }))
+      ++black;
+    else
+      ++other;
   }
   CHECK(black > 150);
   CHECK(other > 5);  // one in fifteen crops meets the image
@@ -172,8 +177,11 @@ TEST_CASE("test-time transforms normalise and do nothing random") {
 TEST_CASE("transforms that do not fit the images are errors") {
   CHECK_THROWS_WITH(Transform({.mean = {0.1f, 0.2f}}, Shape({8, 8, 3}), 0),
                     "transforms: mean has 2 numbers, images have 3 channels");
-  const auto read = [](const char* text) { return read_config<TransformConfig>(Config{Json::parse(text), "c.json", "transform"}); };
+  const auto read = [](const char* text) {
+    return read_config<TransformConfig>(Config{Json::parse(text), "c.json", "transform"});
+  };
   CHECK_THROWS_WITH(read(R"({"std": [0.5, 0.0]})"), "c.json: transform.std[1]: expected more than 0, got 0");
-  CHECK_THROWS_WITH(read(R"({"crop_pading": 4})"), "c.json: transform.crop_pading: unknown key (did you mean 'crop_padding'?)");
+  CHECK_THROWS_WITH(read(R"({"crop_pading": 4})"),
+                    "c.json: transform.crop_pading: unknown key (did you mean 'crop_padding'?)");
   CHECK(read(R"({"mean": [0.1], "crop_padding": 4, "flip": true})").crop_padding == 4);
 }
