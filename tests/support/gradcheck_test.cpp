@@ -38,10 +38,6 @@ TEST_CASE("gradcheck accepts a right gradient and says what is wrong with others
             .starts_with("input 0, element 3: analytic"));
   CHECK(gradcheck(square_with([](const Tensor&, Tensor, Grads&) {}), {x}) == "input 0 received no gradient");
   CHECK(gradcheck(square_with([](const Tensor& in, Tensor dy, Grads& dx) {
-                    dx.add(0, right(in, dy).reshaped({5, 1}));
-                  }),
-                  {x}) == "input 0: gradient [5,1] for shape [5]");
-  CHECK(gradcheck(square_with([](const Tensor& in, Tensor dy, Grads& dx) {
                     for (size_t i = 0; i < 5; ++i) dy.mutable_data()[i] *= 2 * in.data()[i];
                     dx.add(0, dy);
                   }),
