@@ -115,7 +115,7 @@ fs::path find_cifar10(const std::optional<std::string>& dir) {
     looked += (looked.empty() ? "" : ", ") + place.string();
   }
   const char* const source = dir ? " (given as folder)" : environment && *environment ? " (from QGRAD_DATA)" : "";
-  fail("cifar10: no data_batch_1.bin in {}{}; get the files with data/get_cifar10.sh, or say where they are: --data DIR",
+  fail("cifar10: no data_batch_1.bin in {}{}; get the files with data/get_cifar10.sh, or name their folder: --data DIR",
        looked, source);
 }
 

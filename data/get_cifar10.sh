@@ -49,7 +49,7 @@ fi
 
 # A finished archive that was not unpacked needs no second download.
 if ! { [ -f "$archive" ] && [ "$(md5_of "$archive")" = "$md5" ]; }; then
-  download || fail "could not download $url; try again to go on where it stopped, or put the unpacked files into $folder"
+  download || fail "could not download $url; try again to go on where it stopped, or unpack the archive into $here"
 fi
 got=$(md5_of "$archive")
 if [ "$got" != "$md5" ]; then
