@@ -99,7 +99,7 @@ ConvPhase input_gradient_phase(const ConvGeometry& f, const float* weight, int64
 }
 
 int64_t conv_band_rows(const ConvGeometry& g, int64_t batch) {
-  constexpr int64_t kCacheFloats = 6144, kChunks = 8;  // three quarters of 32 KiB
+  constexpr int64_t kCacheFloats = 12288, kChunks = 8;  // three quarters of 32 KiB
   int64_t rows = std::max<int64_t>(g.out_h, 1);
   while (rows > 1 && conv_scratch_floats(g, 1, rows) > kCacheFloats) --rows;
   const int64_t bands = std::max(divide_up(g.out_h, rows), std::min(g.out_h, divide_up(kChunks, std::max<int64_t>(batch, 1))));

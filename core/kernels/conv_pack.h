@@ -23,13 +23,15 @@ void conv_pack(const ConvGeometry& geometry, const ConvWeightView& weight, float
 // A HWIO weight as the forward pass of this geometry reads it.
 ConvWeightView forward_weight(const ConvGeometry& geometry, const float* weight);
 
-// The part of the input gradient at input rows phase_h + stride_h * r and columns phase_w + stride_w * c: an unstrided
-// convolution of dy with the taps that reach those positions, in reverse order.
+// A convolution that computes some positions of y, from `offset` on. The forward pass is one that computes all.
 struct ConvPhase {
   ConvGeometry geometry;
   ConvWeightView weight;
-  int64_t offset;  // of its position (0, 0) in an image of dx
+  int64_t offset;
 };
+
+// The part of the input gradient at input rows phase_h + stride_h * r and columns phase_w + stride_w * c: an unstrided
+// convolution of dy with the taps that reach those positions, in reverse order.
 ConvPhase input_gradient_phase(const ConvGeometry& forward, const float* weight, int64_t phase_h, int64_t phase_w);
 
 // Rows of one image that a forward call should work on: few enough that their input stays in the first-level cache, and

@@ -36,10 +36,13 @@ template <int P, int V>
 #pragma GCC unroll 6
   for (int p = 0; p < P; ++p)
 #pragma GCC unroll 2
-    for (int v = 0; v < V; ++v) {
-      const float* start = t.add ? t.y[p] : t.bias;
-      sum[p][v] = start ? _mm256_maskload_ps(start + 8 * v, lane_mask(t.lanes, 8 * v)) : _mm256_setzero_ps();
-    }
+    for (int v = 0; v < V; ++v) sum[p][v] = _mm256_setzero_ps();
+  if (t.add || t.bias)
+#pragma GCC unroll 6
+    for (int p = 0; p < P; ++p)
+#pragma GCC unroll 2
+      for (int v = 0; v < V; ++v)
+        sum[p][v] = _mm256_maskload_ps((t.add ? t.y[p] : t.bias) + 8 * v, lane_mask(t.lanes, 8 * v));
   const float* __restrict weight = t.weight;
   const int64_t run = t.run;
   for (int64_t outer = 0; outer < t.outer; ++outer)

@@ -1,5 +1,6 @@
 // 2-D convolution. The kernels work on bands of rows; their boundaries depend on the shapes only.
 #include <algorithm>
+#include <span>
 
 #include "core/error.h"
 #include "core/kernels/conv_pack.h"
@@ -43,34 +44,50 @@ ConvGeometry forward_geometry(const Shape& x, const Shape& weight, const Conv2dO
           .row_pitch = out_w * out, .pixel_pitch = out};
 }
 
-// One forward call per band of rows and image. y_image: floats from one image of y to the next.
-void run_forward(const ConvGeometry& g, int64_t batch, const float* x, const ConvWeightView& weight, const float* bias,
-                 float* y, int64_t y_image) {
-  const ConvKernels& conv = kernels().conv;
-  const auto kernel = is_depthwise(g) ? conv.depthwise_forward : conv.forward;
-  Tensor packed = Tensor::empty({conv_packed_floats(g)});
-  conv_pack(g, weight, packed.mutable_data().data());
-  const float* panels = packed.data().data();
-  const int64_t rows = conv_band_rows(g, batch), bands = (g.out_h + rows - 1) / rows;
-  parallel_for(batch * bands, 1, [&](int64_t begin, int64_t end) {
+// Runs convolutions of the same images, which together make up y: one forward, or all phases of an input gradient. All of
+// them work on one band of rows of one image before the next, so that it is read and written once.
+// y_image: floats from one image of y to the next.
+void run_forward(std::span<const ConvPhase> phases, int64_t batch, const float* x, const float* bias, float* y,
+                 int64_t y_image) {
+  int64_t packed_floats = 0;
+  for (const ConvPhase& p : phases) packed_floats += conv_packed_floats(p.geometry);
+  Tensor packed = Tensor::empty({packed_floats});
+  float* weight = packed.mutable_data().data();
+  for (const ConvPhase& p : phases) {
+    conv_pack(p.geometry, p.weight, weight);
+    weight += conv_packed_floats(p.geometry);
+  }
+  const ConvGeometry& first = phases.front().geometry;  // no other has more rows
+  const auto kernel = is_depthwise(first) ? kernels().conv.depthwise_forward : kernels().conv.forward;
+  const int64_t rows = conv_band_rows(first, batch), bands = (first.out_h + rows - 1) / rows;
+  const int64_t units = batch * bands, grain = std::max<int64_t>(1, units / 64);
+  parallel_for(units, grain, [&](int64_t begin, int64_t end) {
     for (int64_t unit = begin; unit < end; ++unit) {
-      const int64_t image = unit / bands, row = unit % bands * rows, row_end = std::min(g.out_h, row + rows);
-      Scratch scratch;
-      kernel(g, {.x = x + image * g.in_h * g.in_w * g.in, .weight = panels, .bias = bias, .y = y + image * y_image,
-                 .row_begin = row, .row_end = row_end,
-                 .scratch = scratch.take<float>(static_cast<size_t>(conv_scratch_floats(g, 1, row_end - row)))});
+      const int64_t image = unit / bands, row = unit % bands * rows;
+      const float* panels = packed.data().data();
+      for (const ConvPhase& p : phases) {
+        const ConvGeometry& g = p.geometry;
+        const int64_t row_end = std::min(g.out_h, row + rows);
+        Scratch scratch;
+        if (row < row_end)
+          kernel(g, {.x = x + image * g.in_h * g.in_w * g.in, .weight = panels, .bias = bias,
+                     .y = y + image * y_image + p.offset, .row_begin = row, .row_end = row_end,
+                     .scratch = scratch.take<float>(static_cast<size_t>(conv_scratch_floats(g, 1, row_end - row)))});
+        panels += conv_packed_floats(g);
+      }
     }
   });
 }
 
 Tensor input_gradient(const ConvGeometry& g, const Tensor& dy, const Tensor& weight, const Shape& shape) {
   Tensor dx = Tensor::empty(shape);
-  for (int64_t phase_h = 0; phase_h < std::min(g.stride_h, g.in_h); ++phase_h)
-    for (int64_t phase_w = 0; phase_w < std::min(g.stride_w, g.in_w); ++phase_w) {
-      const ConvPhase phase = input_gradient_phase(g, weight.data().data(), phase_h, phase_w);
-      run_forward(phase.geometry, shape[0], dy.data().data(), phase.weight, nullptr,
-                  dx.mutable_data().data() + phase.offset, g.in_h * g.in_w * g.in);
-    }
+  const int64_t phases_h = std::min(g.stride_h, g.in_h), phases_w = std::min(g.stride_w, g.in_w);
+  Scratch scratch;
+  ConvPhase* phases = scratch.take<ConvPhase>(static_cast<size_t>(phases_h * phases_w));
+  for (int64_t i = 0; i < phases_h * phases_w; ++i)
+    phases[i] = input_gradient_phase(g, weight.data().data(), i / phases_w, i % phases_w);
+  run_forward({phases, static_cast<size_t>(phases_h * phases_w)}, shape[0], dy.data().data(), nullptr,
+              dx.mutable_data().data(), g.in_h * g.in_w * g.in);
   return dx;
 }
 
@@ -114,8 +131,9 @@ Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const C
   const ConvGeometry g = forward_geometry(x.shape(), weight.shape(), options);
   check_bias("conv2d", bias, weight.shape());
   Tensor y = Tensor::empty({x.dim(0), g.out_h, g.out_w, g.out});
-  run_forward(g, x.dim(0), x.data().data(), forward_weight(g, weight.data().data()),
-              bias.defined() ? bias.data().data() : nullptr, y.mutable_data().data(), g.out_h * g.out_w * g.out);
+  const ConvPhase whole{g, forward_weight(g, weight.data().data()), 0};
+  run_forward({&whole, 1}, x.dim(0), x.data().data(), bias.defined() ? bias.data().data() : nullptr,
+              y.mutable_data().data(), g.out_h * g.out_w * g.out);
   return record("conv2d", y, {x, weight, bias}, [g, x, weight](const Tensor& dy, Grads& dx) {
     if (dx.needs(0)) dx.add(0, input_gradient(g, dy, weight, x.shape()));
     if (dx.needs(1)) dx.add(1, weight_gradient(g, x, dy, weight.shape()));
