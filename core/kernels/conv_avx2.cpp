@@ -80,6 +80,9 @@ void forward(const ConvGeometry& g, const ConvForward& a) {
   const int64_t rows_read = (a.row_end - a.row_begin) * g.stride_h, row_floats = g.in_w * g.in;
   Prefetch prefetch(a.x, (a.row_end * g.stride_h + g.padding_h) * row_floats, rows_read * row_floats,
                     blocks.count() * g.groups * panels);
+  // The processor foresees a y that is written without gaps, but not every other position of it.
+  const int64_t y_floats = g.pixel_pitch == g.out ? 0 : (a.row_end - a.row_begin) * g.row_pitch;
+  Prefetch prefetch_y(a.y, a.row_end * g.row_pitch, y_floats, blocks.count() * g.groups * panels);
   for (int64_t group = 0; group < g.groups; ++group)
     for (int64_t panel = 0; panel < panels; ++panel) {
       const int64_t channel = group * out_group + panel * kPanel;
@@ -98,6 +101,7 @@ void forward(const ConvGeometry& g, const ConvForward& a) {
         t.outer = taps.end - taps.begin;
         t.weight = weight + taps.begin * tap_row;
         prefetch.step();
+        prefetch_y.step();
         position_tiles[b.positions - 1][t.lanes > 8](t);
       }
     }

@@ -60,18 +60,22 @@ void run_forward(std::span<const ConvPhase> phases, int64_t batch, const float* 
   const ConvGeometry& first = phases.front().geometry;  // no other has more rows
   const auto kernel = is_depthwise(first) ? kernels().conv.depthwise_forward : kernels().conv.forward;
   const int64_t rows = conv_band_rows(first, batch), bands = (first.out_h + rows - 1) / rows;
+  const bool gaps = std::ranges::any_of(phases, [](const ConvPhase& p) { return p.geometry.kernel_h == 0; });
   const int64_t units = batch * bands, grain = std::max<int64_t>(1, units / 64);
   parallel_for(units, grain, [&](int64_t begin, int64_t end) {
     for (int64_t unit = begin; unit < end; ++unit) {
       const int64_t image = unit / bands, row = unit % bands * rows;
+      float* to = y + image * y_image;
+      if (gaps)  // positions that no tap reaches are zeroed at once with their neighbours, which is a single sweep
+        std::fill(to + row * first.row_pitch, to + std::min(y_image, (row + rows) * first.row_pitch), 0.0f);
       const float* panels = packed.data().data();
       for (const ConvPhase& p : phases) {
         const ConvGeometry& g = p.geometry;
         const int64_t row_end = std::min(g.out_h, row + rows);
         Scratch scratch;
-        if (row < row_end)
+        if (row < row_end && g.kernel_h > 0)
           kernel(g, {.x = x + image * g.in_h * g.in_w * g.in, .weight = panels, .bias = bias,
-                     .y = y + image * y_image + p.offset, .row_begin = row, .row_end = row_end,
+                     .y = to + p.offset, .row_begin = row, .row_end = row_end,
                      .scratch = scratch.take<float>(static_cast<size_t>(conv_scratch_floats(g, 1, row_end - row)))});
         panels += conv_packed_floats(g);
       }
