@@ -1,0 +1,169 @@
+// The fixed order of preparing a model, and who takes which setting.
+#include "quant/quantizer.h"
+
+#include <algorithm>
+#include <set>
+
+#include "quant/overrides.h"
+
+namespace qgrad {
+namespace {
+
+bool is_bias(const Parameter& parameter) { return parameter.name().ends_with("bias"); }
+
+bool has_parameter(const Module& module, bool bias) {
+  return std::ranges::any_of(module.parameters(),
+                             [bias](const Parameter* p) { return p->defined() && is_bias(*p) == bias; });
+}
+
+bool contains(std::span<const std::string> list, std::string_view word) {
+  return std::ranges::find(list, word) != list.end();
+}
+
+std::string joined(std::span<const std::string> words) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : ", ") + word;
+  return text;
+}
+
+}  // namespace
+
+// A module as the resolution of overrides sees it.
+struct Quantizer::Candidate {
+  std::string path, kind;
+  std::vector<std::string> takes;  // override keys, bits_* among them
+};
+
+// Every override must match something, and something it matches must take each of its settings. Bits that are null ask
+// for nothing, so nobody need take them.
+void Quantizer::check_overrides(const std::vector<Candidate>& candidates) const {
+  for (const Override& entry : read_overrides(config_.overrides)) {
+    std::set<std::string> kinds, taken;
+    for (const Candidate& candidate : candidates)
+      if (entry.matches(candidate.path)) {
+        kinds.insert(candidate.kind);
+        taken.insert(candidate.takes.begin(), candidate.takes.end());
+      }
+    if (kinds.empty()) {
+      std::vector<std::string> paths;
+      for (const Candidate& candidate : candidates) paths.push_back(candidate.path);
+      config_error(entry.settings.where(), "matches no module of the model{}", did_you_mean(entry.pattern, paths));
+    }
+    for (const auto& [key, value] : entry.settings.value.items()) {
+      if (taken.contains(key) || (is_bits_key(key) && value.is_null())) continue;
+      const std::vector<std::string> kind_list(kinds.begin(), kinds.end()), taken_list(taken.begin(), taken.end());
+      config_error(entry.settings.where(key), "no module that this matches ({}) takes this setting{}; they take: {}",
+                   joined(kind_list), did_you_mean(key, taken_list), taken.empty() ? "none" : joined(taken_list));
+    }
+  }
+}
+
+void Quantizer::prepare(ModulePtr& model, Optimizer* optimizer, std::span<const Tensor> example) {
+  check(!prepared_, "prepare can be called only once: make a new quantizer for another model");
+  prepared_ = true;
+  const bool training = model->training();
+  std::vector<Candidate> known = find_candidates(*model);
+  pre_process(model, Graph::trace(*model, example));
+  const Graph graph = Graph::trace(*model, example);
+  const std::vector<Candidate> final_candidates = find_candidates(*model);
+  known.insert(known.end(), final_candidates.begin(), final_candidates.end());
+  check_overrides(known);
+  resolve(final_candidates);
+  replace(model, graph);
+  attach_weight_transforms(*model, graph);
+  if (optimizer)
+    for (ParamGroup& group : param_groups(*model)) optimizer->add_param_group(std::move(group));
+  post_process(model);
+  model->set_training(training);  // a new root has no owner to take it from
+}
+
+void Quantizer::force_setting(const std::string& path, const std::string& key, Json value) {
+  forced_[path][key] = std::move(value);
+}
+
+const Replacement* Quantizer::replacement_of(const Module& module) const {
+  if (const auto it = replacement_factory.find(module.kind()); it != replacement_factory.end())
+    return it->second.make ? &it->second : nullptr;
+  const bool other_leaf = module.children().empty() && module.kind() != "Identity";
+  return other_leaf && default_replacement.make ? &default_replacement : nullptr;
+}
+
+bool Quantizer::is_weight_kind(std::string_view kind) const { return contains(weight_kinds, kind); }
+
+std::vector<Quantizer::Candidate> Quantizer::find_candidates(Module& model) const {
+  std::vector<Candidate> found;
+  visit_modules(model, [&](Module& module) {
+    Candidate candidate{module.path(), std::string(module.kind()), {}};
+    for (const Parameter* p : module.parameters())
+      check(!p->transform(), "the model is quantized already: {} has the transform {}", p->path(), p->transform()->kind());
+    check(candidate.path.empty() || found.empty() || found.back().path != candidate.path,
+          "the model is quantized already: {} is a {} that wraps a {}", candidate.path, found.back().kind,
+          candidate.kind);
+    if (const Replacement* replacement = replacement_of(module)) {
+      candidate.takes = replacement->settings;
+      candidate.takes.push_back("bits_activations");
+    }
+    if (is_weight_kind(module.kind())) {
+      candidate.takes.insert(candidate.takes.end(), weight_settings.begin(), weight_settings.end());
+      if (has_parameter(module, /*bias=*/false)) candidate.takes.push_back("bits_weights");
+      if (has_parameter(module, /*bias=*/true)) candidate.takes.push_back("bits_bias");
+    }
+    found.push_back(std::move(candidate));
+  });
+  return found;
+}
+
+void Quantizer::resolve(const std::vector<Candidate>& candidates) {
+  const std::vector<Override> overrides = read_overrides(config_.overrides);
+  for (const Candidate& candidate : candidates) {
+    const Override* override_entry = find_override(overrides, candidate.path);
+    Config settings = override_entry ? override_entry->settings : Config{Json::object(), "", ""};
+    if (const auto forced = forced_.find(candidate.path); forced != forced_.end()) settings.value.update(forced->second);
+    Bits bits = read_bits(settings, {config_.bits_activations, config_.bits_weights, config_.bits_bias});
+    if (!contains(candidate.takes, "bits_activations")) bits.activations.reset();
+    if (!contains(candidate.takes, "bits_weights")) bits.weights.reset();
+    if (!contains(candidate.takes, "bits_bias")) bits.bias.reset();
+    Json taken = Json::object();
+    for (const auto& [key, value] : settings.value.items())
+      if (!is_bits_key(key) && contains(candidate.takes, key)) taken[key] = value;
+    resolved_.push_back({candidate.path, candidate.kind, bits, std::move(taken),
+                         override_entry ? std::optional(override_entry->pattern) : std::nullopt});
+  }
+}
+
+const Quantizer::Resolved* Quantizer::find_resolved(std::string_view path) const {
+  const auto found = std::ranges::find(resolved_, path, &Resolved::path);
+  return found == resolved_.end() ? nullptr : &*found;
+}
+
+Site Quantizer::site(const Resolved& resolved, std::span<const std::string> settings, const Graph& graph) const {
+  Config some{Json::object(), "", resolved.path};
+  if (resolved.pattern) some = config_.overrides.at(*resolved.pattern);
+  some.value = Json::object();
+  for (const auto& [key, value] : resolved.settings.items())
+    if (contains(settings, key)) some.value[key] = value;
+  return {resolved.path, resolved.bits, std::move(some), graph};
+}
+
+void Quantizer::replace(ModulePtr& model, const Graph& graph) {
+  model = rewrite(std::move(model), [&](const std::string& path, ModulePtr module) -> ModulePtr {
+    const Replacement* replacement = replacement_of(*module);
+    const Resolved* resolved = find_resolved(path);
+    if (!replacement || !resolved || (resolved->bits == Bits{} && resolved->settings.empty())) return module;
+    return replacement->make(site(*resolved, replacement->settings, graph), std::move(module));
+  });
+}
+
+void Quantizer::attach_weight_transforms(Module& model, const Graph& graph) {
+  visit_modules(model, [&](Module& module) {
+    const Resolved* resolved = is_weight_kind(module.kind()) ? find_resolved(module.path()) : nullptr;
+    if (!resolved || resolved->kind != module.kind()) return;
+    for (Parameter* parameter : module.parameters()) {
+      const std::optional<int> bits = is_bias(*parameter) ? resolved->bits.bias : resolved->bits.weights;
+      if (bits && parameter->defined())
+        parameter->set_transform(weight_transform(site(*resolved, weight_settings, graph), *parameter, *bits));
+    }
+  });
+}
+
+}  // namespace qgrad

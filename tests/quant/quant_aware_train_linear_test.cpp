@@ -1,0 +1,380 @@
+// Quantization-aware training with tracked ranges: golden parameters and training runs, and what gets quantized.
+#include "quant/quant_aware_train_linear.h"
+
+#include <algorithm>
+
+#include "core/ops.h"
+#include "core/tape.h"
+#include "nn/activation.h"
+#include "nn/container.h"
+#include "nn/conv.h"
+#include "nn/embedding.h"
+#include "nn/linear.h"
+#include "nn/optim/sgd.h"
+#include "support/catch.h"
+#include "support/errors.h"
+#include "support/golden.h"
+#include "support/golden_net.h"
+#include "support/modes.h"
+#include "support/values.h"
+#include "support/weighted_sum.h"
+
+using namespace qgrad;
+using namespace qgrad::golden;
+
+namespace {
+
+constexpr Tolerance kTraining{1e-4, 1e-5};
+
+// "" when the buffers of the module have the expected values (a number, a list per channel in any shape).
+std::string buffers_difference(const Module& module, const Json& expected, Tolerance tolerance) {
+  for (const Buffer* buffer : module.buffers()) {
+    if (!expected.contains(buffer->name())) continue;
+    const Tensor ours = (*buffer)(), theirs = tensor(expected.at(buffer->name()));
+    if (ours.numel() != theirs.numel()) return fmt::format("{}: {} values", buffer->path(), ours.numel());
+    const std::string d = difference(ours, theirs.reshaped(ours.shape()), tolerance);
+    if (!d.empty()) return buffer->path() + ": " + d;
+  }
+  return "";
+}
+
+// A golden case's args and overrides as the config of the quantizer, with Distiller's missing clamp.
+Json config_of(const Json& inputs) {
+  Json config = inputs.at("args");
+  config["class"] = inputs.at("quantizer");
+  config["clamp_integers"] = false;
+  config["overrides"] = Json::object();
+  for (const Json& entry : inputs.at("overrides")) config["overrides"][entry.at(0).get<std::string>()] = entry.at(1);
+  return config;
+}
+
+std::unique_ptr<Quantizer> quantizer_of(const Json& config) {
+  return Registry<Quantizer>::create(Config{config, "test.json", "quantizer"});
+}
+
+Parameter& parameter_at(Module& model, std::string_view path) {
+  for (Parameter* p : all_parameters(model))
+    if (p->path() == path) return *p;
+  fail("no parameter {}", path);
+}
+
+FakeLinearQuantization& fake_quant_at(Module& model, std::string_view name) {
+  FakeLinearQuantization* found = nullptr;
+  visit_modules(model, [&](Module& m) {
+    const std::string path = m.path();
+    if (m.kind() == "FakeLinearQuantization" && (path == name || path == std::string(name) + ".fake_q"))
+      found = dynamic_cast<FakeLinearQuantization*>(&m);
+  });
+  check(found, "no fake quantization {}", name);
+  return *found;
+}
+
+struct Prepared {
+  ModulePtr model;
+  std::unique_ptr<Quantizer> quantizer;
+};
+Prepared prepared_net(const Json& net, const Json& config) {
+  Prepared p{build_net(net), quantizer_of(config)};
+  const std::vector<Tensor> example = net_inputs(net.at("batches").at(0).at("x"));
+  p.quantizer->prepare(p.model, nullptr, example);
+  return p;
+}
+
+std::vector<int32_t> labels_of(const Json& batch) { return batch.at("labels").get<std::vector<int32_t>>(); }
+
+struct StepResult {
+  Tensor logits;
+  float loss = 0;
+};
+StepResult forward_backward(Module& model, const Json& batch) {
+  Tape tape;
+  const Tape::Recording recording(tape);
+  for (Parameter* p : all_parameters(model)) p->raw().set_grad({});
+  const Tensor logits = model.call(net_inputs(batch.at("x")));
+  const Tensor loss = softmax_cross_entropy(logits, labels_of(batch));
+  tape.backward(loss);
+  return {logits, loss.item()};
+}
+
+void check_quantized_params(Module& model, const Json& expected, const Json* buffers) {
+  for (const auto& [path, value] : expected.items()) {
+    INFO(path);
+    const Parameter& parameter = parameter_at(model, path);
+    REQUIRE(parameter.transform());
+    CHECK(difference(to_file_layout(parameter(), parameter.layout()), tensor(value)) == "");
+    if (buffers) CHECK(buffers_difference(*parameter.transform(), buffers->at(path), {}) == "");
+  }
+}
+
+// The state at the end of a golden step: float parameters, batch norms, tracked ranges.
+void load_step(Module& model, const Json& step) {
+  load_params(model, step.at("params"));
+  Json buffers = Json::object();
+  if (step.contains("batch_norm"))
+    for (const auto& [name, norm] : step.at("batch_norm").items())
+      for (const auto& [key, value] : norm.items())
+        if (is_tensor(value)) buffers[name + "." + key] = value;
+  load_params(model, buffers);
+  for (const auto& [name, tracked] : step.at("activations").items())
+    for (Buffer* buffer : fake_quant_at(model, name).buffers())
+      if (tracked.contains(buffer->name())) buffer->set(Tensor::full({1}, number(tracked.at(buffer->name()))));
+}
+
+// One forward and backward from the state of the step before. A near tie in the forward pass may round the other way in
+// another order of summation, which moves the outputs by a whole step: then only what is not downstream of it is
+// compared closely.
+void check_step(Module& model, const Json& batch, const Json& step) {
+  const StepResult result = forward_backward(model, batch);
+  const bool may_flip = step.at("near_ties").at("forward").get<int>() > 0;
+  const Tolerance tolerance = may_flip ? Tolerance{0.1, 0.05} : kTraining;
+  CHECK(difference(result.loss, number(step.at("loss")), tolerance) == "");
+  CHECK(difference(result.logits, tensor(step.at("logits")), tolerance) == "");
+  for (const auto& [path, grad] : step.at("grads").items()) {
+    INFO("gradient of " << path);
+    const Parameter& parameter = parameter_at(model, path);
+    CHECK(difference(to_file_layout(parameter.raw().grad(), parameter.layout()), tensor(grad), tolerance) == "");
+  }
+  for (const auto& [name, tracked] : step.at("activations").items())
+    CHECK(buffers_difference(fake_quant_at(model, name), tracked, tolerance) == "");
+}
+
+bool has_near_ties(const Json& steps) {
+  return std::ranges::any_of(steps, [](const Json& step) {
+    return step.at("near_ties").at("forward").get<int>() > 0 || step.at("near_ties").at("params").get<int>() > 0;
+  });
+}
+
+Json qat_config(const Json& members) {
+  Json config = {{"class", "QuantAwareTrainRangeLinearQuantizer"}, {"bits_activations", 8}, {"bits_weights", 8}};
+  config.update(members);
+  return config;
+}
+
+ModulePtr small_net() {
+  auto net = std::make_unique<Sequential>();
+  net->add("conv1", std::make_unique<Conv2d>(square_conv(3, 4, 3, 1, 1)));
+  net->add("relu1", std::make_unique<ReLU>());
+  net->add("conv2", std::make_unique<Conv2d>(square_conv(4, 4, 3, 1, 1)));
+  net->add("act2", std::make_unique<ReLU6>());
+  net->add("flatten", std::make_unique<Flatten>());
+  net->add("fc", std::make_unique<Linear>(64, 5));
+  for (Parameter* p : all_parameters(*net)) p->set_raw(test::normal_tensor(p->raw().shape(), 7, 0.3f));
+  return net;
+}
+Tensor small_input() { return test::normal_tensor({2, 4, 4, 3}, 3); }
+
+}  // namespace
+
+TEST_CASE("golden 04c: parameters quantized to the range they span") {
+  for_each_case("04c_linear_quantize_param.json", [](const Json&, const Json& c) {
+    const Json &in = c.at("inputs"), &expected = c.at("expected");
+    if (in.at("variant") == "upstream") return false;
+    const std::string owner = in.at("param_of");
+    const Tensor theirs = tensor(in.at("x"));
+    const Layout layout = owner == "Conv2d" ? Layout::conv : owner == "Linear" ? Layout::linear : Layout::plain;
+    Tensor x = from_file_layout(theirs, layout);
+    LinearQuantizeParam quantize({.bits = in.at("num_bits"),
+                                  .mode = test::mode_named(in.at("mode")),
+                                  .per_channel = in.at("per_channel_wts").get<bool>() && layout != Layout::plain,
+                                  .clamp_integers = false},
+                                 x.shape());
+    Tape tape;
+    const Tape::Recording recording(tape);
+    x.set_requires_grad(true);
+    const Tensor y = quantize(x);
+    CHECK(difference(to_file_layout(y, layout), tensor(expected.at("output"))) == "");
+    CHECK(buffers_difference(quantize, expected, {}) == "");
+    tape.backward(test::weighted_sum(y, from_file_layout(tensor(in.at("g")), layout)));
+    CHECK(difference(to_file_layout(x.grad(), layout), tensor(expected.at("input_grad")), kExact) == "");
+    return true;
+  });
+}
+
+namespace {
+
+bool run_qat_case(const Json& file, const Json& c) {
+  const Json &in = c.at("inputs"), &expected = c.at("expected"), &steps = expected.at("steps");
+  const Json& net = file.at("batches").at(in.at("net").get<std::string>());
+  const Json config = config_of(in);
+
+  {  // every step from the expected state of the step before
+    const Prepared p = prepared_net(net, config);
+    check_quantized_params(*p.model, expected.at("initial_quantized_params"), nullptr);
+    for (size_t k = 0; k < steps.size(); ++k) {
+      INFO("step " << k);
+      check_step(*p.model, net.at("batches").at(k), steps[k]);
+      load_step(*p.model, steps[k]);
+      check_quantized_params(*p.model, steps[k].at("quantized_params"), &steps[k].at("param_quantization"));
+    }
+    if (!expected.contains("eval_output")) return true;
+    p.model->set_training(false);
+    const bool may_flip = steps.back().at("near_ties").at("forward").get<int>() > 0;
+    CHECK(difference(p.model->call(net_inputs(net.at("eval_x"))), tensor(expected.at("eval_output")),
+                     may_flip ? Tolerance{0.1, 0.05} : kTraining) == "");
+  }
+  if (!has_near_ties(steps)) {  // and all steps in a row with the optimizer
+    const Prepared p = prepared_net(net, config);
+    const Json& sgd = in.at("sgd");
+    Sgd optimizer({.lr = number(sgd.at("lr")), .momentum = number(sgd.at("momentum")), .weight_decay = number(sgd.at("weight_decay"))});
+    optimizer.add_param_group({.name = "default", .parameters = all_parameters(*p.model)});
+    for (size_t k = 0; k < steps.size(); ++k) {
+      INFO("step " << k << " of the whole run");
+      forward_backward(*p.model, net.at("batches").at(k));
+      optimizer.step();
+      CHECK(params_difference(*p.model, steps[k].at("params"), kTraining) == "");
+    }
+  }
+  return true;
+}
+
+}  // namespace
+
+TEST_CASE("golden 07a: training with quantized weights and activations, first file") {
+  for_each_case("07a_qat_range_linear_1.json", run_qat_case);
+}
+TEST_CASE("golden 07a: training with quantized weights and activations, second file") {
+  for_each_case("07a_qat_range_linear_2.json", run_qat_case);
+}
+
+TEST_CASE("activation functions, weights and the input are quantized, biases and other layers not") {
+  ModulePtr model = small_net();
+  quantizer_of(qat_config({}))->prepare(model, nullptr, small_input());
+  CHECK(model->kind() == "InputsQuantWrapper");
+  CHECK(fake_quant_at(*model, "inputs_quant").config().bits == 8);
+  CHECK(find_module(*model, "relu1")->kind() == "FakeQuantizationWrapper");
+  CHECK(find_module(*model, "act2")->kind() == "FakeQuantizationWrapper");
+  CHECK(find_module(*model, "flatten")->kind() == "Flatten");
+  CHECK(parameter_at(*model, "conv1.weight").transform()->kind() == "LinearQuantizeParam");
+  CHECK(parameter_at(*model, "fc.weight").transform()->path() == "fc.weight_quant");
+  CHECK(parameter_at(*model, "conv1.bias").transform() == nullptr);
+}
+
+TEST_CASE("the modes of activations and weights are honoured") {
+  const auto grid = [](const Json& mode) {
+    ModulePtr model = small_net();
+    quantizer_of(qat_config({{"mode", mode}}))->prepare(model, nullptr, small_input());
+    (*model)(small_input());
+    const auto* weight = dynamic_cast<LinearQuantizeParam*>(parameter_at(*model, "conv1.weight").transform());
+    return std::pair(fake_quant_at(*model, "inputs_quant").zero_point.item(), weight->zero_point.item());
+  };
+  CHECK(grid("SYMMETRIC") == std::pair(0.0f, 0.0f));
+  const auto [input, weight] = grid({{"activations", "ASYMMETRIC_UNSIGNED"}, {"weights", "SYMMETRIC_RESTRICTED"}});
+  CHECK(input < 0);
+  CHECK(weight == 0);
+}
+
+TEST_CASE("per-channel weights have a scale for each output channel, per layer as overrides say") {
+  ModulePtr model = small_net();
+  quantizer_of(qat_config({{"per_channel_wts", true}, {"overrides", {{"conv2", {{"per_channel_wts", false}}}}}}))
+      ->prepare(model, nullptr, small_input());
+  const auto scales = [&](const char* path) {
+    return dynamic_cast<LinearQuantizeParam*>(parameter_at(*model, path).transform())->scale().numel();
+  };
+  CHECK(scales("conv1.weight") == 4);
+  CHECK(scales("conv2.weight") == 1);
+  CHECK(scales("fc.weight") == 5);
+}
+
+TEST_CASE("embeddings are never quantized per channel, and their indices are not quantized") {
+  auto net = std::make_unique<Sequential>();
+  net->add("embedding", std::make_unique<Embedding>(10, 4));
+  net->add("relu", std::make_unique<ReLU>());
+  ModulePtr model = std::move(net);
+  const Tensor ids = Tensor::from({3}, std::vector<float>{0, 7, 9});
+  quantizer_of(qat_config({{"per_channel_wts", true}}))->prepare(model, nullptr, ids);
+  CHECK(model->kind() == "Sequential");
+  const Parameter& table = parameter_at(*model, "embedding.weight");
+  CHECK(dynamic_cast<LinearQuantizeParam*>(table.transform())->scale().numel() == 1);
+  CHECK((*model)(ids).shape() == Shape{3, 4});
+}
+
+TEST_CASE("overrides reach activations, their decay and their bits") {
+  ModulePtr model = small_net();
+  quantizer_of(qat_config({{"overrides",
+                            {{"relu1", {{"bits_activations", 3}, {"ema_decay", 0.5}, {"mode", "ASYMMETRIC_UNSIGNED"}}},
+                             {"act2", {{"bits_activations", nullptr}}}}}}))
+      ->prepare(model, nullptr, small_input());
+  const FakeQuantConfig& config = fake_quant_at(*model, "relu1").config();
+  CHECK(config.bits == 3);
+  CHECK(config.ema_decay == 0.5f);
+  CHECK(config.mode == LinearQuantMode::asymmetric_unsigned);
+  CHECK(find_module(*model, "act2")->kind() == "ReLU6");
+}
+
+TEST_CASE("inputs have bits of their own, and may be left alone") {
+  ModulePtr model = small_net();
+  quantizer_of(qat_config({{"num_bits_inputs", 4}}))->prepare(model, nullptr, small_input());
+  CHECK(fake_quant_at(*model, "inputs_quant").config().bits == 4);
+  ModulePtr other = small_net();
+  quantizer_of(qat_config({{"quantize_inputs", false}}))->prepare(other, nullptr, small_input());
+  CHECK(other->kind() == "Sequential");
+}
+
+TEST_CASE("preparing a model that evaluates keeps it evaluating") {
+  ModulePtr model = small_net();
+  model->set_training(false);
+  quantizer_of(qat_config({}))->prepare(model, nullptr, small_input());
+  visit_modules(*model, [](Module& m) { CHECK_FALSE(m.training()); });
+}
+
+TEST_CASE("two quantized models of one class do not see each other") {
+  ModulePtr first = small_net(), second = small_net(), plain = small_net();
+  const Tensor before = (*plain)(small_input());
+  quantizer_of(qat_config({}))->prepare(first, nullptr, small_input());
+  quantizer_of(qat_config({}))->prepare(second, nullptr, small_input());
+  CHECK(test::values((*first)(small_input())) == test::values((*second)(small_input())));
+  CHECK(test::values((*plain)(small_input())) == test::values(before));
+}
+
+TEST_CASE("a model prepared again loads the state of a trained one and gives the same outputs") {
+  const Json config = qat_config({{"per_channel_wts", true}, {"mode", "ASYMMETRIC_SIGNED"}});
+  ModulePtr trained = small_net();
+  quantizer_of(config)->prepare(trained, nullptr, small_input());
+  for (int i = 0; i < 3; ++i) (*trained)(small_input());
+  trained->set_training(false);
+
+  // The resolved config is what a checkpoint keeps.
+  ModulePtr loaded = small_net();
+  for (Parameter* p : all_parameters(*loaded)) p->set_raw(Tensor::zeros(p->raw().shape()));
+  quantizer_of(Registry<Quantizer>::resolve(Config{config, "", ""}))->prepare(loaded, nullptr, Tensor::zeros({1, 4, 4, 3}));
+  loaded->set_training(false);
+  CHECK(test::error_of([&] { (*loaded)(small_input()); }).find("no range yet") != std::string::npos);
+
+  const auto parameters = all_parameters(*trained), new_parameters = all_parameters(*loaded);
+  const auto buffers = all_buffers(*trained), new_buffers = all_buffers(*loaded);
+  REQUIRE(parameters.size() == new_parameters.size());
+  REQUIRE(buffers.size() == new_buffers.size());
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    CHECK(parameters[i]->path() == new_parameters[i]->path());
+    new_parameters[i]->set_raw(parameters[i]->raw().clone());
+  }
+  for (size_t i = 0; i < buffers.size(); ++i) {
+    CHECK(buffers[i]->path() == new_buffers[i]->path());
+    new_buffers[i]->set((*buffers[i])().clone());
+  }
+  CHECK(test::values((*loaded)(small_input())) == test::values((*trained)(small_input())));
+}
+
+TEST_CASE("weights learn through the quantization") {
+  ModulePtr model = small_net();
+  quantizer_of(qat_config({{"bits_weights", 4}, {"bits_bias", 8}}))->prepare(model, nullptr, small_input());
+  Tape tape;
+  const Tape::Recording recording(tape);
+  const int32_t labels[] = {1, 3};
+  tape.backward(softmax_cross_entropy((*model)(small_input()), labels));
+  for (const Parameter* p : all_parameters(*model)) {
+    INFO(p->path());
+    REQUIRE(p->raw().grad().defined());
+    CHECK(std::ranges::any_of(p->raw().grad().data(), [](float g) { return g != 0; }));
+  }
+}
+
+TEST_CASE("wrong values of the config say where they stand") {
+  CHECK(test::error_of([] { quantizer_of(qat_config({{"mode", "SYMETRIC"}})); }) ==
+        "test.json: quantizer.mode: expected one of SYMMETRIC, SYMMETRIC_RESTRICTED, ASYMMETRIC_UNSIGNED, "
+        "ASYMMETRIC_SIGNED; got \"SYMETRIC\" (did you mean 'SYMMETRIC'?)");
+  CHECK(test::error_of([] { quantizer_of(qat_config({{"mode", {{"activation", "SYMMETRIC"}}}})); }) ==
+        "test.json: quantizer.mode.activation: unknown key (did you mean 'activations'?)");
+  CHECK(test::error_of([] { quantizer_of(qat_config({{"bits_weights", 33}})); }) ==
+        "test.json: quantizer.bits_weights: expected 1 to 32, got 33");
+}
