@@ -95,10 +95,10 @@ std::vector<Quantizer::Candidate> Quantizer::find_candidates(Module& model) cons
   visit_modules(model, [&](Module& module) {
     Candidate candidate{module.path(), std::string(module.kind()), {}};
     for (const Parameter* p : module.parameters())
-      check(!p->transform(), "the model is quantized already: {} has the transform {}", p->path(), p->transform()->kind());
-    check(candidate.path.empty() || found.empty() || found.back().path != candidate.path,
-          "the model is quantized already: {} is a {} that wraps a {}", candidate.path, found.back().kind,
-          candidate.kind);
+      if (p->transform())
+        fail("the model is quantized already: {} has the transform {}", p->path(), p->transform()->kind());
+    if (!candidate.path.empty() && !found.empty() && found.back().path == candidate.path)
+      fail("the model is quantized already: {} is a {} that wraps a {}", candidate.path, found.back().kind, candidate.kind);
     if (const Replacement* replacement = replacement_of(module)) {
       candidate.takes = replacement->settings;
       candidate.takes.push_back("bits_activations");

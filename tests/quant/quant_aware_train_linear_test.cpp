@@ -144,7 +144,7 @@ bool has_near_ties(const Json& steps) {
   });
 }
 
-Json qat_config(const Json& members) {
+Json qat_config(const Json& members = Json::object()) {
   Json config = {{"class", "QuantAwareTrainRangeLinearQuantizer"}, {"bits_activations", 8}, {"bits_weights", 8}};
   config.update(members);
   return config;
@@ -238,7 +238,7 @@ TEST_CASE("golden 07a: training with quantized weights and activations, second f
 
 TEST_CASE("activation functions, weights and the input are quantized, biases and other layers not") {
   ModulePtr model = small_net();
-  quantizer_of(qat_config({}))->prepare(model, nullptr, small_input());
+  quantizer_of(qat_config())->prepare(model, nullptr, small_input());
   CHECK(model->kind() == "InputsQuantWrapper");
   CHECK(fake_quant_at(*model, "inputs_quant").config().bits == 8);
   CHECK(find_module(*model, "relu1")->kind() == "FakeQuantizationWrapper");
@@ -313,15 +313,15 @@ TEST_CASE("inputs have bits of their own, and may be left alone") {
 TEST_CASE("preparing a model that evaluates keeps it evaluating") {
   ModulePtr model = small_net();
   model->set_training(false);
-  quantizer_of(qat_config({}))->prepare(model, nullptr, small_input());
+  quantizer_of(qat_config())->prepare(model, nullptr, small_input());
   visit_modules(*model, [](Module& m) { CHECK_FALSE(m.training()); });
 }
 
 TEST_CASE("two quantized models of one class do not see each other") {
   ModulePtr first = small_net(), second = small_net(), plain = small_net();
   const Tensor before = (*plain)(small_input());
-  quantizer_of(qat_config({}))->prepare(first, nullptr, small_input());
-  quantizer_of(qat_config({}))->prepare(second, nullptr, small_input());
+  quantizer_of(qat_config())->prepare(first, nullptr, small_input());
+  quantizer_of(qat_config())->prepare(second, nullptr, small_input());
   CHECK(test::values((*first)(small_input())) == test::values((*second)(small_input())));
   CHECK(test::values((*plain)(small_input())) == test::values(before));
 }
