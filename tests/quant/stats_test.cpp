@@ -2,8 +2,12 @@
 #include "quant/stats.h"
 
 #include <limits>
+#include <optional>
 
 #include "core/parallel.h"
+#include "data/cifar10.h"
+#include "nn/checkpoint.h"
+#include "nn/models/architecture.h"
 #include "nn/activation.h"
 #include "nn/container.h"
 #include "nn/conv.h"
@@ -78,6 +82,40 @@ TEST_CASE("golden 06: calibration statistics of nets") {
     }
     return true;
   });
+}
+
+TEST_CASE("golden 10: calibration statistics of a trained ResNet-20 on 500 images") {
+  const auto model_file = shared_file("models/distiller_resnet20_cifar10.safetensors");
+  const auto images_file = shared_file("cifar-10-batches-bin/data_batch_5.bin");
+  const std::optional<Json> golden = load("10_resnet20_cifar10_stats.json");
+  if (!golden || !available(model_file) || !available(images_file)) return;
+
+  const Checkpoint checkpoint = read_checkpoint(model_file);
+  const std::optional<Json> architecture = guess_architecture(checkpoint);
+  REQUIRE(architecture);
+  const ModulePtr model = Registry<Architecture>::create(Config{*architecture, "", ""})->make();
+  load_state(*model, checkpoint);
+  ImageSet images;
+  read_cifar10_batch(images_file, images);
+  const QuantStats stats = collect_quant_stats(*model, [&] {
+    for (size_t batch = 0; batch < 5; ++batch) {
+      Tensor x = Tensor::empty({100, 32, 32, 3});
+      const auto numbers = x.mutable_data();
+      for (size_t i = 0; i < numbers.size(); ++i)
+        numbers[i] = (static_cast<float>(images.pixels[batch * numbers.size() + i]) / 255 - 0.5f) / 0.5f;
+      (*model)(x);
+    }
+  });
+
+  Tally tally("10_resnet20_cifar10_stats.json");
+  for (const auto& [path, expected] : golden->at("stats").items()) {
+    INFO(path);
+    const ModuleStats& module = stats.at(path);
+    REQUIRE(module.inputs.size() == expected.at("inputs").size());
+    for (size_t i = 0; i < module.inputs.size(); ++i) check_tensor(module.inputs[i], expected.at("inputs")[i], expected.at("inputs")[i]);
+    check_tensor(module.output, expected.at("output"), expected.at("output"));
+    tally.compared();
+  }
 }
 
 TEST_CASE("averages weigh every sample alike, whatever the batches") {
