@@ -27,8 +27,8 @@ double aciq_factor(const QuantSettings& settings) {
   const bool gauss = settings.clip == ClipMode::gauss;
   check(settings.bits >= (gauss ? 1 : 0) && settings.bits <= 8, "{} clipping is tabulated for {} to 8 bits, not for {}",
         enum_name(settings.clip), gauss ? 1 : 0, settings.bits);
-  const auto& table = gauss ? (settings.half_range ? kGaussPositive : kGauss)
-                            : (settings.half_range ? kLaplacePositive : kLaplace);
+  const auto& table =
+      gauss ? (settings.half_range ? kGaussPositive : kGauss) : (settings.half_range ? kLaplacePositive : kLaplace);
   return table[static_cast<size_t>(settings.bits)];
 }
 
@@ -113,7 +113,8 @@ ValueRange aciq_range(const Moments& moments, const QuantSettings& settings) {
 
 std::vector<ValueRange> range_from_tensor(const Tensor& x, const QuantSettings& settings, Slices slices) {
   check(!settings.per_channel || x.rank() == 2 || x.rank() == 4,
-        "per-channel quantization is for weights of linear and convolution layers (2 or 4 dimensions), got {}", x.shape());
+        "per-channel quantization is for weights of linear and convolution layers (2 or 4 dimensions), got {}",
+        x.shape());
   switch (settings.clip) {
     case ClipMode::none:
       if (settings.per_channel) return slice_min_max(x, Slices::output_channels);
@@ -139,11 +140,15 @@ ValueRange range_from_stats(const TensorStats& stats, const QuantSettings& setti
   const ValueRange averages{static_cast<float>(stats.avg_min), static_cast<float>(stats.avg_max)};
   const auto mean = static_cast<float>(stats.mean);
   switch (settings.clip) {
-    case ClipMode::none: return full;
-    case ClipMode::avg: return averages;
-    case ClipMode::n_std: return mean_n_stds(full, mean, static_cast<float>(stats.std), n_stds_of(settings));
+    case ClipMode::none:
+      return full;
+    case ClipMode::avg:
+      return averages;
+    case ClipMode::n_std:
+      return mean_n_stds(full, mean, static_cast<float>(stats.std), n_stds_of(settings));
     case ClipMode::gauss:
-    case ClipMode::laplace: return aciq_range({averages.min, mean, stats.std, stats.b}, settings);
+    case ClipMode::laplace:
+      return aciq_range({averages.min, mean, stats.std, stats.b}, settings);
   }
   fail("unknown clip mode");
 }

@@ -16,10 +16,10 @@ struct QuantSettings {
   int bits = 8;
   LinearQuantMode mode = LinearQuantMode::symmetric;
   ClipMode clip = ClipMode::none;
-  std::optional<float> n_stds;                 // for ClipMode::n_std; above 0
-  bool half_range = false;                     // only positive values occur (after a ReLU); for gauss and laplace
-  bool per_channel = false;                    // one scale per output channel, the last dimension
-  std::optional<int> scale_approx_mult_bits;   // round the scale to an integer multiplier and a shift
+  std::optional<float> n_stds;                // for ClipMode::n_std; above 0
+  bool half_range = false;                    // only positive values occur (after a ReLU); for gauss and laplace
+  bool per_channel = false;                   // one scale per output channel, the last dimension
+  std::optional<int> scale_approx_mult_bits;  // round the scale to an integer multiplier and a shift
 };
 
 // Which dimension tells the slices apart whose ranges ClipMode::avg averages: the samples of an activation (the first),
@@ -40,9 +40,9 @@ ValueRange tensor_mean_n_stds(const Tensor& x, float n_stds);
 // alpha = std * gauss[bits] or b * laplace[bits]; other tables for half-range (only positive) tensors.
 // Symmetric: +-(|mean| + alpha). Asymmetric: min = max(low, mean - alpha), max = min + 2 alpha (half range: alpha).
 struct Moments {
-  float low = 0;               // the smallest value, or the mean of the samples' smallest values
+  float low = 0;  // the smallest value, or the mean of the samples' smallest values
   float mean = 0;
-  double std = 0, b = 0;       // standard and mean absolute deviation
+  double std = 0, b = 0;  // standard and mean absolute deviation
 };
 // Throws for clip modes other than gauss and laplace, and for bits outside the tables (1 to 8, laplace 0 to 8).
 ValueRange aciq_range(const Moments& moments, const QuantSettings& settings);
@@ -50,9 +50,9 @@ ValueRange aciq_range(const Moments& moments, const QuantSettings& settings);
 Moments tensor_moments(const Tensor& x);
 
 // --- ranges under the settings' clip mode ---
-// One range, or one per output channel. Per channel, only none clips channel by channel; avg, gauss and laplace give one
-// range for all, as in Distiller. Throws where per_channel is asked for on a tensor of rank other than 2 or 4 or with
-// n_std, and for n_std without n_stds.
+// One range, or one per output channel. Per channel, only none clips channel by channel; avg, gauss and laplace give
+// one range for all, as in Distiller. Throws where per_channel is asked for on a tensor of rank other than 2 or 4 or
+// with n_std, and for n_std without n_stds.
 std::vector<ValueRange> range_from_tensor(const Tensor& x, const QuantSettings& settings, Slices slices);
 // Throws for n_std without n_stds, and for per_channel: statistics are per tensor.
 ValueRange range_from_stats(const TensorStats& stats, const QuantSettings& settings);

@@ -35,8 +35,8 @@ FakeLinearQuantization::FakeLinearQuantization(const FakeQuantConfig& config)
       iter_count(buffer("iter_count", one(0))),
       scale(buffer("scale", one(1))),
       zero_point(buffer("zero_point", one(0))) {
-  check(config.ema_decay >= 0 && config.ema_decay < 1, "fake quantization: expected an ema_decay of 0 to below 1, got {}",
-        config.ema_decay);
+  check(config.ema_decay >= 0 && config.ema_decay < 1,
+        "fake quantization: expected an ema_decay of 0 to below 1, got {}", config.ema_decay);
   quantized_range(config.bits, config.mode);  // checks the bits
 }
 

@@ -20,7 +20,8 @@ void check_bits(int bits) { check(bits >= 1 && bits <= 32, "quantization: expect
 // Runs one of two kernels over x in parallel: whole(in, out, n) where one scale is for all, channels(in, out, rows)
 // where there is one for each number of the last dimension.
 template <class Whole, class Channels>
-Tensor elementwise(const char* op, const Tensor& x, const LinearQuantParams& params, Whole&& whole, Channels&& channels) {
+Tensor elementwise(const char* op, const Tensor& x, const LinearQuantParams& params, Whole&& whole,
+                   Channels&& channels) {
   check(params.scale.size() == params.zero_point.size(), "{}: {} scales but {} zero points", op, params.scale.size(),
         params.zero_point.size());
   const auto width = static_cast<int64_t>(params.scale.size());
@@ -68,7 +69,8 @@ ScaleAndZeroPoint asymmetric_params(int bits, float min, float max, const Asymme
 }
 
 ScaleAndZeroPoint params_from_range(int bits, LinearQuantMode mode, float min, float max) {
-  check(bits > 1 || mode != LinearQuantMode::symmetric_restricted, "SYMMETRIC_RESTRICTED needs 2 bits or more, got {}", bits);
+  check(bits > 1 || mode != LinearQuantMode::symmetric_restricted, "SYMMETRIC_RESTRICTED needs 2 bits or more, got {}",
+        bits);
   if (is_symmetric(mode))
     return symmetric_params(bits, ValueRange{min, max}.max_abs(), mode == LinearQuantMode::symmetric_restricted);
   return asymmetric_params(bits, min, max, {.is_signed = mode == LinearQuantMode::asymmetric_signed});
@@ -85,7 +87,8 @@ Tensor linear_quantize(const Tensor& x, const LinearQuantParams& params) {
 }
 
 Tensor linear_quantize_clamp(const Tensor& x, const LinearQuantParams& params, const QuantizedRange& range) {
-  const QuantGrid grid{.scale = params.scale[0], .zero_point = params.zero_point[0], .qmin = range.qmin, .qmax = range.qmax};
+  const QuantGrid grid{
+      .scale = params.scale[0], .zero_point = params.zero_point[0], .qmin = range.qmin, .qmax = range.qmax};
   const ChannelQuantGrid channel_grid{
       .scale = params.scale.data(), .zero_point = params.zero_point.data(), .qmin = range.qmin, .qmax = range.qmax};
   return elementwise(

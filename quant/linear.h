@@ -1,7 +1,7 @@
 // Linear (uniform) quantization arithmetic: scale and zero point from ranges, quantize, dequantize.
 //
-// Distiller's convention: q = round(scale * x - zero_point), x = (q + zero_point) / scale; the scale multiplies, rounding
-// is half to even. All in float32, in the order written, without fused multiply-add (Distiller q_utils.py).
+// Distiller's convention: q = round(scale * x - zero_point), x = (q + zero_point) / scale; the scale multiplies,
+// rounding is half to even. All in float32, in the order written, without fused multiply-add (Distiller q_utils.py).
 #pragma once
 
 #include <vector>

@@ -32,7 +32,9 @@ void fields(V& v, WeightSettings& s) {
   v("per_channel_wts", s.per_channel_wts);
 }
 
-Tensor vector_of(const std::vector<float>& values) { return Tensor::from({static_cast<int64_t>(values.size())}, values); }
+Tensor vector_of(const std::vector<float>& values) {
+  return Tensor::from({static_cast<int64_t>(values.size())}, values);
+}
 
 }  // namespace
 
@@ -113,13 +115,15 @@ InputsQuantWrapper::InputsQuantWrapper(ModulePtr model, const std::vector<std::o
   for (size_t i = 0; i < inputs.size(); ++i) {
     const std::string name = i == 0 ? "inputs_quant" : fmt::format("inputs_quant{}", i);
     inputs_quant_.push_back(
-        inputs[i] ? std::make_unique<Child>(*this, name, std::make_unique<FakeLinearQuantization>(*inputs[i])) : nullptr);
+        inputs[i] ? std::make_unique<Child>(*this, name, std::make_unique<FakeLinearQuantization>(*inputs[i]))
+                  : nullptr);
   }
   model_ = std::make_unique<Child>(*this, "", std::move(model));
 }
 
 Tensor InputsQuantWrapper::forward(Inputs x) {
-  check(x.size() == inputs_quant_.size(), "the model was prepared for {} inputs, got {}", inputs_quant_.size(), x.size());
+  check(x.size() == inputs_quant_.size(), "the model was prepared for {} inputs, got {}", inputs_quant_.size(),
+        x.size());
   std::vector<Tensor> quantized(x.begin(), x.end());
   for (size_t i = 0; i < quantized.size(); ++i)
     if (inputs_quant_[i]) quantized[i] = (*inputs_quant_[i])(x[i]);

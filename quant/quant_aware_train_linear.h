@@ -1,4 +1,4 @@
-// Quantization-aware training with ranges that follow the data (Distiller range_linear.QuantAwareTrainRangeLinearQuantizer).
+// Quantization-aware training with ranges that follow the data (Distiller's QuantAwareTrainRangeLinearQuantizer).
 #pragma once
 
 #include <array>
@@ -24,12 +24,16 @@ struct QuantAwareTrainRangeLinearConfig : QuantizerConfig {
 template <class V>
 void fields(V& v, QuantAwareTrainRangeLinearConfig& c) {
   fields(v, static_cast<QuantizerConfig&>(c));
-  v("mode", c.mode, {.help = "which integers stand for a range: a mode, or one for \"activations\" and one for \"weights\""});
+  v("mode", c.mode,
+    {.help = "which integers stand for a range: a mode, or one for \"activations\" and one for \"weights\""});
   v("ema_decay", c.ema_decay, {.help = "decay of the moving averages of activation ranges", .min = 0, .max = 0.999999});
   v("per_channel_wts", c.per_channel_wts, {.help = "one scale per output channel of convolution and linear weights"});
-  v("quantize_inputs", c.quantize_inputs, {.help = "quantize the model's inputs too (but not the indices of embeddings)"});
-  v("num_bits_inputs", c.num_bits_inputs, {.help = "bits of the model's inputs; null: bits_activations", .min = 1, .max = 32});
-  v("clamp_integers", c.clamp_integers, {.help = "false: allow the one level beyond the integer range that Distiller has"});
+  v("quantize_inputs", c.quantize_inputs,
+    {.help = "quantize the model's inputs too (but not the indices of embeddings)"});
+  v("num_bits_inputs", c.num_bits_inputs,
+    {.help = "bits of the model's inputs; null: bits_activations", .min = 1, .max = 32});
+  v("clamp_integers", c.clamp_integers,
+    {.help = "false: allow the one level beyond the integer range that Distiller has"});
 }
 
 // Outputs of kQuantizedActivations are fake-quantized, and weights before every use. Overrides also take "mode" (all),
@@ -50,8 +54,9 @@ class QuantAwareTrainRangeLinearQuantizer : public Quantizer {
   std::vector<bool> input_is_quantizable_;
 };
 
-// The transform of a parameter: quantized to the range its numbers span at this moment, with a straight-through gradient.
-// Scale and zero point ([1], or one per output channel) are kept as buffers, for export. (Distiller linear_quantize_param)
+// The transform of a parameter: quantized to the range its numbers span at this moment, with a straight-through
+// gradient. Scale and zero point ([1], or one per output channel) are kept as buffers, for export. (Distiller
+// linear_quantize_param)
 struct LinearQuantizeParamConfig {
   int bits = 8;
   LinearQuantMode mode = LinearQuantMode::symmetric;
@@ -79,7 +84,8 @@ class LinearQuantizeParam final : public UnaryModule {
 // embeddings nor biases.
 bool has_output_channels(const Parameter& parameter);
 
-// A model whose inputs are fake-quantized, by the children "inputs_quant", "inputs_quant1", ..; the model keeps its paths.
+// A model whose inputs are fake-quantized, by the children "inputs_quant", "inputs_quant1", ..; the model keeps its
+// paths.
 class InputsQuantWrapper final : public Module {
  public:
   // An entry for each input of the model; none: this input is handed on as it is.

@@ -98,7 +98,8 @@ std::vector<Quantizer::Candidate> Quantizer::find_candidates(Module& model) cons
       if (p->transform())
         fail("the model is quantized already: {} has the transform {}", p->path(), p->transform()->kind());
     if (!candidate.path.empty() && !found.empty() && found.back().path == candidate.path)
-      fail("the model is quantized already: {} is a {} that wraps a {}", candidate.path, found.back().kind, candidate.kind);
+      fail("the model is quantized already: {} is a {} that wraps a {}", candidate.path, found.back().kind,
+           candidate.kind);
     if (const Replacement* replacement = replacement_of(module)) {
       candidate.takes = replacement->settings;
       candidate.takes.push_back("bits_activations");
@@ -118,7 +119,8 @@ void Quantizer::resolve(const std::vector<Candidate>& candidates) {
   for (const Candidate& candidate : candidates) {
     const Override* override_entry = find_override(overrides, candidate.path);
     Config settings = override_entry ? override_entry->settings : Config{Json::object(), "", ""};
-    if (const auto forced = forced_.find(candidate.path); forced != forced_.end()) settings.value.update(forced->second);
+    if (const auto forced = forced_.find(candidate.path); forced != forced_.end())
+      settings.value.update(forced->second);
     Bits bits = read_bits(settings, {config_.bits_activations, config_.bits_weights, config_.bits_bias});
     if (!contains(candidate.takes, "bits_activations")) bits.activations.reset();
     if (!contains(candidate.takes, "bits_weights")) bits.weights.reset();

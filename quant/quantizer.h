@@ -53,14 +53,15 @@ struct Replacement {
   std::vector<std::string> settings;
   Replacement() = default;
   template <class F>
-  Replacement(F function, std::vector<std::string> takes = {}) : make(std::move(function)), settings(std::move(takes)) {}
+  Replacement(F function, std::vector<std::string> takes = {})
+      : make(std::move(function)), settings(std::move(takes)) {}
 };
 
-// A quantized model is rebuilt from its checkpoint as it was made: the metadata holds Registry<Quantizer>::resolve(config)
-// (the class and every member of its config); whoever loads it builds the float model, calls
-// Registry<Quantizer>::create(metadata) and prepare(model, nullptr, example) with an example of the right shape (zeros
-// will do), and then loads the state. prepare must therefore work without data: what was learned or tracked (clipping
-// values, tracked ranges) is a parameter or a buffer, and comes with the state.
+// A quantized model is rebuilt from its checkpoint as it was made: the metadata holds
+// Registry<Quantizer>::resolve(config) (the class and every member of its config); whoever loads it builds the float
+// model, calls Registry<Quantizer>::create(metadata) and prepare(model, nullptr, example) with an example of the right
+// shape (zeros will do), and then loads the state. prepare must therefore work without data: what was learned or
+// tracked (clipping values, tracked ranges) is a parameter or a buffer, and comes with the state.
 class Quantizer {
  public:
   static constexpr const char* kRole = "quantizer";

@@ -49,8 +49,7 @@ ValueRange min_max(std::span<const float> x) {
 
 double sum_of(std::span<const float> x) {
   return reduce_chunks<double>(
-      x,
-      [](std::span<const float> chunk) { return kernels().reduce.sum(chunk.data(), chunk.size()); },
+      x, [](std::span<const float> chunk) { return kernels().reduce.sum(chunk.data(), chunk.size()); },
       [](double& total, double part) { total += part; });
 }
 

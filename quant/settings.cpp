@@ -64,7 +64,8 @@ QuantizedRange quantized_range(int bits, LinearQuantMode mode) {
   check(bits >= 1 && bits <= 32, "quantized range: expected 1 to 32 bits, got {}", bits);
   if (mode == LinearQuantMode::asymmetric_unsigned) return {0, static_cast<float>(std::exp2(bits) - 1)};
   const double qmax = std::exp2(bits - 1) - 1;
-  return {static_cast<float>(mode == LinearQuantMode::symmetric_restricted ? -qmax : -qmax - 1), static_cast<float>(qmax)};
+  return {static_cast<float>(mode == LinearQuantMode::symmetric_restricted ? -qmax : -qmax - 1),
+          static_cast<float>(qmax)};
 }
 
 }  // namespace qgrad

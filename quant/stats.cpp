@@ -21,7 +21,7 @@ struct Running {
   double sum = 0, square = 0, absolute = 0;  // of values; of deviations from the mean
   double sum_of_minima = 0, sum_of_maxima = 0;
   int64_t samples = 0;
-  int64_t seen_again = 0;                    // values of the second pass
+  int64_t seen_again = 0;  // values of the second pass
 };
 
 struct RunningModule {
@@ -35,7 +35,8 @@ struct RunningModule {
 // not: the model's layers are.
 bool is_unit(const Module& module) {
   if (module.children().empty()) return true;
-  return std::ranges::any_of(module.children(), [](const Child* c) { return c->name().empty() && c->get() && is_unit(**c); });
+  return std::ranges::any_of(module.children(),
+                             [](const Child* c) { return c->name().empty() && c->get() && is_unit(**c); });
 }
 
 void find_units(Module& module, std::vector<Module*>& units) {
@@ -193,7 +194,8 @@ class Evaluating {
 }  // namespace
 
 const ModuleStats* QuantStats::find(std::string_view path) const {
-  const auto found = std::ranges::find(entries_, path, [](const auto& entry) -> std::string_view { return entry.first; });
+  const auto found =
+      std::ranges::find(entries_, path, [](const auto& entry) -> std::string_view { return entry.first; });
   return found == entries_.end() ? nullptr : &found->second;
 }
 

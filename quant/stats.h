@@ -18,9 +18,9 @@ struct TensorStats {
   double min = 0, max = 0;
   double avg_min = 0, avg_max = 0;  // means over samples of each sample's minimum and maximum
   double mean = 0;
-  double std = 0;                   // of the population, about the mean
-  double b = 0;                     // mean absolute deviation from the mean
-  std::string shape;                // of the first batch, images in PyTorch's order: "(128, 3, 32, 32)"
+  double std = 0;     // of the population, about the mean
+  double b = 0;       // mean absolute deviation from the mean
+  std::string shape;  // of the first batch, images in PyTorch's order: "(128, 3, 32, 32)"
   int64_t total_numel = 0;
 };
 
@@ -35,8 +35,8 @@ class QuantStats {
  public:
   const ModuleStats* find(std::string_view path) const;  // null when there is none
   ModuleStats* find(std::string_view path);
-  const ModuleStats& at(std::string_view path) const;    // throws, naming the nearest path
-  ModuleStats& add(std::string path);                    // a new entry, or the existing one
+  const ModuleStats& at(std::string_view path) const;  // throws, naming the nearest path
+  ModuleStats& add(std::string path);                  // a new entry, or the existing one
   bool erase(std::string_view path);
   size_t size() const { return entries_.size(); }
   bool empty() const { return entries_.empty(); }
@@ -50,16 +50,16 @@ class QuantStats {
 // Runs the model over the calibration data twice, in evaluation mode: once for min, max, averages and mean, once for
 // the deviations from that mean. `feed` calls the model on every batch, the same ones in the same order both times:
 //   collect_quant_stats(model, [&] { for (const Batch& b : batches) model(b.images); });
-// The first dimension of every tensor counts as samples; where a sample is a single number, a batch counts as one sample.
-// Observed are modules without children (but not Identity), and wrappers of such modules as one with what they wrap.
-// Results do not depend on the number of threads, memory not on the number of batches. Throws when feed calls no module,
-// when it gives other data the second time, and when a tensor holds NaN or infinity.
+// The first dimension of every tensor counts as samples; where a sample is a single number, a batch counts as one
+// sample. Observed are modules without children (but not Identity), and wrappers of such modules as one with what they
+// wrap. Results do not depend on the number of threads, memory not on the number of batches. Throws when feed calls no
+// module, when it gives other data the second time, and when a tensor holds NaN or infinity.
 QuantStats collect_quant_stats(Module& model, const std::function<void()>& feed);
 
 // {"layer1.0.conv1": {"inputs": {"0": {"min": .., .., "shape": "(..)", "total_numel": ..}}, "output": {..}}, ..}:
 // Distiller's field names, in a file that can be edited by hand. "inputs" may also be a list, "shape" and "total_numel"
-// may be absent. What is read is checked: a missing or unknown field, min > max, or a negative deviation are errors that
-// name the file and the module.
+// may be absent. What is read is checked: a missing or unknown field, min > max, or a negative deviation are errors
+// that name the file and the module.
 Json stats_to_json(const QuantStats& stats);
 QuantStats stats_from_json(const Json& json, std::string_view file_for_messages);
 void write_stats(const std::filesystem::path& file, const QuantStats& stats);

@@ -34,7 +34,8 @@ std::vector<TensorStats> read_inputs(const Config& config) {
   std::vector<TensorStats> inputs;
   for (size_t i = 0; i < config.value.size(); ++i) {
     const std::string key = std::to_string(i);
-    inputs.push_back(read_tensor(config.value.is_object() ? config.at(key) : Config{config.value[i], config.file, config.path + "." + key}));
+    inputs.push_back(read_tensor(
+        config.value.is_object() ? config.at(key) : Config{config.value[i], config.file, config.path + "." + key}));
   }
   return inputs;
 }

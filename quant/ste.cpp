@@ -40,8 +40,7 @@ Tensor quantize_whole(const Tensor& x, const LinearQuantParams& params, const St
   parallel_for(x.numel(), kElementwiseGrain, [&](int64_t begin, int64_t end) {
     kernel(in + begin, out + begin, static_cast<size_t>(end - begin), grid);
   });
-  if (options.integers && options.dequantize)
-    y.set_quant_metadata({grid.scale, grid.zero_point, grid.qmin, grid.qmax});
+  if (options.integers && options.dequantize) y.set_quant_metadata({grid.scale, grid.zero_point, grid.qmin, grid.qmax});
   return y;
 }
 
@@ -65,9 +64,11 @@ Tensor quantize_channels(const Tensor& x, const LinearQuantParams& params, const
   const float* in = x.data().data();
   float* out = y.mutable_data().data();
   const auto kernel = options.dequantize ? kernels().quant.fake_quant_channels : kernels().quant.quantize_channels;
-  parallel_for(x.numel() / channels, std::max<int64_t>(1, kElementwiseGrain / channels), [&](int64_t begin, int64_t end) {
-    kernel(in + begin * channels, out + begin * channels, static_cast<size_t>(end - begin), params.scale.size(), grid);
-  });
+  parallel_for(x.numel() / channels, std::max<int64_t>(1, kElementwiseGrain / channels),
+               [&](int64_t begin, int64_t end) {
+                 kernel(in + begin * channels, out + begin * channels, static_cast<size_t>(end - begin),
+                        params.scale.size(), grid);
+               });
   return y;
 }
 

@@ -25,13 +25,19 @@ Tensor merged(const Tensor& x, int d) {
   return x.reshaped({slices, x.numel() / slices});
 }
 
-std::optional<int> dimension(const Json& value) { return value.is_null() ? std::nullopt : std::optional(value.get<int>()); }
+std::optional<int> dimension(const Json& value) {
+  return value.is_null() ? std::nullopt : std::optional(value.get<int>());
+}
 
 float scalar(const Json& value) { return tensor(value).item(); }
 
 TensorStats stats_of(const Json& json) {
-  return {.min = real(json.at("min")), .max = real(json.at("max")), .avg_min = real(json.at("avg_min")),
-          .avg_max = real(json.at("avg_max")), .mean = real(json.at("mean")), .std = real(json.at("std")),
+  return {.min = real(json.at("min")),
+          .max = real(json.at("max")),
+          .avg_min = real(json.at("avg_min")),
+          .avg_max = real(json.at("avg_max")),
+          .mean = real(json.at("mean")),
+          .std = real(json.at("std")),
           .b = real(json.at("b"))};
 }
 
@@ -42,7 +48,8 @@ QuantSettings settings_of(const Json& in) {
                          .half_range = in.at("half_range"),
                          .per_channel = in.value("per_channel", false)};
   if (!in.at("num_stds").is_null()) settings.n_stds = number(in.at("num_stds"));
-  if (!in.at("scale_approx_mult_bits").is_null()) settings.scale_approx_mult_bits = in.at("scale_approx_mult_bits").get<int>();
+  if (!in.at("scale_approx_mult_bits").is_null())
+    settings.scale_approx_mult_bits = in.at("scale_approx_mult_bits").get<int>();
   return settings;
 }
 
@@ -93,7 +100,8 @@ TEST_CASE("golden 01c: reductions of a tensor") {
     if (raises(expected)) {
       CHECK_THROWS_AS(compute(), Error);
     } else if (fn.ends_with("max_abs")) {
-      CHECK(difference(column(compute(), [](const ValueRange& r) { return r.max_abs(); }), flat(expected.at("value"))) == "");
+      CHECK(difference(column(compute(), [](const ValueRange& r) { return r.max_abs(); }),
+                       flat(expected.at("value"))) == "");
     } else {
       CHECK(difference(column(compute(), [](const ValueRange& r) { return r.min; }), flat(expected.at("min"))) == "");
       CHECK(difference(column(compute(), [](const ValueRange& r) { return r.max; }), flat(expected.at("max"))) == "");
@@ -105,17 +113,19 @@ TEST_CASE("golden 01c: reductions of a tensor") {
 TEST_CASE("golden 01d: ACIQ clipping values of tensors and statistics") {
   for_each_case("01d_aciq.json", [](const Json& file, const Json& c) {
     const Json &in = c.at("inputs"), &expected = c.at("expected");
-    const QuantSettings settings{
-        .bits = in.at("num_bits"),
-        .mode = c.at("fn") == "AciqSymmetricClipper" ? LinearQuantMode::symmetric : LinearQuantMode::asymmetric_unsigned,
-        .clip = in.at("clip_type") == "Gauss" ? ClipMode::gauss : ClipMode::laplace,
-        .half_range = in.value("half_range", false)};
+    const QuantSettings settings{.bits = in.at("num_bits"),
+                                 .mode = c.at("fn") == "AciqSymmetricClipper" ? LinearQuantMode::symmetric
+                                                                              : LinearQuantMode::asymmetric_unsigned,
+                                 .clip = in.at("clip_type") == "Gauss" ? ClipMode::gauss : ClipMode::laplace,
+                                 .half_range = in.value("half_range", false)};
     const auto compute = [&] {
-      if (in.contains("stats")) return range_from_stats(stats_of(file.at("stats").at(in.at("stats").get<std::string>())), settings);
+      if (in.contains("stats"))
+        return range_from_stats(stats_of(file.at("stats").at(in.at("stats").get<std::string>())), settings);
       const Tensor x = tensor(file.at("tensors").at(in.at("t").get<std::string>()));
       Moments moments = tensor_moments(x);
       if (in.contains("across_dim"))
-        if (const auto d = dimension(in.at("across_dim"))) moments.low = tensor_avg_min_max(merged(x, *d), Slices::samples).min;
+        if (const auto d = dimension(in.at("across_dim")))
+          moments.low = tensor_avg_min_max(merged(x, *d), Slices::samples).min;
       return aciq_range(moments, settings);
     };
     if (raises(expected)) {
@@ -159,7 +169,8 @@ TEST_CASE("golden 02b: scale and zero point of calibration statistics") {
     } else {
       const auto [scale, zero_point] = params_from_stats(stats, settings);
       CHECK(difference(scale, scalar(expected.at("scale"))) == "");
-      CHECK(is_zero_point(zero_point, scalar(expected.at("zero_point")), scale * range_from_stats(stats, settings).min));
+      CHECK(
+          is_zero_point(zero_point, scalar(expected.at("zero_point")), scale * range_from_stats(stats, settings).min));
     }
     return true;
   });
@@ -177,11 +188,15 @@ TEST_CASE("averages are over samples for activations and over output channels fo
 
 TEST_CASE("clipping that cannot be computed is an error") {
   const Tensor x = test::normal_tensor({4, 8}, 1);
-  const auto range = [&](const QuantSettings& settings) { return range_from_tensor(x, settings, Slices::output_channels); };
+  const auto range = [&](const QuantSettings& settings) {
+    return range_from_tensor(x, settings, Slices::output_channels);
+  };
   CHECK_THROWS_WITH(range({.clip = ClipMode::n_std}), Catch::Contains("clip_n_stds"));
   CHECK_THROWS_WITH(range({.clip = ClipMode::n_std, .n_stds = -1.0f}), Catch::Contains("more than 0"));
-  CHECK_THROWS_WITH(range({.clip = ClipMode::n_std, .n_stds = 2.0f, .per_channel = true}), Catch::Contains("per-channel"));
-  CHECK_THROWS_WITH(range({.bits = 9, .clip = ClipMode::gauss}), Catch::Contains("tabulated for 1 to 8 bits, not for 9"));
+  CHECK_THROWS_WITH(range({.clip = ClipMode::n_std, .n_stds = 2.0f, .per_channel = true}),
+                    Catch::Contains("per-channel"));
+  CHECK_THROWS_WITH(range({.bits = 9, .clip = ClipMode::gauss}),
+                    Catch::Contains("tabulated for 1 to 8 bits, not for 9"));
   CHECK_THROWS_WITH(range({.bits = 0, .clip = ClipMode::gauss}), Catch::Contains("tabulated"));
   CHECK_THROWS_WITH(range_from_tensor(Tensor::zeros({8}), {.per_channel = true}, Slices::output_channels),
                     Catch::Contains("2 or 4 dimensions"));

@@ -52,7 +52,8 @@ TEST_CASE("golden 03: tracked ranges, outputs and gradients of fake quantization
     for (size_t i = 0; i < steps.size(); ++i) {
       const Json& expected = steps[i];
       INFO("step " << i);
-      const Json* batch = in.contains("batches") ? &file.at("batches").at(in.at("batches").get<std::string>()).at(i) : nullptr;
+      const Json* batch =
+          in.contains("batches") ? &file.at("batches").at(in.at("batches").get<std::string>()).at(i) : nullptr;
       Tensor x = tensor(batch ? batch->at("x") : in.at("x"));
       fake_quant.set_training(expected.at("training"));
       if (!fake_quant.training() && !fake_quant.has_range()) {
@@ -85,7 +86,8 @@ TEST_CASE("the range after three batches is the bias-corrected moving average") 
 TEST_CASE("evaluation before any training step is an error with a hint") {
   FakeLinearQuantization fake_quant({});
   fake_quant.set_training(false);
-  CHECK_THROWS_WITH(fake_quant(range_of(-1, 1)), Catch::Contains("no range yet") && Catch::Contains("training mode first"));
+  CHECK_THROWS_WITH(fake_quant(range_of(-1, 1)),
+                    Catch::Contains("no range yet") && Catch::Contains("training mode first"));
 }
 
 TEST_CASE("evaluation leaves the range alone and uses it") {
@@ -135,7 +137,8 @@ TEST_CASE("a model with fake quantization can be traced before it has a range") 
 TEST_CASE("a wrapper keeps the path of what it wraps") {
   struct Net final : Module {
     std::string_view kind() const override { return "Net"; }
-    Child relu1 = child("relu1", std::make_unique<FakeQuantizationWrapper>(std::make_unique<ReLU>(), FakeQuantConfig{}));
+    Child relu1 =
+        child("relu1", std::make_unique<FakeQuantizationWrapper>(std::make_unique<ReLU>(), FakeQuantConfig{}));
 
    protected:
     Tensor forward(Inputs x) override { return relu1(x[0]); }

@@ -24,7 +24,9 @@ std::vector<float> numbers(const Json& value) {
   return {t.data().begin(), t.data().end()};
 }
 
-Tensor vector_of(const std::vector<float>& values) { return Tensor::from({static_cast<int64_t>(values.size())}, values); }
+Tensor vector_of(const std::vector<float>& values) {
+  return Tensor::from({static_cast<int64_t>(values.size())}, values);
+}
 
 // A golden tensor whose channels are its first dimension, with the channels last: [C, rest] -> [rest, C].
 Tensor channels_last(const Json& value) {
@@ -95,7 +97,8 @@ TEST_CASE("golden 01b: quantize, clamp and dequantize") {
     const Tensor clamped = linear_quantize_clamp(x, params, {number(in.at("clamp_min")), number(in.at("clamp_max"))});
     CHECK(difference(linear_quantize(x, params), read(expected.at("linear_quantize")), kExact) == "");
     CHECK(difference(clamped, read(expected.at("linear_quantize_clamp")), kExact) == "");
-    CHECK(difference(linear_dequantize(clamped, params), read(expected.at("linear_dequantize_of_clamped")), kExact) == "");
+    CHECK(difference(linear_dequantize(clamped, params), read(expected.at("linear_dequantize_of_clamped")), kExact) ==
+          "");
     return true;
   });
 }
@@ -144,7 +147,8 @@ TEST_CASE("ranges that make no sense are errors") {
   CHECK_THROWS_WITH(symmetric_params(8, -1, false), Catch::Contains("must not be negative, got -1"));
   CHECK_THROWS_WITH(asymmetric_params(8, 2, 1), Catch::Contains("minimum 2 is above its maximum 1"));
   CHECK_THROWS_WITH(asymmetric_params(0, 0, 1), Catch::Contains("expected 1 to 32 bits, got 0"));
-  CHECK_THROWS_WITH(params_from_range(1, LinearQuantMode::symmetric_restricted, -1, 1), Catch::Contains("needs 2 bits"));
+  CHECK_THROWS_WITH(params_from_range(1, LinearQuantMode::symmetric_restricted, -1, 1),
+                    Catch::Contains("needs 2 bits"));
 }
 
 TEST_CASE("per-channel parameters belong to the last dimension") {

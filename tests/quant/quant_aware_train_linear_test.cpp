@@ -215,7 +215,9 @@ bool run_qat_case(const Json& file, const Json& c) {
   if (!has_near_ties(steps)) {  // and all steps in a row with the optimizer
     const Prepared p = prepared_net(net, config);
     const Json& sgd = in.at("sgd");
-    Sgd optimizer({.lr = number(sgd.at("lr")), .momentum = number(sgd.at("momentum")), .weight_decay = number(sgd.at("weight_decay"))});
+    Sgd optimizer({.lr = number(sgd.at("lr")),
+                   .momentum = number(sgd.at("momentum")),
+                   .weight_decay = number(sgd.at("weight_decay"))});
     optimizer.add_param_group({.name = "default", .parameters = all_parameters(*p.model)});
     for (size_t k = 0; k < steps.size(); ++k) {
       INFO("step " << k << " of the whole run");
@@ -336,7 +338,8 @@ TEST_CASE("a model prepared again loads the state of a trained one and gives the
   // The resolved config is what a checkpoint keeps.
   ModulePtr loaded = small_net();
   for (Parameter* p : all_parameters(*loaded)) p->set_raw(Tensor::zeros(p->raw().shape()));
-  quantizer_of(Registry<Quantizer>::resolve(Config{config, "", ""}))->prepare(loaded, nullptr, Tensor::zeros({1, 4, 4, 3}));
+  quantizer_of(Registry<Quantizer>::resolve(Config{config, "", ""}))
+      ->prepare(loaded, nullptr, Tensor::zeros({1, 4, 4, 3}));
   loaded->set_training(false);
   CHECK(test::error_of([&] { (*loaded)(small_input()); }).find("no range yet") != std::string::npos);
 
@@ -370,11 +373,15 @@ TEST_CASE("weights learn through the quantization") {
 }
 
 TEST_CASE("wrong values of the config say where they stand") {
-  CHECK(test::error_of([] { quantizer_of(qat_config({{"mode", "SYMETRIC"}})); }) ==
+  CHECK(test::error_of([] {
+          quantizer_of(qat_config({{"mode", "SYMETRIC"}}));
+        }) ==
         "test.json: quantizer.mode: expected one of SYMMETRIC, SYMMETRIC_RESTRICTED, ASYMMETRIC_UNSIGNED, "
         "ASYMMETRIC_SIGNED; got \"SYMETRIC\" (did you mean 'SYMMETRIC'?)");
-  CHECK(test::error_of([] { quantizer_of(qat_config({{"mode", {{"activation", "SYMMETRIC"}}}})); }) ==
-        "test.json: quantizer.mode.activation: unknown key (did you mean 'activations'?)");
-  CHECK(test::error_of([] { quantizer_of(qat_config({{"bits_weights", 33}})); }) ==
-        "test.json: quantizer.bits_weights: expected 1 to 32, got 33");
+  CHECK(test::error_of([] {
+          quantizer_of(qat_config({{"mode", {{"activation", "SYMMETRIC"}}}}));
+        }) == "test.json: quantizer.mode.activation: unknown key (did you mean 'activations'?)");
+  CHECK(test::error_of([] {
+          quantizer_of(qat_config({{"bits_weights", 33}}));
+        }) == "test.json: quantizer.bits_weights: expected 1 to 32, got 33");
 }

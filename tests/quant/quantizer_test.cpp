@@ -34,11 +34,10 @@ struct Marker final : UnaryModule {
 class MarkingQuantizer final : public Quantizer {
  public:
   explicit MarkingQuantizer(QuantizerConfig config) : Quantizer(std::move(config)) {
-    replacement_factory["ReLU"] = Replacement(
-        [](const Site& site, ModulePtr module) -> ModulePtr {
-          return std::make_unique<Marker>(site, std::move(module));
-        },
-        {"bound"});
+    replacement_factory["ReLU"] =
+        Replacement([](const Site& site,
+                       ModulePtr module) -> ModulePtr { return std::make_unique<Marker>(site, std::move(module)); },
+                    {"bound"});
     weight_settings = {"per_channel_wts"};
   }
   std::string forced_path;
@@ -48,7 +47,9 @@ class MarkingQuantizer final : public Quantizer {
   void pre_process(ModulePtr&, const Graph&) override {
     if (!forced_path.empty()) force_setting(forced_path, "bound", 7);
   }
-  ModulePtr weight_transform(const Site& site, Parameter&, int) override { return std::make_unique<Marker>(site, nullptr); }
+  ModulePtr weight_transform(const Site& site, Parameter&, int) override {
+    return std::make_unique<Marker>(site, nullptr);
+  }
   std::vector<ParamGroup> param_groups(Module& model) override {
     if (!adds_group) return {};
     ParamGroup group{.name = "learned", .weight_decay = 0.5f};
@@ -70,7 +71,9 @@ ModulePtr net() {
 }
 
 QuantizerConfig config_with(const char* overrides) {
-  return {.bits_activations = 8, .bits_weights = 6, .overrides = {Json::parse(overrides), "net.json", "quantizer.overrides"}};
+  return {.bits_activations = 8,
+          .bits_weights = 6,
+          .overrides = {Json::parse(overrides), "net.json", "quantizer.overrides"}};
 }
 
 struct Outcome {
@@ -111,7 +114,8 @@ TEST_CASE("without overrides every module gets the defaults") {
 }
 
 TEST_CASE("null bits mean not quantized, absent ones are inherited") {
-  const Outcome o = outcome(R"({"relu1": {"bits_activations": null}, "fc1": {"bits_bias": 16}, "fc2": {"bits_weights": null}})");
+  const Outcome o =
+      outcome(R"({"relu1": {"bits_activations": null}, "fc1": {"bits_bias": 16}, "fc2": {"bits_weights": null}})");
   CHECK_FALSE(o.at("relu1"));
   CHECK(o.transform_of("fc1.weight")->bits == Bits{{}, 6, 16});
   CHECK(o.transform_of("fc1.bias"));
@@ -119,7 +123,8 @@ TEST_CASE("null bits mean not quantized, absent ones are inherited") {
 }
 
 TEST_CASE("a key that equals the path wins over earlier expressions") {
-  const Outcome o = outcome(R"({"relu.*": {"bits_activations": 2}, "relu1": {"bits_activations": 3}, "layer1\\.relu": {"bits_activations": 4}})");
+  const Outcome o = outcome(
+      R"({"relu.*": {"bits_activations": 2}, "relu1": {"bits_activations": 3}, "layer1\\.relu": {"bits_activations": 4}})");
   CHECK(o.at("relu1")->bits.activations == 3);
   CHECK(o.at("layer1.relu")->bits.activations == 4);
 }
@@ -131,7 +136,8 @@ TEST_CASE("otherwise the first expression that matches the whole path wins") {
 }
 
 TEST_CASE("capture groups do not shift later patterns") {
-  const Outcome o = outcome(R"json({"(lay)(er)1\\.(relu)": {"bits_activations": 2}, "relu(1)": {"bits_activations": 3}, "fc.": {"bits_weights": 4}})json");
+  const Outcome o = outcome(
+      R"json({"(lay)(er)1\\.(relu)": {"bits_activations": 2}, "relu(1)": {"bits_activations": 3}, "fc.": {"bits_weights": 4}})json");
   CHECK(o.at("layer1.relu")->bits.activations == 2);
   CHECK(o.at("relu1")->bits.activations == 3);
   CHECK(o.transform_of("fc2.weight")->bits.weights == 4);
@@ -156,9 +162,10 @@ TEST_CASE("an override that matches nothing is an error with the nearest path") 
 }
 
 TEST_CASE("a setting that no matched module takes is an error with the nearest setting") {
-  CHECK(overrides_error(R"({"fc1": {"per_chanel_wts": true}})") ==
-        "net.json: quantizer.overrides.fc1.per_chanel_wts: no module that this matches (Linear) takes this setting (did "
-        "you mean 'per_channel_wts'?); they take: bits_bias, bits_weights, per_channel_wts");
+  CHECK(
+      overrides_error(R"({"fc1": {"per_chanel_wts": true}})") ==
+      "net.json: quantizer.overrides.fc1.per_chanel_wts: no module that this matches (Linear) takes this setting (did "
+      "you mean 'per_channel_wts'?); they take: bits_bias, bits_weights, per_channel_wts");
   CHECK(overrides_error(R"({"relu1": {"bits_weights": 4}})") ==
         "net.json: quantizer.overrides.relu1.bits_weights: no module that this matches (ReLU) takes this setting; they "
         "take: bits_activations, bound");
@@ -172,14 +179,16 @@ TEST_CASE("a broad pattern may hold settings of some kinds only") {
 }
 
 TEST_CASE("settings apply without bits, and neither bits nor settings leave a module as it is") {
-  const Outcome o = outcome(R"({"relu1": {"bits_activations": null, "bound": 2}, "layer1.relu": {"bits_activations": null}})");
+  const Outcome o =
+      outcome(R"({"relu1": {"bits_activations": null, "bound": 2}, "layer1.relu": {"bits_activations": null}})");
   REQUIRE(o.at("relu1"));
   CHECK(o.at("relu1")->bits == Bits{});
   CHECK_FALSE(o.at("layer1.relu"));
 }
 
 TEST_CASE("malformed overrides are errors that say where") {
-  CHECK(overrides_error(R"({"fc(": {"bits_weights": 4}})").find("net.json: quantizer.overrides.fc(: not a regular expression") == 0);
+  CHECK(overrides_error(R"({"fc(": {"bits_weights": 4}})")
+            .find("net.json: quantizer.overrides.fc(: not a regular expression") == 0);
   CHECK(overrides_error(R"({"fc1": 4})") == "net.json: quantizer.overrides.fc1: expected an object of settings, got 4");
   CHECK(overrides_error(R"({"fc1": {"bits_weights": "four"}})") ==
         "net.json: quantizer.overrides.fc1.bits_weights: expected an integer, got \"four\"");
@@ -205,8 +214,9 @@ TEST_CASE("preparing twice, or a quantized model, is an error") {
   Outcome o = outcome("{}");
   CHECK(error_of([&] { o.prepare(); }).find("prepare can be called only once") == 0);
   MarkingQuantizer another(config_with("{}"));
-  CHECK(error_of([&] { another.prepare(o.model, nullptr, Tensor::zeros({1, 4})); }) ==
-        "the model is quantized already: fc1.weight has the transform Marker");
+  CHECK(error_of([&] {
+          another.prepare(o.model, nullptr, Tensor::zeros({1, 4}));
+        }) == "the model is quantized already: fc1.weight has the transform Marker");
 }
 
 TEST_CASE("what was resolved can be listed") {
@@ -215,11 +225,13 @@ TEST_CASE("what was resolved can be listed") {
   for (const Quantizer::Resolved& r : o.quantizer->resolved()) {
     paths.push_back(r.path);
     if (r.path == "relu1") CHECK((r.bits == Bits{3, {}, {}} && r.pattern == "relu1" && r.kind == "ReLU"));
-    if (r.path == "layer1.fc") CHECK((r.bits == Bits{{}, 6, {}} && r.pattern == ".*fc" && r.settings == Json{{"per_channel_wts", true}}));
+    if (r.path == "layer1.fc")
+      CHECK((r.bits == Bits{{}, 6, {}} && r.pattern == ".*fc" && r.settings == Json{{"per_channel_wts", true}}));
     if (r.path == "fc2") CHECK((!r.pattern && r.settings.empty()));
     if (r.path == "layer1") CHECK(r.bits == Bits{});
   }
-  CHECK(paths == std::vector<std::string>{"", "fc1", "relu1", "layer1", "layer1.fc", "layer1.relu", "submodule", "fc2"});
+  CHECK(paths ==
+        std::vector<std::string>{"", "fc1", "relu1", "layer1", "layer1.fc", "layer1.relu", "submodule", "fc2"});
 }
 
 TEST_CASE("parameter groups of the quantizer are added to the optimizer") {

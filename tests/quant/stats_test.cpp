@@ -6,12 +6,12 @@
 
 #include "core/parallel.h"
 #include "data/cifar10.h"
-#include "nn/checkpoint.h"
-#include "nn/models/architecture.h"
 #include "nn/activation.h"
+#include "nn/checkpoint.h"
 #include "nn/container.h"
 #include "nn/conv.h"
 #include "nn/linear.h"
+#include "nn/models/architecture.h"
 #include "nn/norm.h"
 #include "quant/fake_quant.h"
 #include "support/catch.h"
@@ -51,7 +51,8 @@ ModulePtr small_net() {
 }
 
 Json stats_example() {
-  const Json tensor{{"min", -1}, {"max", 2.5}, {"avg_min", -0.5}, {"avg_max", 2}, {"mean", 0.1}, {"std", 0.7}, {"b", 0.5}};
+  const Json tensor{{"min", -1},   {"max", 2.5}, {"avg_min", -0.5}, {"avg_max", 2},
+                    {"mean", 0.1}, {"std", 0.7}, {"b", 0.5}};
   return {{"layer1.conv", {{"inputs", {{"0", tensor}}}, {"output", tensor}}}};
 }
 std::string reading_error(const Json& json) {
@@ -112,7 +113,8 @@ TEST_CASE("golden 10: calibration statistics of a trained ResNet-20 on 500 image
     INFO(path);
     const ModuleStats& module = stats.at(path);
     REQUIRE(module.inputs.size() == expected.at("inputs").size());
-    for (size_t i = 0; i < module.inputs.size(); ++i) check_tensor(module.inputs[i], expected.at("inputs")[i], expected.at("inputs")[i]);
+    for (size_t i = 0; i < module.inputs.size(); ++i)
+      check_tensor(module.inputs[i], expected.at("inputs")[i], expected.at("inputs")[i]);
     check_tensor(module.output, expected.at("output"), expected.at("output"));
     tally.compared();
   }
@@ -123,13 +125,16 @@ TEST_CASE("averages weigh every sample alike, whatever the batches") {
   net->add("relu", std::make_unique<ReLU>());
   const Tensor all = test::normal_tensor({12, 5}, 1);
   const auto stats = [&](std::vector<int64_t> sizes) {
-    return collect_quant_stats(*net, [&] {
-      size_t begin = 0;
-      for (const int64_t n : sizes) {
-        (*net)(Tensor::from({n, 5}, all.data().subspan(begin, static_cast<size_t>(5 * n))));
-        begin += static_cast<size_t>(5 * n);
-      }
-    }).at("relu").inputs[0];
+    return collect_quant_stats(*net,
+                               [&] {
+                                 size_t begin = 0;
+                                 for (const int64_t n : sizes) {
+                                   (*net)(Tensor::from({n, 5}, all.data().subspan(begin, static_cast<size_t>(5 * n))));
+                                   begin += static_cast<size_t>(5 * n);
+                                 }
+                               })
+        .at("relu")
+        .inputs[0];
   };
   const TensorStats one = stats({12}), several = stats({1, 2, 4, 5});
   CHECK(one.avg_min == Approx(several.avg_min).epsilon(1e-12));
@@ -185,8 +190,12 @@ TEST_CASE("calibration without data, with changing data or with NaN is an error"
   (*net)(x);
   CHECK(error_of([&] { collect_quant_stats(*net, [] {}); }).find("no calibration data") != std::string::npos);
   int pass = 0;
-  CHECK(error_of([&] { collect_quant_stats(*net, [&] { for (int i = 0; i <= pass; ++i) (*net)(x); ++pass; }); })
-            .find("values in the first pass, but") != std::string::npos);
+  CHECK(error_of([&] {
+          collect_quant_stats(*net, [&] {
+            for (int i = 0; i <= pass; ++i) (*net)(x);
+            ++pass;
+          });
+        }).find("values in the first pass, but") != std::string::npos);
   const Tensor nan = Tensor::full({1, 8, 8, 3}, std::numeric_limits<float>::quiet_NaN());
   CHECK(error_of([&] { collect_quant_stats(*net, [&] { (*net)(nan); }); }) ==
         "calibration: a tensor of shape [1,8,8,3] holds NaN or infinity, in conv");

@@ -4,8 +4,8 @@
 #include "core/error.h"
 #include "core/tape.h"
 #include "support/catch.h"
-#include "support/weighted_sum.h"
 #include "support/values.h"
+#include "support/weighted_sum.h"
 
 using namespace qgrad;
 using test::values;
@@ -36,7 +36,8 @@ TEST_CASE("without integer range a symmetric grid reaches one level too many, wi
   const ScaleAndZeroPoint p = symmetric_params(2, 1, false);  // 1.5 levels a side: +-1 lies on a tie
   const LinearQuantParams params{{p.scale}, {p.zero_point}};
   CHECK(values(linear_quantize_ste(x, params, {.dequantize = false})) == Floats{-2, 2});
-  CHECK(values(linear_quantize_ste(x, params, {.integers = QuantizedRange{-2, 1}, .dequantize = false})) == Floats{-2, 1});
+  CHECK(values(linear_quantize_ste(x, params, {.integers = QuantizedRange{-2, 1}, .dequantize = false})) ==
+        Floats{-2, 1});
 }
 
 TEST_CASE("the gradient passes straight through, also where the integer was clamped") {
@@ -57,7 +58,8 @@ TEST_CASE("per-channel quantization treats every channel like a tensor of its ow
   const Tensor y = linear_quantize_ste(x, params, options);
   for (size_t i = 0; i < y.data().size(); ++i) {
     const size_t c = i % 5;
-    const Tensor one = linear_quantize_ste(Tensor::scalar(x.data()[i]), {{params.scale[c]}, {params.zero_point[c]}}, options);
+    const Tensor one =
+        linear_quantize_ste(Tensor::scalar(x.data()[i]), {{params.scale[c]}, {params.zero_point[c]}}, options);
     CHECK(y.data()[i] == one.item());
   }
   CHECK_THROWS_WITH(linear_quantize_ste(Tensor::zeros({5, 3}), params, {}), Catch::Contains("do not fit"));
