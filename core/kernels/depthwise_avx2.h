@@ -26,28 +26,31 @@ struct DepthwiseTile {
   int64_t x_step, y_step;
 };
 
-template <int P>
+template <int P, bool Masked>
 [[gnu::noinline]] void depthwise_tile(const DepthwiseTile& t) {
   const __m256i mask = lane_mask(t.lanes, 0);
   __m256 sum[P];
 #pragma GCC unroll 8
-  for (int p = 0; p < P; ++p) sum[p] = t.bias ? _mm256_maskload_ps(t.bias, mask) : _mm256_setzero_ps();
+  for (int p = 0; p < P; ++p) sum[p] = t.bias ? load<Masked>(t.bias, mask) : _mm256_setzero_ps();
   const float* __restrict weight = t.weight;
   for (int64_t kh = 0; kh < t.rows; ++kh) {
     const float* __restrict x = t.x + kh * t.kh_step;
     for (int64_t kw = 0; kw < t.columns; ++kw, x += t.kw_step, weight += t.weight_step) {
-      const __m256 w = _mm256_maskload_ps(weight, mask);
+      const __m256 w = load<Masked>(weight, mask);
 #pragma GCC unroll 8
-      for (int p = 0; p < P; ++p) sum[p] = _mm256_fmadd_ps(_mm256_maskload_ps(x + p * t.x_step, mask), w, sum[p]);
+      for (int p = 0; p < P; ++p) sum[p] = _mm256_fmadd_ps(load<Masked>(x + p * t.x_step, mask), w, sum[p]);
     }
   }
 #pragma GCC unroll 8
-  for (int p = 0; p < P; ++p) _mm256_maskstore_ps(t.y + p * t.y_step, mask, sum[p]);
+  for (int p = 0; p < P; ++p) store<Masked>(t.y + p * t.y_step, mask, sum[p]);
 }
 
-void (*const depthwise_tiles[kDepthwisePositions])(const DepthwiseTile&) = {
-    depthwise_tile<1>, depthwise_tile<2>, depthwise_tile<3>, depthwise_tile<4>,
-    depthwise_tile<5>, depthwise_tile<6>, depthwise_tile<7>, depthwise_tile<8>};
+// Indexed by whether there are fewer than eight lanes, and by positions - 1.
+void (*const depthwise_tiles[2][kDepthwisePositions])(const DepthwiseTile&) = {
+    {depthwise_tile<1, false>, depthwise_tile<2, false>, depthwise_tile<3, false>, depthwise_tile<4, false>,
+     depthwise_tile<5, false>, depthwise_tile<6, false>, depthwise_tile<7, false>, depthwise_tile<8, false>},
+    {depthwise_tile<1, true>, depthwise_tile<2, true>, depthwise_tile<3, true>, depthwise_tile<4, true>,
+     depthwise_tile<5, true>, depthwise_tile<6, true>, depthwise_tile<7, true>, depthwise_tile<8, true>}};
 
 void depthwise_forward(const ConvGeometry& g, const ConvForward& a) {
   if (a.row_begin >= a.row_end || g.out_w == 0) return;
@@ -56,19 +59,22 @@ void depthwise_forward(const ConvGeometry& g, const ConvForward& a) {
   DepthwiseTile t{};
   t.columns = g.kernel_w, t.kh_step = g.dilation_h * band.row_pitch, t.kw_step = g.dilation_w * g.in;
   t.weight_step = g.out, t.x_step = g.stride_w * g.in, t.y_step = g.pixel_pitch;
+  const int64_t row_floats = g.stride_h * g.in_w * g.in;
+  Prefetch prefetch(a.x, a.row_end * row_floats, (a.row_end - a.row_begin) * row_floats, (a.row_end - a.row_begin) * blocks);
   for (int64_t row = a.row_begin; row < a.row_end; ++row) {
     const Taps taps = taps_inside(g, row, row);
     t.rows = taps.end - taps.begin;
     const float* x = band.data + (row - a.row_begin) * g.stride_h * band.row_pitch + taps.begin * t.kh_step;
     for (int64_t block = 0, column = 0; block < blocks; ++block) {
       const int64_t positions = small + (block < larger);
+      prefetch.step();
       for (int64_t channel = 0; channel < g.out; channel += 8) {
         t.lanes = least(8, g.out - channel);
         t.x = x + column * t.x_step + channel;
         t.weight = a.weight + taps.begin * g.kernel_w * g.out + channel;
         t.bias = a.bias ? a.bias + channel : nullptr;
         t.y = a.y + row * g.row_pitch + column * g.pixel_pitch + channel;
-        depthwise_tiles[positions - 1](t);
+        depthwise_tiles[t.lanes < 8][positions - 1](t);
       }
       column += positions;
     }
@@ -88,7 +94,7 @@ struct DepthwiseTapsTile {
   int64_t positions, x_step, dy_step;
 };
 
-template <int T>
+template <int T, bool Masked>
 [[gnu::noinline]] void depthwise_taps_tile(const DepthwiseTapsTile& t) {
   const __m256i low = lane_mask(t.lanes, 0), high = lane_mask(t.lanes, 8);
   __m256 sum[T][2];
@@ -99,24 +105,26 @@ template <int T>
       const float* __restrict x = t.x + image * t.x_image + row * t.x_row;
       const float* __restrict dy = t.dy + image * t.dy_image + row * t.dy_row;
       for (int64_t position = t.positions; position > 0; --position, x += t.x_step, dy += t.dy_step) {
-        const __m256 dy_low = _mm256_maskload_ps(dy, low), dy_high = _mm256_maskload_ps(dy + 8, high);
+        const __m256 dy_low = load<Masked>(dy, low), dy_high = load<Masked>(dy + 8, high);
 #pragma GCC unroll 4
         for (int k = 0; k < T; ++k) {
-          sum[k][0] = _mm256_fmadd_ps(_mm256_maskload_ps(x + k * t.tap_step, low), dy_low, sum[k][0]);
-          sum[k][1] = _mm256_fmadd_ps(_mm256_maskload_ps(x + k * t.tap_step + 8, high), dy_high, sum[k][1]);
+          sum[k][0] = _mm256_fmadd_ps(load<Masked>(x + k * t.tap_step, low), dy_low, sum[k][0]);
+          sum[k][1] = _mm256_fmadd_ps(load<Masked>(x + k * t.tap_step + 8, high), dy_high, sum[k][1]);
         }
       }
     }
 #pragma GCC unroll 4
   for (int k = 0; k < T; ++k) {
     float* dw = t.dw + k * t.dw_step;
-    _mm256_maskstore_ps(dw, low, _mm256_add_ps(_mm256_maskload_ps(dw, low), sum[k][0]));
-    _mm256_maskstore_ps(dw + 8, high, _mm256_add_ps(_mm256_maskload_ps(dw + 8, high), sum[k][1]));
+    store<Masked>(dw, low, _mm256_add_ps(load<Masked>(dw, low), sum[k][0]));
+    store<Masked>(dw + 8, high, _mm256_add_ps(load<Masked>(dw + 8, high), sum[k][1]));
   }
 }
 
-void (*const depthwise_taps_tiles[kDepthwiseTaps])(const DepthwiseTapsTile&) = {
-    depthwise_taps_tile<1>, depthwise_taps_tile<2>, depthwise_taps_tile<3>, depthwise_taps_tile<4>};
+// Indexed by whether there are fewer than sixteen lanes, and by taps - 1.
+void (*const depthwise_taps_tiles[2][kDepthwiseTaps])(const DepthwiseTapsTile&) = {
+    {depthwise_taps_tile<1, false>, depthwise_taps_tile<2, false>, depthwise_taps_tile<3, false>, depthwise_taps_tile<4, false>},
+    {depthwise_taps_tile<1, true>, depthwise_taps_tile<2, true>, depthwise_taps_tile<3, true>, depthwise_taps_tile<4, true>}};
 
 void depthwise_weight_gradient(const ConvGeometry& g, const ConvWeightGradient& a) {
   if (a.images == 0 || a.row_begin >= a.row_end || g.out_w == 0) return;
@@ -135,7 +143,7 @@ void depthwise_weight_gradient(const ConvGeometry& g, const ConvWeightGradient& 
       for (int64_t kw = 0; kw < g.kernel_w; kw += kDepthwiseTaps) {
         t.x = band.data + (rows.begin - a.row_begin) * t.x_row + kh * g.dilation_h * band.row_pitch + kw * t.tap_step + channel;
         t.dw = a.dw + (kh * g.kernel_w + kw) * g.out + channel;
-        depthwise_taps_tiles[least(kDepthwiseTaps, g.kernel_w - kw) - 1](t);
+        depthwise_taps_tiles[t.lanes < 16][least(kDepthwiseTaps, g.kernel_w - kw) - 1](t);
       }
     }
   }

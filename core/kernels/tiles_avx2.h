@@ -19,6 +19,19 @@ inline __m256i lane_mask(int64_t lanes, int64_t first) {
   return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(lanes - first)), index);
 }
 
+// Eight floats, or the first few of them. Full vectors go without a mask: masked stores are slow on AMD processors.
+template <bool Masked>
+inline __m256 load(const float* from, __m256i mask) {
+  return Masked ? _mm256_maskload_ps(from, mask) : _mm256_loadu_ps(from);
+}
+template <bool Masked>
+inline void store(float* to, __m256i mask, __m256 value) {
+  if (Masked)
+    _mm256_maskstore_ps(to, mask, value);
+  else
+    _mm256_storeu_ps(to, value);
+}
+
 // y[p][0..lanes) = bias + sum over (outer, inner, k) of x[p][outer * outer_step + inner * inner_step + k] * the next 16 weights.
 struct PositionTile {
   const float* x[kTile];
@@ -116,8 +129,7 @@ template <int R, int V, bool Masked>
       for (int64_t position = t.positions; position > 0; --position) {
         __m256 w[V];
 #pragma GCC unroll 2
-        for (int v = 0; v < V; ++v)
-          w[v] = Masked ? _mm256_maskload_ps(b + 8 * v, mask[v]) : _mm256_loadu_ps(b + 8 * v);
+        for (int v = 0; v < V; ++v) w[v] = load<Masked>(b + 8 * v, mask[v]);
 #pragma GCC unroll 6
         for (int r = 0; r < R; ++r) {
           const __m256 value = _mm256_broadcast_ss(x + r);
@@ -133,10 +145,7 @@ template <int R, int V, bool Masked>
 #pragma GCC unroll 2
     for (int v = 0; v < V; ++v) {
       float* c = t.c + r * t.c_pitch + 8 * v;
-      if (Masked)
-        _mm256_maskstore_ps(c, mask[v], _mm256_add_ps(_mm256_maskload_ps(c, mask[v]), sum[r][v]));
-      else
-        _mm256_storeu_ps(c, _mm256_add_ps(_mm256_loadu_ps(c), sum[r][v]));
+      store<Masked>(c, mask[v], _mm256_add_ps(load<Masked>(c, mask[v]), sum[r][v]));
     }
 }
 
