@@ -73,8 +73,9 @@ Rows rows_inside(const ConvGeometry& g, int64_t kh, int64_t begin, int64_t end) 
   return {begin, end};
 }
 
-// Asks for memory that will be needed soon, a few cache lines at a time between pieces of work, so that large batches are
-// not slowed by the wait for it. The range may pass the end of the array: a prefetch never faults, hence integers here.
+// Asks for memory that will be needed soon, a few cache lines at a time between pieces of work, so that large batches
+// are not slowed by the wait for it. The range may pass the end of the array: a prefetch never faults, hence integers
+// here.
 class Prefetch {
  public:
   // `floats` from `array` + `begin` on, to be spread over `steps` calls of step().

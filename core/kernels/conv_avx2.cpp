@@ -1,6 +1,6 @@
-// Convolution kernels for AVX2: direct, on register tiles of 6 positions x 16 output channels (forward) and 6 weights x 16
-// output channels (weight gradient). Where a window reaches over the border, the rows under a band are copied once into
-// zero-padded scratch, so that the inner loops know no border; taps over whole rows of padding are skipped.
+// Convolution kernels for AVX2: direct, on register tiles of 6 positions x 16 output channels (forward) and 6 weights x
+// 16 output channels (weight gradient). Where a window reaches over the border, the rows under a band are copied once
+// into zero-padded scratch, so that the inner loops know no border; taps over whole rows of padding are skipped.
 #include "core/kernels/band_avx2.h"
 #include "core/kernels/conv_kernels.h"
 #include "core/kernels/depthwise_avx2.h"

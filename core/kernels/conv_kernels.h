@@ -1,6 +1,6 @@
 // Convolution kernels over NHWC images. Tolerant: instruction sets sum in different orders and with or without fused
-// multiply-add (relative error about 1e-6 times the sum of magnitudes). Where all products and partial sums are integers
-// below 2^24 every order is exact, so there all instruction sets agree bit for bit.
+// multiply-add (relative error about 1e-6 times the sum of magnitudes). Where all products and partial sums are
+// integers below 2^24 every order is exact, so there all instruction sets agree bit for bit.
 //
 // One forward kernel serves the forward pass and the input gradient: the gradient of a strided convolution is a set of
 // unstrided convolutions of dy, one per phase of the input position modulo the stride, each writing every stride-th
@@ -15,34 +15,34 @@ namespace qgrad {
 
 // Output position (r, c) reads input position (r * stride_h - padding_h + kh * dilation_h, likewise for c).
 struct ConvGeometry {
-  int64_t in_h, in_w, in;            // of one image; channels of all groups
-  int64_t out_h, out_w, out;         // computed positions; channels of all groups
-  int64_t kernel_h, kernel_w;        // 0: no taps, the output is the bias
+  int64_t in_h, in_w, in;      // of one image; channels of all groups
+  int64_t out_h, out_w, out;   // computed positions; channels of all groups
+  int64_t kernel_h, kernel_w;  // 0: no taps, the output is the bias
   int64_t stride_h, stride_w;
-  int64_t padding_h, padding_w;      // negative: the first window starts inside the image
+  int64_t padding_h, padding_w;  // negative: the first window starts inside the image
   int64_t dilation_h, dilation_w;
   int64_t groups;
-  int64_t row_pitch, pixel_pitch;    // floats of y between computed rows, and between computed positions of a row
+  int64_t row_pitch, pixel_pitch;  // floats of y between computed rows, and between computed positions of a row
 };
 
 // Forward over rows [row_begin, row_end) of one image.
 struct ConvForward {
-  const float* x;        // the image, [in_h,in_w,in]
-  const float* weight;   // panels [groups][ceil(out/groups/16)][kh][kw][in/groups][16], zero-filled; depthwise: [kh][kw][out]
-  const float* bias;     // [out] or null
-  float* y;              // the image's position (0, 0)
+  const float* x;       // the image, [in_h,in_w,in]
+  const float* weight;  // zero-filled panels [groups][ceil(out/groups/16)][kh][kw][in/groups][16]; depthwise: [kh][kw][out]
+  const float* bias;    // [out] or null
+  float* y;             // the image's position (0, 0)
   int64_t row_begin, row_end;
-  float* scratch;        // conv_scratch_floats(geometry, 1, row_end - row_begin)
+  float* scratch;  // conv_scratch_floats(geometry, 1, row_end - row_begin)
 };
 
 // Weight gradient over rows [row_begin, row_end) of `images` consecutive images; the pitches are not used.
 struct ConvWeightGradient {
-  const float* x;        // [images,in_h,in_w,in]
-  const float* dy;       // [images,out_h,out_w,out]
-  float* dw;             // [kh,kw,in/groups,out]; added to
+  const float* x;   // [images,in_h,in_w,in]
+  const float* dy;  // [images,out_h,out_w,out]
+  float* dw;        // [kh,kw,in/groups,out]; added to
   int64_t images;
   int64_t row_begin, row_end;
-  float* scratch;        // conv_scratch_floats(geometry, images, row_end - row_begin)
+  float* scratch;  // conv_scratch_floats(geometry, images, row_end - row_begin)
 };
 
 struct ConvKernels {

@@ -79,15 +79,23 @@ ConvPhase input_gradient_phase(const ConvGeometry& f, const float* weight, int64
   // The smallest output position comes first, so the largest tap does.
   const int64_t last_h = h.first_tap + (h.taps - 1) * h.tap_step, last_w = w.first_tap + (w.taps - 1) * w.tap_step;
   ConvPhase p{};
-  p.geometry = {.in_h = f.out_h, .in_w = f.out_w, .in = f.out,
-                .out_h = divide_up(f.in_h - phase_h, f.stride_h), .out_w = divide_up(f.in_w - phase_w, f.stride_w),
+  p.geometry = {.in_h = f.out_h,
+                .in_w = f.out_w,
+                .in = f.out,
+                .out_h = divide_up(f.in_h - phase_h, f.stride_h),
+                .out_w = divide_up(f.in_w - phase_w, f.stride_w),
                 .out = f.in,
-                .kernel_h = h.taps, .kernel_w = w.taps,
-                .stride_h = 1, .stride_w = 1,
-                .padding_h = (h.taps - 1) * h.dilation - h.first, .padding_w = (w.taps - 1) * w.dilation - w.first,
-                .dilation_h = h.dilation, .dilation_w = w.dilation,
+                .kernel_h = h.taps,
+                .kernel_w = w.taps,
+                .stride_h = 1,
+                .stride_w = 1,
+                .padding_h = (h.taps - 1) * h.dilation - h.first,
+                .padding_w = (w.taps - 1) * w.dilation - w.first,
+                .dilation_h = h.dilation,
+                .dilation_w = w.dilation,
                 .groups = f.groups,
-                .row_pitch = f.stride_h * f.in_w * f.in, .pixel_pitch = f.stride_w * f.in};
+                .row_pitch = f.stride_h * f.in_w * f.in,
+                .pixel_pitch = f.stride_w * f.in};
   p.weight = {weight, -h.tap_step * forward.tap_h, -w.tap_step * forward.tap_w, forward.out, forward.in, forward.group};
   if (h.taps > 0 && w.taps > 0) {
     p.weight.data += last_h * forward.tap_h + last_w * forward.tap_w;
@@ -102,7 +110,8 @@ int64_t conv_band_rows(const ConvGeometry& g, int64_t batch) {
   constexpr int64_t kCacheFloats = 12288, kChunks = 8;  // three quarters of 32 KiB
   int64_t rows = std::max<int64_t>(g.out_h, 1);
   while (rows > 1 && conv_scratch_floats(g, 1, rows) > kCacheFloats) --rows;
-  const int64_t bands = std::max(divide_up(g.out_h, rows), std::min(g.out_h, divide_up(kChunks, std::max<int64_t>(batch, 1))));
+  const int64_t bands =
+      std::max(divide_up(g.out_h, rows), std::min(g.out_h, divide_up(kChunks, std::max<int64_t>(batch, 1))));
   return std::max<int64_t>(1, divide_up(g.out_h, std::max<int64_t>(bands, 1)));
 }
 
@@ -112,7 +121,8 @@ ConvBands weight_gradient_bands(const ConvGeometry& g, int64_t batch) {
   ConvBands b{};
   b.rows = std::clamp<int64_t>(divide_up(kPositions, std::max<int64_t>(g.out_w, 1)), 1, std::max<int64_t>(g.out_h, 1));
   b.per_image = divide_up(g.out_h, b.rows);
-  b.images = std::max<int64_t>(1, std::min(kPositions / std::max<int64_t>(1, g.out_h * g.out_w), divide_up(batch, kChunks)));
+  b.images =
+      std::max<int64_t>(1, std::min(kPositions / std::max<int64_t>(1, g.out_h * g.out_w), divide_up(batch, kChunks)));
   b.units = divide_up(batch, b.images) * b.per_image;
   b.units_per_chunk = std::max<int64_t>(1, divide_up(b.units, kChunks));
   b.chunks = std::max<int64_t>(1, divide_up(b.units, b.units_per_chunk));

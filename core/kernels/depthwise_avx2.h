@@ -1,5 +1,5 @@
-// Depthwise convolution for AVX2: eight or sixteen channels in the lanes, a tile of positions (forward) or of taps (weight
-// gradient) in registers. Included by conv_avx2.cpp only.
+// Depthwise convolution for AVX2: eight or sixteen channels in the lanes, a tile of positions (forward) or of taps
+// (weight gradient) in registers. Included by conv_avx2.cpp only.
 #pragma once
 
 #include <immintrin.h>
@@ -21,7 +21,7 @@ struct DepthwiseTile {
   const float* weight;
   const float* bias;  // or null
   float* y;
-  int64_t lanes;      // 1 .. 8
+  int64_t lanes;  // 1 .. 8
   int64_t rows, columns, kh_step, kw_step, weight_step;
   int64_t x_step, y_step;
 };
@@ -60,7 +60,8 @@ void depthwise_forward(const ConvGeometry& g, const ConvForward& a) {
   t.columns = g.kernel_w, t.kh_step = g.dilation_h * band.row_pitch, t.kw_step = g.dilation_w * g.in;
   t.weight_step = g.out, t.x_step = g.stride_w * g.in, t.y_step = g.pixel_pitch;
   const int64_t row_floats = g.stride_h * g.in_w * g.in;
-  Prefetch prefetch(a.x, a.row_end * row_floats, (a.row_end - a.row_begin) * row_floats, (a.row_end - a.row_begin) * blocks);
+  Prefetch prefetch(a.x, a.row_end * row_floats, (a.row_end - a.row_begin) * row_floats,
+                    (a.row_end - a.row_begin) * blocks);
   for (int64_t row = a.row_begin; row < a.row_end; ++row) {
     const Taps taps = taps_inside(g, row, row);
     t.rows = taps.end - taps.begin;
@@ -123,8 +124,10 @@ template <int T, bool Masked>
 
 // Indexed by whether there are fewer than sixteen lanes, and by taps - 1.
 void (*const depthwise_taps_tiles[2][kDepthwiseTaps])(const DepthwiseTapsTile&) = {
-    {depthwise_taps_tile<1, false>, depthwise_taps_tile<2, false>, depthwise_taps_tile<3, false>, depthwise_taps_tile<4, false>},
-    {depthwise_taps_tile<1, true>, depthwise_taps_tile<2, true>, depthwise_taps_tile<3, true>, depthwise_taps_tile<4, true>}};
+    {depthwise_taps_tile<1, false>, depthwise_taps_tile<2, false>, depthwise_taps_tile<3, false>,
+     depthwise_taps_tile<4, false>},
+    {depthwise_taps_tile<1, true>, depthwise_taps_tile<2, true>, depthwise_taps_tile<3, true>,
+     depthwise_taps_tile<4, true>}};
 
 void depthwise_weight_gradient(const ConvGeometry& g, const ConvWeightGradient& a) {
   if (a.images == 0 || a.row_begin >= a.row_end || g.out_w == 0) return;
@@ -141,7 +144,8 @@ void depthwise_weight_gradient(const ConvGeometry& g, const ConvWeightGradient& 
       t.rows = rows.end - rows.begin;
       t.dy = a.dy + rows.begin * t.dy_row + channel;
       for (int64_t kw = 0; kw < g.kernel_w; kw += kDepthwiseTaps) {
-        t.x = band.data + (rows.begin - a.row_begin) * t.x_row + kh * g.dilation_h * band.row_pitch + kw * t.tap_step + channel;
+        t.x = band.data + (rows.begin - a.row_begin) * t.x_row + kh * g.dilation_h * band.row_pitch + kw * t.tap_step +
+              channel;
         t.dw = a.dw + (kh * g.kernel_w + kw) * g.out + channel;
         depthwise_taps_tiles[t.lanes < 16][least(kDepthwiseTaps, g.kernel_w - kw) - 1](t);
       }

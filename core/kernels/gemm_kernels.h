@@ -13,19 +13,19 @@ inline constexpr int64_t kPanel = 16;
 // C = A B + bias over whole rows. B comes in panels of 16 columns, so that it streams (gemm_pack).
 struct GemmMultiply {
   int64_t rows, inner, columns;
-  const float* a;        // [rows, inner]
-  const float* panels;   // [ceil(columns/16)][inner][16], zero-filled
-  const float* bias;     // [columns] or null
-  float* c;              // [rows, columns]
+  const float* a;       // [rows, inner]
+  const float* panels;  // [ceil(columns/16)][inner][16], zero-filled
+  const float* bias;    // [columns] or null
+  float* c;             // [rows, columns]
 };
 
 // Rows [first, first + rows) of C = A^T B.
 struct GemmTransposed {
   int64_t first, rows, inner, columns;
-  int64_t a_columns;     // >= first + rows
-  const float* a;        // [inner, a_columns]
-  const float* b;        // [inner, columns]
-  float* c;              // [rows, columns]: the wanted rows only
+  int64_t a_columns;  // >= first + rows
+  const float* a;     // [inner, a_columns]
+  const float* b;     // [inner, columns]
+  float* c;           // [rows, columns]: the wanted rows only
 };
 
 struct GemmKernels {
@@ -37,6 +37,7 @@ struct GemmKernels {
 
 int64_t gemm_packed_floats(int64_t inner, int64_t columns);
 // Panels of B, whose element (k, column) is b[k * inner_stride + column * column_stride].
-void gemm_pack(int64_t inner, int64_t columns, const float* b, int64_t inner_stride, int64_t column_stride, float* panels);
+void gemm_pack(int64_t inner, int64_t columns, const float* b, int64_t inner_stride, int64_t column_stride,
+               float* panels);
 
 }  // namespace qgrad

@@ -36,7 +36,8 @@ void add_column_sums(int64_t rows, int64_t columns, const float* x, float* sum) 
 
 int64_t gemm_packed_floats(int64_t inner, int64_t columns) { return (columns + kPanel - 1) / kPanel * kPanel * inner; }
 
-void gemm_pack(int64_t inner, int64_t columns, const float* b, int64_t inner_stride, int64_t column_stride, float* panels) {
+void gemm_pack(int64_t inner, int64_t columns, const float* b, int64_t inner_stride, int64_t column_stride,
+               float* panels) {
   for (int64_t first = 0; first < columns; first += kPanel) {
     const int64_t lanes = std::min(kPanel, columns - first);
     for (int64_t k = 0; k < inner; ++k, panels += kPanel) {

@@ -1,6 +1,6 @@
-// Register tiles of matrix products for AVX2: twelve accumulators, two weight vectors, broadcasts from memory. Included by
-// the AVX2 kernel files only. The loops must compile without spilling an accumulator, which is why each tile is a function
-// of its own that is never inlined.
+// Register tiles of matrix products for AVX2: twelve accumulators, two weight vectors, broadcasts from memory. Included
+// by the AVX2 kernel files only. The loops must compile without spilling an accumulator, which is why each tile is a
+// function of its own that is never inlined.
 #pragma once
 
 #include <immintrin.h>
@@ -32,7 +32,8 @@ inline void store(float* to, __m256i mask, __m256 value) {
     _mm256_storeu_ps(to, value);
 }
 
-// y[p][0..lanes) = bias + sum over (outer, inner, k) of x[p][outer * outer_step + inner * inner_step + k] * the next 16 weights.
+// y[p][0..lanes) = bias + sum over (outer, inner, k) of x[p][outer * outer_step + inner * inner_step + k] * the next 16
+// weights.
 struct PositionTile {
   const float* x[kTile];
   float* y[kTile];
@@ -40,7 +41,7 @@ struct PositionTile {
   const float* bias;    // [lanes], or null
   int64_t lanes;        // 1 .. 16
   int64_t outer, outer_step, inner, inner_step, run;
-  bool add;             // to what y holds, instead of to the bias
+  bool add;  // to what y holds, instead of to the bias
 };
 
 template <int P, int V>

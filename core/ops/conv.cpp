@@ -34,19 +34,28 @@ ConvGeometry forward_geometry(const Shape& x, const Shape& weight, const Conv2dO
         o.padding_w);
   const int64_t out_h = (x[1] + 2 * o.padding_h - extent_h) / o.stride_h + 1;
   const int64_t out_w = (x[2] + 2 * o.padding_w - extent_w) / o.stride_w + 1;
-  return {.in_h = x[1], .in_w = x[2], .in = x[3],
-          .out_h = out_h, .out_w = out_w, .out = out,
-          .kernel_h = weight[0], .kernel_w = weight[1],
-          .stride_h = o.stride_h, .stride_w = o.stride_w,
-          .padding_h = o.padding_h, .padding_w = o.padding_w,
-          .dilation_h = o.dilation_h, .dilation_w = o.dilation_w,
+  return {.in_h = x[1],
+          .in_w = x[2],
+          .in = x[3],
+          .out_h = out_h,
+          .out_w = out_w,
+          .out = out,
+          .kernel_h = weight[0],
+          .kernel_w = weight[1],
+          .stride_h = o.stride_h,
+          .stride_w = o.stride_w,
+          .padding_h = o.padding_h,
+          .padding_w = o.padding_w,
+          .dilation_h = o.dilation_h,
+          .dilation_w = o.dilation_w,
           .groups = o.groups,
-          .row_pitch = out_w * out, .pixel_pitch = out};
+          .row_pitch = out_w * out,
+          .pixel_pitch = out};
 }
 
-// Runs convolutions of the same images, which together make up y: one forward, or all phases of an input gradient. All of
-// them work on one band of rows of one image before the next, so that it is read and written once.
-// y_image: floats from one image of y to the next.
+// Runs convolutions of the same images, which together make up y: one forward, or all phases of an input gradient. All
+// of them work on one band of rows of one image before the next, so that it is read and written once. y_image: floats
+// from one image of y to the next.
 void run_forward(std::span<const ConvPhase> phases, int64_t batch, const float* x, const float* bias, float* y,
                  int64_t y_image) {
   int64_t packed_floats = 0;
@@ -74,8 +83,12 @@ void run_forward(std::span<const ConvPhase> phases, int64_t batch, const float* 
         const int64_t row_end = std::min(g.out_h, row + rows);
         Scratch scratch;
         if (row < row_end && g.kernel_h > 0)
-          kernel(g, {.x = x + image * g.in_h * g.in_w * g.in, .weight = panels, .bias = bias,
-                     .y = to + p.offset, .row_begin = row, .row_end = row_end,
+          kernel(g, {.x = x + image * g.in_h * g.in_w * g.in,
+                     .weight = panels,
+                     .bias = bias,
+                     .y = to + p.offset,
+                     .row_begin = row,
+                     .row_end = row_end,
                      .scratch = scratch.take<float>(static_cast<size_t>(conv_scratch_floats(g, 1, row_end - row)))});
         panels += conv_packed_floats(g);
       }
@@ -112,8 +125,12 @@ Tensor weight_gradient(const ConvGeometry& g, const Tensor& x, const Tensor& dy,
         const int64_t image = unit / bands.per_image * bands.images, row = unit % bands.per_image * bands.rows;
         const int64_t images = std::min(bands.images, batch - image), row_end = std::min(g.out_h, row + bands.rows);
         Scratch scratch;
-        kernel(g, {.x = from_x + image * g.in_h * g.in_w * g.in, .dy = from_dy + image * g.out_h * g.out_w * g.out,
-                   .dw = dw, .images = images, .row_begin = row, .row_end = row_end,
+        kernel(g, {.x = from_x + image * g.in_h * g.in_w * g.in,
+                   .dy = from_dy + image * g.out_h * g.out_w * g.out,
+                   .dw = dw,
+                   .images = images,
+                   .row_begin = row,
+                   .row_end = row_end,
                    .scratch = scratch.take<float>(static_cast<size_t>(conv_scratch_floats(g, images, row_end - row)))});
       }
     }

@@ -11,10 +11,11 @@
 namespace qgrad {
 namespace {
 
-// Rows of C per parallel chunk, a multiple of the kernels' six: at least a million multiply-adds, and of a large product
-// enough rows to use what was read of B a few times.
+// Rows of C per parallel chunk, a multiple of the kernels' six: at least a million multiply-adds, and of a large
+// product enough rows to use what was read of B a few times.
 int64_t row_grain(int64_t rows, int64_t work_per_row) {
-  const int64_t enough_work = (1 << 20) / std::max<int64_t>(1, work_per_row), enough_use = std::min<int64_t>(96, rows / 8);
+  const int64_t enough_work = (1 << 20) / std::max<int64_t>(1, work_per_row),
+                enough_use = std::min<int64_t>(96, rows / 8);
   return std::max<int64_t>(1, std::max(enough_work, enough_use) / 6) * 6;
 }
 
@@ -25,16 +26,27 @@ void multiply(int64_t m, int64_t k, int64_t n, const float* a, const float* b, i
   gemm_pack(k, n, b, inner_stride, column_stride, packed.mutable_data().data());
   const float* panels = packed.data().data();
   parallel_for(m, row_grain(m, k * n), [&](int64_t begin, int64_t end) {
-    kernels().gemm.multiply({.rows = end - begin, .inner = k, .columns = n, .a = a + begin * k, .panels = panels,
-                             .bias = bias, .c = c + begin * n});
+    kernels().gemm.multiply({.rows = end - begin,
+                             .inner = k,
+                             .columns = n,
+                             .a = a + begin * k,
+                             .panels = panels,
+                             .bias = bias,
+                             .c = c + begin * n});
   });
 }
 
 // C [m,n] = A^T B, A [k,m], B [k,n].
 void multiply_transposed(int64_t m, int64_t k, int64_t n, const float* a, const float* b, float* c) {
   parallel_for(m, row_grain(m, k * n), [&](int64_t begin, int64_t end) {
-    kernels().gemm.multiply_transposed({.first = begin, .rows = end - begin, .inner = k, .columns = n, .a_columns = m,
-                                        .a = a, .b = b, .c = c + begin * n});
+    kernels().gemm.multiply_transposed({.first = begin,
+                                        .rows = end - begin,
+                                        .inner = k,
+                                        .columns = n,
+                                        .a_columns = m,
+                                        .a = a,
+                                        .b = b,
+                                        .c = c + begin * n});
   });
 }
 
@@ -67,8 +79,9 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
   Shape shape = sa, expected = sa;
   expected.set(-2, sa[-1]);
   expected.set(-1, sb[-1]);
-  check(sb == expected, "matmul: {} times {}: expected the second to be [..,{},N] with the leading dimensions of the first",
-        sa, sb, sa[-1]);
+  check(sb == expected,
+        "matmul: {} times {}: expected the second to be [..,{},N] with the leading dimensions of the first", sa, sb,
+        sa[-1]);
   const int64_t m = sa[-2], k = sa[-1], n = sb[-1], batch = sa.numel_until(sa.rank() - 2);
   shape.set(-1, n);
   Tensor c = Tensor::empty(shape);

@@ -15,16 +15,27 @@ namespace {
 // Integers keep every sum exact, so that all orders of summation give the same bits.
 std::vector<float> integers(int64_t n, uint64_t seed) { return integer_values(static_cast<size_t>(n), seed); }
 
-// Borders of one position, and what ConvGeometry allows beyond ordinary convolutions: negative paddings and pitches that
-// leave gaps.
-ConvGeometry geometry(int64_t in_h, int64_t in_w, int64_t in, int64_t out, int64_t kernel, int64_t stride, int64_t padding,
-                      int64_t dilation, int64_t groups, int64_t gap) {
-  const auto positions = [&](int64_t size) {
-    return (size + 2 * padding - (kernel - 1) * dilation - 1) / stride + 1;
-  };
-  ConvGeometry g{.in_h = in_h, .in_w = in_w, .in = in, .out_h = positions(in_h), .out_w = positions(in_w), .out = out,
-                 .kernel_h = kernel, .kernel_w = kernel, .stride_h = stride, .stride_w = stride, .padding_h = padding,
-                 .padding_w = padding, .dilation_h = dilation, .dilation_w = dilation, .groups = groups, .row_pitch = 0,
+// Borders of one position, and what ConvGeometry allows beyond ordinary convolutions: negative paddings and pitches
+// that leave gaps.
+ConvGeometry geometry(int64_t in_h, int64_t in_w, int64_t in, int64_t out, int64_t kernel, int64_t stride,
+                      int64_t padding, int64_t dilation, int64_t groups, int64_t gap) {
+  const auto positions = [&](int64_t size) { return (size + 2 * padding - (kernel - 1) * dilation - 1) / stride + 1; };
+  ConvGeometry g{.in_h = in_h,
+                 .in_w = in_w,
+                 .in = in,
+                 .out_h = positions(in_h),
+                 .out_w = positions(in_w),
+                 .out = out,
+                 .kernel_h = kernel,
+                 .kernel_w = kernel,
+                 .stride_h = stride,
+                 .stride_w = stride,
+                 .padding_h = padding,
+                 .padding_w = padding,
+                 .dilation_h = dilation,
+                 .dilation_w = dilation,
+                 .groups = groups,
+                 .row_pitch = 0,
                  .pixel_pitch = out + gap};
   g.row_pitch = g.out_w * g.pixel_pitch + gap;
   return g;
@@ -46,7 +57,8 @@ std::vector<ConvGeometry> geometries() {
 
 std::vector<ConvGeometry> depthwise_geometries() {
   std::vector<ConvGeometry> all;
-  for (int64_t channels = 1; channels <= 41; ++channels) all.push_back(geometry(5, 6, channels, channels, 3, 1, 1, 1, channels, 0));
+  for (int64_t channels = 1; channels <= 41; ++channels)
+    all.push_back(geometry(5, 6, channels, channels, 3, 1, 1, 1, channels, 0));
   for (const int64_t stride : {1, 2, 3})
     for (const int64_t dilation : {1, 2})
       for (int64_t padding = -1; padding <= 3; ++padding)
@@ -69,23 +81,36 @@ std::vector<float> run(Forward kernel, const ConvGeometry& g, Rows rows, bool wi
   Guarded<float> packed(static_cast<size_t>(conv_packed_floats(g)));
   conv_pack(g, forward_weight(g, integers(weights, 2).data()), packed.data());
   const auto x = guarded(integers(g.in_h * g.in_w * g.in, 1)), bias = guarded(integers(g.out, 3));
-  auto y = guarded(std::vector<float>(static_cast<size_t>((g.out_h - 1) * g.row_pitch + (g.out_w - 1) * g.pixel_pitch + g.out), 0.5f));
+  auto y = guarded(std::vector<float>(
+      static_cast<size_t>((g.out_h - 1) * g.row_pitch + (g.out_w - 1) * g.pixel_pitch + g.out), 0.5f));
   Guarded<float> scratch(static_cast<size_t>(conv_scratch_floats(g, 1, rows.end - rows.begin)));
-  kernel(g, {.x = x.data(), .weight = packed.data(), .bias = with_bias ? bias.data() : nullptr, .y = y.data(),
-             .row_begin = rows.begin, .row_end = rows.end, .scratch = scratch.data()});
+  kernel(g, {.x = x.data(),
+             .weight = packed.data(),
+             .bias = with_bias ? bias.data() : nullptr,
+             .y = y.data(),
+             .row_begin = rows.begin,
+             .row_end = rows.end,
+             .scratch = scratch.data()});
   return {y.span().begin(), y.span().end()};
 }
 
 std::vector<float> run(WeightGradient kernel, const ConvGeometry& g, Rows rows, int64_t images) {
-  const auto x = guarded(integers(images * g.in_h * g.in_w * g.in, 1)), dy = guarded(integers(images * g.out_h * g.out_w * g.out, 2));
+  const auto x = guarded(integers(images * g.in_h * g.in_w * g.in, 1)),
+             dy = guarded(integers(images * g.out_h * g.out_w * g.out, 2));
   auto dw = guarded(integers(g.kernel_h * g.kernel_w * (g.in / g.groups) * g.out, 3));
   Guarded<float> scratch(static_cast<size_t>(conv_scratch_floats(g, images, rows.end - rows.begin)));
-  kernel(g, {.x = x.data(), .dy = dy.data(), .dw = dw.data(), .images = images, .row_begin = rows.begin,
-             .row_end = rows.end, .scratch = scratch.data()});
+  kernel(g, {.x = x.data(),
+             .dy = dy.data(),
+             .dw = dw.data(),
+             .images = images,
+             .row_begin = rows.begin,
+             .row_end = rows.end,
+             .scratch = scratch.data()});
   return {dw.span().begin(), dw.span().end()};
 }
 
-void check_all(const std::vector<ConvGeometry>& all, Forward ConvKernels::*forward, WeightGradient ConvKernels::*gradient) {
+void check_all(const std::vector<ConvGeometry>& all, Forward ConvKernels::*forward,
+               WeightGradient ConvKernels::*gradient) {
   const ConvKernels& scalar = available_kernels().front()->conv;
   for (const Kernels* row : available_kernels())
     for (const ConvGeometry& g : all)

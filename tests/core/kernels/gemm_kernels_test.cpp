@@ -30,16 +30,27 @@ std::vector<float> multiply(const GemmKernels& gemm, const Size& s, bool with_bi
   Guarded<float> panels(static_cast<size_t>(gemm_packed_floats(s.inner, s.columns)));
   gemm_pack(s.inner, s.columns, integers(s.inner * s.columns, 2).data(), s.columns, 1, panels.data());
   Guarded<float> c(static_cast<size_t>(s.rows * s.columns));
-  gemm.multiply({.rows = s.rows, .inner = s.inner, .columns = s.columns, .a = a.data(), .panels = panels.data(),
-                 .bias = with_bias ? bias.data() : nullptr, .c = c.data()});
+  gemm.multiply({.rows = s.rows,
+                 .inner = s.inner,
+                 .columns = s.columns,
+                 .a = a.data(),
+                 .panels = panels.data(),
+                 .bias = with_bias ? bias.data() : nullptr,
+                 .c = c.data()});
   return {c.span().begin(), c.span().end()};
 }
 
 std::vector<float> multiply_transposed(const GemmKernels& gemm, const Size& s, int64_t first) {
   const auto a = guarded(integers(s.inner * (first + s.rows), 1)), b = guarded(integers(s.inner * s.columns, 2));
   Guarded<float> c(static_cast<size_t>(s.rows * s.columns));
-  gemm.multiply_transposed({.first = first, .rows = s.rows, .inner = s.inner, .columns = s.columns,
-                            .a_columns = first + s.rows, .a = a.data(), .b = b.data(), .c = c.data()});
+  gemm.multiply_transposed({.first = first,
+                            .rows = s.rows,
+                            .inner = s.inner,
+                            .columns = s.columns,
+                            .a_columns = first + s.rows,
+                            .a = a.data(),
+                            .b = b.data(),
+                            .c = c.data()});
   return {c.span().begin(), c.span().end()};
 }
 

@@ -23,7 +23,8 @@ struct Reference {
 };
 
 // y, and the gradients for a given dy, straight from the definition.
-Reference reference(const Case& c, const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor& dy, const Shape& sy) {
+Reference reference(const Case& c, const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor& dy,
+                    const Shape& sy) {
   const Conv2dOptions& o = c.options;
   Reference r;
   r.y.assign(static_cast<size_t>(sy.numel()), 0);
@@ -80,7 +81,9 @@ Outcome run(const Case& c, Draw draw) {
 
 std::vector<Case> cases() {
   std::vector<Case> all;
-  const auto add = [&](const Shape& x, const Shape& weight, const Conv2dOptions& options) { all.push_back({x, weight, options}); };
+  const auto add = [&](const Shape& x, const Shape& weight, const Conv2dOptions& options) {
+    all.push_back({x, weight, options});
+  };
   const auto square = [](int64_t stride, int64_t padding, int64_t dilation = 1, int64_t groups = 1) {
     return Conv2dOptions{stride, stride, padding, padding, dilation, dilation, groups};
   };
@@ -124,7 +127,8 @@ std::vector<Case> cases() {
 
 TEST_CASE("conv2d and its gradients equal their definition exactly on integers") {
   for (const Case& c : cases()) {
-    CAPTURE(to_string(c.x), to_string(c.weight), c.options.stride_h, c.options.padding_h, c.options.dilation_h, c.options.groups);
+    CAPTURE(to_string(c.x), to_string(c.weight), c.options.stride_h, c.options.padding_h, c.options.dilation_h,
+            c.options.groups);
     const Tensor x = integer_tensor(c.x, 1), w = integer_tensor(c.weight, 2), bias = integer_tensor({c.weight[3]}, 3);
     const Outcome got = run(c, integer_tensor);
     const Reference expected = reference(c, x, w, bias, got.dy, got.y.shape());
@@ -160,7 +164,8 @@ TEST_CASE("gradients of conv2d") {
   };
   const auto check = [&](const Shape& x, const Shape& weight, const Conv2dOptions& options) {
     CAPTURE(to_string(x), to_string(weight));
-    CHECK(gradcheck(convolution(options), {normal_tensor(x, 1), normal_tensor(weight, 2), normal_tensor({weight[3]}, 3)}) == "");
+    CHECK(gradcheck(convolution(options),
+                    {normal_tensor(x, 1), normal_tensor(weight, 2), normal_tensor({weight[3]}, 3)}) == "");
   };
   check({2, 5, 6, 3}, {3, 3, 3, 4}, {.padding_h = 1, .padding_w = 1});
   check({1, 6, 7, 2}, {3, 3, 2, 17}, {.stride_h = 2, .stride_w = 2, .padding_h = 1, .padding_w = 1});

@@ -19,7 +19,8 @@ std::vector<float> product(const Tensor& a, const Tensor& b) {
     for (int64_t j = 0; j < n; ++j) {
       double sum = 0;
       for (int64_t l = 0; l < k; ++l)
-        sum += double{a.data()[static_cast<size_t>(i * k + l)]} * double{b.data()[static_cast<size_t>((i / m * k + l) * n + j)]};
+        sum += double{a.data()[static_cast<size_t>(i * k + l)]} *
+               double{b.data()[static_cast<size_t>((i / m * k + l) * n + j)]};
       c[static_cast<size_t>(i * n + j)] = static_cast<float>(sum);
     }
   return c;
@@ -57,7 +58,8 @@ TEST_CASE("gradients of matmul and linear") {
   CHECK(gradcheck(product_of, {normal_tensor({3, 2, 4, 5}, 1), normal_tensor({3, 2, 5, 2}, 2)}) == "");
   CHECK(gradcheck([](Inputs x) { return linear(x[0], x[1], x[2]); },
                   {normal_tensor({7, 9}, 1), normal_tensor({9, 19}, 2), normal_tensor({19}, 3)}) == "");
-  CHECK(gradcheck([](Inputs x) { return linear(x[0], x[1], {}); }, {normal_tensor({2, 3, 8}, 1), normal_tensor({8, 5}, 2)}) == "");
+  CHECK(gradcheck([](Inputs x) { return linear(x[0], x[1], {}); },
+                  {normal_tensor({2, 3, 8}, 1), normal_tensor({8, 5}, 2)}) == "");
 }
 
 TEST_CASE("linear and its gradients have the same bits on any number of threads") {
@@ -67,7 +69,8 @@ TEST_CASE("linear and its gradients have the same bits on any number of threads"
     Tape tape;
     const Tape::Recording recording(tape);
     const Tensor y = linear(leaves[0], leaves[1], leaves[2]);
-    tape.backward(record("probe", Tensor::scalar(0), {y}, [y](Tensor, Grads& dx) { dx.add(0, normal_tensor(y.shape(), 4)); }));
+    tape.backward(
+        record("probe", Tensor::scalar(0), {y}, [y](Tensor, Grads& dx) { dx.add(0, normal_tensor(y.shape(), 4)); }));
     return std::vector{bits(y), bits(leaves[0].grad()), bits(leaves[1].grad()), bits(leaves[2].grad())};
   };
   const int before = num_threads();
@@ -90,11 +93,15 @@ TEST_CASE("matmul and linear refuse shapes that do not fit, naming both") {
     return "";
   };
   const auto zeros = [](const Shape& shape) { return Tensor::zeros(shape); };
-  CHECK(message([&] { matmul(zeros({2, 3}), zeros({4, 5})); }) ==
-        "matmul: [2,3] times [4,5]: expected the second to be [..,3,N] with the leading dimensions of the first");
+  CHECK(message([&] {
+          matmul(zeros({2, 3}), zeros({4, 5}));
+        }) == "matmul: [2,3] times [4,5]: expected the second to be [..,3,N] with the leading dimensions of the first");
   CHECK_THROWS_AS(matmul(zeros({2, 2, 3}), zeros({3, 3, 5})), Error);
   CHECK_THROWS_AS(matmul(zeros({3}), zeros({3, 5})), Error);
-  CHECK(message([&] { linear(zeros({2, 3}), zeros({4, 5}), {}); }) ==
-        "linear: weight [4,5] wants 4 input features, input has 3 ([2,3])");
-  CHECK(message([&] { linear(zeros({2, 4}), zeros({4, 5}), zeros({4})); }) == "linear: weight [4,5] wants a bias [5], got [4]");
+  CHECK(message([&] {
+          linear(zeros({2, 3}), zeros({4, 5}), {});
+        }) == "linear: weight [4,5] wants 4 input features, input has 3 ([2,3])");
+  CHECK(message([&] {
+          linear(zeros({2, 4}), zeros({4, 5}), zeros({4}));
+        }) == "linear: weight [4,5] wants a bias [5], got [4]");
 }
