@@ -1,0 +1,51 @@
+// Sums, concatenations and products of integers.
+#include "quant/integer/eltwise.h"
+
+#include "core/error.h"
+
+namespace qgrad {
+
+RangeLinearQuantCommonGridWrapper::RangeLinearQuantCommonGridWrapper(ModulePtr layer, LayerQuantization q)
+    : RangeLinearQuantWrapper(std::move(layer), std::move(q)) {
+  check(quantization().output_params.has_value(), "{} needs statistics: its inputs are brought to the output's scale",
+        wrapped().kind());
+}
+
+std::string_view RangeLinearQuantCommonGridWrapper::kind() const {
+  return wrapped().kind() == "Concat" ? "RangeLinearQuantConcatWrapper" : "RangeLinearQuantEltwiseAddWrapper";
+}
+
+Accumulator RangeLinearQuantCommonGridWrapper::accumulate(Inputs x) {
+  const float output_scale = output_metadata()->scale;
+  std::vector<Tensor> operands;
+  for (size_t i = 0; i < x.size(); ++i) {
+    const QuantMetadata input = input_metadata(i, x[i]);
+    operands.push_back(to_integers_rescaled(x[i], input, output_scale / input.scale, accumulator_range()));
+  }
+  return {wrapped().call(operands), {output_scale}};
+}
+
+RangeLinearQuantProductWrapper::RangeLinearQuantProductWrapper(ModulePtr layer, LayerQuantization q)
+    : RangeLinearQuantWrapper(std::move(layer), std::move(q)) {}
+
+std::string_view RangeLinearQuantProductWrapper::kind() const {
+  return wrapped().kind() == "EltwiseMult" ? "RangeLinearQuantEltwiseMultWrapper" : "RangeLinearQuantMatmulWrapper";
+}
+
+float RangeLinearQuantProductWrapper::accumulator_scale(std::span<const QuantMetadata> inputs) const {
+  float scale = 1;
+  for (const QuantMetadata& input : inputs) scale *= input.scale;
+  return maybe_approximated(scale, output_settings());
+}
+
+Accumulator RangeLinearQuantProductWrapper::accumulate(Inputs x) {
+  std::vector<QuantMetadata> inputs;
+  std::vector<Tensor> operands;
+  for (size_t i = 0; i < x.size(); ++i) {
+    inputs.push_back(input_metadata(i, x[i]));
+    operands.push_back(to_integers(x[i], inputs.back()));
+  }
+  return {wrapped().call(operands), {accumulator_scale(inputs)}};
+}
+
+}  // namespace qgrad

@@ -1,0 +1,80 @@
+// Float layers with quantized outputs, and float layers in half precision.
+#include "quant/integer/float_layer.h"
+
+#include <bit>
+#include <cmath>
+#include <limits>
+
+#include "core/error.h"
+#include "core/tape.h"
+
+namespace qgrad {
+namespace {
+
+void round_parameters(Module& layer, FloatPrecision precision) {
+  if (precision == FloatPrecision::half)
+    for (Parameter* p : all_parameters(layer)) p->set_raw(rounded(p->raw(), precision));
+}
+
+Tensor run(Module& layer, std::span<const Tensor> x, FloatPrecision precision) {
+  std::vector<Tensor> inputs;
+  for (const Tensor& input : x) inputs.push_back(rounded(input, precision));
+  return rounded(layer.call(inputs), precision);
+}
+
+}  // namespace
+
+float round_to_half(float x) {
+  if (!std::isfinite(x)) return x;
+  constexpr float kLargest = 65504, kSmallestNormal = 0x1p-14f;
+  const float magnitude = std::fabs(x);
+  // Half has 11 significant bits; below its smallest normal number the steps stay 2^-24.
+  const float step = magnitude < kSmallestNormal ? 0x1p-24f : std::ldexp(1.0f, std::ilogb(magnitude) - 10);
+  const float nearest = std::nearbyint(magnitude / step) * step;  // exact but for the rounding to an integer
+  return std::copysign(nearest > kLargest ? std::numeric_limits<float>::infinity() : nearest, x);
+}
+
+Tensor rounded(const Tensor& x, FloatPrecision precision) {
+  if (precision == FloatPrecision::single) return x;
+  Tensor y = Tensor::empty(x.shape());
+  const std::span<const float> in = x.data();
+  const std::span<float> out = y.mutable_data();
+  for (size_t i = 0; i < in.size(); ++i) out[i] = round_to_half(in[i]);
+  return record("round_to_half", y, {x}, [](Tensor, Grads&) {
+    fail("round_to_half: a model that was quantized after training has no gradients");
+  });
+}
+
+RangeLinearFakeQuantWrapper::RangeLinearFakeQuantWrapper(ModulePtr layer, LayerQuantization q, FloatPrecision precision)
+    : RangeLinearQuantWrapper(std::move(layer), std::move(q)), precision_(precision) {
+  round_parameters(wrapped(), precision);
+}
+
+Accumulator RangeLinearFakeQuantWrapper::accumulate(Inputs x) {
+  std::vector<Tensor> inputs(x.begin(), x.end());
+  if (!quantization().inputs.empty())
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      const QuantMetadata grid = input_metadata(i, x[i]);
+      if (!x[i].quant_metadata()) inputs[i] = fake_quantized(x[i], grid);
+    }
+  return {run(wrapped(), inputs, precision_), {1.0f}};
+}
+
+QuantizedRange RangeLinearFakeQuantWrapper::accumulator_range() const {
+  return {-std::numeric_limits<float>::infinity(), std::numeric_limits<float>::infinity()};
+}
+
+FPWrapper::FPWrapper(ModulePtr layer, FloatPrecision precision)
+    : precision_(precision), layer_(*this, "", std::move(layer)) {
+  round_parameters(*layer_, precision);
+}
+
+std::string FPWrapper::describe() const { return fmt::format("{} bits float", static_cast<int>(precision_)); }
+
+Json FPWrapper::quant_params() const {
+  return {{"class", kind()}, {"layer", layer_->kind()}, {"float_bits", static_cast<int>(precision_)}};
+}
+
+Tensor FPWrapper::forward(Inputs x) { return run(*layer_, x, precision_); }
+
+}  // namespace qgrad

@@ -1,0 +1,50 @@
+// Layers that go on computing in float: quantized at their output, or in a reduced float precision.
+#pragma once
+
+#include <optional>
+
+#include "quant/integer/wrapper.h"
+
+namespace qgrad {
+
+// Float formats a layer can be computed in.
+enum class FloatPrecision { half = 16, single = 32 };
+
+// To the nearest IEEE half, ties to even; beyond 65504 infinity.
+float round_to_half(float x);
+Tensor rounded(const Tensor& x, FloatPrecision precision);
+
+// Runs the wrapped layer in float and puts its output on the grid of its quantization; inputs that carry no quantization
+// are put on their grids first, unless quantization.inputs is empty (Distiller RangeLinearFakeQuantWrapper).
+class RangeLinearFakeQuantWrapper final : public RangeLinearQuantWrapper {
+ public:
+  RangeLinearFakeQuantWrapper(ModulePtr layer, LayerQuantization quantization, FloatPrecision precision);
+  std::string_view kind() const override { return "RangeLinearFakeQuantWrapper"; }
+
+ protected:
+  Accumulator accumulate(Inputs x) override;
+  std::vector<float> rescale_factors(float output_scale, const Accumulator&) const override { return {output_scale}; }
+  QuantizedRange accumulator_range() const override;
+
+ private:
+  FloatPrecision precision_;
+};
+
+// Runs the wrapped layer in a reduced precision: its parameters, inputs and output are rounded to it, sums are kept in
+// float32. The output is not quantized (Distiller FPWrapper).
+class FPWrapper final : public Module {
+ public:
+  FPWrapper(ModulePtr layer, FloatPrecision precision);
+  std::string_view kind() const override { return "FPWrapper"; }
+  std::string describe() const override;
+  Json quant_params() const;
+
+ protected:
+  Tensor forward(Inputs x) override;
+
+ private:
+  FloatPrecision precision_;
+  Child layer_;
+};
+
+}  // namespace qgrad

@@ -1,0 +1,156 @@
+// Inputs, accumulator, output: the steps that all wrapped layers share.
+#include "quant/integer/wrapper.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "core/config.h"
+#include "core/error.h"
+
+namespace qgrad {
+namespace {
+
+Json json_of(const QuantMetadata& m) {
+  return {{"scale", m.scale}, {"zero_point", m.zero_point}, {"qmin", m.qmin}, {"qmax", m.qmax}};
+}
+
+Json json_of(const QuantSettings& s) {
+  Json json = {{"bits", s.bits}, {"mode", enum_name(s.mode)}, {"clip", enum_name(s.clip)}};
+  if (s.n_stds) json["clip_n_stds"] = *s.n_stds;
+  if (s.half_range) json["half_range"] = true;
+  if (s.scale_approx_mult_bits) json["scale_approx_mult_bits"] = *s.scale_approx_mult_bits;
+  return json;
+}
+
+}  // namespace
+
+QuantMetadata metadata_of(const ScaleAndZeroPoint& params, const QuantSettings& settings) {
+  const QuantizedRange range = quantized_range(settings.bits, settings.mode);
+  return {params.scale, params.zero_point, range.qmin, range.qmax};
+}
+
+float maybe_approximated(float scale, const QuantSettings& settings) {
+  return settings.scale_approx_mult_bits ? approximate_scale(scale, *settings.scale_approx_mult_bits).value() : scale;
+}
+
+RangeLinearQuantWrapper::RangeLinearQuantWrapper(ModulePtr wrapped, LayerQuantization quantization)
+    : quantization_(std::move(quantization)), wrapped_(*this, "", std::move(wrapped)) {
+  if (const auto& output = quantization_.output_params) {
+    output_scale_.emplace(*this, "output_scale", Tensor::scalar(output->scale));
+    output_zero_point_.emplace(*this, "output_zero_point", Tensor::scalar(output->zero_point));
+  }
+  const std::vector<InputQuantization>& inputs = quantization_.inputs;
+  if (inputs.empty() || !std::ranges::all_of(inputs, [](const InputQuantization& i) { return i.params.has_value(); })) return;
+  std::vector<float> scale, zero_point;
+  for (const InputQuantization& input : inputs) {
+    scale.push_back(input.params->scale);
+    zero_point.push_back(input.params->zero_point);
+  }
+  const Shape shape{static_cast<int64_t>(inputs.size())};
+  inputs_scale_.emplace(*this, "inputs_scale", Tensor::from(shape, scale));
+  inputs_zero_point_.emplace(*this, "inputs_zero_point", Tensor::from(shape, zero_point));
+}
+
+std::string RangeLinearQuantWrapper::describe() const {
+  if (!quantization_.output) return "float activations";
+  std::string text = fmt::format("{} bits {}", output_settings().bits, enum_name(output_settings().mode));
+  if (const auto output = output_metadata())
+    text += fmt::format(", scale={:g}, zero_point={:g}", output->scale, output->zero_point);
+  if (quantization_.relu) text += quantization_.relu_cap ? ", with ReLU6" : ", with ReLU";
+  return text;
+}
+
+std::optional<QuantMetadata> RangeLinearQuantWrapper::output_metadata() const {
+  if (!output_scale_) return std::nullopt;
+  return metadata_of({output_scale_->item(), output_zero_point_->item()}, output_settings());
+}
+
+QuantMetadata RangeLinearQuantWrapper::input_metadata(size_t i, const Tensor& x) const {
+  check(i < quantization_.inputs.size(), "{}: quantization is known for {} inputs, got input {}", kind(),
+        quantization_.inputs.size(), i);
+  const InputQuantization& input = quantization_.inputs[i];
+  if (x.quant_metadata()) {
+    check(!input.overridden, "{}: input_overrides give settings for input {}, which is quantized already", kind(), i);
+    return *x.quant_metadata();
+  }
+  check(input.allowed,
+        "{}: input {} is not quantized; turn inputs_quant_auto_fallback on, give input_overrides for it, or quantize the "
+        "layer before",
+        kind(), i);
+  if (inputs_scale_) {
+    const ScaleAndZeroPoint params{(*inputs_scale_)().data()[i], (*inputs_zero_point_)().data()[i]};
+    return metadata_of(params, input.settings);
+  }
+  const LinearQuantParams params = params_from_tensor(x, input.settings, Slices::samples);
+  return metadata_of({params.scale[0], params.zero_point[0]}, input.settings);
+}
+
+ValueRange RangeLinearQuantWrapper::output_clipping() const {
+  const auto output = output_metadata();
+  check(output.has_value(), "{}: the output's range is not fixed", path());
+  return representable_range(output_settings().bits, output_settings().mode, {output->scale, output->zero_point});
+}
+
+void RangeLinearQuantWrapper::set_output_clipping(const ValueRange& range) {
+  check(output_scale_.has_value(), "{}: the output's range is not fixed", path());
+  const ScaleAndZeroPoint params = params_from_range(output_settings().bits, output_settings().mode, range.min, range.max);
+  output_scale_->set(Tensor::scalar(maybe_approximated(params.scale, output_settings())));
+  output_zero_point_->set(Tensor::scalar(params.zero_point));
+}
+
+Tensor RangeLinearQuantWrapper::forward(Inputs x) {
+  check(!training(), "{}: a layer quantized after training can not be trained; switch the model to evaluation", kind());
+  const AccumulatorLimits limits{accumulator_range(), quantization_.relu, quantization_.relu_cap};
+  if (!quantization_.output) {
+    const Accumulator result{forward_float(x), {1.0f}};
+    return quantization_.relu ? to_real(result, limits) : result.values;
+  }
+  Accumulator accumulator = accumulate(x);
+  std::optional<QuantMetadata> output = output_metadata();
+  if (!output) {
+    const LinearQuantParams params = params_from_tensor(to_real(accumulator, limits), output_settings(), Slices::samples);
+    output = metadata_of({params.scale[0], params.zero_point[0]}, output_settings());
+  }
+  const std::vector<float> rescale = rescale_factors(output->scale, accumulator);
+  return requantized(std::move(accumulator), limits, rescale, *output);
+}
+
+Tensor RangeLinearQuantWrapper::forward_float(Inputs x) { return wrapped_->call(x); }
+
+std::vector<float> RangeLinearQuantWrapper::rescale_factors(float output_scale, const Accumulator& accumulator) const {
+  std::vector<float> factors;
+  for (const float scale : accumulator.scale) factors.push_back(maybe_approximated(output_scale / scale, output_settings()));
+  return factors;
+}
+
+QuantizedRange RangeLinearQuantWrapper::accumulator_range() const {
+  if (quantization_.output) return quantized_range(quantization_.bits_accum, LinearQuantMode::symmetric);
+  return {-std::numeric_limits<float>::infinity(), std::numeric_limits<float>::infinity()};
+}
+
+Json RangeLinearQuantWrapper::quant_params() const {
+  Json json = {{"class", kind()}, {"layer", wrapped_->kind()}};
+  if (!quantization_.output) {
+    json["output"] = nullptr;
+  } else {
+    json["output"] = json_of(output_settings());
+    if (const auto output = output_metadata()) json["output"].update(json_of(*output));
+    json["bits_accum"] = quantization_.bits_accum;
+  }
+  Json inputs = Json::array();
+  for (size_t i = 0; i < quantization_.inputs.size(); ++i) {
+    const InputQuantization& input = quantization_.inputs[i];
+    Json entry = json_of(input.settings);
+    if (inputs_scale_)
+      entry.update(json_of(metadata_of({(*inputs_scale_)().data()[i], (*inputs_zero_point_)().data()[i]}, input.settings)));
+    if (input.overridden) entry["overridden"] = true;
+    if (input.shared) entry["shared"] = true;
+    if (!input.allowed) entry = nullptr;
+    inputs.push_back(std::move(entry));
+  }
+  json["inputs"] = std::move(inputs);
+  if (quantization_.relu) json["relu"] = quantization_.relu_cap ? "ReLU6" : "ReLU";
+  return json;
+}
+
+}  // namespace qgrad

@@ -1,0 +1,87 @@
+// The base of layers quantized after training: inputs onto integers, the layer on integers, its sums onto the output's
+// grid (Distiller range_linear.py:RangeLinearQuantWrapper).
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/json.h"
+#include "nn/module.h"
+#include "quant/clip.h"
+#include "quant/integer/passes.h"
+
+namespace qgrad {
+
+// How an input is quantized that does not carry its producer's quantization.
+struct InputQuantization {
+  QuantSettings settings;                   // dynamic: applied to the values that arrive
+  std::optional<ScaleAndZeroPoint> params;  // static: from calibration statistics
+  bool overridden = false;  // by input_overrides: an input that is quantized already is then a conflict
+  bool allowed = true;      // false where inputs_quant_auto_fallback is off and input_overrides do not name the input
+  bool shared = false;      // the tensor has an earlier consumer, whose settings these are
+};
+
+// What a wrapper does, resolved.
+struct LayerQuantization {
+  std::optional<QuantSettings> output;             // null: the output stays in float
+  std::optional<ScaleAndZeroPoint> output_params;  // static; null: from the values of every call (dynamic)
+  std::vector<InputQuantization> inputs;           // by index; empty where the layer does not quantize its inputs
+  int bits_accum = 32;
+  bool relu = false;              // a ReLU is applied to the accumulator
+  std::optional<float> relu_cap;  // 6 where it was a ReLU6
+};
+
+// Where q lies, for these parameters under these settings.
+QuantMetadata metadata_of(const ScaleAndZeroPoint& params, const QuantSettings& settings);
+
+// The scale itself, or its approximation where the settings ask for it.
+float maybe_approximated(float scale, const QuantSettings& settings);
+
+// Tensors between wrappers are floats on the grid that their metadata names, so that any module can stand between two
+// of them; a wrapper that follows another one gets the same integers back. Evaluation only.
+class RangeLinearQuantWrapper : public Module {
+ public:
+  std::string describe() const override;
+  const LayerQuantization& quantization() const { return quantization_; }
+
+  // Scale and zero point of the output; null where they are not fixed.
+  std::optional<QuantMetadata> output_metadata() const;
+  // How x is quantized as input i: as its producer left it, else as this layer's settings say. Throws when they do not
+  // allow it, and when both say something.
+  QuantMetadata input_metadata(size_t i, const Tensor& x) const;
+
+  // The values that the ends of the output's integer range stand for. The setter computes a new scale and zero point for
+  // exactly this range. Both throw unless scale and zero point are fixed.
+  ValueRange output_clipping() const;
+  void set_output_clipping(const ValueRange& range);
+
+  // What this layer really got: bits, mode, clipping, scales and zero points.
+  virtual Json quant_params() const;
+
+ protected:
+  RangeLinearQuantWrapper(ModulePtr wrapped, LayerQuantization quantization);
+
+  Tensor forward(Inputs x) final;
+  // The layer on integers: its sums, before limits.
+  virtual Accumulator accumulate(Inputs x) = 0;
+  // The layer with a float output, where quantization().output is null.
+  virtual Tensor forward_float(Inputs x);
+  // The factors that bring an accumulator to an output of this scale: output_scale / accumulator scale, one or one per
+  // channel, approximated where asked for.
+  virtual std::vector<float> rescale_factors(float output_scale, const Accumulator& accumulator) const;
+  // What an accumulator can hold: bits_accum, signed.
+  virtual QuantizedRange accumulator_range() const;
+
+  Module& wrapped() const { return *wrapped_; }
+  const QuantSettings& output_settings() const { return *quantization_.output; }
+
+ private:
+  LayerQuantization quantization_;
+  Child wrapped_;
+  // Static parameters are state: they are saved, and what is loaded counts.
+  std::optional<Buffer> output_scale_, output_zero_point_;   // scalars
+  std::optional<Buffer> inputs_scale_, inputs_zero_point_;   // [inputs]
+};
+
+}  // namespace qgrad

@@ -1,0 +1,178 @@
+// Folding and its statistics, the plan, and the wrappers it asks for.
+#include "quant/post_train_linear.h"
+
+#include <algorithm>
+
+#include "nn/activation.h"
+#include "nn/fold.h"
+#include "quant/integer/eltwise.h"
+#include "quant/integer/embedding.h"
+#include "quant/integer/float_layer.h"
+#include "quant/integer/param_layer.h"
+
+namespace qgrad {
+namespace {
+
+std::vector<std::string> paths_of(const QuantStats& stats) {
+  std::vector<std::string> paths;
+  for (const auto& [path, entry] : stats) paths.push_back(path);
+  return paths;
+}
+
+FloatPrecision precision_of(const LayerPlan& plan) {
+  return plan.settings.fpq_module == 16 ? FloatPrecision::half : FloatPrecision::single;
+}
+
+// ACIQ's tables for positive values expect the moments from before the ReLU.
+TensorStats output_stats(const LayerPlan& plan, const ModuleStats& stats) {
+  TensorStats output = stats.output;
+  if ((plan.kind == "ReLU" || plan.kind == "ReLU6") && !stats.inputs.empty()) {
+    output.mean = stats.inputs[0].mean;
+    output.std = stats.inputs[0].std;
+    output.b = stats.inputs[0].b;
+  }
+  return output;
+}
+
+}  // namespace
+
+PostTrainLinearQuantizer::PostTrainLinearQuantizer(PostTrainLinearConfig config)
+    : Quantizer(config), config_(std::move(config)) {
+  const Config& stats = config_.model_activation_stats;
+  if (stats.value.is_string()) {
+    stats_name_ = stats.value.get<std::string>();
+    stats_ = read_stats(stats_name_);
+    is_static_ = true;
+  } else if (stats.value.is_object()) {
+    stats_name_ = stats.where();
+    stats_ = stats_from_json(stats.value, stats_name_);
+    is_static_ = true;
+  } else if (!stats.value.is_null()) {
+    config_error(stats.where(), "expected the name of a file with statistics, its content, or null; got {}",
+                 detail::describe(stats.value));
+  }
+  check(config_.layers.clip_acts != ClipMode::n_std || config_.layers.clip_n_stds, "clip_acts N_STD needs clip_n_stds");
+
+  const std::vector<std::string> any = keys_of<PostTrainOverride>();
+  default_replacement = planned(any);
+  for (const char* kind : {"Conv2d", "Linear", "Embedding", "EltwiseAdd", "EltwiseMult", "Concat", "Matmul", "BatchMatmul"})
+    replacement_factory[kind] = planned(any);
+}
+
+void PostTrainLinearQuantizer::set_stats(const QuantStats& stats) {
+  stats_ = stats;
+  stats_name_ = "the given statistics";
+  is_static_ = true;
+}
+
+// Replacing waits until every layer's settings are known (post_process).
+Replacement PostTrainLinearQuantizer::planned(std::vector<std::string> settings) {
+  const auto note = [this](const Site& site, ModulePtr module) -> ModulePtr {
+    if (!plan_) plan_.emplace(site.graph, is_static_ ? &stats_ : nullptr);
+    PostTrainOverride defaults;
+    static_cast<PostTrainLayerSettings&>(defaults) = config_.layers;
+    plan_->add(site.path, module->kind(), site.bits, site.settings_onto(defaults));
+    return module;
+  };
+  return Replacement(note, std::move(settings));
+}
+
+void PostTrainLinearQuantizer::pre_process(ModulePtr& model, const Graph& graph) {
+  for (const std::string& path : paths_of(stats_))
+    check(find_module(*model, path) != nullptr, "{}: statistics for '{}', which the model does not have: they belong to another model",
+          stats_name_, path);
+  for (const FoldedBatchNorm& folded : fold_batch_norms(model, graph)) {
+    ModuleStats* layer = stats_.find(folded.layer);
+    const ModuleStats* batch_norm = stats_.find(folded.batch_norm);
+    if (!layer || !batch_norm) continue;  // statistics of the folded model, or an incomplete file: stats_of() will say so
+    layer->output = batch_norm->output;
+    stats_.erase(folded.batch_norm);
+  }
+}
+
+const ModuleStats& PostTrainLinearQuantizer::stats_of(const std::string& path) const {
+  const ModuleStats* stats = stats_.find(path);
+  check(stats != nullptr, "{}: no statistics for layer '{}'{}; they belong to another model or another set of layers",
+        stats_name_, path, did_you_mean(path, paths_of(stats_)));
+  return *stats;
+}
+
+void PostTrainLinearQuantizer::post_process(ModulePtr& model) {
+  if (!plan_) return;  // nothing has bits
+  if (is_static_) {
+    for (const auto& [path, plan] : plan_->layers())
+      if (plan.quantizes_output()) stats_of(path);
+    plan_->fuse_statistics();
+  }
+  plan_->fuse_relus();
+  plan_->plan_inputs(config_.inputs_keep_half_range);
+  model = rewrite(std::move(model), [this](const std::string& path, ModulePtr module) -> ModulePtr {
+    if (plan_->fused_relus().contains(path)) return std::make_unique<Identity>();
+    const auto layer = plan_->layers().find(path);
+    // A composite and its wrapped leaf never share a path, so a module that has children is not the planned one.
+    if (layer == plan_->layers().end()) return module;
+    try {
+      return wrap(path, layer->second, std::move(module));
+    } catch (const Error& e) {
+      throw e.is_located() ? e : e.located(path);
+    }
+  });
+}
+
+LayerQuantization PostTrainLinearQuantizer::layer_quantization(const std::string& path, const LayerPlan& plan) const {
+  LayerQuantization quantization{.inputs = plan.inputs, .bits_accum = config_.bits_accum, .relu = plan.relu,
+                                 .relu_cap = plan.relu_cap};
+  if (!plan.quantizes_output()) return quantization;
+  quantization.output = plan.output_settings();
+  if (is_static_)
+    quantization.output_params = params_from_stats(output_stats(plan, stats_of(path)), *quantization.output);
+  return quantization;
+}
+
+ModulePtr PostTrainLinearQuantizer::wrap(const std::string& path, const LayerPlan& plan, ModulePtr module) const {
+  switch (plan.wrapping) {
+    case Wrapping::none:
+      return module;
+    case Wrapping::reduced_float:
+      return std::make_unique<FPWrapper>(std::move(module), precision_of(plan));
+    case Wrapping::embedding: {
+      const QuantSettings settings{.bits = *plan.bits.weights, .mode = plan.settings.mode.weights};
+      const ModuleStats* stats = is_static_ ? &stats_of(path) : nullptr;
+      return std::make_unique<RangeLinearEmbeddingWrapper>(std::move(module), settings, stats ? &stats->output : nullptr);
+    }
+    case Wrapping::param_layer: {
+      QuantSettings settings{.bits = *plan.bits.weights, .mode = plan.settings.mode.weights,
+                             .per_channel = plan.settings.per_channel_wts};
+      if (config_.also_clip_weights) {
+        settings.clip = plan.settings.clip_acts;
+        settings.n_stds = plan.settings.clip_n_stds;
+      }
+      return std::make_unique<RangeLinearQuantParamLayerWrapper>(
+          std::move(module), layer_quantization(path, plan), WeightQuantization{settings, config_.save_fp_weights});
+    }
+    case Wrapping::common_grid:
+      return std::make_unique<RangeLinearQuantCommonGridWrapper>(std::move(module), layer_quantization(path, plan));
+    case Wrapping::product:
+      return std::make_unique<RangeLinearQuantProductWrapper>(std::move(module), layer_quantization(path, plan));
+    case Wrapping::fake_quant:
+      return std::make_unique<RangeLinearFakeQuantWrapper>(std::move(module), layer_quantization(path, plan),
+                                                           precision_of(plan));
+  }
+  return module;
+}
+
+Json PostTrainLinearQuantizer::layer_quant_params(Module& model) {
+  Json all = Json::object();
+  visit_modules(model, [&](Module& m) {
+    if (const auto* wrapper = dynamic_cast<RangeLinearQuantWrapper*>(&m)) all[m.path()] = wrapper->quant_params();
+    if (const auto* embedding = dynamic_cast<RangeLinearEmbeddingWrapper*>(&m)) all[m.path()] = embedding->quant_params();
+    if (const auto* reduced = dynamic_cast<FPWrapper*>(&m)) all[m.path()] = reduced->quant_params();
+  });
+  return all;
+}
+
+namespace {
+const Registered<Quantizer, PostTrainLinearQuantizer, PostTrainLinearConfig> registered{"PostTrainLinearQuantizer"};
+}
+
+}  // namespace qgrad

@@ -1,0 +1,70 @@
+// Quantization after training: integer layers with scales from calibration statistics (static) or from the values of
+// every batch (dynamic). Distiller range_linear.py:PostTrainLinearQuantizer, with its bugs left out.
+#pragma once
+
+#include <memory>
+
+#include "quant/post_train_plan.h"
+#include "quant/quantizer.h"
+
+namespace qgrad {
+
+struct PostTrainLinearConfig : QuantizerConfig {
+  PostTrainLinearConfig() {
+    bits_activations = 8;
+    bits_weights = 8;
+  }
+  int bits_accum = 32;
+  PostTrainLayerSettings layers;
+  bool also_clip_weights = false;
+  bool save_fp_weights = false;
+  bool inputs_keep_half_range = false;
+  Config model_activation_stats{nullptr, "", "model_activation_stats"};
+};
+template <class V>
+void fields(V& v, PostTrainLinearConfig& c) {
+  v("bits_activations", c.bits_activations, {.help = "bits of activations; null: not quantized", .min = 1, .max = 32});
+  v("bits_weights", c.bits_weights, {.help = "bits of weights; null: not quantized", .min = 1, .max = 32});
+  v("bits_accum", c.bits_accum, {.help = "bits of accumulators and biases", .min = 2, .max = 32});
+  v("overrides", c.overrides, {.help = "module path or regular expression -> settings"});
+  fields(v, c.layers);
+  v("also_clip_weights", c.also_clip_weights, {.help = "cut the ranges of weights as clip_acts cuts those of activations"});
+  v("save_fp_weights", c.save_fp_weights, {.help = "keep the float weights, so that weights can be quantized again"});
+  v("inputs_keep_half_range", c.inputs_keep_half_range,
+    {.help = "cut inputs that no layer has quantized with the layer's own half range, as Distiller does by mistake"});
+  v("model_activation_stats", c.model_activation_stats,
+    {.help = "calibration statistics: a file, or its content; null: dynamic quantization"});
+}
+
+// Batch norms are folded, ReLUs computed in the layers before them, every leaf that has bits is wrapped. The model must
+// be in evaluation mode when it is called afterwards.
+class PostTrainLinearQuantizer final : public Quantizer {
+ public:
+  explicit PostTrainLinearQuantizer(PostTrainLinearConfig config);
+
+  // Statistics in memory instead of model_activation_stats. They are copied. Before prepare.
+  void set_stats(const QuantStats& stats);
+  // The statistics that were used, after folding and fusion; empty for dynamic quantization. After prepare.
+  const QuantStats& stats_after_prepare() const { return stats_; }
+
+  // Layer by layer what a model prepared by such a quantizer computes: class, bits, modes, clipping, scales, zero points.
+  static Json layer_quant_params(Module& model);
+
+ protected:
+  void pre_process(ModulePtr& model, const Graph& graph) override;
+  void post_process(ModulePtr& model) override;
+
+ private:
+  Replacement planned(std::vector<std::string> settings);
+  ModulePtr wrap(const std::string& path, const LayerPlan& plan, ModulePtr module) const;
+  LayerQuantization layer_quantization(const std::string& path, const LayerPlan& plan) const;
+  const ModuleStats& stats_of(const std::string& path) const;
+
+  PostTrainLinearConfig config_;
+  bool is_static_ = false;
+  std::string stats_name_;  // for messages
+  QuantStats stats_;
+  std::optional<PostTrainPlan> plan_;
+};
+
+}  // namespace qgrad

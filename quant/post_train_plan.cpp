@@ -1,0 +1,224 @@
+// Wrapping rules, fusions and input settings.
+#include "quant/post_train_plan.h"
+
+#include <algorithm>
+#include <charconv>
+
+#include "core/error.h"
+
+namespace qgrad {
+namespace {
+
+bool is_one_of(std::string_view kind, std::initializer_list<std::string_view> kinds) {
+  return std::ranges::find(kinds, kind) != kinds.end();
+}
+
+bool is_relu(std::string_view kind) { return is_one_of(kind, {"ReLU", "ReLU6"}); }
+
+// Whether a layer of this kind has a form that computes on integers.
+bool has_integer_form(std::string_view kind) {
+  return is_one_of(kind, {"Conv2d", "Linear", "Embedding", "EltwiseAdd", "EltwiseMult", "Concat", "Matmul", "BatchMatmul"});
+}
+
+Wrapping wrapping_of(std::string_view kind, const Bits& bits, const PostTrainOverride& settings, bool is_static) {
+  if (kind == "Identity") return Wrapping::none;
+  if (settings.fpq_module && !settings.fake.value_or(!has_integer_form(kind))) return Wrapping::reduced_float;
+  if (kind == "Embedding" && bits.weights) return Wrapping::embedding;
+  if (is_one_of(kind, {"Conv2d", "Linear"}) && bits.weights) return Wrapping::param_layer;
+  if (!bits.activations) return Wrapping::none;
+  if (settings.fpq_module) return Wrapping::fake_quant;
+  if (is_one_of(kind, {"EltwiseAdd", "Concat"})) return is_static ? Wrapping::common_grid : Wrapping::none;
+  if (kind == "EltwiseMult") return is_static ? Wrapping::product : Wrapping::none;
+  if (is_one_of(kind, {"Matmul", "BatchMatmul"})) return Wrapping::product;
+  return Wrapping::fake_quant;
+}
+
+struct ValueLimits {
+  double low, high;
+};
+
+// Distiller _clip_stats. Moments are left as they are: ACIQ wants those from before the activation.
+void clip_stats(TensorStats& stats, const ValueLimits& limits) {
+  if (stats.max < limits.low) {
+    stats.min = stats.max = stats.avg_min = stats.avg_max = limits.low;
+  } else if (stats.min > limits.high) {
+    stats.min = stats.max = stats.avg_min = stats.avg_max = limits.high;
+  } else {
+    stats.min = std::max(limits.low, stats.min);
+    stats.avg_min = std::max(limits.low, stats.avg_min);
+    stats.max = std::min(limits.high, stats.max);
+    stats.avg_max = std::min(limits.high, stats.avg_max);
+  }
+}
+
+// What an activation function lets through of a layer with these statistics.
+std::optional<ValueLimits> limits_of(std::string_view activation, const TensorStats& stats) {
+  if (activation == "ReLU") return ValueLimits{0, stats.max};
+  if (activation == "ReLU6") return ValueLimits{0, std::min(stats.max, 6.0)};
+  if (activation == "Tanh") return ValueLimits{-4, 4};
+  if (activation == "Sigmoid") return ValueLimits{-6, 6};
+  return std::nullopt;
+}
+
+// One entry of input_overrides.
+struct InputOverride {
+  bool from_output = false;
+  std::optional<int> bits_activations;
+  std::optional<LinearQuantMode> mode;
+  std::optional<ClipMode> clip_acts;
+  std::optional<float> clip_n_stds;
+};
+template <class V>
+void fields(V& v, InputOverride& o) {
+  v("from_output", o.from_output, {.help = "the settings of the output"});
+  v("bits_activations", o.bits_activations, {.help = "bits", .min = 1, .max = 32});
+  v("mode", o.mode, {.help = "which integers stand for the range"});
+  v("clip_acts", o.clip_acts, {.help = "how the range is cut"});
+  v("clip_n_stds", o.clip_n_stds, {.help = "standard deviations kept by N_STD", .min = 0, .above_min = true});
+}
+
+QuantSettings overridden(QuantSettings settings, const Config& config) {
+  const auto o = read_config<InputOverride>(config);
+  if (o.from_output && config.value.size() > 1)
+    config_error(config.where(), "from_output takes the output's settings; other settings can not be given beside it");
+  settings.half_range = false;
+  settings.bits = o.bits_activations.value_or(settings.bits);
+  settings.mode = o.mode.value_or(settings.mode);
+  settings.clip = o.clip_acts.value_or(settings.clip);
+  if (o.clip_n_stds) settings.n_stds = o.clip_n_stds;
+  return settings;
+}
+
+size_t input_index(const Config& input_overrides, const std::string& key, size_t inputs) {
+  size_t index = 0;
+  const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), index);
+  if (error != std::errc() || end != key.data() + key.size() || index >= inputs)
+    config_error(input_overrides.where(), "expected the index of one of the layer's {} inputs, got '{}'", inputs, key);
+  return index;
+}
+
+}  // namespace
+
+bool LayerPlan::quantizes_output() const {
+  return bits.activations && (wrapping == Wrapping::param_layer || wrapping == Wrapping::common_grid ||
+                              wrapping == Wrapping::product || wrapping == Wrapping::fake_quant);
+}
+
+bool LayerPlan::quantizes_inputs() const {
+  if (!quantizes_output()) return false;
+  // A convolution with float weights gets its input as it comes.
+  if (wrapping == Wrapping::fake_quant) return settings.quantize_inputs && !is_one_of(kind, {"Conv2d", "Linear", "Embedding"});
+  return true;
+}
+
+QuantSettings LayerPlan::output_settings() const {
+  return {.bits = bits.activations.value(),
+          .mode = settings.mode.activations,
+          .clip = settings.clip_acts,
+          .n_stds = settings.clip_n_stds,
+          .half_range = settings.clip_half_range || relu || is_relu(kind),
+          .scale_approx_mult_bits = settings.scale_approx_mult_bits};
+}
+
+void PostTrainPlan::add(const std::string& path, std::string_view kind, const Bits& bits,
+                        const PostTrainOverride& settings) {
+  check(!bits.bias, "{}: bits_bias: biases of a model quantized after training get bits_accum bits", path);
+  check(settings.clip_acts != ClipMode::n_std || settings.clip_n_stds, "{}: clip_acts N_STD needs clip_n_stds", path);
+  check(!settings.fpq_module || *settings.fpq_module == 16 || *settings.fpq_module == 32,
+        "{}: fpq_module: expected 16 or 32, got {}", path, settings.fpq_module.value_or(0));
+  const Wrapping wrapping = wrapping_of(kind, bits, settings, stats_ != nullptr);
+  if (wrapping == Wrapping::none || !graph_.find(path)) return;
+  layers_[path] = {.kind = std::string(kind), .bits = bits, .settings = settings, .wrapping = wrapping,
+                   .relu = settings.clip_half_range};
+}
+
+const GraphNode* PostTrainPlan::single_call(const std::string& path) const {
+  return graph_.find(path + "#1") ? nullptr : graph_.find(path);
+}
+
+// The module that alone consumes this layer's output, if it consumes nothing else.
+const GraphNode* PostTrainPlan::fusable_successor(const std::string& path) const {
+  const GraphNode* node = single_call(path);
+  if (!node || &graph_[graph_.output()] == node) return nullptr;
+  const GraphNode* next = graph_.only_successor(*node);
+  return next && next->preds.size() == 1 && single_call(next->name) ? next : nullptr;
+}
+
+void PostTrainPlan::fuse_statistics() {
+  for (const GraphNode& node : graph_.nodes()) {
+    const auto layer = layers_.find(node.name);
+    if (layer == layers_.end() || !layer->second.quantizes_output()) continue;
+    const GraphNode* next = fusable_successor(node.name);
+    ModuleStats* stats = stats_->find(node.name);
+    if (!next || !stats) continue;
+    const std::optional<ValueLimits> limits = limits_of(next->kind, stats->output);
+    if (!limits) continue;
+    clip_stats(stats->output, *limits);
+    if (ModuleStats* after = stats_->find(next->name); after && !after->inputs.empty()) after->inputs[0] = stats->output;
+  }
+}
+
+void PostTrainPlan::fuse_relus() {
+  for (const GraphNode& node : graph_.nodes()) {
+    const auto layer = layers_.find(node.name);
+    if (layer == layers_.end() || !layer->second.quantizes_output()) continue;
+    const GraphNode* next = fusable_successor(node.name);
+    if (!next || !is_relu(next->kind)) continue;
+    layer->second.relu = true;
+    if (next->kind == "ReLU6") layer->second.relu_cap = 6.0f;
+    fused_relus_[next->name] = node.name;
+    layers_.erase(next->name);
+  }
+}
+
+bool PostTrainPlan::carries_quantization(const GraphNode& node) const {
+  if (!node.module) return false;
+  const std::string path = node.name.substr(0, node.name.find('#'));
+  if (fused_relus_.contains(path)) return true;
+  const auto layer = layers_.find(path);
+  return layer != layers_.end() && (layer->second.quantizes_output() || layer->second.wrapping == Wrapping::embedding);
+}
+
+std::vector<InputQuantization> PostTrainPlan::own_inputs(const std::string& path, const LayerPlan& plan,
+                                                         bool half_range) const {
+  const ModuleStats* stats = stats_ ? stats_->find(path) : nullptr;
+  const size_t count = stats ? stats->inputs.size() : graph_.find(path)->preds.size();
+  QuantSettings settings = plan.output_settings();
+  settings.half_range = half_range && stats && settings.half_range;
+  std::vector<InputQuantization> inputs(
+      count, {.settings = settings, .allowed = plan.settings.inputs_quant_auto_fallback});
+  const Config& overrides = plan.settings.input_overrides;
+  if (!overrides.value.is_object()) config_error(overrides.where(), "expected an object: index of an input -> settings");
+  for (const auto& [key, value] : overrides.value.items()) {
+    InputQuantization& input = inputs[input_index(overrides, key, count)];
+    input.settings = overridden(settings, overrides.at(key));
+    input.overridden = input.allowed = true;
+  }
+  if (stats)
+    for (size_t i = 0; i < count; ++i) inputs[i].params = params_from_stats(stats->inputs[i], inputs[i].settings);
+  return inputs;
+}
+
+void PostTrainPlan::plan_inputs(bool half_range) {
+  std::map<size_t, InputQuantization> first;  // by the node that made the tensor
+  for (const GraphNode& node : graph_.nodes()) {
+    const auto layer = layers_.find(node.name);
+    if (layer == layers_.end() || !layer->second.quantizes_inputs()) continue;
+    LayerPlan& plan = layer->second;
+    try {
+      plan.inputs = own_inputs(node.name, plan, half_range);
+    } catch (const Error& e) {
+      throw e.located(node.name);
+    }
+    for (size_t i = 0; i < std::min(node.preds.size(), plan.inputs.size()); ++i) {
+      if (carries_quantization(graph_[node.preds[i]])) continue;
+      const auto [known, is_first] = first.try_emplace(node.preds[i], plan.inputs[i]);
+      if (is_first || plan.inputs[i].overridden) continue;
+      plan.inputs[i] = known->second;
+      plan.inputs[i].overridden = false;
+      plan.inputs[i].shared = true;
+    }
+  }
+}
+
+}  // namespace qgrad

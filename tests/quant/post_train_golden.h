@@ -1,0 +1,20 @@
+// Running PostTrainLinearQuantizer on the golden nets and comparing everything that the files tell.
+#pragma once
+
+#include <string>
+
+#include "core/json.h"
+
+namespace qgrad::golden {
+
+// A config from a case's inputs: Distiller's argument names and list of overrides.
+Json post_train_config(const Json& case_inputs);
+// The files' statistics (inputs as a list) as stats_from_json reads them.
+Json stats_object(const Json& calibration_stats);
+
+// Quantizes the file's net as a case says, runs its test inputs, and compares classes, settings, scales, zero points,
+// integer weights and, layer by layer, integer outputs. Failures are reported through CHECK. Returns whether the case
+// needed Distiller's half range for inputs (inputs_keep_half_range): the files without variants were made with it.
+bool check_post_train_case(const Json& file, const Json& golden_case);
+
+}  // namespace qgrad::golden
