@@ -43,7 +43,8 @@ ConvGeometry geometry(int64_t in_h, int64_t in_w, int64_t in, int64_t out, int64
 
 std::vector<ConvGeometry> geometries() {
   std::vector<ConvGeometry> all;
-  for (int64_t out = 1; out <= 33; ++out) all.push_back(geometry(5, 4, 3, out, 3, 1, 1, 1, 1, 0));
+  for (const int64_t out : {1, 2, 7, 8, 9, 15, 16, 17, 24, 31, 32, 33})
+    all.push_back(geometry(5, 4, 3, out, 3, 1, 1, 1, 1, 0));
   for (int64_t width = 1; width <= 14; ++width) all.push_back(geometry(3, width, 2, 16, 1, 1, 0, 1, 1, 0));
   for (int64_t width = 1; width <= 14; ++width) all.push_back(geometry(3, width, 2, 16, 3, 1, 1, 1, 1, 5));
   for (int64_t in = 1; in <= 14; ++in) all.push_back(geometry(4, 5, in, 8, 3, 2, 1, 1, 1, 0));
@@ -57,11 +58,11 @@ std::vector<ConvGeometry> geometries() {
 
 std::vector<ConvGeometry> depthwise_geometries() {
   std::vector<ConvGeometry> all;
-  for (int64_t channels = 1; channels <= 41; ++channels)
+  for (const int64_t channels : {1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33})
     all.push_back(geometry(5, 6, channels, channels, 3, 1, 1, 1, channels, 0));
   for (const int64_t stride : {1, 2, 3})
     for (const int64_t dilation : {1, 2})
-      for (int64_t padding = -1; padding <= 3; ++padding)
+      for (int64_t padding = -1; padding <= 2; ++padding)
         all.push_back(geometry(9, 11, 19, 19, 3, stride, padding, dilation, 19, 2));
   return all;
 }
@@ -111,16 +112,19 @@ std::vector<float> run(WeightGradient kernel, const ConvGeometry& g, Rows rows, 
 
 void check_all(const std::vector<ConvGeometry>& all, Forward ConvKernels::*forward,
                WeightGradient ConvKernels::*gradient) {
-  const ConvKernels& scalar = available_kernels().front()->conv;
-  for (const Kernels* row : available_kernels())
-    for (const ConvGeometry& g : all)
-      for (const Rows rows : row_ranges(g)) {
-        CAPTURE(row->isa, g.in_h, g.in_w, g.in, g.out, g.kernel_h, g.stride_h, g.padding_h, g.dilation_h, g.groups,
-                rows.begin, rows.end);
-        for (const bool bias : {false, true})
-          REQUIRE(run(row->conv.*forward, g, rows, bias) == run(scalar.*forward, g, rows, bias));
-        for (const int64_t images : {1, 3})
-          REQUIRE(run(row->conv.*gradient, g, rows, images) == run(scalar.*gradient, g, rows, images));
+  const auto rows_of_table = available_kernels();
+  const ConvKernels& scalar = rows_of_table.front()->conv;
+  for (const ConvGeometry& g : all)
+    for (const Rows rows : row_ranges(g))
+      for (const int64_t images : {1, 3}) {
+        const bool bias = images == 1;
+        const auto y = run(scalar.*forward, g, rows, bias), dw = run(scalar.*gradient, g, rows, images);
+        for (const Kernels* row : rows_of_table.subspan(1)) {
+          CAPTURE(row->isa, g.in_h, g.in_w, g.in, g.out, g.kernel_h, g.stride_h, g.padding_h, g.dilation_h, g.groups,
+                  rows.begin, rows.end, images);
+          REQUIRE(run(row->conv.*forward, g, rows, bias) == y);
+          REQUIRE(run(row->conv.*gradient, g, rows, images) == dw);
+        }
       }
 }
 
