@@ -1,0 +1,41 @@
+// qgrad calibrate CONFIG: activation statistics to a JSON file.
+#include <fmt/format.h>
+
+#include "apps/command.h"
+#include "apps/quantization.h"
+
+namespace qgrad {
+namespace {
+
+struct CalibrateCommandConfig : ExperimentConfig {
+  CalibrationConfig calibration;
+  std::optional<Config> quantizer;
+};
+template <class V>
+void fields(V& v, CalibrateCommandConfig& c) {
+  fields(v, static_cast<ExperimentConfig&>(c));
+  v("calibration", c.calibration, {.help = "how many training images"});
+  v("quantizer", c.quantizer, {.help = "not used here, so that a config of `qgrad quantize` serves both"});
+}
+
+void run(const std::string& config_file, const CommonOptions& options) {
+  const auto config = read_config<CalibrateCommandConfig>(read_command_config(config_file, options));
+  if (!config.checkpoint) config_error(config_file, "'checkpoint' is missing: calibration needs a trained model");
+  const ExperimentData data(config.data, config.seed, options.data);
+  const ModulePtr model = build_model(config.model, config.seed, config.checkpoint);
+  CalibrationConfig calibration = config.calibration;
+  calibration.statistics.reset();
+  const QuantStats stats = calibration_stats(*model, data, calibration, "calibration");
+  const auto file = output_folder(options.out, config.name) / "quantization_stats.json";
+  write_stats(file, stats);
+  print_result(options, {{"statistics", file.string()}, {"images", calibration.images}, {"layers", stats.size()}},
+               fmt::format("{} layers, {} images: {}\n", stats.size(), calibration.images, file.string()));
+}
+
+}  // namespace
+
+void add_calibrate_command(CLI::App& app) {
+  add_config_command(app, "calibrate", "activation statistics to JSON", run);
+}
+
+}  // namespace qgrad

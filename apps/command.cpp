@@ -1,0 +1,43 @@
+// Options, configs and output of the subcommands.
+#include "apps/command.h"
+
+#include <fmt/format.h>
+
+#include "core/parallel.h"
+
+namespace qgrad {
+
+std::shared_ptr<CommonOptions> add_common_options(CLI::App& command) {
+  auto options = std::make_shared<CommonOptions>();
+  command.add_option("--set", options->set, "set a config value: --set train.optimizer.lr=0.05")->allow_extra_args(false);
+  command.add_option("--out", options->out, "folder for everything that is written");
+  command.add_option("--data", options->data, "folder of the data set");
+  command.add_option("--seed", options->seed, "seed of all random streams");
+  command.add_option("--threads", options->threads, "number of threads; the results do not depend on it")->check(CLI::Range(1, 256));
+  command.add_flag("--json", options->json, "print one JSON document on stdout");
+  command.parse_complete_callback([options] {
+    if (options->threads) set_num_threads(*options->threads);
+  });
+  return options;
+}
+
+void add_config_command(CLI::App& app, const std::string& name, const std::string& help, ConfigCommand run) {
+  CLI::App& command = *app.add_subcommand(name, help);
+  const auto options = add_common_options(command);
+  const auto config = std::make_shared<std::string>();
+  command.add_option("CONFIG", *config, "JSON config")->required();
+  command.callback([=] { run(*config, *options); });
+}
+
+Config read_command_config(const std::string& file, const CommonOptions& options) {
+  Config config = Config::read(file);
+  for (const std::string& assignment : options.set) set_config_value(config, assignment);
+  if (options.seed) config.value["seed"] = *options.seed;
+  return config;
+}
+
+void print_result(const CommonOptions& options, const Json& json, const std::string& text) {
+  fmt::print("{}", options.json ? json.dump(2) + "\n" : text);
+}
+
+}  // namespace qgrad

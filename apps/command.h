@@ -1,0 +1,44 @@
+// What the subcommands share: common options, reading configs, and output.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/config.h"
+
+namespace qgrad {
+
+struct CommonOptions {
+  std::vector<std::string> set;     // --set key=value, in order
+  std::optional<std::string> out;   // --out DIR
+  std::optional<std::string> data;  // --data DIR
+  std::optional<uint64_t> seed;     // --seed N
+  std::optional<int> threads;       // --threads N
+  bool json = false;                // --json: stdout is one JSON document
+};
+
+// Adds the options above to a subcommand.
+std::shared_ptr<CommonOptions> add_common_options(CLI::App& command);
+
+// A subcommand whose only argument is a config file.
+using ConfigCommand = void (*)(const std::string& config_file, const CommonOptions& options);
+void add_config_command(CLI::App& app, const std::string& name, const std::string& help, ConfigCommand run);
+
+// The file with --set and --seed applied, in this order.
+Config read_command_config(const std::string& file, const CommonOptions& options);
+
+// stdout: the JSON document with --json, else the text.
+void print_result(const CommonOptions& options, const Json& json, const std::string& text);
+
+// One function per subcommand, each in its own file.
+void add_train_command(CLI::App& app);
+void add_evaluate_command(CLI::App& app);
+void add_calibrate_command(CLI::App& app);
+void add_quantize_command(CLI::App& app);
+void add_compare_command(CLI::App& app);
+void add_inspect_command(CLI::App& app);
+
+}  // namespace qgrad

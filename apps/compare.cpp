@@ -1,0 +1,154 @@
+// qgrad compare CONFIG: float, post-training and quantization-aware rows side by side.
+#include <fmt/format.h>
+
+#include <chrono>
+
+#include "apps/command.h"
+#include "apps/metrics.h"
+#include "apps/model_file.h"
+#include "apps/progress.h"
+#include "apps/quantization.h"
+#include "apps/report.h"
+#include "apps/training.h"
+
+namespace qgrad {
+namespace {
+
+struct RowConfig {
+  std::string name;
+  Config quantizer;
+  Json train = Json::object();
+};
+template <class V>
+void fields(V& v, RowConfig& c) {
+  v("name", c.name, {.help = "name of the row", .required = true});
+  v("quantizer", c.quantizer, {.help = "the quantizer's class and settings", .required = true});
+  v("train", c.train, {.help = "what this row's fine-tuning changes of quant_aware_train"});
+}
+
+struct CompareCommandConfig : ExperimentConfig {
+  std::optional<TrainConfig> train;
+  std::optional<CalibrationConfig> calibration = CalibrationConfig{};
+  Config quant_aware_train{Json::object(), "", "quant_aware_train"};
+  std::vector<RowConfig> rows;
+};
+template <class V>
+void fields(V& v, CompareCommandConfig& c) {
+  fields(v, static_cast<ExperimentConfig&>(c));
+  v("train", c.train, {.help = "float training; null: use the checkpoint"});
+  v("calibration", c.calibration, {.help = "images that set the ranges; null: dynamic quantization"});
+  v("quant_aware_train", c.quant_aware_train, {.help = "fine-tuning of the quantization-aware rows"});
+  v("rows", c.rows, {.help = "the quantized rows, in order", .required = true});
+}
+
+// "post-training 4/4" -> "post-training_4-4", for a folder.
+std::string folder_name(const std::string& row) {
+  std::string name;
+  for (const char c : row) name += std::isalnum(static_cast<unsigned char>(c)) || c == '.' || c == '-' ? c : c == '/' ? '-' : '_';
+  return name;
+}
+
+class Comparison {
+ public:
+  Comparison(CompareCommandConfig config, const CommonOptions& options)
+      : config_(std::move(config)),
+        folder_(output_folder(options.out, config_.name)),
+        data_(config_.data, config_.seed, options.data) {}
+
+  Json run() {
+    // Everything that can be wrong in the config is found before the first epoch.
+    for (const RowConfig& row : config_.rows) {
+      Registry<Quantizer>::create(row.quantizer);
+      if (!is_post_training(row.quantizer)) Registry<Optimizer>::create(fine_tuning(row).optimizer);
+    }
+    write_json(folder_ / "config.json", write_config(config_));
+    add_float_row();
+    for (const RowConfig& row : config_.rows) add_row(row);
+    return results_;
+  }
+
+  const std::filesystem::path& folder() const { return folder_; }
+
+ private:
+  TrainConfig fine_tuning(const RowConfig& row) const {
+    Config merged = config_.quant_aware_train;
+    merged.value.merge_patch(row.train);
+    return read_config<TrainConfig>(merged);
+  }
+
+  void add_float_row() {
+    const auto start = std::chrono::steady_clock::now();
+    if (config_.train.has_value() == config_.checkpoint.has_value())
+      config_error(config_.name, "exactly one of 'train' and 'checkpoint' must be given");
+    ModulePtr model = build_model(config_.model, config_.seed, config_.checkpoint);
+    Json epochs = Json::array();
+    if (config_.train) {
+      const auto optimizer = Registry<Optimizer>::create(config_.train->optimizer);
+      optimizer->add_param_group({.name = "default", .parameters = all_parameters(*model)});
+      epochs = train(*model, *optimizer, data_, *config_.train, "float").epochs_json();
+    }
+    finish_row({.name = "float", .kind = "float"}, *model, nullptr, epochs, start);
+    float_checkpoint_ = (folder_ / "float" / "model.safetensors").string();
+  }
+
+  void add_row(const RowConfig& row) {
+    const auto start = std::chrono::steady_clock::now();
+    const bool post_training = is_post_training(row.quantizer);
+    ModulePtr model = build_model(config_.model, config_.seed, float_checkpoint_);
+    Json epochs = Json::array();
+    Quantized quantized;
+    if (post_training) {
+      quantized = quantize_model(model, row.quantizer, nullptr, data_, config_.calibration, row.name);
+    } else {
+      const TrainConfig tuning = fine_tuning(row);
+      const auto optimizer = Registry<Optimizer>::create(tuning.optimizer);
+      optimizer->add_param_group({.name = "default", .parameters = all_parameters(*model)});
+      quantized = quantize_model(model, row.quantizer, optimizer.get(), data_, config_.calibration, row.name);
+      epochs = train(*model, *optimizer, data_, tuning, row.name).epochs_json();
+    }
+    finish_row({.name = row.name, .kind = post_training ? "post-train" : "quant-aware-train"}, *model, &quantized, epochs, start);
+  }
+
+  struct RowName {
+    std::string name, kind;
+  };
+  // Evaluates on the test images, saves the row's checkpoint and the results so far.
+  void finish_row(const RowName& row, Module& model, const Quantized* quantized, const Json& epochs,
+                  std::chrono::steady_clock::time_point start) {
+    const Metrics test = evaluate(model, data_.test(), row.name + "  test");
+    const std::optional<Config> quantizer = quantized ? std::optional(quantized->config) : std::nullopt;
+    save_model(folder_ / folder_name(row.name) / "model.safetensors", model, config_, quantizer, test.to_json());
+    const auto bits = [&](const char* key) { return quantizer ? quantizer->value.at(key) : Json(nullptr); };
+    Json json = {{"name", row.name}, {"kind", row.kind}, {"bits_weights", bits("bits_weights")}, {"bits_activations", bits("bits_activations")}};
+    json.update(test.to_json());
+    json["model_bytes"] = packed_bytes(model, quantized ? quantized->quantizer.get() : nullptr);
+    json["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    json["quantizer"] = quantizer ? quantizer->value : Json(nullptr);
+    json["epochs"] = epochs;
+    json["checkpoint"] = (std::filesystem::path(folder_name(row.name)) / "model.safetensors").string();
+    rows_.push_back(std::move(json));
+    results_ = {{"name", config_.name}, {"seed", config_.seed}, {"dataset", data_.describe()}, {"model", config_.model.value}, {"rows", rows_}};
+    write_json(folder_ / "results.json", results_);
+    write_file_atomically(folder_ / "report.html", results_html(results_));
+  }
+
+  CompareCommandConfig config_;
+  std::filesystem::path folder_;
+  ExperimentData data_;
+  std::string float_checkpoint_;
+  Json rows_ = Json::array(), results_;
+};
+
+void run(const std::string& config_file, const CommonOptions& options) {
+  Comparison comparison(read_config<CompareCommandConfig>(read_command_config(config_file, options)), options);
+  const Json results = comparison.run();
+  print_result(options, results, results_table(results) + fmt::format("\n{}\n", (comparison.folder() / "report.html").string()));
+}
+
+}  // namespace
+
+void add_compare_command(CLI::App& app) {
+  add_config_command(app, "compare", "float, post-training and quantization-aware rows side by side", run);
+}
+
+}  // namespace qgrad

@@ -1,0 +1,63 @@
+// Opening data sets, building models, choosing folders.
+#include "apps/experiment.h"
+
+#include "nn/checkpoint.h"
+
+namespace qgrad {
+
+ExperimentData::ExperimentData(const DataConfig& config, uint64_t seed, const std::optional<std::string>& folder)
+    : config_(config), seed_(seed) {
+  dataset_ = open_dataset(config_.dataset, folder);
+  Split parts = split(dataset_->train().size(), config_.validation, seed_);
+  training_ = config_.train_images ? first(parts.train, *config_.train_images) : std::move(parts.train);
+  validation_ = std::move(parts.validation);
+  test_ = all_indices(dataset_->test().size());
+  if (config_.test_images) test_ = first(test_, *config_.test_images);
+}
+
+Loader ExperimentData::training(int batch_size) const {
+  return Loader(dataset_->train(), training_, Transform(config_.transforms, dataset_->image_shape(), seed_),
+                {.batch_size = batch_size, .shuffle = true, .drop_last = true, .threads = config_.loader_threads, .seed = seed_});
+}
+
+Loader ExperimentData::evaluation(const ImageSet& images, Indices indices, int batch_size) const {
+  return Loader(images, std::move(indices), Transform(config_.transforms.test_time(), dataset_->image_shape(), seed_),
+                {.batch_size = batch_size, .threads = config_.loader_threads, .seed = seed_});
+}
+
+Loader ExperimentData::validation() const { return evaluation(dataset_->train(), validation_, config_.eval_batch_size); }
+Loader ExperimentData::test() const { return evaluation(dataset_->test(), test_, config_.eval_batch_size); }
+
+Loader ExperimentData::calibration(const CalibrationConfig& config) const {
+  return evaluation(dataset_->train(), random_subset(training_, config.images, seed_), config.batch_size);
+}
+
+Tensor ExperimentData::example() const {
+  Loader loader = evaluation(dataset_->test(), first(test_, 1), 1);
+  loader.start_epoch(0);
+  return loader.next()->images;
+}
+
+Json ExperimentData::describe() const {
+  return {{"class", dataset_->name()}, {"training_images", training_.size()}, {"validation_images", validation_.size()},
+          {"test_images", test_.size()}};
+}
+
+ModulePtr build_model(const Config& model, uint64_t seed, const std::optional<std::string>& checkpoint) {
+  const auto architecture = Registry<Architecture>::create(model);
+  if (!checkpoint) return architecture->build(seed);
+  ModulePtr built = architecture->make();
+  load_state(*built, read_checkpoint(*checkpoint));
+  return built;
+}
+
+Tensor example_input(const Config& model) {
+  const Shape image = Registry<Architecture>::create(model)->image_shape();
+  return Tensor::zeros({1, image[0], image[1], image[2]});
+}
+
+std::filesystem::path output_folder(const std::optional<std::string>& out, const std::string& name) {
+  return out ? std::filesystem::path(*out) : std::filesystem::path("out") / name;
+}
+
+}  // namespace qgrad

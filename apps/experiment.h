@@ -1,0 +1,118 @@
+// What the configs of train, quantize and compare have in common: data, model, training, calibration.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/config.h"
+#include "data/dataset.h"
+#include "data/loader.h"
+#include "data/transforms.h"
+#include "nn/models/architecture.h"
+#include "nn/module.h"
+
+namespace qgrad {
+
+struct DataConfig {
+  Config dataset;
+  TransformConfig transforms;
+  double validation = 0.1;
+  int eval_batch_size = 250;
+  int loader_threads = 1;
+  std::optional<int64_t> train_images, test_images;
+};
+template <class V>
+void fields(V& v, DataConfig& c) {
+  v("dataset", c.dataset, {.help = "the data set's class and settings", .required = true});
+  v("transforms", c.transforms, {.help = "normalisation and augmentation"});
+  v("validation", c.validation, {.help = "share of the training images held out to choose the best epoch", .min = 0, .max = 0.9});
+  v("eval_batch_size", c.eval_batch_size, {.help = "images per batch in evaluation", .min = 1});
+  v("loader_threads", c.loader_threads, {.help = "threads that prepare batches; the results do not depend on it", .min = 0, .max = 64});
+  v("train_images", c.train_images, {.help = "use only the first N training images; null: all", .min = 1});
+  v("test_images", c.test_images, {.help = "use only the first N test images; null: all", .min = 1});
+}
+
+struct TrainConfig {
+  int epochs = 1;
+  int batch_size = 128;
+  float label_smoothing = 0;
+  Config optimizer{{{"class", "SGD"}, {"lr", 0.1}, {"momentum", 0.9}}, "", "train.optimizer"};
+  Config schedule{{{"class", "constant"}}, "", "train.schedule"};
+};
+template <class V>
+void fields(V& v, TrainConfig& c) {
+  v("epochs", c.epochs, {.help = "passes over the training images", .min = 1});
+  v("batch_size", c.batch_size, {.help = "images per step; the last, smaller batch of an epoch is dropped", .min = 1});
+  v("label_smoothing", c.label_smoothing, {.help = "probability spread evenly over all classes", .min = 0, .max = 0.9});
+  v("optimizer", c.optimizer, {.help = "the optimizer's class and settings"});
+  v("schedule", c.schedule, {.help = "the learning-rate schedule's class and settings"});
+}
+
+struct CalibrationConfig {
+  int64_t images = 512;
+  int batch_size = 128;
+  std::optional<std::string> statistics;
+};
+template <class V>
+void fields(V& v, CalibrationConfig& c) {
+  v("images", c.images, {.help = "training images whose activations are measured", .min = 1});
+  v("batch_size", c.batch_size, {.help = "images per batch", .min = 1});
+  v("statistics", c.statistics, {.help = "a statistics file of `qgrad calibrate` to use instead; null: measure"});
+}
+
+// What every command's config begins with.
+struct ExperimentConfig {
+  std::string name;
+  uint64_t seed = 1;
+  DataConfig data;
+  Config model;
+  std::optional<std::string> checkpoint;
+};
+template <class V>
+void fields(V& v, ExperimentConfig& c) {
+  v("name", c.name, {.help = "name of the experiment", .required = true});
+  v("seed", c.seed, {.help = "seed of all random streams"});
+  v("data", c.data, {.help = "data set, transforms, split", .required = true});
+  v("model", c.model, {.help = "the model's class and settings", .required = true});
+  v("checkpoint", c.checkpoint, {.help = "trained parameters to start from (safetensors)"});
+}
+
+// The images of an experiment: read once, split, shared by its loaders.
+class ExperimentData {
+ public:
+  // `folder`: where --data says the data set is.
+  ExperimentData(const DataConfig& config, uint64_t seed, const std::optional<std::string>& folder);
+
+  Loader training(int batch_size) const;  // shuffled, augmented, full batches only
+  Loader validation() const;              // held-out training images, test-time transforms
+  Loader test() const;
+  Loader calibration(const CalibrationConfig& config) const;  // training images chosen by the seed, test-time transforms
+
+  bool has_validation() const { return !validation_.empty(); }
+  const Dataset& dataset() const { return *dataset_; }
+  Tensor example() const;   // one test image, transformed: for traces
+  Json describe() const;    // for results.json: class, number of images
+  const DataConfig& config() const { return config_; }
+
+ private:
+  Loader evaluation(const ImageSet& images, Indices indices, int batch_size) const;
+
+  DataConfig config_;
+  uint64_t seed_;
+  std::unique_ptr<Dataset> dataset_;
+  Indices training_, validation_, test_;
+};
+
+// A new model of the config's class, initialised by the seed, or with the parameters of `checkpoint`.
+ModulePtr build_model(const Config& model, uint64_t seed, const std::optional<std::string>& checkpoint);
+
+// A batch of one image of the model's input shape, all zeros: for traces where no data is at hand.
+Tensor example_input(const Config& model);
+
+// The folder a command writes to: --out, or out/<name>.
+std::filesystem::path output_folder(const std::optional<std::string>& out, const std::string& name);
+
+}  // namespace qgrad

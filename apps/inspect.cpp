@@ -1,0 +1,91 @@
+// qgrad inspect FILE: what a checkpoint or a config describes: modules, parameters, graph, per-layer quantization.
+#include <fmt/format.h>
+
+#include <filesystem>
+
+#include "apps/command.h"
+#include "apps/model_file.h"
+#include "apps/quantization.h"
+#include "nn/graph.h"
+
+namespace qgrad {
+namespace {
+
+struct Inspected {
+  ModulePtr model;
+  std::unique_ptr<Quantizer> quantizer;
+  Json about;
+};
+
+// A config: the model as it would be built, prepared with the quantizer where it needs no calibration.
+Inspected inspect_config(const Config& config) {
+  Inspected result;
+  const Config model = config.at("model");
+  result.model = build_model(model, 1, std::nullopt);
+  result.about = {{"model", model.value}};
+  if (config.has("quantizer") && !config.at("quantizer").value.is_null()) {
+    result.quantizer = Registry<Quantizer>::create(config.at("quantizer"));
+    result.about["quantizer"] = Registry<Quantizer>::resolve(config.at("quantizer"));
+    result.quantizer->prepare(result.model, nullptr, example_input(model));
+  }
+  return result;
+}
+
+Inspected inspect_checkpoint(const std::string& file) {
+  ModelFile loaded = load_model(file, std::nullopt);
+  Json about = {{"model", loaded.experiment.model.value}};
+  if (loaded.quantizer_config) about["quantizer"] = loaded.quantizer_config->value;
+  return {std::move(loaded.model), std::move(loaded.quantizer), std::move(about)};
+}
+
+Json graph_json(Module& model, const Tensor& example) {
+  Json nodes = Json::array();
+  const Graph graph = Graph::trace(model, example);
+  for (const GraphNode& node : graph.nodes()) {
+    Json inputs = Json::array(), shape = Json::array();
+    for (const size_t p : node.preds) inputs.push_back(graph[p].name);
+    for (const int64_t d : node.output_shape.dims()) shape.push_back(d);
+    nodes.push_back({{"name", node.name}, {"kind", node.kind}, {"inputs", inputs}, {"output_shape", shape}});
+  }
+  return nodes;
+}
+
+std::string text_of(const Json& result, Module& model) {
+  std::string out = to_string(model);
+  out += fmt::format("\n{} parameters\n\ngraph:\n", result.at("parameters").get<int64_t>());
+  for (const Json& node : result.at("graph")) {
+    std::string inputs;
+    for (const Json& name : node.at("inputs")) inputs += (inputs.empty() ? "" : ", ") + name.get<std::string>();
+    out += fmt::format("  {:<32} {:<24} {:<18} <- {}\n", node.at("name").get<std::string>(), node.at("kind").get<std::string>(),
+                       node.at("output_shape").dump(), inputs);
+  }
+  if (!result.contains("layers")) return out;
+  out += "\nquantization (bits of weights/activations/bias):\n";
+  const auto bits = [](const Json& b) { return b.is_null() ? std::string("-") : std::to_string(b.get<int>()); };
+  for (const Json& layer : result.at("layers"))
+    out += fmt::format("  {:<32} {:<12} {}/{}/{}{}\n", layer.at("path").get<std::string>(), layer.at("kind").get<std::string>(),
+                       bits(layer.at("bits_weights")), bits(layer.at("bits_activations")), bits(layer.at("bits_bias")),
+                       layer.at("pattern").is_null() ? "" : "  by '" + layer.at("pattern").get<std::string>() + "'");
+  return out;
+}
+
+void run(const std::string& file, const CommonOptions& options) {
+  const bool is_config = std::filesystem::path(file).extension() == ".json";
+  Inspected inspected = is_config ? inspect_config(read_command_config(file, options)) : inspect_checkpoint(file);
+  const Config model_config{inspected.about.at("model"), file, "model"};
+  int64_t parameters = 0;
+  for (const Parameter* p : all_parameters(*inspected.model)) parameters += p->raw().numel();
+  Json result = inspected.about;
+  result["parameters"] = parameters;
+  result["graph"] = graph_json(*inspected.model, example_input(model_config));
+  if (inspected.quantizer) result["layers"] = resolved_layers(*inspected.quantizer);
+  print_result(options, result, text_of(result, *inspected.model));
+}
+
+}  // namespace
+
+void add_inspect_command(CLI::App& app) {
+  add_config_command(app, "inspect", "graph, parameters and per-layer quantization of a checkpoint or config", run);
+}
+
+}  // namespace qgrad

@@ -1,0 +1,32 @@
+// Accuracy of a model on a data set.
+#pragma once
+
+#include <functional>
+
+#include "core/json.h"
+#include "data/loader.h"
+#include "nn/module.h"
+
+namespace qgrad {
+
+// Sums over images, so that a short last batch weighs what it holds.
+struct Metrics {
+  int64_t images = 0, top1_hits = 0, top5_hits = 0;
+  double loss_sum = 0;
+
+  double top1() const { return percent(top1_hits); }
+  double top5() const { return percent(top5_hits); }
+  double loss() const { return images ? loss_sum / static_cast<double>(images) : 0; }
+  Json to_json() const;  // {"images", "top1", "top5", "loss"}
+
+  // Of equal logits the lower class counts as the larger.
+  void add(const Tensor& logits, std::span<const int32_t> labels);
+
+ private:
+  double percent(int64_t hits) const { return images ? 100.0 * static_cast<double>(hits) / static_cast<double>(images) : 0; }
+};
+
+// Runs the model in evaluation mode over everything the loader gives; shows progress under `label` unless it is empty.
+Metrics evaluate(Module& model, Loader loader, const std::string& label);
+
+}  // namespace qgrad

@@ -1,0 +1,61 @@
+// Drawing progress.
+#include "apps/progress.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <cstdio>
+
+namespace qgrad {
+namespace {
+
+constexpr double kRedrawSeconds = 0.1, kQuietSeconds = 20;
+
+bool stderr_is_terminal() { return ::isatty(STDERR_FILENO) == 1; }
+
+}  // namespace
+
+Progress::Progress(std::string label, int64_t total)
+    : label_(std::move(label)), total_(total), terminal_(stderr_is_terminal()), start_(std::chrono::steady_clock::now()), last_(start_) {}
+
+double Progress::seconds() const {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+}
+
+std::string Progress::line(const std::string& details) const {
+  const double elapsed = seconds(), rate = elapsed > 0 ? static_cast<double>(done_) / elapsed : 0;
+  std::string text = fmt::format("{}  {}", label_, details);
+  if (rate > 0) text += fmt::format("  {:.0f} images/s", rate);
+  if (rate > 0 && done_ < total_) text += fmt::format("  {} left", format_duration(static_cast<double>(total_ - done_) / rate));
+  return text;
+}
+
+void Progress::update(int64_t done, const std::string& details) {
+  done_ = done;
+  const auto now = std::chrono::steady_clock::now();
+  if (std::chrono::duration<double>(now - last_).count() < (terminal_ ? kRedrawSeconds : kQuietSeconds)) return;
+  last_ = now;
+  if (terminal_)
+    fmt::print(stderr, "\r\033[K{} {:3.0f} %", line(details), 100.0 * static_cast<double>(done) / static_cast<double>(total_));
+  else
+    fmt::print(stderr, "{}\n", line(details));
+  std::fflush(stderr);
+}
+
+void Progress::finish(const std::string& details) {
+  done_ = total_;
+  fmt::print(stderr, "{}{}  {}\n", terminal_ ? "\r\033[K" : "", line(details), format_duration(seconds()));
+  std::fflush(stderr);
+}
+
+void note(const std::string& text) { fmt::print(stderr, "{}{}\n", stderr_is_terminal() ? "\r\033[K" : "", text); }
+
+std::string format_duration(double seconds) {
+  const auto s = static_cast<int64_t>(std::llround(seconds));
+  if (s < 60) return seconds < 10 ? fmt::format("{:.1f} s", seconds) : fmt::format("{} s", s);
+  if (s < 3600) return fmt::format("{} min {:02} s", s / 60, s % 60);
+  return fmt::format("{} h {:02} min", s / 3600, s % 3600 / 60);
+}
+
+}  // namespace qgrad

@@ -1,0 +1,86 @@
+// Calibrating, preparing, and what the result weighs.
+#include "apps/quantization.h"
+
+#include <fmt/format.h>
+
+#include <map>
+
+#include "apps/progress.h"
+#include "quant/post_train_linear.h"
+
+namespace qgrad {
+namespace {
+
+// Every layer the file describes must be one of the model's, and every layer of the model must be described.
+void check_stats_describe(Module& model, const QuantStats& stats, const std::string& file) {
+  std::vector<std::string> paths;
+  visit_modules(model, [&](Module& m) {
+    if (m.children().empty()) paths.push_back(m.path());
+  });
+  for (const auto& [path, layer] : stats)
+    check(std::ranges::find(paths, path) != paths.end(), "{}: statistics of '{}', but the model has no such layer{}: they are another model's",
+          file, path, did_you_mean(path, paths));
+}
+
+}  // namespace
+
+bool is_post_training(const Config& quantizer) {
+  return dynamic_cast<PostTrainLinearQuantizer*>(Registry<Quantizer>::create(quantizer).get()) != nullptr;
+}
+
+QuantStats calibration_stats(Module& model, const ExperimentData& data, const CalibrationConfig& config, const std::string& label) {
+  if (config.statistics) {
+    QuantStats stats = read_stats(*config.statistics);
+    check_stats_describe(model, stats, *config.statistics);
+    return stats;
+  }
+  Loader loader = data.calibration(config);
+  Progress progress(label + "  calibration", 2 * loader.images());
+  int64_t done = 0;
+  QuantStats stats = collect_quant_stats(model, [&] {
+    loader.start_epoch(0);
+    while (const auto batch = loader.next()) {
+      model(batch->images);
+      done += batch->images.dim(0);
+      progress.update(done, "");
+    }
+  });
+  return stats;
+}
+
+Quantized quantize_model(ModulePtr& model, const Config& quantizer, Optimizer* optimizer, const ExperimentData& data,
+                         const std::optional<CalibrationConfig>& calibration, const std::string& label) {
+  Config config = quantizer;
+  if (is_post_training(config)) {
+    const bool has_stats = config.has("model_activation_stats") && !config.at("model_activation_stats").value.is_null();
+    if (calibration && !has_stats) config.value["model_activation_stats"] = stats_to_json(calibration_stats(*model, data, *calibration, label));
+  }
+  Quantized result{Registry<Quantizer>::create(config), {Registry<Quantizer>::resolve(config), config.file, config.path}};
+  result.quantizer->prepare(model, optimizer, data.example());
+  return result;
+}
+
+int64_t packed_bytes(Module& model, const Quantizer* quantizer) {
+  std::map<std::string, Bits> bits;
+  if (quantizer)
+    for (const Quantizer::Resolved& layer : quantizer->resolved()) bits[layer.path] = layer.bits;
+  int64_t total = 0;
+  for (const Parameter* p : all_parameters(model)) {
+    const auto layer = bits.find(p->owner().path());
+    const std::optional<int> width = layer == bits.end() ? std::nullopt : p->name() == "bias" ? layer->second.bias : layer->second.weights;
+    total += (p->raw().numel() * std::min(width.value_or(32), 32) + 7) / 8;
+  }
+  return total;
+}
+
+Json resolved_layers(const Quantizer& quantizer) {
+  const auto or_null = [](const auto& value) { return value ? Json(*value) : Json(nullptr); };
+  Json layers = Json::array();
+  for (const Quantizer::Resolved& layer : quantizer.resolved())
+    layers.push_back({{"path", layer.path}, {"kind", layer.kind}, {"bits_weights", or_null(layer.bits.weights)},
+                      {"bits_activations", or_null(layer.bits.activations)}, {"bits_bias", or_null(layer.bits.bias)},
+                      {"settings", layer.settings}, {"pattern", or_null(layer.pattern)}});
+  return layers;
+}
+
+}  // namespace qgrad

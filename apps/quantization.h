@@ -1,0 +1,35 @@
+// Steps that quantize, compare and calibrate share.
+#pragma once
+
+#include <memory>
+
+#include "apps/experiment.h"
+#include "quant/quantizer.h"
+#include "quant/stats.h"
+
+namespace qgrad {
+
+// Statistics from the config's file, or measured on its training images. The file must describe this model: a layer of
+// the model without statistics, or statistics of a layer the model does not have, is an error.
+QuantStats calibration_stats(Module& model, const ExperimentData& data, const CalibrationConfig& config, const std::string& label);
+
+struct Quantized {
+  std::unique_ptr<Quantizer> quantizer;
+  Config config;  // as the quantizer resolved it
+};
+
+// Creates the config's quantizer and prepares the model with it. Post-training quantizers are calibrated first, unless
+// their config names statistics itself or `calibration` is empty (dynamic quantization).
+// `optimizer` may be null; otherwise it must hold the model's parameters, and gets the quantizer's own groups.
+Quantized quantize_model(ModulePtr& model, const Config& quantizer, Optimizer* optimizer, const ExperimentData& data,
+                         const std::optional<CalibrationConfig>& calibration, const std::string& label);
+
+bool is_post_training(const Config& quantizer);
+
+// The bytes a model's parameters take when every quantized one is packed at its bit width and the others are float32.
+int64_t packed_bytes(Module& model, const Quantizer* quantizer);
+
+// What each layer got: a list of {"path", "kind", "bits_weights", "bits_activations", "bits_bias", "settings", "pattern"}.
+Json resolved_layers(const Quantizer& quantizer);
+
+}  // namespace qgrad

@@ -1,0 +1,15 @@
+// How results look: the table on a terminal and the self-contained HTML page, both made from results.json.
+#pragma once
+
+#include <string>
+
+#include "core/json.h"
+
+namespace qgrad {
+
+// `results` as written by `qgrad compare`: {"name", "dataset", "model", "rows": [{"name", "kind", "bits_weights",
+// "bits_activations", "top1", "top5", "loss", "model_bytes", "seconds", "epochs": [..]}]}; accuracies in percent.
+std::string results_table(const Json& results);
+std::string results_html(const Json& results);
+
+}  // namespace qgrad

@@ -1,0 +1,121 @@
+// Epochs, steps and the choice of the best.
+#include "apps/training.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cmath>
+
+#include "apps/progress.h"
+#include "core/ops.h"
+#include "core/tape.h"
+#include "nn/schedule.h"
+
+namespace qgrad {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+// The numbers of every parameter and buffer, to go back to.
+class Snapshot {
+ public:
+  explicit Snapshot(Module& model) {
+    for (const Parameter* p : all_parameters(model)) parameters_.push_back(p->raw().clone());
+    for (const Buffer* b : all_buffers(model)) buffers_.push_back((*b)().defined() ? (*b)().clone() : Tensor());
+  }
+  void restore(Module& model) const {
+    const auto parameters = all_parameters(model);
+    for (size_t i = 0; i < parameters.size(); ++i) parameters[i]->set_raw(parameters_[i]);
+    const auto buffers = all_buffers(model);
+    for (size_t i = 0; i < buffers.size(); ++i) buffers[i]->set(buffers_[i]);
+  }
+
+ private:
+  std::vector<Tensor> parameters_, buffers_;
+};
+
+struct EpochTotals {
+  Metrics metrics;
+  float lr = 0;
+};
+
+EpochTotals train_epoch(Module& model, Optimizer& optimizer, const Schedule& schedule, Loader& loader,
+                        const TrainConfig& config, int epoch, const std::string& label) {
+  model.set_training(true);
+  EpochTotals totals;
+  Progress progress(label, loader.batches() * config.batch_size);
+  Tape tape;
+  loader.start_epoch(epoch);
+  for (int64_t step = 0; const auto batch = loader.next(); ++step) {
+    const double position = epoch + static_cast<double>(step) / static_cast<double>(loader.batches());
+    totals.lr = schedule.lr(optimizer.base_lr(), position, config.epochs);
+    optimizer.set_lr(totals.lr);
+    optimizer.zero_grad();
+    Tensor logits, loss;
+    {
+      const Tape::Recording recording(tape);
+      logits = model(batch->images);
+      loss = softmax_cross_entropy(logits, batch->labels, config.label_smoothing);
+    }
+    check(std::isfinite(loss.item()), "training broke: the loss became {} in epoch {}, step {} (learning rate {}); a smaller learning rate may help",
+          loss.item(), epoch + 1, step + 1, totals.lr);
+    tape.backward(loss);
+    optimizer.step();
+    totals.metrics.add(logits, batch->labels);
+    progress.update(totals.metrics.images, fmt::format("loss {:.4f}  top1 {:.2f}", totals.metrics.loss(), totals.metrics.top1()));
+  }
+  return totals;
+}
+
+}  // namespace
+
+Json EpochLog::to_json() const {
+  const auto or_null = [](const std::optional<double>& value) { return value ? Json(*value) : Json(nullptr); };
+  return {{"epoch", epoch}, {"lr", lr}, {"train_loss", train_loss}, {"train_top1", train_top1},
+          {"validation_loss", or_null(validation_loss)}, {"validation_top1", or_null(validation_top1)}, {"seconds", seconds}};
+}
+
+Json TrainingResult::epochs_json() const {
+  Json list = Json::array();
+  for (const EpochLog& e : epochs) list.push_back(e.to_json());
+  return list;
+}
+
+TrainingResult train(Module& model, Optimizer& optimizer, const ExperimentData& data, const TrainConfig& config,
+                     const std::string& label) {
+  const auto schedule = Registry<Schedule>::create(config.schedule);
+  Loader loader = data.training(config.batch_size);
+  check(loader.batches() > 0, "training: a batch of {} is more than the {} training images", config.batch_size, loader.images());
+  const auto start = Clock::now();
+  TrainingResult result;
+  std::optional<Snapshot> best;
+  double best_top1 = -1;
+  for (int epoch = 0; epoch < config.epochs; ++epoch) {
+    const auto epoch_start = Clock::now();
+    const std::string epoch_label = fmt::format("{}  epoch {}/{}", label, epoch + 1, config.epochs);
+    const EpochTotals totals = train_epoch(model, optimizer, *schedule, loader, config, epoch, epoch_label);
+    EpochLog log{.epoch = epoch + 1, .lr = totals.lr, .train_loss = totals.metrics.loss(), .train_top1 = totals.metrics.top1()};
+    std::string line = fmt::format("loss {:.4f}  top1 {:.2f}", log.train_loss, log.train_top1);
+    if (data.has_validation()) {
+      const Metrics validation = evaluate(model, data.validation(), "");
+      log.validation_loss = validation.loss();
+      log.validation_top1 = validation.top1();
+      line += fmt::format("  validation loss {:.4f}  top1 {:.2f}", validation.loss(), validation.top1());
+    }
+    log.seconds = seconds_since(epoch_start);
+    note(fmt::format("{}  {}  {}", epoch_label, line, format_duration(log.seconds)));
+    if (!data.has_validation() || *log.validation_top1 >= best_top1) {
+      best_top1 = log.validation_top1.value_or(0);
+      result.best_epoch = epoch + 1;
+      best.emplace(model);
+    }
+    result.epochs.push_back(log);
+  }
+  best->restore(model);
+  result.seconds = seconds_since(start);
+  return result;
+}
+
+}  // namespace qgrad

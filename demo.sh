@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# Trains a small network on real handwritten digits, quantizes it after training and with quantization in the training,
+# and shows the three side by side. Takes a few minutes, most of them for the build.
+set -euo pipefail
+cd "$(dirname "$0")"
+source ./setup.sh
+build_preset release -DQGRAD_TESTS=OFF
+./build/qgrad compare configs/digits_compare.json --out out/digits_compare "$@"

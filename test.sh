@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Builds qgrad and runs every test: ./test.sh [Catch2 options, e.g. a test name]
+set -euo pipefail
+cd "$(dirname "$0")"
+source ./setup.sh
+build_preset release -DQGRAD_TESTS=ON -DQGRAD_WERROR="${QGRAD_WERROR:-OFF}"
+./build/qgrad_tests "$@"
+if [ $# -eq 0 ]; then
+  tests/command_line.sh ./build/qgrad
+fi

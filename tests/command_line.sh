@@ -1,0 +1,130 @@
+#!/usr/bin/env bash
+# The qgrad command from the outside: what it prints, writes and returns. Usage: tests/command_line.sh build/qgrad
+set -uo pipefail
+qgrad=$(realpath "$1")
+root=$(realpath "$(dirname "$0")/..")
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 1
+passed=0 failed=0 skipped=0
+
+pass() { passed=$((passed + 1)); }
+fail() {
+  failed=$((failed + 1))
+  echo "FAILED: $1" >&2
+  sed 's/^/    /' stdout stderr >&2
+}
+skip() {
+  skipped=$((skipped + 1))
+  echo "skipped: $1" >&2
+}
+
+# expect STATUS NAME COMMAND...: runs the command; stdout and stderr are kept in files of these names.
+expect() {
+  local status=$1 name=$2 got=0
+  shift 2
+  "$@" >stdout 2>stderr || got=$?
+  if [ "$got" -eq "$status" ]; then pass; else fail "$name: exit status $got, expected $status"; fi
+}
+# expect_error NAME PATTERN COMMAND...: exit status 1, and the last line of stderr matches.
+expect_error() {
+  local name=$1 pattern=$2
+  shift 2
+  expect 1 "$name" "$@"
+  if tail -n 1 stderr | grep -qE -- "$pattern"; then pass; else fail "$name: the error does not match '$pattern'"; fi
+}
+# holds NAME COMMAND...: the command succeeds.
+holds() {
+  local name=$1
+  shift
+  if "$@" >>stdout 2>>stderr; then pass; else fail "$name"; fi
+}
+
+digits=$root/configs/digits_compare.json
+quick=(--set train.epochs=2 --set quant_aware_train.epochs=1)
+
+# --- usage ---
+expect 0 "help" "$qgrad" --help
+expect 2 "no subcommand" "$qgrad"
+expect 2 "unknown subcommand" "$qgrad" trian
+expect 2 "unknown option" "$qgrad" train --colour x.json
+
+# --- the comparison, in short ---
+expect 0 "compare" "$qgrad" compare "$digits" "${quick[@]}" --out compared --json
+holds "results on stdout are those in the file" cmp stdout compared/results.json
+holds "a report is written" test -s compared/report.html
+expect 0 "a quantized row's checkpoint evaluates by itself" "$qgrad" evaluate compared/QAT_4-4/model.safetensors --json
+cp stdout qat.json
+row=$(grep -A 8 '"name": "QAT 4/4"' compared/results.json | grep '"top1"' | tr -dc '0-9.')
+holds "with the row's accuracy" grep -q "\"top1\": $row" qat.json
+expect 0 "a post-training row's checkpoint evaluates by itself" "$qgrad" evaluate compared/post-training_4-4/model.safetensors --json
+cp stdout ptq.json
+row=$(grep -A 8 '"name": "post-training 4/4"' compared/results.json | grep '"top1"' | tr -dc '0-9.')
+holds "with the row's accuracy" grep -q "\"top1\": $row" ptq.json
+expect 0 "inspect a checkpoint" "$qgrad" inspect compared/QAT_4-4/model.safetensors
+expect 0 "inspect a config" "$qgrad" inspect "$digits"
+
+# --- the same bits on any number of threads ---
+cat >train.json <<JSON
+{"name": "t", "data": {"dataset": {"class": "digits"}, "transforms": {"crop_padding": 1}}, "model": {"class": "convnet"},
+ "train": {"epochs": 2, "batch_size": 32}, "quantizer": {"class": "QuantAwareTrainRangeLinearQuantizer", "bits_activations": 4, "bits_weights": 4}}
+JSON
+for threads in 1 2 3; do
+  expect 0 "train with $threads threads" "$qgrad" train train.json --threads $threads --out "threads$threads"
+done
+holds "checkpoints of 1 and 2 threads are equal" cmp threads1/model.safetensors threads2/model.safetensors
+holds "checkpoints of 1 and 3 threads are equal" cmp threads1/model.safetensors threads3/model.safetensors
+
+# --- bad configs ---
+edit() { sed "$1" "$digits" >edited.json; }
+edit 's/"bits_weights": 8/"bits_weigths": 8/'
+expect_error "unknown key" "edited.json: rows\[0\].quantizer.bits_weigths: unknown key \(did you mean 'bits_weights'\?\)" "$qgrad" compare edited.json
+edit 's/"bits_weights": 8/"bits_weights": "three"/'
+expect_error "wrong type" 'edited.json: rows\[0\].quantizer.bits_weights: expected an integer, got "three"' "$qgrad" compare edited.json
+edit 's/"bits_weights": 8/"bits_weights": 8, "overrides": {"conv99": {"bits_weights": 4}}/'
+expect_error "override that matches nothing" "edited.json: rows\[0\].quantizer.overrides.*conv99" "$qgrad" compare edited.json "${quick[@]}"
+edit 's/PostTrainLinearQuantizer/PostTrainQuantizer/'
+expect_error "unknown quantizer" "edited.json: rows\[0\].quantizer.class: no quantizer 'PostTrainQuantizer'.*have:.*QuantAwareTrainRangeLinearQuantizer" "$qgrad" compare edited.json
+edit 's/"seed": 1,/"seed": 1, "seed": 2,/'
+expect_error "key that stands twice" "edited.json: key 'seed' stands twice" "$qgrad" compare edited.json
+edit 's/"seed": 1,/"seed": 1/'
+expect_error "syntax error" "edited.json:[0-9]+:[0-9]+: not valid JSON" "$qgrad" compare edited.json
+expect_error "missing file" "nowhere.json: cannot open" "$qgrad" compare nowhere.json
+expect_error "--set with an unknown key" "unknown key" "$qgrad" compare "$digits" --set train.epoch=3
+
+# --- bad checkpoints ---
+good=compared/float/model.safetensors
+head -c 3000 $good >truncated.safetensors
+expect_error "truncated checkpoint" "truncated.safetensors" "$qgrad" evaluate truncated.safetensors
+{ printf '\xff\xff\xff\xff\xff\xff\xff\x7f'; tail -c +9 $good; } >lying.safetensors
+expect_error "header length beyond the file" "lying.safetensors" "$qgrad" evaluate lying.safetensors
+sed 's/"conv1.weight"/"conv7.weight"/' $good >renamed.safetensors
+expect_error "missing and extra tensor" "renamed.safetensors.*conv1.weight" "$qgrad" evaluate renamed.safetensors
+printf 'hello' >text.safetensors
+expect_error "not a checkpoint" "text.safetensors" "$qgrad" evaluate text.safetensors
+
+# --- CIFAR-10, where it is ---
+cifar=${QGRAD_DATA:-$root/../shared/cifar-10-batches-bin}
+checkpoint=$root/../shared/models/distiller_resnet20_cifar10.safetensors
+if [ -d "$cifar" ]; then
+  mkdir broken && cp "$cifar"/* broken/ && chmod u+w broken/*
+  truncate -s 30000000 broken/data_batch_2.bin
+  cat >cifar.json <<JSON
+{"name": "c", "data": {"dataset": {"class": "cifar10"}}, "model": {"class": "resnet20"}, "train": {"epochs": 1}}
+JSON
+  expect_error "truncated CIFAR batch" "data_batch_2.bin: expected 30730000 bytes" "$qgrad" train cifar.json --data broken
+  cp "$cifar/data_batch_2.bin" broken/ && printf '\x0c' | dd of=broken/data_batch_2.bin bs=1 seek=$((3073 * 17)) conv=notrunc 2>/dev/null
+  expect_error "label out of range" "data_batch_2.bin: record 17: label 12" "$qgrad" train cifar.json --data broken
+  rm -r broken
+else
+  skip "CIFAR-10 is not here"
+fi
+if [ -d "$cifar" ] && [ -f "$checkpoint" ]; then
+  expect 0 "evaluate a PyTorch checkpoint" "$qgrad" evaluate "$checkpoint" --data "$cifar" --json
+  holds "with its known accuracy" grep -qE '"top1": 91.7[01]?,' stdout
+else
+  skip "the trained ResNet-20 is not here"
+fi
+
+echo "command line: $passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ]
