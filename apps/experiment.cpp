@@ -1,6 +1,8 @@
 // Opening data sets, building models, choosing folders.
 #include "apps/experiment.h"
 
+#include <numeric>
+
 #include "nn/checkpoint.h"
 
 namespace qgrad {
@@ -29,7 +31,13 @@ Loader ExperimentData::validation() const { return evaluation(dataset_->train(),
 Loader ExperimentData::test() const { return evaluation(dataset_->test(), test_, config_.eval_batch_size); }
 
 Loader ExperimentData::calibration(const CalibrationConfig& config) const {
-  return evaluation(dataset_->train(), random_subset(training_, config.images, seed_), config.batch_size);
+  const ImageSet& images = dataset_->train();
+  if (!config.first_image) return evaluation(images, random_subset(training_, config.images, seed_), config.batch_size);
+  check(*config.first_image + config.images <= images.size(), "calibration: images {} to {} were asked for, but there are {} training images",
+        *config.first_image, *config.first_image + config.images - 1, images.size());
+  Indices range(static_cast<size_t>(config.images));
+  std::iota(range.begin(), range.end(), *config.first_image);
+  return evaluation(images, std::move(range), config.batch_size);
 }
 
 Tensor ExperimentData::example() const {

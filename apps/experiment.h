@@ -53,12 +53,15 @@ void fields(V& v, TrainConfig& c) {
 
 struct CalibrationConfig {
   int64_t images = 512;
+  std::optional<int64_t> first_image;
   int batch_size = 128;
   std::optional<std::string> statistics;
 };
 template <class V>
 void fields(V& v, CalibrationConfig& c) {
   v("images", c.images, {.help = "training images whose activations are measured", .min = 1});
+  v("first_image", c.first_image,
+    {.help = "take the images from here on, in the order of the files; null: a random choice", .min = 0});
   v("batch_size", c.batch_size, {.help = "images per batch", .min = 1});
   v("statistics", c.statistics, {.help = "a statistics file of `qgrad calibrate` to use instead; null: measure"});
 }
@@ -89,7 +92,7 @@ class ExperimentData {
   Loader training(int batch_size) const;  // shuffled, augmented, full batches only
   Loader validation() const;              // held-out training images, test-time transforms
   Loader test() const;
-  Loader calibration(const CalibrationConfig& config) const;  // training images chosen by the seed, test-time transforms
+  Loader calibration(const CalibrationConfig& config) const;  // training images, test-time transforms
 
   bool has_validation() const { return !validation_.empty(); }
   const Dataset& dataset() const { return *dataset_; }

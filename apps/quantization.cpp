@@ -66,9 +66,9 @@ int64_t packed_bytes(Module& model, const Quantizer* quantizer) {
     for (const Quantizer::Resolved& layer : quantizer->resolved()) bits[layer.path] = layer.bits;
   int64_t total = 0;
   for (const Parameter* p : all_parameters(model)) {
-    const auto layer = bits.find(p->owner().path());
-    const std::optional<int> width = layer == bits.end() ? std::nullopt : p->name() == "bias" ? layer->second.bias : layer->second.weights;
-    total += (p->raw().numel() * std::min(width.value_or(32), 32) + 7) / 8;
+    const Bits layer = bits[p->owner().path()];
+    const int width = (p->name() == "bias" ? layer.bias : layer.weights).value_or(32);
+    total += (p->raw().numel() * width + 7) / 8;
   }
   return total;
 }
