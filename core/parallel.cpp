@@ -66,23 +66,24 @@ class ThreadPool {
 
   int threads() const { return static_cast<int>(threads_.size()) + 1; }
 
+  // The caller works as well, and afterwards waits only for workers that took part: one that the system has not
+  // scheduled yet, because another program holds its core, finds the job closed and costs nothing.
   void run(Job& job) {
     {
       std::lock_guard lock(mutex_);
       job_ = &job;
-      running_.store(static_cast<int>(threads_.size()), std::memory_order_relaxed);
       generation_.fetch_add(1, std::memory_order_release);
     }
     wake_.notify_all();
     job.work();
-    for (int spin = 0; running_.load(std::memory_order_acquire) != 0; ++spin) {
-      if (spin < kSpins) {
-        relax();
-      } else {
-        std::unique_lock lock(mutex_);
-        done_.wait(lock, [&] { return running_.load(std::memory_order_acquire) == 0; });
-      }
+    {
+      std::lock_guard lock(mutex_);
+      job_ = nullptr;
     }
+    for (int spin = 0; spin < kSpins && working_.load(std::memory_order_acquire) != 0; ++spin) relax();
+    if (working_.load(std::memory_order_acquire) == 0) return;
+    std::unique_lock lock(mutex_);
+    done_.wait(lock, [&] { return working_.load(std::memory_order_acquire) == 0; });
   }
 
  private:
@@ -97,9 +98,11 @@ class ThreadPool {
         seen = generation_.load(std::memory_order_relaxed);
         if (stopping_) return;
         job = job_;
+        if (job) working_.fetch_add(1, std::memory_order_relaxed);
       }
+      if (!job) continue;
       job->work();
-      if (running_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+      if (working_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
         std::lock_guard lock(mutex_);
         done_.notify_one();
       }
@@ -110,7 +113,7 @@ class ThreadPool {
   std::mutex mutex_;
   std::condition_variable wake_, done_;
   std::atomic<uint64_t> generation_{0};
-  std::atomic<int> running_{0};
+  std::atomic<int> working_{0};  // workers busy with the job; grows only while job_ is set, under the mutex
   Job* job_ = nullptr;
   bool stopping_ = false;
 };
