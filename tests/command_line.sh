@@ -55,11 +55,11 @@ holds "results on stdout are those in the file" cmp stdout compared/results.json
 holds "a report is written" test -s compared/report.html
 expect 0 "a quantized row's checkpoint evaluates by itself" "$qgrad" evaluate compared/QAT_4-4/model.safetensors --json
 cp stdout qat.json
-row=$(grep -A 8 '"name": "QAT 4/4"' compared/results.json | grep '"top1"' | tr -dc '0-9.')
+row=$(grep -A 8 '"name": "QAT 4/4"' compared/results.json | grep '"top1"' | sed 's|.*: ||; s|,||')
 holds "with the row's accuracy" grep -q "\"top1\": $row" qat.json
 expect 0 "a post-training row's checkpoint evaluates by itself" "$qgrad" evaluate compared/post-training_4-4/model.safetensors --json
 cp stdout ptq.json
-row=$(grep -A 8 '"name": "post-training 4/4"' compared/results.json | grep '"top1"' | tr -dc '0-9.')
+row=$(grep -A 8 '"name": "post-training 4/4"' compared/results.json | grep '"top1"' | sed 's|.*: ||; s|,||')
 holds "with the row's accuracy" grep -q "\"top1\": $row" ptq.json
 expect 0 "inspect a checkpoint" "$qgrad" inspect compared/QAT_4-4/model.safetensors
 expect 0 "inspect a config" "$qgrad" inspect "$digits"
