@@ -70,19 +70,18 @@ class ThreadPool {
     {
       std::lock_guard lock(mutex_);
       job_ = &job;
-      running_.store(static_cast<int>(threads_.size()), std::memory_order_relaxed);
       generation_.fetch_add(1, std::memory_order_release);
     }
     wake_.notify_all();
     job.work();
-    for (int spin = 0; running_.load(std::memory_order_acquire) != 0; ++spin) {
-      if (spin < kSpins) {
-        relax();
-      } else {
-        std::unique_lock lock(mutex_);
-        done_.wait(lock, [&] { return running_.load(std::memory_order_acquire) == 0; });
-      }
+    // No chunk is left: a worker that has not come yet is not waited for, as it may not get a core soon.
+    {
+      std::lock_guard lock(mutex_);
+      job_ = nullptr;
     }
+    for (int spin = 0; spin < kSpins && helpers_.load(std::memory_order_acquire) != 0; ++spin) relax();
+    std::unique_lock lock(mutex_);
+    done_.wait(lock, [&] { return helpers_.load(std::memory_order_acquire) == 0; });
   }
 
  private:
@@ -97,9 +96,11 @@ class ThreadPool {
         seen = generation_.load(std::memory_order_relaxed);
         if (stopping_) return;
         job = job_;
+        if (!job) continue;
+        helpers_.fetch_add(1, std::memory_order_relaxed);
       }
       job->work();
-      if (running_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+      if (helpers_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
         std::lock_guard lock(mutex_);
         done_.notify_one();
       }
@@ -110,14 +111,14 @@ class ThreadPool {
   std::mutex mutex_;
   std::condition_variable wake_, done_;
   std::atomic<uint64_t> generation_{0};
-  std::atomic<int> running_{0};
-  Job* job_ = nullptr;
+  std::atomic<int> helpers_{0};  // workers busy with the job
+  Job* job_ = nullptr;           // null: nothing to help with
   bool stopping_ = false;
 };
 
 struct PoolHolder {
   std::mutex mutex;  // one parallel_for at a time; a second caller runs its loop alone
-  int wanted = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  std::atomic<int> wanted = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   std::unique_ptr<ThreadPool> pool;
 };
 
