@@ -1,6 +1,8 @@
 // The parts of config reading that depend on no type.
 #include "core/config.h"
 
+#include <charconv>
+
 namespace qgrad {
 
 std::string Config::where() const {
@@ -69,10 +71,11 @@ void set_config_value(Config& config, std::string_view assignment) {
   Json value = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (value.is_discarded()) value = text;
 
-  Json::json_pointer pointer;
+  std::vector<std::string> keys;
   try {
     if (name[0] == '/') {
-      pointer = Json::json_pointer(name);
+      for (Json::json_pointer pointer(name); !pointer.empty(); pointer.pop_back())
+        keys.insert(keys.begin(), pointer.back());
     } else {
       size_t begin = 0;
       while (begin <= name.size()) {
@@ -80,14 +83,28 @@ void set_config_value(Config& config, std::string_view assignment) {
         std::string key = name.substr(begin, end - begin);
         if (!key.empty() && key.back() == ']') key.pop_back();
         check(!key.empty(), "--set {}: an empty key", assignment);
-        pointer /= key;
+        keys.push_back(std::move(key));
         begin = end + 1;
       }
     }
-    config.value[pointer] = std::move(value);
-  } catch (const Json::exception& e) {
-    fail("--set {}: '{}' does not lead anywhere in this config", assignment, name);
+  } catch (const Json::parse_error&) {
+    fail("--set {}: '{}' is not a JSON pointer", assignment, name);
   }
+  Json* at = &config.value;
+  for (const std::string& key : keys) {
+    if (at->is_array()) {
+      size_t index = 0;
+      const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), index);
+      check(error == std::errc() && end == key.data() + key.size() && index < at->size(),
+            "--set {}: '{}' is no position in a list of {}", assignment, key, at->size());
+      at = &(*at)[index];
+    } else {
+      check(at->is_object() || at->is_null(), "--set {}: '{}' would be a member of {}", assignment, key,
+            detail::describe(*at));
+      at = &(*at)[key];
+    }
+  }
+  *at = std::move(value);
 }
 
 }  // namespace qgrad

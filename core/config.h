@@ -13,7 +13,9 @@
 // registered class, say). A derived struct lists its base's fields by calling fields(v, static_cast<Base&>(c)).
 #pragma once
 
+#include <cmath>
 #include <concepts>
+#include <cstdint>
 #include <limits>
 #include <optional>
 #include <string>
@@ -141,16 +143,15 @@ void ConfigReader::read(const Config& from, T& value, const Field& field) {
     value = json.get<bool>();
   } else if constexpr (std::integral<T>) {
     expect(json.is_number_integer(), "an integer");
-    const double as_double = json.get<double>();
-    detail::check_bounds(as_double, field, from.where());
-    if (as_double < static_cast<double>(std::numeric_limits<T>::min()) ||
-        as_double > static_cast<double>(std::numeric_limits<T>::max()))
+    detail::check_bounds(json.get<double>(), field, from.where());
+    if (json.is_number_unsigned() ? !std::in_range<T>(json.get<uint64_t>()) : !std::in_range<T>(json.get<int64_t>()))
       config_error(from.where(), "{} is out of range", detail::describe(json));
     value = json.get<T>();
   } else if constexpr (std::floating_point<T>) {
     expect(json.is_number(), "a number");
     detail::check_bounds(json.get<double>(), field, from.where());
     value = json.get<T>();
+    if (!std::isfinite(value)) config_error(from.where(), "{} is out of range", detail::describe(json));
   } else if constexpr (std::is_same_v<T, std::string>) {
     expect(json.is_string(), "a string");
     value = json.get<std::string>();

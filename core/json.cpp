@@ -64,7 +64,8 @@ Json parse_json(std::string_view text, std::string_view file) {
 }
 
 Json read_json(const std::filesystem::path& file) {
-  check(!std::filesystem::is_directory(file), "{}: is a folder, expected a JSON file", file.string());
+  std::error_code ignored;  // whatever is wrong shows when the file is opened
+  check(!std::filesystem::is_directory(file, ignored), "{}: is a folder, expected a JSON file", file.string());
   std::ifstream in(file, std::ios::binary);
   check(in.good(), "{}: cannot open: {}", file.string(), std::strerror(errno));
   std::ostringstream text;
@@ -98,7 +99,8 @@ void write_file_atomically(const std::filesystem::path& file, std::string_view b
 }
 
 void write_json(const std::filesystem::path& file, const Json& value) {
-  write_file_atomically(file, value.dump(2) + "\n");
+  // A string that is not UTF-8 (a file's name, say) is written with replacement characters.
+  write_file_atomically(file, value.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 
 std::string nearest(std::string_view word, std::span<const std::string> candidates) {

@@ -23,6 +23,10 @@ size_t size_class(size_t bytes) {
 
 void* system_allocate(size_t bytes) {
   void* block = std::aligned_alloc(kAlignment, bytes);
+  if (!block) {
+    pool::trim();  // cached blocks of other sizes may make room
+    block = std::aligned_alloc(kAlignment, bytes);
+  }
   check(block != nullptr, "out of memory: the system has no {} bytes left", bytes);
   return block;
 }
@@ -47,18 +51,21 @@ void* allocate(size_t bytes) {
   const size_t size = size_class(bytes);
   Pool& p = the_pool();
   std::unique_lock lock(p.mutex);
-  p.stats.bytes_in_use += size;
-  p.stats.peak_bytes_in_use = std::max(p.stats.peak_bytes_in_use, p.stats.bytes_in_use);
+  void* block = nullptr;
   if (auto& list = p.free_lists[size]; !list.empty()) {
-    void* block = list.back();
+    block = list.back();
     list.pop_back();
     ++p.stats.hits;
-    return block;
+  } else {
+    lock.unlock();
+    block = system_allocate(size);
+    lock.lock();
+    ++p.stats.misses;
+    p.stats.bytes_reserved += size;
   }
-  ++p.stats.misses;
-  p.stats.bytes_reserved += size;
-  lock.unlock();
-  return system_allocate(size);
+  p.stats.bytes_in_use += size;
+  p.stats.peak_bytes_in_use = std::max(p.stats.peak_bytes_in_use, p.stats.bytes_in_use);
+  return block;
 }
 
 void release(void* block, size_t bytes) {

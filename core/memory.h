@@ -11,7 +11,7 @@ inline constexpr size_t kAlignment = 64;
 
 // The tensor pool. Freed blocks are kept in per-size free lists and handed out again, so that a training loop stops
 // asking the system for memory after its first step. Thread-safe. Blocks are rounded up to one of eight sizes per
-// power of two, so at most 1/8 of a block is unused.
+// power of two (and to 64 bytes), so that little of a large block is unused.
 namespace pool {
 
 void* allocate(size_t bytes);               // throws Error when the system has no memory left

@@ -3,6 +3,8 @@
 
 #include <cmath>
 
+#include "core/error.h"
+
 namespace qgrad {
 namespace {
 
@@ -22,15 +24,7 @@ uint64_t mix(uint64_t x) {
 
 }  // namespace
 
-RandomStream::RandomStream(uint64_t seed, std::string_view name) {
-  const uint64_t key = mix(mix(seed) ^ fnv1a(name));
-  key_ = {static_cast<uint32_t>(key), static_cast<uint32_t>(key >> 32)};
-}
-
-std::array<uint32_t, 4> RandomStream::block(uint64_t index, uint64_t lane) const {
-  std::array<uint32_t, 4> c = {static_cast<uint32_t>(index), static_cast<uint32_t>(index >> 32),
-                               static_cast<uint32_t>(lane), static_cast<uint32_t>(lane >> 32)};
-  std::array<uint32_t, 2> k = key_;
+std::array<uint32_t, 4> philox4x32(std::array<uint32_t, 4> c, std::array<uint32_t, 2> k) {
   for (int round = 0; round < 10; ++round) {
     const uint64_t p0 = uint64_t{0xD2511F53u} * c[0], p1 = uint64_t{0xCD9E8D57u} * c[2];
     c = {static_cast<uint32_t>(p1 >> 32) ^ c[1] ^ k[0], static_cast<uint32_t>(p1),
@@ -41,12 +35,24 @@ std::array<uint32_t, 4> RandomStream::block(uint64_t index, uint64_t lane) const
   return c;
 }
 
+RandomStream::RandomStream(uint64_t seed, std::string_view name) {
+  const uint64_t key = mix(mix(seed) ^ fnv1a(name));
+  key_ = {static_cast<uint32_t>(key), static_cast<uint32_t>(key >> 32)};
+}
+
+std::array<uint32_t, 4> RandomStream::block(uint64_t index, uint64_t lane) const {
+  return philox4x32({static_cast<uint32_t>(index), static_cast<uint32_t>(index >> 32), static_cast<uint32_t>(lane),
+                     static_cast<uint32_t>(lane >> 32)},
+                    key_);
+}
+
 uint32_t RandomStream::next() {
   const uint64_t i = position_++;
   return block(i / 4)[i % 4];
 }
 
 uint32_t RandomStream::below(uint32_t n) {
+  check(n > 0, "random: no number is below 0");
   // Lemire's method: the high half of a 64-bit product, rejecting the few values that would be drawn too often.
   for (;;) {
     const uint64_t product = uint64_t{next()} * n;

@@ -7,7 +7,10 @@
 
 namespace qgrad {
 
-// A named stream of Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011).
+// The generator itself: ten rounds of Philox4x32 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011).
+std::array<uint32_t, 4> philox4x32(std::array<uint32_t, 4> counter, std::array<uint32_t, 2> key);
+
+// A named stream of Philox numbers.
 // The key is made of the seed and the name; draws are addressed by (index, lane) or taken one after another.
 class RandomStream {
  public:
@@ -17,7 +20,7 @@ class RandomStream {
   std::array<uint32_t, 4> block(uint64_t index, uint64_t lane = 0) const;
 
   uint32_t next();                      // uniform over 32 bits
-  uint32_t below(uint32_t n);           // uniform over 0 .. n-1, without modulo bias
+  uint32_t below(uint32_t n);           // uniform over 0 .. n-1, without modulo bias; n is 1 or more
   float uniform();                      // [0, 1), 24 bits
   float normal();                       // mean 0, standard deviation 1 (Box-Muller)
 

@@ -33,8 +33,9 @@ class Registry {
 
   // The config as the class understands it: {"class": NAME, every member}.
   static Json resolve(const Config& config) {
+    const Entry& entry = find(config);
     Json resolved = {{"class", config.value.at("class")}};
-    resolved.update(find(config).resolve(without_class(config)));
+    resolved.update(entry.resolve(without_class(config)));
     return resolved;
   }
 

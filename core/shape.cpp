@@ -11,10 +11,24 @@ namespace qgrad {
 
 Shape::Shape(std::span<const int64_t> dims) : rank_(static_cast<int>(dims.size())) {
   check(dims.size() <= kMaxRank, "shape: at most {} dimensions are supported, got {}", +kMaxRank, dims.size());
-  for (size_t i = 0; i < dims.size(); ++i) {
-    check(dims[i] >= 0, "shape: dimension {} is negative ({})", i, dims[i]);
-    dims_[i] = dims[i];
+  std::ranges::copy(dims, dims_.begin());
+  check_dims();
+}
+
+void Shape::set(int i, int64_t size) {
+  dims_[static_cast<size_t>(normalize_dim(i))] = size;
+  check_dims();
+}
+
+void Shape::check_dims() const {
+  int64_t bytes = sizeof(float);
+  bool fits = true;
+  for (size_t i = 0; i < static_cast<size_t>(rank_); ++i) {
+    check(dims_[i] >= 0, "shape: dimension {} is negative ({})", i, dims_[i]);
+    // Counted without zeros, so that the products of any of the dimensions fit too.
+    fits = fits && !__builtin_mul_overflow(bytes, std::max<int64_t>(dims_[i], 1), &bytes);
   }
+  check(fits, "shape: {} has too many elements", *this);
 }
 
 int Shape::normalize_dim(int i) const {

@@ -17,12 +17,13 @@ class Shape {
 
   Shape() = default;  // rank 0: a scalar
   Shape(std::initializer_list<int64_t> dims) : Shape(std::span<const int64_t>(dims.begin(), dims.size())) {}
-  explicit Shape(std::span<const int64_t> dims);  // throws on negative dimensions and on more than kMaxRank
+  // Throws on negative dimensions, on more than kMaxRank, and on more elements than an address can count.
+  explicit Shape(std::span<const int64_t> dims);
 
   int rank() const { return rank_; }
   // Negative positions count from the end, as in PyTorch; throws when out of range.
   int64_t operator[](int i) const { return dims_[static_cast<size_t>(normalize_dim(i))]; }
-  void set(int i, int64_t size) { dims_[static_cast<size_t>(normalize_dim(i))] = size; }
+  void set(int i, int64_t size);  // the same
   int normalize_dim(int i) const;
 
   int64_t numel() const;
@@ -32,6 +33,7 @@ class Shape {
   bool operator==(const Shape& other) const = default;
 
  private:
+  void check_dims() const;
   std::array<int64_t, kMaxRank> dims_{};
   int rank_ = 0;
 };

@@ -18,6 +18,11 @@ uint64_t next_tape_id() {
   return ++counter;
 }
 
+struct ResetAtEnd {
+  Tape& tape;
+  ~ResetAtEnd() { tape.reset(); }
+};
+
 Tensor sum_of(const Tensor& a, const Tensor& b, Tensor out) {
   const float *pa = a.data().data(), *pb = b.data().data();
   float* po = out.mutable_data().data();
@@ -34,6 +39,8 @@ bool Grads::needs(size_t i) const { return tape_.slot_needs_grad_[inputs_[i]] !=
 void Grads::add(size_t i, Tensor g) {
   if (!needs(i)) return;
   Tensor& total = tape_.grads_[inputs_[i]];
+  if (total.defined())
+    check(total.shape() == g.shape(), "backward: gradients of shapes {} and {} for one tensor", total.shape(), g.shape());
   if (!total.defined())
     total = std::move(g);
   else if (total.is_unique())
@@ -64,15 +71,19 @@ Tape::Scope::~Scope() {
   if (tape_) tape_->scope_ = previous_;
 }
 
+bool Tape::wants_gradient(const Tensor& t) const {
+  return t.requires_grad() && (t.impl_->recorded_on == 0 || t.impl_->recorded_on == id_);
+}
+
 uint32_t Tape::slot(const Tensor& t) {
   Tensor::Impl* impl = t.impl_.get();
   if (impl && impl->tape == id_) return impl->slot;
   const auto slot = static_cast<uint32_t>(slot_needs_grad_.size());
-  slot_needs_grad_.push_back(t.requires_grad());
+  slot_needs_grad_.push_back(wants_gradient(t));
   if (impl) {
     impl->tape = id_;
     impl->slot = slot;
-    if (impl->requires_grad) leaves_.emplace_back(slot, t);
+    if (wants_gradient(t)) leaves_.emplace_back(slot, t);
   }
   return slot;
 }
@@ -81,7 +92,7 @@ Tape* Tape::recording(std::span<const Tensor> inputs) {
   Tape* tape = current_tape;
   if (!tape || tape->mode() == Tape::Mode::trace) return tape;
   for (const Tensor& x : inputs)
-    if (x.requires_grad()) return tape;
+    if (tape->wants_gradient(x)) return tape;
   return nullptr;
 }
 
@@ -90,12 +101,13 @@ void Tape::push(std::string_view op, Tensor& output, std::span<const Tensor> inp
   bool needs_grad = false;
   for (const Tensor& x : inputs) {
     input_slots_.push_back(slot(x));
-    needs_grad |= x.requires_grad();
+    needs_grad |= wants_gradient(x);
   }
   const auto output_slot = static_cast<uint32_t>(slot_needs_grad_.size());
   slot_needs_grad_.push_back(needs_grad);
   output.impl_->tape = id_;
   output.impl_->slot = output_slot;
+  output.impl_->recorded_on = id_;
   output.impl_->requires_grad = needs_grad && mode_ == Mode::differentiate;
   nodes_.push_back({op, first, static_cast<uint32_t>(inputs.size()), output_slot, scope_, std::move(backward)});
   if (mode_ == Mode::trace) output_shapes_.push_back(output.shape());
@@ -107,6 +119,7 @@ void Tape::backward(const Tensor& loss) {
   check(loss.impl_->tape == id_ && loss.requires_grad(),
         "backward: the loss was not recorded on this tape, or depends on nothing that requires a gradient");
   const Paused paused;
+  const ResetAtEnd reset_at_end{*this};  // also when a closure throws: half a walk can not be repeated
   grads_.assign(slot_needs_grad_.size(), Tensor());
   grads_[loss.impl_->slot] = Tensor::full(loss.shape(), 1.0f);
   for (size_t i = nodes_.size(); i-- > 0;) {
@@ -122,9 +135,12 @@ void Tape::backward(const Tensor& loss) {
     Tensor g = std::move(grads_[slot]);
     if (!g.defined()) continue;
     const Tensor before = leaf.grad();
-    leaf.set_grad(before.defined() ? sum_of(before, g, Tensor::empty(g.shape())) : g);
+    if (before.defined())
+      g = sum_of(before, g, g.is_unique() ? g : Tensor::empty(g.shape()));
+    else if (!g.is_unique())
+      g = g.clone();  // whoever scales one leaf's gradient in place must not reach another's
+    leaf.set_grad(std::move(g));
   }
-  reset();
 }
 
 void Tape::reset() {

@@ -101,6 +101,7 @@ class Tape {
     uint32_t previous_ = 0;
   };
 
+  // An output of an earlier recording, or of another tape, is a constant here: gradients do not flow through it.
   static Tape* current();  // of this thread; null when nothing records
   // The tape that must record an op on these inputs, or null.
   static Tape* recording(std::span<const Tensor> inputs);
@@ -111,6 +112,7 @@ class Tape {
 
  private:
   friend class Grads;
+  bool wants_gradient(const Tensor& t) const;
 
   Mode mode_;
   uint64_t id_;  // new after every reset, so that tensors of an earlier recording are not mistaken for known ones

@@ -41,8 +41,14 @@ const Shape& Tensor::shape() const {
   return impl_->shape;
 }
 
-std::span<const float> Tensor::data() const { return {impl_->storage->data, static_cast<size_t>(numel())}; }
-std::span<float> Tensor::mutable_data() { return {impl_->storage->data, static_cast<size_t>(numel())}; }
+std::span<const float> Tensor::data() const {
+  const auto count = static_cast<size_t>(numel());  // throws for an undefined tensor
+  return {impl_->storage->data, count};
+}
+std::span<float> Tensor::mutable_data() {
+  const auto count = static_cast<size_t>(numel());
+  return {impl_->storage->data, count};
+}
 
 float Tensor::item() const {
   check(numel() == 1, "item: expected a tensor with one element, got shape {}", shape());
@@ -61,19 +67,30 @@ Tensor Tensor::reshaped(const Shape& shape) const {
   return t;
 }
 
-bool Tensor::is_unique() const { return impl_.use_count() == 1 && impl_->storage.use_count() == 1; }
+bool Tensor::is_unique() const { return defined() && impl_.use_count() == 1 && impl_->storage.use_count() == 1; }
 
 bool Tensor::requires_grad() const { return defined() && impl_->requires_grad; }
-void Tensor::set_requires_grad(bool value) { impl_->requires_grad = value; }
-Tensor Tensor::grad() const { return impl_->grad; }
+void Tensor::set_requires_grad(bool value) {
+  check(defined(), "an undefined tensor cannot require a gradient");
+  impl_->requires_grad = value;
+  impl_->recorded_on = 0;  // a leaf from now on
+}
+Tensor Tensor::grad() const { return defined() ? impl_->grad : Tensor(); }
 
 void Tensor::set_grad(Tensor grad) {
   if (grad.defined())
     check(grad.shape() == shape(), "gradient of shape {} for a tensor of shape {}", grad.shape(), shape());
+  check(defined(), "an undefined tensor has no gradient");
   impl_->grad = std::move(grad);
 }
 
-const std::optional<QuantMetadata>& Tensor::quant_metadata() const { return impl_->quant_metadata; }
-void Tensor::set_quant_metadata(const QuantMetadata& metadata) { impl_->quant_metadata = metadata; }
+const std::optional<QuantMetadata>& Tensor::quant_metadata() const {
+  check(defined(), "an undefined tensor has no quantization metadata");
+  return impl_->quant_metadata;
+}
+void Tensor::set_quant_metadata(const QuantMetadata& metadata) {
+  check(defined(), "an undefined tensor has no quantization metadata");
+  impl_->quant_metadata = metadata;
+}
 
 }  // namespace qgrad

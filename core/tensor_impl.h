@@ -21,6 +21,7 @@ struct Tensor::Impl {
   bool requires_grad = false;
   std::optional<QuantMetadata> quant_metadata;
   Tensor grad;
+  uint64_t recorded_on = 0;  // the tape that recorded this tensor as an output; 0: a leaf
   // The tape this tensor was last seen on, and its number there.
   uint64_t tape = 0;
   uint32_t slot = 0;

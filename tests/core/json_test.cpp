@@ -1,0 +1,86 @@
+// Reading and writing JSON files, and near misses of words.
+#include "core/json.h"
+
+#include <fstream>
+
+#include "support/catch.h"
+#include "support/errors.h"
+#include "support/temporary_folder.h"
+
+using namespace qgrad;
+using namespace qgrad::test;
+
+TEST_CASE("a syntax error is reported with file, line and column") {
+  const std::string message = error_of([] { parse_json("{\n  \"a\": 1,\n  \"b\": }\n", "x.json"); });
+  CHECK(message.starts_with("x.json:3:8: not valid JSON: "));
+  CHECK(error_of([] { parse_json("", "x.json"); }).starts_with("x.json:1:"));
+  CHECK(error_of([] { parse_json("{\"a\": 1} 2", "x.json"); }).starts_with("x.json:1:10: not valid JSON"));
+  CHECK(error_of([] { parse_json("{\"a\": \"\xff\"}", "x.json"); }).starts_with("x.json:1:"));
+}
+
+TEST_CASE("a key that stands twice in one object is refused, in two objects it is not") {
+  CHECK(error_of([] { parse_json(R"({"a": {"lr": 1, "lr": 2}})", "x.json"); }) ==
+        "x.json: key 'lr' stands twice in one object");
+  CHECK(parse_json(R"({"a": {"lr": 1}, "b": {"lr": 2}, "c": [{"lr": 3}, {"lr": 4}]})", "x.json").size() == 3);
+}
+
+TEST_CASE("a number beyond double's range is an Error like any other") {
+  CHECK(error_of([] { parse_json("{\"lr\": 1e999}", "x.json"); }) ==
+        "x.json: holds a number that is too large for a double");
+}
+
+TEST_CASE("keys keep their order, and comments are allowed") {
+  const Json json = parse_json("// what this is\n{\"z\": 1, \"a\": 2, \"m\": 3}", "x.json");
+  std::string order;
+  for (const auto& [key, value] : json.items()) order += key;
+  CHECK(order == "zam");
+}
+
+TEST_CASE("files that cannot be read say why") {
+  const TemporaryFolder folder;
+  const auto missing = folder.path() / "missing.json";
+  CHECK(error_of([&] { read_json(missing); }) == missing.string() + ": cannot open: No such file or directory");
+  CHECK(error_of([&] { read_json(folder.path()); }) == folder.path().string() + ": is a folder, expected a JSON file");
+}
+
+TEST_CASE("a write makes missing folders, replaces the old content and leaves no other file") {
+  const TemporaryFolder folder;
+  const auto file = folder.path() / "a" / "b" / "results.json";
+  write_json(file, Json{{"top1", 1}});
+  write_json(file, Json{{"top1", 91.5}});
+  CHECK(read_json(file) == Json{{"top1", 91.5}});
+  std::ifstream in(file);
+  std::string text((std::istreambuf_iterator<char>(in)), {});
+  CHECK(text == "{\n  \"top1\": 91.5\n}\n");
+  size_t files = 0;
+  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator(file.parent_path())) ++files;
+  CHECK(files == 1);
+}
+
+TEST_CASE("a write that fails leaves the old content and no partial file") {
+  const TemporaryFolder folder;
+  const auto target = folder.path() / "results.json";
+  std::filesystem::create_directories(target / "occupied");  // a folder cannot be replaced by a file
+  CHECK(error_of([&] { write_json(target, Json{}); }).starts_with(target.string() + ": cannot write: "));
+  CHECK(std::filesystem::exists(target / "occupied"));
+  CHECK(!std::filesystem::exists(target.string() + ".part"));
+  const auto inside_a_file = folder.path() / "file" / "x.json";
+  write_file_atomically(folder.path() / "file", "text");
+  CHECK(error_of([&] {
+          write_json(inside_a_file, Json{});
+        }).starts_with((folder.path() / "file").string() + ": cannot create: "));
+}
+
+TEST_CASE("text that is not UTF-8 is written with replacement characters") {
+  const TemporaryFolder folder;
+  write_json(folder.path() / "x.json", Json{{"name", "caf\xe9"}});
+  CHECK(read_json(folder.path() / "x.json").at("name") == "caf\xef\xbf\xbd");
+}
+
+TEST_CASE("the nearest word is suggested only where one is near") {
+  const std::vector<std::string> keys{"bits_weights", "bits_activations", "lr"};
+  CHECK(did_you_mean("bits_weigths", keys) == " (did you mean 'bits_weights'?)");
+  CHECK(did_you_mean("momentum", keys).empty());
+  CHECK(nearest("Lr", keys) == "lr");
+  CHECK(nearest("x", {}).empty());
+}

@@ -1,0 +1,91 @@
+// The tensor pool and the scratch arena.
+#include "core/memory.h"
+
+#include <cstdint>
+#include <cstring>
+
+#include "core/parallel.h"
+#include "core/tensor.h"
+#include "support/catch.h"
+
+using namespace qgrad;
+
+TEST_CASE("a freed block is handed out again to a request of its size") {
+  pool::trim();
+  void* block = pool::allocate(100000);
+  const auto before = pool::stats();
+  pool::release(block, 100000);
+  CHECK(pool::allocate(99990) == block);
+  const auto after = pool::stats();
+  CHECK(after.hits == before.hits + 1);
+  CHECK(after.misses == before.misses);
+  CHECK(after.bytes_in_use == before.bytes_in_use);
+  pool::release(block, 99990);
+}
+
+TEST_CASE("the pool counts what it hands out and gives cached memory back on trim") {
+  pool::trim();
+  const auto start = pool::stats();
+  CHECK(start.bytes_reserved == start.bytes_in_use);
+  {
+    const Tensor big = Tensor::empty({1 << 20});
+    const auto during = pool::stats();
+    CHECK(during.bytes_in_use >= start.bytes_in_use + (size_t{4} << 20));
+    CHECK(during.bytes_in_use <= start.bytes_in_use + (size_t{4} << 20) * 9 / 8);
+    CHECK(during.peak_bytes_in_use >= during.bytes_in_use);
+  }
+  CHECK(pool::stats().bytes_in_use == start.bytes_in_use);
+  CHECK(pool::stats().bytes_reserved > start.bytes_reserved);
+  pool::trim();
+  CHECK(pool::stats().bytes_reserved == start.bytes_reserved);
+}
+
+TEST_CASE("a loop that allocates the same sizes asks the system only the first time") {
+  const auto step = [] {
+    const Tensor a = Tensor::empty({1000}), b = Tensor::empty({70000});
+    const Tensor c = Tensor::empty({3});
+  };
+  step();
+  const auto before = pool::stats();
+  for (int i = 0; i < 10; ++i) step();
+  CHECK(pool::stats().misses == before.misses);
+  CHECK(pool::stats().hits == before.hits + 30);
+}
+
+TEST_CASE("scratch memory is aligned, distinct while held, and used again afterwards") {
+  float* first = nullptr;
+  {
+    Scratch scratch;
+    first = scratch.take<float>(3);
+    auto* second = scratch.take<double>(1000);
+    auto* third = scratch.take<char>(3 << 20);  // larger than a block
+    auto* fourth = scratch.take<float>(5);
+    for (const void* p :
+         {static_cast<void*>(first), static_cast<void*>(second), static_cast<void*>(third), static_cast<void*>(fourth)})
+      CHECK(reinterpret_cast<uintptr_t>(p) % kAlignment == 0);
+    std::fill_n(first, 3, 1.0f);
+    std::fill_n(second, 1000, 2.0);
+    std::memset(third, 3, 3 << 20);
+    std::fill_n(fourth, 5, 4.0f);
+    CHECK((first[2] == 1.0f && second[999] == 2.0 && third[0] == 3 && third[(3 << 20) - 1] == 3 && fourth[4] == 4.0f));
+    {
+      Scratch inner;
+      inner.take<float>(5)[0] = 9;
+    }
+    CHECK(fourth[0] == 4.0f);
+    Scratch inner;
+    CHECK(inner.take<float>(1) != fourth);
+  }
+  Scratch again;
+  CHECK(again.take<float>(3) == first);
+}
+
+TEST_CASE("every thread has its own scratch") {
+  parallel_for(64, 1, [](int64_t begin, int64_t) {
+    Scratch scratch;
+    auto* numbers = scratch.take<int64_t>(1000);
+    std::fill_n(numbers, 1000, begin);
+    for (int i = 0; i < 1000; ++i)
+      if (numbers[i] != begin) throw std::runtime_error("scratch is shared");
+  });
+}
