@@ -8,26 +8,31 @@ namespace qgrad {
 
 struct ReLU final : UnaryModule {
   std::string_view kind() const override { return "ReLU"; }
+
  protected:
   Tensor forward(const Tensor& x) override { return relu(x); }
 };
 struct ReLU6 final : UnaryModule {
   std::string_view kind() const override { return "ReLU6"; }
+
  protected:
   Tensor forward(const Tensor& x) override { return relu6(x); }
 };
 struct Sigmoid final : UnaryModule {
   std::string_view kind() const override { return "Sigmoid"; }
+
  protected:
   Tensor forward(const Tensor& x) override { return sigmoid(x); }
 };
 struct Tanh final : UnaryModule {
   std::string_view kind() const override { return "Tanh"; }
+
  protected:
   Tensor forward(const Tensor& x) override { return tanh(x); }
 };
 struct Softmax final : UnaryModule {  // over the last dimension
   std::string_view kind() const override { return "Softmax"; }
+
  protected:
   Tensor forward(const Tensor& x) override { return softmax(x); }
 };
@@ -36,6 +41,7 @@ struct Softmax final : UnaryModule {  // over the last dimension
 // show it.
 struct Identity final : UnaryModule {
   std::string_view kind() const override { return "Identity"; }
+
  protected:
   Tensor forward(const Tensor& x) override { return x; }
 };
@@ -43,6 +49,7 @@ struct Identity final : UnaryModule {
 // To [N, rest], images channel first (see ops.h).
 struct Flatten final : UnaryModule {
   std::string_view kind() const override { return "Flatten"; }
+
  protected:
   Tensor forward(const Tensor& x) override { return flatten(x); }
 };

@@ -42,7 +42,8 @@ class Complaints {
 
 std::map<std::string, Wanted> wanted_by(Module& model) {
   std::map<std::string, Wanted> wanted;
-  for (Parameter* p : all_parameters(model)) wanted[p->path()] = {file_shape(p->raw().shape(), p->layout()), p, nullptr};
+  for (Parameter* p : all_parameters(model))
+    wanted[p->path()] = {file_shape(p->raw().shape(), p->layout()), p, nullptr};
   for (Buffer* b : all_buffers(model))
     wanted[b->path()] = {(*b)().defined() ? std::optional((*b)().shape()) : std::nullopt, nullptr, b};
   return wanted;

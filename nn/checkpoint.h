@@ -14,10 +14,10 @@
 namespace qgrad {
 
 struct Checkpoint {
-  std::filesystem::path file;                    // for messages
-  NamedTensors tensors;                          // in the file's layout
-  Json config;                                   // what save_checkpoint was given; null in files of others
-  std::map<std::string, std::string> metadata;   // the other strings of the file
+  std::filesystem::path file;                   // for messages
+  NamedTensors tensors;                         // in the file's layout
+  Json config;                                  // what save_checkpoint was given; null in files of others
+  std::map<std::string, std::string> metadata;  // the other strings of the file
 };
 
 // Parameters (as the optimizer sees them) and buffers by path, in the file's layout, in the order of the model.

@@ -6,10 +6,11 @@ namespace {
 
 Tensor conv_weight(const Conv2dConfig& c) {
   check(c.in > 0 && c.out > 0 && c.kernel_h > 0 && c.kernel_w > 0,
-        "Conv2d: channels and kernel must be positive, got {} -> {}, kernel {}x{}", c.in, c.out, c.kernel_h, c.kernel_w);
+        "Conv2d: channels and kernel must be positive, got {} -> {}, kernel {}x{}", c.in, c.out, c.kernel_h,
+        c.kernel_w);
   const int64_t groups = c.options.groups;
-  check(groups > 0 && c.in % groups == 0 && c.out % groups == 0, "Conv2d: {} -> {} channels do not divide into {} groups",
-        c.in, c.out, groups);
+  check(groups > 0 && c.in % groups == 0 && c.out % groups == 0,
+        "Conv2d: {} -> {} channels do not divide into {} groups", c.in, c.out, groups);
   return Tensor::zeros({c.kernel_h, c.kernel_w, c.in / groups, c.out});
 }
 

@@ -14,7 +14,8 @@ struct Conv2dConfig {
 };
 
 // Square kernels, the common case.
-Conv2dConfig square_conv(int64_t in, int64_t out, int64_t kernel, int64_t stride = 1, int64_t padding = 0, bool bias = true);
+Conv2dConfig square_conv(int64_t in, int64_t out, int64_t kernel, int64_t stride = 1, int64_t padding = 0,
+                         bool bias = true);
 
 class Conv2d final : public UnaryModule {
  public:

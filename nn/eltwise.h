@@ -1,5 +1,5 @@
-// Operations on several tensors as modules, so that quantizers can find and replace them (Distiller: modules/eltwise.py,
-// modules/grouping.py, modules/matmul.py).
+// Operations on several tensors as modules, so that quantizers can find and replace them (Distiller:
+// modules/eltwise.py, modules/grouping.py, modules/matmul.py).
 #pragma once
 
 #include "core/ops.h"
@@ -10,11 +10,13 @@ namespace qgrad {
 // Two or more inputs, combined from left to right.
 struct EltwiseAdd final : Module {
   std::string_view kind() const override { return "EltwiseAdd"; }
+
  protected:
   Tensor forward(Inputs x) override;
 };
 struct EltwiseMult final : Module {
   std::string_view kind() const override { return "EltwiseMult"; }
+
  protected:
   Tensor forward(Inputs x) override;
 };
@@ -25,18 +27,22 @@ class Concat final : public Module {
   std::string_view kind() const override { return "Concat"; }
   std::string describe() const override { return fmt::format("dim={}", dim_); }
   int dim() const { return dim_; }
+
  protected:
   Tensor forward(Inputs x) override { return concat(x, dim_); }
+
  private:
   int dim_;
 };
 struct Matmul final : Module {  // two inputs
   std::string_view kind() const override { return "Matmul"; }
+
  protected:
   Tensor forward(Inputs x) override;
 };
 struct BatchMatmul final : Module {  // two inputs with equal leading dimensions
   std::string_view kind() const override { return "BatchMatmul"; }
+
  protected:
   Tensor forward(Inputs x) override;
 };

@@ -82,7 +82,8 @@ class Builder {
       const Tape::Node& op = tape_.nodes()[i];
       const std::span<const uint32_t> inputs = tape_.inputs(op);
       if (std::ranges::none_of(inputs, [&](uint32_t slot) { return producer_.contains(slot); })) continue;
-      producer_[op.output] = leaf_[op.scope] ? leaf_call(*leaf_[op.scope]) : composite_op(op, inputs, tape_.output_shapes()[i]);
+      producer_[op.output] =
+          leaf_[op.scope] ? leaf_call(*leaf_[op.scope]) : composite_op(op, inputs, tape_.output_shapes()[i]);
     }
     for (size_t i = 0; i < nodes_.size(); ++i)
       for (const size_t pred : nodes_[i].preds) nodes_[pred].succs.push_back(i);
@@ -98,7 +99,8 @@ class Builder {
   size_t add(std::string name, std::string kind, Module* module, const Shape& shape) {
     const int call = calls_so_far_[name]++;
     if (call > 0) name += fmt::format("#{}", call);
-    nodes_.push_back({.name = std::move(name), .kind = std::move(kind), .module = module, .call = call, .output_shape = shape});
+    nodes_.push_back(
+        {.name = std::move(name), .kind = std::move(kind), .module = module, .call = call, .output_shape = shape});
     return nodes_.size() - 1;
   }
 
@@ -120,14 +122,15 @@ class Builder {
     uint32_t scope = op.scope;
     while (scope != 0 && !calls_.find(scope)) scope = tape_.scopes()[scope].parent;
     const Call* call = calls_.find(scope);
-    const size_t node = add(fmt::format("{}:{}", call ? call->module->path() : "", op.op), std::string(op.op), nullptr, shape);
+    const size_t node =
+        add(fmt::format("{}:{}", call ? call->module->path() : "", op.op), std::string(op.op), nullptr, shape);
     connect(node, inputs);
     return node;
   }
 
   const Tape& tape_;
   const CallRecorder& calls_;
-  std::vector<std::optional<uint32_t>> leaf_;  // by scope: the outermost call of a leaf module that it lies in
+  std::vector<std::optional<uint32_t>> leaf_;           // by scope: the outermost call of a leaf module that it lies in
   std::unordered_map<uint32_t, size_t> producer_;       // slot -> graph node
   std::unordered_map<uint32_t, size_t> node_of_scope_;  // call of a leaf -> graph node
   std::map<std::string, int> calls_so_far_;
@@ -167,7 +170,8 @@ const GraphNode* Graph::only_successor(const GraphNode& node) const {
   return node.succs.size() == 1 && &node != &nodes_[output_] ? &nodes_[node.succs[0]] : nullptr;
 }
 
-std::vector<std::pair<const GraphNode*, const GraphNode*>> Graph::chains(std::string_view kind_a, std::string_view kind_b) const {
+std::vector<std::pair<const GraphNode*, const GraphNode*>> Graph::chains(std::string_view kind_a,
+                                                                         std::string_view kind_b) const {
   const auto called_once = [this](const GraphNode& node) {
     return node.module && std::ranges::count(nodes_, node.module, &GraphNode::module) == 1;
   };

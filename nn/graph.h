@@ -12,11 +12,11 @@ namespace qgrad {
 // A call of a leaf module (one without children; its parameters' transforms belong to it), or an op that a module with
 // children runs itself.
 struct GraphNode {
-  // The module's path, "layer1.0.relu1", and "layer1.0.relu1#1" for its second call. An op has its module's path and its
-  // own name: "layer1.0:add", then "layer1.0:add#1"; a wrapper shares the path of what it wraps, so its own ops show as
-  // "relu1:fake_quant" beside "relu1". The model's inputs are "input", "input1", ..
+  // The module's path, "layer1.0.relu1", and "layer1.0.relu1#1" for its second call. An op has its module's path and
+  // its own name: "layer1.0:add", then "layer1.0:add#1"; a wrapper shares the path of what it wraps, so its own ops
+  // show as "relu1:fake_quant" beside "relu1". The model's inputs are "input", "input1", ..
   std::string name;
-  std::string kind;  // the module's kind, the op's name, or "input"
+  std::string kind;          // the module's kind, the op's name, or "input"
   Module* module = nullptr;  // null for ops of composites and for inputs
   int call = 0;              // the number behind '#'
   Shape output_shape;
@@ -38,7 +38,8 @@ class Graph {
   size_t output() const { return output_; }            // the node that made the model's output
 
   // Pairs (a, b) of single-call modules of these kinds where b is a's only consumer and a is b's only input.
-  std::vector<std::pair<const GraphNode*, const GraphNode*>> chains(std::string_view kind_a, std::string_view kind_b) const;
+  std::vector<std::pair<const GraphNode*, const GraphNode*>> chains(std::string_view kind_a,
+                                                                    std::string_view kind_b) const;
   // The only consumer of a node, or null; to be the model's output counts as a use.
   const GraphNode* only_successor(const GraphNode& node) const;
 

@@ -15,7 +15,8 @@ constexpr int kNchwToNhwc[] = {0, 2, 3, 1};
 constexpr int kNhwcToNchw[] = {0, 3, 1, 2};
 
 Shape permuted_shape(const Shape& shape, std::span<const int> order) {
-  check(static_cast<size_t>(shape.rank()) == order.size(), "layout: expected {} dimensions, got {}", order.size(), shape);
+  check(static_cast<size_t>(shape.rank()) == order.size(), "layout: expected {} dimensions, got {}", order.size(),
+        shape);
   Shape out = shape;
   for (size_t i = 0; i < order.size(); ++i) out.set(static_cast<int>(i), shape[order[i]]);
   return out;

@@ -1,4 +1,5 @@
-// Modules, and the three mechanisms that change what a model does: replace a Child, transform a Parameter, observe calls.
+// Modules, and the three mechanisms that change what a model does: replace a Child, transform a Parameter, observe
+// calls.
 #pragma once
 
 #include <functional>
@@ -62,7 +63,8 @@ class Module {
   template <class M, class... A>
   Child child(std::string name, A&&... args);
   Child child(std::string name, ModulePtr module);
-  // Parameter weight = parameter("weight", Tensor::zeros({3, 3, 16, 32}), Layout::conv); an undefined tensor means absent.
+  // Parameter weight = parameter("weight", Tensor::zeros({3, 3, 16, 32}), Layout::conv); an undefined tensor means
+  // absent.
   Parameter parameter(std::string name, Tensor initial, Layout layout = Layout::plain);
   Buffer buffer(std::string name, Tensor initial);
 
@@ -87,8 +89,9 @@ class UnaryModule : public Module {
 // The slot is the registry entry and what forward calls, so the two can not fall out of step.
 class Child {
  public:
-  Child(Module& owner, std::string name, ModulePtr module);            // registers itself with its owner
-  Child(Module& owner, std::string name) : owner_(owner), name_(std::move(name)) {}  // unregistered and empty (transforms)
+  Child(Module& owner, std::string name, ModulePtr module);  // registers itself with its owner
+  Child(Module& owner, std::string name)
+      : owner_(owner), name_(std::move(name)) {}  // unregistered and empty (transforms)
   Child(const Child&) = delete;
   Child& operator=(const Child&) = delete;
 
@@ -105,8 +108,8 @@ class Child {
   M* as() const {  // null when the module is of another type
     return dynamic_cast<M*>(module_.get());
   }
-  ModulePtr take();           // leaves the slot empty
-  void put(ModulePtr module); // takes over the training flag of what owns the slot
+  ModulePtr take();            // leaves the slot empty
+  void put(ModulePtr module);  // takes over the training flag of what owns the slot
 
  private:
   Module& owner_;

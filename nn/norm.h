@@ -25,8 +25,8 @@ class BatchNorm : public UnaryModule {
   BatchNormConfig config_;
 
  public:
-  Parameter weight, bias;             // [features], absent when not affine
-  Buffer running_mean, running_var;   // [features]
+  Parameter weight, bias;            // [features], absent when not affine
+  Buffer running_mean, running_var;  // [features]
 
  protected:
   Tensor forward(const Tensor& x) override;

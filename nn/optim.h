@@ -16,10 +16,10 @@ namespace qgrad {
 
 // Parameters that share settings. Settings not given are the optimizer's own.
 struct ParamGroup {
-  std::string name;                     // "default", "clip_val"
+  std::string name;  // "default", "clip_val"
   std::vector<Parameter*> parameters;
   std::optional<float> weight_decay;
-  float lr_factor = 1;                  // of the scheduled learning rate
+  float lr_factor = 1;  // of the scheduled learning rate
 };
 
 class Optimizer {
@@ -52,7 +52,8 @@ class Optimizer {
   using ParameterBuffers = std::unordered_map<const Parameter*, Tensor>;
   static void save_buffers(std::map<std::string, Tensor>& state, const char* name, const ParameterBuffers& buffers);
   std::pair<Parameter*, std::string> owner_of(const std::string& key) const;  // "conv1.weight.momentum_buffer"
-  static void load_buffer(ParameterBuffers& buffers, const Parameter& parameter, const Tensor& value, const Shape& shape);
+  static void load_buffer(ParameterBuffers& buffers, const Parameter& parameter, const Tensor& value,
+                          const Shape& shape);
 
  private:
   std::vector<ParamGroup> groups_;

@@ -13,8 +13,10 @@ class MaxPool2d final : public UnaryModule {
   std::string_view kind() const override { return "MaxPool2d"; }
   std::string describe() const override;
   const Pool2dOptions& options() const { return options_; }
+
  protected:
   Tensor forward(const Tensor& x) override { return max_pool2d(x, options_); }
+
  private:
   Pool2dOptions options_;
 };
@@ -26,14 +28,17 @@ class AvgPool2d final : public UnaryModule {
   std::string_view kind() const override { return "AvgPool2d"; }
   std::string describe() const override;
   const Pool2dOptions& options() const { return options_; }
+
  protected:
   Tensor forward(const Tensor& x) override { return avg_pool2d(x, options_); }
+
  private:
   Pool2dOptions options_;
 };
 
 struct GlobalAvgPool2d final : UnaryModule {  // [N,H,W,C] -> [N,1,1,C]
   std::string_view kind() const override { return "GlobalAvgPool2d"; }
+
  protected:
   Tensor forward(const Tensor& x) override { return global_avg_pool2d(x); }
 };
@@ -44,8 +49,10 @@ class PadChannels final : public UnaryModule {
   PadChannels(int64_t before, int64_t after) : before_(before), after_(after) {}
   std::string_view kind() const override { return "PadChannels"; }
   std::string describe() const override { return fmt::format("before={}, after={}", before_, after_); }
+
  protected:
   Tensor forward(const Tensor& x) override { return pad(x, /*dim=*/3, before_, after_); }
+
  private:
   int64_t before_, after_;
 };

@@ -22,7 +22,8 @@ struct TensorFile {
 };
 
 // Every length, offset and shape is checked before it is trusted; errors name the file and the tensor. Only F32 is
-// read. PyTorch's batch norms also save "num_batches_tracked" counters (I64), which nothing here uses: they are skipped.
+// read. PyTorch's batch norms also save "num_batches_tracked" counters (I64), which nothing here uses: they are
+// skipped.
 TensorFile read_safetensors(const std::filesystem::path& file);
 
 // The same tensors in the same order give the same bytes. All or nothing (write_file_atomically). Names must be unique.

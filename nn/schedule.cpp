@@ -17,7 +17,9 @@ const Registered<Schedule, OneCycleSchedule, OneCycleScheduleConfig> one_cycle{"
 const Registered<Schedule, PolynomialSchedule, PolynomialScheduleConfig> polynomial{"polynomial"};
 
 // Half a cosine from `from` at 0 to `to` at 1.
-double half_cosine(double from, double to, double t) { return to + (from - to) * (1 + std::cos(std::numbers::pi * t)) / 2; }
+double half_cosine(double from, double to, double t) {
+  return to + (from - to) * (1 + std::cos(std::numbers::pi * t)) / 2;
+}
 
 void check_increasing(const std::vector<double>& milestones) {
   const auto it = std::ranges::adjacent_find(milestones, std::greater_equal<>());
@@ -50,8 +52,8 @@ MultiStepSchedule::MultiStepSchedule(const MultiStepScheduleConfig& config)
 MultiStepSchedule::MultiStepSchedule(const MultiStepMultiGammaScheduleConfig& config)
     : Schedule(config), milestones_(config.milestones), gammas_(config.gammas) {
   check_increasing(milestones_);
-  check(milestones_.size() == gammas_.size(), "multi_step_multi_gamma: {} milestones, but {} gammas", milestones_.size(),
-        gammas_.size());
+  check(milestones_.size() == gammas_.size(), "multi_step_multi_gamma: {} milestones, but {} gammas",
+        milestones_.size(), gammas_.size());
 }
 
 double MultiStepSchedule::factor(double epoch, double) const {
@@ -65,7 +67,8 @@ double CosineSchedule::factor(double epoch, double total_epochs) const {
 }
 
 double OneCycleSchedule::factor(double epoch, double total_epochs) const {
-  const double t = progress(epoch, total_epochs), start = 1 / config_.div_factor, end = start / config_.final_div_factor;
+  const double t = progress(epoch, total_epochs), start = 1 / config_.div_factor,
+               end = start / config_.final_div_factor;
   if (t < config_.rise_share) return half_cosine(start, 1, t / config_.rise_share);
   return config_.rise_share < 1 ? half_cosine(1, end, (t - config_.rise_share) / (1 - config_.rise_share)) : 1;
 }

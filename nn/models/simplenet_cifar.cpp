@@ -29,7 +29,8 @@ class SimpleNetCifar final : public UnaryModule {
 
 ModulePtr make(int64_t classes) { return std::make_unique<SimpleNetCifar>(classes); }
 
-const Registered<Architecture, CifarArchitecture<make, ConvInit::uniform_fan_in>, ClassifierConfig> simplenet{"simplenet"};
+const Registered<Architecture, CifarArchitecture<make, ConvInit::uniform_fan_in>, ClassifierConfig> simplenet{
+    "simplenet"};
 
 }  // namespace
 }  // namespace qgrad

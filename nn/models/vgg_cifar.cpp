@@ -1,5 +1,5 @@
-// VGG (Simonyan and Zisserman 2015, configurations A, B, D and E) for CIFAR-10: one linear layer instead of three. Names
-// as in Distiller's vgg_cifar.py.
+// VGG (Simonyan and Zisserman 2015, configurations A, B, D and E) for CIFAR-10: one linear layer instead of three.
+// Names as in Distiller's vgg_cifar.py.
 #include "nn/activation.h"
 #include "nn/container.h"
 #include "nn/conv.h"
@@ -34,7 +34,8 @@ ModulePtr features(const StageDepths& depths, bool batch_norm) {
 class VggCifar final : public UnaryModule {
  public:
   VggCifar(const StageDepths& depths, bool batch_norm, int64_t classes)
-      : features_(child("features", features(depths, batch_norm))), classifier_(child<Linear>("classifier", 512, classes)) {}
+      : features_(child("features", features(depths, batch_norm))),
+        classifier_(child<Linear>("classifier", 512, classes)) {}
   std::string_view kind() const override { return "VggCifar"; }
 
  protected:

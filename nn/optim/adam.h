@@ -25,7 +25,8 @@ struct AdamWConfig : AdamConfig {
 
 // Adam (Kingma and Ba 2015) as PyTorch computes it:  m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;
 //   p -= lr / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + eps)
-// Weight decay is added to the gradient in Adam; in AdamW (Loshchilov and Hutter 2019) p *= 1 - lr * weight_decay first.
+// Weight decay is added to the gradient in Adam; in AdamW (Loshchilov and Hutter 2019) p *= 1 - lr * weight_decay
+// first.
 class Adam final : public Optimizer {
  public:
   explicit Adam(const AdamConfig& config) : Adam(config, /*decoupled=*/false) {}

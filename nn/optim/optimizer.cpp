@@ -42,7 +42,8 @@ std::pair<Parameter*, std::string> Optimizer::owner_of(const std::string& key) c
   fail("optimizer state: no parameter '{}'{}", key.substr(0, dot), did_you_mean(key.substr(0, dot), paths));
 }
 
-void Optimizer::load_buffer(ParameterBuffers& buffers, const Parameter& parameter, const Tensor& value, const Shape& shape) {
+void Optimizer::load_buffer(ParameterBuffers& buffers, const Parameter& parameter, const Tensor& value,
+                            const Shape& shape) {
   check(value.shape() == shape, "optimizer state: {} wants a buffer of shape {}, got {}", parameter.path(), shape,
         value.shape());
   buffers[&parameter] = value.clone();

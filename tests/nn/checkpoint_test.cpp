@@ -2,8 +2,8 @@
 #include "nn/checkpoint.h"
 
 #include <algorithm>
-#include <cstring>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 
 #include "core/random.h"
@@ -100,7 +100,8 @@ TEST_CASE("the file has PyTorch's names and layouts") {
   std::vector<std::string> lines;
   for (const auto& [name, tensor] : state) lines.push_back(name + " " + to_string(tensor.shape()));
   CHECK(lines == std::vector<std::string>{"conv.weight [3,2,3,3]", "conv.bias [3]", "bn.weight [3]", "bn.bias [3]",
-                                          "bn.running_mean [3]", "bn.running_var [3]", "fc.weight [5,4]", "fc.bias [5]"});
+                                          "bn.running_mean [3]", "bn.running_var [3]", "fc.weight [5,4]",
+                                          "fc.bias [5]"});
 }
 
 TEST_CASE("the same model gives the same bytes") {
@@ -118,7 +119,9 @@ TEST_CASE("what does not fit the model is named, and nothing is changed") {
   Checkpoint checkpoint{.file = "m.safetensors", .tensors = model_state(*model)};
   auto& tensors = checkpoint.tensors;
   for (auto& [name, tensor] : tensors) tensor = Tensor::full(tensor.shape(), 9);
-  const auto erase = [&](const char* wanted) { std::erase_if(tensors, [&](const auto& t) { return t.first == wanted; }); };
+  const auto erase = [&](const char* wanted) {
+    std::erase_if(tensors, [&](const auto& t) { return t.first == wanted; });
+  };
 
   SECTION("missing") {
     erase("fc.bias");
@@ -148,7 +151,7 @@ TEST_CASE("headers that lie are refused, naming what is wrong") {
   CHECK(error_of(safetensors(good, 24)) == "");
   CHECK(error_of("") == ": 0 bytes are too few for a safetensors file");
   CHECK(error_of(safetensors(good, 24).substr(0, 40)).find("announced") != std::string::npos);
-  CHECK(error_of(std::string(8, '\xff') + good) .find("announced") != std::string::npos);
+  CHECK(error_of(std::string(8, '\xff') + good).find("announced") != std::string::npos);
   CHECK(error_of(safetensors(good, 23)).find("do not lie in 23 bytes") != std::string::npos);
   CHECK(error_of(safetensors(good, 25)) == ": the tensors end at byte 24 of 25 bytes of data");
   CHECK(error_of(safetensors("[]", 0)) == ": the header is no JSON object");
@@ -156,17 +159,22 @@ TEST_CASE("headers that lie are refused, naming what is wrong") {
   const auto one = [](const std::string& entry) { return error_of(safetensors("{\"a\":" + entry + "}", 24)); };
   CHECK(one(R"(7)").starts_with(": a: expected dtype, shape and data_offsets"));
   CHECK(one(R"({"dtype":"F16","shape":[2,6],"data_offsets":[0,24]})") == ": a: dtype F16, only F32 is read");
-  CHECK(one(R"({"dtype":"F32","shape":[2,4],"data_offsets":[0,24]})").find("does not fit its 24 bytes") != std::string::npos);
-  CHECK(one(R"({"dtype":"F32","shape":[-2,-3],"data_offsets":[0,24]})").find("is no list of sizes") != std::string::npos);
-  CHECK(one(R"({"dtype":"F32","shape":[1,1,1,1,1,2,3],"data_offsets":[0,24]})").find("7 dimensions") != std::string::npos);
-  CHECK(one(R"({"dtype":"F32","shape":[4294967296,4294967296,6],"data_offsets":[0,24]})").find("does not fit") != std::string::npos);
+  CHECK(one(R"({"dtype":"F32","shape":[2,4],"data_offsets":[0,24]})").find("does not fit its 24 bytes") !=
+        std::string::npos);
+  CHECK(one(R"({"dtype":"F32","shape":[-2,-3],"data_offsets":[0,24]})").find("is no list of sizes") !=
+        std::string::npos);
+  CHECK(one(R"({"dtype":"F32","shape":[1,1,1,1,1,2,3],"data_offsets":[0,24]})").find("7 dimensions") !=
+        std::string::npos);
+  CHECK(one(R"({"dtype":"F32","shape":[4294967296,4294967296,6],"data_offsets":[0,24]})").find("does not fit") !=
+        std::string::npos);
   CHECK(one(R"({"dtype":"F32","shape":[6],"data_offsets":[24,0]})").find("do not lie") != std::string::npos);
   CHECK(one(R"({"dtype":"F32","shape":[6],"data_offsets":[0,1e400]})") != "");
   CHECK(error_of(safetensors(R"({"a":{"dtype":"F32","shape":[4],"data_offsets":[0,16]},)"
-                             R"("b":{"dtype":"F32","shape":[4],"data_offsets":[8,24]}})", 24)) ==
-        ": b: data begins at byte 8, the tensor before it ends at 16");
+                             R"("b":{"dtype":"F32","shape":[4],"data_offsets":[8,24]}})",
+                             24)) == ": b: data begins at byte 8, the tensor before it ends at 16");
   CHECK(error_of(safetensors(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},)"
-                             R"("a":{"dtype":"F32","shape":[5],"data_offsets":[4,24]}})", 24)) != "");
+                             R"("a":{"dtype":"F32","shape":[5],"data_offsets":[4,24]}})",
+                             24)) != "");
   CHECK(error_of(safetensors(R"({"__metadata__":{"x":1}})", 0)) == ": __metadata__.x is no string");
 }
 
@@ -180,7 +188,8 @@ TEST_CASE("damaged files are refused or read, never more than that") {
   for (int trial = 0; trial < 400; ++trial) {
     std::string bad = good;
     for (uint32_t flips = random.below(4) + 1; flips > 0; --flips)
-      bad[random.below(static_cast<uint32_t>(std::min<size_t>(bad.size(), 900)))] = static_cast<char>(random.below(256));
+      bad[random.below(static_cast<uint32_t>(std::min<size_t>(bad.size(), 900)))] =
+          static_cast<char>(random.below(256));
     if (trial % 4 == 0) bad.resize(random.below(static_cast<uint32_t>(bad.size())));
     refused += error_of(bad) != "";
   }

@@ -21,12 +21,14 @@ TEST_CASE("golden 08: folding for inference") {
     net->set_training(false);
     const std::vector<Tensor> x = golden::net_inputs(c.at("inputs").at("x"));
     const Json& expected = c.at("expected");
-    CHECK(golden::difference(golden::file_activation(net->call(x)), golden::tensor(expected.at("output_before")), kTolerance) == "");
+    CHECK(golden::difference(golden::file_activation(net->call(x)), golden::tensor(expected.at("output_before")),
+                             kTolerance) == "");
 
     fold_batch_norms(net, Graph::trace(*net, x));
     CHECK(golden::params_difference(*net, expected.at("params"), kTolerance) == "");
     for (const auto& [name, kind] : expected.at("classes").items()) CHECK(find_module(*net, name)->kind() == kind);
-    CHECK(golden::difference(golden::file_activation(net->call(x)), golden::tensor(expected.at("output")), kTolerance) == "");
+    CHECK(golden::difference(golden::file_activation(net->call(x)), golden::tensor(expected.at("output")),
+                             kTolerance) == "");
     return true;
   });
 }
@@ -63,8 +65,9 @@ TEST_CASE("a convolution that is called twice is not folded") {
 
 TEST_CASE("a batch norm is folded along its edge, whatever was called in between") {
   struct Crossed final : UnaryModule {  // called in the order conv_a, conv_b, bn_a, bn_b
-    Child conv_a = child<Conv2d>("conv_a", square_conv(1, 1, 1)), conv_b = child<Conv2d>("conv_b", square_conv(1, 1, 1)),
-          bn_a = child<BatchNorm2d>("bn_a", 1), bn_b = child<BatchNorm2d>("bn_b", 1);
+    Child conv_a = child<Conv2d>("conv_a", square_conv(1, 1, 1)),
+          conv_b = child<Conv2d>("conv_b", square_conv(1, 1, 1)), bn_a = child<BatchNorm2d>("bn_a", 1),
+          bn_b = child<BatchNorm2d>("bn_b", 1);
     std::string_view kind() const override { return "Crossed"; }
     Tensor forward(const Tensor& x) override {
       const Tensor a = conv_a(x), b = conv_b(x), norm_a = bn_a(a);

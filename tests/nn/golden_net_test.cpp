@@ -1,6 +1,6 @@
 // The golden nets, run in float: that the reader, the layers and their layouts agree with PyTorch.
-#include "support/catch.h"
 #include "support/golden_net.h"
+#include "support/catch.h"
 
 using namespace qgrad;
 
@@ -16,7 +16,8 @@ TEST_CASE("golden 05: the nets in float") {
       for (size_t i = 0; i < description.at("test_inputs").size(); ++i) {
         INFO(name << ", input " << i);
         const Tensor y = net->call(golden::net_inputs(description["test_inputs"][i]));
-        CHECK(golden::difference(golden::file_activation(y), golden::tensor(description.at("float_outputs").at(i))) == "");
+        CHECK(golden::difference(golden::file_activation(y), golden::tensor(description.at("float_outputs").at(i))) ==
+              "");
         tally.compared();
       }
     }

@@ -64,7 +64,9 @@ Tensor rows() { return Tensor::zeros({2, 4}); }
 
 TEST_CASE("leaf modules are nodes, linked by what they exchange") {
   Sequential model;
-  model.add("fc", std::make_unique<Linear>(4, 3)).add("nothing", std::make_unique<Identity>()).add("relu", std::make_unique<ReLU>());
+  model.add("fc", std::make_unique<Linear>(4, 3))
+      .add("nothing", std::make_unique<Identity>())
+      .add("relu", std::make_unique<ReLU>());
   const Graph graph = Graph::trace(model, rows());
   CHECK(names(graph) == std::vector<std::string>{"input", "fc", "relu"});
   CHECK(preds(graph, "fc") == std::vector<std::string>{"input"});
@@ -80,7 +82,8 @@ TEST_CASE("a second call of a module and the ops of a composite have names of th
   Sequential model;
   model.add("block", std::make_unique<Twice>());
   const Graph graph = Graph::trace(model, rows());
-  CHECK(names(graph) == std::vector<std::string>{"input", "block.relu", "block.fc", "block.relu#1", "block:add", "block:add#1"});
+  CHECK(names(graph) ==
+        std::vector<std::string>{"input", "block.relu", "block.fc", "block.relu#1", "block:add", "block:add#1"});
   CHECK(preds(graph, "block:add") == std::vector<std::string>{"block.relu", "block.relu#1"});
   CHECK(preds(graph, "block:add#1") == std::vector<std::string>{"block:add", "input"});
   CHECK(graph.find("block:add")->module == nullptr);
@@ -195,7 +198,8 @@ TEST_CASE("a residual net shows its additions with both inputs in order") {
   const auto model = Registry<Architecture>::create({{{"class", "resnet20"}}, "", "model"})->build(1);
   const Graph graph = Graph::trace(*model, Tensor::zeros({1, 32, 32, 3}));
   CHECK(preds(graph, "layer1.0.residual_eltwiseadd") == std::vector<std::string>{"relu", "layer1.0.bn2"});
-  CHECK(preds(graph, "layer2.0.residual_eltwiseadd") == std::vector<std::string>{"layer2.0.downsample.1", "layer2.0.bn2"});
+  CHECK(preds(graph, "layer2.0.residual_eltwiseadd") ==
+        std::vector<std::string>{"layer2.0.downsample.1", "layer2.0.bn2"});
   CHECK(preds(graph, "fc") == std::vector<std::string>{":flatten"});
   CHECK(graph.find("layer3.2.relu2")->output_shape == Shape{1, 8, 8, 64});
   CHECK(graph.chains("Conv2d", "BatchNorm2d").size() == 21);

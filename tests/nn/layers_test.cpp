@@ -75,7 +75,8 @@ TEST_CASE("channels that do not divide into groups are refused when the layer is
 
 TEST_CASE("channel padding puts zeros before and after") {
   PadChannels pad(1, 2);
-  CHECK(golden::difference(pad(Tensor::full({1, 1, 1, 2}, 7)), of({1, 1, 1, 5}, {0, 7, 7, 0, 0}), golden::kExact) == "");
+  CHECK(golden::difference(pad(Tensor::full({1, 1, 1, 2}, 7)), of({1, 1, 1, 5}, {0, 7, 7, 0, 0}), golden::kExact) ==
+        "");
 }
 
 TEST_CASE("an embedding looks rows up") {

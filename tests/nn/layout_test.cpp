@@ -43,8 +43,8 @@ TEST_CASE("images move their channels last") {
 }
 
 TEST_CASE("a layout's conversion to a file and back gives the same numbers") {
-  for (const auto& [layout, shape] : {std::pair(Layout::conv, Shape{3, 2, 5, 4}), std::pair(Layout::linear, Shape{4, 7}),
-                                      std::pair(Layout::plain, Shape{6})}) {
+  for (const auto& [layout, shape] : {std::pair(Layout::conv, Shape{3, 2, 5, 4}),
+                                      std::pair(Layout::linear, Shape{4, 7}), std::pair(Layout::plain, Shape{6})}) {
     const Tensor ours = counting(shape);
     const Tensor theirs = to_file_layout(ours, layout);
     CHECK(theirs.shape() == file_shape(shape, layout));

@@ -15,7 +15,8 @@ using namespace qgrad;
 namespace {
 
 struct Block final : UnaryModule {
-  Child conv1 = child<Conv2d>("conv1", square_conv(1, 2, 3)), bn1 = child<BatchNorm2d>("bn1", 2), relu1 = child<ReLU>("relu1");
+  Child conv1 = child<Conv2d>("conv1", square_conv(1, 2, 3)), bn1 = child<BatchNorm2d>("bn1", 2),
+        relu1 = child<ReLU>("relu1");
   std::string_view kind() const override { return "Block"; }
 
  protected:
@@ -90,9 +91,8 @@ TEST_CASE("rewrite visits children first, with whole paths, and puts back what i
 
 TEST_CASE("rewrite can replace the root") {
   ModulePtr model = std::make_unique<ReLU>();
-  model = rewrite(std::move(model), [](const std::string&, ModulePtr m) -> ModulePtr {
-    return std::make_unique<Doubled>(std::move(m));
-  });
+  model = rewrite(std::move(model),
+                  [](const std::string&, ModulePtr m) -> ModulePtr { return std::make_unique<Doubled>(std::move(m)); });
   CHECK((*model)(row()).data()[1] == 8);
 }
 

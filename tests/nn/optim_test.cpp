@@ -55,7 +55,8 @@ std::string compare(const Tensor& actual, std::vector<float> expected) {
 }  // namespace
 
 TEST_CASE("SGD makes PyTorch's steps") {
-  CHECK(compare(trained(R"({"class": "SGD", "lr": 0.05})"), {0.713343024f, -0.722592056f, 0.666386008f, 2.07775998f}) == "");
+  CHECK(compare(trained(R"({"class": "SGD", "lr": 0.05})"), {0.713343024f, -0.722592056f, 0.666386008f, 2.07775998f}) ==
+        "");
   CHECK(compare(trained(R"({"class": "SGD", "lr": 0.05, "weight_decay": 0.1})"),
                 {0.695906222f, -0.701713204f, 0.657954812f, 2.05172348f}) == "");
   CHECK(compare(trained(R"({"class": "SGD", "lr": 0.02, "momentum": 0.9, "weight_decay": 0.01})"),
@@ -69,14 +70,16 @@ TEST_CASE("SGD makes PyTorch's steps") {
 TEST_CASE("Adam and AdamW make PyTorch's steps") {
   CHECK(compare(trained(R"({"class": "Adam", "lr": 0.1, "weight_decay": 0.01})"),
                 {0.51449579f, -1.50316095f, 0.815366507f, 2.50793242f}) == "");
-  CHECK(compare(trained(R"({"class": "AdamW", "lr": 0.1})"), {0.510787845f, -1.49425757f, 0.815693498f, 2.4943583f}) == "");
-  CHECK(compare(trained(R"({"class": "AdamW", "lr": 0.1, "beta1": 0.8, "beta2": 0.95, "eps": 0.001, "weight_decay": 0.2})"),
-                {0.449432731f, -1.3344748f, 0.770098329f, 2.25419641f}) == "");
+  CHECK(compare(trained(R"({"class": "AdamW", "lr": 0.1})"), {0.510787845f, -1.49425757f, 0.815693498f, 2.4943583f}) ==
+        "");
+  CHECK(compare(
+            trained(R"({"class": "AdamW", "lr": 0.1, "beta1": 0.8, "beta2": 0.95, "eps": 0.001, "weight_decay": 0.2})"),
+            {0.449432731f, -1.3344748f, 0.770098329f, 2.25419641f}) == "");
 }
 
 TEST_CASE("a state that was saved and loaded continues to the same bits") {
-  const char* json = GENERATE(R"({"class": "SGD", "lr": 0.02, "momentum": 0.9, "nesterov": true})",
-                              R"({"class": "Adam", "lr": 0.1})");
+  const char* json =
+      GENERATE(R"({"class": "SGD", "lr": 0.02, "momentum": 0.9, "nesterov": true})", R"({"class": "Adam", "lr": 0.1})");
   Problem problem, resumed;
   const auto whole = optimizer(json), second = optimizer(json);
   whole->add_param_group({.name = "default", .parameters = {&problem.p}});

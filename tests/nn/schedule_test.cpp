@@ -66,7 +66,8 @@ TEST_CASE("polynomial falls to zero") {
 }
 
 TEST_CASE("warm-up scales any schedule up linearly, and then leaves it") {
-  const auto s = schedule(R"({"class": "step", "step_size": 1, "gamma": 0.5, "warmup_epochs": 2, "warmup_start_factor": 0.2})");
+  const auto s =
+      schedule(R"({"class": "step", "step_size": 1, "gamma": 0.5, "warmup_epochs": 2, "warmup_start_factor": 0.2})");
   CHECK(s->lr(1, 0, 10) == Approx(0.2));
   CHECK(s->lr(1, 1, 10) == Approx(0.6 * 0.5));
   CHECK(s->lr(1, 2, 10) == 0.25f);

@@ -111,7 +111,9 @@ std::string difference(double actual, double expected, Tolerance tolerance) {
 
 std::string difference(const Tensor& actual, const Tensor& expected, Tolerance tolerance) {
   if (!actual.defined() || !expected.defined())
-    return actual.defined() == expected.defined() ? "" : actual.defined() ? "got a tensor, expected none" : "got no tensor";
+    return actual.defined() == expected.defined() ? ""
+           : actual.defined()                     ? "got a tensor, expected none"
+                                                  : "got no tensor";
   if (actual.shape() != expected.shape())
     return fmt::format("got shape {}, expected {}", actual.shape(), expected.shape());
   int64_t wrong = 0, worst = 0;

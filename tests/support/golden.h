@@ -45,10 +45,10 @@ using CaseFn = std::function<bool(const Json& file, const Json& golden_case)>;
 void for_each_case(std::string_view name, const CaseFn& run);
 
 // --- values ---
-float number(const Json& value);     // a number, or "inf", "-inf", "nan"
-double real(const Json& value);      // the same in double, for calibration statistics
-bool is_tensor(const Json& value);   // {"shape", "data"}
-Tensor tensor(const Json& value);    // as it stands in the file; a bare number is a scalar
+float number(const Json& value);              // a number, or "inf", "-inf", "nan"
+double real(const Json& value);               // the same in double, for calibration statistics
+bool is_tensor(const Json& value);            // {"shape", "data"}
+Tensor tensor(const Json& value);             // as it stands in the file; a bare number is a scalar
 Tensor activation(const Json& value);         // rank 4: NCHW -> NHWC; otherwise as it stands
 Tensor file_activation(const Tensor& value);  // rank 4: NHWC -> NCHW
 bool raises(const Json& expected);            // {"raises": ..}: an error of any kind is right

@@ -107,7 +107,8 @@ ModulePtr build_layer(const Json& node, bool on_images) {
   const Json args = node.value("args", Json::object());
   if (type == "Conv2d") return build_conv(args);
   if (type == "Linear")
-    return std::make_unique<Linear>(args.at("in").get<int64_t>(), args.at("out").get<int64_t>(), args.value("bias", true));
+    return std::make_unique<Linear>(args.at("in").get<int64_t>(), args.at("out").get<int64_t>(),
+                                    args.value("bias", true));
   if (type == "BatchNorm1d") return std::make_unique<BatchNorm1d>(norm_config(args));
   if (type == "BatchNorm2d") return std::make_unique<BatchNorm2d>(norm_config(args));
   if (type == "MaxPool2d") return std::make_unique<MaxPool2d>(pool_options(args));
@@ -157,8 +158,9 @@ void load_params(Module& net, const Json& params) {
     const Tensor loaded = tensor(value);
     if (const auto p = parameters.find(name); p != parameters.end()) {
       const Tensor ours = from_file_layout(loaded, p->second->layout());
-      check(!p->second->defined() || p->second->raw().shape() == ours.shape(), "golden net: {} has shape {}, net wants {}",
-            name, loaded.shape(), file_shape(p->second->raw().shape(), p->second->layout()));
+      check(!p->second->defined() || p->second->raw().shape() == ours.shape(),
+            "golden net: {} has shape {}, net wants {}", name, loaded.shape(),
+            file_shape(p->second->raw().shape(), p->second->layout()));
       p->second->set_raw(ours);
     } else {
       const auto b = buffers.find(name);
