@@ -41,11 +41,11 @@ PostTrainLinearQuantizer::PostTrainLinearQuantizer(PostTrainLinearConfig config)
   const Config& stats = config_.model_activation_stats;
   if (stats.value.is_string()) {
     stats_name_ = stats.value.get<std::string>();
-    stats_ = read_stats(stats_name_);
+    given_stats_ = read_stats(stats_name_);
     is_static_ = true;
   } else if (stats.value.is_object()) {
     stats_name_ = stats.where();
-    stats_ = stats_from_json(stats.value, stats_name_);
+    given_stats_ = stats_from_json(stats.value, stats_name_);
     is_static_ = true;
   } else if (!stats.value.is_null()) {
     config_error(stats.where(), "expected the name of a file with statistics, its content, or null; got {}",
@@ -60,7 +60,7 @@ PostTrainLinearQuantizer::PostTrainLinearQuantizer(PostTrainLinearConfig config)
 }
 
 void PostTrainLinearQuantizer::set_stats(const QuantStats& stats) {
-  stats_ = stats;
+  given_stats_ = stats;
   stats_name_ = "the given statistics";
   is_static_ = true;
 }
@@ -78,6 +78,7 @@ Replacement PostTrainLinearQuantizer::planned(std::vector<std::string> settings)
 }
 
 void PostTrainLinearQuantizer::pre_process(ModulePtr& model, const Graph& graph) {
+  stats_ = given_stats_;
   for (const std::string& path : paths_of(stats_))
     check(find_module(*model, path) != nullptr, "{}: statistics for '{}', which the model does not have: they belong to another model",
           stats_name_, path);
@@ -109,7 +110,6 @@ void PostTrainLinearQuantizer::post_process(ModulePtr& model) {
   model = rewrite(std::move(model), [this](const std::string& path, ModulePtr module) -> ModulePtr {
     if (plan_->fused_relus().contains(path)) return std::make_unique<Identity>();
     const auto layer = plan_->layers().find(path);
-    // A composite and its wrapped leaf never share a path, so a module that has children is not the planned one.
     if (layer == plan_->layers().end()) return module;
     try {
       return wrap(path, layer->second, std::move(module));
@@ -159,6 +159,11 @@ ModulePtr PostTrainLinearQuantizer::wrap(const std::string& path, const LayerPla
                                                            precision_of(plan));
   }
   return module;
+}
+
+Json PostTrainLinearQuantizer::self_contained(Json resolved) const {
+  if (is_static_) resolved["model_activation_stats"] = stats_to_json(given_stats_);
+  return resolved;
 }
 
 Json PostTrainLinearQuantizer::layer_quant_params(Module& model) {

@@ -47,6 +47,8 @@ class PostTrainLinearQuantizer final : public Quantizer {
   // The statistics that were used, after folding and fusion; empty for dynamic quantization. After prepare.
   const QuantStats& stats_after_prepare() const { return stats_; }
 
+  Json self_contained(Json resolved) const override;  // with the statistics as they were given
+
   // Layer by layer what a model prepared by such a quantizer computes: class, bits, modes, clipping, scales, zero points.
   static Json layer_quant_params(Module& model);
 
@@ -63,7 +65,7 @@ class PostTrainLinearQuantizer final : public Quantizer {
   PostTrainLinearConfig config_;
   bool is_static_ = false;
   std::string stats_name_;  // for messages
-  QuantStats stats_;
+  QuantStats given_stats_, stats_;  // as they came, and as folding and fusion leave them
   std::optional<PostTrainPlan> plan_;
 };
 

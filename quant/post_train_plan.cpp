@@ -23,10 +23,10 @@ bool has_integer_form(std::string_view kind) {
 Wrapping wrapping_of(std::string_view kind, const Bits& bits, const PostTrainOverride& settings, bool is_static) {
   if (kind == "Identity") return Wrapping::none;
   if (settings.fpq_module && !settings.fake.value_or(!has_integer_form(kind))) return Wrapping::reduced_float;
+  if (settings.fpq_module && bits.activations) return Wrapping::fake_quant;
   if (kind == "Embedding" && bits.weights) return Wrapping::embedding;
   if (is_one_of(kind, {"Conv2d", "Linear"}) && bits.weights) return Wrapping::param_layer;
   if (!bits.activations) return Wrapping::none;
-  if (settings.fpq_module) return Wrapping::fake_quant;
   if (is_one_of(kind, {"EltwiseAdd", "Concat"})) return is_static ? Wrapping::common_grid : Wrapping::none;
   if (kind == "EltwiseMult") return is_static ? Wrapping::product : Wrapping::none;
   if (is_one_of(kind, {"Matmul", "BatchMatmul"})) return Wrapping::product;

@@ -57,7 +57,7 @@ struct Replacement {
       : make(std::move(function)), settings(std::move(takes)) {}
 };
 
-// A quantized model is rebuilt from its checkpoint as it was made: the metadata holds
+// A quantized model is rebuilt from its checkpoint as it was made: the metadata holds self_contained() of
 // Registry<Quantizer>::resolve(config) (the class and every member of its config); whoever loads it builds the float
 // model, calls Registry<Quantizer>::create(metadata) and prepare(model, nullptr, example) with an example of the right
 // shape (zeros will do), and then loads the state. prepare must therefore work without data: what was learned or
@@ -86,6 +86,9 @@ class Quantizer {
     std::optional<std::string> pattern;  // the override that matched
   };
   const std::vector<Resolved>& resolved() const { return resolved_; }
+
+  // A resolved config with the content of files, or data given in memory, in place of file names.
+  virtual Json self_contained(Json resolved) const { return resolved; }
 
  protected:
   explicit Quantizer(QuantizerConfig config) : config_(std::move(config)) {}

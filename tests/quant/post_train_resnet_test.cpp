@@ -150,7 +150,7 @@ TEST_CASE("post-training quantization of a trained ResNet-20: golden 10, layers 
       check_layer(*find_module(*model, path), layer);
     }
     // With float layers the order of float sums shows, once a rounding flips.
-    const golden::Tolerance tolerance = has_float_layers(golden_case) ? golden::Tolerance{0.02, 0.2} : golden::kExact;
+    const golden::Tolerance tolerance = has_float_layers(golden_case) ? golden::Tolerance{1e-4, 1e-6} : golden::kExact;
     CHECK(golden::difference((*model)(material->batch(0, 8)), golden::tensor(expected.at("logits_first8")), tolerance) == "");
     return true;
   });

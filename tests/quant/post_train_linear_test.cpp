@@ -1,0 +1,290 @@
+// PostTrainLinearQuantizer where golden files do not reach: errors, what is left alone, state and its rebuilding.
+#include "quant/post_train_linear.h"
+
+#include <cmath>
+#include <filesystem>
+
+#include "nn/activation.h"
+#include "nn/checkpoint.h"
+#include "nn/container.h"
+#include "nn/conv.h"
+#include "nn/eltwise.h"
+#include "nn/linear.h"
+#include "nn/norm.h"
+#include "quant/integer/float_layer.h"
+#include "quant/integer/param_layer.h"
+#include "support/catch.h"
+#include "support/errors.h"
+#include "support/values.h"
+
+using namespace qgrad;
+using test::error_of;
+
+namespace {
+
+using Catch::Matchers::Contains;
+
+Tensor images(uint64_t seed, float scale = 1.0f) {
+  return Tensor::from({2, 6, 6, 3}, test::normal_values(2 * 6 * 6 * 3, seed, scale));
+}
+
+// conv1, bn1, an activation, conv2 and a last layer; parameters from fixed streams.
+ModulePtr make_net(ModulePtr activation = std::make_unique<ReLU>()) {
+  auto net = std::make_unique<Sequential>();
+  net->add("conv1", std::make_unique<Conv2d>(square_conv(3, 4, 3, 1, 1)))
+      .add("bn1", std::make_unique<BatchNorm2d>(4))
+      .add("relu1", std::move(activation))
+      .add("conv2", std::make_unique<Conv2d>(square_conv(4, 5, 3, 2, 1)))
+      .add("flat", std::make_unique<Flatten>())
+      .add("fc", std::make_unique<Linear>(45, 3));
+  uint64_t seed = 10;
+  for (Parameter* p : all_parameters(*net))
+    p->set_raw(Tensor::from(p->raw().shape(), test::normal_values(static_cast<size_t>(p->raw().numel()), seed++, 0.3f)));
+  net->set_training(false);
+  return net;
+}
+
+QuantStats stats_of(Module& net) {
+  return collect_quant_stats(net, [&] {
+    net(images(1));
+    net(images(2));
+  });
+}
+
+std::unique_ptr<PostTrainLinearQuantizer> quantizer(const Json& config) {
+  return std::make_unique<PostTrainLinearQuantizer>(read_config<PostTrainLinearConfig>({config, "", "quantizer"}));
+}
+
+ModulePtr quantized(const Json& config, ModulePtr net = make_net()) {
+  const auto q = quantizer(config);
+  q->set_stats(stats_of(*net));
+  q->prepare(net, nullptr, images(1));
+  return net;
+}
+
+ModulePtr quantized_dynamically(const Json& config, ModulePtr net = make_net()) {
+  quantizer(config)->prepare(net, nullptr, images(1));
+  return net;
+}
+
+std::string kind_at(Module& model, const char* path) { return std::string(find_module(model, path)->kind()); }
+
+bool same(const Tensor& a, const Tensor& b) { return test::bits(a.data()) == test::bits(b.data()); }
+
+float largest_difference(const Tensor& a, const Tensor& b) {
+  float largest = 0;
+  for (size_t i = 0; i < a.data().size(); ++i) largest = std::max(largest, std::fabs(a.data()[i] - b.data()[i]));
+  return largest;
+}
+
+// Two convolutions of one input, added.
+struct TwoBranches final : Module {
+  TwoBranches() { set_training(false); }
+  std::string_view kind() const override { return "TwoBranches"; }
+  Child a = child<Conv2d>("a", square_conv(3, 4, 1)), b = child<Conv2d>("b", square_conv(3, 4, 1)),
+        add = child<EltwiseAdd>("add");
+
+ protected:
+  Tensor forward(Inputs x) override {
+    const Tensor first = a(x[0]), second = b(x[0]);
+    return add(first, second);
+  }
+};
+
+ModulePtr two_branches() {
+  auto net = std::make_unique<TwoBranches>();
+  uint64_t seed = 20;
+  for (Parameter* p : all_parameters(*net))
+    p->set_raw(Tensor::from(p->raw().shape(), test::normal_values(static_cast<size_t>(p->raw().numel()), seed++)));
+  return net;
+}
+
+const RangeLinearQuantWrapper& wrapper_at(Module& model, const char* path) {
+  return dynamic_cast<const RangeLinearQuantWrapper&>(*find_module(model, path));
+}
+
+}  // namespace
+
+TEST_CASE("a net quantized to 8 bits stays close to the float net, static and dynamic") {
+  const Tensor expected = (*make_net())(images(3));
+  for (const char* mode : {"SYMMETRIC", "SYMMETRIC_RESTRICTED", "ASYMMETRIC_UNSIGNED", "ASYMMETRIC_SIGNED"}) {
+    INFO(mode);
+    CHECK(largest_difference((*quantized({{"mode", mode}}))(images(3)), expected) < 0.1f);
+    CHECK(largest_difference((*quantized_dynamically({{"mode", mode}}))(images(3)), expected) < 0.1f);
+  }
+}
+
+TEST_CASE("settings that lack what they need are errors") {
+  CHECK_THAT(error_of([] { quantizer({{"clip_acts", "N_STD"}}); }), Contains("N_STD needs clip_n_stds"));
+  CHECK_THAT(error_of([] { quantized({{"overrides", {{"conv2", {{"clip_acts", "N_STD"}}}}}}); }),
+             Contains("conv2: clip_acts N_STD needs clip_n_stds"));
+  CHECK_THAT(error_of([] { quantized({{"fpq_module", 24}}); }), Contains("expected 16 or 32, got 24"));
+  CHECK_THAT(error_of([] { quantized({{"overrides", {{"fc", {{"bits_bias", 8}}}}}}); }), Contains("bits_accum"));
+  CHECK_THAT(error_of([] { quantizer({{"model_activation_stats", 3}}); }), Contains("model_activation_stats"));
+  CHECK_THAT(error_of([] { quantizer({{"bits_weigths", 4}}); }), Contains("did you mean 'bits_weights'"));
+  CHECK_THAT(error_of([] { quantized({{"clip_acts", "GAUSS"}, {"bits_activations", 10}}); }), Contains("10"));
+}
+
+TEST_CASE("statistics of another model are an error that names the layer") {
+  ModulePtr net = make_net();
+  QuantStats stats = stats_of(*net);
+  stats.erase("fc");
+  const auto incomplete = quantizer(Json::object());
+  incomplete->set_stats(stats);
+  CHECK_THAT(error_of([&] { incomplete->prepare(net, nullptr, images(1)); }), Contains("no statistics for layer 'fc'"));
+
+  net = make_net();
+  stats = stats_of(*net);
+  stats.add("layer9.conv1");
+  const auto foreign = quantizer(Json::object());
+  foreign->set_stats(stats);
+  CHECK_THAT(error_of([&] { foreign->prepare(net, nullptr, images(1)); }),
+             Contains("statistics for 'layer9.conv1', which the model does not have"));
+}
+
+TEST_CASE("preparing leaves the caller's statistics as they were") {
+  ModulePtr net = make_net();
+  const QuantStats stats = stats_of(*net);
+  const Json before = stats_to_json(stats);
+  const auto q = quantizer(Json::object());
+  q->set_stats(stats);
+  q->prepare(net, nullptr, images(1));
+  CHECK(stats_to_json(stats) == before);
+  CHECK(q->stats_after_prepare().find("bn1") == nullptr);
+  CHECK(q->stats_after_prepare().at("conv1").output.min == 0);
+}
+
+TEST_CASE("a quantized model refuses to be trained") {
+  const ModulePtr net = quantized(Json::object());
+  net->set_training(true);
+  CHECK_THAT(error_of([&] { (*net)(images(1)); }), Contains("can not be trained") && Contains("conv1"));
+}
+
+TEST_CASE("a ReLU6 that is computed in the layer before it still stops at 6") {
+  const ModulePtr net = quantized_dynamically(Json::object(), make_net(std::make_unique<ReLU6>()));
+  REQUIRE(kind_at(*net, "relu1") == "Identity");
+  const Tensor y = find_module(*net, "conv1")->call(std::vector{images(1, 40.0f)});
+  CHECK(*std::ranges::max_element(y.data()) == Approx(6).epsilon(0.01));
+  CHECK(*std::ranges::min_element(y.data()) == 0);
+}
+
+TEST_CASE("a layer without bits stays as it is, whatever else its override says") {
+  const ModulePtr net =
+      quantized({{"overrides", {{"conv2", {{"bits_activations", nullptr}, {"bits_weights", nullptr}, {"clip_acts", "AVG"}}}}}});
+  CHECK(kind_at(*net, "conv2") == "Conv2d");
+  CHECK(kind_at(*net, "flat") == "RangeLinearFakeQuantWrapper");
+}
+
+TEST_CASE("fpq_module computes a layer in half precision and leaves its output in float") {
+  const ModulePtr net = quantized({{"overrides", {{"conv2", {{"fpq_module", 16}}}, {"fc", {{"fpq_module", 16}, {"fake", true}}}}}});
+  CHECK(kind_at(*net, "conv2") == "FPWrapper");
+  CHECK(kind_at(*net, "fc") == "RangeLinearFakeQuantWrapper");
+  for (const float w : all_parameters(*find_module(*net, "conv2"))[0]->raw().data()) CHECK(round_to_half(w) == w);
+  CHECK_FALSE(find_module(*net, "conv2")->call(std::vector{Tensor::zeros({1, 6, 6, 4})}).quant_metadata().has_value());
+  CHECK(largest_difference((*net)(images(3)), (*make_net())(images(3))) < 0.1f);
+}
+
+TEST_CASE("round_to_half gives the nearest IEEE half") {
+  CHECK(round_to_half(1.0f) == 1.0f);
+  CHECK(round_to_half(2049.0f) == 2048.0f);   // a tie goes to the even neighbour
+  CHECK(round_to_half(2051.0f) == 2052.0f);
+  CHECK(round_to_half(0.1f) == 0.0999755859375f);
+  CHECK(round_to_half(-0x1p-24f) == -0x1p-24f);
+  CHECK(round_to_half(0x1p-26f) == 0.0f);
+  CHECK(round_to_half(65519.0f) == 65504.0f);
+  CHECK(std::isinf(round_to_half(65520.0f)));
+}
+
+TEST_CASE("an input that no layer has quantized is an error where the fallback is off") {
+  const ModulePtr net = quantized({{"inputs_quant_auto_fallback", false}});
+  CHECK_THAT(error_of([&] { (*net)(images(1)); }), Contains("input 0 is not quantized") && Contains("conv1"));
+  const ModulePtr named = quantized({{"inputs_quant_auto_fallback", false},
+                                     {"overrides", {{"conv1", {{"input_overrides", {{"0", {{"from_output", true}}}}}}}}}});
+  CHECK_NOTHROW((*named)(images(1)));
+}
+
+TEST_CASE("settings for an input that is quantized already are a conflict") {
+  const ModulePtr net =
+      quantized({{"overrides", {{"conv2", {{"input_overrides", {{"0", {{"bits_activations", 5}}}}}}}}}});
+  CHECK_THAT(error_of([&] { (*net)(images(1)); }), Contains("which is quantized already") && Contains("conv2"));
+}
+
+TEST_CASE("wrong input overrides are errors") {
+  const auto with = [](const Json& overrides) { return quantized({{"overrides", {{"conv1", {{"input_overrides", overrides}}}}}}); };
+  CHECK_THAT(error_of([&] { with({{"1", {{"bits_activations", 5}}}}); }), Contains("1 inputs, got '1'"));
+  CHECK_THAT(error_of([&] { with({{"first", Json::object()}}); }), Contains("got 'first'"));
+  CHECK_THAT(error_of([&] { with({{"0", {{"bits", 5}}}}); }), Contains("unknown key"));
+  CHECK_THAT(error_of([&] { with({{"0", {{"from_output", true}, {"bits_activations", 5}}}}); }), Contains("from_output"));
+}
+
+TEST_CASE("a tensor with two consumers is quantized as the first one says, and stays as it was for the caller") {
+  ModulePtr net = two_branches();
+  const auto q = quantizer({{"overrides", {{"b", {{"bits_activations", 4}}}}}});
+  q->set_stats(stats_of(*net));
+  q->prepare(net, nullptr, images(1));
+  const Tensor x = images(3);
+  (*net)(x);
+  CHECK_FALSE(x.quant_metadata().has_value());
+  CHECK(wrapper_at(*net, "b").quantization().inputs[0].shared);
+  CHECK(wrapper_at(*net, "b").input_metadata(0, x) == wrapper_at(*net, "a").input_metadata(0, x));
+}
+
+TEST_CASE("an addition without statistics stays in float") {
+  const ModulePtr net = quantized_dynamically(Json::object(), two_branches());
+  CHECK(kind_at(*net, "add") == "EltwiseAdd");
+  CHECK(kind_at(*net, "a") == "RangeLinearQuantParamLayerWrapper");
+}
+
+TEST_CASE("clipping values that are set are the values that the grid can represent") {
+  for (const char* mode : {"SYMMETRIC_RESTRICTED", "ASYMMETRIC_UNSIGNED", "ASYMMETRIC_SIGNED"}) {
+    INFO(mode);
+    const ModulePtr net = quantized({{"mode", mode}, {"save_fp_weights", true}});
+    auto& fc = dynamic_cast<RangeLinearQuantParamLayerWrapper&>(*find_module(*net, "fc"));
+    fc.set_output_clipping({-4, 4});
+    CHECK(fc.output_clipping().min == Approx(-4).margin(0.02));
+    CHECK(fc.output_clipping().max == Approx(4).margin(0.02));
+    const ValueRange range{-0.5f, 0.5f};
+    fc.set_weight_clipping(std::span(&range, 1));
+    CHECK(fc.weight_clipping()[0].max == Approx(0.5).margin(0.01));
+    CHECK(*std::ranges::max_element(fc.dequantized_weight().data()) <= 0.51f);
+  }
+  const ModulePtr without = quantized(Json::object());
+  const ValueRange range{-0.5f, 0.5f};
+  auto& fc = dynamic_cast<RangeLinearQuantParamLayerWrapper&>(*find_module(*without, "fc"));
+  CHECK_THAT(error_of([&] { fc.set_weight_clipping(std::span(&range, 1)); }), Contains("save_fp_weights"));
+}
+
+TEST_CASE("the report of layers tells what each one got") {
+  const ModulePtr net = quantized({{"per_channel_wts", true}, {"overrides", {{"fc", {{"bits_weights", 5}, {"mode", "ASYMMETRIC_SIGNED"}}}}}});
+  const Json layers = PostTrainLinearQuantizer::layer_quant_params(*net);
+  CHECK(layers.size() == 4);  // conv1, conv2, flat, fc
+  CHECK(layers.at("fc").at("weight").at("bits") == 5);
+  CHECK(layers.at("fc").at("output").at("mode") == "ASYMMETRIC_SIGNED");
+  CHECK(layers.at("conv1").at("weight").at("scale").size() == 4);
+  CHECK(layers.at("conv1").at("relu") == "ReLU");
+  CHECK(layers.at("conv2").at("output").at("scale").get<float>() == wrapper_at(*net, "conv2").output_metadata()->scale);
+}
+
+TEST_CASE("a quantized model rebuilt from its checkpoint computes the same bits") {
+  const std::filesystem::path file = std::filesystem::temp_directory_path() / "qgrad_post_train_rebuilt.safetensors";
+  for (const bool is_static : {true, false}) {
+    INFO((is_static ? "static" : "dynamic"));
+    const Json resolved = Registry<Quantizer>::resolve(
+        {{{"class", "PostTrainLinearQuantizer"}, {"per_channel_wts", true}, {"mode", "ASYMMETRIC_SIGNED"}}, "", "quantizer"});
+    auto q = Registry<Quantizer>::create({resolved, "", "quantizer"});
+    ModulePtr net = make_net();
+    if (is_static) dynamic_cast<PostTrainLinearQuantizer&>(*q).set_stats(stats_of(*net));
+    q->prepare(net, nullptr, images(1));
+    if (is_static) dynamic_cast<RangeLinearQuantWrapper&>(*find_module(*net, "conv2")).set_output_clipping({-1, 1.5f});
+    save_checkpoint(file, *net, {{"quantizer", q->self_contained(resolved)}});
+
+    const Checkpoint checkpoint = read_checkpoint(file);
+    ModulePtr again = make_net();
+    for (Parameter* p : all_parameters(*again)) p->set_raw(Tensor::zeros(p->raw().shape()));
+    Registry<Quantizer>::create({checkpoint.config.at("quantizer"), "", "quantizer"})
+        ->prepare(again, nullptr, Tensor::zeros({1, 6, 6, 3}));
+    load_state(*again, checkpoint);
+    CHECK(same((*again)(images(3)), (*net)(images(3))));
+  }
+  std::filesystem::remove(file);
+}
