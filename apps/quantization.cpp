@@ -56,6 +56,7 @@ Quantized quantize_model(ModulePtr& model, const Config& quantizer, Optimizer* o
     if (calibration && !has_stats) config.value["model_activation_stats"] = stats_to_json(calibration_stats(*model, data, *calibration, label));
   }
   Quantized result{Registry<Quantizer>::create(config), {Registry<Quantizer>::resolve(config), config.file, config.path}};
+  result.config.value = result.quantizer->self_contained(std::move(result.config.value));
   result.quantizer->prepare(model, optimizer, data.example());
   return result;
 }
