@@ -9,11 +9,13 @@ namespace qgrad {
 
 std::shared_ptr<CommonOptions> add_common_options(CLI::App& command) {
   auto options = std::make_shared<CommonOptions>();
-  command.add_option("--set", options->set, "set a config value: --set train.optimizer.lr=0.05")->allow_extra_args(false);
+  command.add_option("--set", options->set, "set a config value: --set train.optimizer.lr=0.05")
+      ->allow_extra_args(false);
   command.add_option("--out", options->out, "folder for everything that is written");
   command.add_option("--data", options->data, "folder of the data set");
   command.add_option("--seed", options->seed, "seed of all random streams");
-  command.add_option("--threads", options->threads, "number of threads; the results do not depend on it")->check(CLI::Range(1, 256));
+  command.add_option("--threads", options->threads, "number of threads; the results do not depend on it")
+      ->check(CLI::Range(1, 256));
   command.add_flag("--json", options->json, "print one JSON document on stdout");
   command.parse_complete_callback([options] {
     if (options->threads) set_num_threads(*options->threads);

@@ -44,7 +44,8 @@ void fields(V& v, CompareCommandConfig& c) {
 // "post-training 4/4" -> "post-training_4-4", for a folder.
 std::string folder_name(const std::string& row) {
   std::string name;
-  for (const char c : row) name += std::isalnum(static_cast<unsigned char>(c)) || c == '.' || c == '-' ? c : c == '/' ? '-' : '_';
+  for (const char c : row)
+    name += std::isalnum(static_cast<unsigned char>(c)) || c == '.' || c == '-' ? c : c == '/' ? '-' : '_';
   return name;
 }
 
@@ -106,7 +107,8 @@ class Comparison {
       quantized = quantize_model(model, row.quantizer, optimizer.get(), data_, config_.calibration, row.name);
       epochs = train(*model, *optimizer, data_, tuning, row.name).epochs_json();
     }
-    finish_row({.name = row.name, .kind = post_training ? "post-train" : "quant-aware-train"}, *model, &quantized, epochs, start);
+    finish_row({.name = row.name, .kind = post_training ? "post-train" : "quant-aware-train"}, *model, &quantized,
+               epochs, start);
   }
 
   struct RowName {
@@ -119,7 +121,10 @@ class Comparison {
     const std::optional<Config> quantizer = quantized ? std::optional(quantized->config) : std::nullopt;
     save_model(folder_ / folder_name(row.name) / "model.safetensors", model, config_, quantizer, test.to_json());
     const auto bits = [&](const char* key) { return quantizer ? quantizer->value.at(key) : Json(nullptr); };
-    Json json = {{"name", row.name}, {"kind", row.kind}, {"bits_weights", bits("bits_weights")}, {"bits_activations", bits("bits_activations")}};
+    Json json = {{"name", row.name},
+                 {"kind", row.kind},
+                 {"bits_weights", bits("bits_weights")},
+                 {"bits_activations", bits("bits_activations")}};
     json.update(test.to_json());
     json["model_bytes"] = packed_bytes(model, quantized ? quantized->quantizer.get() : nullptr);
     json["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -127,7 +132,11 @@ class Comparison {
     json["epochs"] = epochs;
     json["checkpoint"] = (std::filesystem::path(folder_name(row.name)) / "model.safetensors").string();
     rows_.push_back(std::move(json));
-    results_ = {{"name", config_.name}, {"seed", config_.seed}, {"dataset", data_.describe()}, {"model", config_.model.value}, {"rows", rows_}};
+    results_ = {{"name", config_.name},
+                {"seed", config_.seed},
+                {"dataset", data_.describe()},
+                {"model", config_.model.value},
+                {"rows", rows_}};
     write_json(folder_ / "results.json", results_);
     write_file_atomically(folder_ / "report.html", results_html(results_));
   }
@@ -142,7 +151,8 @@ class Comparison {
 void run(const std::string& config_file, const CommonOptions& options) {
   Comparison comparison(read_config<CompareCommandConfig>(read_command_config(config_file, options)), options);
   const Json results = comparison.run();
-  print_result(options, results, results_table(results) + fmt::format("\n{}\n", (comparison.folder() / "report.html").string()));
+  print_result(options, results,
+               results_table(results) + fmt::format("\n{}\n", (comparison.folder() / "report.html").string()));
 }
 
 }  // namespace

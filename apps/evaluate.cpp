@@ -20,14 +20,20 @@ void run(const EvaluateOptions& chosen, const CommonOptions& options) {
   check(config || options.set.empty(), "--set changes a config file: give one with --config");
   const ModelFile file = load_model(chosen.checkpoint, config);
   const std::string model_class = file.experiment.model.value.at("class").get<std::string>();
-  if (file.guessed) note(fmt::format("{}: no qgrad metadata; its tensors are those of {}, evaluated with that model's default data", chosen.checkpoint, model_class));
+  if (file.guessed)
+    note(fmt::format("{}: no qgrad metadata; its tensors are those of {}, evaluated with that model's default data",
+                     chosen.checkpoint, model_class));
   const ExperimentData data(file.experiment.data, file.experiment.seed, options.data);
   const Metrics test = evaluate(*file.model, data.test(), "test");
-  Json results = {{"checkpoint", chosen.checkpoint}, {"model", file.experiment.model.value}, {"dataset", data.describe()},
+  Json results = {{"checkpoint", chosen.checkpoint},
+                  {"model", file.experiment.model.value},
+                  {"dataset", data.describe()},
                   {"quantizer", file.quantizer_config ? file.quantizer_config->value : Json(nullptr)}};
   results.update(test.to_json());
   if (options.out) write_json(std::filesystem::path(*options.out) / "results.json", results);
-  print_result(options, results, fmt::format("{} images: top1 {:.2f}  top5 {:.2f}  loss {:.5f}\n", test.images, test.top1(), test.top5(), test.loss()));
+  print_result(options, results,
+               fmt::format("{} images: top1 {:.2f}  top5 {:.2f}  loss {:.5f}\n", test.images, test.top1(), test.top5(),
+                           test.loss()));
 }
 
 }  // namespace

@@ -18,8 +18,9 @@ ExperimentData::ExperimentData(const DataConfig& config, uint64_t seed, const st
 }
 
 Loader ExperimentData::training(int batch_size) const {
-  return Loader(dataset_->train(), training_, Transform(config_.transforms, dataset_->image_shape(), seed_),
-                {.batch_size = batch_size, .shuffle = true, .drop_last = true, .threads = config_.loader_threads, .seed = seed_});
+  return Loader(
+      dataset_->train(), training_, Transform(config_.transforms, dataset_->image_shape(), seed_),
+      {.batch_size = batch_size, .shuffle = true, .drop_last = true, .threads = config_.loader_threads, .seed = seed_});
 }
 
 Loader ExperimentData::evaluation(const ImageSet& images, Indices indices, int batch_size) const {
@@ -27,14 +28,17 @@ Loader ExperimentData::evaluation(const ImageSet& images, Indices indices, int b
                 {.batch_size = batch_size, .threads = config_.loader_threads, .seed = seed_});
 }
 
-Loader ExperimentData::validation() const { return evaluation(dataset_->train(), validation_, config_.eval_batch_size); }
+Loader ExperimentData::validation() const {
+  return evaluation(dataset_->train(), validation_, config_.eval_batch_size);
+}
 Loader ExperimentData::test() const { return evaluation(dataset_->test(), test_, config_.eval_batch_size); }
 
 Loader ExperimentData::calibration(const CalibrationConfig& config) const {
   const ImageSet& images = dataset_->train();
   if (!config.first_image) return evaluation(images, random_subset(training_, config.images, seed_), config.batch_size);
-  check(*config.first_image + config.images <= images.size(), "calibration: images {} to {} were asked for, but there are {} training images",
-        *config.first_image, *config.first_image + config.images - 1, images.size());
+  check(*config.first_image + config.images <= images.size(),
+        "calibration: images {} to {} were asked for, but there are {} training images", *config.first_image,
+        *config.first_image + config.images - 1, images.size());
   Indices range(static_cast<size_t>(config.images));
   std::iota(range.begin(), range.end(), *config.first_image);
   return evaluation(images, std::move(range), config.batch_size);
@@ -47,7 +51,9 @@ Tensor ExperimentData::example() const {
 }
 
 Json ExperimentData::describe() const {
-  return {{"class", dataset_->name()}, {"training_images", training_.size()}, {"validation_images", validation_.size()},
+  return {{"class", dataset_->name()},
+          {"training_images", training_.size()},
+          {"validation_images", validation_.size()},
           {"test_images", test_.size()}};
 }
 

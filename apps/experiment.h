@@ -28,9 +28,11 @@ template <class V>
 void fields(V& v, DataConfig& c) {
   v("dataset", c.dataset, {.help = "the data set's class and settings", .required = true});
   v("transforms", c.transforms, {.help = "normalisation and augmentation"});
-  v("validation", c.validation, {.help = "share of the training images held out to choose the best epoch", .min = 0, .max = 0.9});
+  v("validation", c.validation,
+    {.help = "share of the training images held out to choose the best epoch", .min = 0, .max = 0.9});
   v("eval_batch_size", c.eval_batch_size, {.help = "images per batch in evaluation", .min = 1});
-  v("loader_threads", c.loader_threads, {.help = "threads that prepare batches; the results do not depend on it", .min = 0, .max = 64});
+  v("loader_threads", c.loader_threads,
+    {.help = "threads that prepare batches; the results do not depend on it", .min = 0, .max = 64});
   v("train_images", c.train_images, {.help = "use only the first N training images; null: all", .min = 1});
   v("test_images", c.test_images, {.help = "use only the first N test images; null: all", .min = 1});
 }
@@ -96,8 +98,8 @@ class ExperimentData {
 
   bool has_validation() const { return !validation_.empty(); }
   const Dataset& dataset() const { return *dataset_; }
-  Tensor example() const;   // one test image, transformed: for traces
-  Json describe() const;    // for results.json: class, number of images
+  Tensor example() const;  // one test image, transformed: for traces
+  Json describe() const;   // for results.json: class, number of images
   const DataConfig& config() const { return config_; }
 
  private:

@@ -56,15 +56,16 @@ std::string text_of(const Json& result, Module& model) {
   for (const Json& node : result.at("graph")) {
     std::string inputs;
     for (const Json& name : node.at("inputs")) inputs += (inputs.empty() ? "" : ", ") + name.get<std::string>();
-    out += fmt::format("  {:<32} {:<24} {:<18} <- {}\n", node.at("name").get<std::string>(), node.at("kind").get<std::string>(),
-                       node.at("output_shape").dump(), inputs);
+    out += fmt::format("  {:<32} {:<24} {:<18} <- {}\n", node.at("name").get<std::string>(),
+                       node.at("kind").get<std::string>(), node.at("output_shape").dump(), inputs);
   }
   if (!result.contains("layers")) return out;
   out += "\nquantization (bits of weights/activations/bias):\n";
   const auto bits = [](const Json& b) { return b.is_null() ? std::string("-") : std::to_string(b.get<int>()); };
   for (const Json& layer : result.at("layers"))
-    out += fmt::format("  {:<32} {:<12} {}/{}/{}{}\n", layer.at("path").get<std::string>(), layer.at("kind").get<std::string>(),
-                       bits(layer.at("bits_weights")), bits(layer.at("bits_activations")), bits(layer.at("bits_bias")),
+    out += fmt::format("  {:<32} {:<12} {}/{}/{}{}\n", layer.at("path").get<std::string>(),
+                       layer.at("kind").get<std::string>(), bits(layer.at("bits_weights")),
+                       bits(layer.at("bits_activations")), bits(layer.at("bits_bias")),
                        layer.at("pattern").is_null() ? "" : "  by '" + layer.at("pattern").get<std::string>() + "'");
   return out;
 }

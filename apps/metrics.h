@@ -23,7 +23,9 @@ struct Metrics {
   void add(const Tensor& logits, std::span<const int32_t> labels);
 
  private:
-  double percent(int64_t hits) const { return images ? 100.0 * static_cast<double>(hits) / static_cast<double>(images) : 0; }
+  double percent(int64_t hits) const {
+    return images ? 100.0 * static_cast<double>(hits) / static_cast<double>(images) : 0;
+  }
 };
 
 // Runs the model in evaluation mode over everything the loader gives; shows progress under `label` unless it is empty.

@@ -22,14 +22,16 @@ void fields(V& v, ModelMetadata& c) {
 
 // Data for a model that was recognised by its tensors: CIFAR-10 as Distiller normalises it, to [-1, 1].
 Config default_data(const Architecture& architecture, const std::string& file) {
-  check(architecture.image_shape() == Shape{32, 32, 3}, "{}: the file does not say which data it is for; give a config with --config", file);
+  check(architecture.image_shape() == Shape{32, 32, 3},
+        "{}: the file does not say which data it is for; give a config with --config", file);
   return {{{"dataset", {{"class", "cifar10"}}}, {"transforms", {{"mean", {0.5}}, {"std", {0.5}}}}}, file, "data"};
 }
 
 ModelMetadata guess_metadata(const Checkpoint& checkpoint) {
   const std::string file = checkpoint.file.string();
   const auto model = guess_architecture(checkpoint);
-  check(model.has_value(), "{}: no qgrad metadata, and its tensors are those of no known model; give a config with --config", file);
+  check(model.has_value(),
+        "{}: no qgrad metadata, and its tensors are those of no known model; give a config with --config", file);
   ModelMetadata metadata;
   metadata.name = checkpoint.file.stem().string();
   metadata.model = {*model, file, "model"};

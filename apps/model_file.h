@@ -24,8 +24,8 @@ void save_model(const std::filesystem::path& file, Module& model, const Experime
                 const std::optional<Config>& quantizer, const Json& metrics);
 
 // Rebuilds the model as it was saved: builds it, prepares it with its quantizer, loads the parameters. A file without
-// qgrad's metadata (made by PyTorch, say) is recognised by the names and shapes of its tensors, or described by `config`
-// (a file with "data" and "model", as for train), which also goes before the metadata where both are there.
+// qgrad's metadata (made by PyTorch, say) is recognised by the names and shapes of its tensors, or described by
+// `config` (a file with "data" and "model", as for train), which also goes before the metadata where both are there.
 ModelFile load_model(const std::filesystem::path& file, const std::optional<Config>& config);
 
 }  // namespace qgrad

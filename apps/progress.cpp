@@ -17,7 +17,11 @@ bool stderr_is_terminal() { return ::isatty(STDERR_FILENO) == 1; }
 }  // namespace
 
 Progress::Progress(std::string label, int64_t total)
-    : label_(std::move(label)), total_(total), terminal_(stderr_is_terminal()), start_(std::chrono::steady_clock::now()), last_(start_) {}
+    : label_(std::move(label)),
+      total_(total),
+      terminal_(stderr_is_terminal()),
+      start_(std::chrono::steady_clock::now()),
+      last_(start_) {}
 
 double Progress::seconds() const {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
@@ -27,7 +31,8 @@ std::string Progress::line(const std::string& details) const {
   const double elapsed = seconds(), rate = elapsed > 0 ? static_cast<double>(done_) / elapsed : 0;
   std::string text = fmt::format("{}  {}", label_, details);
   if (rate > 0) text += fmt::format("  {:.0f} images/s", rate);
-  if (rate > 0 && done_ < total_) text += fmt::format("  {} left", format_duration(static_cast<double>(total_ - done_) / rate));
+  if (rate > 0 && done_ < total_)
+    text += fmt::format("  {} left", format_duration(static_cast<double>(total_ - done_) / rate));
   return text;
 }
 
@@ -37,7 +42,8 @@ void Progress::update(int64_t done, const std::string& details) {
   if (std::chrono::duration<double>(now - last_).count() < (terminal_ ? kRedrawSeconds : kQuietSeconds)) return;
   last_ = now;
   if (terminal_)
-    fmt::print(stderr, "\r\033[K{} {:3.0f} %", line(details), 100.0 * static_cast<double>(done) / static_cast<double>(total_));
+    fmt::print(stderr, "\r\033[K{} {:3.0f} %", line(details),
+               100.0 * static_cast<double>(done) / static_cast<double>(total_));
   else
     fmt::print(stderr, "{}\n", line(details));
   std::fflush(stderr);

@@ -18,8 +18,9 @@ void check_stats_describe(Module& model, const QuantStats& stats, const std::str
     if (m.children().empty()) paths.push_back(m.path());
   });
   for (const auto& [path, layer] : stats)
-    check(std::ranges::find(paths, path) != paths.end(), "{}: statistics of '{}', but the model has no such layer{}: they are another model's",
-          file, path, did_you_mean(path, paths));
+    check(std::ranges::find(paths, path) != paths.end(),
+          "{}: statistics of '{}', but the model has no such layer{}: they are another model's", file, path,
+          did_you_mean(path, paths));
 }
 
 }  // namespace
@@ -28,7 +29,8 @@ bool is_post_training(const Config& quantizer) {
   return dynamic_cast<PostTrainLinearQuantizer*>(Registry<Quantizer>::create(quantizer).get()) != nullptr;
 }
 
-QuantStats calibration_stats(Module& model, const ExperimentData& data, const CalibrationConfig& config, const std::string& label) {
+QuantStats calibration_stats(Module& model, const ExperimentData& data, const CalibrationConfig& config,
+                             const std::string& label) {
   if (config.statistics) {
     QuantStats stats = read_stats(*config.statistics);
     check_stats_describe(model, stats, *config.statistics);
@@ -53,9 +55,11 @@ Quantized quantize_model(ModulePtr& model, const Config& quantizer, Optimizer* o
   Config config = quantizer;
   if (is_post_training(config)) {
     const bool has_stats = config.has("model_activation_stats") && !config.at("model_activation_stats").value.is_null();
-    if (calibration && !has_stats) config.value["model_activation_stats"] = stats_to_json(calibration_stats(*model, data, *calibration, label));
+    if (calibration && !has_stats)
+      config.value["model_activation_stats"] = stats_to_json(calibration_stats(*model, data, *calibration, label));
   }
-  Quantized result{Registry<Quantizer>::create(config), {Registry<Quantizer>::resolve(config), config.file, config.path}};
+  Quantized result{Registry<Quantizer>::create(config),
+                   {Registry<Quantizer>::resolve(config), config.file, config.path}};
   result.config.value = result.quantizer->self_contained(std::move(result.config.value));
   result.quantizer->prepare(model, optimizer, data.example());
   return result;
@@ -78,9 +82,13 @@ Json resolved_layers(const Quantizer& quantizer) {
   const auto or_null = [](const auto& value) { return value ? Json(*value) : Json(nullptr); };
   Json layers = Json::array();
   for (const Quantizer::Resolved& layer : quantizer.resolved())
-    layers.push_back({{"path", layer.path}, {"kind", layer.kind}, {"bits_weights", or_null(layer.bits.weights)},
-                      {"bits_activations", or_null(layer.bits.activations)}, {"bits_bias", or_null(layer.bits.bias)},
-                      {"settings", layer.settings}, {"pattern", or_null(layer.pattern)}});
+    layers.push_back({{"path", layer.path},
+                      {"kind", layer.kind},
+                      {"bits_weights", or_null(layer.bits.weights)},
+                      {"bits_activations", or_null(layer.bits.activations)},
+                      {"bits_bias", or_null(layer.bits.bias)},
+                      {"settings", layer.settings},
+                      {"pattern", or_null(layer.pattern)}});
   return layers;
 }
 

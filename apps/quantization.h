@@ -11,7 +11,8 @@ namespace qgrad {
 
 // Statistics from the config's file, or measured on its training images. The file must describe this model: a layer of
 // the model without statistics, or statistics of a layer the model does not have, is an error.
-QuantStats calibration_stats(Module& model, const ExperimentData& data, const CalibrationConfig& config, const std::string& label);
+QuantStats calibration_stats(Module& model, const ExperimentData& data, const CalibrationConfig& config,
+                             const std::string& label);
 
 struct Quantized {
   std::unique_ptr<Quantizer> quantizer;
@@ -29,7 +30,8 @@ bool is_post_training(const Config& quantizer);
 // The bytes a model's parameters take when every quantized one is packed at its bit width and the others are float32.
 int64_t packed_bytes(Module& model, const Quantizer* quantizer);
 
-// What each layer got: a list of {"path", "kind", "bits_weights", "bits_activations", "bits_bias", "settings", "pattern"}.
+// What each layer got: a list of {"path", "kind", "bits_weights", "bits_activations", "bits_bias", "settings",
+// "pattern"}.
 Json resolved_layers(const Quantizer& quantizer);
 
 }  // namespace qgrad

@@ -23,8 +23,10 @@ void fields(V& v, QuantizeCommandConfig& c) {
 
 void run(const std::string& config_file, const CommonOptions& options) {
   const auto config = read_config<QuantizeCommandConfig>(read_command_config(config_file, options));
-  if (!config.checkpoint) config_error(config_file, "'checkpoint' is missing: post-training quantization needs a trained model");
-  if (!is_post_training(config.quantizer)) config_error(config.quantizer.where(), "this quantizer works by training; use `qgrad train`");
+  if (!config.checkpoint)
+    config_error(config_file, "'checkpoint' is missing: post-training quantization needs a trained model");
+  if (!is_post_training(config.quantizer))
+    config_error(config.quantizer.where(), "this quantizer works by training; use `qgrad train`");
   const auto folder = output_folder(options.out, config.name);
   const ExperimentData data(config.data, config.seed, options.data);
   ModulePtr model = build_model(config.model, config.seed, config.checkpoint);
@@ -36,12 +38,19 @@ void run(const std::string& config_file, const CommonOptions& options) {
   write_json(folder / "layer_quant_params.json", PostTrainLinearQuantizer::layer_quant_params(*model));
   save_model(folder / "model.safetensors", *model, config, quantized.config, after.to_json());
   const int64_t bytes = packed_bytes(*model, quantized.quantizer.get());
-  const Json results = {{"name", config.name}, {"seed", config.seed}, {"dataset", data.describe()}, {"model", config.model.value},
-                        {"quantizer", quantized.config.value}, {"float", before.to_json()}, {"quantized", after.to_json()},
-                        {"model_bytes", bytes}, {"checkpoint", (folder / "model.safetensors").string()}};
+  const Json results = {{"name", config.name},
+                        {"seed", config.seed},
+                        {"dataset", data.describe()},
+                        {"model", config.model.value},
+                        {"quantizer", quantized.config.value},
+                        {"float", before.to_json()},
+                        {"quantized", after.to_json()},
+                        {"model_bytes", bytes},
+                        {"checkpoint", (folder / "model.safetensors").string()}};
   write_json(folder / "results.json", results);
   print_result(options, results,
-               fmt::format("float      top1 {:.2f}  top5 {:.2f}  loss {:.5f}\nquantized  top1 {:.2f}  top5 {:.2f}  loss {:.5f}  ({} bytes of parameters)\n{}\n",
+               fmt::format("float      top1 {:.2f}  top5 {:.2f}  loss {:.5f}\nquantized  top1 {:.2f}  top5 {:.2f}  "
+                           "loss {:.5f}  ({} bytes of parameters)\n{}\n",
                            before.top1(), before.top5(), before.loss(), after.top1(), after.top5(), after.loss(), bytes,
                            (folder / "model.safetensors").string()));
 }

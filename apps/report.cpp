@@ -31,17 +31,24 @@ const Kind& kind_of(const Json& row) {
 std::string escape(const std::string& text) {
   std::string safe;
   for (const char c : text) {
-    if (c == '<') safe += "&lt;";
-    else if (c == '>') safe += "&gt;";
-    else if (c == '&') safe += "&amp;";
-    else if (c == '"') safe += "&quot;";
-    else safe += c;
+    if (c == '<')
+      safe += "&lt;";
+    else if (c == '>')
+      safe += "&gt;";
+    else if (c == '&')
+      safe += "&amp;";
+    else if (c == '"')
+      safe += "&quot;";
+    else
+      safe += c;
   }
   return safe;
 }
 
 std::string bits_text(const Json& row) {
-  const auto one = [&](const char* key) { return row.at(key).is_null() ? std::string("32") : std::to_string(row.at(key).get<int>()); };
+  const auto one = [&](const char* key) {
+    return row.at(key).is_null() ? std::string("32") : std::to_string(row.at(key).get<int>());
+  };
   return one("bits_weights") + "/" + one("bits_activations");
 }
 
@@ -97,25 +104,36 @@ std::string svg(const Chart& chart) {
   };
   const auto py = [&](double y) { return top + (y_max - y) / (y_max - y_min) * (height - top - bottom); };
 
-  std::string out = fmt::format("<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">\n", width, height, escape(chart.title));
+  std::string out =
+      fmt::format("<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">\n", width, height, escape(chart.title));
   out += fmt::format("<text class=\"title\" x=\"{}\" y=\"18\">{}</text>\n", left, escape(chart.title));
   for (double y = y_min; y < y_max + tick / 2; y += tick)
-    out += fmt::format("<line class=\"grid\" x1=\"{}\" x2=\"{}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/><text class=\"tick\" text-anchor=\"end\" x=\"{}\" y=\"{:.1f}\">{:g}</text>\n",
-                       left, width - right, py(y), py(y), left - 6, py(y) + 4, y);
+    out += fmt::format(
+        "<line class=\"grid\" x1=\"{}\" x2=\"{}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/><text class=\"tick\" "
+        "text-anchor=\"end\" x=\"{}\" y=\"{:.1f}\">{:g}</text>\n",
+        left, width - right, py(y), py(y), left - 6, py(y) + 4, y);
   for (const double x : chart.x_ticks)
-    out += fmt::format("<text class=\"tick\" text-anchor=\"middle\" x=\"{:.1f}\" y=\"{}\">{:g}</text>\n", px(x), height - bottom + 16, x);
-  out += fmt::format("<text class=\"tick\" text-anchor=\"middle\" x=\"{}\" y=\"{}\">{}</text>\n", (left + width - right) / 2, height - 8, escape(chart.x_label));
-  out += fmt::format("<text class=\"tick\" transform=\"translate(14 {}) rotate(-90)\" text-anchor=\"middle\">{}</text>\n", (top + height - bottom) / 2, escape(chart.y_label));
+    out += fmt::format("<text class=\"tick\" text-anchor=\"middle\" x=\"{:.1f}\" y=\"{}\">{:g}</text>\n", px(x),
+                       height - bottom + 16, x);
+  out += fmt::format("<text class=\"tick\" text-anchor=\"middle\" x=\"{}\" y=\"{}\">{}</text>\n",
+                     (left + width - right) / 2, height - 8, escape(chart.x_label));
+  out +=
+      fmt::format("<text class=\"tick\" transform=\"translate(14 {}) rotate(-90)\" text-anchor=\"middle\">{}</text>\n",
+                  (top + height - bottom) / 2, escape(chart.y_label));
   for (const Series& s : chart.series) {
     std::string path;
     for (const Point& p : s.points) path += fmt::format("{}{:.1f},{:.1f}", path.empty() ? "" : " ", px(p.x), py(p.y));
-    out += fmt::format("<polyline fill=\"none\" stroke=\"{}\" stroke-width=\"2\"{} points=\"{}\"/>\n", s.color, s.dashed ? " stroke-dasharray=\"5 4\"" : "", path);
+    out += fmt::format("<polyline fill=\"none\" stroke=\"{}\" stroke-width=\"2\"{} points=\"{}\"/>\n", s.color,
+                       s.dashed ? " stroke-dasharray=\"5 4\"" : "", path);
     if (!s.dashed)
       for (const Point& p : s.points)
-        out += fmt::format("<circle r=\"3.5\" fill=\"{}\" cx=\"{:.1f}\" cy=\"{:.1f}\"><title>{}: {:.2f}</title></circle>\n", s.color, px(p.x), py(p.y), escape(s.label), p.y);
+        out += fmt::format(
+            "<circle r=\"3.5\" fill=\"{}\" cx=\"{:.1f}\" cy=\"{:.1f}\"><title>{}: {:.2f}</title></circle>\n", s.color,
+            px(p.x), py(p.y), escape(s.label), p.y);
   }
   out += "</svg>\n<p class=\"legend\">";
-  for (const Series& s : chart.series) out += fmt::format("<span style=\"color:{}\">&#9679; {}</span> ", s.color, escape(s.label));
+  for (const Series& s : chart.series)
+    out += fmt::format("<span style=\"color:{}\">&#9679; {}</span> ", s.color, escape(s.label));
   return out + "</p>\n";
 }
 
@@ -153,15 +171,19 @@ std::string accuracy_chart(const Json& results) {
 
 // Validation accuracy by epoch of every row that was trained.
 std::string training_chart(const Json& results) {
-  constexpr const char* colors[] = {"#1d6fb8", "#c2571a", "#2e8b57", "#8a4fbf", "#b8860b", "#c03a6b", "#4d7c8a", "#7a5c3e"};
+  constexpr const char* colors[] = {"#1d6fb8", "#c2571a", "#2e8b57", "#8a4fbf",
+                                    "#b8860b", "#c03a6b", "#4d7c8a", "#7a5c3e"};
   Chart chart{"Training: validation top-1 by epoch", "epoch", "top-1, %", {}, {}};
   size_t longest = 0;
   for (const Json& row : results.at("rows")) {
     if (!row.contains("epochs") || row.at("epochs").empty()) continue;
     const bool is_float = row.at("kind") == "float";
-    Series series{row.at("name").get<std::string>(), is_float ? kKinds[0].color : colors[chart.series.size() % std::size(colors)], {}};
+    Series series{row.at("name").get<std::string>(),
+                  is_float ? kKinds[0].color : colors[chart.series.size() % std::size(colors)],
+                  {}};
     for (const Json& e : row.at("epochs"))
-      if (!e.at("validation_top1").is_null()) series.points.push_back({e.at("epoch").get<double>(), e.at("validation_top1").get<double>()});
+      if (!e.at("validation_top1").is_null())
+        series.points.push_back({e.at("epoch").get<double>(), e.at("validation_top1").get<double>()});
     if (series.points.empty()) continue;
     longest = std::max(longest, series.points.size());
     chart.series.push_back(std::move(series));
@@ -186,8 +208,8 @@ svg { width: 100%; max-width: 46rem; margin-top: 1rem } .title { font-weight: 60
 
 std::string about(const Json& results) {
   return fmt::format("{} on {} ({} test images), seed {}", results.at("model").at("class").get<std::string>(),
-                     results.at("dataset").at("class").get<std::string>(), results.at("dataset").at("test_images").get<int64_t>(),
-                     results.at("seed").get<uint64_t>());
+                     results.at("dataset").at("class").get<std::string>(),
+                     results.at("dataset").at("test_images").get<int64_t>(), results.at("seed").get<uint64_t>());
 }
 
 }  // namespace
@@ -196,11 +218,14 @@ std::string results_table(const Json& results) {
   size_t width = 4;
   for (const Json& row : results.at("rows")) width = std::max(width, row.at("name").get<std::string>().size());
   std::string out = fmt::format("{}: {}\n\n", results.at("name").get<std::string>(), about(results));
-  out += fmt::format("{:<{}}  {:>5}  {:>7}  {:>7}  {:>7}  {:>8}  {:>9}  {:>12}\n", "row", width, "W/A", "top-1 %", "drop", "top-5 %", "loss", "weights", "time");
+  out += fmt::format("{:<{}}  {:>5}  {:>7}  {:>7}  {:>7}  {:>8}  {:>9}  {:>12}\n", "row", width, "W/A", "top-1 %",
+                     "drop", "top-5 %", "loss", "weights", "time");
   for (const Json& row : results.at("rows"))
-    out += fmt::format("{:<{}}  {:>5}  {:>7.2f}  {:>7}  {:>7.2f}  {:>8.4f}  {:>9}  {:>12}\n", row.at("name").get<std::string>(), width,
-                       bits_text(row), row.at("top1").get<double>(), drop_text(results, row), row.at("top5").get<double>(),
-                       row.at("loss").get<double>(), bytes_text(row.at("model_bytes").get<double>()), format_duration(row.at("seconds").get<double>()));
+    out +=
+        fmt::format("{:<{}}  {:>5}  {:>7.2f}  {:>7}  {:>7.2f}  {:>8.4f}  {:>9}  {:>12}\n",
+                    row.at("name").get<std::string>(), width, bits_text(row), row.at("top1").get<double>(),
+                    drop_text(results, row), row.at("top5").get<double>(), row.at("loss").get<double>(),
+                    bytes_text(row.at("model_bytes").get<double>()), format_duration(row.at("seconds").get<double>()));
   return out;
 }
 
@@ -208,10 +233,13 @@ std::string results_html(const Json& results) {
   std::string rows;
   for (const Json& row : results.at("rows")) {
     const double top1 = row.at("top1").get<double>();
-    rows += fmt::format("<tr><td>{}</td><td>{}</td><td>{:.2f}</td><td class=\"bar\"><i style=\"width:{:.1f}%;background:{}\"></i></td><td>{}</td><td>{:.2f}</td><td>{:.4f}</td><td>{}</td><td>{}</td></tr>\n",
-                        escape(row.at("name").get<std::string>()), bits_text(row), top1, top1, kind_of(row).color, drop_text(results, row),
-                        row.at("top5").get<double>(), row.at("loss").get<double>(), bytes_text(row.at("model_bytes").get<double>()),
-                        format_duration(row.at("seconds").get<double>()));
+    rows += fmt::format(
+        "<tr><td>{}</td><td>{}</td><td>{:.2f}</td><td class=\"bar\"><i "
+        "style=\"width:{:.1f}%;background:{}\"></i></td><td>{}</td><td>{:.2f}</td><td>{:.4f}</td><td>{}</td><td>{}</"
+        "td></tr>\n",
+        escape(row.at("name").get<std::string>()), bits_text(row), top1, top1, kind_of(row).color,
+        drop_text(results, row), row.at("top5").get<double>(), row.at("loss").get<double>(),
+        bytes_text(row.at("model_bytes").get<double>()), format_duration(row.at("seconds").get<double>()));
   }
   const std::string name = escape(results.at("name").get<std::string>());
   return fmt::format(R"(<!doctype html>
@@ -224,7 +252,8 @@ std::string results_html(const Json& results) {
 {4}{5}<details><summary>results.json</summary><pre>{6}</pre></details>
 </body></html>
 )",
-                     name, kStyle, escape(about(results)), rows, accuracy_chart(results), training_chart(results), escape(results.dump(2)));
+                     name, kStyle, escape(about(results)), rows, accuracy_chart(results), training_chart(results),
+                     escape(results.dump(2)));
 }
 
 }  // namespace qgrad

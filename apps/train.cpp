@@ -42,20 +42,25 @@ void run(const std::string& config_file, const CommonOptions& options) {
   const TrainingResult training = train(*model, *optimizer, data, config.train, config.name);
   const Metrics test = evaluate(*model, data.test(), "test");
   save_model(folder / "model.safetensors", *model, config, quantizer_config, test.to_json());
-  const Json results = {{"name", config.name}, {"seed", config.seed}, {"dataset", data.describe()}, {"model", config.model.value},
+  const Json results = {{"name", config.name},
+                        {"seed", config.seed},
+                        {"dataset", data.describe()},
+                        {"model", config.model.value},
                         {"quantizer", quantizer_config ? quantizer_config->value : Json(nullptr)},
-                        {"best_epoch", training.best_epoch}, {"test", test.to_json()}, {"seconds", training.seconds},
-                        {"epochs", training.epochs_json()}, {"checkpoint", (folder / "model.safetensors").string()}};
+                        {"best_epoch", training.best_epoch},
+                        {"test", test.to_json()},
+                        {"seconds", training.seconds},
+                        {"epochs", training.epochs_json()},
+                        {"checkpoint", (folder / "model.safetensors").string()}};
   write_json(folder / "results.json", results);
-  print_result(options, results,
-               fmt::format("test top1 {:.2f}  top5 {:.2f}  loss {:.4f}  (epoch {} of {})\n{}\n", test.top1(), test.top5(), test.loss(),
-                           training.best_epoch, config.train.epochs, (folder / "model.safetensors").string()));
+  print_result(
+      options, results,
+      fmt::format("test top1 {:.2f}  top5 {:.2f}  loss {:.4f}  (epoch {} of {})\n{}\n", test.top1(), test.top5(),
+                  test.loss(), training.best_epoch, config.train.epochs, (folder / "model.safetensors").string()));
 }
 
 }  // namespace
 
-void add_train_command(CLI::App& app) {
-  add_config_command(app, "train", "float or quantization-aware training", run);
-}
+void add_train_command(CLI::App& app) { add_config_command(app, "train", "float or quantization-aware training", run); }
 
 }  // namespace qgrad

@@ -59,12 +59,15 @@ EpochTotals train_epoch(Module& model, Optimizer& optimizer, const Schedule& sch
       logits = model(batch->images);
       loss = softmax_cross_entropy(logits, batch->labels, config.label_smoothing);
     }
-    check(std::isfinite(loss.item()), "training broke: the loss became {} in epoch {}, step {} (learning rate {}); a smaller learning rate may help",
-          loss.item(), epoch + 1, step + 1, totals.lr);
+    check(
+        std::isfinite(loss.item()),
+        "training broke: the loss became {} in epoch {}, step {} (learning rate {}); a smaller learning rate may help",
+        loss.item(), epoch + 1, step + 1, totals.lr);
     tape.backward(loss);
     optimizer.step();
     totals.metrics.add(logits, batch->labels);
-    progress.update(totals.metrics.images, fmt::format("loss {:.4f}  top1 {:.2f}", totals.metrics.loss(), totals.metrics.top1()));
+    progress.update(totals.metrics.images,
+                    fmt::format("loss {:.4f}  top1 {:.2f}", totals.metrics.loss(), totals.metrics.top1()));
   }
   return totals;
 }
@@ -73,8 +76,13 @@ EpochTotals train_epoch(Module& model, Optimizer& optimizer, const Schedule& sch
 
 Json EpochLog::to_json() const {
   const auto or_null = [](const std::optional<double>& value) { return value ? Json(*value) : Json(nullptr); };
-  return {{"epoch", epoch}, {"lr", lr}, {"train_loss", train_loss}, {"train_top1", train_top1},
-          {"validation_loss", or_null(validation_loss)}, {"validation_top1", or_null(validation_top1)}, {"seconds", seconds}};
+  return {{"epoch", epoch},
+          {"lr", lr},
+          {"train_loss", train_loss},
+          {"train_top1", train_top1},
+          {"validation_loss", or_null(validation_loss)},
+          {"validation_top1", or_null(validation_top1)},
+          {"seconds", seconds}};
 }
 
 Json TrainingResult::epochs_json() const {
@@ -87,7 +95,8 @@ TrainingResult train(Module& model, Optimizer& optimizer, const ExperimentData& 
                      const std::string& label) {
   const auto schedule = Registry<Schedule>::create(config.schedule);
   Loader loader = data.training(config.batch_size);
-  check(loader.batches() > 0, "training: a batch of {} is more than the {} training images", config.batch_size, loader.images());
+  check(loader.batches() > 0, "training: a batch of {} is more than the {} training images", config.batch_size,
+        loader.images());
   const auto start = Clock::now();
   TrainingResult result;
   std::optional<Snapshot> best;
@@ -96,7 +105,8 @@ TrainingResult train(Module& model, Optimizer& optimizer, const ExperimentData& 
     const auto epoch_start = Clock::now();
     const std::string epoch_label = fmt::format("{}  epoch {}/{}", label, epoch + 1, config.epochs);
     const EpochTotals totals = train_epoch(model, optimizer, *schedule, loader, config, epoch, epoch_label);
-    EpochLog log{.epoch = epoch + 1, .lr = totals.lr, .train_loss = totals.metrics.loss(), .train_top1 = totals.metrics.top1()};
+    EpochLog log{
+        .epoch = epoch + 1, .lr = totals.lr, .train_loss = totals.metrics.loss(), .train_top1 = totals.metrics.top1()};
     std::string line = fmt::format("loss {:.4f}  top1 {:.2f}", log.train_loss, log.train_top1);
     if (data.has_validation()) {
       const Metrics validation = evaluate(model, data.validation(), "");

@@ -26,9 +26,11 @@ void check_bounds(double value, const Field& field, const std::string& where) {
   const bool low = field.above_min ? value <= field.min : value < field.min;
   if (!low && value <= field.max) return;
   const double inf = std::numeric_limits<double>::infinity();
-  if (field.max == inf) config_error(where, "expected {} {}, got {}", field.above_min ? "more than" : "at least", field.min, value);
+  if (field.max == inf)
+    config_error(where, "expected {} {}, got {}", field.above_min ? "more than" : "at least", field.min, value);
   if (field.min == -inf) config_error(where, "expected at most {}, got {}", field.max, value);
-  config_error(where, "expected {} to {}{}, got {}", field.min, field.max, field.above_min ? " (exclusive below)" : "", value);
+  config_error(where, "expected {} to {}{}, got {}", field.min, field.max, field.above_min ? " (exclusive below)" : "",
+               value);
 }
 
 std::string describe(const Json& value) {

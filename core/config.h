@@ -1,4 +1,5 @@
-// Typed configs from JSON. One fields() list per struct reads it, writes it resolved, checks its keys and makes its schema.
+// Typed configs from JSON. One fields() list per struct reads it, writes it resolved, checks its keys and makes its
+// schema.
 //
 //   struct SgdConfig { float lr = 0.1f; std::optional<float> clip; };
 //   template <class V> void fields(V& v, SgdConfig& c) {
@@ -36,9 +37,9 @@ struct Config {
   std::string path;  // "quantizer.overrides.conv1"; "" for the whole file
 
   static Config read(const std::filesystem::path& file) { return {read_json(file), file.string(), ""}; }
-  std::string where() const;                             // "train.json: optimizer.lr"
-  std::string where(std::string_view key) const;         // of a member
-  Config at(std::string_view key) const;                 // a member; throws where absent
+  std::string where() const;                      // "train.json: optimizer.lr"
+  std::string where(std::string_view key) const;  // of a member
+  Config at(std::string_view key) const;          // a member; throws where absent
   bool has(std::string_view key) const { return value.is_object() && value.contains(std::string(key)); }
 };
 
@@ -59,16 +60,27 @@ struct Field {
 
 // Names of an enum's values, in order: std::vector<std::pair<std::string, E>> enum_names(E*), found by its argument.
 template <class E>
-concept NamedEnum = std::is_enum_v<E> && requires { enum_names(static_cast<E*>(nullptr)); };
+concept NamedEnum = std::is_enum_v<E> && requires {
+  enum_names(static_cast<E*>(nullptr));
+};
 
 namespace detail {
 struct AnyVisitor {
-  template <class T> void operator()(const char*, T&, Field = {}) {}
+  template <class T>
+  void operator()(const char*, T&, Field = {}) {}
 };
-template <class T> struct is_optional : std::false_type {};
-template <class T> struct is_optional<std::optional<T>> : std::true_type { using inner = T; };
-template <class T> struct is_vector : std::false_type {};
-template <class T> struct is_vector<std::vector<T>> : std::true_type { using inner = T; };
+template <class T>
+struct is_optional : std::false_type {};
+template <class T>
+struct is_optional<std::optional<T>> : std::true_type {
+  using inner = T;
+};
+template <class T>
+struct is_vector : std::false_type {};
+template <class T>
+struct is_vector<std::vector<T>> : std::true_type {
+  using inner = T;
+};
 void check_bounds(double value, const Field& field, const std::string& where);
 std::string describe(const Json& value);  // "three" in quotes, numbers as they are, "an object", ...
 }  // namespace detail
@@ -82,7 +94,9 @@ concept CustomValue = requires(const Config& from, T& value) {
 };
 
 template <class T>
-concept HasFields = requires(detail::AnyVisitor& v, T& t) { fields(v, t); };
+concept HasFields = requires(detail::AnyVisitor& v, T& t) {
+  fields(v, t);
+};
 
 template <class E>
 std::string enum_name(E value) {
@@ -95,7 +109,8 @@ std::string enum_name(E value) {
 class ConfigReader {
  public:
   explicit ConfigReader(const Config& config) : config_(config) {
-    if (!config.value.is_object()) config_error(config.where(), "expected an object, got {}", detail::describe(config.value));
+    if (!config.value.is_object())
+      config_error(config.where(), "expected an object, got {}", detail::describe(config.value));
   }
   template <class T>
   void operator()(const char* key, T& value, Field field = {}) {
@@ -262,8 +277,10 @@ Json SchemaWriter::schema_of(T& value, const Field& field) {
     return Json::object();
   } else if constexpr (detail::is_optional<T>::value) {
     typename detail::is_optional<T>::inner inner{};
-    if constexpr (detail::is_optional<decltype(inner)>::value) return schema_of(inner, field);
-    else return nullable(schema_of(inner, field));
+    if constexpr (detail::is_optional<decltype(inner)>::value)
+      return schema_of(inner, field);
+    else
+      return nullable(schema_of(inner, field));
   } else if constexpr (std::is_same_v<T, bool>) {
     return {{"type", "boolean"}};
   } else if constexpr (std::integral<T>) {

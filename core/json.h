@@ -1,4 +1,5 @@
-// JSON files in and out: ordered objects, errors with file and line, duplicate keys refused, writes that are all or nothing.
+// JSON files in and out: ordered objects, errors with file and line, duplicate keys refused, writes that are all or
+// nothing.
 #pragma once
 
 #include <filesystem>

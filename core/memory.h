@@ -14,9 +14,9 @@ inline constexpr size_t kAlignment = 64;
 // power of two (and to 64 bytes), so that little of a large block is unused.
 namespace pool {
 
-void* allocate(size_t bytes);               // throws Error when the system has no memory left
-void release(void* block, size_t bytes);    // bytes: what was asked for
-void trim();                                // gives cached blocks back to the system
+void* allocate(size_t bytes);             // throws Error when the system has no memory left
+void release(void* block, size_t bytes);  // bytes: what was asked for
+void trim();                              // gives cached blocks back to the system
 
 struct Stats {
   uint64_t hits = 0;          // requests answered from a free list

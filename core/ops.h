@@ -18,24 +18,24 @@ Tensor div(const Tensor& a, const Tensor& b);
 Tensor add_scalar(const Tensor& x, float value);
 Tensor mul_scalar(const Tensor& x, float value);
 Tensor neg(const Tensor& x);
-Tensor abs(const Tensor& x);     // derivative 0 at 0
+Tensor abs(const Tensor& x);  // derivative 0 at 0
 Tensor square(const Tensor& x);
 Tensor sqrt(const Tensor& x);
 Tensor exp(const Tensor& x);
 Tensor log(const Tensor& x);
-Tensor relu(const Tensor& x);    // derivative 0 at 0
-Tensor relu6(const Tensor& x);   // min(max(x, 0), 6); derivative 0 at both ends
+Tensor relu(const Tensor& x);   // derivative 0 at 0
+Tensor relu6(const Tensor& x);  // min(max(x, 0), 6); derivative 0 at both ends
 Tensor sigmoid(const Tensor& x);
 Tensor tanh(const Tensor& x);
 Tensor clamp(const Tensor& x, float low, float high);  // derivative 1 at both ends, as in PyTorch
 
 // --- reduce.cpp: sums are taken in an order that depends on the shape only ---
-Tensor sum(const Tensor& x);   // to a scalar
+Tensor sum(const Tensor& x);  // to a scalar
 Tensor mean(const Tensor& x);
 Tensor sum(const Tensor& x, int dim, bool keep_dim);
 Tensor mean(const Tensor& x, int dim, bool keep_dim);
-Tensor max(const Tensor& x);   // to a scalar; the gradient is shared equally among equal maxima, as in PyTorch
-Tensor min(const Tensor& x);   // both ignore NaNs
+Tensor max(const Tensor& x);  // to a scalar; the gradient is shared equally among equal maxima, as in PyTorch
+Tensor min(const Tensor& x);  // both ignore NaNs
 
 // --- shape.cpp ---
 Tensor reshape(const Tensor& x, const Shape& shape);
@@ -43,8 +43,8 @@ Tensor reshape(const Tensor& x, const Shape& shape);
 Tensor flatten(const Tensor& x);
 Tensor concat(std::span<const Tensor> xs, int dim);
 Tensor slice(const Tensor& x, int dim, int64_t begin, int64_t end);
-Tensor transpose(const Tensor& x, std::span<const int> order);       // output dimension i is x's dimension order[i]
-Tensor pad(const Tensor& x, int dim, int64_t before, int64_t after); // with zeros
+Tensor transpose(const Tensor& x, std::span<const int> order);        // output dimension i is x's dimension order[i]
+Tensor pad(const Tensor& x, int dim, int64_t before, int64_t after);  // with zeros
 
 // --- matmul.cpp ---
 Tensor matmul(const Tensor& a, const Tensor& b);  // [M,K] x [K,N], or batches of equal leading dimensions
@@ -88,7 +88,7 @@ Tensor batch_norm_eval(const Tensor& x, const Tensor& gamma, const Tensor& beta,
                        const Tensor& variance, float eps);
 
 // --- loss.cpp ---
-Tensor softmax(const Tensor& x);      // over the last dimension
+Tensor softmax(const Tensor& x);  // over the last dimension
 Tensor log_softmax(const Tensor& x);
 // Mean over the batch of -sum_c t_c log softmax(logits)_c, logits [N, classes]; t is 1 at the label, smoothed to
 // (1 - label_smoothing) + label_smoothing / classes there and label_smoothing / classes elsewhere.

@@ -60,14 +60,16 @@ class Registry {
   }
 
   void add(const std::string& name, Entry entry) {
-    if (!entries_.emplace(name, std::move(entry)).second) duplicate_ = name;  // thrown by the first create(): we are before main
+    if (!entries_.emplace(name, std::move(entry)).second)
+      duplicate_ = name;  // thrown by the first create(): we are before main
   }
 
  private:
   static const Entry& find(const Config& config) {
     const Registry& registry = instance();
     check(registry.duplicate_.empty(), "'{}' is registered twice", registry.duplicate_);
-    if (!config.value.is_object()) config_error(config.where(), "expected an object, got {}", detail::describe(config.value));
+    if (!config.value.is_object())
+      config_error(config.where(), "expected an object, got {}", detail::describe(config.value));
     const Config name = config.at("class");
     if (!name.value.is_string()) config_error(name.where(), "expected a string, got {}", detail::describe(name.value));
     const auto it = registry.entries_.find(name.value.get<std::string>());
@@ -94,10 +96,11 @@ class Registry {
 template <class Base, class T, HasFields ConfigStruct>
 struct Registered {
   explicit Registered(const char* name) {
-    Registry<Base>::instance().add(
-        name, {[](const Config& c) -> std::unique_ptr<Base> { return std::make_unique<T>(read_config<ConfigStruct>(c)); },
-               [] { return schema_of<ConfigStruct>(); },
-               [](const Config& c) { return write_config(read_config<ConfigStruct>(c)); }});
+    Registry<Base>::instance().add(name, {[](const Config& c) -> std::unique_ptr<Base> {
+                                            return std::make_unique<T>(read_config<ConfigStruct>(c));
+                                          },
+                                          [] { return schema_of<ConfigStruct>(); },
+                                          [](const Config& c) { return write_config(read_config<ConfigStruct>(c)); }});
   }
 };
 

@@ -27,8 +27,8 @@ class Shape {
   int normalize_dim(int i) const;
 
   int64_t numel() const;
-  int64_t numel_from(int i) const;  // product of dimensions i, i+1, ...; 1 when i == rank
-  int64_t numel_until(int i) const; // product of dimensions 0 .. i-1
+  int64_t numel_from(int i) const;   // product of dimensions i, i+1, ...; 1 when i == rank
+  int64_t numel_until(int i) const;  // product of dimensions 0 .. i-1
   std::span<const int64_t> dims() const { return {dims_.data(), static_cast<size_t>(rank_)}; }
   bool operator==(const Shape& other) const = default;
 

@@ -40,7 +40,8 @@ void Grads::add(size_t i, Tensor g) {
   if (!needs(i)) return;
   Tensor& total = tape_.grads_[inputs_[i]];
   if (total.defined())
-    check(total.shape() == g.shape(), "backward: gradients of shapes {} and {} for one tensor", total.shape(), g.shape());
+    check(total.shape() == g.shape(), "backward: gradients of shapes {} and {} for one tensor", total.shape(),
+          g.shape());
   if (!total.defined())
     total = std::move(g);
   else if (total.is_unique())

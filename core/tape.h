@@ -55,7 +55,9 @@ class Tape {
   };
 
   std::span<const Node> nodes() const { return nodes_; }
-  std::span<const uint32_t> inputs(const Node& node) const { return {input_slots_.data() + node.first_input, node.input_count}; }
+  std::span<const uint32_t> inputs(const Node& node) const {
+    return {input_slots_.data() + node.first_input, node.input_count};
+  }
   std::span<const ScopeRecord> scopes() const { return scopes_; }
   std::span<const Shape> output_shapes() const { return output_shapes_; }  // of nodes(); filled in trace mode only
   Mode mode() const { return mode_; }
@@ -122,8 +124,8 @@ class Tape {
   std::vector<Shape> output_shapes_;
   uint32_t scope_ = 0;
   std::vector<char> slot_needs_grad_;
-  std::vector<Tensor> grads_;                            // by slot, during backward
-  std::vector<std::pair<uint32_t, Tensor>> leaves_;      // tensors with requires_grad that no node produced
+  std::vector<Tensor> grads_;                        // by slot, during backward
+  std::vector<std::pair<uint32_t, Tensor>> leaves_;  // tensors with requires_grad that no node produced
 };
 
 // Ends every op: records output = op(inputs) with its backward closure where a tape wants it, and returns the output.
@@ -132,12 +134,14 @@ class Tape {
 template <class F>
 Tensor record(std::string_view op, Tensor output, std::span<const Tensor> inputs, F&& backward) {
   if (Tape* tape = Tape::recording(inputs))
-    tape->push(op, output, inputs, tape->mode() == Tape::Mode::trace ? Backward() : Backward(std::forward<F>(backward)));
+    tape->push(op, output, inputs,
+               tape->mode() == Tape::Mode::trace ? Backward() : Backward(std::forward<F>(backward)));
   return output;
 }
 template <class F>
 Tensor record(std::string_view op, Tensor output, std::initializer_list<Tensor> inputs, F&& backward) {
-  return record(op, std::move(output), std::span<const Tensor>(inputs.begin(), inputs.size()), std::forward<F>(backward));
+  return record(op, std::move(output), std::span<const Tensor>(inputs.begin(), inputs.size()),
+                std::forward<F>(backward));
 }
 
 }  // namespace qgrad

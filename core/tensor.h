@@ -20,7 +20,7 @@ struct QuantMetadata {
 // Images are NHWC, convolution weights HWIO [kh, kw, in/groups, out], linear weights [in, out].
 class Tensor {
  public:
-  Tensor() = default;  // undefined: no numbers, no shape
+  Tensor() = default;                       // undefined: no numbers, no shape
   static Tensor empty(const Shape& shape);  // uninitialised
   static Tensor zeros(const Shape& shape);
   static Tensor full(const Shape& shape, float value);
@@ -36,8 +36,8 @@ class Tensor {
   std::span<float> mutable_data();
   float item() const;  // the only element; throws when there are more
 
-  Tensor clone() const;                        // a copy of the numbers; no gradient, no metadata
-  Tensor reshaped(const Shape& shape) const;   // shares the numbers; not recorded (the op is ops.h: reshape)
+  Tensor clone() const;                       // a copy of the numbers; no gradient, no metadata
+  Tensor reshaped(const Shape& shape) const;  // shares the numbers; not recorded (the op is ops.h: reshape)
   bool is_same(const Tensor& other) const { return impl_ == other.impl_; }
   // No other handle and no view can see these numbers, so a consumer may overwrite them.
   bool is_unique() const;

@@ -55,7 +55,8 @@ PostTrainLinearQuantizer::PostTrainLinearQuantizer(PostTrainLinearConfig config)
 
   const std::vector<std::string> any = keys_of<PostTrainOverride>();
   default_replacement = planned(any);
-  for (const char* kind : {"Conv2d", "Linear", "Embedding", "EltwiseAdd", "EltwiseMult", "Concat", "Matmul", "BatchMatmul"})
+  for (const char* kind :
+       {"Conv2d", "Linear", "Embedding", "EltwiseAdd", "EltwiseMult", "Concat", "Matmul", "BatchMatmul"})
     replacement_factory[kind] = planned(any);
 }
 
@@ -80,12 +81,13 @@ Replacement PostTrainLinearQuantizer::planned(std::vector<std::string> settings)
 void PostTrainLinearQuantizer::pre_process(ModulePtr& model, const Graph& graph) {
   stats_ = given_stats_;
   for (const std::string& path : paths_of(stats_))
-    check(find_module(*model, path) != nullptr, "{}: statistics for '{}', which the model does not have: they belong to another model",
-          stats_name_, path);
+    check(find_module(*model, path) != nullptr,
+          "{}: statistics for '{}', which the model does not have: they belong to another model", stats_name_, path);
   for (const FoldedBatchNorm& folded : fold_batch_norms(model, graph)) {
     ModuleStats* layer = stats_.find(folded.layer);
     const ModuleStats* batch_norm = stats_.find(folded.batch_norm);
-    if (!layer || !batch_norm) continue;  // statistics of the folded model, or an incomplete file: stats_of() will say so
+    if (!layer || !batch_norm)
+      continue;  // statistics of the folded model, or an incomplete file: stats_of() will say so
     layer->output = batch_norm->output;
     stats_.erase(folded.batch_norm);
   }
@@ -120,8 +122,8 @@ void PostTrainLinearQuantizer::post_process(ModulePtr& model) {
 }
 
 LayerQuantization PostTrainLinearQuantizer::layer_quantization(const std::string& path, const LayerPlan& plan) const {
-  LayerQuantization quantization{.inputs = plan.inputs, .bits_accum = config_.bits_accum, .relu = plan.relu,
-                                 .relu_cap = plan.relu_cap};
+  LayerQuantization quantization{
+      .inputs = plan.inputs, .bits_accum = config_.bits_accum, .relu = plan.relu, .relu_cap = plan.relu_cap};
   if (!plan.quantizes_output()) return quantization;
   quantization.output = plan.output_settings();
   if (is_static_)
@@ -138,17 +140,18 @@ ModulePtr PostTrainLinearQuantizer::wrap(const std::string& path, const LayerPla
     case Wrapping::embedding: {
       const QuantSettings settings{.bits = *plan.bits.weights, .mode = plan.settings.mode.weights};
       const ModuleStats* stats = is_static_ ? &stats_of(path) : nullptr;
-      return std::make_unique<RangeLinearEmbeddingWrapper>(std::move(module), settings, stats ? &stats->output : nullptr);
+      return std::make_unique<RangeLinearEmbeddingWrapper>(std::move(module), settings,
+                                                           stats ? &stats->output : nullptr);
     }
     case Wrapping::param_layer: {
-      QuantSettings settings{.bits = *plan.bits.weights, .mode = plan.settings.mode.weights,
-                             .per_channel = plan.settings.per_channel_wts};
+      QuantSettings settings{
+          .bits = *plan.bits.weights, .mode = plan.settings.mode.weights, .per_channel = plan.settings.per_channel_wts};
       if (config_.also_clip_weights) {
         settings.clip = plan.settings.clip_acts;
         settings.n_stds = plan.settings.clip_n_stds;
       }
-      return std::make_unique<RangeLinearQuantParamLayerWrapper>(
-          std::move(module), layer_quantization(path, plan), WeightQuantization{settings, config_.save_fp_weights});
+      return std::make_unique<RangeLinearQuantParamLayerWrapper>(std::move(module), layer_quantization(path, plan),
+                                                                 WeightQuantization{settings, config_.save_fp_weights});
     }
     case Wrapping::common_grid:
       return std::make_unique<RangeLinearQuantCommonGridWrapper>(std::move(module), layer_quantization(path, plan));
@@ -170,7 +173,8 @@ Json PostTrainLinearQuantizer::layer_quant_params(Module& model) {
   Json all = Json::object();
   visit_modules(model, [&](Module& m) {
     if (const auto* wrapper = dynamic_cast<RangeLinearQuantWrapper*>(&m)) all[m.path()] = wrapper->quant_params();
-    if (const auto* embedding = dynamic_cast<RangeLinearEmbeddingWrapper*>(&m)) all[m.path()] = embedding->quant_params();
+    if (const auto* embedding = dynamic_cast<RangeLinearEmbeddingWrapper*>(&m))
+      all[m.path()] = embedding->quant_params();
     if (const auto* reduced = dynamic_cast<FPWrapper*>(&m)) all[m.path()] = reduced->quant_params();
   });
   return all;

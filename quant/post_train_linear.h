@@ -28,7 +28,8 @@ void fields(V& v, PostTrainLinearConfig& c) {
   v("bits_accum", c.bits_accum, {.help = "bits of accumulators and biases", .min = 2, .max = 32});
   v("overrides", c.overrides, {.help = "module path or regular expression -> settings"});
   fields(v, c.layers);
-  v("also_clip_weights", c.also_clip_weights, {.help = "cut the ranges of weights as clip_acts cuts those of activations"});
+  v("also_clip_weights", c.also_clip_weights,
+    {.help = "cut the ranges of weights as clip_acts cuts those of activations"});
   v("save_fp_weights", c.save_fp_weights, {.help = "keep the float weights, so that weights can be quantized again"});
   v("inputs_keep_half_range", c.inputs_keep_half_range,
     {.help = "cut inputs that no layer has quantized with the layer's own half range, as Distiller does by mistake"});
@@ -49,7 +50,8 @@ class PostTrainLinearQuantizer final : public Quantizer {
 
   Json self_contained(Json resolved) const override;  // with the statistics as they were given
 
-  // Layer by layer what a model prepared by such a quantizer computes: class, bits, modes, clipping, scales, zero points.
+  // Layer by layer what a model prepared by such a quantizer computes: class, bits, modes, clipping, scales, zero
+  // points.
   static Json layer_quant_params(Module& model);
 
  protected:
@@ -64,7 +66,7 @@ class PostTrainLinearQuantizer final : public Quantizer {
 
   PostTrainLinearConfig config_;
   bool is_static_ = false;
-  std::string stats_name_;  // for messages
+  std::string stats_name_;          // for messages
   QuantStats given_stats_, stats_;  // as they came, and as folding and fusion leave them
   std::optional<PostTrainPlan> plan_;
 };

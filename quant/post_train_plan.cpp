@@ -17,7 +17,8 @@ bool is_relu(std::string_view kind) { return is_one_of(kind, {"ReLU", "ReLU6"});
 
 // Whether a layer of this kind has a form that computes on integers.
 bool has_integer_form(std::string_view kind) {
-  return is_one_of(kind, {"Conv2d", "Linear", "Embedding", "EltwiseAdd", "EltwiseMult", "Concat", "Matmul", "BatchMatmul"});
+  return is_one_of(kind,
+                   {"Conv2d", "Linear", "Embedding", "EltwiseAdd", "EltwiseMult", "Concat", "Matmul", "BatchMatmul"});
 }
 
 Wrapping wrapping_of(std::string_view kind, const Bits& bits, const PostTrainOverride& settings, bool is_static) {
@@ -107,7 +108,8 @@ bool LayerPlan::quantizes_output() const {
 bool LayerPlan::quantizes_inputs() const {
   if (!quantizes_output()) return false;
   // A convolution with float weights gets its input as it comes.
-  if (wrapping == Wrapping::fake_quant) return settings.quantize_inputs && !is_one_of(kind, {"Conv2d", "Linear", "Embedding"});
+  if (wrapping == Wrapping::fake_quant)
+    return settings.quantize_inputs && !is_one_of(kind, {"Conv2d", "Linear", "Embedding"});
   return true;
 }
 
@@ -128,7 +130,10 @@ void PostTrainPlan::add(const std::string& path, std::string_view kind, const Bi
         "{}: fpq_module: expected 16 or 32, got {}", path, settings.fpq_module.value_or(0));
   const Wrapping wrapping = wrapping_of(kind, bits, settings, stats_ != nullptr);
   if (wrapping == Wrapping::none || !graph_.find(path)) return;
-  layers_[path] = {.kind = std::string(kind), .bits = bits, .settings = settings, .wrapping = wrapping,
+  layers_[path] = {.kind = std::string(kind),
+                   .bits = bits,
+                   .settings = settings,
+                   .wrapping = wrapping,
                    .relu = settings.clip_half_range};
 }
 
@@ -154,7 +159,8 @@ void PostTrainPlan::fuse_statistics() {
     const std::optional<ValueLimits> limits = limits_of(next->kind, stats->output);
     if (!limits) continue;
     clip_stats(stats->output, *limits);
-    if (ModuleStats* after = stats_->find(next->name); after && !after->inputs.empty()) after->inputs[0] = stats->output;
+    if (ModuleStats* after = stats_->find(next->name); after && !after->inputs.empty())
+      after->inputs[0] = stats->output;
   }
 }
 
@@ -185,10 +191,11 @@ std::vector<InputQuantization> PostTrainPlan::own_inputs(const std::string& path
   const size_t count = stats ? stats->inputs.size() : graph_.find(path)->preds.size();
   QuantSettings settings = plan.output_settings();
   settings.half_range = half_range && stats && settings.half_range;
-  std::vector<InputQuantization> inputs(
-      count, {.settings = settings, .allowed = plan.settings.inputs_quant_auto_fallback});
+  std::vector<InputQuantization> inputs(count,
+                                        {.settings = settings, .allowed = plan.settings.inputs_quant_auto_fallback});
   const Config& overrides = plan.settings.input_overrides;
-  if (!overrides.value.is_object()) config_error(overrides.where(), "expected an object: index of an input -> settings");
+  if (!overrides.value.is_object())
+    config_error(overrides.where(), "expected an object: index of an input -> settings");
   for (const auto& [key, value] : overrides.value.items()) {
     InputQuantization& input = inputs[input_index(overrides, key, count)];
     input.settings = overridden(settings, overrides.at(key));

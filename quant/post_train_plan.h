@@ -29,7 +29,8 @@ struct PostTrainLayerSettings {
 template <class V>
 void fields(V& v, PostTrainLayerSettings& s) {
   v("mode", s.mode, {.help = "which integers stand for a range: a mode, or {\"activations\": .., \"weights\": ..}"});
-  v("per_channel_wts", s.per_channel_wts, {.help = "one scale per output channel of convolutions and fully connected layers"});
+  v("per_channel_wts", s.per_channel_wts,
+    {.help = "one scale per output channel of convolutions and fully connected layers"});
   v("clip_acts", s.clip_acts, {.help = "how ranges of activations are cut"});
   v("clip_n_stds", s.clip_n_stds, {.help = "standard deviations kept by N_STD", .min = 0, .above_min = true});
   v("clip_half_range", s.clip_half_range,
@@ -38,13 +39,15 @@ void fields(V& v, PostTrainLayerSettings& s) {
     {.help = "round scales to an integer of so many bits and a shift; null: exact", .min = 1, .max = 32});
   v("inputs_quant_auto_fallback", s.inputs_quant_auto_fallback,
     {.help = "quantize inputs that no layer has quantized with the settings of the output"});
-  v("fpq_module", s.fpq_module, {.help = "compute in float of so many bits: 16 or 32; null: quantize", .min = 16, .max = 32});
+  v("fpq_module", s.fpq_module,
+    {.help = "compute in float of so many bits: 16 or 32; null: quantize", .min = 16, .max = 32});
 }
 
 // What only an override can say.
 struct PostTrainOverride : PostTrainLayerSettings {
-  std::optional<bool> fake;      // with fpq_module: quantize the output of the float layer; null: for layers without integer form
-  bool quantize_inputs = true;   // of layers that compute in float
+  std::optional<bool>
+      fake;  // with fpq_module: quantize the output of the float layer; null: for layers without integer form
+  bool quantize_inputs = true;  // of layers that compute in float
   // Index of an input -> {"from_output": true} or any of bits_activations, mode, clip_acts, clip_n_stds.
   Config input_overrides{Json::object(), "", "input_overrides"};
 };
@@ -86,8 +89,8 @@ class PostTrainPlan {
   void fuse_statistics();
   // A ReLU or ReLU6 that is the only consumer of a layer with quantized outputs is computed there.
   void fuse_relus();
-  // How each layer quantizes inputs that arrive in float. A tensor with several consumers is quantized by all of them as
-  // the first one does. half_range: keep the output's half range for inputs, as Distiller does by mistake.
+  // How each layer quantizes inputs that arrive in float. A tensor with several consumers is quantized by all of them
+  // as the first one does. half_range: keep the output's half range for inputs, as Distiller does by mistake.
   void plan_inputs(bool half_range);
 
   const std::map<std::string, LayerPlan>& layers() const { return layers_; }

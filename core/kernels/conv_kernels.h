@@ -27,10 +27,11 @@ struct ConvGeometry {
 
 // Forward over rows [row_begin, row_end) of one image.
 struct ConvForward {
-  const float* x;       // the image, [in_h,in_w,in]
-  const float* weight;  // zero-filled panels [groups][ceil(out/groups/16)][kh][kw][in/groups][16]; depthwise: [kh][kw][out]
-  const float* bias;    // [out] or null
-  float* y;             // the image's position (0, 0)
+  const float* x;  // the image, [in_h,in_w,in]
+  const float*
+      weight;  // zero-filled panels [groups][ceil(out/groups/16)][kh][kw][in/groups][16]; depthwise: [kh][kw][out]
+  const float* bias;  // [out] or null
+  float* y;           // the image's position (0, 0)
   int64_t row_begin, row_end;
   float* scratch;  // conv_scratch_floats(geometry, 1, row_end - row_begin)
 };

@@ -21,8 +21,8 @@ struct Requantization {
 struct IntegerKernels {
   // y = clamp(round(scale * x - zero_point), qmin, qmax) + zero_point; the grid's low and high are not looked at.
   void (*to_integers)(const float* x, float* y, size_t n, const QuantGrid& grid);
-  // And from there onto another grid of zero point 0: clamp(round(rescale * to_integers(x)), low, high), with the grid's
-  // low and high as the other grid's limits.
+  // And from there onto another grid of zero point 0: clamp(round(rescale * to_integers(x)), low, high), with the
+  // grid's low and high as the other grid's limits.
   void (*to_integers_rescaled)(const float* x, float* y, size_t n, const QuantGrid& grid, float rescale);
   void (*requantize)(const float* accumulator, float* y, size_t n, float rescale, float high, const Requantization& to);
   // rescale and high are [channels], the last dimension.

@@ -32,8 +32,8 @@ struct Kernels {
   IntegerKernels integer;
 };
 
-const Kernels& kernels();                                // the chosen row
-std::span<const Kernels* const> available_kernels();     // every row this processor can run, scalar first
+const Kernels& kernels();                             // the chosen row
+std::span<const Kernels* const> available_kernels();  // every row this processor can run, scalar first
 
 // Elements per chunk for elementwise loops: large enough to hide the cost of a chunk, small enough to share.
 inline constexpr int64_t kElementwiseGrain = 1 << 14;

@@ -6,8 +6,9 @@
 namespace qgrad {
 
 // EltwiseAdd and Concat (Distiller RangeLinearQuantEltwiseAddWrapper, RangeLinearQuantConcatWrapper). Every input is
-// brought to the output's grid first: round(output_scale / input_scale * (q + zero_point)), so the output's scale must be
-// fixed. The sum of these rounded integers needs no further scale. As in Distiller, these factors are never approximated.
+// brought to the output's grid first: round(output_scale / input_scale * (q + zero_point)), so the output's scale must
+// be fixed. The sum of these rounded integers needs no further scale. As in Distiller, these factors are never
+// approximated.
 class RangeLinearQuantCommonGridWrapper final : public RangeLinearQuantWrapper {
  public:
   // Throws unless quantization.output_params are given.
@@ -19,8 +20,8 @@ class RangeLinearQuantCommonGridWrapper final : public RangeLinearQuantWrapper {
   std::vector<float> rescale_factors(float, const Accumulator&) const override { return {1.0f}; }
 };
 
-// EltwiseMult, Matmul and BatchMatmul (Distiller RangeLinearQuantEltwiseMultWrapper, RangeLinearQuantMatmulWrapper): the
-// layer on the integers with their zero points added; the accumulator's scale is the product of the inputs' scales.
+// EltwiseMult, Matmul and BatchMatmul (Distiller RangeLinearQuantEltwiseMultWrapper, RangeLinearQuantMatmulWrapper):
+// the layer on the integers with their zero points added; the accumulator's scale is the product of the inputs' scales.
 class RangeLinearQuantProductWrapper final : public RangeLinearQuantWrapper {
  public:
   RangeLinearQuantProductWrapper(ModulePtr layer, LayerQuantization quantization);

@@ -14,8 +14,9 @@ enum class FloatPrecision { half = 16, single = 32 };
 float round_to_half(float x);
 Tensor rounded(const Tensor& x, FloatPrecision precision);
 
-// Runs the wrapped layer in float and puts its output on the grid of its quantization; inputs that carry no quantization
-// are put on their grids first, unless quantization.inputs is empty (Distiller RangeLinearFakeQuantWrapper).
+// Runs the wrapped layer in float and puts its output on the grid of its quantization; inputs that carry no
+// quantization are put on their grids first, unless quantization.inputs is empty (Distiller
+// RangeLinearFakeQuantWrapper).
 class RangeLinearFakeQuantWrapper final : public RangeLinearQuantWrapper {
  public:
   RangeLinearFakeQuantWrapper(ModulePtr layer, LayerQuantization quantization, FloatPrecision precision);

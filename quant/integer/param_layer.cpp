@@ -101,7 +101,8 @@ Tensor RangeLinearQuantParamLayerWrapper::shifted_weight() const {
 }
 
 Tensor RangeLinearQuantParamLayerWrapper::run(const Tensor& x, const Tensor& weight, const Tensor& bias) const {
-  if (const auto* conv = dynamic_cast<const Conv2d*>(&wrapped())) return conv2d(x, weight, bias, conv->config().options);
+  if (const auto* conv = dynamic_cast<const Conv2d*>(&wrapped()))
+    return conv2d(x, weight, bias, conv->config().options);
   return linear(x, weight, bias);
 }
 
@@ -121,7 +122,8 @@ std::vector<ValueRange> RangeLinearQuantParamLayerWrapper::weight_clipping() con
   const LinearQuantParams params = weight_params();
   std::vector<ValueRange> ranges;
   for (size_t c = 0; c < params.scale.size(); ++c)
-    ranges.push_back(representable_range(weight_settings().bits, weight_settings().mode, {params.scale[c], params.zero_point[c]}));
+    ranges.push_back(
+        representable_range(weight_settings().bits, weight_settings().mode, {params.scale[c], params.zero_point[c]}));
   return ranges;
 }
 
@@ -131,7 +133,8 @@ void RangeLinearQuantParamLayerWrapper::set_weight_clipping(std::span<const Valu
   check(ranges.size() == expected, "{}: expected {} weight ranges, got {}", path(), expected, ranges.size());
   LinearQuantParams params{{}, {}};
   for (const ValueRange& range : ranges) {
-    const ScaleAndZeroPoint one = params_from_range(weight_settings().bits, weight_settings().mode, range.min, range.max);
+    const ScaleAndZeroPoint one =
+        params_from_range(weight_settings().bits, weight_settings().mode, range.min, range.max);
     params.scale.push_back(one.scale);
     params.zero_point.push_back(one.zero_point);
   }

@@ -10,13 +10,14 @@ struct WeightQuantization {
   bool save_float = false;  // keep the float weights too, so that the weights can be quantized again
 };
 
-// Wraps a Conv2d or Linear. Its weight parameter becomes the integers, without zero point; its bias stays in float and is
-// brought to the accumulator's scale at every call:
+// Wraps a Conv2d or Linear. Its weight parameter becomes the integers, without zero point; its bias stays in float and
+// is brought to the accumulator's scale at every call:
 //   accumulator = layer(x_q + zero_point_x, w_q + zero_point_w) + bias_q, scale_x * scale_w
 //   static: bias_q = clamp(round(bias * accumulator scale))
 //   dynamic: from the bias quantized on its own, symmetric, to bits_accum (base):
 //            bias_q = clamp(round(accumulator scale / base scale * (base_q + base zero point)))
-// Where the output stays in float (quantization.output null), weights and bias are dequantized and the layer runs in float.
+// Where the output stays in float (quantization.output null), weights and bias are dequantized and the layer runs in
+// float.
 class RangeLinearQuantParamLayerWrapper final : public RangeLinearQuantWrapper {
  public:
   RangeLinearQuantParamLayerWrapper(ModulePtr layer, LayerQuantization quantization, WeightQuantization weight);
@@ -53,7 +54,7 @@ class RangeLinearQuantParamLayerWrapper final : public RangeLinearQuantWrapper {
   void quantize_weight(const Tensor& weight, const LinearQuantParams& params);
 
   WeightQuantization weight_quantization_;
-  Parameter &weight_, &bias_;  // the wrapped layer's
+  Parameter &weight_, &bias_;                // the wrapped layer's
   Buffer weight_scale_, weight_zero_point_;  // [1] or [output channels]
   std::optional<Parameter> float_weight_;
 };

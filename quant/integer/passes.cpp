@@ -12,9 +12,8 @@ namespace qgrad {
 namespace {
 
 Tensor without_gradient(const char* op, Tensor y, const Tensor& x) {
-  return record(op, std::move(y), {x}, [op](Tensor, Grads&) {
-    fail("{}: a model that was quantized after training has no gradients", op);
-  });
+  return record(op, std::move(y), {x},
+                [op](Tensor, Grads&) { fail("{}: a model that was quantized after training has no gradients", op); });
 }
 
 QuantGrid grid_of(const QuantMetadata& m) {
@@ -26,9 +25,8 @@ Tensor mapped(const char* op, const Tensor& x, F&& kernel) {
   Tensor y = Tensor::empty(x.shape());
   const float* in = x.data().data();
   float* out = y.mutable_data().data();
-  parallel_for(x.numel(), kElementwiseGrain, [&](int64_t begin, int64_t end) {
-    kernel(in + begin, out + begin, static_cast<size_t>(end - begin));
-  });
+  parallel_for(x.numel(), kElementwiseGrain,
+               [&](int64_t begin, int64_t end) { kernel(in + begin, out + begin, static_cast<size_t>(end - begin)); });
   return without_gradient(op, std::move(y), x);
 }
 
@@ -52,12 +50,12 @@ std::vector<float> upper_limits(const Accumulator& accumulator, const Accumulato
 
 Tensor to_integers(const Tensor& x, const QuantMetadata& metadata) {
   const QuantGrid grid = grid_of(metadata);
-  return mapped("to_integers", x, [&](const float* in, float* out, size_t n) {
-    kernels().integer.to_integers(in, out, n, grid);
-  });
+  return mapped("to_integers", x,
+                [&](const float* in, float* out, size_t n) { kernels().integer.to_integers(in, out, n, grid); });
 }
 
-Tensor to_integers_rescaled(const Tensor& x, const QuantMetadata& metadata, float rescale, const QuantizedRange& range) {
+Tensor to_integers_rescaled(const Tensor& x, const QuantMetadata& metadata, float rescale,
+                            const QuantizedRange& range) {
   QuantGrid grid = grid_of(metadata);
   grid.low = range.qmin;
   grid.high = range.qmax;
@@ -68,9 +66,8 @@ Tensor to_integers_rescaled(const Tensor& x, const QuantMetadata& metadata, floa
 
 Tensor fake_quantized(const Tensor& x, const QuantMetadata& metadata) {
   const QuantGrid grid = grid_of(metadata);
-  return mapped("fake_quantized", x, [&](const float* in, float* out, size_t n) {
-    kernels().quant.fake_quant(in, out, n, grid);
-  });
+  return mapped("fake_quantized", x,
+                [&](const float* in, float* out, size_t n) { kernels().quant.fake_quant(in, out, n, grid); });
 }
 
 Tensor to_real(const Accumulator& accumulator, const AccumulatorLimits& limits) {
@@ -95,8 +92,9 @@ Tensor requantized(Accumulator accumulator, const AccumulatorLimits& limits, std
                           .qmin = output.qmin,
                           .qmax = output.qmax};
   const size_t channels = std::max(rescale.size(), accumulator.scale.size());
-  check(channels == 1 || (accumulator.values.rank() > 0 && accumulator.values.dim(-1) == static_cast<int64_t>(channels)),
-        "requantize: {} channels for an accumulator of shape {}", channels, accumulator.values.shape());
+  check(
+      channels == 1 || (accumulator.values.rank() > 0 && accumulator.values.dim(-1) == static_cast<int64_t>(channels)),
+      "requantize: {} channels for an accumulator of shape {}", channels, accumulator.values.shape());
   const Tensor& values = accumulator.values;
   // A second handle on the same numbers: the result is another tensor than the accumulator, to tapes and to metadata.
   Tensor y = values.is_unique() ? values.reshaped(values.shape()) : Tensor::empty(values.shape());
@@ -111,10 +109,12 @@ Tensor requantized(Accumulator accumulator, const AccumulatorLimits& limits, std
     const std::vector<float> factors = rescale.size() == 1 ? std::vector<float>(channels, rescale[0])
                                                            : std::vector<float>(rescale.begin(), rescale.end());
     const auto width = static_cast<int64_t>(channels);
-    parallel_for(values.numel() / width, std::max<int64_t>(1, kElementwiseGrain / width), [&](int64_t begin, int64_t end) {
-      kernels().integer.requantize_channels(in + begin * width, out + begin * width, static_cast<size_t>(end - begin),
-                                            channels, factors.data(), high.data(), to);
-    });
+    parallel_for(values.numel() / width, std::max<int64_t>(1, kElementwiseGrain / width),
+                 [&](int64_t begin, int64_t end) {
+                   kernels().integer.requantize_channels(in + begin * width, out + begin * width,
+                                                         static_cast<size_t>(end - begin), channels, factors.data(),
+                                                         high.data(), to);
+                 });
   }
   y = without_gradient("requantize", std::move(y), values);
   y.set_quant_metadata(output);

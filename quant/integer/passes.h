@@ -18,9 +18,9 @@ struct Accumulator {
 
 // What happens to an accumulator before it is requantized.
 struct AccumulatorLimits {
-  QuantizedRange range;            // what its integers can hold
+  QuantizedRange range;  // what its integers can hold
   bool relu = false;
-  std::optional<float> relu_cap;   // the largest real value that passes: 6 for ReLU6
+  std::optional<float> relu_cap;  // the largest real value that passes: 6 for ReLU6
 };
 
 // The integers of a tensor with their zero point added: clamp(round(scale * x - zero_point), qmin, qmax) + zero_point.
@@ -32,8 +32,8 @@ Tensor fake_quantized(const Tensor& x, const QuantMetadata& grid);
 
 // The real values of a limited accumulator.
 Tensor to_real(const Accumulator& accumulator, const AccumulatorLimits& limits);
-// q = clamp(round(rescale * limited accumulator - zero_point), qmin, qmax), returned as (q + zero_point) / scale with its
-// metadata. rescale: one factor, or one per channel. Overwrites the accumulator where nobody else holds it.
+// q = clamp(round(rescale * limited accumulator - zero_point), qmin, qmax), returned as (q + zero_point) / scale with
+// its metadata. rescale: one factor, or one per channel. Overwrites the accumulator where nobody else holds it.
 Tensor requantized(Accumulator accumulator, const AccumulatorLimits& limits, std::span<const float> rescale,
                    const QuantMetadata& output);
 

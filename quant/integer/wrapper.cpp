@@ -40,7 +40,8 @@ RangeLinearQuantWrapper::RangeLinearQuantWrapper(ModulePtr wrapped, LayerQuantiz
     output_zero_point_.emplace(*this, "output_zero_point", Tensor::scalar(output->zero_point));
   }
   const std::vector<InputQuantization>& inputs = quantization_.inputs;
-  if (inputs.empty() || !std::ranges::all_of(inputs, [](const InputQuantization& i) { return i.params.has_value(); })) return;
+  if (inputs.empty() || !std::ranges::all_of(inputs, [](const InputQuantization& i) { return i.params.has_value(); }))
+    return;
   std::vector<float> scale, zero_point;
   for (const InputQuantization& input : inputs) {
     scale.push_back(input.params->scale);
@@ -73,10 +74,11 @@ QuantMetadata RangeLinearQuantWrapper::input_metadata(size_t i, const Tensor& x)
     check(!input.overridden, "{}: input_overrides give settings for input {}, which is quantized already", kind(), i);
     return *x.quant_metadata();
   }
-  check(input.allowed,
-        "{}: input {} is not quantized; turn inputs_quant_auto_fallback on, give input_overrides for it, or quantize the "
-        "layer before",
-        kind(), i);
+  check(
+      input.allowed,
+      "{}: input {} is not quantized; turn inputs_quant_auto_fallback on, give input_overrides for it, or quantize the "
+      "layer before",
+      kind(), i);
   if (inputs_scale_) {
     const ScaleAndZeroPoint params{(*inputs_scale_)().data()[i], (*inputs_zero_point_)().data()[i]};
     return metadata_of(params, input.settings);
@@ -93,7 +95,8 @@ ValueRange RangeLinearQuantWrapper::output_clipping() const {
 
 void RangeLinearQuantWrapper::set_output_clipping(const ValueRange& range) {
   check(output_scale_.has_value(), "{}: the output's range is not fixed", path());
-  const ScaleAndZeroPoint params = params_from_range(output_settings().bits, output_settings().mode, range.min, range.max);
+  const ScaleAndZeroPoint params =
+      params_from_range(output_settings().bits, output_settings().mode, range.min, range.max);
   output_scale_->set(Tensor::scalar(maybe_approximated(params.scale, output_settings())));
   output_zero_point_->set(Tensor::scalar(params.zero_point));
 }
@@ -108,7 +111,8 @@ Tensor RangeLinearQuantWrapper::forward(Inputs x) {
   Accumulator accumulator = accumulate(x);
   std::optional<QuantMetadata> output = output_metadata();
   if (!output) {
-    const LinearQuantParams params = params_from_tensor(to_real(accumulator, limits), output_settings(), Slices::samples);
+    const LinearQuantParams params =
+        params_from_tensor(to_real(accumulator, limits), output_settings(), Slices::samples);
     output = metadata_of({params.scale[0], params.zero_point[0]}, output_settings());
   }
   const std::vector<float> rescale = rescale_factors(output->scale, accumulator);
@@ -119,7 +123,8 @@ Tensor RangeLinearQuantWrapper::forward_float(Inputs x) { return wrapped_->call(
 
 std::vector<float> RangeLinearQuantWrapper::rescale_factors(float output_scale, const Accumulator& accumulator) const {
   std::vector<float> factors;
-  for (const float scale : accumulator.scale) factors.push_back(maybe_approximated(output_scale / scale, output_settings()));
+  for (const float scale : accumulator.scale)
+    factors.push_back(maybe_approximated(output_scale / scale, output_settings()));
   return factors;
 }
 
@@ -142,7 +147,8 @@ Json RangeLinearQuantWrapper::quant_params() const {
     const InputQuantization& input = quantization_.inputs[i];
     Json entry = json_of(input.settings);
     if (inputs_scale_)
-      entry.update(json_of(metadata_of({(*inputs_scale_)().data()[i], (*inputs_zero_point_)().data()[i]}, input.settings)));
+      entry.update(
+          json_of(metadata_of({(*inputs_scale_)().data()[i], (*inputs_zero_point_)().data()[i]}, input.settings)));
     if (input.overridden) entry["overridden"] = true;
     if (input.shared) entry["shared"] = true;
     if (!input.allowed) entry = nullptr;

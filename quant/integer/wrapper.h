@@ -17,9 +17,9 @@ namespace qgrad {
 struct InputQuantization {
   QuantSettings settings;                   // dynamic: applied to the values that arrive
   std::optional<ScaleAndZeroPoint> params;  // static: from calibration statistics
-  bool overridden = false;  // by input_overrides: an input that is quantized already is then a conflict
-  bool allowed = true;      // false where inputs_quant_auto_fallback is off and input_overrides do not name the input
-  bool shared = false;      // the tensor has an earlier consumer, whose settings these are
+  bool overridden = false;                  // by input_overrides: an input that is quantized already is then a conflict
+  bool allowed = true;  // false where inputs_quant_auto_fallback is off and input_overrides do not name the input
+  bool shared = false;  // the tensor has an earlier consumer, whose settings these are
 };
 
 // What a wrapper does, resolved.
@@ -51,8 +51,8 @@ class RangeLinearQuantWrapper : public Module {
   // allow it, and when both say something.
   QuantMetadata input_metadata(size_t i, const Tensor& x) const;
 
-  // The values that the ends of the output's integer range stand for. The setter computes a new scale and zero point for
-  // exactly this range. Both throw unless scale and zero point are fixed.
+  // The values that the ends of the output's integer range stand for. The setter computes a new scale and zero point
+  // for exactly this range. Both throw unless scale and zero point are fixed.
   ValueRange output_clipping() const;
   void set_output_clipping(const ValueRange& range);
 
@@ -80,8 +80,8 @@ class RangeLinearQuantWrapper : public Module {
   LayerQuantization quantization_;
   Child wrapped_;
   // Static parameters are state: they are saved, and what is loaded counts.
-  std::optional<Buffer> output_scale_, output_zero_point_;   // scalars
-  std::optional<Buffer> inputs_scale_, inputs_zero_point_;   // [inputs]
+  std::optional<Buffer> output_scale_, output_zero_point_;  // scalars
+  std::optional<Buffer> inputs_scale_, inputs_zero_point_;  // [inputs]
 };
 
 }  // namespace qgrad

@@ -74,7 +74,8 @@ class Calls final : public CallObserver {
     call = {};
     call.output = y;
     call.quantized = y.quant_metadata().has_value();
-    if (const auto* layer = dynamic_cast<RangeLinearQuantParamLayerWrapper*>(&module); layer && layer->quantization().output) {
+    if (const auto* layer = dynamic_cast<RangeLinearQuantParamLayerWrapper*>(&module);
+        layer && layer->quantization().output) {
       call.accumulator_scale = layer->accumulator_scale(layer->input_metadata(0, x[0]));
       call.bias_q = layer->bias_q(call.accumulator_scale);
     }
@@ -102,7 +103,8 @@ void check_weights(const RangeLinearQuantParamLayerWrapper& layer, const Json& e
     check_range({.qmin = range.qmin, .qmax = range.qmax}, expected.at("w_q_range"));
   }
   if (expected.contains("weight_dequantized"))
-    CHECK(difference(to_file_layout(layer.dequantized_weight(), layout), tensor(expected.at("weight_dequantized"))) == "");
+    CHECK(difference(to_file_layout(layer.dequantized_weight(), layout), tensor(expected.at("weight_dequantized"))) ==
+          "");
   if (expected.contains("bias_dequantized"))
     CHECK(difference(layer.dequantized_bias(), tensor(expected.at("bias_dequantized"))) == "");
   if (expected.contains("base_b_q")) {
@@ -148,8 +150,8 @@ void check_module(Module& module, const Json& expected) {
   if (expected.contains("inputs_fallback")) check_inputs(quantization, expected.at("inputs_fallback"));
 }
 
-// Every layer of one forward pass. Where values lie near a rounding tie, that many may be one step off; what follows from
-// them is only bounded.
+// Every layer of one forward pass. Where values lie near a rounding tie, that many may be one step off; what follows
+// from them is only bounded.
 void check_forward(const Calls& calls, const Tensor& output, const Json& expected, int64_t near_ties) {
   bool flipped = false;
   for (const auto& [name, layer] : expected.at("layers").items()) {
@@ -163,7 +165,8 @@ void check_forward(const Calls& calls, const Tensor& output, const Json& expecte
     const QuantMetadata& metadata = *call.output.quant_metadata();
     CHECK(difference(metadata.scale, number(layer.at("scale")), kScales) == "");
     CHECK(metadata.zero_point == number(layer.at("zero_point")));
-    if (layer.contains("accum_scale")) CHECK(vector_difference(call.accumulator_scale, layer.at("accum_scale"), kScales) == "");
+    if (layer.contains("accum_scale"))
+      CHECK(vector_difference(call.accumulator_scale, layer.at("accum_scale"), kScales) == "");
     if (layer.contains("bias_q")) {
       const IntegerDifference bias = compare_integers(call.bias_q, tensor(layer.at("bias_q")));
       CHECK(bias.beyond_one == "");
@@ -207,8 +210,12 @@ void requantize(Module& model, const Json& changes) {
 }
 
 void check_tensor_stats(const TensorStats& actual, const Json& expected) {
-  const std::pair<const char*, double> values[] = {{"min", actual.min},         {"max", actual.max},   {"avg_min", actual.avg_min},
-                                                   {"avg_max", actual.avg_max}, {"mean", actual.mean}, {"std", actual.std},
+  const std::pair<const char*, double> values[] = {{"min", actual.min},
+                                                   {"max", actual.max},
+                                                   {"avg_min", actual.avg_min},
+                                                   {"avg_max", actual.avg_max},
+                                                   {"mean", actual.mean},
+                                                   {"std", actual.std},
                                                    {"b", actual.b}};
   for (const auto& [key, value] : values) CHECK(difference(value, real(expected.at(key)), {1e-6, 1e-6}) == "");
 }

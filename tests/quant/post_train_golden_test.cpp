@@ -15,8 +15,7 @@ void check_file(const char* name) {
     with_half_range += golden::check_post_train_case(file, golden_case);
     return true;
   });
-  if (with_half_range)
-    fmt::print(stderr, "golden {}: {} of them with inputs_keep_half_range\n", name, with_half_range);
+  if (with_half_range) fmt::print(stderr, "golden {}: {} of them with inputs_keep_half_range\n", name, with_half_range);
 }
 
 }  // namespace

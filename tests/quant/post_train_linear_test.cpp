@@ -39,7 +39,8 @@ ModulePtr make_net(ModulePtr activation = std::make_unique<ReLU>()) {
       .add("fc", std::make_unique<Linear>(45, 3));
   uint64_t seed = 10;
   for (Parameter* p : all_parameters(*net))
-    p->set_raw(Tensor::from(p->raw().shape(), test::normal_values(static_cast<size_t>(p->raw().numel()), seed++, 0.3f)));
+    p->set_raw(
+        Tensor::from(p->raw().shape(), test::normal_values(static_cast<size_t>(p->raw().numel()), seed++, 0.3f)));
   net->set_training(false);
   return net;
 }
@@ -116,7 +117,9 @@ TEST_CASE("a net quantized to 8 bits stays close to the float net, static and dy
 
 TEST_CASE("settings that lack what they need are errors") {
   CHECK_THAT(error_of([] { quantizer({{"clip_acts", "N_STD"}}); }), Contains("N_STD needs clip_n_stds"));
-  CHECK_THAT(error_of([] { quantized({{"overrides", {{"conv2", {{"clip_acts", "N_STD"}}}}}}); }),
+  CHECK_THAT(error_of([] {
+               quantized({{"overrides", {{"conv2", {{"clip_acts", "N_STD"}}}}}});
+             }),
              Contains("conv2: clip_acts N_STD needs clip_n_stds"));
   CHECK_THAT(error_of([] { quantized({{"fpq_module", 24}}); }), Contains("expected 16 or 32, got 24"));
   CHECK_THAT(error_of([] { quantized({{"overrides", {{"fc", {{"bits_bias", 8}}}}}}); }), Contains("bits_accum"));
@@ -169,14 +172,15 @@ TEST_CASE("a ReLU6 that is computed in the layer before it still stops at 6") {
 }
 
 TEST_CASE("a layer without bits stays as it is, whatever else its override says") {
-  const ModulePtr net =
-      quantized({{"overrides", {{"conv2", {{"bits_activations", nullptr}, {"bits_weights", nullptr}, {"clip_acts", "AVG"}}}}}});
+  const ModulePtr net = quantized(
+      {{"overrides", {{"conv2", {{"bits_activations", nullptr}, {"bits_weights", nullptr}, {"clip_acts", "AVG"}}}}}});
   CHECK(kind_at(*net, "conv2") == "Conv2d");
   CHECK(kind_at(*net, "flat") == "RangeLinearFakeQuantWrapper");
 }
 
 TEST_CASE("fpq_module computes a layer in half precision and leaves its output in float") {
-  const ModulePtr net = quantized({{"overrides", {{"conv2", {{"fpq_module", 16}}}, {"fc", {{"fpq_module", 16}, {"fake", true}}}}}});
+  const ModulePtr net =
+      quantized({{"overrides", {{"conv2", {{"fpq_module", 16}}}, {"fc", {{"fpq_module", 16}, {"fake", true}}}}}});
   CHECK(kind_at(*net, "conv2") == "FPWrapper");
   CHECK(kind_at(*net, "fc") == "RangeLinearFakeQuantWrapper");
   for (const float w : all_parameters(*find_module(*net, "conv2"))[0]->raw().data()) CHECK(round_to_half(w) == w);
@@ -186,7 +190,7 @@ TEST_CASE("fpq_module computes a layer in half precision and leaves its output i
 
 TEST_CASE("round_to_half gives the nearest IEEE half") {
   CHECK(round_to_half(1.0f) == 1.0f);
-  CHECK(round_to_half(2049.0f) == 2048.0f);   // a tie goes to the even neighbour
+  CHECK(round_to_half(2049.0f) == 2048.0f);  // a tie goes to the even neighbour
   CHECK(round_to_half(2051.0f) == 2052.0f);
   CHECK(round_to_half(0.1f) == 0.0999755859375f);
   CHECK(round_to_half(-0x1p-24f) == -0x1p-24f);
@@ -198,8 +202,9 @@ TEST_CASE("round_to_half gives the nearest IEEE half") {
 TEST_CASE("an input that no layer has quantized is an error where the fallback is off") {
   const ModulePtr net = quantized({{"inputs_quant_auto_fallback", false}});
   CHECK_THAT(error_of([&] { (*net)(images(1)); }), Contains("input 0 is not quantized") && Contains("conv1"));
-  const ModulePtr named = quantized({{"inputs_quant_auto_fallback", false},
-                                     {"overrides", {{"conv1", {{"input_overrides", {{"0", {{"from_output", true}}}}}}}}}});
+  const ModulePtr named =
+      quantized({{"inputs_quant_auto_fallback", false},
+                 {"overrides", {{"conv1", {{"input_overrides", {{"0", {{"from_output", true}}}}}}}}}});
   CHECK_NOTHROW((*named)(images(1)));
 }
 
@@ -210,11 +215,16 @@ TEST_CASE("settings for an input that is quantized already are a conflict") {
 }
 
 TEST_CASE("wrong input overrides are errors") {
-  const auto with = [](const Json& overrides) { return quantized({{"overrides", {{"conv1", {{"input_overrides", overrides}}}}}}); };
+  const auto with = [](const Json& overrides) {
+    return quantized({{"overrides", {{"conv1", {{"input_overrides", overrides}}}}}});
+  };
   CHECK_THAT(error_of([&] { with({{"1", {{"bits_activations", 5}}}}); }), Contains("1 inputs, got '1'"));
   CHECK_THAT(error_of([&] { with({{"first", Json::object()}}); }), Contains("got 'first'"));
   CHECK_THAT(error_of([&] { with({{"0", {{"bits", 5}}}}); }), Contains("unknown key"));
-  CHECK_THAT(error_of([&] { with({{"0", {{"from_output", true}, {"bits_activations", 5}}}}); }), Contains("from_output"));
+  CHECK_THAT(error_of([&] {
+               with({{"0", {{"from_output", true}, {"bits_activations", 5}}}});
+             }),
+             Contains("from_output"));
 }
 
 TEST_CASE("a tensor with two consumers is quantized as the first one says, and stays as it was for the caller") {
@@ -255,7 +265,8 @@ TEST_CASE("clipping values that are set are the values that the grid can represe
 }
 
 TEST_CASE("the report of layers tells what each one got") {
-  const ModulePtr net = quantized({{"per_channel_wts", true}, {"overrides", {{"fc", {{"bits_weights", 5}, {"mode", "ASYMMETRIC_SIGNED"}}}}}});
+  const ModulePtr net = quantized(
+      {{"per_channel_wts", true}, {"overrides", {{"fc", {{"bits_weights", 5}, {"mode", "ASYMMETRIC_SIGNED"}}}}}});
   const Json layers = PostTrainLinearQuantizer::layer_quant_params(*net);
   CHECK(layers.size() == 4);  // conv1, conv2, flat, fc
   CHECK(layers.at("fc").at("weight").at("bits") == 5);
@@ -270,7 +281,9 @@ TEST_CASE("a quantized model rebuilt from its checkpoint computes the same bits"
   for (const bool is_static : {true, false}) {
     INFO((is_static ? "static" : "dynamic"));
     const Json resolved = Registry<Quantizer>::resolve(
-        {{{"class", "PostTrainLinearQuantizer"}, {"per_channel_wts", true}, {"mode", "ASYMMETRIC_SIGNED"}}, "", "quantizer"});
+        {{{"class", "PostTrainLinearQuantizer"}, {"per_channel_wts", true}, {"mode", "ASYMMETRIC_SIGNED"}},
+         "",
+         "quantizer"});
     auto q = Registry<Quantizer>::create({resolved, "", "quantizer"});
     ModulePtr net = make_net();
     if (is_static) dynamic_cast<PostTrainLinearQuantizer&>(*q).set_stats(stats_of(*net));

@@ -91,7 +91,8 @@ IntegerSums sums_of(const Tensor& q) {
 void check_numbers(const std::vector<float>& actual, const Json& expected, golden::Tolerance tolerance) {
   const Json list = expected.is_array() ? expected : Json::array({expected});
   REQUIRE(actual.size() == list.size());
-  for (size_t i = 0; i < actual.size(); ++i) CHECK(golden::difference(actual[i], golden::number(list[i]), tolerance) == "");
+  for (size_t i = 0; i < actual.size(); ++i)
+    CHECK(golden::difference(actual[i], golden::number(list[i]), tolerance) == "");
 }
 
 void check_layer(Module& module, const Json& expected) {
@@ -100,7 +101,8 @@ void check_layer(Module& module, const Json& expected) {
   CHECK(module.kind() == expected.at("class").get<std::string>());
   CHECK(wrapper->quantization().output->half_range == expected.at("clip_half_range").get<bool>());
   if (expected.contains("output")) {
-    CHECK(golden::difference(wrapper->output_metadata()->scale, golden::number(expected["output"].at("scale")), kScales) == "");
+    CHECK(golden::difference(wrapper->output_metadata()->scale, golden::number(expected["output"].at("scale")),
+                             kScales) == "");
     CHECK(wrapper->output_metadata()->zero_point == golden::number(expected["output"].at("zero_point")));
   }
   if (expected.contains("input")) {
@@ -117,8 +119,8 @@ void check_layer(Module& module, const Json& expected) {
   CHECK(sums.of_magnitudes == expected["weight"].at("q_abs_sum").get<double>());
 }
 
-// Distiller leaves relu2 of every block in place although the addition before it applies the ReLU; it then changes nothing
-// in the rows that have no variant. Here it is gone.
+// Distiller leaves relu2 of every block in place although the addition before it applies the ReLU; it then changes
+// nothing in the rows that have no variant. Here it is gone.
 bool is_left_over(const std::string& path) { return path.ends_with(".relu2"); }
 
 bool is_static(const Json& golden_case) { return golden_case.at("inputs").at("stats") != "dynamic"; }
@@ -130,9 +132,7 @@ bool has_float_layers(const Json& golden_case) {
 }
 
 // Of equal logits the lower class counts as the larger.
-int top1(std::span<const float> logits) {
-  return static_cast<int>(std::ranges::max_element(logits) - logits.begin());
-}
+int top1(std::span<const float> logits) { return static_cast<int>(std::ranges::max_element(logits) - logits.begin()); }
 
 }  // namespace
 
@@ -151,12 +151,14 @@ TEST_CASE("post-training quantization of a trained ResNet-20: golden 10, layers 
     }
     // With float layers the order of float sums shows, once a rounding flips.
     const golden::Tolerance tolerance = has_float_layers(golden_case) ? golden::Tolerance{1e-4, 1e-6} : golden::kExact;
-    CHECK(golden::difference((*model)(material->batch(0, 8)), golden::tensor(expected.at("logits_first8")), tolerance) == "");
+    CHECK(golden::difference((*model)(material->batch(0, 8)), golden::tensor(expected.at("logits_first8")),
+                             tolerance) == "");
     return true;
   });
 }
 
-TEST_CASE("post-training quantization of a trained ResNet-20: golden 10, accuracy on 10,000 images", "[.][cifar][slow]") {
+TEST_CASE("post-training quantization of a trained ResNet-20: golden 10, accuracy on 10,000 images",
+          "[.][cifar][slow]") {
   const std::optional<Material> material = Material::load();
   if (!material) return;
   golden::for_each_case("10_resnet20_cifar10_ptq.json", [&](const Json&, const Json& golden_case) {
@@ -180,8 +182,8 @@ TEST_CASE("post-training quantization of a trained ResNet-20: golden 10, accurac
     const double accuracy = 100.0 * static_cast<double>(right) / static_cast<double>(images);
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
     fmt::print(stderr, "{:5} top1 {:.2f} (Distiller {:.2f}), {} of {} predictions as Distiller's, {:.1f} s\n",
-               golden_case.at("id").get<std::string>(), accuracy, expected.at("top1").get<double>(), as_distiller, images,
-               seconds);
+               golden_case.at("id").get<std::string>(), accuracy, expected.at("top1").get<double>(), as_distiller,
+               images, seconds);
     CHECK(std::abs(accuracy - expected.at("top1").get<double>()) <= (is_static(golden_case) ? 0.1 : 0.2) + 1e-9);
     return true;
   });

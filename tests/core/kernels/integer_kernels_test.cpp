@@ -73,7 +73,8 @@ TEST_CASE("requantize_channels rescales and cuts each channel by its own numbers
   for (const Kernels* isa : available_kernels())
     for (const size_t channels : edge_sizes())
       for (const size_t rows : {0, 1, 2, 9}) {
-        const std::vector<float> rescale = uniform_values(channels, 2, 0.1f, 2.0f), high = uniform_values(channels, 3, 5, 90);
+        const std::vector<float> rescale = uniform_values(channels, 2, 0.1f, 2.0f),
+                                 high = uniform_values(channels, 3, 5, 90);
         auto x = guarded(values(rows * channels));
         std::vector<float> expected(x.size());
         for (size_t i = 0; i < x.size(); ++i)
