@@ -12,19 +12,22 @@ namespace {
 struct TrainCommandConfig : ExperimentConfig {
   TrainConfig train;
   std::optional<Config> quantizer;
-  std::optional<CalibrationConfig> calibration = CalibrationConfig{};
 };
 template <class V>
 void fields(V& v, TrainCommandConfig& c) {
   fields(v, static_cast<ExperimentConfig&>(c));
   v("train", c.train, {.help = "epochs, batch size, optimizer, schedule", .required = true});
   v("quantizer", c.quantizer, {.help = "the quantizer's class and settings; null: float training"});
-  v("calibration", c.calibration, {.help = "images that set ranges; null: dynamic quantization"});
 }
 
-void run(const std::string& config_file, const CommonOptions& options) {
-  const auto config = read_config<TrainCommandConfig>(read_command_config(config_file, options));
-  const auto folder = output_folder(options.out, config.name);
+struct TrainOptions {
+  std::string config_file;
+  std::optional<std::string> resume;  // the folder of a training that stopped
+};
+
+void run(const TrainOptions& chosen, const CommonOptions& options) {
+  const auto config = read_config<TrainCommandConfig>(read_command_config(chosen.config_file, options));
+  const auto folder = chosen.resume ? std::filesystem::path(*chosen.resume) : output_folder(options.out, config.name);
   const ExperimentData data(config.data, config.seed, options.data);
   ModulePtr model = build_model(config.model, config.seed, config.checkpoint);
   const auto optimizer = Registry<Optimizer>::create(config.train.optimizer);
@@ -34,12 +37,13 @@ void run(const std::string& config_file, const CommonOptions& options) {
   if (config.quantizer) {
     if (is_post_training(*config.quantizer))
       config_error(config.quantizer->where(), "a post-training quantizer does not train; use `qgrad quantize`");
-    quantized = quantize_model(model, *config.quantizer, optimizer.get(), data, config.calibration, "calibration");
+    quantized = quantize_model(model, *config.quantizer, optimizer.get(), data, std::nullopt, config.name);
     quantizer_config = quantized.config;
   }
   write_json(folder / "config.json", write_config(config));
 
-  const TrainingResult training = train(*model, *optimizer, data, config.train, config.name);
+  const TrainingResult training = train(*model, *optimizer, data, config.train, config.name,
+                                        ResumePoint{folder / "training.safetensors", chosen.resume.has_value()});
   const Metrics test = evaluate(*model, data.test(), "test");
   save_model(folder / "model.safetensors", *model, config, quantizer_config, test.to_json());
   const Json results = {{"name", config.name},
@@ -61,6 +65,21 @@ void run(const std::string& config_file, const CommonOptions& options) {
 
 }  // namespace
 
-void add_train_command(CLI::App& app) { add_config_command(app, "train", "float or quantization-aware training", run); }
+void add_train_command(CLI::App& app) {
+  CLI::App& command = *app.add_subcommand("train", "float or quantization-aware training");
+  const auto options = add_common_options(command);
+  const auto chosen = std::make_shared<TrainOptions>();
+  CLI::Option* config = command.add_option("CONFIG", chosen->config_file, "JSON config");
+  CLI::Option* resume =
+      command.add_option("--resume", chosen->resume, "go on with the training in this folder, bit for bit");
+  config->excludes(resume);
+  command.callback([=] {
+    if (chosen->resume)
+      chosen->config_file = (std::filesystem::path(*chosen->resume) / "config.json").string();
+    else if (chosen->config_file.empty())
+      throw CLI::RequiredError("CONFIG or --resume");
+    run(*chosen, *options);
+  });
+}
 
 }  // namespace qgrad

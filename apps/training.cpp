@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "apps/progress.h"
+#include "apps/training_state.h"
 #include "core/ops.h"
 #include "core/tape.h"
 #include "nn/schedule.h"
@@ -17,24 +18,6 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
-
-// The numbers of every parameter and buffer, to go back to.
-class Snapshot {
- public:
-  explicit Snapshot(Module& model) {
-    for (const Parameter* p : all_parameters(model)) parameters_.push_back(p->raw().clone());
-    for (const Buffer* b : all_buffers(model)) buffers_.push_back((*b)().defined() ? (*b)().clone() : Tensor());
-  }
-  void restore(Module& model) const {
-    const auto parameters = all_parameters(model);
-    for (size_t i = 0; i < parameters.size(); ++i) parameters[i]->set_raw(parameters_[i]);
-    const auto buffers = all_buffers(model);
-    for (size_t i = 0; i < buffers.size(); ++i) buffers[i]->set(buffers_[i]);
-  }
-
- private:
-  std::vector<Tensor> parameters_, buffers_;
-};
 
 struct EpochTotals {
   Metrics metrics;
@@ -74,34 +57,22 @@ EpochTotals train_epoch(Module& model, Optimizer& optimizer, const Schedule& sch
 
 }  // namespace
 
-Json EpochLog::to_json() const {
-  const auto or_null = [](const std::optional<double>& value) { return value ? Json(*value) : Json(nullptr); };
-  return {{"epoch", epoch},
-          {"lr", lr},
-          {"train_loss", train_loss},
-          {"train_top1", train_top1},
-          {"validation_loss", or_null(validation_loss)},
-          {"validation_top1", or_null(validation_top1)},
-          {"seconds", seconds}};
-}
-
 Json TrainingResult::epochs_json() const {
   Json list = Json::array();
-  for (const EpochLog& e : epochs) list.push_back(e.to_json());
+  for (const EpochLog& e : epochs) list.push_back(write_config(e));
   return list;
 }
 
 TrainingResult train(Module& model, Optimizer& optimizer, const ExperimentData& data, const TrainConfig& config,
-                     const std::string& label) {
+                     const std::string& label, const std::optional<ResumePoint>& resume_point) {
   const auto schedule = Registry<Schedule>::create(config.schedule);
   Loader loader = data.training(config.batch_size);
   check(loader.batches() > 0, "training: a batch of {} is more than the {} training images", config.batch_size,
         loader.images());
-  const auto start = Clock::now();
-  TrainingResult result;
-  std::optional<Snapshot> best;
-  double best_top1 = -1;
-  for (int epoch = 0; epoch < config.epochs; ++epoch) {
+  TrainingState state;
+  if (resume_point && resume_point->resume) state = load_training_state(resume_point->file, model, optimizer);
+  TrainingResult& result = state.result;
+  for (int epoch = static_cast<int>(result.epochs.size()); epoch < config.epochs; ++epoch) {
     const auto epoch_start = Clock::now();
     const std::string epoch_label = fmt::format("{}  epoch {}/{}", label, epoch + 1, config.epochs);
     const EpochTotals totals = train_epoch(model, optimizer, *schedule, loader, config, epoch, epoch_label);
@@ -116,15 +87,16 @@ TrainingResult train(Module& model, Optimizer& optimizer, const ExperimentData& 
     }
     log.seconds = seconds_since(epoch_start);
     note(fmt::format("{}  {}  {}", epoch_label, line, format_duration(log.seconds)));
-    if (!data.has_validation() || *log.validation_top1 >= best_top1) {
-      best_top1 = log.validation_top1.value_or(0);
+    if (!data.has_validation() || *log.validation_top1 >= state.best_top1) {
+      state.best_top1 = log.validation_top1.value_or(0);
+      state.best = copy_state(model);
       result.best_epoch = epoch + 1;
-      best.emplace(model);
     }
+    result.seconds += log.seconds;
     result.epochs.push_back(log);
+    if (resume_point) save_training_state(resume_point->file, model, optimizer, state);
   }
-  best->restore(model);
-  result.seconds = seconds_since(start);
+  restore_state(model, state.best);
   return result;
 }
 

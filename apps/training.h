@@ -1,7 +1,7 @@
 // The training loop, float and quantization-aware alike: what is quantized is the model's business.
 #pragma once
 
-#include <functional>
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
@@ -18,8 +18,17 @@ struct EpochLog {
   double train_loss = 0, train_top1 = 0;
   std::optional<double> validation_loss, validation_top1;
   double seconds = 0;
-  Json to_json() const;
 };
+template <class V>
+void fields(V& v, EpochLog& c) {
+  v("epoch", c.epoch);
+  v("lr", c.lr);
+  v("train_loss", c.train_loss);
+  v("train_top1", c.train_top1);
+  v("validation_loss", c.validation_loss);
+  v("validation_top1", c.validation_top1);
+  v("seconds", c.seconds);
+}
 
 struct TrainingResult {
   std::vector<EpochLog> epochs;
@@ -28,8 +37,14 @@ struct TrainingResult {
   Json epochs_json() const;
 };
 
+// Where a training keeps the state that it can go on from.
+struct ResumePoint {
+  std::filesystem::path file;  // written after every epoch
+  bool resume = false;         // begin where the file says; otherwise an old file is overwritten
+};
+
 // Trains the model in place and leaves it with the parameters of its best epoch. `label` starts the progress lines.
 TrainingResult train(Module& model, Optimizer& optimizer, const ExperimentData& data, const TrainConfig& config,
-                     const std::string& label);
+                     const std::string& label, const std::optional<ResumePoint>& resume_point = std::nullopt);
 
 }  // namespace qgrad

@@ -75,6 +75,20 @@ done
 holds "checkpoints of 1 and 2 threads are equal" cmp threads1/model.safetensors threads2/model.safetensors
 holds "checkpoints of 1 and 3 threads are equal" cmp threads1/model.safetensors threads3/model.safetensors
 
+# --- killed and resumed ---
+sed 's/"epochs": 2/"epochs": 12/' train.json >long.json
+expect 0 "train without a stop" "$qgrad" train long.json --out whole
+"$qgrad" train long.json --out stopped >/dev/null 2>&1 &
+victim=$!
+until [ -f stopped/training.safetensors ]; do sleep 0.02; done
+kill -9 $victim
+wait $victim 2>/dev/null
+holds "the killed training left no model" test ! -f stopped/model.safetensors
+expect 0 "resume" "$qgrad" train --resume stopped
+holds "a killed and resumed training ends with the same bytes" cmp whole/model.safetensors stopped/model.safetensors
+expect 2 "resume and a config" "$qgrad" train long.json --resume stopped
+expect_error "resume from nowhere" "nowhere/config.json: cannot open" "$qgrad" train --resume nowhere
+
 # --- bad configs ---
 edit() { sed "$1" "$digits" >edited.json; }
 edit 's/"bits_weights": 8/"bits_weigths": 8/'

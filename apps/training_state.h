@@ -1,0 +1,28 @@
+// What a training needs to go on as if it had not stopped: a file written after every epoch.
+#pragma once
+
+#include <filesystem>
+
+#include "apps/training.h"
+#include "nn/safetensors.h"
+
+namespace qgrad {
+
+// The random streams and the order of the data are functions of seed, epoch and image, and the learning rate is one of
+// the epoch and step, so the number of finished epochs says where they stand.
+struct TrainingState {
+  TrainingResult result;  // of the finished epochs
+  double best_top1 = -1;  // on the validation images
+  NamedTensors best;      // the parameters and buffers of the best epoch, in the file's layout
+};
+
+// Parameters and buffers as they are now, copied.
+NamedTensors copy_state(Module& model);
+void restore_state(Module& model, const NamedTensors& state);
+
+void save_training_state(const std::filesystem::path& file, Module& model, const Optimizer& optimizer,
+                         const TrainingState& state);
+// Puts the model and the optimizer back where they were. Throws where the file is another model's or optimizer's.
+TrainingState load_training_state(const std::filesystem::path& file, Module& model, Optimizer& optimizer);
+
+}  // namespace qgrad
