@@ -78,7 +78,9 @@ Tensor FakeLinearQuantization::forward(const Tensor& x) {
 }
 
 FakeQuantizationWrapper::FakeQuantizationWrapper(ModulePtr module, const FakeQuantConfig& config)
-    : wrapped(child("", std::move(module))), fake_q(child<FakeLinearQuantization>("fake_q", config)) {}
+    : FakeQuantizationWrapper(std::move(module), std::make_unique<FakeLinearQuantization>(config)) {}
+FakeQuantizationWrapper::FakeQuantizationWrapper(ModulePtr module, ModulePtr quantization)
+    : wrapped(child("", std::move(module))), fake_q(child("fake_q", std::move(quantization))) {}
 
 Tensor FakeQuantizationWrapper::forward(Inputs x) { return fake_q(wrapped->call(x)); }
 

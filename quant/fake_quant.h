@@ -60,6 +60,7 @@ class FakeLinearQuantization final : public UnaryModule {
 class FakeQuantizationWrapper final : public Module {
  public:
   FakeQuantizationWrapper(ModulePtr wrapped, const FakeQuantConfig& config);
+  FakeQuantizationWrapper(ModulePtr wrapped, ModulePtr quantization);
   std::string_view kind() const override { return "FakeQuantizationWrapper"; }
 
   Child wrapped;
