@@ -1,0 +1,65 @@
+// Activations clipped to [0, clip] and quantized to it: a fixed clip, and one that is learned (PACT).
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+
+#include "nn/module.h"
+#include "quant/quantizer.h"
+
+namespace qgrad {
+
+// y = clamp(x, 0, clip_val), quantized without sign: scale (2^bits - 1) / clip_val, zero point 0. The gradient is 1
+// within [0, clip_val], ends included, else 0. (Distiller clipped_linear.ClippedLinearQuantization)
+struct ClippedLinearConfig {
+  int bits = 8;
+  float clip_val = 1;
+  bool dequantize = true;  // false: the result is the integers; the gradient stays the same
+};
+class ClippedLinearQuantization final : public UnaryModule {
+ public:
+  explicit ClippedLinearQuantization(const ClippedLinearConfig& config);  // throws unless clip_val is positive
+  std::string_view kind() const override { return "ClippedLinearQuantization"; }
+  std::string describe() const override;
+
+ protected:
+  Tensor forward(const Tensor& x) override;
+
+ private:
+  ClippedLinearConfig config_;
+};
+
+// The same with a learned clip:
+//   dL/dx = dL/dy where 0 < x < clip, else 0;  dL/dclip = sum of dL/dy where x >= clip
+// A step of the optimizer can take the parameter below zero, where no grid exists: the clip that is used is
+// max(clip_val, kSmallestClip). There the gradient still reaches clip_val, so that it can grow again.
+// (Distiller clipped_linear.LearnedClippedLinearQuantization; Choi et al., "PACT: Parameterized Clipping Activation for
+// Quantized Neural Networks", 2018, eq. 1 to 3)
+class LearnedClippedLinearQuantization final : public UnaryModule {
+ public:
+  static constexpr float kSmallestClip = 1e-3f;
+
+  LearnedClippedLinearQuantization(int bits, float initial_clip_val);  // throws unless the clip is positive
+  std::string_view kind() const override { return "LearnedClippedLinearQuantization"; }
+  std::string describe() const override;
+  float clip() const;  // the one that is used
+
+ private:
+  int bits_;
+
+ public:
+  Parameter clip_val;  // [1]
+
+ protected:
+  Tensor forward(const Tensor& x) override;
+};
+
+// Where a clip that starts at zero fits: it takes the place of a ReLU or ReLU6, and comes behind a Sigmoid (as its
+// "fake_q"). A Tanh keeps its negative values and is not quantized. make(site, largest) gets the largest value that the
+// activation can have.
+using MakeClip = std::function<ModulePtr(const Site& site, float largest)>;
+std::map<std::string, Replacement, std::less<>> clipped_activations(const MakeClip& make,
+                                                                    const std::vector<std::string>& settings);
+
+}  // namespace qgrad
