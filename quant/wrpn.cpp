@@ -1,0 +1,45 @@
+// What is clipped, and the weights.
+#include "quant/wrpn.h"
+
+#include "quant/clipped.h"
+#include "quant/ste.h"
+
+namespace qgrad {
+namespace {
+
+const Registered<Quantizer, WRPNQuantizer, WRPNConfig> registered{"WRPNQuantizer"};
+
+}  // namespace
+
+WRPNQuantizer::WRPNQuantizer(WRPNConfig config) : Quantizer(config), config_(std::move(config)) {
+  replacement_factory = clipped_activations(
+      [](const Site& site, float) {
+        return std::make_unique<ClippedLinearQuantization>(
+            ClippedLinearConfig{.bits = *site.bits.activations, .clip_val = 1});
+      },
+      {});
+}
+
+ModulePtr WRPNQuantizer::weight_transform(const Site&, Parameter& parameter, int bits) {
+  check(bits > 1, "WRPNQuantizer: {}: 1 bit would leave only zeros, expected 2 bits or more (DorefaQuantizer has 1)",
+        parameter.path());
+  return std::make_unique<WRPNQuantizeParam>(
+      WRPNQuantizeParam::Config{.bits = bits, .clamp_integers = config_.clamp_integers});
+}
+
+WRPNQuantizeParam::WRPNQuantizeParam(const Config& config) : config_(config) {
+  check(config.bits > 1 && config.bits <= 32, "WRPN weights: expected 2 to 32 bits, got {}", config.bits);
+}
+
+std::string WRPNQuantizeParam::describe() const {
+  return fmt::format("bits={}{}", config_.bits, config_.clamp_integers ? "" : ", unclamped");
+}
+
+Tensor WRPNQuantizeParam::forward(const Tensor& parameter) {
+  const ScaleAndZeroPoint grid = symmetric_params(config_.bits, 1, /*restricted=*/false);
+  SteOptions options{.saturation = ValueRange{-1, 1}};
+  if (config_.clamp_integers) options.integers = quantized_range(config_.bits, LinearQuantMode::symmetric);
+  return linear_quantize_ste(parameter, {{grid.scale}, {grid.zero_point}}, options);
+}
+
+}  // namespace qgrad
