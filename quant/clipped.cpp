@@ -92,8 +92,8 @@ std::string LearnedClippedLinearQuantization::describe() const {
 float LearnedClippedLinearQuantization::clip() const { return std::max(kSmallestClip, clip_val.raw().item()); }
 
 Tensor LearnedClippedLinearQuantization::forward(const Tensor& x) {
-  const float used = clip();
-  check(std::isfinite(used), "learned clip: the clipping value is {}; has training diverged?", used);
+  const float learned = clip_val.raw().item(), used = clip();
+  check(std::isfinite(learned), "learned clip: the clipping value is {}; has training diverged?", learned);
   Tensor y;
   {
     const Tape::Paused paused;  // one pass, with a gradient of its own

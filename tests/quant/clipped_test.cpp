@@ -107,7 +107,11 @@ TEST_CASE("clipping values that are not positive are refused") {
         "clipped quantization: expected a positive clipping value, got 0");
   CHECK(test::error_of([] { ClippedLinearQuantization({.bits = 4, .clip_val = -1}); }) ==
         "clipped quantization: expected a positive clipping value, got -1");
+}
+
+TEST_CASE("a learned clip that is no longer a number is an error") {
+  const float bad = GENERATE(std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN());
   LearnedClippedLinearQuantization diverged(4, 1);
-  diverged.clip_val.set_raw(tensor_of({std::numeric_limits<float>::infinity()}));
+  diverged.clip_val.set_raw(tensor_of({bad}));
   CHECK_THROWS_WITH(diverged(tensor_of({1})), Contains("has training diverged?"));
 }
