@@ -41,6 +41,7 @@ void Progress::update(int64_t done, const std::string& details) {
   const auto now = std::chrono::steady_clock::now();
   if (std::chrono::duration<double>(now - last_).count() < (terminal_ ? kRedrawSeconds : kQuietSeconds)) return;
   last_ = now;
+  drawn_ = terminal_;
   if (terminal_)
     fmt::print(stderr, "\r\033[K{} {:3.0f} %", line(details),
                100.0 * static_cast<double>(done) / static_cast<double>(total_));
@@ -49,9 +50,9 @@ void Progress::update(int64_t done, const std::string& details) {
   std::fflush(stderr);
 }
 
-void Progress::finish(const std::string& details) {
-  done_ = total_;
-  fmt::print(stderr, "{}{}  {}\n", terminal_ ? "\r\033[K" : "", line(details), format_duration(seconds()));
+Progress::~Progress() {
+  if (!drawn_) return;
+  fmt::print(stderr, "\r\033[K");
   std::fflush(stderr);
 }
 

@@ -7,14 +7,16 @@
 
 namespace qgrad {
 
-// One task of `total` items (images). On a terminal the line is redrawn at most ten times a second and replaced by the
-// final one; elsewhere a line is written every `quiet_seconds` and at the end.
+// One task of `total` images. On a terminal the line is redrawn at most ten times a second, and wiped out when the task
+// is over; elsewhere a line is written every 20 seconds.
 class Progress {
  public:
   Progress(std::string label, int64_t total);
+  ~Progress();
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
   // `details` is a short text like "loss 0.412  top1 85.3"; the rate and the time left are added.
   void update(int64_t done, const std::string& details);
-  void finish(const std::string& details);  // the task's last line stays on the screen
 
  private:
   std::string line(const std::string& details) const;
@@ -22,7 +24,7 @@ class Progress {
 
   std::string label_;
   int64_t total_, done_ = 0;
-  bool terminal_;
+  bool terminal_, drawn_ = false;
   std::chrono::steady_clock::time_point start_, last_;
 };
 
