@@ -17,6 +17,7 @@ int main(int argc, char** argv) {
   qgrad::add_quantize_command(app);
   qgrad::add_compare_command(app);
   qgrad::add_inspect_command(app);
+  qgrad::add_bench_command(app);
   try {
     app.parse(argc, argv);
     if (std::fflush(stdout) != 0) throw qgrad::Error("stdout: cannot write");

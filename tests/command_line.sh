@@ -106,6 +106,30 @@ expect_error "syntax error" "edited.json:[0-9]+:[0-9]+: not valid JSON" "$qgrad"
 expect_error "missing file" "nowhere.json: cannot open" "$qgrad" compare nowhere.json
 expect_error "--set with an unknown key" "unknown key" "$qgrad" compare "$digits" --set train.epoch=3
 
+# --- benchmarks: that they run and answer, not how fast ---
+tiny=(--min-time 0 --repeat 2 --threads 1)
+# bench_answers CASE ARGUMENTS...: one line of JSON with a positive value.
+bench_answers() {
+  expect 0 "bench $*" "$qgrad" bench "$@" "${tiny[@]}" --json
+  holds "bench $*: one line" test "$(wc -l <stdout)" -eq 1
+  holds "bench $*: a positive value" grep -qE '"value":([1-9]|0\.0*[1-9])' stdout
+}
+for direction in forward backward copy; do bench_answers fake-quant --elements 1000 --direction $direction; done
+bench_answers fake-quant --elements 1000 --per-channel 10
+for pass in forward input-gradient weight-gradient; do bench_answers conv --shape 3,8,9,3,2 --batch 2 --pass $pass; done
+bench_answers inference --batch 2
+bench_answers inference --batch 2 --quantizer "$root/configs/cifar10_resnet20_post_train.json"
+bench_answers train-step --batch 2
+bench_answers train-step --batch 2 --quantizer "$root/configs/cifar10_resnet20_quant_aware.json"
+printf 'go\n\nquit\nmore\n' >requests
+expect 0 "bench --serve" bash -c '"$0" bench "$@" <requests' "$qgrad" fake-quant --elements 1000 "${tiny[@]}" --serve
+holds "it says when it is ready" grep -qx '{"ready":true}' stdout
+holds "and answers each line until quit" test "$(grep -c '"value":' stdout)" -eq 2
+expect 2 "bench without a case" "$qgrad" bench
+expect 2 "bench with a wrong value" "$qgrad" bench conv --shape 3,8,9,3,0
+expect 2 "bench with channels that do not divide" "$qgrad" bench fake-quant --elements 1000 --per-channel 3
+expect_error "bench train-step with a post-training quantizer" "does not train" "$qgrad" bench train-step --quantizer "$root/configs/cifar10_resnet20_post_train.json"
+
 # --- bad checkpoints ---
 good=compared/float/model.safetensors
 head -c 3000 $good >truncated.safetensors
