@@ -37,27 +37,22 @@ Json result_of(const BenchCase& bench, std::vector<double> rates) {
   std::ranges::sort(rates);
   const size_t middle = rates.size() / 2;
   const double median = rates.size() % 2 ? rates[middle] : (rates[middle - 1] + rates[middle]) / 2;
-  Json result = {{"case", bench.name},
-                 {"threads", num_threads()},
-                 {"batch", bench.batch},
-                 {"isa", kernels().isa},
-                 {"unit", bench.unit},
-                 {"value", median},
-                 {"min", rates.front()},
-                 {"max", rates.back()},
-                 {"repeats", rates.size()}};
+  Json result = {{"case", bench.name},   {"threads", num_threads()}, {"batch", bench.batch},
+                 {"isa", kernels().isa}, {"unit", bench.unit},       {"value", median},
+                 {"min", rates.front()}, {"max", rates.back()},      {"repeats", rates.size()}};
   if (bench.details) result.update(bench.details(median));
   return result;
 }
 
 std::string text_of(const Json& result) {
-  std::string text = fmt::format("{:.1f} {}  (min {:.1f}, max {:.1f}", result.at("value").get<double>(),
-                                 result.at("unit").get<std::string>(), result.at("min").get<double>(),
-                                 result.at("max").get<double>());
+  std::string text =
+      fmt::format("{:.1f} {}  (min {:.1f}, max {:.1f}", result.at("value").get<double>(),
+                  result.at("unit").get<std::string>(), result.at("min").get<double>(), result.at("max").get<double>());
   for (const auto& [key, value] : result.items())
     if (key != "value" && key != "unit" && key != "min" && key != "max")
-      text += value.is_number_float() ? fmt::format(", {} {:.1f}", key, value.get<double>())
-                                      : fmt::format(", {} {}", key, value.is_string() ? value.get<std::string>() : value.dump());
+      text += value.is_number_float()
+                  ? fmt::format(", {} {:.1f}", key, value.get<double>())
+                  : fmt::format(", {} {}", key, value.is_string() ? value.get<std::string>() : value.dump());
   return text + ")\n";
 }
 

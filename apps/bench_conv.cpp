@@ -39,13 +39,8 @@ double measure_peak() {
       std::fill_n(a, kRows * kInner, 0.5f);
       std::fill_n(panels, kInner * kPanel, 0.5f);
       for (int64_t call = 0; call < kCalls; ++call)
-        kernels().gemm.multiply({.rows = kRows,
-                                 .inner = kInner,
-                                 .columns = kPanel,
-                                 .a = a,
-                                 .panels = panels,
-                                 .bias = nullptr,
-                                 .c = c});
+        kernels().gemm.multiply(
+            {.rows = kRows, .inner = kInner, .columns = kPanel, .a = a, .panels = panels, .bias = nullptr, .c = c});
     });
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     best = std::max(best, 2e-9 * kRows * kInner * kPanel * kCalls * threads / seconds);
@@ -121,7 +116,9 @@ void add_conv_bench(CLI::App& bench) {
       "conv", std::string("GFLOP/s of one convolution, and percent of a measured peak (") + kPeakSource + ")");
   const auto bench_options = add_bench_options(command);
   const auto options = std::make_shared<ConvBenchOptions>();
-  command.add_option("--shape", options->shape, "in,out,size,kernel,stride: channels, square image and kernel; padding kernel/2")
+  command
+      .add_option("--shape", options->shape,
+                  "in,out,size,kernel,stride: channels, square image and kernel; padding kernel/2")
       ->delimiter(',')
       ->expected(5)
       ->check(CLI::Range(1, 4096))
@@ -129,9 +126,7 @@ void add_conv_bench(CLI::App& bench) {
   command.add_option("--pass", options->pass, "forward, input-gradient or weight-gradient")
       ->check(CLI::IsMember({"forward", "input-gradient", "weight-gradient"}))
       ->capture_default_str();
-  command.add_option("--batch", options->batch, "images per batch")
-      ->check(CLI::Range(1, 65536))
-      ->capture_default_str();
+  command.add_option("--batch", options->batch, "images per batch")->check(CLI::Range(1, 65536))->capture_default_str();
   command.callback([=] { run(*options, *bench_options); });
 }
 

@@ -24,9 +24,7 @@ std::shared_ptr<ModelOptions> add_model_options(CLI::App& command) {
   command.add_option("--model", options->model, "the model's class")
       ->check(CLI::IsMember(Registry<Architecture>::instance().names()))
       ->capture_default_str();
-  command.add_option("--batch", options->batch, "images per batch")
-      ->check(CLI::Range(1, 65536))
-      ->capture_default_str();
+  command.add_option("--batch", options->batch, "images per batch")->check(CLI::Range(1, 65536))->capture_default_str();
   command.add_option("--quantizer", options->quantizer, "none, or a JSON config whose \"quantizer\" is used")
       ->capture_default_str();
   return options;
@@ -146,9 +144,10 @@ void add_model_bench(CLI::App& bench, const char* name, const char* help,
 
 void add_model_benches(CLI::App& bench) {
   add_model_bench(bench, "train-step", "images/s of forward, loss, backward and SGD on one fixed batch", train_step);
-  add_model_bench(bench, "inference",
-                  "images/s of the forward pass in evaluation mode; post-training quantizers are calibrated on the batch",
-                  inference);
+  add_model_bench(
+      bench, "inference",
+      "images/s of the forward pass in evaluation mode; post-training quantizers are calibrated on the batch",
+      inference);
 }
 
 }  // namespace qgrad
