@@ -40,7 +40,7 @@ inline float log_of(float x) {
   const bool tiny = x < 1.17549435e-38f;  // subnormal numbers are scaled up first
   const int32_t bits = bits_of(tiny ? x * 8388608.0f : x);
   // Moves the exponent so that the mantissa ends up between sqrt(1/2) and sqrt(2).
-  const int32_t above = bits - 0x3f3504f3;
+  const auto above = static_cast<int32_t>(static_cast<uint32_t>(bits) - 0x3f3504f3u);  // wraps for negative numbers
   const int32_t exponent = above >> 23;
   const float m = float_of((above & 0x007fffff) + 0x3f3504f3) - 1.0f;
   const float e = static_cast<float>(exponent) - (tiny ? 23.0f : 0.0f);
