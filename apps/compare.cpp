@@ -57,7 +57,7 @@ class Comparison {
         data_(config_.data, config_.seed, options.data) {}
 
   Json run() {
-    // Everything that can be wrong in the config is found before the first epoch.
+    // Unknown classes and keys are found before the first epoch; overrides need the prepared model to be checked.
     for (const RowConfig& row : config_.rows) {
       Registry<Quantizer>::create(row.quantizer);
       if (!is_post_training(row.quantizer)) Registry<Optimizer>::create(fine_tuning(row).optimizer);
