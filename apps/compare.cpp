@@ -99,12 +99,12 @@ class Comparison {
     Json epochs = Json::array();
     Quantized quantized;
     if (post_training) {
-      quantized = quantize_model(model, row.quantizer, nullptr, data_, config_.calibration, row.name);
+      quantized = quantize_model(model, config_.model, row.quantizer, nullptr, data_, config_.calibration, row.name);
     } else {
       const TrainConfig tuning = fine_tuning(row);
       const auto optimizer = Registry<Optimizer>::create(tuning.optimizer);
       optimizer->add_param_group({.name = "default", .parameters = all_parameters(*model)});
-      quantized = quantize_model(model, row.quantizer, optimizer.get(), data_, config_.calibration, row.name);
+      quantized = quantize_model(model, config_.model, row.quantizer, optimizer.get(), data_, config_.calibration, row.name);
       epochs = train(*model, *optimizer, data_, tuning, row.name).epochs_json();
     }
     finish_row({.name = row.name, .kind = post_training ? "post-train" : "quant-aware-train"}, *model, &quantized,

@@ -6,6 +6,8 @@
 #include <map>
 
 #include "apps/progress.h"
+#include "nn/checkpoint.h"
+#include "nn/fold.h"
 #include "quant/post_train_linear.h"
 
 namespace qgrad {
@@ -21,6 +23,24 @@ void check_stats_describe(Module& model, const QuantStats& stats, const std::str
     check(std::ranges::find(paths, path) != paths.end(),
           "{}: statistics of '{}', but the model has no such layer{}: they are another model's", file, path,
           did_you_mean(path, paths));
+}
+
+// The same model again, in evaluation mode and with its batch norms folded.
+ModulePtr folded_twin(Module& model, const Config& architecture, const Tensor& example) {
+  ModulePtr twin = Registry<Architecture>::create(architecture)->make();
+  load_state(*twin, {.tensors = model_state(model)});
+  twin->set_training(false);
+  fold_batch_norms(twin, Graph::trace(*twin, example));
+  twin->set_training(false);
+  return twin;
+}
+
+std::vector<Tensor> calibration_images(const ExperimentData& data, const CalibrationConfig& config) {
+  Loader loader = data.calibration(config);
+  loader.start_epoch(0);
+  std::vector<Tensor> batches;
+  while (const auto batch = loader.next()) batches.push_back(batch->images);
+  return batches;
 }
 
 }  // namespace
@@ -50,18 +70,23 @@ QuantStats calibration_stats(Module& model, const ExperimentData& data, const Ca
   return stats;
 }
 
-Quantized quantize_model(ModulePtr& model, const Config& quantizer, Optimizer* optimizer, const ExperimentData& data,
-                         const std::optional<CalibrationConfig>& calibration, const std::string& label) {
+Quantized quantize_model(ModulePtr& model, const Config& architecture, const Config& quantizer, Optimizer* optimizer,
+                         const ExperimentData& data, const std::optional<CalibrationConfig>& calibration,
+                         const std::string& label) {
   Config config = quantizer;
+  Quantized result;
   if (is_post_training(config)) {
+    result.reference = folded_twin(*model, architecture, data.example());
+    result.images = calibration_images(data, calibration.value_or(CalibrationConfig{}));
     const bool has_stats = config.has("model_activation_stats") && !config.at("model_activation_stats").value.is_null();
     if (calibration && !has_stats)
       config.value["model_activation_stats"] = stats_to_json(calibration_stats(*model, data, *calibration, label));
   }
-  Quantized result{Registry<Quantizer>::create(config),
-                   {Registry<Quantizer>::resolve(config), config.file, config.path}};
+  result.quantizer = Registry<Quantizer>::create(config);
+  result.config = {Registry<Quantizer>::resolve(config), config.file, config.path};
   result.config.value = result.quantizer->self_contained(std::move(result.config.value));
   result.quantizer->prepare(model, optimizer, data.example());
+  if (result.reference) model->set_training(false);
   return result;
 }
 

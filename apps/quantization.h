@@ -17,13 +17,19 @@ QuantStats calibration_stats(Module& model, const ExperimentData& data, const Ca
 struct Quantized {
   std::unique_ptr<Quantizer> quantizer;
   Config config;  // as the quantizer resolved it
+  // After post-training quantization: the float model with its batch norms folded, and calibration images in batches,
+  // to compare the quantized model with it.
+  ModulePtr reference;
+  std::vector<Tensor> images;
 };
 
 // Creates the config's quantizer and prepares the model with it. Post-training quantizers are calibrated first, unless
 // their config names statistics itself or `calibration` is empty (dynamic quantization).
 // `optimizer` may be null; otherwise it must hold the model's parameters, and gets the quantizer's own groups.
-Quantized quantize_model(ModulePtr& model, const Config& quantizer, Optimizer* optimizer, const ExperimentData& data,
-                         const std::optional<CalibrationConfig>& calibration, const std::string& label);
+// `architecture`: the config that the model was built from.
+Quantized quantize_model(ModulePtr& model, const Config& architecture, const Config& quantizer, Optimizer* optimizer,
+                         const ExperimentData& data, const std::optional<CalibrationConfig>& calibration,
+                         const std::string& label);
 
 bool is_post_training(const Config& quantizer);
 

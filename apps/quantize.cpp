@@ -5,10 +5,13 @@
 #include "apps/metrics.h"
 #include "apps/model_file.h"
 #include "apps/quantization.h"
+#include "quant/layer_report.h"
 #include "quant/post_train_linear.h"
 
 namespace qgrad {
 namespace {
+
+constexpr size_t kLayersPrinted = 8;
 
 struct QuantizeCommandConfig : ExperimentConfig {
   Config quantizer;
@@ -31,8 +34,10 @@ void run(const std::string& config_file, const CommonOptions& options) {
   const ExperimentData data(config.data, config.seed, options.data);
   ModulePtr model = build_model(config.model, config.seed, config.checkpoint);
   const Metrics before = evaluate(*model, data.test(), "float");
-  const Quantized quantized = quantize_model(model, config.quantizer, nullptr, data, config.calibration, "calibration");
+  const Quantized quantized =
+      quantize_model(model, config.model, config.quantizer, nullptr, data, config.calibration, "calibration");
   const Metrics after = evaluate(*model, data.test(), "quantized");
+  const std::vector<LayerError> layers = layer_report(*model, *quantized.reference, quantized.images);
 
   write_json(folder / "config.json", write_config(config));
   write_json(folder / "layer_quant_params.json", PostTrainLinearQuantizer::layer_quant_params(*model));
@@ -46,13 +51,16 @@ void run(const std::string& config_file, const CommonOptions& options) {
                         {"float", before.to_json()},
                         {"quantized", after.to_json()},
                         {"model_bytes", bytes},
+                        {"layers", to_json(layers)},
                         {"checkpoint", (folder / "model.safetensors").string()}};
   write_json(folder / "results.json", results);
-  print_result(options, results,
-               fmt::format("float      top1 {:.2f}  top5 {:.2f}  loss {:.5f}\nquantized  top1 {:.2f}  top5 {:.2f}  "
-                           "loss {:.5f}  ({} bytes of parameters)\n{}\n",
-                           before.top1(), before.top5(), before.loss(), after.top1(), after.top5(), after.loss(), bytes,
-                           (folder / "model.safetensors").string()));
+  print_result(
+      options, results,
+      to_text(layers, kLayersPrinted) +
+          fmt::format("\nfloat      top1 {:.2f}  top5 {:.2f}  loss {:.5f}\nquantized  top1 {:.2f}  top5 {:.2f}  "
+                      "loss {:.5f}  ({} bytes of parameters)\n{}\n",
+                      before.top1(), before.top5(), before.loss(), after.top1(), after.top5(), after.loss(), bytes,
+                      (folder / "model.safetensors").string()));
 }
 
 }  // namespace

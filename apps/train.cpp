@@ -37,7 +37,7 @@ void run(const TrainOptions& chosen, const CommonOptions& options) {
   if (config.quantizer) {
     if (is_post_training(*config.quantizer))
       config_error(config.quantizer->where(), "a post-training quantizer does not train; use `qgrad quantize`");
-    quantized = quantize_model(model, *config.quantizer, optimizer.get(), data, std::nullopt, config.name);
+    quantized = quantize_model(model, config.model, *config.quantizer, optimizer.get(), data, std::nullopt, config.name);
     quantizer_config = quantized.config;
   }
   write_json(folder / "config.json", write_config(config));

@@ -79,6 +79,11 @@ QuantMetadata RangeLinearQuantWrapper::input_metadata(size_t i, const Tensor& x)
       "{}: input {} is not quantized; turn inputs_quant_auto_fallback on, give input_overrides for it, or quantize the "
       "layer before",
       kind(), i);
+  return own_input_metadata(i, x);
+}
+
+QuantMetadata RangeLinearQuantWrapper::own_input_metadata(size_t i, const Tensor& x) const {
+  const InputQuantization& input = quantization_.inputs.at(i);
   if (inputs_scale_) {
     const ScaleAndZeroPoint params{(*inputs_scale_)().data()[i], (*inputs_zero_point_)().data()[i]};
     return metadata_of(params, input.settings);

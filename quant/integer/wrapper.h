@@ -50,6 +50,8 @@ class RangeLinearQuantWrapper : public Module {
   // How x is quantized as input i: as its producer left it, else as this layer's settings say. Throws when they do not
   // allow it, and when both say something.
   QuantMetadata input_metadata(size_t i, const Tensor& x) const;
+  // How this layer's settings quantize x as input i, whatever its producer did: the calibrated grid, or x's own.
+  QuantMetadata own_input_metadata(size_t i, const Tensor& x) const;
 
   // The values that the ends of the output's integer range stand for. The setter computes a new scale and zero point
   // for exactly this range. Both throw unless scale and zero point are fixed.
