@@ -52,13 +52,6 @@ ValueRange average(const std::vector<ValueRange>& ranges) {
   return {static_cast<float>(min / n), static_cast<float>(max / n)};
 }
 
-ScaleAndZeroPoint params_of(const ValueRange& range, const QuantSettings& settings) {
-  ScaleAndZeroPoint params = params_from_range(settings.bits, settings.mode, range.min, range.max);
-  if (settings.scale_approx_mult_bits)
-    params.scale = approximate_scale(params.scale, *settings.scale_approx_mult_bits).value();
-  return params;
-}
-
 }  // namespace
 
 ValueRange tensor_min_max(const Tensor& x) { return min_max(x.data()); }
@@ -153,10 +146,17 @@ ValueRange range_from_stats(const TensorStats& stats, const QuantSettings& setti
   fail("unknown clip mode");
 }
 
+ScaleAndZeroPoint params_from_clipping(const ValueRange& range, const QuantSettings& settings) {
+  ScaleAndZeroPoint params = params_from_range(settings.bits, settings.mode, range.min, range.max);
+  if (settings.scale_approx_mult_bits)
+    params.scale = approximate_scale(params.scale, *settings.scale_approx_mult_bits).value();
+  return params;
+}
+
 LinearQuantParams params_from_tensor(const Tensor& x, const QuantSettings& settings, Slices slices) {
   LinearQuantParams params{{}, {}};
   for (const ValueRange& range : range_from_tensor(x, settings, slices)) {
-    const auto [scale, zero_point] = params_of(range, settings);
+    const auto [scale, zero_point] = params_from_clipping(range, settings);
     params.scale.push_back(scale);
     params.zero_point.push_back(zero_point);
   }
@@ -164,7 +164,7 @@ LinearQuantParams params_from_tensor(const Tensor& x, const QuantSettings& setti
 }
 
 ScaleAndZeroPoint params_from_stats(const TensorStats& stats, const QuantSettings& settings) {
-  return params_of(range_from_stats(stats, settings), settings);
+  return params_from_clipping(range_from_stats(stats, settings), settings);
 }
 
 }  // namespace qgrad

@@ -57,6 +57,8 @@ std::vector<ValueRange> range_from_tensor(const Tensor& x, const QuantSettings& 
 // Throws for n_std without n_stds, and for per_channel: statistics are per tensor.
 ValueRange range_from_stats(const TensorStats& stats, const QuantSettings& settings);
 
+// Scale and zero point of exactly this range under the settings' bits, mode and scale approximation.
+ScaleAndZeroPoint params_from_clipping(const ValueRange& range, const QuantSettings& settings);
 // Scale and zero point of those ranges; the scale approximation is applied after the zero point was computed.
 // (Distiller _get_quant_params_from_tensor, _get_quant_params_from_stats_dict)
 LinearQuantParams params_from_tensor(const Tensor& x, const QuantSettings& settings, Slices slices);

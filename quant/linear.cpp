@@ -15,6 +15,11 @@ namespace {
 // Python divides a number by a tensor as reciprocal, then product: two roundings. n / denominator would be one.
 float reciprocal_times(float n, float denominator) { return (1.0f / denominator) * n; }
 
+// Per side.
+float symmetric_levels(int bits, bool restricted) {
+  return static_cast<float>(restricted ? std::exp2(bits - 1) - 1 : (std::exp2(bits) - 1) / 2);
+}
+
 void check_bits(int bits) { check(bits >= 1 && bits <= 32, "quantization: expected 1 to 32 bits, got {}", bits); }
 
 // Runs one of two kernels over x in parallel: whole(in, out, n) where one scale is for all, channels(in, out, rows)
@@ -49,9 +54,8 @@ float ValueRange::max_abs() const { return std::max(std::fabs(min), std::fabs(ma
 ScaleAndZeroPoint symmetric_params(int bits, float saturation, bool restricted) {
   check_bits(bits);
   check(!(saturation < 0), "symmetric quantization: the saturation value must not be negative, got {}", saturation);
-  const double n = restricted ? std::exp2(bits - 1) - 1 : (std::exp2(bits) - 1) / 2;
-  const auto n_float = static_cast<float>(n);
-  return {reciprocal_times(n_float, saturation == 0 ? n_float : saturation), 0};
+  const float n = symmetric_levels(bits, restricted);
+  return {reciprocal_times(n, saturation == 0 ? n : saturation), 0};
 }
 
 ScaleAndZeroPoint asymmetric_params(int bits, float min, float max, const AsymmetricOptions& options) {
@@ -79,6 +83,12 @@ ScaleAndZeroPoint params_from_range(int bits, LinearQuantMode mode, float min, f
 ValueRange representable_range(int bits, LinearQuantMode mode, const ScaleAndZeroPoint& params) {
   const QuantizedRange range = quantized_range(bits, mode);
   return {(range.qmin + params.zero_point) / params.scale, (range.qmax + params.zero_point) / params.scale};
+}
+
+ValueRange clipping_range(int bits, LinearQuantMode mode, const ScaleAndZeroPoint& params) {
+  if (!is_symmetric(mode)) return representable_range(bits, mode, params);
+  const float saturation = symmetric_levels(bits, mode == LinearQuantMode::symmetric_restricted) / params.scale;
+  return {-saturation, saturation};
 }
 
 Tensor linear_quantize(const Tensor& x, const LinearQuantParams& params) {

@@ -43,6 +43,9 @@ ScaleAndZeroPoint asymmetric_params(int bits, float min, float max, const Asymme
 ScaleAndZeroPoint params_from_range(int bits, LinearQuantMode mode, float min, float max);
 // The reverse: the values that the ends of the integer range stand for.
 ValueRange representable_range(int bits, LinearQuantMode mode, const ScaleAndZeroPoint& params);
+// The range whose parameters these are: for the symmetric modes +-saturation, which with SYMMETRIC lies half a step
+// beyond the largest integer.
+ValueRange clipping_range(int bits, LinearQuantMode mode, const ScaleAndZeroPoint& params);
 
 // Elementwise; per-channel parameters belong to the last dimension (our output-channel dimension). None of these has a
 // gradient (see ste.h); backward through one throws.

@@ -140,7 +140,8 @@ ModulePtr PostTrainLinearQuantizer::wrap(const std::string& path, const LayerPla
     case Wrapping::embedding: {
       const QuantSettings settings{.bits = *plan.bits.weights, .mode = plan.settings.mode.weights};
       const ModuleStats* stats = is_static_ ? &stats_of(path) : nullptr;
-      return std::make_unique<RangeLinearEmbeddingWrapper>(std::move(module), settings,
+      return std::make_unique<RangeLinearEmbeddingWrapper>(std::move(module),
+                                                           WeightQuantization{settings, config_.save_fp_weights},
                                                            stats ? &stats->output : nullptr);
     }
     case Wrapping::param_layer: {
@@ -172,10 +173,7 @@ Json PostTrainLinearQuantizer::self_contained(Json resolved) const {
 Json PostTrainLinearQuantizer::layer_quant_params(Module& model) {
   Json all = Json::object();
   visit_modules(model, [&](Module& m) {
-    if (const auto* wrapper = dynamic_cast<RangeLinearQuantWrapper*>(&m)) all[m.path()] = wrapper->quant_params();
-    if (const auto* embedding = dynamic_cast<RangeLinearEmbeddingWrapper*>(&m))
-      all[m.path()] = embedding->quant_params();
-    if (const auto* reduced = dynamic_cast<FPWrapper*>(&m)) all[m.path()] = reduced->quant_params();
+    if (const auto* layer = dynamic_cast<PostTrainLayer*>(&m)) all[m.path()] = layer->quant_params();
   });
   return all;
 }

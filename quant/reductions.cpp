@@ -83,4 +83,22 @@ Deviations deviations_from(double mean, std::span<const float> x) {
       });
 }
 
+double lp_loss(std::span<const float> x, std::span<const float> y, double p) {
+  check(x.size() == y.size() && !x.empty(), "lp_loss: expected as many values on both sides, got {} and {}", x.size(),
+        y.size());
+  const double sum = reduce_chunks<double>(
+      x,
+      [&](std::span<const float> chunk) {
+        const float* other = y.data() + (chunk.data() - x.data());
+        double total = 0;
+        for (size_t i = 0; i < chunk.size(); ++i) {
+          const double distance = std::fabs(static_cast<double>(chunk[i]) - other[i]);
+          total += p == 1 ? distance : p == 2 ? distance * distance : std::pow(distance, p);
+        }
+        return total;
+      },
+      [](double& total, double part) { total += part; });
+  return sum / static_cast<double>(x.size());
+}
+
 }  // namespace qgrad

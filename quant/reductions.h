@@ -17,4 +17,7 @@ struct Deviations {
 };
 Deviations deviations_from(double mean, std::span<const float> x);
 
+// Mean of |x - y|^p (Distiller ptq_coordinate_search.py:lp_loss). Throws unless both have the same size, above 0.
+double lp_loss(std::span<const float> x, std::span<const float> y, double p);
+
 }  // namespace qgrad

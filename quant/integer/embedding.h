@@ -1,34 +1,31 @@
 // Table lookup with an integer table (Distiller range_linear.py:RangeLinearEmbeddingWrapper).
 #pragma once
 
-#include <optional>
-
-#include "core/json.h"
-#include "nn/module.h"
-#include "quant/clip.h"
+#include "quant/integer/weight.h"
 #include "quant/stats.h"
 
 namespace qgrad {
 
 // Wraps an Embedding. Its table becomes integers, quantized by the statistics of its output where given, else by the
 // table's own range. The output is dequantized and carries the table's quantization.
-class RangeLinearEmbeddingWrapper final : public UnaryModule {
+class RangeLinearEmbeddingWrapper final : public UnaryModule, public PostTrainLayer {
  public:
-  RangeLinearEmbeddingWrapper(ModulePtr embedding, const QuantSettings& settings, const TensorStats* output_stats);
+  RangeLinearEmbeddingWrapper(ModulePtr embedding, const WeightQuantization& quantization,
+                              const TensorStats* output_stats);
   std::string_view kind() const override { return "RangeLinearEmbeddingWrapper"; }
   std::string describe() const override;
-  Json quant_params() const;
+  Json quant_params() const override;
+  std::vector<QuantParamSlot> quant_param_slots() override { return {weight_.slot()}; }
 
+  const IntegerWeight& weight() const { return weight_; }
   QuantMetadata weight_metadata() const;
-  const Tensor& weight_q() const;
 
  protected:
   Tensor forward(const Tensor& ids) override;
 
  private:
-  QuantSettings settings_;
   Child embedding_;
-  Buffer weight_scale_, weight_zero_point_;  // scalars
+  IntegerWeight weight_;
 };
 
 }  // namespace qgrad

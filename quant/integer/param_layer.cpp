@@ -17,41 +17,14 @@ Parameter& parameter_of(Module& layer, std::string_view name) {
   fail("{}: a layer without '{}' can not be quantized as one with weights", layer.kind(), name);
 }
 
-Tensor vector_of(std::span<const float> values) {
-  return Tensor::from(Shape{static_cast<int64_t>(values.size())}, values);
-}
-
-std::vector<float> values_of(const Tensor& t) { return {t.data().begin(), t.data().end()}; }
-
 }  // namespace
 
 RangeLinearQuantParamLayerWrapper::RangeLinearQuantParamLayerWrapper(ModulePtr layer, LayerQuantization quantization,
                                                                      WeightQuantization weight)
     : RangeLinearQuantWrapper(std::move(layer), std::move(quantization)),
-      weight_quantization_(weight),
-      weight_(parameter_of(wrapped(), "weight")),
       bias_(parameter_of(wrapped(), "bias")),
-      weight_scale_(buffer("w_scale", Tensor())),
-      weight_zero_point_(buffer("w_zero_point", Tensor())) {
-  const Tensor original = weight_.raw();
-  if (weight.save_float) float_weight_.emplace(*this, "float_weight", original.clone(), weight_.layout());
-  quantize_weight(original, params_from_tensor(original, weight_settings(), Slices::output_channels));
-}
-
-void RangeLinearQuantParamLayerWrapper::quantize_weight(const Tensor& weight, const LinearQuantParams& params) {
-  weight_.set_raw(
-      linear_quantize_clamp(weight, params, quantized_range(weight_settings().bits, weight_settings().mode)));
-  weight_scale_.set(vector_of(params.scale));
-  weight_zero_point_.set(vector_of(params.zero_point));
-}
-
-LinearQuantParams RangeLinearQuantParamLayerWrapper::weight_params() const {
-  return {values_of(weight_scale_()), values_of(weight_zero_point_())};
-}
-
-Tensor RangeLinearQuantParamLayerWrapper::dequantized_weight() const {
-  return linear_dequantize(weight_.raw(), weight_params());
-}
+      weight_(*this, parameter_of(wrapped(), "weight"), weight,
+              params_from_tensor(parameter_of(wrapped(), "weight").raw(), weight.settings, Slices::output_channels)) {}
 
 Tensor RangeLinearQuantParamLayerWrapper::dequantized_bias() const {
   return bias_.defined() ? linear_dequantize(base_bias_q(), base_bias_params()) : Tensor();
@@ -71,7 +44,7 @@ Tensor RangeLinearQuantParamLayerWrapper::base_bias_q() const {
 }
 
 std::vector<float> RangeLinearQuantParamLayerWrapper::accumulator_scale(const QuantMetadata& input) const {
-  std::vector<float> scale = values_of(weight_scale_());
+  std::vector<float> scale = weight_.params().scale;
   for (float& s : scale) s = maybe_approximated(input.scale * s, output_settings());
   return scale;
 }
@@ -91,9 +64,9 @@ Tensor RangeLinearQuantParamLayerWrapper::bias_q(std::span<const float> accumula
 }
 
 Tensor RangeLinearQuantParamLayerWrapper::shifted_weight() const {
-  const LinearQuantParams params = weight_params();
-  if (std::ranges::all_of(params.zero_point, [](float zero_point) { return zero_point == 0; })) return weight_.raw();
-  Tensor shifted = weight_.raw().clone();
+  const LinearQuantParams params = weight_.params();
+  if (std::ranges::all_of(params.zero_point, [](float zero_point) { return zero_point == 0; })) return weight_.q();
+  Tensor shifted = weight_.q().clone();
   const std::span<float> w = shifted.mutable_data();
   const size_t channels = params.zero_point.size();
   for (size_t i = 0; i < w.size(); ++i) w[i] += params.zero_point[i % channels];
@@ -115,47 +88,24 @@ Accumulator RangeLinearQuantParamLayerWrapper::accumulate(Inputs x) {
 
 Tensor RangeLinearQuantParamLayerWrapper::forward_float(Inputs x) {
   check(x.size() == 1, "{} takes one input, got {}", kind(), x.size());
-  return run(x[0], dequantized_weight(), dequantized_bias());
+  return run(x[0], weight_.dequantized(), dequantized_bias());
 }
 
-std::vector<ValueRange> RangeLinearQuantParamLayerWrapper::weight_clipping() const {
-  const LinearQuantParams params = weight_params();
-  std::vector<ValueRange> ranges;
-  for (size_t c = 0; c < params.scale.size(); ++c)
-    ranges.push_back(
-        representable_range(weight_settings().bits, weight_settings().mode, {params.scale[c], params.zero_point[c]}));
-  return ranges;
-}
-
-void RangeLinearQuantParamLayerWrapper::set_weight_clipping(std::span<const ValueRange> ranges) {
-  check(float_weight_.has_value(), "{}: the weights can be quantized again only with save_fp_weights", path());
-  const size_t expected = static_cast<size_t>(weight_scale_().numel());
-  check(ranges.size() == expected, "{}: expected {} weight ranges, got {}", path(), expected, ranges.size());
-  LinearQuantParams params{{}, {}};
-  for (const ValueRange& range : ranges) {
-    const ScaleAndZeroPoint one =
-        params_from_range(weight_settings().bits, weight_settings().mode, range.min, range.max);
-    params.scale.push_back(one.scale);
-    params.zero_point.push_back(one.zero_point);
-  }
-  quantize_weight(float_weight_->raw(), params);
+std::vector<QuantParamSlot> RangeLinearQuantParamLayerWrapper::quant_param_slots() {
+  std::vector<QuantParamSlot> slots = RangeLinearQuantWrapper::quant_param_slots();
+  slots.push_back(weight_.slot());
+  return slots;
 }
 
 std::string RangeLinearQuantParamLayerWrapper::describe() const {
-  return fmt::format("{}; weights {} bits {}{}", RangeLinearQuantWrapper::describe(), weight_settings().bits,
-                     enum_name(weight_settings().mode), weight_settings().per_channel ? " per channel" : "");
+  const QuantSettings& settings = weight_.settings();
+  return fmt::format("{}; weights {} bits {}{}", RangeLinearQuantWrapper::describe(), settings.bits,
+                     enum_name(settings.mode), settings.per_channel ? " per channel" : "");
 }
 
 Json RangeLinearQuantParamLayerWrapper::quant_params() const {
   Json json = RangeLinearQuantWrapper::quant_params();
-  const LinearQuantParams params = weight_params();
-  Json weight = {{"bits", weight_settings().bits},
-                 {"mode", enum_name(weight_settings().mode)},
-                 {"clip", enum_name(weight_settings().clip)},
-                 {"per_channel", weight_settings().per_channel}};
-  weight["scale"] = params.per_channel() ? Json(params.scale) : Json(params.scale[0]);
-  weight["zero_point"] = params.per_channel() ? Json(params.zero_point) : Json(params.zero_point[0]);
-  json["weight"] = std::move(weight);
+  json["weight"] = weight_.quant_params();
   return json;
 }
 

@@ -1,14 +1,10 @@
 // Convolution and fully connected layers on integers (Distiller range_linear.py:RangeLinearQuantParamLayerWrapper).
 #pragma once
 
+#include "quant/integer/weight.h"
 #include "quant/integer/wrapper.h"
 
 namespace qgrad {
-
-struct WeightQuantization {
-  QuantSettings settings;
-  bool save_float = false;  // keep the float weights too, so that the weights can be quantized again
-};
 
 // Wraps a Conv2d or Linear. Its weight parameter becomes the integers, without zero point; its bias stays in float and
 // is brought to the accumulator's scale at every call:
@@ -25,11 +21,9 @@ class RangeLinearQuantParamLayerWrapper final : public RangeLinearQuantWrapper {
   std::string describe() const override;
   Json quant_params() const override;
 
-  const QuantSettings& weight_settings() const { return weight_quantization_.settings; }
-  LinearQuantParams weight_params() const;
-  const Tensor& weight_q() const { return weight_.raw(); }
+  std::vector<QuantParamSlot> quant_param_slots() override;
 
-  Tensor dequantized_weight() const;
+  const IntegerWeight& weight() const { return weight_; }
   Tensor dequantized_bias() const;  // undefined where there is none
   // Of the accumulator for an input with this quantization: one, or one per output channel.
   std::vector<float> accumulator_scale(const QuantMetadata& input) const;
@@ -37,11 +31,6 @@ class RangeLinearQuantParamLayerWrapper final : public RangeLinearQuantWrapper {
   // Dynamic: the bias quantized on its own.
   LinearQuantParams base_bias_params() const;
   Tensor base_bias_q() const;
-
-  // The values that the ends of the integer range stand for: one range, or one per output channel. The setter quantizes
-  // the weights again, for exactly these ranges; it throws where the float weights were not saved.
-  std::vector<ValueRange> weight_clipping() const;
-  void set_weight_clipping(std::span<const ValueRange> ranges);
 
  protected:
   Accumulator accumulate(Inputs x) override;
@@ -51,12 +40,9 @@ class RangeLinearQuantParamLayerWrapper final : public RangeLinearQuantWrapper {
   Tensor run(const Tensor& x, const Tensor& weight, const Tensor& bias) const;
   Tensor shifted_weight() const;  // w_q + zero point
   QuantSettings bias_settings() const;
-  void quantize_weight(const Tensor& weight, const LinearQuantParams& params);
 
-  WeightQuantization weight_quantization_;
-  Parameter &weight_, &bias_;                // the wrapped layer's
-  Buffer weight_scale_, weight_zero_point_;  // [1] or [output channels]
-  std::optional<Parameter> float_weight_;
+  Parameter& bias_;  // the wrapped layer's
+  IntegerWeight weight_;
 };
 
 }  // namespace qgrad

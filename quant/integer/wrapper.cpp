@@ -92,18 +92,36 @@ QuantMetadata RangeLinearQuantWrapper::own_input_metadata(size_t i, const Tensor
   return metadata_of({params.scale[0], params.zero_point[0]}, input.settings);
 }
 
-ValueRange RangeLinearQuantWrapper::output_clipping() const {
-  const auto output = output_metadata();
-  check(output.has_value(), "{}: the output's range is not fixed", path());
-  return representable_range(output_settings().bits, output_settings().mode, {output->scale, output->zero_point});
-}
-
-void RangeLinearQuantWrapper::set_output_clipping(const ValueRange& range) {
-  check(output_scale_.has_value(), "{}: the output's range is not fixed", path());
-  const ScaleAndZeroPoint params =
-      params_from_range(output_settings().bits, output_settings().mode, range.min, range.max);
-  output_scale_->set(Tensor::scalar(maybe_approximated(params.scale, output_settings())));
-  output_zero_point_->set(Tensor::scalar(params.zero_point));
+std::vector<QuantParamSlot> RangeLinearQuantWrapper::quant_param_slots() {
+  std::vector<QuantParamSlot> slots;
+  // Value i of a pair of buffers.
+  const auto add = [&](const std::string& prefix, const QuantSettings& settings, bool free, Buffer& scale,
+                       Buffer& zero_point, size_t i) {
+    const auto set_value = [i](Buffer& buffer, float value) {
+      Tensor changed = buffer().clone();
+      changed.mutable_data()[i] = value;
+      buffer.set(std::move(changed));
+    };
+    slots.push_back({.scale = prefix + "_scale",
+                     .zero_point = prefix + "_zero_point",
+                     .clipping = prefix + "_clipping",
+                     .settings = settings,
+                     .free = free,
+                     .get =
+                         [&scale, &zero_point, i] {
+                           return LinearQuantParams{{scale().data()[i]}, {zero_point().data()[i]}};
+                         },
+                     .set =
+                         [&scale, &zero_point, set_value](const LinearQuantParams& params) {
+                           set_value(scale, params.scale[0]);
+                           set_value(zero_point, params.zero_point[0]);
+                         }});
+  };
+  if (output_scale_) add("output", output_settings(), true, *output_scale_, *output_zero_point_, 0);
+  if (inputs_scale_)
+    for (size_t i = 0; i < quantization_.inputs.size(); ++i)
+      add(fmt::format("input{}", i), quantization_.inputs[i].settings, false, *inputs_scale_, *inputs_zero_point_, i);
+  return slots;
 }
 
 Tensor RangeLinearQuantWrapper::forward(Inputs x) {

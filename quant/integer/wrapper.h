@@ -6,9 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "core/json.h"
-#include "nn/module.h"
-#include "quant/clip.h"
+#include "quant/integer/layer.h"
 #include "quant/integer/passes.h"
 
 namespace qgrad {
@@ -40,7 +38,7 @@ float maybe_approximated(float scale, const QuantSettings& settings);
 
 // Tensors between wrappers are floats on the grid that their metadata names, so that any module can stand between two
 // of them; a wrapper that follows another one gets the same integers back. Evaluation only.
-class RangeLinearQuantWrapper : public Module {
+class RangeLinearQuantWrapper : public Module, public PostTrainLayer {
  public:
   std::string describe() const override;
   const LayerQuantization& quantization() const { return quantization_; }
@@ -53,13 +51,8 @@ class RangeLinearQuantWrapper : public Module {
   // How this layer's settings quantize x as input i, whatever its producer did: the calibrated grid, or x's own.
   QuantMetadata own_input_metadata(size_t i, const Tensor& x) const;
 
-  // The values that the ends of the output's integer range stand for. The setter computes a new scale and zero point
-  // for exactly this range. Both throw unless scale and zero point are fixed.
-  ValueRange output_clipping() const;
-  void set_output_clipping(const ValueRange& range);
-
-  // What this layer really got: bits, mode, clipping, scales and zero points.
-  virtual Json quant_params() const;
+  Json quant_params() const override;
+  std::vector<QuantParamSlot> quant_param_slots() override;
 
  protected:
   RangeLinearQuantWrapper(ModulePtr wrapped, LayerQuantization quantization);

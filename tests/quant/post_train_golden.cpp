@@ -92,19 +92,19 @@ class Calls final : public CallObserver {
 };
 
 void check_weights(const RangeLinearQuantParamLayerWrapper& layer, const Json& expected) {
-  const Layout layout = layer.weight_q().rank() == 2 ? Layout::linear : Layout::conv;
-  const LinearQuantParams params = layer.weight_params();
+  const IntegerWeight& weight = layer.weight();
+  const Layout layout = weight.q().rank() == 2 ? Layout::linear : Layout::conv;
+  const LinearQuantParams params = weight.params();
   CHECK(vector_difference(params.scale, expected.at("w_scale"), kScales) == "");
   CHECK(vector_difference(params.zero_point, expected.at("w_zero_point"), kExact) == "");
   if (expected.contains("weight_q"))
-    CHECK(difference(to_file_layout(layer.weight_q(), layout), tensor(expected.at("weight_q")), kExact) == "");
+    CHECK(difference(to_file_layout(weight.q(), layout), tensor(expected.at("weight_q")), kExact) == "");
   if (expected.contains("w_q_range")) {
-    const QuantizedRange range = quantized_range(layer.weight_settings().bits, layer.weight_settings().mode);
+    const QuantizedRange range = quantized_range(weight.settings().bits, weight.settings().mode);
     check_range({.qmin = range.qmin, .qmax = range.qmax}, expected.at("w_q_range"));
   }
   if (expected.contains("weight_dequantized"))
-    CHECK(difference(to_file_layout(layer.dequantized_weight(), layout), tensor(expected.at("weight_dequantized"))) ==
-          "");
+    CHECK(difference(to_file_layout(weight.dequantized(), layout), tensor(expected.at("weight_dequantized"))) == "");
   if (expected.contains("bias_dequantized"))
     CHECK(difference(layer.dequantized_bias(), tensor(expected.at("bias_dequantized"))) == "");
   if (expected.contains("base_b_q")) {
@@ -131,7 +131,7 @@ void check_module(Module& module, const Json& expected) {
   if (const auto* embedding = dynamic_cast<RangeLinearEmbeddingWrapper*>(&module)) {
     CHECK(difference(embedding->weight_metadata().scale, number(expected.at("w_scale")), kScales) == "");
     CHECK(embedding->weight_metadata().zero_point == number(expected.at("w_zero_point")));
-    CHECK(difference(embedding->weight_q(), tensor(expected.at("weight_q")), kExact) == "");
+    CHECK(difference(embedding->weight().q(), tensor(expected.at("weight_q")), kExact) == "");
   }
   const auto* wrapper = dynamic_cast<RangeLinearQuantWrapper*>(&module);
   if (!wrapper) return;
@@ -199,13 +199,9 @@ Prepared prepare(const Json& file, const Json& case_inputs, const Json& config) 
 // Changes clipping values as a case asks: {"conv1.output_clipping": [min, max], "conv1.weight_clipping": ..}.
 void requantize(Module& model, const Json& changes) {
   for (const auto& [name, range] : changes.items()) {
-    const size_t dot = name.rfind('.');
-    const ValueRange clipping{number(range[0]), number(range[1])};
-    Module* module = find_module(model, name.substr(0, dot));
-    if (name.substr(dot + 1) == "weight_clipping")
-      dynamic_cast<RangeLinearQuantParamLayerWrapper&>(*module).set_weight_clipping(std::span(&clipping, 1));
-    else
-      dynamic_cast<RangeLinearQuantWrapper&>(*module).set_output_clipping(clipping);
+    const NamedQuantParam param = named_quant_param(model, name);
+    const std::vector<float> both{number(range[0]), number(range[1])};
+    param.set(param.get().size() == 2 ? both : std::vector{std::max(std::fabs(both[0]), std::fabs(both[1]))});
   }
 }
 
@@ -266,6 +262,16 @@ Json stats_object(const Json& calibration_stats) {
   return all;
 }
 
+void check_post_train_forward(Module& model, const Json& test_input, const Json& expected, int64_t near_ties) {
+  Calls calls;
+  Tensor output;
+  {
+    const Observing observing(calls);
+    output = model.call(net_inputs(test_input));
+  }
+  check_forward(calls, output, expected, near_ties);
+}
+
 bool check_post_train_case(const Json& file, const Json& golden_case) {
   const Json& inputs = golden_case.at("inputs");
   const Json& expected = golden_case.at("expected");
@@ -289,13 +295,8 @@ bool check_post_train_case(const Json& file, const Json& golden_case) {
   const Json& forwards = expected.at("forwards");
   for (size_t i = 0; i < forwards.size(); ++i) {
     INFO("forward " << i);
-    Calls calls;
-    Tensor output;
-    {
-      const Observing observing(calls);
-      output = p.model->call(net_inputs(test_inputs[i]));
-    }
-    check_forward(calls, output, forwards[i], expected.at("near_ties").at("forward").get<int64_t>());
+    check_post_train_forward(*p.model, test_inputs[i], forwards[i],
+                             expected.at("near_ties").at("forward").get<int64_t>());
   }
   return half_range;
 }

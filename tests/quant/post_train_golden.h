@@ -4,6 +4,7 @@
 #include <string>
 
 #include "core/json.h"
+#include "nn/module.h"
 
 namespace qgrad::golden {
 
@@ -11,6 +12,10 @@ namespace qgrad::golden {
 Json post_train_config(const Json& case_inputs);
 // The files' statistics (inputs as a list) as stats_from_json reads them.
 Json stats_object(const Json& calibration_stats);
+
+// Runs a net that was quantized after training and compares, layer by layer, with a case's forward pass.
+// near_ties: so many values may be one step off.
+void check_post_train_forward(Module& model, const Json& test_input, const Json& expected, int64_t near_ties);
 
 // Quantizes the file's net as a case says, runs its test inputs, and compares classes, settings, scales, zero points,
 // integer weights and, layer by layer, integer outputs. Failures are reported through CHECK. Returns whether the case

@@ -245,25 +245,6 @@ TEST_CASE("an addition without statistics stays in float") {
   CHECK(kind_at(*net, "a") == "RangeLinearQuantParamLayerWrapper");
 }
 
-TEST_CASE("clipping values that are set are the values that the grid can represent") {
-  for (const char* mode : {"SYMMETRIC_RESTRICTED", "ASYMMETRIC_UNSIGNED", "ASYMMETRIC_SIGNED"}) {
-    INFO(mode);
-    const ModulePtr net = quantized({{"mode", mode}, {"save_fp_weights", true}});
-    auto& fc = dynamic_cast<RangeLinearQuantParamLayerWrapper&>(*find_module(*net, "fc"));
-    fc.set_output_clipping({-4, 4});
-    CHECK(fc.output_clipping().min == Approx(-4).margin(0.02));
-    CHECK(fc.output_clipping().max == Approx(4).margin(0.02));
-    const ValueRange range{-0.5f, 0.5f};
-    fc.set_weight_clipping(std::span(&range, 1));
-    CHECK(fc.weight_clipping()[0].max == Approx(0.5).margin(0.01));
-    CHECK(*std::ranges::max_element(fc.dequantized_weight().data()) <= 0.51f);
-  }
-  const ModulePtr without = quantized(Json::object());
-  const ValueRange range{-0.5f, 0.5f};
-  auto& fc = dynamic_cast<RangeLinearQuantParamLayerWrapper&>(*find_module(*without, "fc"));
-  CHECK_THAT(error_of([&] { fc.set_weight_clipping(std::span(&range, 1)); }), Contains("save_fp_weights"));
-}
-
 TEST_CASE("the report of layers tells what each one got") {
   const ModulePtr net = quantized(
       {{"per_channel_wts", true}, {"overrides", {{"fc", {{"bits_weights", 5}, {"mode", "ASYMMETRIC_SIGNED"}}}}}});
@@ -288,7 +269,7 @@ TEST_CASE("a quantized model rebuilt from its checkpoint computes the same bits"
     ModulePtr net = make_net();
     if (is_static) dynamic_cast<PostTrainLinearQuantizer&>(*q).set_stats(stats_of(*net));
     q->prepare(net, nullptr, images(1));
-    if (is_static) dynamic_cast<RangeLinearQuantWrapper&>(*find_module(*net, "conv2")).set_output_clipping({-1, 1.5f});
+    if (is_static) named_quant_param(*net, "conv2.output_clipping").set(std::vector{-1.0f, 1.5f});
     save_checkpoint(file, *net, {{"quantizer", q->self_contained(resolved)}});
 
     const Checkpoint checkpoint = read_checkpoint(file);

@@ -112,9 +112,9 @@ void check_layer(Module& module, const Json& expected) {
   }
   if (!expected.contains("weight")) return;
   const auto& layer = dynamic_cast<const RangeLinearQuantParamLayerWrapper&>(*wrapper);
-  check_numbers(layer.weight_params().scale, expected["weight"].at("scale"), kScales);
-  check_numbers(layer.weight_params().zero_point, expected["weight"].at("zero_point"), golden::kExact);
-  const IntegerSums sums = sums_of(layer.weight_q());
+  check_numbers(layer.weight().params().scale, expected["weight"].at("scale"), kScales);
+  check_numbers(layer.weight().params().zero_point, expected["weight"].at("zero_point"), golden::kExact);
+  const IntegerSums sums = sums_of(layer.weight().q());
   CHECK(sums.sum == expected["weight"].at("q_sum").get<double>());
   CHECK(sums.of_magnitudes == expected["weight"].at("q_abs_sum").get<double>());
 }

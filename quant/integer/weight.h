@@ -1,0 +1,40 @@
+// The weight of a layer as integers.
+#pragma once
+
+#include <optional>
+
+#include "nn/module.h"
+#include "quant/clip.h"
+#include "quant/integer/layer.h"
+
+namespace qgrad {
+
+struct WeightQuantization {
+  QuantSettings settings;
+  bool save_float = false;  // keep the float weights too, so that the weights can be quantized again
+};
+
+// A wrapped layer's parameter whose values are integers, with their scale and zero point as buffers of the wrapper
+// (w_scale, w_zero_point; one, or one per output channel) and, where asked for, the float weight as its parameter.
+class IntegerWeight {
+ public:
+  IntegerWeight(Module& wrapper, Parameter& weight, const WeightQuantization& quantization,
+                const LinearQuantParams& params);
+
+  const QuantSettings& settings() const { return quantization_.settings; }
+  const Tensor& q() const { return weight_.raw(); }
+  LinearQuantParams params() const;
+  Tensor dequantized() const { return linear_dequantize(q(), params()); }
+  QuantParamSlot slot();
+  Json quant_params() const;
+
+ private:
+  void quantize(const Tensor& weight, const LinearQuantParams& params);
+
+  WeightQuantization quantization_;
+  Parameter& weight_;
+  Buffer scale_, zero_point_;  // [1] or [output channels]
+  std::optional<Parameter> float_weight_;
+};
+
+}  // namespace qgrad
