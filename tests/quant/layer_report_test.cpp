@@ -97,7 +97,7 @@ TEST_CASE("the layer report's figures are those of the layer's outputs on the fl
 
 TEST_CASE("the layer report counts outputs beyond the grid as saturated") {
   Pair pair = linear_pair({{"mode", "ASYMMETRIC_UNSIGNED"}});
-  pair.layer("first").set_output_clipping({0, 0.5f});
+  named_quant_param(*pair.quantized, "first.output_clipping").set(std::vector{0.5f});
   int64_t beyond = 0, all = 0;
   for (const Tensor& batch : pair.images)
     for (const float r : relu((*find_module(*pair.reference, "first"))(batch)).data()) {
@@ -113,7 +113,7 @@ TEST_CASE("the layer report counts outputs beyond the grid as saturated") {
 TEST_CASE("a layer that inherits an error is not blamed for it") {
   const Json config = {{"mode", "ASYMMETRIC_UNSIGNED"}};
   Pair healthy = linear_pair(config), broken = linear_pair(config);
-  broken.layer("first").set_output_clipping({0, 0.1f});
+  named_quant_param(*broken.quantized, "first.output_clipping").set(std::vector{0.1f});
   const auto second = [](const std::vector<LayerError>& report) {
     return std::ranges::find(report, "second", &LayerError::path)->mean_squared_error;
   };
@@ -132,14 +132,15 @@ TEST_CASE("a layer whose scale is eight times too large is named first, in 20 of
   std::ranges::sort(paths);
   int named_first = 0;
   for (size_t i = 0; i < 20; ++i) {
-    RangeLinearQuantWrapper& layer = pair.layer(paths[i + 6]);
-    const ValueRange range = layer.output_clipping();
-    layer.set_output_clipping({range.min / 8, range.max / 8});
+    const std::string& layer = paths[i + 6];
+    const NamedQuantParam scale = named_quant_param(*pair.quantized, layer + ".output_scale");
+    const std::vector<float> healthy = scale.get();
+    scale.set(std::vector{8 * healthy[0]});
     const std::string first = pair.report().front().path;
-    INFO("broken " << layer.path() << ", named " << first);
-    CHECK(first == layer.path());
-    named_first += first == layer.path();
-    layer.set_output_clipping(range);
+    INFO("broken " << layer << ", named " << first);
+    CHECK(first == layer);
+    named_first += first == layer;
+    scale.set(healthy);
   }
   CHECK(named_first == 20);
 }
