@@ -23,13 +23,12 @@ void run(const std::string& config_file, const CommonOptions& options) {
   if (!config.checkpoint) config_error(config_file, "'checkpoint' is missing: calibration needs a trained model");
   const ExperimentData data(config.data, config.seed, options.data);
   const ModulePtr model = build_model(config.model, config.seed, config.checkpoint);
-  CalibrationConfig calibration = config.calibration;
-  calibration.statistics.reset();
-  const QuantStats stats = calibration_stats(*model, data, calibration, "calibration");
+  const QuantStats stats = calibration_stats(*model, data, config.calibration, "calibration");
   const auto file = output_folder(options.out, config.name) / "quantization_stats.json";
   write_stats(file, stats);
-  print_result(options, {{"statistics", file.string()}, {"images", calibration.images}, {"layers", stats.size()}},
-               fmt::format("{} layers, {} images: {}\n", stats.size(), calibration.images, file.string()));
+  print_result(options,
+               {{"statistics", file.string()}, {"images", config.calibration.images}, {"layers", stats.size()}},
+               fmt::format("{} layers, {} images: {}\n", stats.size(), config.calibration.images, file.string()));
 }
 
 }  // namespace

@@ -39,7 +39,7 @@ Config read_command_config(const std::string& file, const CommonOptions& options
 }
 
 void print_result(const CommonOptions& options, const Json& json, const std::string& text) {
-  fmt::print("{}", options.json ? json.dump(2) + "\n" : text);
+  fmt::print("{}", options.json ? json_text(json) : text);
 }
 
 }  // namespace qgrad

@@ -13,18 +13,6 @@
 namespace qgrad {
 namespace {
 
-// Every layer the file describes must be one of the model's, and every layer of the model must be described.
-void check_stats_describe(Module& model, const QuantStats& stats, const std::string& file) {
-  std::vector<std::string> paths;
-  visit_modules(model, [&](Module& m) {
-    if (m.children().empty()) paths.push_back(m.path());
-  });
-  for (const auto& [path, layer] : stats)
-    check(std::ranges::find(paths, path) != paths.end(),
-          "{}: statistics of '{}', but the model has no such layer{}: they are another model's", file, path,
-          did_you_mean(path, paths));
-}
-
 // The same model again, in evaluation mode and with its batch norms folded.
 ModulePtr folded_twin(Module& model, const Config& architecture, const Tensor& example) {
   ModulePtr twin = Registry<Architecture>::create(architecture)->make();
@@ -51,11 +39,6 @@ bool is_post_training(const Config& quantizer) {
 
 QuantStats calibration_stats(Module& model, const ExperimentData& data, const CalibrationConfig& config,
                              const std::string& label) {
-  if (config.statistics) {
-    QuantStats stats = read_stats(*config.statistics);
-    check_stats_describe(model, stats, *config.statistics);
-    return stats;
-  }
   Loader loader = data.calibration(config);
   Progress progress(label + "  calibration", 2 * loader.images());
   int64_t done = 0;
@@ -80,7 +63,9 @@ Quantized quantize_model(ModulePtr& model, const Config& architecture, const Con
     result.images = calibration_images(data, calibration.value_or(CalibrationConfig{}));
     const bool has_stats = config.has("model_activation_stats") && !config.at("model_activation_stats").value.is_null();
     if (calibration && !has_stats)
-      config.value["model_activation_stats"] = stats_to_json(calibration_stats(*model, data, *calibration, label));
+      config.value["model_activation_stats"] =
+          calibration->statistics ? Json(*calibration->statistics)
+                                  : stats_to_json(calibration_stats(*model, data, *calibration, label));
   }
   result.quantizer = Registry<Quantizer>::create(config);
   result.config = {Registry<Quantizer>::resolve(config), config.file, config.path};

@@ -9,8 +9,7 @@
 
 namespace qgrad {
 
-// Statistics from the config's file, or measured on its training images. The file must describe this model: a layer of
-// the model without statistics, or statistics of a layer the model does not have, is an error.
+// Statistics measured on the config's training images.
 QuantStats calibration_stats(Module& model, const ExperimentData& data, const CalibrationConfig& config,
                              const std::string& label);
 

@@ -38,6 +38,27 @@ size_t edit_distance(std::string_view a, std::string_view b) {
   return row.back();
 }
 
+// Indented; a list of plain values stands on one line, so that thousands of numbers do not take thousands of lines.
+void print(const Json& value, size_t indent, std::string& text) {
+  // A string that is not UTF-8 (a file's name, say) is written with replacement characters.
+  const auto plain = [](const Json& v) { return v.dump(-1, ' ', false, Json::error_handler_t::replace); };
+  const bool lists_plain_values =
+      value.is_array() && std::ranges::none_of(value, [](const Json& element) { return element.is_structured(); });
+  if (!value.is_structured() || value.empty() || lists_plain_values) {
+    text += plain(value);
+    return;
+  }
+  text += value.is_object() ? "{" : "[";
+  bool first = true;
+  for (const auto& item : value.items()) {
+    text += (first ? "\n" : ",\n") + std::string(indent + 2, ' ');
+    if (value.is_object()) text += plain(item.key()) + ": ";
+    print(item.value(), indent + 2, text);
+    first = false;
+  }
+  text += "\n" + std::string(indent, ' ') + (value.is_object() ? "}" : "]");
+}
+
 }  // namespace
 
 Json parse_json(std::string_view text, std::string_view file) {
@@ -98,10 +119,13 @@ void write_file_atomically(const std::filesystem::path& file, std::string_view b
   }
 }
 
-void write_json(const std::filesystem::path& file, const Json& value) {
-  // A string that is not UTF-8 (a file's name, say) is written with replacement characters.
-  write_file_atomically(file, value.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+std::string json_text(const Json& value) {
+  std::string text;
+  print(value, 0, text);
+  return text + "\n";
 }
+
+void write_json(const std::filesystem::path& file, const Json& value) { write_file_atomically(file, json_text(value)); }
 
 std::string nearest(std::string_view word, std::span<const std::string> candidates) {
   std::string best;

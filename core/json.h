@@ -19,7 +19,9 @@ Json parse_json(std::string_view text, std::string_view file_for_messages);
 // Written to a temporary name beside the file, flushed to disk, then renamed over it: a reader sees the old content or
 // the new, never a part. Missing folders are made.
 void write_file_atomically(const std::filesystem::path& file, std::string_view bytes);
-void write_json(const std::filesystem::path& file, const Json& value);  // indented by two, newline at the end
+void write_json(const std::filesystem::path& file, const Json& value);  // json_text()
+// Indented by two, lists of plain values on one line, newline at the end.
+std::string json_text(const Json& value);
 
 // The candidate with the smallest edit distance to `word`, or "" when none is near.
 std::string nearest(std::string_view word, std::span<const std::string> candidates);

@@ -34,6 +34,21 @@ class Concat final : public Module {
  private:
   int dim_;
 };
+// One of the equal parts of a dimension of our layout, so that what follows each part is seen in the graph: a layer
+// whose output is split is followed by one Split for each part.
+class Split final : public UnaryModule {
+ public:
+  Split(int dim, int64_t parts, int64_t index);
+  std::string_view kind() const override { return "Split"; }
+  std::string describe() const override { return fmt::format("part {} of {}, dim={}", index_, parts_, dim_); }
+
+ protected:
+  Tensor forward(const Tensor& x) override;  // throws where the dimension has no such parts
+
+ private:
+  int dim_;
+  int64_t parts_, index_;
+};
 struct Matmul final : Module {  // two inputs
   std::string_view kind() const override { return "Matmul"; }
 

@@ -8,6 +8,8 @@
 #include "core/config.h"
 #include "core/error.h"
 #include "core/kernels/kernels.h"
+#include "core/parallel.h"
+#include "quant/clip_search.h"
 #include "quant/reductions.h"
 #include "quant/stats.h"
 
@@ -50,6 +52,19 @@ ValueRange average(const std::vector<ValueRange>& ranges) {
   }
   const auto n = static_cast<double>(ranges.size());
   return {static_cast<float>(min / n), static_cast<float>(max / n)};
+}
+
+std::vector<ValueRange> channel_ranges_from_histograms(const Tensor& x, const QuantSettings& settings) {
+  const auto channels = static_cast<size_t>(x.dim(-1)), rows = static_cast<size_t>(x.numel()) / channels;
+  std::vector<ValueRange> ranges(channels);
+  parallel_for(x.dim(-1), 1, [&](int64_t begin, int64_t end) {
+    std::vector<float> values(rows);
+    for (auto c = static_cast<size_t>(begin); c < static_cast<size_t>(end); ++c) {
+      for (size_t i = 0; i < rows; ++i) values[i] = x.data()[i * channels + c];
+      ranges[c] = range_from_histogram(Histogram::of(values), min_max(values), settings);
+    }
+  });
+  return ranges;
 }
 
 }  // namespace
@@ -123,6 +138,11 @@ std::vector<ValueRange> range_from_tensor(const Tensor& x, const QuantSettings& 
       if (settings.per_channel) moments.low = tensor_avg_min_max(x, slices).min;
       return {aciq_range(moments, settings)};
     }
+    case ClipMode::percentile:
+    case ClipMode::mse:
+    case ClipMode::kl:
+      if (settings.per_channel) return channel_ranges_from_histograms(x, settings);
+      return {range_from_histogram(Histogram::of(x.data()), tensor_min_max(x), settings)};
   }
   fail("unknown clip mode");
 }
@@ -142,6 +162,13 @@ ValueRange range_from_stats(const TensorStats& stats, const QuantSettings& setti
     case ClipMode::gauss:
     case ClipMode::laplace:
       return aciq_range({averages.min, mean, stats.std, stats.b}, settings);
+    case ClipMode::percentile:
+    case ClipMode::mse:
+    case ClipMode::kl:
+      check(stats.histogram.has_value(),
+            "{} clipping needs a histogram, and these statistics have none: collect them again with `qgrad calibrate`",
+            enum_name(settings.clip));
+      return range_from_histogram(*stats.histogram, full, settings);
   }
   fail("unknown clip mode");
 }

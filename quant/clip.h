@@ -1,4 +1,4 @@
-// Ranges to quantize: of a tensor or of calibration statistics, clipped in one of Distiller's ways.
+// Ranges to quantize: of a tensor or of calibration statistics, clipped in one of many ways.
 #pragma once
 
 #include <optional>
@@ -17,7 +17,8 @@ struct QuantSettings {
   LinearQuantMode mode = LinearQuantMode::symmetric;
   ClipMode clip = ClipMode::none;
   std::optional<float> n_stds;                // for ClipMode::n_std; above 0
-  bool half_range = false;                    // only positive values occur (after a ReLU); for gauss and laplace
+  std::optional<float> percentile;            // for ClipMode::percentile; above 50, at most 100
+  bool half_range = false;                    // only positive values matter (a ReLU follows)
   bool per_channel = false;                   // one scale per output channel, the last dimension
   std::optional<int> scale_approx_mult_bits;  // round the scale to an integer multiplier and a shift
 };
@@ -50,11 +51,12 @@ ValueRange aciq_range(const Moments& moments, const QuantSettings& settings);
 Moments tensor_moments(const Tensor& x);
 
 // --- ranges under the settings' clip mode ---
-// One range, or one per output channel. Per channel, only none clips channel by channel; avg, gauss and laplace give
-// one range for all, as in Distiller. Throws where per_channel is asked for on a tensor of rank other than 2 or 4 or
-// with n_std, and for n_std without n_stds.
+// One range, or one per output channel. avg, gauss and laplace give one range for all channels, as in Distiller. Throws
+// where per_channel is asked for on a tensor of rank other than 2 or 4 or with n_std, for n_std without n_stds, and for
+// percentile without its percentage.
 std::vector<ValueRange> range_from_tensor(const Tensor& x, const QuantSettings& settings, Slices slices);
-// Throws for n_std without n_stds, and for per_channel: statistics are per tensor.
+// Throws for n_std without n_stds, for percentile without its percentage, for modes that need a histogram where the
+// statistics have none, and for per_channel: statistics are per tensor.
 ValueRange range_from_stats(const TensorStats& stats, const QuantSettings& settings);
 
 // Scale and zero point of exactly this range under the settings' bits, mode and scale approximation.

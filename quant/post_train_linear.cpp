@@ -5,6 +5,7 @@
 
 #include "nn/activation.h"
 #include "nn/fold.h"
+#include "quant/clip_search.h"
 #include "quant/integer/eltwise.h"
 #include "quant/integer/embedding.h"
 #include "quant/integer/float_layer.h"
@@ -23,6 +24,26 @@ FloatPrecision precision_of(const LayerPlan& plan) {
   return plan.settings.fpq_module == 16 ? FloatPrecision::half : FloatPrecision::single;
 }
 
+// Every layer that has statistics must be one of the model's, with outputs of the same shape but for the first
+// dimension, the batch. (That every layer has statistics which needs them, shows when it is wrapped.)
+void check_describe(const QuantStats& stats, Module& model, const Graph& graph, const std::string& name) {
+  std::vector<std::string> known;
+  visit_modules(model, [&](Module& module) { known.push_back(module.path()); });
+  for (const auto& [path, entry] : stats) {
+    check(std::ranges::find(known, path) != known.end(),
+          "{}: statistics for '{}', which the model does not have{}: they belong to another model", name, path,
+          did_you_mean(path, known));
+    const GraphNode* node = graph.find(path);
+    if (!node || node->output_shape.rank() == 0) continue;
+    const std::string expected = stats_shape(node->output_shape), &found = entry.output.shape;
+    const size_t expected_batch = expected.find(','), found_batch = found.find(',');
+    if (expected_batch == std::string::npos || found_batch == std::string::npos) continue;
+    check(expected.substr(expected_batch) == found.substr(found_batch),
+          "{}: statistics for '{}' are of outputs {}, but the model's are {}: they belong to another model", name, path,
+          found, expected);
+  }
+}
+
 // ACIQ's tables for positive values expect the moments from before the ReLU.
 TensorStats output_stats(const LayerPlan& plan, const ModuleStats& stats) {
   TensorStats output = stats.output;
@@ -32,6 +53,16 @@ TensorStats output_stats(const LayerPlan& plan, const ModuleStats& stats) {
     output.b = stats.inputs[0].b;
   }
   return output;
+}
+
+// Whether a clip mode that needs histograms is chosen anywhere in a config.
+bool names_histogram_mode(const Json& config) {
+  return std::ranges::any_of(config.items(), [](const auto& item) {
+    if (item.key() != "clip_acts") return item.value().is_structured() && names_histogram_mode(item.value());
+    ClipMode clip{};
+    ConfigReader::read({item.value(), "", item.key()}, clip, {});
+    return needs_histogram(clip);
+  });
 }
 
 }  // namespace
@@ -51,7 +82,7 @@ PostTrainLinearQuantizer::PostTrainLinearQuantizer(PostTrainLinearConfig config)
     config_error(stats.where(), "expected the name of a file with statistics, its content, or null; got {}",
                  detail::describe(stats.value));
   }
-  check(config_.layers.clip_acts != ClipMode::n_std || config_.layers.clip_n_stds, "clip_acts N_STD needs clip_n_stds");
+  check_clip_settings(config_.layers);
 
   const std::vector<std::string> any = keys_of<PostTrainOverride>();
   default_replacement = planned(any);
@@ -80,9 +111,7 @@ Replacement PostTrainLinearQuantizer::planned(std::vector<std::string> settings)
 
 void PostTrainLinearQuantizer::pre_process(ModulePtr& model, const Graph& graph) {
   stats_ = given_stats_;
-  for (const std::string& path : paths_of(stats_))
-    check(find_module(*model, path) != nullptr,
-          "{}: statistics for '{}', which the model does not have: they belong to another model", stats_name_, path);
+  check_describe(stats_, *model, graph, stats_name_);
   for (const FoldedBatchNorm& folded : fold_batch_norms(model, graph)) {
     ModuleStats* layer = stats_.find(folded.layer);
     const ModuleStats* batch_norm = stats_.find(folded.batch_norm);
@@ -140,9 +169,8 @@ ModulePtr PostTrainLinearQuantizer::wrap(const std::string& path, const LayerPla
     case Wrapping::embedding: {
       const QuantSettings settings{.bits = *plan.bits.weights, .mode = plan.settings.mode.weights};
       const ModuleStats* stats = is_static_ ? &stats_of(path) : nullptr;
-      return std::make_unique<RangeLinearEmbeddingWrapper>(std::move(module),
-                                                           WeightQuantization{settings, config_.save_fp_weights},
-                                                           stats ? &stats->output : nullptr);
+      return std::make_unique<RangeLinearEmbeddingWrapper>(
+          std::move(module), WeightQuantization{settings, config_.save_fp_weights}, stats ? &stats->output : nullptr);
     }
     case Wrapping::param_layer: {
       QuantSettings settings{
@@ -150,6 +178,7 @@ ModulePtr PostTrainLinearQuantizer::wrap(const std::string& path, const LayerPla
       if (config_.also_clip_weights) {
         settings.clip = plan.settings.clip_acts;
         settings.n_stds = plan.settings.clip_n_stds;
+        settings.percentile = plan.settings.clip_percentile;
       }
       return std::make_unique<RangeLinearQuantParamLayerWrapper>(std::move(module), layer_quantization(path, plan),
                                                                  WeightQuantization{settings, config_.save_fp_weights});
@@ -166,7 +195,11 @@ ModulePtr PostTrainLinearQuantizer::wrap(const std::string& path, const LayerPla
 }
 
 Json PostTrainLinearQuantizer::self_contained(Json resolved) const {
-  if (is_static_) resolved["model_activation_stats"] = stats_to_json(given_stats_);
+  if (!is_static_) return resolved;
+  QuantStats stats = given_stats_;
+  resolved.erase("model_activation_stats");
+  if (!names_histogram_mode(resolved)) stats.drop_histograms();
+  resolved["model_activation_stats"] = stats_to_json(stats);
   return resolved;
 }
 

@@ -50,6 +50,7 @@ void clip_stats(TensorStats& stats, const ValueLimits& limits) {
     stats.max = std::min(limits.high, stats.max);
     stats.avg_max = std::min(limits.high, stats.avg_max);
   }
+  if (stats.histogram) stats.histogram = stats.histogram->clipped(stats.min, stats.max);
 }
 
 // What an activation function lets through of a layer with these statistics.
@@ -67,7 +68,7 @@ struct InputOverride {
   std::optional<int> bits_activations;
   std::optional<LinearQuantMode> mode;
   std::optional<ClipMode> clip_acts;
-  std::optional<float> clip_n_stds;
+  std::optional<float> clip_n_stds, clip_percentile;
 };
 template <class V>
 void fields(V& v, InputOverride& o) {
@@ -76,6 +77,8 @@ void fields(V& v, InputOverride& o) {
   v("mode", o.mode, {.help = "which integers stand for the range"});
   v("clip_acts", o.clip_acts, {.help = "how the range is cut"});
   v("clip_n_stds", o.clip_n_stds, {.help = "standard deviations kept by N_STD", .min = 0, .above_min = true});
+  v("clip_percentile", o.clip_percentile,
+    {.help = "percent of the values kept by PERCENTILE", .min = 50, .max = 100, .above_min = true});
 }
 
 QuantSettings overridden(QuantSettings settings, const Config& config) {
@@ -87,6 +90,7 @@ QuantSettings overridden(QuantSettings settings, const Config& config) {
   settings.mode = o.mode.value_or(settings.mode);
   settings.clip = o.clip_acts.value_or(settings.clip);
   if (o.clip_n_stds) settings.n_stds = o.clip_n_stds;
+  if (o.clip_percentile) settings.percentile = o.clip_percentile;
   return settings;
 }
 
@@ -99,6 +103,12 @@ size_t input_index(const Config& input_overrides, const std::string& key, size_t
 }
 
 }  // namespace
+
+void check_clip_settings(const PostTrainLayerSettings& settings) {
+  check(settings.clip_acts != ClipMode::n_std || settings.clip_n_stds, "clip_acts N_STD needs clip_n_stds");
+  check(settings.clip_acts != ClipMode::percentile || settings.clip_percentile,
+        "clip_acts PERCENTILE needs clip_percentile");
+}
 
 bool LayerPlan::quantizes_output() const {
   return bits.activations && (wrapping == Wrapping::param_layer || wrapping == Wrapping::common_grid ||
@@ -118,6 +128,7 @@ QuantSettings LayerPlan::output_settings() const {
           .mode = settings.mode.activations,
           .clip = settings.clip_acts,
           .n_stds = settings.clip_n_stds,
+          .percentile = settings.clip_percentile,
           .half_range = settings.clip_half_range || relu || is_relu(kind),
           .scale_approx_mult_bits = settings.scale_approx_mult_bits};
 }
@@ -125,7 +136,11 @@ QuantSettings LayerPlan::output_settings() const {
 void PostTrainPlan::add(const std::string& path, std::string_view kind, const Bits& bits,
                         const PostTrainOverride& settings) {
   check(!bits.bias, "{}: bits_bias: biases of a model quantized after training get bits_accum bits", path);
-  check(settings.clip_acts != ClipMode::n_std || settings.clip_n_stds, "{}: clip_acts N_STD needs clip_n_stds", path);
+  try {
+    check_clip_settings(settings);
+  } catch (const Error& e) {
+    throw e.located(path);
+  }
   check(!settings.fpq_module || *settings.fpq_module == 16 || *settings.fpq_module == 32,
         "{}: fpq_module: expected 16 or 32, got {}", path, settings.fpq_module.value_or(0));
   const Wrapping wrapping = wrapping_of(kind, bits, settings, stats_ != nullptr);
@@ -149,18 +164,39 @@ const GraphNode* PostTrainPlan::fusable_successor(const std::string& path) const
   return next && next->preds.size() == 1 && single_call(next->name) ? next : nullptr;
 }
 
+// The Splits that alone consume this layer's output; none where something else does too.
+std::vector<const GraphNode*> PostTrainPlan::split_successors(const std::string& path) const {
+  const GraphNode* node = single_call(path);
+  if (!node || &graph_[graph_.output()] == node) return {};
+  std::vector<const GraphNode*> splits;
+  for (const size_t i : node->succs) {
+    if (graph_[i].kind != "Split" || !single_call(graph_[i].name)) return {};
+    splits.push_back(&graph_[i]);
+  }
+  return splits;
+}
+
 void PostTrainPlan::fuse_statistics() {
   for (const GraphNode& node : graph_.nodes()) {
     const auto layer = layers_.find(node.name);
-    if (layer == layers_.end() || !layer->second.quantizes_output()) continue;
-    const GraphNode* next = fusable_successor(node.name);
     ModuleStats* stats = stats_->find(node.name);
-    if (!next || !stats) continue;
-    const std::optional<ValueLimits> limits = limits_of(next->kind, stats->output);
+    if (layer == layers_.end() || !layer->second.quantizes_output() || !stats) continue;
+    const std::vector<const GraphNode*> splits = split_successors(node.name);
+    const GraphNode* next = splits.empty() ? fusable_successor(node.name) : splits[0];
+    std::string activation = next ? next->kind : "";
+    for (const GraphNode* split : splits) {
+      const GraphNode* after = fusable_successor(split->name);
+      const std::string kind = after ? after->kind : "";
+      const bool gates = is_one_of(kind, {"Sigmoid", "Tanh"}) && is_one_of(activation, {"Sigmoid", "Tanh"});
+      activation = split == splits[0] || kind == activation ? kind : gates ? "Sigmoid" : "";
+    }
+    const std::optional<ValueLimits> limits = limits_of(activation, stats->output);
     if (!limits) continue;
     clip_stats(stats->output, *limits);
-    if (ModuleStats* after = stats_->find(next->name); after && !after->inputs.empty())
-      after->inputs[0] = stats->output;
+    const std::vector<const GraphNode*> consumers = splits.empty() ? std::vector{next} : splits;
+    for (const GraphNode* consumer : consumers)
+      if (ModuleStats* after = stats_->find(consumer->name); after && !after->inputs.empty())
+        after->inputs[0] = stats->output;
   }
 }
 

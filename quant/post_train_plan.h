@@ -20,7 +20,7 @@ struct PostTrainLayerSettings {
   ModuleQuantMode mode;
   bool per_channel_wts = false;
   ClipMode clip_acts = ClipMode::none;
-  std::optional<float> clip_n_stds;
+  std::optional<float> clip_n_stds, clip_percentile;
   bool clip_half_range = false;
   std::optional<int> scale_approx_mult_bits;
   bool inputs_quant_auto_fallback = true;
@@ -33,8 +33,10 @@ void fields(V& v, PostTrainLayerSettings& s) {
     {.help = "one scale per output channel of convolutions and fully connected layers"});
   v("clip_acts", s.clip_acts, {.help = "how ranges of activations are cut"});
   v("clip_n_stds", s.clip_n_stds, {.help = "standard deviations kept by N_STD", .min = 0, .above_min = true});
+  v("clip_percentile", s.clip_percentile,
+    {.help = "percent of the values kept by PERCENTILE", .min = 50, .max = 100, .above_min = true});
   v("clip_half_range", s.clip_half_range,
-    {.help = "only positive outputs matter: a ReLU is applied, GAUSS and LAPLACE use their half-range values"});
+    {.help = "only positive outputs matter: a ReLU is applied, and clip_acts looks at positive values only"});
   v("scale_approx_mult_bits", s.scale_approx_mult_bits,
     {.help = "round scales to an integer of so many bits and a shift; null: exact", .min = 1, .max = 32});
   v("inputs_quant_auto_fallback", s.inputs_quant_auto_fallback,
@@ -48,7 +50,8 @@ struct PostTrainOverride : PostTrainLayerSettings {
   std::optional<bool>
       fake;  // with fpq_module: quantize the output of the float layer; null: for layers without integer form
   bool quantize_inputs = true;  // of layers that compute in float
-  // Index of an input -> {"from_output": true} or any of bits_activations, mode, clip_acts, clip_n_stds.
+  // Index of an input -> {"from_output": true} or any of bits_activations, mode, clip_acts, clip_n_stds,
+  // clip_percentile.
   Config input_overrides{Json::object(), "", "input_overrides"};
 };
 template <class V>
@@ -58,6 +61,9 @@ void fields(V& v, PostTrainOverride& s) {
   v("quantize_inputs", s.quantize_inputs);
   v("input_overrides", s.input_overrides);
 }
+
+// Throws where the clip mode lacks the setting it needs.
+void check_clip_settings(const PostTrainLayerSettings& settings);
 
 enum class Wrapping { none, param_layer, common_grid, product, embedding, fake_quant, reduced_float };
 
@@ -85,7 +91,9 @@ class PostTrainPlan {
   void add(const std::string& path, std::string_view kind, const Bits& bits, const PostTrainOverride& settings);
 
   // Calibrated ranges of layers whose only consumer is a ReLU, ReLU6, Tanh or Sigmoid are cut to what that one lets
-  // through: [0, max], [0, 6], [-4, 4], [-6, 6] (Distiller _apply_activations_stats_fusion). Static only.
+  // through: [0, max], [0, 6], [-4, 4], [-6, 6]; so are those of layers whose output is split, where all parts go to
+  // the same activation; Sigmoid and Tanh together count as Sigmoid (Distiller _apply_activations_stats_fusion). Static
+  // only.
   void fuse_statistics();
   // A ReLU or ReLU6 that is the only consumer of a layer with quantized outputs is computed there.
   void fuse_relus();
@@ -100,6 +108,7 @@ class PostTrainPlan {
  private:
   const GraphNode* single_call(const std::string& path) const;
   const GraphNode* fusable_successor(const std::string& path) const;
+  std::vector<const GraphNode*> split_successors(const std::string& path) const;
   bool carries_quantization(const GraphNode& node) const;
   std::vector<InputQuantization> own_inputs(const std::string& path, const LayerPlan& plan, bool half_range) const;
 

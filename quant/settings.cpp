@@ -32,11 +32,10 @@ std::vector<std::pair<std::string, LinearQuantMode>> enum_names(LinearQuantMode*
 }
 
 std::vector<std::pair<std::string, ClipMode>> enum_names(ClipMode*) {
-  return {{"NONE", ClipMode::none},
-          {"AVG", ClipMode::avg},
-          {"N_STD", ClipMode::n_std},
-          {"GAUSS", ClipMode::gauss},
-          {"LAPLACE", ClipMode::laplace}};
+  return {{"NONE", ClipMode::none},       {"AVG", ClipMode::avg},
+          {"N_STD", ClipMode::n_std},     {"GAUSS", ClipMode::gauss},
+          {"LAPLACE", ClipMode::laplace}, {"PERCENTILE", ClipMode::percentile},
+          {"MSE", ClipMode::mse},         {"KL", ClipMode::kl}};
 }
 
 void read_value(const Config& from, ModuleQuantMode& mode) {

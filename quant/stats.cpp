@@ -47,13 +47,6 @@ void find_units(Module& module, std::vector<Module*>& units) {
   for (const Child* c : module.children()) find_units(**c, units);
 }
 
-// In PyTorch's order: images NCHW.
-std::string shape_text(const Shape& shape) {
-  std::vector<int64_t> dims(shape.dims().begin(), shape.dims().end());
-  if (dims.size() == 4) dims = {dims[0], dims[3], dims[1], dims[2]};
-  return fmt::format("({})", fmt::join(dims, ", "));
-}
-
 void add_values(Running& running, const Tensor& x) {
   TensorStats& stats = running.stats;
   const bool whole_batch = x.rank() == 0 || x.numel() == x.dim(0);
@@ -72,7 +65,7 @@ void add_values(Running& running, const Tensor& x) {
                  }
                });
   if (stats.total_numel == 0) {
-    stats.shape = shape_text(x.shape());
+    stats.shape = stats_shape(x.shape());
     stats.min = partial[0].range.min;
     stats.max = partial[0].range.max;
   }
@@ -95,6 +88,7 @@ void finish_values(Running& running) {
   stats.avg_min = running.sum_of_minima / samples;
   stats.avg_max = running.sum_of_maxima / samples;
   stats.mean = running.sum / static_cast<double>(stats.total_numel);
+  stats.histogram = Histogram::over({static_cast<float>(stats.min), static_cast<float>(stats.max)});
 }
 
 void add_deviations(Running& running, const Tensor& x) {
@@ -102,6 +96,7 @@ void add_deviations(Running& running, const Tensor& x) {
   running.square += deviations.square;
   running.absolute += deviations.absolute;
   running.seen_again += x.numel();
+  running.stats.histogram->add(x.data());
 }
 
 void finish_deviations(Running& running) {
@@ -218,6 +213,19 @@ ModuleStats& QuantStats::add(std::string path) {
 
 bool QuantStats::erase(std::string_view path) {
   return std::erase_if(entries_, [path](const auto& entry) { return entry.first == path; }) > 0;
+}
+
+void QuantStats::drop_histograms() {
+  for (auto& [path, module] : entries_) {
+    for (TensorStats& input : module.inputs) input.histogram.reset();
+    module.output.histogram.reset();
+  }
+}
+
+std::string stats_shape(const Shape& shape) {
+  std::vector<int64_t> dims(shape.dims().begin(), shape.dims().end());
+  if (dims.size() == 4) dims = {dims[0], dims[3], dims[1], dims[2]};
+  return fmt::format("({})", fmt::join(dims, ", "));
 }
 
 QuantStats collect_quant_stats(Module& model, const std::function<void()>& feed) {

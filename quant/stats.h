@@ -4,12 +4,14 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "core/json.h"
 #include "nn/module.h"
+#include "quant/histogram.h"
 
 namespace qgrad {
 
@@ -22,6 +24,7 @@ struct TensorStats {
   double b = 0;       // mean absolute deviation from the mean
   std::string shape;  // of the first batch, images in PyTorch's order: "(128, 3, 32, 32)"
   int64_t total_numel = 0;
+  std::optional<Histogram> histogram;  // of all values; absent in statistics of Distiller
 };
 
 struct ModuleStats {
@@ -38,6 +41,7 @@ class QuantStats {
   const ModuleStats& at(std::string_view path) const;  // throws, naming the nearest path
   ModuleStats& add(std::string path);                  // a new entry, or the existing one
   bool erase(std::string_view path);
+  void drop_histograms();
   size_t size() const { return entries_.size(); }
   bool empty() const { return entries_.empty(); }
   auto begin() const { return entries_.begin(); }
@@ -47,8 +51,12 @@ class QuantStats {
   std::vector<std::pair<std::string, ModuleStats>> entries_;
 };
 
+// A shape as statistics write it.
+std::string stats_shape(const Shape& shape);
+
 // Runs the model over the calibration data twice, in evaluation mode: once for min, max, averages and mean, once for
-// the deviations from that mean. `feed` calls the model on every batch, the same ones in the same order both times:
+// the deviations from that mean and the histogram over that range. `feed` calls the model on every batch, the same ones
+// in the same order both times:
 //   collect_quant_stats(model, [&] { for (const Batch& b : batches) model(b.images); });
 // The first dimension of every tensor counts as samples; where a sample is a single number, a batch counts as one
 // sample. Observed are modules without children (but not Identity), and wrappers of such modules as one with what they
@@ -57,9 +65,9 @@ class QuantStats {
 QuantStats collect_quant_stats(Module& model, const std::function<void()>& feed);
 
 // {"layer1.0.conv1": {"inputs": {"0": {"min": .., .., "shape": "(..)", "total_numel": ..}}, "output": {..}}, ..}:
-// Distiller's field names, in a file that can be edited by hand. "inputs" may also be a list, "shape" and "total_numel"
-// may be absent. What is read is checked: a missing or unknown field, min > max, or a negative deviation are errors
-// that name the file and the module.
+// Distiller's field names, and "histogram": {"bin_width": .., "first_bin": .., "counts": [..]}, in a file that can be
+// edited by hand. "inputs" may also be a list; "shape", "total_numel" and "histogram" may be absent. What is read is
+// checked: a missing or unknown field, min > max, or a negative deviation are errors that name the file and the module.
 Json stats_to_json(const QuantStats& stats);
 QuantStats stats_from_json(const Json& json, std::string_view file_for_messages);
 void write_stats(const std::filesystem::path& file, const QuantStats& stats);

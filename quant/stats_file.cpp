@@ -1,8 +1,18 @@
 // Calibration statistics as JSON.
+#include <algorithm>
+
 #include "core/config.h"
 #include "quant/stats.h"
 
 namespace qgrad {
+
+template <class V>
+void fields(V& v, Histogram& h) {
+  constexpr double kFarthest = 0x1p40;
+  v("bin_width", h.bin_width, {.min = 0, .above_min = true, .required = true});
+  v("first_bin", h.first_bin, {.min = -kFarthest, .max = kFarthest, .required = true});
+  v("counts", h.counts, {.required = true});
+}
 
 template <class V>
 void fields(V& v, TensorStats& s) {
@@ -15,6 +25,7 @@ void fields(V& v, TensorStats& s) {
   v("b", s.b, {.min = 0, .required = true});
   v("shape", s.shape);
   v("total_numel", s.total_numel, {.min = 0});
+  v("histogram", s.histogram);
 }
 
 namespace {
@@ -24,7 +35,17 @@ TensorStats read_tensor(const Config& config) {
   if (stats.min > stats.max) config_error(config.where(), "min {} is above max {}", stats.min, stats.max);
   if (stats.avg_min > stats.avg_max)
     config_error(config.where(), "avg_min {} is above avg_max {}", stats.avg_min, stats.avg_max);
+  if (const auto& h = stats.histogram;
+      h && (h->counts.size() > Histogram::kBins || h->total() <= 0 || std::ranges::min(h->counts) < 0))
+    config_error(config.at("histogram").where("counts"), "expected 1 to {} counts, none negative and not all zero",
+                 Histogram::kBins);
   return stats;
+}
+
+Json write_tensor(const TensorStats& stats) {
+  Json json = write_config(stats);
+  if (!stats.histogram) json.erase("histogram");
+  return json;
 }
 
 // {"0": .., "1": ..} in any order, or a list.
@@ -46,8 +67,8 @@ Json stats_to_json(const QuantStats& stats) {
   Json json = Json::object();
   for (const auto& [path, module] : stats) {
     Json inputs = Json::object();
-    for (size_t i = 0; i < module.inputs.size(); ++i) inputs[std::to_string(i)] = write_config(module.inputs[i]);
-    json[path] = {{"inputs", std::move(inputs)}, {"output", write_config(module.output)}};
+    for (size_t i = 0; i < module.inputs.size(); ++i) inputs[std::to_string(i)] = write_tensor(module.inputs[i]);
+    json[path] = {{"inputs", std::move(inputs)}, {"output", write_tensor(module.output)}};
   }
   return json;
 }

@@ -61,6 +61,31 @@ expect 0 "a post-training row's checkpoint evaluates by itself" "$qgrad" evaluat
 cp stdout ptq.json
 row=$(grep -A 8 '"name": "post-training 4/4"' compared/results.json | grep '"top1"' | sed 's|.*: ||; s|,||')
 holds "with the row's accuracy" grep -q "\"top1\": $row" ptq.json
+# --- calibration and post-training quantization ---
+cat >quantize.json <<'END'
+{"name": "quantize", "seed": 1, "data": {"dataset": {"class": "digits"}, "transforms": {"mean": [0.5], "std": [0.5]}},
+ "model": {"class": "convnet"}, "checkpoint": "compared/float/model.safetensors", "calibration": {"images": 200},
+ "quantizer": {"class": "PostTrainLinearQuantizer", "bits_activations": 4, "bits_weights": 4,
+               "mode": "ASYMMETRIC_UNSIGNED", "clip_acts": "MSE", "also_clip_weights": true}}
+END
+expect 0 "calibrate" "$qgrad" calibrate quantize.json --out calibrated
+stats=calibrated/quantization_stats.json
+expect 0 "quantize" "$qgrad" quantize quantize.json --out quantized --json
+holds "quantize's results on stdout are those in the file" cmp stdout quantized/results.json
+holds "what each layer got is written" grep -q '"clip": "MSE"' quantized/layer_quant_params.json
+holds "the statistics after preparation are written" grep -q '"histogram"' quantized/quant_stats_after_prepare_model.json
+expect 0 "a quantized checkpoint evaluates by itself" "$qgrad" evaluate quantized/model.safetensors --json
+row=$(grep -A 8 '"quantized"' quantized/results.json | grep '"top1"' | sed 's|.*: ||; s|,||')
+holds "with quantize's accuracy" grep -q "\"top1\": $row" stdout
+expect 0 "quantize with measured statistics" "$qgrad" quantize quantize.json --out again --set calibration.statistics=$stats
+holds "gives the same checkpoint" cmp quantized/model.safetensors again/model.safetensors
+sed 's|"conv1": {|"conv9": {|' $stats >stale.json
+expect_error "statistics of another model" "stale.json: statistics for 'conv9', which the model does not have \(did you mean 'conv1'" "$qgrad" quantize quantize.json --set calibration.statistics=stale.json
+sed 's|"histogram": {|"histogramm": {|' $stats >stale.json
+expect_error "statistics with an unknown field" "stale.json: .*histogramm: unknown key" "$qgrad" quantize quantize.json --set calibration.statistics=stale.json
+expect_error "PERCENTILE without its percentage" "clip_acts PERCENTILE needs clip_percentile" "$qgrad" quantize quantize.json --set quantizer.clip_acts=PERCENTILE
+expect_error "bits out of range" "quantizer.bits_weights: expected 1 to 32, got 33" "$qgrad" quantize quantize.json --set quantizer.bits_weights=33
+
 expect 0 "inspect a checkpoint" "$qgrad" inspect compared/QAT_4-4/model.safetensors
 expect 0 "inspect a config" "$qgrad" inspect "$digits"
 

@@ -17,6 +17,7 @@ Json json_of(const QuantMetadata& m) {
 Json json_of(const QuantSettings& s) {
   Json json = {{"bits", s.bits}, {"mode", enum_name(s.mode)}, {"clip", enum_name(s.clip)}};
   if (s.n_stds) json["clip_n_stds"] = *s.n_stds;
+  if (s.percentile) json["clip_percentile"] = *s.percentile;
   if (s.half_range) json["half_range"] = true;
   if (s.scale_approx_mult_bits) json["scale_approx_mult_bits"] = *s.scale_approx_mult_bits;
   return json;

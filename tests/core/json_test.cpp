@@ -84,3 +84,16 @@ TEST_CASE("the nearest word is suggested only where one is near") {
   CHECK(nearest("Lr", keys) == "lr");
   CHECK(nearest("x", {}).empty());
 }
+
+TEST_CASE("JSON is written indented, with lists of plain values on one line") {
+  const Json value = {{"name", "caf\xe9"},
+                      {"counts", {1, 2, 3}},
+                      {"rows", Json::array({{{"a", nullptr}}, {1}})},
+                      {"none", Json::object()}};
+  const std::string text =
+      "{\n  \"name\": \"caf\xef\xbf\xbd\",\n  \"counts\": [1,2,3],\n  \"rows\": [\n    {\n      \"a\": null\n    },\n  "
+      "  [1]\n  ],\n"
+      "  \"none\": {}\n}\n";
+  CHECK(json_text(value) == text);
+  CHECK(parse_json(text, "text").at("rows") == value.at("rows"));
+}

@@ -84,3 +84,12 @@ TEST_CASE("an embedding looks rows up") {
   embedding.weight.set_raw(of({3, 2}, {1, 2, 3, 4, 5, 6}));
   CHECK(golden::difference(embedding(of({2}, {2, 0})), of({2, 2}, {5, 6, 1, 2}), golden::kExact) == "");
 }
+
+TEST_CASE("Split takes one of the equal parts of a dimension") {
+  const Tensor x = of({2, 4}, {1, 2, 3, 4, 5, 6, 7, 8});
+  Split second(-1, 2, 1), row(0, 2, 0), thirds(1, 3, 0);
+  CHECK(golden::difference(second(x), of({2, 2}, {3, 4, 7, 8}), golden::kExact) == "");
+  CHECK(golden::difference(row(x), of({1, 4}, {1, 2, 3, 4}), golden::kExact) == "");
+  CHECK(error_of([&] { thirds(x); }).starts_with("Split: dimension 1 of [2,4] does not divide into 3 equal parts"));
+  CHECK(error_of([] { Split(0, 2, 2); }) == "Split: there is no part 2 of 2");
+}

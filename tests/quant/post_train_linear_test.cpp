@@ -117,15 +117,33 @@ TEST_CASE("a net quantized to 8 bits stays close to the float net, static and dy
 
 TEST_CASE("settings that lack what they need are errors") {
   CHECK_THAT(error_of([] { quantizer({{"clip_acts", "N_STD"}}); }), Contains("N_STD needs clip_n_stds"));
+  CHECK_THAT(error_of([] { quantizer({{"clip_acts", "PERCENTILE"}}); }), Contains("PERCENTILE needs clip_percentile"));
+  CHECK_THAT(error_of([] {
+               quantizer({{"clip_acts", "PERCENTILE"}, {"clip_percentile", 50}});
+             }),
+             Contains("clip_percentile: expected 50 to 100 (exclusive below), got 50"));
+  CHECK_THAT(error_of([] { quantizer({{"clip_acts", "PERCENTILES"}}); }), Contains("did you mean 'PERCENTILE'"));
+  for (const char* key : {"bits_activations", "bits_weights"})
+    for (const int bits : {0, 33, -8})
+      CHECK_THAT(error_of([&] { quantizer({{key, bits}}); }), Contains(key) && Contains(std::to_string(bits)));
   CHECK_THAT(error_of([] {
                quantized({{"overrides", {{"conv2", {{"clip_acts", "N_STD"}}}}}});
              }),
-             Contains("conv2: clip_acts N_STD needs clip_n_stds"));
+             Contains("clip_acts N_STD needs clip_n_stds, in conv2"));
   CHECK_THAT(error_of([] { quantized({{"fpq_module", 24}}); }), Contains("expected 16 or 32, got 24"));
   CHECK_THAT(error_of([] { quantized({{"overrides", {{"fc", {{"bits_bias", 8}}}}}}); }), Contains("bits_accum"));
   CHECK_THAT(error_of([] { quantizer({{"model_activation_stats", 3}}); }), Contains("model_activation_stats"));
   CHECK_THAT(error_of([] { quantizer({{"bits_weigths", 4}}); }), Contains("did you mean 'bits_weights'"));
-  CHECK_THAT(error_of([] { quantized({{"clip_acts", "GAUSS"}, {"bits_activations", 10}}); }), Contains("10"));
+  for (const char* clip : {"GAUSS", "LAPLACE"})
+    CHECK_THAT(error_of([&] {
+                 quantized({{"clip_acts", clip}, {"bits_activations", 10}});
+               }),
+               Contains("to 8 bits, not for 10, in conv1"));
+  CHECK_THAT(
+      error_of([] {
+        quantized({{"clip_acts", "N_STD"}, {"clip_n_stds", 2}, {"also_clip_weights", true}, {"per_channel_wts", true}});
+      }),
+      Contains("does not go with per-channel") && Contains("in conv1"));
 }
 
 TEST_CASE("statistics of another model are an error that names the layer") {
@@ -143,6 +161,97 @@ TEST_CASE("statistics of another model are an error that names the layer") {
   foreign->set_stats(stats);
   CHECK_THAT(error_of([&] { foreign->prepare(net, nullptr, images(1)); }),
              Contains("statistics for 'layer9.conv1', which the model does not have"));
+}
+
+TEST_CASE("a clip mode that reads histograms needs statistics that have them, and names the layer") {
+  for (const char* clip : {"PERCENTILE", "MSE", "KL"}) {
+    ModulePtr net = make_net();
+    QuantStats stats = stats_of(*net);
+    stats.drop_histograms();
+    const auto q = quantizer({{"overrides", {{"conv2", {{"clip_acts", clip}, {"clip_percentile", 99}}}}}});
+    q->set_stats(stats);
+    CHECK_THAT(error_of([&] { q->prepare(net, nullptr, images(1)); }),
+               Contains(std::string(clip) + " clipping needs a histogram") && Contains("in conv2"));
+  }
+}
+
+TEST_CASE("every clip mode cuts the ranges of activations, and of weights where asked to") {
+  for (const Json& clip :
+       {Json{{"clip_acts", "AVG"}}, Json{{"clip_acts", "N_STD"}, {"clip_n_stds", 2}}, Json{{"clip_acts", "GAUSS"}},
+        Json{{"clip_acts", "LAPLACE"}}, Json{{"clip_acts", "PERCENTILE"}, {"clip_percentile", 99}},
+        Json{{"clip_acts", "MSE"}}, Json{{"clip_acts", "KL"}}})
+    for (const char* mode : {"SYMMETRIC", "ASYMMETRIC_UNSIGNED"}) {
+      INFO(clip.dump() << " " << mode);
+      Json config = {{"bits_activations", 3}, {"bits_weights", 3}, {"mode", mode}};
+      const ModulePtr whole = quantized(config);
+      config.update(clip);
+      const ModulePtr acts = quantized(config);
+      config["also_clip_weights"] = true;
+      const ModulePtr both = quantized(config);
+      const auto scale = [](const ModulePtr& net, const char* name) { return named_quant_param(*net, name).get()[0]; };
+      // LAPLACE may go beyond the values themselves, and KL keeps all of so few.
+      if (clip.at("clip_acts") != "LAPLACE" && clip.at("clip_acts") != "KL")
+        CHECK(scale(acts, "conv2.output_scale") > scale(whole, "conv2.output_scale"));
+      CHECK(scale(acts, "conv2.w_scale") == scale(whole, "conv2.w_scale"));
+      if (clip.at("clip_acts") != "KL") CHECK(scale(both, "conv2.w_scale") != scale(whole, "conv2.w_scale"));
+      CHECK_NOTHROW((*quantized_dynamically(config))(images(3)));
+    }
+}
+
+TEST_CASE("statistics in a checkpoint have histograms only where a clip mode reads them") {
+  for (const auto& [settings, kept] : {std::pair<Json, bool>{{{"clip_acts", "AVG"}}, false},
+                                       {{{"clip_acts", "KL"}}, true},
+                                       {{{"overrides", {{"fc", {{"clip_acts", "MSE"}}}}}}, true}}) {
+    INFO(settings.dump());
+    const auto q = quantizer(settings);
+    q->set_stats(stats_of(*make_net()));
+    const Json resolved = q->self_contained(settings);
+    CHECK(resolved.at("model_activation_stats").at("fc").at("output").contains("histogram") == kept);
+  }
+}
+
+TEST_CASE("ranges of a layer whose output is split are cut to what all the activations behind it let through") {
+  struct Gates final : Module {
+    Gates(ModulePtr a, ModulePtr b) : first(*this, "first", std::move(a)), second(*this, "second", std::move(b)) {
+      set_training(false);
+    }
+    std::string_view kind() const override { return "Gates"; }
+    Child fc = child<Linear>("fc", 3, 6), part0 = child<Split>("part0", -1, 2, 0),
+          part1 = child<Split>("part1", -1, 2, 1), first, second, product = child<EltwiseMult>("product");
+
+   protected:
+    Tensor forward(Inputs x) override {
+      const Tensor y = fc(x[0]);
+      return product(first(part0(y)), second(part1(y)));
+    }
+  };
+  const auto range_of_fc = [](ModulePtr a, ModulePtr b) {
+    auto net = std::make_unique<Gates>(std::move(a), std::move(b));
+    const Tensor x = test::normal_tensor({64, 3}, 4, 20.0f);
+    uint64_t seed = 5;
+    for (Parameter* p : all_parameters(*net)) p->set_raw(test::normal_tensor(p->raw().shape(), seed++));
+    const auto q = quantizer({{"mode", "ASYMMETRIC_UNSIGNED"}});
+    q->set_stats(collect_quant_stats(*net, [&] { (*net)(x); }));
+    ModulePtr model = std::move(net);
+    q->prepare(model, nullptr, x);
+    const TensorStats& output = q->stats_after_prepare().at("fc").output;
+    CHECK(q->stats_after_prepare().at("part0").inputs[0].max == output.max);
+    CHECK(q->stats_after_prepare().at("part1").inputs[0].max == output.max);
+    CHECK(output.histogram->edge(output.histogram->counts.size()) == Approx(output.max).margin(0.5));
+    return ValueRange{static_cast<float>(output.min), static_cast<float>(output.max)};
+  };
+  const ValueRange gates = range_of_fc(std::make_unique<Sigmoid>(), std::make_unique<Tanh>());
+  CHECK(gates.min == -6);
+  CHECK(gates.max == 6);
+  const ValueRange tanhs = range_of_fc(std::make_unique<Tanh>(), std::make_unique<Tanh>());
+  CHECK(tanhs.min == -4);
+  CHECK(tanhs.max == 4);
+  const ValueRange relus = range_of_fc(std::make_unique<ReLU>(), std::make_unique<ReLU>());
+  CHECK(relus.min == 0);
+  CHECK(relus.max > 6);
+  const ValueRange mixed = range_of_fc(std::make_unique<ReLU>(), std::make_unique<Tanh>());
+  CHECK(mixed.min < -6);
+  CHECK(mixed.max == relus.max);
 }
 
 TEST_CASE("preparing leaves the caller's statistics as they were") {
@@ -261,10 +370,12 @@ TEST_CASE("a quantized model rebuilt from its checkpoint computes the same bits"
   const std::filesystem::path file = std::filesystem::temp_directory_path() / "qgrad_post_train_rebuilt.safetensors";
   for (const bool is_static : {true, false}) {
     INFO((is_static ? "static" : "dynamic"));
-    const Json resolved = Registry<Quantizer>::resolve(
-        {{{"class", "PostTrainLinearQuantizer"}, {"per_channel_wts", true}, {"mode", "ASYMMETRIC_SIGNED"}},
-         "",
-         "quantizer"});
+    const Json resolved = Registry<Quantizer>::resolve({{{"class", "PostTrainLinearQuantizer"},
+                                                         {"per_channel_wts", true},
+                                                         {"mode", "ASYMMETRIC_SIGNED"},
+                                                         {"clip_acts", "KL"}},
+                                                        "",
+                                                        "quantizer"});
     auto q = Registry<Quantizer>::create({resolved, "", "quantizer"});
     ModulePtr net = make_net();
     if (is_static) dynamic_cast<PostTrainLinearQuantizer&>(*q).set_stats(stats_of(*net));

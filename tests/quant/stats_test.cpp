@@ -143,6 +143,22 @@ TEST_CASE("averages weigh every sample alike, whatever the batches") {
   CHECK(one.b == Approx(several.b).epsilon(1e-12));
 }
 
+TEST_CASE("a histogram counts every value of every batch, over the range of all") {
+  auto net = std::make_unique<Sequential>();
+  net->add("relu", std::make_unique<ReLU>());
+  const Tensor first = test::normal_tensor({12, 5}, 1), second = test::normal_tensor({3, 5}, 2, 4.0f);
+  const QuantStats stats = collect_quant_stats(*net, [&] {
+    (*net)(first);
+    (*net)(second);
+  });
+  const TensorStats& input = stats.at("relu").inputs[0];
+  std::vector<float> all = test::values(first);
+  all.insert(all.end(), second.data().begin(), second.data().end());
+  CHECK(input.histogram->counts == Histogram::of(all).counts);
+  CHECK(input.histogram->total() == input.total_numel);
+  CHECK(stats.at("relu").output.histogram->first_bin == 0);
+}
+
 TEST_CASE("leaf modules and wrappers are observed, containers and Identity are not") {
   const ModulePtr net = small_net();
   (*net)(test::normal_tensor({2, 8, 8, 3}, 2));  // gives the fake quantization its range
@@ -230,6 +246,12 @@ TEST_CASE("files of statistics are checked") {
   json = stats_example();
   json["layer1.conv"]["output"]["b"] = -1;
   CHECK(reading_error(json) == "stats.json: layer1.conv.output.b: expected at least 0, got -1");
+  json = stats_example();
+  json["layer1.conv"]["output"]["histogram"] = {{"bin_width", 0.5}, {"first_bin", -2}, {"counts", {1, -1, 3}}};
+  CHECK(reading_error(json) ==
+        "stats.json: layer1.conv.output.histogram.counts: expected 1 to 2048 counts, none negative and not all zero");
+  json["layer1.conv"]["output"]["histogram"] = {{"bin_width", 0}, {"first_bin", -2}, {"counts", {1}}};
+  CHECK(reading_error(json) == "stats.json: layer1.conv.output.histogram.bin_width: expected more than 0, got 0");
   json = stats_example();
   json["layer1.conv"].erase("inputs");
   CHECK(reading_error(json) == "stats.json: layer1.conv: 'inputs' is missing");
