@@ -128,7 +128,7 @@ class Comparison {
     json.update(test.to_json());
     json["model_bytes"] = packed_bytes(model, quantized ? quantized->quantizer.get() : nullptr);
     json["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    json["quantizer"] = quantizer ? quantizer->value : Json(nullptr);
+    json["quantizer"] = config_for_results(quantizer);
     json["epochs"] = epochs;
     json["checkpoint"] = (std::filesystem::path(folder_name(row.name)) / "model.safetensors").string();
     rows_.push_back(std::move(json));

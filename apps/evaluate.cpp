@@ -28,7 +28,7 @@ void run(const EvaluateOptions& chosen, const CommonOptions& options) {
   Json results = {{"checkpoint", chosen.checkpoint},
                   {"model", file.experiment.model.value},
                   {"dataset", data.describe()},
-                  {"quantizer", file.quantizer_config ? file.quantizer_config->value : Json(nullptr)}};
+                  {"quantizer", config_for_results(file.quantizer_config)}};
   results.update(test.to_json());
   if (options.out) write_json(std::filesystem::path(*options.out) / "results.json", results);
   print_result(options, results,

@@ -34,7 +34,7 @@ Inspected inspect_config(const Config& config) {
 Inspected inspect_checkpoint(const std::string& file) {
   ModelFile loaded = load_model(file, std::nullopt);
   Json about = {{"model", loaded.experiment.model.value}};
-  if (loaded.quantizer_config) about["quantizer"] = loaded.quantizer_config->value;
+  if (loaded.quantizer_config) about["quantizer"] = config_for_results(loaded.quantizer_config);
   return {std::move(loaded.model), std::move(loaded.quantizer), std::move(about)};
 }
 

@@ -51,6 +51,14 @@ ModelMetadata metadata_from_config(const Config& config) {
 
 }  // namespace
 
+Json config_for_results(const std::optional<Config>& quantizer) {
+  if (!quantizer) return nullptr;
+  Json json = quantizer->value;
+  if (json.contains("model_activation_stats") && json["model_activation_stats"].is_object())
+    json["model_activation_stats"] = "in the checkpoint's metadata";
+  return json;
+}
+
 void save_model(const std::filesystem::path& file, Module& model, const ExperimentConfig& experiment,
                 const std::optional<Config>& quantizer, const Json& metrics) {
   ModelMetadata metadata;

@@ -20,6 +20,10 @@ struct ModelFile {
   bool guessed = false;                  // the file said nothing: model and data were guessed from its tensors
 };
 
+// A quantizer's config as results show it: calibration statistics, which are long, are left to the checkpoint's
+// metadata.
+Json config_for_results(const std::optional<Config>& quantizer);
+
 void save_model(const std::filesystem::path& file, Module& model, const ExperimentConfig& experiment,
                 const std::optional<Config>& quantizer, const Json& metrics);
 

@@ -42,19 +42,15 @@ void run(const std::string& config_file, const CommonOptions& options) {
   write_json(folder / "config.json", write_config(config));
   write_json(folder / "layer_quant_params.json", PostTrainLinearQuantizer::layer_quant_params(*model));
   const auto& post_train = dynamic_cast<const PostTrainLinearQuantizer&>(*quantized.quantizer);
-  Json quantizer = quantized.config.value;
-  if (const QuantStats& stats = post_train.stats_after_prepare(); !stats.empty()) {
-    const auto used = folder / "quant_stats_after_prepare_model.json";
-    write_stats(used, stats);
-    quantizer["model_activation_stats"] = used.string();
-  }
+  if (const QuantStats& stats = post_train.stats_after_prepare(); !stats.empty())
+    write_stats(folder / "quant_stats_after_prepare_model.json", stats);
   save_model(folder / "model.safetensors", *model, config, quantized.config, after.to_json());
   const int64_t bytes = packed_bytes(*model, quantized.quantizer.get());
   const Json results = {{"name", config.name},
                         {"seed", config.seed},
                         {"dataset", data.describe()},
                         {"model", config.model.value},
-                        {"quantizer", std::move(quantizer)},
+                        {"quantizer", config_for_results(quantized.config)},
                         {"float", before.to_json()},
                         {"quantized", after.to_json()},
                         {"model_bytes", bytes},
