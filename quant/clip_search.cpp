@@ -19,11 +19,11 @@ double accumulated_error(double u, double last) {
   return nearest / 12 + rest * rest * rest / 3;
 }
 
-// The share of 1 that gives the least error: on a coarse grid, then on a fine one around its best. Of equals the
-// larger share, tried first.
-double best_share(const std::function<double(double)>& error) {
+// The share of 1 that gives the least error, never more than `start` does: on a coarse grid, then on a fine one around
+// its best.
+double best_share(double start, const std::function<double(double)>& error) {
   constexpr int kCoarse = 128, kFine = 16;
-  double best = 1, least = error(1);
+  double best = start, least = error(start);
   const auto attempt = [&](double share) {
     if (share <= 0 || share > 1) return;
     if (const double e = error(share); e < least) {
@@ -31,7 +31,7 @@ double best_share(const std::function<double(double)>& error) {
       best = share;
     }
   };
-  for (int i = kCoarse - 1; i > 0; --i) attempt(static_cast<double>(i) / kCoarse);
+  for (int i = kCoarse; i > 0; --i) attempt(static_cast<double>(i) / kCoarse);
   const double centre = best;
   for (int i = kFine - 1; i > -kFine; --i) attempt(centre + static_cast<double>(i) / (kCoarse * kFine));
   return best;
@@ -45,12 +45,12 @@ ValueRange mse_range(const Histogram& h, const ValueRange& full, const QuantSett
   const auto error = [&](double share_min, double share_max) {
     return mean_square_error(h, scaled(full, share_min, share_max), settings);
   };
-  const double both = best_share([&](double share) { return error(share, share); });
+  const double both = best_share(1, [&](double share) { return error(share, share); });
   if (is_symmetric(settings.mode) || full.min >= 0 || full.max <= 0) return scaled(full, both, both);
   double min = both, max = both;
   for (int round = 0; round < 2; ++round) {
-    max = best_share([&](double share) { return error(min, share); });
-    min = best_share([&](double share) { return error(share, max); });
+    max = best_share(max, [&](double share) { return error(min, share); });
+    min = best_share(min, [&](double share) { return error(share, max); });
   }
   return scaled(full, min, max);
 }

@@ -27,7 +27,10 @@ Histogram moved(const Histogram& h, double bin_width, int64_t first, int64_t las
 
 int64_t last_bin(const Histogram& h) { return h.first_bin + static_cast<int64_t>(h.counts.size()) - 1; }
 
-int64_t bin_of(const Histogram& h, double value) { return static_cast<int64_t>(std::floor(value / h.bin_width)); }
+int64_t bin_of(const Histogram& h, double value) {
+  constexpr double kFarthest = 0x1p50;  // a file may say anything
+  return static_cast<int64_t>(std::clamp(std::floor(value / h.bin_width), -kFarthest, kFarthest));
+}
 
 }  // namespace
 
@@ -89,7 +92,8 @@ Histogram Histogram::coarser() const {
 
 Histogram Histogram::of_magnitudes() const {
   const auto magnitude = [](int64_t bin) { return bin < 0 ? -bin - 1 : bin; };
-  return moved(*this, bin_width, 0, std::max(magnitude(first_bin), magnitude(last_bin(*this))), magnitude);
+  const int64_t last = std::max(magnitude(first_bin), magnitude(last_bin(*this)));
+  return last < kBins ? moved(*this, bin_width, 0, last, magnitude) : coarser().of_magnitudes();
 }
 
 }  // namespace qgrad

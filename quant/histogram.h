@@ -34,8 +34,9 @@ struct Histogram {
 
   // With the values below `low` at low, and those above `high` at high.
   Histogram clipped(double low, double high) const;
-  Histogram coarser() const;        // with bins twice as wide
-  Histogram of_magnitudes() const;  // of |x|; a negative value on an edge counts below it
+  Histogram coarser() const;  // with bins twice as wide
+  // Of |x|, from 0 on, in wider bins where the values are far from it; a negative value on an edge counts below it.
+  Histogram of_magnitudes() const;
 };
 
 }  // namespace qgrad

@@ -98,6 +98,10 @@ TEST_CASE("clipping a histogram moves what lies beyond to its ends") {
   for (float& x : values) x = std::fabs(x);
   const Histogram magnitudes = h.of_magnitudes();
   CHECK(magnitudes.edge(0) == 0);
+  const Histogram far = Histogram::of(std::vector{-1000.5f, -1000.0f}).of_magnitudes();
+  CHECK(far.counts.size() <= Histogram::kBins);
+  CHECK(far.edge(0) == 0);
+  CHECK(far.edge(far.counts.size()) == Approx(1000.5).margin(far.bin_width));
   CHECK(magnitudes.counts == counted(magnitudes, values));
 }
 
