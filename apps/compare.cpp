@@ -104,7 +104,7 @@ class Comparison {
       const TrainConfig tuning = fine_tuning(row);
       const auto optimizer = Registry<Optimizer>::create(tuning.optimizer);
       optimizer->add_param_group({.name = "default", .parameters = all_parameters(*model)});
-      quantized = quantize_model(model, config_.model, row.quantizer, optimizer.get(), data_, config_.calibration, row.name);
+      quantized = quantize_model(model, config_.model, row.quantizer, optimizer.get(), data_, std::nullopt, row.name);
       epochs = train(*model, *optimizer, data_, tuning, row.name).epochs_json();
     }
     finish_row({.name = row.name, .kind = post_training ? "post-train" : "quant-aware-train"}, *model, &quantized,

@@ -7,12 +7,14 @@
 #include <string>
 #include <vector>
 
+#include "apps/distillation.h"
 #include "core/config.h"
 #include "data/dataset.h"
 #include "data/loader.h"
 #include "data/transforms.h"
 #include "nn/models/architecture.h"
 #include "nn/module.h"
+#include "quant/quant_schedule.h"
 
 namespace qgrad {
 
@@ -37,12 +39,30 @@ void fields(V& v, DataConfig& c) {
   v("test_images", c.test_images, {.help = "use only the first N test images; null: all", .min = 1});
 }
 
+// Parameters that a pattern picks, and how they are optimized.
+struct ParamGroupConfig {
+  std::string name, parameters;
+  float lr_factor = 1;
+  std::optional<float> weight_decay;
+};
+template <class V>
+void fields(V& v, ParamGroupConfig& c) {
+  v("name", c.name, {.help = "name of the group", .required = true});
+  v("parameters", c.parameters,
+    {.help = "regular expression that must match the whole path of a parameter", .required = true});
+  v("lr_factor", c.lr_factor, {.help = "factor of the scheduled learning rate", .min = 0});
+  v("weight_decay", c.weight_decay, {.help = "null: the optimizer's own", .min = 0});
+}
+
 struct TrainConfig {
   int epochs = 1;
   int batch_size = 128;
   float label_smoothing = 0;
   Config optimizer{{{"class", "SGD"}, {"lr", 0.1}, {"momentum", 0.9}}, "", "train.optimizer"};
   Config schedule{{{"class", "constant"}}, "", "train.schedule"};
+  std::vector<ParamGroupConfig> param_groups;
+  std::optional<QuantScheduleConfig> quantization;
+  std::optional<DistillationConfig> distillation;
 };
 template <class V>
 void fields(V& v, TrainConfig& c) {
@@ -51,6 +71,10 @@ void fields(V& v, TrainConfig& c) {
   v("label_smoothing", c.label_smoothing, {.help = "probability spread evenly over all classes", .min = 0, .max = 0.9});
   v("optimizer", c.optimizer, {.help = "the optimizer's class and settings"});
   v("schedule", c.schedule, {.help = "the learning-rate schedule's class and settings"});
+  v("param_groups", c.param_groups, {.help = "parameters with a learning rate or a weight decay of their own"});
+  v("quantization", c.quantization,
+    {.help = "when ranges, rounding, bits and batch norms change; null: all as the quantizer says, from the start"});
+  v("distillation", c.distillation, {.help = "a teacher whose outputs are a second target; null: none"});
 }
 
 struct CalibrationConfig {

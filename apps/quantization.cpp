@@ -61,12 +61,12 @@ Quantized quantize_model(ModulePtr& model, const Config& architecture, const Con
   if (is_post_training(config)) {
     result.reference = folded_twin(*model, architecture, data.example());
     result.images = calibration_images(data, calibration.value_or(CalibrationConfig{}));
-    const bool has_stats = config.has("model_activation_stats") && !config.at("model_activation_stats").value.is_null();
-    if (calibration && !has_stats)
-      config.value["model_activation_stats"] =
-          calibration->statistics ? Json(*calibration->statistics)
-                                  : stats_to_json(calibration_stats(*model, data, *calibration, label));
   }
+  const Json resolved = Registry<Quantizer>::resolve(config);
+  if (calibration && resolved.contains("model_activation_stats") && resolved["model_activation_stats"].is_null())
+    config.value["model_activation_stats"] =
+        calibration->statistics ? Json(*calibration->statistics)
+                                : stats_to_json(calibration_stats(*model, data, *calibration, label));
   result.quantizer = Registry<Quantizer>::create(config);
   result.config = {Registry<Quantizer>::resolve(config), config.file, config.path};
   result.config.value = result.quantizer->self_contained(std::move(result.config.value));

@@ -22,8 +22,9 @@ struct Quantized {
   std::vector<Tensor> images;
 };
 
-// Creates the config's quantizer and prepares the model with it. Post-training quantizers are calibrated first, unless
-// their config names statistics itself or `calibration` is empty (dynamic quantization).
+// Creates the config's quantizer and prepares the model with it. Quantizers that take statistics are calibrated first,
+// unless their config names some itself or `calibration` is empty (dynamic quantization, or ranges from the first
+// training batches).
 // `optimizer` may be null; otherwise it must hold the model's parameters, and gets the quantizer's own groups.
 // `architecture`: the config that the model was built from.
 Quantized quantize_model(ModulePtr& model, const Config& architecture, const Config& quantizer, Optimizer* optimizer,

@@ -12,12 +12,15 @@ namespace {
 struct TrainCommandConfig : ExperimentConfig {
   TrainConfig train;
   std::optional<Config> quantizer;
+  std::optional<CalibrationConfig> calibration;
 };
 template <class V>
 void fields(V& v, TrainCommandConfig& c) {
   fields(v, static_cast<ExperimentConfig&>(c));
   v("train", c.train, {.help = "epochs, batch size, optimizer, schedule", .required = true});
   v("quantizer", c.quantizer, {.help = "the quantizer's class and settings; null: float training"});
+  v("calibration", c.calibration,
+    {.help = "images that set the ranges a quantizer starts from, where it takes statistics; null: the first batches"});
 }
 
 struct TrainOptions {
@@ -37,7 +40,8 @@ void run(const TrainOptions& chosen, const CommonOptions& options) {
   if (config.quantizer) {
     if (is_post_training(*config.quantizer))
       config_error(config.quantizer->where(), "a post-training quantizer does not train; use `qgrad quantize`");
-    quantized = quantize_model(model, config.model, *config.quantizer, optimizer.get(), data, std::nullopt, config.name);
+    quantized =
+        quantize_model(model, config.model, *config.quantizer, optimizer.get(), data, config.calibration, config.name);
     quantizer_config = quantized.config;
   }
   write_json(folder / "config.json", write_config(config));

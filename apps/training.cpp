@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cmath>
+#include <regex>
 
 #include "apps/progress.h"
 #include "apps/training_state.h"
@@ -24,8 +25,36 @@ struct EpochTotals {
   float lr = 0;
 };
 
-EpochTotals train_epoch(Module& model, Optimizer& optimizer, const Schedule& schedule, Loader& loader,
-                        const TrainConfig& config, int epoch, const std::string& label) {
+// What a training follows besides its data.
+struct Course {
+  std::unique_ptr<Schedule> learning_rate;
+  std::optional<QuantSchedule> quantization;
+  std::optional<Teacher> teacher;
+
+  Course(const TrainConfig& config, Module& model) : learning_rate(Registry<Schedule>::create(config.schedule)) {
+    if (config.quantization) quantization.emplace(*config.quantization, model, config.epochs);
+    if (config.distillation) teacher.emplace(*config.distillation);
+  }
+};
+
+// Groups by pattern; each must pick something.
+void add_param_groups(Optimizer& optimizer, Module& model, const TrainConfig& config) {
+  for (const ParamGroupConfig& c : config.param_groups) {
+    ParamGroup group{.name = c.name, .parameters = {}, .weight_decay = c.weight_decay, .lr_factor = c.lr_factor};
+    try {
+      const std::regex pattern(c.parameters);
+      for (Parameter* p : all_parameters(model))
+        if (std::regex_match(p->path(), pattern)) group.parameters.push_back(p);
+    } catch (const std::regex_error& e) {
+      fail("train.param_groups: '{}' is no regular expression: {}", c.parameters, e.what());
+    }
+    check(!group.parameters.empty(), "train.param_groups: '{}' matches no parameter of the model", c.parameters);
+    optimizer.add_param_group(std::move(group));
+  }
+}
+
+EpochTotals train_epoch(Module& model, Optimizer& optimizer, Course& course, Loader& loader, const TrainConfig& config,
+                        int epoch, const std::string& label) {
   model.set_training(true);
   EpochTotals totals;
   Progress progress(label, loader.batches() * config.batch_size);
@@ -33,7 +62,8 @@ EpochTotals train_epoch(Module& model, Optimizer& optimizer, const Schedule& sch
   loader.start_epoch(epoch);
   for (int64_t step = 0; const auto batch = loader.next(); ++step) {
     const double position = epoch + static_cast<double>(step) / static_cast<double>(loader.batches());
-    totals.lr = schedule.lr(optimizer.base_lr(), position, config.epochs);
+    if (course.quantization) course.quantization->apply(epoch, step, loader.batches());
+    totals.lr = course.learning_rate->lr(optimizer.base_lr(), position, config.epochs);
     optimizer.set_lr(totals.lr);
     optimizer.zero_grad();
     Tensor logits, loss;
@@ -41,6 +71,7 @@ EpochTotals train_epoch(Module& model, Optimizer& optimizer, const Schedule& sch
       const Tape::Recording recording(tape);
       logits = model(batch->images);
       loss = softmax_cross_entropy(logits, batch->labels, config.label_smoothing);
+      if (course.teacher) loss = course.teacher->loss(loss, logits, batch->images, position);
     }
     check(
         std::isfinite(loss.item()),
@@ -65,7 +96,8 @@ Json TrainingResult::epochs_json() const {
 
 TrainingResult train(Module& model, Optimizer& optimizer, const ExperimentData& data, const TrainConfig& config,
                      const std::string& label, const std::optional<ResumePoint>& resume_point) {
-  const auto schedule = Registry<Schedule>::create(config.schedule);
+  Course course(config, model);
+  add_param_groups(optimizer, model, config);
   Loader loader = data.training(config.batch_size);
   check(loader.batches() > 0, "training: a batch of {} is more than the {} training images", config.batch_size,
         loader.images());
@@ -75,7 +107,7 @@ TrainingResult train(Module& model, Optimizer& optimizer, const ExperimentData& 
   for (int epoch = static_cast<int>(result.epochs.size()); epoch < config.epochs; ++epoch) {
     const auto epoch_start = Clock::now();
     const std::string epoch_label = fmt::format("{}  epoch {}/{}", label, epoch + 1, config.epochs);
-    const EpochTotals totals = train_epoch(model, optimizer, *schedule, loader, config, epoch, epoch_label);
+    const EpochTotals totals = train_epoch(model, optimizer, course, loader, config, epoch, epoch_label);
     EpochLog log{
         .epoch = epoch + 1, .lr = totals.lr, .train_loss = totals.metrics.loss(), .train_top1 = totals.metrics.top1()};
     std::string line = fmt::format("loss {:.4f}  top1 {:.2f}", log.train_loss, log.train_top1);
@@ -87,7 +119,8 @@ TrainingResult train(Module& model, Optimizer& optimizer, const ExperimentData& 
     }
     log.seconds = seconds_since(epoch_start);
     note(fmt::format("{}  {}  {}", epoch_label, line, format_duration(log.seconds)));
-    if (!data.has_validation() || *log.validation_top1 >= state.best_top1) {
+    const bool eligible = !course.quantization || course.quantization->is_final(epoch);
+    if (eligible && (!data.has_validation() || *log.validation_top1 >= state.best_top1)) {
       state.best_top1 = log.validation_top1.value_or(0);
       state.best = copy_state(model);
       result.best_epoch = epoch + 1;

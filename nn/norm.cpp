@@ -34,7 +34,7 @@ std::string BatchNorm::describe() const {
 }
 
 Tensor BatchNorm::forward(const Tensor& x) {
-  if (!training()) return batch_norm_eval(x, weight(), bias(), running_mean(), running_var(), config_.eps);
+  if (!training() || frozen_) return batch_norm_eval(x, weight(), bias(), running_mean(), running_var(), config_.eps);
   auto [y, statistics] = batch_norm_train(x, weight(), bias(), config_.eps);
   check(statistics.count > 1, "{}: training needs more than one value per channel, input is {}", kind(), x.shape());
   const auto count = static_cast<double>(statistics.count);

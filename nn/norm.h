@@ -20,9 +20,12 @@ class BatchNorm : public UnaryModule {
   explicit BatchNorm(const BatchNormConfig& config);
   std::string describe() const override;
   const BatchNormConfig& config() const { return config_; }
+  // Frozen, it uses the running statistics in training too, and leaves them alone. Not saved.
+  void set_frozen(bool frozen) { frozen_ = frozen; }
 
  private:
   BatchNormConfig config_;
+  bool frozen_ = false;
 
  public:
   Parameter weight, bias;            // [features], absent when not affine

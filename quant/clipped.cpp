@@ -4,12 +4,12 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
 #include <vector>
 
-#include "core/parallel.h"
+#include "core/ops.h"
 #include "core/tape.h"
 #include "quant/fake_quant.h"
+#include "quant/learned_grid.h"
 #include "quant/ste.h"
 
 namespace qgrad {
@@ -19,74 +19,52 @@ void check_clip(float clip) {
   check(clip > 0 && std::isfinite(clip), "clipped quantization: expected a positive clipping value, got {}", clip);
 }
 
-// clamp(x, 0, clip) on the unsigned grid that ends at clip; the gradient is that of the clamp, ends included.
-Tensor clip_and_quantize(const Tensor& x, int bits, float clip, bool dequantize) {
-  const ScaleAndZeroPoint grid = asymmetric_params(bits, 0, clip);
-  return linear_quantize_ste(x, {{grid.scale}, {grid.zero_point}},
-                             {.integers = quantized_range(bits, LinearQuantMode::asymmetric_unsigned),
-                              .saturation = ValueRange{0, clip},
-                              .dequantize = dequantize});
-}
-
-// The gradients of a learned clip over one block: dx, and the sum for the clip, in lanes that the compiler can put into
-// one register.
-float learned_clip_backward(const float* x, const float* dy, float* dx, int64_t n, float clip) {
-  constexpr int64_t kLanes = 8;
-  float sums[kLanes] = {};
-  const auto one = [&](int64_t i, float& sum) {
-    const float g = dy[i];
-    sum += x[i] >= clip ? g : 0.0f;
-    dx[i] = x[i] > 0 && x[i] < clip ? g : 0.0f;
-  };
-  int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes)
-    for (int64_t lane = 0; lane < kLanes; ++lane) one(i + lane, sums[lane]);
-  for (; i < n; ++i) one(i, sums[0]);
-  return std::accumulate(std::begin(sums), std::end(sums), 0.0f);
-}
-
-struct ClipGradients {
-  Tensor x, clip;
+struct Clip {
+  std::optional<int> bits;  // none: clipped only
+  float low = 0, high = 1;
+  bool dequantize = true;
 };
-// Sums are taken in blocks, in an order that depends on the size only.
-ClipGradients learned_clip_backward(const Tensor& x, const Tensor& dy, float clip) {
-  constexpr int64_t kBlock = 8192;
-  std::vector<float> sums(static_cast<size_t>((x.numel() + kBlock - 1) / kBlock));
-  Tensor dx = Tensor::empty(x.shape());
-  const float *px = x.data().data(), *pdy = dy.data().data();
-  float* pdx = dx.mutable_data().data();
-  parallel_for(static_cast<int64_t>(sums.size()), 1, [&](int64_t first, int64_t last) {
-    for (int64_t block = first; block < last; ++block) {
-      const int64_t begin = block * kBlock, n = std::min(kBlock, x.numel() - begin);
-      sums[static_cast<size_t>(block)] = learned_clip_backward(px + begin, pdy + begin, pdx + begin, n, clip);
-    }
-  });
-  return {dx, Tensor::full({1}, std::accumulate(sums.begin(), sums.end(), 0.0f))};
+
+// clamp(x, low, high) on the grid that ends there; the gradient is that of the clamp, ends included.
+Tensor clip_and_quantize(const Tensor& x, const Clip& clip) {
+  if (!clip.bits) return clamp(x, clip.low, clip.high);
+  const auto mode = clip.low < 0 ? LinearQuantMode::symmetric_restricted : LinearQuantMode::asymmetric_unsigned;
+  const ScaleAndZeroPoint grid = params_from_range(*clip.bits, mode, clip.low, clip.high);
+  return linear_quantize_ste(x, {{grid.scale}, {grid.zero_point}},
+                             {.integers = quantized_range(*clip.bits, mode),
+                              .saturation = ValueRange{clip.low, clip.high},
+                              .dequantize = clip.dequantize});
 }
 
 }  // namespace
 
-ClippedLinearQuantization::ClippedLinearQuantization(const ClippedLinearConfig& config) : config_(config) {
+ClippedLinearQuantization::ClippedLinearQuantization(const ClippedLinearConfig& config)
+    : AdjustableBits(config.bits), config_(config) {
   check_clip(config.clip_val);
   quantized_range(config.bits, LinearQuantMode::asymmetric_unsigned);  // checks the bits
+  check(!config.is_signed || config.bits > 1,
+        "clipped quantization: 1 bit has no level but zero beside a sign, expected 2 bits or more");
 }
 
 std::string ClippedLinearQuantization::describe() const {
-  return fmt::format("bits={}, clip_val={}", config_.bits, config_.clip_val);
+  return fmt::format("bits={}, clip_val={}{}", own_bits(), config_.clip_val, config_.is_signed ? ", signed" : "");
 }
 
 Tensor ClippedLinearQuantization::forward(const Tensor& x) {
-  return clip_and_quantize(x, config_.bits, config_.clip_val, config_.dequantize);
+  return clip_and_quantize(x, {.bits = bits(),
+                               .low = config_.is_signed ? -config_.clip_val : 0,
+                               .high = config_.clip_val,
+                               .dequantize = config_.dequantize});
 }
 
 LearnedClippedLinearQuantization::LearnedClippedLinearQuantization(int bits, float initial_clip_val)
-    : bits_(bits), clip_val(parameter("clip_val", Tensor::full({1}, initial_clip_val))) {
+    : AdjustableBits(bits), clip_val(parameter("clip_val", Tensor::full({1}, initial_clip_val))) {
   check_clip(initial_clip_val);
   quantized_range(bits, LinearQuantMode::asymmetric_unsigned);  // checks the bits
 }
 
 std::string LearnedClippedLinearQuantization::describe() const {
-  return fmt::format("bits={}, clip_val={}", bits_, clip_val.raw().item());
+  return fmt::format("bits={}, clip_val={}", own_bits(), clip_val.raw().item());
 }
 
 float LearnedClippedLinearQuantization::clip() const { return std::max(kSmallestClip, clip_val.raw().item()); }
@@ -97,13 +75,10 @@ Tensor LearnedClippedLinearQuantization::forward(const Tensor& x) {
   Tensor y;
   {
     const Tape::Paused paused;  // one pass, with a gradient of its own
-    y = clip_and_quantize(x, bits_, used, /*dequantize=*/true);
+    y = clip_and_quantize(x, {.bits = bits(), .high = used});
   }
-  return record("learned_clip", y, {x, clip_val()}, [x, used](const Tensor& dy, Grads& dx) {
-    ClipGradients gradients = learned_clip_backward(x, dy, used);
-    if (dx.needs(0)) dx.add(0, std::move(gradients.x));
-    if (dx.needs(1)) dx.add(1, std::move(gradients.clip));
-  });
+  return record_on_grid("learned_clip", x, y, {.low = 0, .high = used},
+                        {{clip_val(), [](const GridSums& sums) { return static_cast<float>(sums.above); }}});
 }
 
 std::map<std::string, Replacement, std::less<>> clipped_activations(const MakeClip& make,
@@ -119,7 +94,13 @@ std::map<std::string, Replacement, std::less<>> clipped_activations(const MakeCl
   };
   return {{"ReLU", Replacement(in_place(std::numeric_limits<float>::infinity()), settings)},
           {"ReLU6", Replacement(in_place(6), settings)},
-          {"Sigmoid", Replacement(behind, settings)}};
+          {"Sigmoid", Replacement(behind, settings)},
+          {"Tanh", Replacement([](const Site& site, ModulePtr module) -> ModulePtr {
+             if (!site.bits.activations) return module;
+             const ClippedLinearConfig clip{.bits = *site.bits.activations, .clip_val = 1, .is_signed = true};
+             return std::make_unique<FakeQuantizationWrapper>(std::move(module),
+                                                              std::make_unique<ClippedLinearQuantization>(clip));
+           })}};
 }
 
 }  // namespace qgrad

@@ -6,20 +6,25 @@
 #include <string>
 
 #include "nn/module.h"
+#include "quant/adjustable.h"
 #include "quant/quantizer.h"
 
 namespace qgrad {
 
 // y = clamp(x, 0, clip_val), quantized without sign: scale (2^bits - 1) / clip_val, zero point 0. The gradient is 1
 // within [0, clip_val], ends included, else 0. (Distiller clipped_linear.ClippedLinearQuantization)
+// With both signs: clamp(x, -clip_val, clip_val), scale (2^(bits-1) - 1) / clip_val.
+// When a schedule takes the bits away, values are clipped all the same.
 struct ClippedLinearConfig {
   int bits = 8;
   float clip_val = 1;
+  bool is_signed = false;
   bool dequantize = true;  // false: the result is the integers; the gradient stays the same
 };
-class ClippedLinearQuantization final : public UnaryModule {
+class ClippedLinearQuantization final : public UnaryModule, public AdjustableBits {
  public:
-  explicit ClippedLinearQuantization(const ClippedLinearConfig& config);  // throws unless clip_val is positive
+  // Throws unless clip_val is positive, and where a sign leaves no bits for levels.
+  explicit ClippedLinearQuantization(const ClippedLinearConfig& config);
   std::string_view kind() const override { return "ClippedLinearQuantization"; }
   std::string describe() const override;
 
@@ -36,7 +41,7 @@ class ClippedLinearQuantization final : public UnaryModule {
 // max(clip_val, kSmallestClip). There the gradient still reaches clip_val, so that it can grow again.
 // (Distiller clipped_linear.LearnedClippedLinearQuantization; Choi et al., "PACT: Parameterized Clipping Activation for
 // Quantized Neural Networks", 2018, eq. 1 to 3)
-class LearnedClippedLinearQuantization final : public UnaryModule {
+class LearnedClippedLinearQuantization final : public UnaryModule, public AdjustableBits {
  public:
   static constexpr float kSmallestClip = 1e-3f;
 
@@ -45,19 +50,14 @@ class LearnedClippedLinearQuantization final : public UnaryModule {
   std::string describe() const override;
   float clip() const;  // the one that is used
 
- private:
-  int bits_;
-
- public:
   Parameter clip_val;  // [1]
 
  protected:
   Tensor forward(const Tensor& x) override;
 };
 
-// Where a clip that starts at zero fits: it takes the place of a ReLU or ReLU6, and comes behind a Sigmoid (as its
-// "fake_q"). A Tanh keeps its negative values and is not quantized. make(site, largest) gets the largest value that the
-// activation can have.
+// Clips take the place of a ReLU or ReLU6, and come behind a Sigmoid (as its "fake_q"). make(site, largest) gets the
+// largest value that the activation can have. Behind a Tanh comes a fixed clip of both signs, at its own bound of 1.
 using MakeClip = std::function<ModulePtr(const Site& site, float largest)>;
 std::map<std::string, Replacement, std::less<>> clipped_activations(const MakeClip& make,
                                                                     const std::vector<std::string>& settings);

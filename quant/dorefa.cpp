@@ -38,19 +38,20 @@ ModulePtr DorefaQuantizer::weight_transform(const Site&, Parameter&, int bits) {
   return std::make_unique<DorefaQuantizeParam>(bits);
 }
 
-DorefaQuantizeParam::DorefaQuantizeParam(int bits) : bits_(bits) {
+DorefaQuantizeParam::DorefaQuantizeParam(int bits) : AdjustableBits(bits) {
   quantized_range(bits, LinearQuantMode::asymmetric_unsigned);  // checks the bits
 }
 
-std::string DorefaQuantizeParam::describe() const { return fmt::format("bits={}", bits_); }
+std::string DorefaQuantizeParam::describe() const { return fmt::format("bits={}", own_bits()); }
 
 Tensor DorefaQuantizeParam::forward(const Tensor& parameter) {
-  if (bits_ == 1) return binarized(parameter);
+  if (!bits()) return parameter;
+  if (*bits() == 1) return binarized(parameter);
   const Tensor bounded = tanh(parameter);
   Tensor largest = max(abs(bounded));
   if (largest.item() == 0) largest = Tensor::scalar(1);
   const Tensor unit = add_scalar(div(bounded, mul_scalar(largest, 2)), 0.5f);
-  const QuantizedRange range = quantized_range(bits_, LinearQuantMode::asymmetric_unsigned);
+  const QuantizedRange range = quantized_range(*bits(), LinearQuantMode::asymmetric_unsigned);
   const Tensor levels = linear_quantize_ste(unit, {{range.qmax}, {0}}, {.integers = range});
   return add_scalar(mul_scalar(levels, 2), -1);
 }

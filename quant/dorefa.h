@@ -2,6 +2,7 @@
 // 2016): weights through tanh, activations clipped to [0, 1].
 #pragma once
 
+#include "quant/adjustable.h"
 #include "quant/quantizer.h"
 
 namespace qgrad {
@@ -24,7 +25,7 @@ class DorefaQuantizer final : public Quantizer {
 //     numbers attain it. Zero is not a level: a pruned weight comes back as +-1 / (2^bits - 1).
 //   1 bit: sign(w) mean|w|, sign(0) = 1; the gradient is that of the identity.
 // A parameter that is all zeros is divided by 1.
-class DorefaQuantizeParam final : public UnaryModule {
+class DorefaQuantizeParam final : public UnaryModule, public AdjustableBits {
  public:
   explicit DorefaQuantizeParam(int bits);
   std::string_view kind() const override { return "DorefaQuantizeParam"; }
@@ -32,9 +33,6 @@ class DorefaQuantizeParam final : public UnaryModule {
 
  protected:
   Tensor forward(const Tensor& parameter) override;
-
- private:
-  int bits_;
 };
 
 }  // namespace qgrad

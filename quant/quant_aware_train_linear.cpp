@@ -2,8 +2,10 @@
 #include "quant/quant_aware_train_linear.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "quant/clip.h"
+#include "quant/stats.h"
 #include "quant/ste.h"
 
 namespace qgrad {
@@ -36,6 +38,21 @@ Tensor vector_of(const std::vector<float>& values) {
   return Tensor::from({static_cast<int64_t>(values.size())}, values);
 }
 
+// As if the range had been tracked for so long that its beginning no longer counts.
+void set_range(FakeLinearQuantization& quantize, const ValueRange& range) {
+  const auto set = [](Buffer& buffer, float value) { buffer.set(Tensor::full({1}, value)); };
+  const float decay = quantize.config().ema_decay;
+  const ScaleAndZeroPoint grid =
+      params_from_range(quantize.config().bits, quantize.config().mode, range.min, range.max);
+  set(quantize.tracked_min, range.min);
+  set(quantize.tracked_min_biased, range.min);
+  set(quantize.tracked_max, range.max);
+  set(quantize.tracked_max_biased, range.max);
+  set(quantize.iter_count, decay > 0 ? std::ceil(std::log(1e-8f) / std::log(decay)) : 1);
+  set(quantize.scale, grid.scale);
+  set(quantize.zero_point, grid.zero_point);
+}
+
 }  // namespace
 
 QuantAwareTrainRangeLinearQuantizer::QuantAwareTrainRangeLinearQuantizer(QuantAwareTrainRangeLinearConfig config)
@@ -61,10 +78,16 @@ FakeQuantConfig QuantAwareTrainRangeLinearQuantizer::fake_quant_config(int bits)
 }
 
 void QuantAwareTrainRangeLinearQuantizer::pre_process(ModulePtr&, const Graph& graph) {
-  for (const GraphNode& node : graph.nodes())
-    if (node.kind == "input")
-      input_is_quantizable_.push_back(
-          std::ranges::none_of(node.succs, [&](size_t s) { return graph[s].kind == "Embedding"; }));
+  for (size_t i = 0; i < graph.nodes().size(); ++i) {
+    if (graph[i].kind != "input") continue;
+    ModelInput input{.quantizable = true, .consumers = {}};
+    for (const size_t s : graph[i].succs) {
+      if (graph[s].kind == "Embedding") input.quantizable = false;
+      const auto at = std::ranges::find(graph[s].preds, i) - graph[s].preds.begin();
+      if (graph[s].module) input.consumers.push_back({graph[s].module->path(), static_cast<size_t>(at)});
+    }
+    inputs_.push_back(std::move(input));
+  }
 }
 
 ModulePtr QuantAwareTrainRangeLinearQuantizer::weight_transform(const Site& site, Parameter& parameter, int bits) {
@@ -78,12 +101,39 @@ ModulePtr QuantAwareTrainRangeLinearQuantizer::weight_transform(const Site& site
 
 void QuantAwareTrainRangeLinearQuantizer::post_process(ModulePtr& model) {
   const std::optional<int> bits = config_.num_bits_inputs ? config_.num_bits_inputs : config_.bits_activations;
-  if (!config_.quantize_inputs || !bits) return;
   std::vector<std::optional<FakeQuantConfig>> inputs;
-  for (const bool quantizable : input_is_quantizable_)
-    inputs.push_back(quantizable ? std::optional(fake_quant_config(*bits)) : std::nullopt);
-  if (std::ranges::none_of(inputs, [](const auto& input) { return input.has_value(); })) return;
-  model = std::make_unique<InputsQuantWrapper>(std::move(model), inputs);
+  for (const ModelInput& input : inputs_)
+    inputs.push_back(input.quantizable && bits ? std::optional(fake_quant_config(*bits)) : std::nullopt);
+  if (config_.quantize_inputs && std::ranges::any_of(inputs, [](const auto& input) { return input.has_value(); }))
+    model = std::make_unique<InputsQuantWrapper>(std::move(model), inputs);
+  if (!config_.model_activation_stats.value.is_null()) start_ranges(*model);
+}
+
+void QuantAwareTrainRangeLinearQuantizer::start_ranges(Module& model) const {
+  const Config& given = config_.model_activation_stats;
+  const QuantStats stats = given.value.is_string() ? read_stats(given.value.get<std::string>())
+                                                   : stats_from_json(given.value, given.where());
+  visit_modules(model, [&](Module& module) {
+    auto* wrapper = dynamic_cast<FakeQuantizationWrapper*>(&module);
+    if (auto* range = wrapper ? wrapper->fake_q.as<FakeLinearQuantization>() : nullptr) {
+      const TensorStats& output = stats.at(module.path()).output;
+      set_range(*range, {static_cast<float>(output.min), static_cast<float>(output.max)});
+    }
+  });
+  for (size_t i = 0; i < inputs_.size(); ++i) {
+    auto* range = dynamic_cast<FakeLinearQuantization*>(find_module(model, InputsQuantWrapper::name_of(i)));
+    if (!range) continue;
+    check(!inputs_[i].consumers.empty(), "statistics: no layer takes the model's input {}", i);
+    const auto& [path, index] = inputs_[i].consumers.front();
+    const std::vector<TensorStats>& of_layer = stats.at(path).inputs;
+    check(index < of_layer.size(), "statistics: {} has {} inputs, expected {}", path, of_layer.size(), index + 1);
+    set_range(*range, {static_cast<float>(of_layer[index].min), static_cast<float>(of_layer[index].max)});
+  }
+}
+
+Json QuantAwareTrainRangeLinearQuantizer::self_contained(Json resolved) const {
+  resolved["model_activation_stats"] = nullptr;
+  return resolved;
 }
 
 bool has_output_channels(const Parameter& parameter) {
@@ -92,7 +142,8 @@ bool has_output_channels(const Parameter& parameter) {
 }
 
 LinearQuantizeParam::LinearQuantizeParam(const LinearQuantizeParamConfig& config, const Shape& parameter)
-    : config_(config),
+    : AdjustableBits(config.bits),
+      config_(config),
       scale(buffer("scale", Tensor::full({config.per_channel ? parameter[-1] : 1}, 1))),
       zero_point(buffer("zero_point", Tensor::zeros({config.per_channel ? parameter[-1] : 1}))) {}
 
@@ -102,23 +153,27 @@ std::string LinearQuantizeParam::describe() const {
 }
 
 Tensor LinearQuantizeParam::forward(const Tensor& parameter) {
-  const QuantSettings settings{.bits = config_.bits, .mode = config_.mode, .per_channel = config_.per_channel};
+  if (!bits()) return parameter;
+  const QuantSettings settings{.bits = *bits(), .mode = config_.mode, .per_channel = config_.per_channel};
   const LinearQuantParams params = params_from_tensor(parameter, settings, Slices::output_channels);
   scale.set(vector_of(params.scale));
   zero_point.set(vector_of(params.zero_point));
   SteOptions options;
-  if (config_.clamp_integers) options.integers = quantized_range(config_.bits, config_.mode);
+  if (config_.clamp_integers) options.integers = quantized_range(*bits(), config_.mode);
   return linear_quantize_ste(parameter, params, options);
 }
 
 InputsQuantWrapper::InputsQuantWrapper(ModulePtr model, const std::vector<std::optional<FakeQuantConfig>>& inputs) {
   for (size_t i = 0; i < inputs.size(); ++i) {
-    const std::string name = i == 0 ? "inputs_quant" : fmt::format("inputs_quant{}", i);
     inputs_quant_.push_back(
-        inputs[i] ? std::make_unique<Child>(*this, name, std::make_unique<FakeLinearQuantization>(*inputs[i]))
+        inputs[i] ? std::make_unique<Child>(*this, name_of(i), std::make_unique<FakeLinearQuantization>(*inputs[i]))
                   : nullptr);
   }
   model_ = std::make_unique<Child>(*this, "", std::move(model));
+}
+
+std::string InputsQuantWrapper::name_of(size_t input) {
+  return input == 0 ? "inputs_quant" : fmt::format("inputs_quant{}", input);
 }
 
 Tensor InputsQuantWrapper::forward(Inputs x) {

@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "quant/adjustable.h"
 #include "quant/fake_quant.h"
 #include "quant/quantizer.h"
 
@@ -20,6 +21,7 @@ struct QuantAwareTrainRangeLinearConfig : QuantizerConfig {
   bool quantize_inputs = true;
   std::optional<int> num_bits_inputs;
   bool clamp_integers = true;
+  Config model_activation_stats{nullptr, "", "model_activation_stats"};
 };
 template <class V>
 void fields(V& v, QuantAwareTrainRangeLinearConfig& c) {
@@ -34,13 +36,20 @@ void fields(V& v, QuantAwareTrainRangeLinearConfig& c) {
     {.help = "bits of the model's inputs; null: bits_activations", .min = 1, .max = 32});
   v("clamp_integers", c.clamp_integers,
     {.help = "false: allow the one level beyond the integer range that Distiller has"});
+  v("model_activation_stats", c.model_activation_stats,
+    {.help = "calibration statistics that ranges start from: a file, or its content; null: the first batches set them"});
 }
 
 // Outputs of kQuantizedActivations are fake-quantized, and weights before every use. Overrides also take "mode" (all),
 // "ema_decay" (activations) and "per_channel_wts" (convolution and linear layers).
+//
+// With statistics the model can be evaluated before its first training step, as one that was quantized after training
+// with the same ranges; they then count as a past that is long against ema_decay. What they set is in the state, so a
+// checkpoint's config has none.
 class QuantAwareTrainRangeLinearQuantizer : public Quantizer {
  public:
   explicit QuantAwareTrainRangeLinearQuantizer(QuantAwareTrainRangeLinearConfig config);
+  Json self_contained(Json resolved) const override;
 
  protected:
   void pre_process(ModulePtr& model, const Graph& graph) override;
@@ -49,9 +58,18 @@ class QuantAwareTrainRangeLinearQuantizer : public Quantizer {
 
  private:
   FakeQuantConfig fake_quant_config(int bits) const;
+  void start_ranges(Module& model) const;
 
   QuantAwareTrainRangeLinearConfig config_;
-  std::vector<bool> input_is_quantizable_;
+  struct Consumer {
+    std::string path;
+    size_t input;
+  };
+  struct ModelInput {
+    bool quantizable;
+    std::vector<Consumer> consumers;
+  };
+  std::vector<ModelInput> inputs_;
 };
 
 // The transform of a parameter: quantized to the range its numbers span at this moment, with a straight-through
@@ -63,7 +81,7 @@ struct LinearQuantizeParamConfig {
   bool per_channel = false;
   bool clamp_integers = true;
 };
-class LinearQuantizeParam final : public UnaryModule {
+class LinearQuantizeParam final : public UnaryModule, public AdjustableBits {
  public:
   explicit LinearQuantizeParam(const LinearQuantizeParamConfig& config, const Shape& parameter);
   std::string_view kind() const override { return "LinearQuantizeParam"; }
@@ -91,6 +109,7 @@ class InputsQuantWrapper final : public Module {
   // An entry for each input of the model; none: this input is handed on as it is.
   InputsQuantWrapper(ModulePtr model, const std::vector<std::optional<FakeQuantConfig>>& inputs);
   std::string_view kind() const override { return "InputsQuantWrapper"; }
+  static std::string name_of(size_t input);  // of the child that quantizes it
 
  protected:
   Tensor forward(Inputs x) override;

@@ -68,7 +68,7 @@ void Quantizer::prepare(ModulePtr& model, Optimizer* optimizer, std::span<const 
   const std::vector<Candidate> final_candidates = find_candidates(*model);
   known.insert(known.end(), final_candidates.begin(), final_candidates.end());
   check_overrides(known);
-  resolve(final_candidates);
+  resolve(final_candidates, graph);
   replace(model, graph);
   attach_weight_transforms(*model, graph);
   if (optimizer)
@@ -114,14 +114,34 @@ std::vector<Quantizer::Candidate> Quantizer::find_candidates(Module& model) cons
   return found;
 }
 
-void Quantizer::resolve(const std::vector<Candidate>& candidates) {
+Bits Quantizer::default_bits(const Candidate& candidate, const Graph& graph) const {
+  Bits bits{config_.bits_activations, config_.bits_weights, config_.bits_bias};
+  if (!config_.bits_first_last) return bits;
+  const GraphNode *first = nullptr, *last = nullptr;
+  for (const GraphNode& node : graph.nodes())
+    if (node.module && is_weight_kind(node.module->kind())) {
+      if (!first) first = &node;
+      last = &node;
+    }
+  if (!first) return bits;
+  if (candidate.path == first->module->path() || candidate.path == last->module->path())
+    bits.weights = config_.bits_first_last;
+  // Back from the last layer, through what is not quantized, to the activation that it reads.
+  const GraphNode* node = last;
+  do node = node->preds.size() == 1 ? &graph[node->preds[0]] : nullptr;
+  while (node && !(node->module && replacement_of(*node->module)));
+  if (node && candidate.path == node->module->path()) bits.activations = config_.bits_first_last;
+  return bits;
+}
+
+void Quantizer::resolve(const std::vector<Candidate>& candidates, const Graph& graph) {
   const std::vector<Override> overrides = read_overrides(config_.overrides);
   for (const Candidate& candidate : candidates) {
     const Override* override_entry = find_override(overrides, candidate.path);
     Config settings = override_entry ? override_entry->settings : Config{Json::object(), "", ""};
     if (const auto forced = forced_.find(candidate.path); forced != forced_.end())
       settings.value.update(forced->second);
-    Bits bits = read_bits(settings, {config_.bits_activations, config_.bits_weights, config_.bits_bias});
+    Bits bits = read_bits(settings, default_bits(candidate, graph));
     if (!contains(candidate.takes, "bits_activations")) bits.activations.reset();
     if (!contains(candidate.takes, "bits_weights")) bits.weights.reset();
     if (!contains(candidate.takes, "bits_bias")) bits.bias.reset();

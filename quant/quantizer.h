@@ -22,6 +22,9 @@ struct QuantizerConfig {
   // equals the path wins, else the first expression that matches. Settings: bits_* (null: not quantized, absent:
   // inherited) and whatever the quantizer takes for that kind of module.
   Config overrides{Json::object(), "", "overrides"};
+  // Of the weights of the first and the last layer that have some, and of the last one's input, where no override says
+  // otherwise; null: as everywhere.
+  std::optional<int> bits_first_last;
 };
 template <class V>
 void fields(V& v, QuantizerConfig& c) {
@@ -29,6 +32,11 @@ void fields(V& v, QuantizerConfig& c) {
   v("bits_weights", c.bits_weights, {.help = "bits of weights; null: not quantized", .min = 1, .max = 32});
   v("bits_bias", c.bits_bias, {.help = "bits of biases; null: not quantized", .min = 1, .max = 32});
   v("overrides", c.overrides, {.help = "module path or regular expression -> settings"});
+  v("bits_first_last", c.bits_first_last,
+    {.help = "bits of the first and last layer's weights and of the last one's input, where no override says otherwise; "
+             "null: as everywhere",
+     .min = 1,
+     .max = 32});
 }
 
 // One module and the settings that were resolved for it.
@@ -116,7 +124,8 @@ class Quantizer {
   struct Candidate;
   std::vector<Candidate> find_candidates(Module& model) const;
   void check_overrides(const std::vector<Candidate>& candidates) const;
-  void resolve(const std::vector<Candidate>& candidates);
+  void resolve(const std::vector<Candidate>& candidates, const Graph& graph);
+  Bits default_bits(const Candidate& candidate, const Graph& graph) const;
   void replace(ModulePtr& model, const Graph& graph);
   void attach_weight_transforms(Module& model, const Graph& graph);
   const Replacement* replacement_of(const Module& module) const;

@@ -27,7 +27,8 @@ ModulePtr WRPNQuantizer::weight_transform(const Site&, Parameter& parameter, int
       WRPNQuantizeParam::Config{.bits = bits, .clamp_integers = config_.clamp_integers});
 }
 
-WRPNQuantizeParam::WRPNQuantizeParam(const Config& config) : config_(config) {
+WRPNQuantizeParam::WRPNQuantizeParam(const Config& config)
+    : AdjustableBits(config.bits), config_(config) {
   check(config.bits > 1 && config.bits <= 32, "WRPN weights: expected 2 to 32 bits, got {}", config.bits);
 }
 
@@ -36,9 +37,10 @@ std::string WRPNQuantizeParam::describe() const {
 }
 
 Tensor WRPNQuantizeParam::forward(const Tensor& parameter) {
-  const ScaleAndZeroPoint grid = symmetric_params(config_.bits, 1, /*restricted=*/false);
+  if (!bits()) return parameter;
+  const ScaleAndZeroPoint grid = symmetric_params(*bits(), 1, /*restricted=*/false);
   SteOptions options{.saturation = ValueRange{-1, 1}};
-  if (config_.clamp_integers) options.integers = quantized_range(config_.bits, LinearQuantMode::symmetric);
+  if (config_.clamp_integers) options.integers = quantized_range(*bits(), LinearQuantMode::symmetric);
   return linear_quantize_ste(parameter, {{grid.scale}, {grid.zero_point}}, options);
 }
 

@@ -2,6 +2,7 @@
 // [0, 1].
 #pragma once
 
+#include "quant/adjustable.h"
 #include "quant/quantizer.h"
 
 namespace qgrad {
@@ -19,7 +20,7 @@ void fields(V& v, WRPNConfig& c) {
 
 // Weights are clamped to [-1, 1] and quantized with the symmetric parameters of that range, n = (2^bits - 1) / 2; the
 // gradient is 1 within [-1, 1], ends included, else 0. One bit would leave only zeros and is refused. Widening is a
-// property of the model. (Distiller clipped_linear.WRPNQuantizer)
+// property of the model ("widening"). (Distiller clipped_linear.WRPNQuantizer)
 class WRPNQuantizer final : public Quantizer {
  public:
   explicit WRPNQuantizer(WRPNConfig config);
@@ -31,7 +32,7 @@ class WRPNQuantizer final : public Quantizer {
   WRPNConfig config_;
 };
 
-class WRPNQuantizeParam final : public UnaryModule {
+class WRPNQuantizeParam final : public UnaryModule, public AdjustableBits {
  public:
   struct Config {
     int bits = 8;

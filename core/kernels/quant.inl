@@ -83,6 +83,56 @@ void mask_outside_channels(const float* x, const float* dy, float* dx, size_t ro
   }
 }
 
+void to_levels(const float* x, float* y, size_t n, const LevelGrid& grid) {
+  const LevelGrid g = grid;
+  size_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    const Lanes inside = QGRAD_LOAD(x + i) / g.clip;
+    Lanes level = Lanes{} + g.levels[0];
+    for (size_t k = 1; k < g.count; ++k) level = inside > g.thresholds[k - 1] ? Lanes{} + g.levels[k] : level;
+    QGRAD_STORE(y + i, g.clip * level);
+  }
+  for (; i < n; ++i) {
+    const float inside = x[i] / g.clip;
+    float level = g.levels[0];
+    for (size_t k = 1; k < g.count; ++k) level = inside > g.thresholds[k - 1] ? g.levels[k] : level;
+    y[i] = g.clip * level;
+  }
+}
+
+// Lanes are summed in float over kBlock elements, the blocks in double.
+GridSums learned_backward(const float* x, const float* y, const float* dy, float* dx, size_t n, float low, float high) {
+  constexpr size_t kBlock = 32 * kLanes;
+  const Lanes zero = {};
+  GridSums sums;
+  size_t i = 0;
+  while (i + kLanes <= n) {
+    Lanes inside = {}, below = {}, above = {};
+    const size_t rest = n - i, end = rest < kBlock ? n - rest % kLanes : i + kBlock;
+    for (; i < end; i += kLanes) {
+      const Lanes v = QGRAD_LOAD(x + i), g = QGRAD_LOAD(dy + i);
+      const Lanes passed = v > low ? (v < high ? g : zero) : zero;
+      inside += passed * (QGRAD_LOAD(y + i) - v);
+      below += v <= low ? g : zero;
+      above += v >= high ? g : zero;
+      QGRAD_STORE(dx + i, passed);
+    }
+    for (size_t lane = 0; lane < kLanes; ++lane) {
+      sums.inside += double{inside[lane]};
+      sums.below += double{below[lane]};
+      sums.above += double{above[lane]};
+    }
+  }
+  for (; i < n; ++i) {
+    const float g = dy[i], passed = (x[i] > low) & (x[i] < high) ? g : 0.0f;
+    sums.inside += double{passed * (y[i] - x[i])};
+    sums.below += x[i] <= low ? double{g} : 0.0;
+    sums.above += x[i] >= high ? double{g} : 0.0;
+    dx[i] = passed;
+  }
+  return sums;
+}
+
 void min_max(const float* x, size_t n, float* min, float* max) {
   float low = __builtin_inff(), high = -__builtin_inff();
   size_t i = 0;

@@ -42,6 +42,8 @@ QuantKernels quant_avx2() {
           .fake_quant_channels = fake_quant_channels,
           .mask_outside = mask_outside,
           .mask_outside_channels = mask_outside_channels,
+          .to_levels = to_levels,
+          .learned_backward = learned_backward,
           .min_max = min_max,
           .min_max_channels = min_max_channels};
 }

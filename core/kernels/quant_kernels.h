@@ -24,6 +24,19 @@ struct ChannelQuantGrid {
   float qmin = -__builtin_inff(), qmax = __builtin_inff();
 };
 
+// Levels at any distances: y = clip * level_k where threshold_(k-1) < x / clip <= threshold_k.
+struct LevelGrid {
+  const float* levels;      // [count], rising
+  const float* thresholds;  // [count - 1], between them
+  size_t count;
+  float clip;
+};
+
+// What the gradients of a learned grid's parameters are made of, see learned_backward.
+struct GridSums {
+  double inside = 0, below = 0, above = 0;
+};
+
 struct QuantKernels {
   // q = clamp(round(scale * clamp(x, low, high) - zero_point), qmin, qmax)
   void (*quantize)(const float* x, float* q, size_t n, const QuantGrid& grid);
@@ -44,6 +57,12 @@ struct QuantKernels {
   void (*mask_outside)(const float* x, const float* dy, float* dx, size_t n, float low, float high);
   void (*mask_outside_channels)(const float* x, const float* dy, float* dx, size_t rows, size_t channels,
                                 const float* low, const float* high);
+
+  void (*to_levels)(const float* x, float* y, size_t n, const LevelGrid& grid);
+  // For y = Q(x) on a learned grid whose ends are reached at low and high: dx = dy where low < x < high, else 0 (dx may
+  // be dy), and the sums of dy (y - x) there, of dy where x <= low, and of dy where x >= high.
+  GridSums (*learned_backward)(const float* x, const float* y, const float* dy, float* dx, size_t n, float low,
+                               float high);
 
   // Smallest and largest number; NaNs are ignored; a zero is +0; no numbers at all: +inf and -inf.
   void (*min_max)(const float* x, size_t n, float* min, float* max);

@@ -30,26 +30,29 @@ class Architecture {
 // The config of most classifiers.
 struct ClassifierConfig {
   int64_t classes = 10;
+  int64_t widening = 1;
 };
 template <class V>
 void fields(V& v, ClassifierConfig& c) {
   v("classes", c.classes, {.help = "outputs of the last layer", .min = 1});
+  v("widening", c.widening,
+    {.help = "factor of every inner layer's channels; WRPN makes up for few bits with 2 or 3", .min = 1, .max = 64});
 }
 
-// An architecture for 32x32 colour images that is nothing but a function of the number of classes.
-template <ModulePtr (*kMake)(int64_t classes), ConvInit kConvInit = ConvInit::kaiming_fan_out>
+// An architecture for 32x32 colour images that is nothing but a function of this config.
+template <ModulePtr (*kMake)(const ClassifierConfig&), ConvInit kConvInit = ConvInit::kaiming_fan_out>
 class CifarArchitecture final : public Architecture {
  public:
-  explicit CifarArchitecture(const ClassifierConfig& config) : classes_(config.classes) {}
+  explicit CifarArchitecture(const ClassifierConfig& config) : config_(config) {}
   Shape image_shape() const override { return {32, 32, 3}; }
-  int64_t classes() const override { return classes_; }
-  ModulePtr make() const override { return kMake(classes_); }
+  int64_t classes() const override { return config_.classes; }
+  ModulePtr make() const override { return kMake(config_); }
 
  protected:
   ConvInit conv_init() const override { return kConvInit; }
 
  private:
-  int64_t classes_;
+  ClassifierConfig config_;
 };
 
 // --- what a model costs ---

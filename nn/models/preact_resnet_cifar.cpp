@@ -69,15 +69,15 @@ ModulePtr stage(int64_t blocks, int64_t in, int64_t out, int64_t stride, Shortcu
 // 6 * blocks + 2 layers.
 class PreactResNetCifar final : public UnaryModule {
  public:
-  PreactResNetCifar(int64_t blocks, Shortcut shortcut, int64_t classes)
-      : conv1_(child<Conv2d>("conv1", conv3x3(3, 16))),
-        layer1_(child("layer1", stage(blocks, 16, 16, 1, shortcut))),
-        layer2_(child("layer2", stage(blocks, 16, 32, 2, shortcut))),
-        layer3_(child("layer3", stage(blocks, 32, 64, 2, shortcut))),
-        final_bn_(child<BatchNorm2d>("final_bn", 64)),
+  PreactResNetCifar(int64_t blocks, Shortcut shortcut, const ClassifierConfig& c)
+      : conv1_(child<Conv2d>("conv1", conv3x3(3, 16 * c.widening))),
+        layer1_(child("layer1", stage(blocks, 16 * c.widening, 16 * c.widening, 1, shortcut))),
+        layer2_(child("layer2", stage(blocks, 16 * c.widening, 32 * c.widening, 2, shortcut))),
+        layer3_(child("layer3", stage(blocks, 32 * c.widening, 64 * c.widening, 2, shortcut))),
+        final_bn_(child<BatchNorm2d>("final_bn", 64 * c.widening)),
         final_relu_(child<ReLU>("final_relu")),
         avgpool_(child<AvgPool2d>("avgpool", Pool2dOptions{8, 8, 1, 1, 0, 0})),
-        fc_(child<Linear>("fc", 64, classes)) {}
+        fc_(child<Linear>("fc", 64 * c.widening, c.classes)) {}
   std::string_view kind() const override { return "PreactResNetCifar"; }
 
  protected:
@@ -90,8 +90,8 @@ class PreactResNetCifar final : public UnaryModule {
 };
 
 template <int kBlocks, Shortcut kShortcut>
-ModulePtr make(int64_t classes) {
-  return std::make_unique<PreactResNetCifar>(kBlocks, kShortcut, classes);
+ModulePtr make(const ClassifierConfig& config) {
+  return std::make_unique<PreactResNetCifar>(kBlocks, kShortcut, config);
 }
 template <int kBlocks, Shortcut kShortcut>
 using Entry = Registered<Architecture, CifarArchitecture<make<kBlocks, kShortcut>>, ClassifierConfig>;

@@ -88,15 +88,15 @@ ModulePtr stage(Variant variant, int64_t blocks, int64_t in, int64_t out, int64_
 // 6 * blocks + 2 layers.
 class ResNetCifar final : public UnaryModule {
  public:
-  ResNetCifar(Variant variant, int64_t blocks, int64_t classes)
-      : conv1_(child<Conv2d>("conv1", conv3x3(3, 16))),
-        bn1_(child("bn1", batch_norm_or_identity(16, variant != Variant::plain_without_batch_norm))),
+  ResNetCifar(Variant variant, int64_t blocks, const ClassifierConfig& c)
+      : conv1_(child<Conv2d>("conv1", conv3x3(3, 16 * c.widening))),
+        bn1_(child("bn1", batch_norm_or_identity(16 * c.widening, variant != Variant::plain_without_batch_norm))),
         relu_(child<ReLU>("relu")),
-        layer1_(child("layer1", stage(variant, blocks, 16, 16, 1))),
-        layer2_(child("layer2", stage(variant, blocks, 16, 32, 2))),
-        layer3_(child("layer3", stage(variant, blocks, 32, 64, 2))),
+        layer1_(child("layer1", stage(variant, blocks, 16 * c.widening, 16 * c.widening, 1))),
+        layer2_(child("layer2", stage(variant, blocks, 16 * c.widening, 32 * c.widening, 2))),
+        layer3_(child("layer3", stage(variant, blocks, 32 * c.widening, 64 * c.widening, 2))),
         avgpool_(child<AvgPool2d>("avgpool", Pool2dOptions{8, 8, 1, 1, 0, 0})),
-        fc_(child<Linear>("fc", 64, classes)) {}
+        fc_(child<Linear>("fc", 64 * c.widening, c.classes)) {}
   std::string_view kind() const override { return "ResNetCifar"; }
 
  protected:
@@ -109,8 +109,8 @@ class ResNetCifar final : public UnaryModule {
 };
 
 template <Variant kVariant, int kBlocks>
-ModulePtr make(int64_t classes) {
-  return std::make_unique<ResNetCifar>(kVariant, kBlocks, classes);
+ModulePtr make(const ClassifierConfig& config) {
+  return std::make_unique<ResNetCifar>(kVariant, kBlocks, config);
 }
 template <Variant kVariant, int kBlocks>
 using Entry = Registered<Architecture, CifarArchitecture<make<kVariant, kBlocks>>, ClassifierConfig>;

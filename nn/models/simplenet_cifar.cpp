@@ -10,7 +10,18 @@ namespace {
 
 class SimpleNetCifar final : public UnaryModule {
  public:
-  explicit SimpleNetCifar(int64_t classes) : fc3_(child<Linear>("fc3", 84, classes)) {}
+  explicit SimpleNetCifar(const ClassifierConfig& c)
+      : conv1_(child<Conv2d>("conv1", square_conv(3, 6 * c.widening, 5))),
+        relu_conv1_(child<ReLU>("relu_conv1")),
+        pool1_(child<MaxPool2d>("pool1", 2)),
+        conv2_(child<Conv2d>("conv2", square_conv(6 * c.widening, 16 * c.widening, 5))),
+        relu_conv2_(child<ReLU>("relu_conv2")),
+        pool2_(child<MaxPool2d>("pool2", 2)),
+        fc1_(child<Linear>("fc1", 16 * 5 * 5 * c.widening, 120 * c.widening)),
+        relu_fc1_(child<ReLU>("relu_fc1")),
+        fc2_(child<Linear>("fc2", 120 * c.widening, 84 * c.widening)),
+        relu_fc2_(child<ReLU>("relu_fc2")),
+        fc3_(child<Linear>("fc3", 84 * c.widening, c.classes)) {}
   std::string_view kind() const override { return "SimpleNetCifar"; }
 
  protected:
@@ -20,14 +31,10 @@ class SimpleNetCifar final : public UnaryModule {
   }
 
  private:
-  Child conv1_ = child<Conv2d>("conv1", square_conv(3, 6, 5)), relu_conv1_ = child<ReLU>("relu_conv1"),
-        pool1_ = child<MaxPool2d>("pool1", 2), conv2_ = child<Conv2d>("conv2", square_conv(6, 16, 5)),
-        relu_conv2_ = child<ReLU>("relu_conv2"), pool2_ = child<MaxPool2d>("pool2", 2),
-        fc1_ = child<Linear>("fc1", 16 * 5 * 5, 120), relu_fc1_ = child<ReLU>("relu_fc1"),
-        fc2_ = child<Linear>("fc2", 120, 84), relu_fc2_ = child<ReLU>("relu_fc2"), fc3_;
+  Child conv1_, relu_conv1_, pool1_, conv2_, relu_conv2_, pool2_, fc1_, relu_fc1_, fc2_, relu_fc2_, fc3_;
 };
 
-ModulePtr make(int64_t classes) { return std::make_unique<SimpleNetCifar>(classes); }
+ModulePtr make(const ClassifierConfig& config) { return std::make_unique<SimpleNetCifar>(config); }
 
 const Registered<Architecture, CifarArchitecture<make, ConvInit::uniform_fan_in>, ClassifierConfig> simplenet{
     "simplenet"};

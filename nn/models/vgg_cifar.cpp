@@ -15,11 +15,11 @@ namespace {
 using StageDepths = std::array<int, 5>;
 constexpr std::array<int64_t, 5> kWidths{64, 128, 256, 512, 512};
 
-ModulePtr features(const StageDepths& depths, bool batch_norm) {
+ModulePtr features(const StageDepths& depths, bool batch_norm, int64_t widening) {
   auto layers = std::make_unique<Sequential>();
   int64_t in = 3;
   for (size_t stage = 0; stage < depths.size(); ++stage) {
-    const int64_t width = kWidths[stage];
+    const int64_t width = kWidths[stage] * widening;
     for (int i = 0; i < depths[stage]; ++i) {
       layers->add<Conv2d>(square_conv(in, width, 3, /*stride=*/1, /*padding=*/1));
       if (batch_norm) layers->add<BatchNorm2d>(width);
@@ -33,9 +33,9 @@ ModulePtr features(const StageDepths& depths, bool batch_norm) {
 
 class VggCifar final : public UnaryModule {
  public:
-  VggCifar(const StageDepths& depths, bool batch_norm, int64_t classes)
-      : features_(child("features", features(depths, batch_norm))),
-        classifier_(child<Linear>("classifier", 512, classes)) {}
+  VggCifar(const StageDepths& depths, bool batch_norm, const ClassifierConfig& c)
+      : features_(child("features", features(depths, batch_norm, c.widening))),
+        classifier_(child<Linear>("classifier", 512 * c.widening, c.classes)) {}
   std::string_view kind() const override { return "VggCifar"; }
 
  protected:
@@ -46,8 +46,8 @@ class VggCifar final : public UnaryModule {
 };
 
 template <StageDepths kDepths, bool kBatchNorm>
-ModulePtr make(int64_t classes) {
-  return std::make_unique<VggCifar>(kDepths, kBatchNorm, classes);
+ModulePtr make(const ClassifierConfig& config) {
+  return std::make_unique<VggCifar>(kDepths, kBatchNorm, config);
 }
 template <StageDepths kDepths, bool kBatchNorm>
 using Entry = Registered<Architecture, CifarArchitecture<make<kDepths, kBatchNorm>>, ClassifierConfig>;

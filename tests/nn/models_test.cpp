@@ -94,6 +94,23 @@ TEST_CASE("every registered architecture takes its own image shape and gives its
   }
 }
 
+TEST_CASE("widening multiplies the channels of every inner layer, of no input and no output") {
+  for (const char* name : {"simplenet", "resnet20", "preact_resnet20", "preact_resnet20_conv_ds", "plain20_nobn", "vgg11_bn"}) {
+    INFO(name);
+    const ModulePtr plain = architecture(name)->make();
+    const auto entry = Registry<Architecture>::create({{{"class", name}, {"widening", 3}}, "", "model"});
+    const ModulePtr wide = entry->make();
+    const std::vector<Parameter*> narrow = all_parameters(*plain), widened = all_parameters(*wide);
+    REQUIRE(narrow.size() == widened.size());
+    for (size_t i = 0; i < narrow.size(); ++i) {
+      const Shape &n = narrow[i]->raw().shape(), &w = widened[i]->raw().shape();
+      CHECK(w[-1] == n[-1] * (n[-1] == 10 ? 1 : 3));
+      if (n.rank() >= 2) CHECK(w[-2] == n[-2] * (i == 0 ? 1 : 3));
+    }
+    if (std::string_view(name) != "vgg11_bn") CHECK((*wide)(Tensor::zeros({1, 32, 32, 3})).shape() == Shape{1, 10});
+  }
+}
+
 TEST_CASE("the number of classes sizes the last layer") {
   const auto entry = Registry<Architecture>::create({{{"class", "resnet20"}, {"classes", 7}}, "", "model"});
   const ModulePtr model = entry->make();

@@ -131,7 +131,7 @@ TEST_CASE("WRPN refuses weights of one bit, and names the layer") {
         }).find("fc.weight: 1 bit would leave only zeros") != std::string::npos);
 }
 
-TEST_CASE("activations that are never negative are clipped, weights quantized, everything else left alone") {
+TEST_CASE("activations are clipped, weights quantized, everything else left alone") {
   const auto [quantizer, activation, weight] = GENERATE(table<std::string, std::string, std::string>(
       {{"DorefaQuantizer", "ClippedLinearQuantization", "DorefaQuantizeParam"},
        {"WRPNQuantizer", "ClippedLinearQuantization", "WRPNQuantizeParam"},
@@ -142,7 +142,7 @@ TEST_CASE("activations that are never negative are clipped, weights quantized, e
   CHECK(kind_at(*model, "relu6") == activation);
   CHECK(kind_at(*model, "sigmoid") == "FakeQuantizationWrapper");
   CHECK(kind_at(*model, "sigmoid.fake_q") == activation);
-  CHECK(kind_at(*model, "tanh") == "Tanh");
+  CHECK(kind_at(*model, "tanh.fake_q") == "ClippedLinearQuantization");
   CHECK(parameter_at(*model, "conv.weight").transform()->kind() == weight);
   CHECK(parameter_at(*model, "conv.bias").transform() == nullptr);
 }
@@ -162,12 +162,12 @@ TEST_CASE("overrides change or remove the bits of single layers") {
   CHECK_THAT(find_module(*model, "relu6")->describe(), Contains("bits=3"));
 }
 
-TEST_CASE("an override of a Tanh is an error, since it would have no effect") {
+TEST_CASE("an override of a layer that is never quantized is an error, since it would have no effect") {
   CHECK(test::error_of([] {
-          prepared(config_of("PACTQuantizer", {{"overrides", {{"tanh", {{"bits_activations", 3}}}}}}));
+          prepared(config_of("PACTQuantizer", {{"overrides", {{"flatten", {{"bits_activations", 3}}}}}}));
         }) ==
-        "test.json: quantizer.overrides.tanh.bits_activations: no module that this matches (Tanh) takes this setting; "
-        "they take: none");
+        "test.json: quantizer.overrides.flatten.bits_activations: no module that this matches (Flatten) takes this "
+        "setting; they take: none");
 }
 
 TEST_CASE("PACT's clips start where the config says, but within the activation's own bound") {

@@ -102,6 +102,25 @@ TEST_CASE("clipped outputs carry the integer grid they lie on") {
   CHECK(*y.quant_metadata() == QuantMetadata{2.5f, 0, 0, 15});
 }
 
+TEST_CASE("a clip with a sign has levels on both sides, zero and the ends among them") {
+  ClippedLinearQuantization quantize({.bits = 3, .clip_val = 1, .is_signed = true});
+  CHECK(difference(quantize(tensor_of({-2, -1, -0.3f, 0, 0.1f, 0.7f, 1})),
+                   tensor_of({-1, -1, -1 / 3.0f, 0, 0, 2 / 3.0f, 1})) == "");
+  CHECK(test::error_of([] { ClippedLinearQuantization({.bits = 1, .is_signed = true}); }).find("expected 2 bits") !=
+        std::string::npos);
+}
+
+TEST_CASE("a clip without bits still clips, and is still learned") {
+  LearnedClippedLinearQuantization quantize(4, 1);
+  quantize.set_bits(std::nullopt);
+  Tape tape;
+  const Tape::Recording recording(tape);
+  const Tensor y = quantize(tensor_of({-1, 0.123f, 3}));
+  CHECK(difference(y, tensor_of({0, 0.123f, 1})) == "");
+  tape.backward(test::weighted_sum(y, tensor_of({1, 10, 100})));
+  CHECK(quantize.clip_val.raw().grad().item() == 100);
+}
+
 TEST_CASE("clipping values that are not positive are refused") {
   CHECK(test::error_of([] { LearnedClippedLinearQuantization(4, 0); }) ==
         "clipped quantization: expected a positive clipping value, got 0");

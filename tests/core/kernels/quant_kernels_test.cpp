@@ -1,8 +1,10 @@
 // Quantization kernels against their formulas, on every instruction set.
 #include "core/kernels/kernels.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <tuple>
 
 #include "support/catch.h"
 #include "support/guarded.h"
@@ -193,4 +195,59 @@ TEST_CASE("min_max per channel equals min_max of each column") {
           REQUIRE(high.data()[c] == expected_high);
         }
       }
+}
+
+TEST_CASE("levels at any distances are the nearest ones on every instruction set") {
+  const float levels[] = {-1, -0.25f, 0, 0.25f, 0.5f, 1}, thresholds[] = {-0.625f, -0.125f, 0.125f, 0.375f, 0.75f};
+  const LevelGrid grid{levels, thresholds, 6, 1.5f};
+  for (const Kernels* isa : available_kernels())
+    for (const size_t n : edge_sizes()) {
+      const std::vector<float> x = awkward_values(n);
+      std::vector<float> expected(n);
+      for (size_t i = 0; i < n; ++i) {
+        const auto k = std::ranges::lower_bound(thresholds, x[i] / 1.5f) - thresholds;
+        expected[i] = 1.5f * (levels[k] + 0.0f);
+      }
+      INFO(isa->isa << ", n = " << n);
+      for (const Guard guard : {Guard::end, Guard::begin, Guard::one_past_begin}) {
+        auto in = guarded(x, guard);
+        Guarded<float> out(n, guard);
+        isa->quant.to_levels(in.data(), out.data(), n, grid);
+        REQUIRE(bits(out.span()) == bits(expected));
+        isa->quant.to_levels(in.data(), in.data(), n, grid);
+        REQUIRE(bits(in.span()) == bits(expected));
+      }
+    }
+}
+
+TEST_CASE("the gradients of a learned grid have the same bits on every instruction set, and are their sums") {
+  for (const Kernels* isa : available_kernels())
+    for (const size_t n : edge_sizes()) {
+      std::vector<float> x = normal_values(n, 1), y = normal_values(n, 2), dy = normal_values(n, 3);
+      for (size_t i = 0; i < n; i += 5) x[i] = (i % 2) ? -0.5f : 0.75f;
+      std::vector<float> expected(n);
+      GridSums sums;
+      for (size_t i = 0; i < n; ++i) {
+        expected[i] = x[i] > -0.5f && x[i] < 0.75f ? dy[i] : 0.0f;
+        sums.inside += double{expected[i]} * (double{y[i]} - double{x[i]});
+        sums.below += x[i] <= -0.5f ? double{dy[i]} : 0;
+        sums.above += x[i] >= 0.75f ? double{dy[i]} : 0;
+      }
+      INFO(isa->isa << ", n = " << n);
+      for (const Guard guard : {Guard::end, Guard::begin, Guard::one_past_begin}) {
+        const auto in = guarded(x, guard), out = guarded(y, guard);
+        auto gradient = guarded(dy, guard);
+        const auto scalar = available_kernels()[0]->quant.learned_backward;
+        Guarded<float> theirs(n, guard);
+        const GridSums reference = scalar(in.data(), out.data(), gradient.data(), theirs.data(), n, -0.5f, 0.75f);
+        const GridSums got =
+            isa->quant.learned_backward(in.data(), out.data(), gradient.data(), gradient.data(), n, -0.5f, 0.75f);
+        REQUIRE(bits(gradient.span()) == bits(expected));
+        REQUIRE(std::tie(got.inside, got.below, got.above) ==
+                std::tie(reference.inside, reference.below, reference.above));
+        CHECK(got.inside == Approx(sums.inside).epsilon(1e-5).margin(1e-5));
+        CHECK(got.below == Approx(sums.below).epsilon(1e-5).margin(1e-5));
+        CHECK(got.above == Approx(sums.above).epsilon(1e-5).margin(1e-5));
+      }
+    }
 }

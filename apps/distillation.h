@@ -1,0 +1,43 @@
+// Knowledge distillation: a trained teacher's outputs as a second target (Hinton et al., "Distilling the Knowledge in a
+// Neural Network", 2015).
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "core/config.h"
+#include "nn/module.h"
+
+namespace qgrad {
+
+struct DistillationConfig {
+  std::string teacher;
+  std::optional<Config> model;
+  float weight_student = 0.5f, weight_distill = 0.5f;
+  float temperature = 1;
+  double from_epoch = 0;
+};
+template <class V>
+void fields(V& v, DistillationConfig& c) {
+  v("teacher", c.teacher, {.help = "checkpoint of the teacher", .required = true});
+  v("model", c.model, {.help = "the teacher's class and settings; null: as its checkpoint says"});
+  v("weight_student", c.weight_student, {.help = "factor of the loss against the labels", .min = 0});
+  v("weight_distill", c.weight_distill, {.help = "factor of the loss against the teacher", .min = 0});
+  v("temperature", c.temperature, {.help = "divides both sides' logits", .min = 0, .above_min = true});
+  v("from_epoch", c.from_epoch, {.help = "epoch from which the teacher is asked", .min = 0});
+}
+
+// The teacher, in evaluation mode throughout: its batch norms use running statistics and keep them.
+class Teacher {
+ public:
+  explicit Teacher(const DistillationConfig& config);
+
+  // weight_student * label_loss + weight_distill * distillation_loss (nn/distillation.h), or label_loss itself before from_epoch.
+  Tensor loss(const Tensor& label_loss, const Tensor& logits, const Tensor& images, double epoch);
+
+ private:
+  DistillationConfig config_;
+  ModulePtr model_;
+};
+
+}  // namespace qgrad

@@ -1,0 +1,113 @@
+// Additive powers of two.
+#include "quant/apot.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/kernels/kernels.h"
+#include "core/ops.h"
+#include "core/parallel.h"
+#include "core/tape.h"
+#include "quant/reductions.h"
+
+namespace qgrad {
+namespace {
+
+const Registered<Quantizer, APoTQuantizer, APoTConfig> registered{"APoTQuantizer"};
+
+struct Moments {
+  float mean, deviation;
+};
+// The sample deviation, as the authors'; 1 where all numbers are equal.
+Moments moments_of(const Tensor& x) {
+  const double n = static_cast<double>(x.numel()), mean = sum_of(x.data()) / n;
+  const double square = deviations_from(mean, x.data()).square;
+  return {static_cast<float>(mean), square > 0 ? static_cast<float>(std::sqrt(square / std::max(1.0, n - 1))) : 1.0f};
+}
+
+Tensor normalized(const Tensor& x, const Moments& m) {
+  return mul_scalar(add_scalar(x, -m.mean), 1 / m.deviation);
+}
+
+}  // namespace
+
+APoTQuantizer::APoTQuantizer(APoTConfig config)
+    : LearnedQuantizer(config, ReluPlace::fused), normalize_weights_(config.normalize_weights) {}
+
+std::unique_ptr<LearnedQuantization> APoTQuantizer::make(int bits, GridSite site) const {
+  return std::make_unique<APoTQuantization>(bits, site, normalize_weights_);
+}
+
+std::vector<float> additive_powers_of_two(int bits) {
+  const int terms = bits / 2, odd = bits % 2;
+  std::vector<float> sums{0};
+  const auto add_term = [&](const std::vector<int>& exponents) {
+    const std::vector<float> before = sums;
+    for (const int e : exponents)
+      for (const float s : before) sums.push_back(s + std::ldexp(1.0f, -e));
+  };
+  // In the order of the exponents: two rounds of the terms, the single power, the terms' third round.
+  for (int i = 1; i <= terms; ++i) add_term({i, i + terms, i + 2 * terms + odd});
+  if (odd) add_term({2 * terms + 1});
+  std::ranges::sort(sums);
+  const float largest = sums.back();
+  for (float& s : sums) s /= largest;
+  return sums;
+}
+
+APoTQuantization::APoTQuantization(int bits, GridSite site, bool normalize_weights)
+    : LearnedQuantization(bits, site),
+      alpha(parameter("alpha", Tensor::full({1}, 1))),
+      normalize_(normalize_weights && site == GridSite::weights) {
+  check(bits <= kMostBits, "APoT: expected at most {} bits, got {}", kMostBits, bits);
+  make_levels(bits);
+}
+
+void APoTQuantization::make_levels(int bits) {
+  bits = std::min(bits, kMostBits);  // a schedule may ask for more
+  if (levels_.bits == bits) return;
+  levels_ = {.bits = bits, .levels = additive_powers_of_two(is_signed() ? bits - 1 : bits), .thresholds = {}};
+  std::vector<float>& levels = levels_.levels;
+  if (is_signed())
+    for (size_t i = 1, n = levels.size(); i < n; ++i) levels.push_back(-levels[i]);
+  std::ranges::sort(levels);
+  for (size_t i = 1; i < levels.size(); ++i) levels_.thresholds.push_back((levels[i - 1] + levels[i]) / 2);
+}
+
+Tensor APoTQuantization::on_levels(const Tensor& x, float clip) const {
+  const LevelGrid grid{levels_.levels.data(), levels_.thresholds.data(), levels_.levels.size(), clip};
+  Tensor y = Tensor::empty(x.shape());
+  const float* from = x.data().data();
+  float* to = y.mutable_data().data();
+  parallel_for(x.numel(), kElementwiseGrain, [&](int64_t begin, int64_t end) {
+    kernels().quant.to_levels(from + begin, to + begin, static_cast<size_t>(end - begin), grid);
+  });
+  return y;
+}
+
+void APoTQuantization::start(const Tensor& x, int bits) {
+  make_levels(bits);
+  const Tensor values = normalize_ ? normalized(x, moments_of(x)) : x;
+  const float clip = nearest_clip(values, 0.85f, [&](float c) { return on_levels(values, c); });
+  alpha.raw().mutable_data()[0] = clip > 0 ? clip : 1;
+}
+
+void APoTQuantization::restrain() { restrain_to(alpha, kSmallestStep, kLargestStep); }
+
+Tensor APoTQuantization::quantize(const Tensor& x, int bits) {
+  make_levels(bits);
+  const float clip = alpha.raw().item(), below = is_signed() ? -1.0f : 0.0f;
+  const bool weights = site() == GridSite::weights;
+  const auto on_grid = [&](const Tensor& values) {
+    const GridParameter parameter{learned(alpha), [=](const GridSums& sums) {
+                                    return static_cast<float>(sums.inside / clip + below * sums.below + sums.above);
+                                  }};
+    return record_on_grid("apot", values, on_levels(values, clip), {below * clip, clip, /*everywhere=*/weights},
+                          {parameter});
+  };
+  if (!normalize_) return on_grid(x);
+  const Moments m = moments_of(x);
+  return mul_scalar(on_grid(normalized(x, m)), m.deviation);
+}
+
+}  // namespace qgrad

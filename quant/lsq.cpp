@@ -1,0 +1,85 @@
+// Learned steps and offsets.
+#include "quant/lsq.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/ops.h"
+#include "core/tape.h"
+#include "quant/reductions.h"
+#include "quant/ste.h"
+
+namespace qgrad {
+namespace {
+
+const Registered<Quantizer, LSQQuantizer, LSQConfig> registered_lsq{"LSQQuantizer"};
+const Registered<Quantizer, LSQQuantizer, LSQPlusConfig> registered_lsq_plus{"LSQPlusQuantizer"};
+
+Tensor on_grid(const Tensor& x, float step, float offset, const QuantizedRange& range) {
+  const Tape::Paused paused;
+  return linear_quantize_ste(x, {{1 / step}, {offset / step}}, {.integers = range});
+}
+
+void set(Parameter& parameter, float value) { parameter.raw().mutable_data()[0] = value; }
+
+}  // namespace
+
+LSQQuantizer::LSQQuantizer(LSQConfig config)
+    : LearnedQuantizer(config, config.learn_offset ? ReluPlace::behind : ReluPlace::fused),
+      learn_offset_(config.learn_offset) {}
+
+std::unique_ptr<LearnedQuantization> LSQQuantizer::make(int bits, GridSite site) const {
+  using Variant = LSQQuantization::Variant;
+  return std::make_unique<LSQQuantization>(bits, site, learn_offset_ ? Variant::lsq_plus : Variant::lsq);
+}
+
+LSQQuantization::LSQQuantization(int bits, GridSite site, Variant variant)
+    : LearnedQuantization(bits, site),
+      step(parameter("step", Tensor::full({1}, 1))),
+      offset(parameter("offset", variant == Variant::lsq_plus && site != GridSite::weights ? Tensor::zeros({1})
+                                                                                           : Tensor())),
+      variant_(variant) {}
+
+void LSQQuantization::start(const Tensor& x, int bits) {
+  const QuantizedRange q = range(bits);
+  if (variant_ == Variant::lsq) {
+    set(step, 2 * mean(abs(x)).item() / std::sqrt(q.qmax));
+  } else if (!offset.defined()) {
+    const double center = mean(x).item(), n = static_cast<double>(x.numel());
+    const double deviation = std::sqrt(deviations_from(center, x.data()).square / n);
+    set(step, static_cast<float>((std::fabs(center) + 3 * deviation) / (q.qmax + 1)));
+  } else {
+    const ValueRange all = min_max(x.data());
+    const float width = (all.max - all.min) / (q.qmax - q.qmin), largest = all.max_abs();
+    const auto offset_of = [&](float share) { return share * all.min - q.qmin * share * width; };
+    const float clip = nearest_clip(x, 0.85f, [&](float c) {
+      const float share = c / largest;
+      return on_grid(x, std::max(share * width, kSmallestStep), offset_of(share), q);
+    });
+    const float share = largest > 0 ? clip / largest : 1;
+    set(step, share * width);
+    set(offset, offset_of(share));
+  }
+  // Numbers that are all equal say nothing about their width: the grid then spans [-1, 1] or [0, 1].
+  if (step.raw().item() == 0) set(step, 1 / q.qmax);
+}
+
+void LSQQuantization::restrain() {
+  restrain_to(step, kSmallestStep, kLargestStep);
+  if (offset.defined()) restrain_to(offset, -kLargestStep, kLargestStep);
+}
+
+Tensor LSQQuantization::quantize(const Tensor& x, int bits) {
+  const QuantizedRange q = range(bits);
+  const float s = step.raw().item(), o = offset.defined() ? offset.raw().item() : 0, g = gradient_scale(x, q.qmax);
+  std::vector<GridParameter> parameters{{learned(step), [=](const GridSums& sums) {
+                                           return static_cast<float>(
+                                               g * (sums.inside / s + q.qmin * sums.below + q.qmax * sums.above));
+                                         }}};
+  if (offset.defined())
+    parameters.push_back(
+        {learned(offset), [=](const GridSums& sums) { return static_cast<float>(g * (sums.below + sums.above)); }});
+  return record_on_grid("lsq", x, on_grid(x, s, o, q), {q.qmin * s + o, q.qmax * s + o}, parameters);
+}
+
+}  // namespace qgrad

@@ -1,0 +1,123 @@
+// Phases, and which modules take part in them.
+#include "quant/quant_schedule.h"
+
+#include <algorithm>
+
+#include "nn/norm.h"
+#include "quant/fake_quant.h"
+#include "quant/learned_grid.h"
+
+namespace qgrad {
+namespace {
+
+constexpr const char* kWhere = "train.quantization";
+
+// The same ranges on a grid of other bits.
+std::unique_ptr<FakeLinearQuantization> with_bits(const FakeLinearQuantization& from, int bits) {
+  FakeQuantConfig config = from.config();
+  config.bits = bits;
+  auto made = std::make_unique<FakeLinearQuantization>(config);
+  for (size_t i = 0; i < made->buffers().size(); ++i) made->buffers()[i]->set((*from.buffers()[i])());
+  if (made->has_range()) {
+    const ScaleAndZeroPoint grid =
+        params_from_range(bits, config.mode, from.tracked_min.item(), from.tracked_max.item());
+    made->scale.set(Tensor::full({1}, grid.scale));
+    made->zero_point.set(Tensor::full({1}, grid.zero_point));
+  }
+  return made;
+}
+
+template <class F>
+void for_each_range(Module& model, F&& visit) {
+  visit_modules(model, [&](Module& module) {
+    for (Child* child : module.children())
+      if (auto* range = child->as<FakeLinearQuantization>()) visit(*child, *range);
+  });
+}
+
+}  // namespace
+
+QuantSchedule::QuantSchedule(const QuantScheduleConfig& config, Module& model, int total_epochs)
+    : config_(config), model_(model) {
+  bool quantized = false;
+  for_each_range(model, [&](Child&, FakeLinearQuantization& range) { own_bits_[range.path()] = range.config().bits; });
+  visit_modules(model, [&](Module& m) { quantized |= dynamic_cast<AdjustableBits*>(&m) != nullptr; });
+  check(quantized || !own_bits_.empty(), "{}: the model has nothing that is quantized", kWhere);
+
+  const auto in_order = [&](const char* first, double a, const char* second, double b) {
+    check(a <= b, "{}: {} is {}, which is after {}, {}", kWhere, first, a, second, b);
+  };
+  in_order("observe_from", config.observe_from, "quantize_from", config.quantize_from);
+  if (config.freeze_ranges_from) {
+    in_order("quantize_from", config.quantize_from, "freeze_ranges_from", *config.freeze_ranges_from);
+    check(*config.freeze_ranges_from > config.observe_from,
+          "{}: freeze_ranges_from is {}, but ranges are only followed from then on (observe_from)", kWhere,
+          *config.freeze_ranges_from);
+  }
+  double last = config.quantize_from;
+  for (size_t i = 0; i < config.bits.size(); ++i) {
+    check(i == 0 || (config.bits[i].until > config.bits[i - 1].until &&
+                     config.bits[i].at_least <= config.bits[i - 1].at_least),
+          "{}: bits[{}]: 'until' must grow and 'at_least' must not", kWhere, i);
+    last = std::max(last, config.bits[i].until);
+  }
+  check(last <= total_epochs - 1,
+        "{}: the final bits are reached at epoch {}, but training has {}; at least one whole epoch must follow", kWhere,
+        last, total_epochs);
+}
+
+QuantSchedule::Phase QuantSchedule::phase(double epoch) const {
+  const auto begun = [&](const std::optional<double>& time) { return time && epoch >= *time; };
+  Phase phase{.quantize = epoch >= config_.quantize_from,
+              .freeze_ranges = begun(config_.freeze_ranges_from),
+              .freeze_batch_norm = begun(config_.freeze_batch_norm_from)};
+  for (const BitsUntil& b : config_.bits)
+    if (epoch < b.until) {
+      phase.at_least = b.at_least;
+      break;
+    }
+  return phase;
+}
+
+bool QuantSchedule::is_final(int64_t epoch) const {
+  const Phase p = phase(static_cast<double>(epoch));
+  return p.quantize && p.at_least == 0;
+}
+
+void QuantSchedule::apply(int64_t epoch, int64_t step, int64_t steps) {
+  // The same expression for a step and for the one before it, so that no step is taken for both or neither.
+  const auto time = [&](int64_t e, int64_t s) {
+    return static_cast<double>(e) + static_cast<double>(s) / static_cast<double>(steps);
+  };
+  const double now = time(epoch, step), before = step > 0 ? time(epoch, step - 1) : time(epoch - 1, steps - 1);
+  if (config_.observe_from > 0 && now >= config_.observe_from && before < config_.observe_from) forget_ranges();
+  if (const Phase wanted = phase(now); now_ != wanted) enter(wanted);
+}
+
+void QuantSchedule::forget_ranges() {
+  for_each_range(model_, [](Child&, FakeLinearQuantization& range) {
+    for (Buffer* b : {&range.iter_count, &range.tracked_min_biased, &range.tracked_max_biased})
+      b->set(Tensor::zeros({1}));
+  });
+}
+
+void QuantSchedule::enter(const Phase& phase) {
+  now_ = phase;
+  for_each_range(model_, [&](Child& slot, FakeLinearQuantization& range) {
+    using State = FakeLinearQuantization::State;
+    const int bits = std::max(own_bits_.at(range.path()), phase.at_least);
+    if (bits != range.config().bits) slot.put(with_bits(range, bits));
+    slot.as<FakeLinearQuantization>()->set_state(!phase.quantize        ? State::observe
+                                                 : phase.freeze_ranges ? State::frozen
+                                                                       : State::active);
+  });
+  visit_modules(model_, [&](Module& module) {
+    if (auto* adjustable = dynamic_cast<AdjustableBits*>(&module))
+      adjustable->set_bits(phase.quantize ? std::optional(std::max(adjustable->own_bits(), phase.at_least))
+                                          : std::nullopt);
+    if (auto* learned = dynamic_cast<LearnedQuantization*>(&module)) learned->set_frozen(phase.freeze_ranges);
+    if (auto* norm = dynamic_cast<BatchNorm*>(&module)) norm->set_frozen(phase.freeze_batch_norm);
+  });
+}
+
+}  // namespace qgrad
