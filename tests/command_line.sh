@@ -114,6 +114,33 @@ holds "a killed and resumed training ends with the same bytes" cmp whole/model.s
 expect 2 "resume and a config" "$qgrad" train long.json --resume stopped
 expect_error "resume from nowhere" "nowhere/config.json: cannot open" "$qgrad" train --resume nowhere
 
+# --- schedules, groups and a teacher, killed and resumed ---
+cat >course.json <<JSON
+{"name": "c", "data": {"dataset": {"class": "digits"}, "transforms": {"crop_padding": 1}}, "model": {"class": "convnet"},
+ "checkpoint": "compared/float/model.safetensors",
+ "train": {"epochs": 8, "batch_size": 32, "optimizer": {"class": "SGD", "lr": 0.01, "momentum": 0.9},
+  "param_groups": [{"name": "steps", "parameters": ".*step", "lr_factor": 0.5, "weight_decay": 0}],
+  "quantization": {"quantize_from": 0.5, "freeze_ranges_from": 6, "freeze_batch_norm_from": 5,
+   "bits": [{"until": 2, "at_least": 8}, {"until": 3.5, "at_least": 6}, {"until": 4.5, "at_least": 4}]},
+  "distillation": {"teacher": "compared/float/model.safetensors", "temperature": 4}},
+ "quantizer": {"class": "LSQQuantizer", "bits_activations": 3, "bits_weights": 3, "bits_first_last": 8}}
+JSON
+expect 0 "train by a schedule" "$qgrad" train course.json --out course --json
+holds "the best epoch has the final bits" grep -qE '"best_epoch": [678],' stdout
+"$qgrad" train course.json --out course_stopped >/dev/null 2>&1 &
+victim=$!
+until [ -f course_stopped/training.safetensors ]; do sleep 0.02; done
+kill -9 $victim
+wait $victim 2>/dev/null
+holds "the killed training by a schedule left no model" test ! -f course_stopped/model.safetensors
+expect 0 "resume by a schedule" "$qgrad" train --resume course_stopped
+holds "and end with the same bytes" cmp course/model.safetensors course_stopped/model.safetensors
+expect 0 "its checkpoint evaluates by itself" "$qgrad" evaluate course/model.safetensors
+expect_error "a group that picks nothing" "'.*stp' matches no parameter" "$qgrad" train course.json --out x --set 'train.param_groups=[{"name": "s", "parameters": ".*stp"}]'
+expect_error "a schedule without quantization" "nothing that is quantized" "$qgrad" train train.json --out x --set quantizer=null --set 'train.quantization={}'
+expect_error "a teacher that is not there" "nowhere.safetensors" "$qgrad" train course.json --out x --set train.distillation.teacher=nowhere.safetensors
+expect 0 "train from calibrated ranges" "$qgrad" train train.json --out calibrated --set train.epochs=1 --set 'calibration={"images": 64}'
+
 # --- bad configs ---
 edit() { sed "$1" "$digits" >edited.json; }
 edit 's/"bits_weights": 8/"bits_weigths": 8/'

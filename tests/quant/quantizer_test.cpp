@@ -122,6 +122,20 @@ TEST_CASE("null bits mean not quantized, absent ones are inherited") {
   CHECK_FALSE(o.transform_of("fc2.weight"));
 }
 
+TEST_CASE("the first and the last layer, and what the last one reads, can have bits of their own") {
+  QuantizerConfig config = config_with(R"({"fc1": {"bits_weights": 5}})");
+  config.bits_first_last = 16;
+  Outcome o(config);
+  o.prepare();
+  CHECK(o.transform_of("fc1.weight")->bits == Bits{{}, 5, {}});  // an override is stronger
+  CHECK(o.transform_of("layer1.fc.weight")->bits == Bits{{}, 6, {}});
+  CHECK(o.transform_of("fc2.weight")->bits == Bits{{}, 16, {}});
+  CHECK(o.at("relu1")->bits == Bits{8, {}, {}});
+  CHECK(o.at("layer1.relu")->bits == Bits{16, {}, {}});
+  Outcome without_overrides({.bits_activations = 8, .bits_weights = 6, .bits_first_last = 16});
+  CHECK(without_overrides.prepare().transform_of("fc1.weight")->bits == Bits{{}, 16, {}});
+}
+
 TEST_CASE("a key that equals the path wins over earlier expressions") {
   const Outcome o = outcome(
       R"({"relu.*": {"bits_activations": 2}, "relu1": {"bits_activations": 3}, "layer1\\.relu": {"bits_activations": 4}})");
