@@ -32,7 +32,8 @@ class Teacher {
  public:
   explicit Teacher(const DistillationConfig& config);
 
-  // weight_student * label_loss + weight_distill * distillation_loss (nn/distillation.h), or label_loss itself before from_epoch.
+  // weight_student * label_loss + weight_distill * distillation_loss (nn/distillation.h), or label_loss itself before
+  // from_epoch.
   Tensor loss(const Tensor& label_loss, const Tensor& logits, const Tensor& images, double epoch);
 
  private:

@@ -32,8 +32,8 @@ void fields(V& v, EpochLog& c) {
 
 struct TrainingResult {
   std::vector<EpochLog> epochs;
-  // By validation accuracy, the later of equals; the last epoch without a validation split. Only of epochs that quantize
-  // as the model will in the end.
+  // By validation accuracy, the later of equals; the last epoch without a validation split. Only of epochs that
+  // quantize as the model will in the end.
   int best_epoch = 0;
   double seconds = 0;
   Json epochs_json() const;

@@ -10,7 +10,7 @@ namespace qgrad {
 class AdjustableBits {
  public:
   virtual ~AdjustableBits() = default;
-  int own_bits() const { return own_bits_; }        // the config's
+  int own_bits() const { return own_bits_; }         // the config's
   std::optional<int> bits() const { return bits_; }  // now; none: values keep all their digits
   void set_bits(std::optional<int> bits) { bits_ = bits; }
 

@@ -25,9 +25,7 @@ Moments moments_of(const Tensor& x) {
   return {static_cast<float>(mean), square > 0 ? static_cast<float>(std::sqrt(square / std::max(1.0, n - 1))) : 1.0f};
 }
 
-Tensor normalized(const Tensor& x, const Moments& m) {
-  return mul_scalar(add_scalar(x, -m.mean), 1 / m.deviation);
-}
+Tensor normalized(const Tensor& x, const Moments& m) { return mul_scalar(add_scalar(x, -m.mean), 1 / m.deviation); }
 
 }  // namespace
 

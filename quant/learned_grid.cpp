@@ -33,8 +33,8 @@ Tensor record_on_grid(std::string_view op, const Tensor& x, const Tensor& y, con
     const float *px = x.data().data(), *py = y.data().data(), *pdy = dy.data().data();
     float* to = gradient.mutable_data().data();
     parallel_for(x.numel(), kBlock, [&](int64_t begin, int64_t end) {
-      partial[begin / kBlock] = kernels().quant.learned_backward(
-          px + begin, py + begin, pdy + begin, to + begin, static_cast<size_t>(end - begin), ends.low, ends.high);
+      partial[begin / kBlock] = kernels().quant.learned_backward(px + begin, py + begin, pdy + begin, to + begin,
+                                                                 static_cast<size_t>(end - begin), ends.low, ends.high);
     });
     GridSums sums;
     for (size_t i = 0; i < blocks; ++i) {

@@ -34,10 +34,10 @@ float nearest_clip(const Tensor& x, float ratio, const std::function<Tensor(floa
 
 // Where a learned quantization stands.
 enum class GridSite {
-  weights,     // a parameter's transform
-  positive,    // behind an activation that has no negative values
-  rectified,   // in the place of a ReLU, which it computes too
-  any_sign,    // behind an activation that has both signs
+  weights,    // a parameter's transform
+  positive,   // behind an activation that has no negative values
+  rectified,  // in the place of a ReLU, which it computes too
+  any_sign,   // behind an activation that has both signs
 };
 
 // The base of quantizations with learned parameters. They start from the numbers that are quantized: weights when the

@@ -36,8 +36,8 @@ std::unique_ptr<LearnedQuantization> LSQQuantizer::make(int bits, GridSite site)
 LSQQuantization::LSQQuantization(int bits, GridSite site, Variant variant)
     : LearnedQuantization(bits, site),
       step(parameter("step", Tensor::full({1}, 1))),
-      offset(parameter("offset", variant == Variant::lsq_plus && site != GridSite::weights ? Tensor::zeros({1})
-                                                                                           : Tensor())),
+      offset(parameter("offset",
+                       variant == Variant::lsq_plus && site != GridSite::weights ? Tensor::zeros({1}) : Tensor())),
       variant_(variant) {}
 
 void LSQQuantization::start(const Tensor& x, int bits) {

@@ -37,7 +37,8 @@ void fields(V& v, QuantAwareTrainRangeLinearConfig& c) {
   v("clamp_integers", c.clamp_integers,
     {.help = "false: allow the one level beyond the integer range that Distiller has"});
   v("model_activation_stats", c.model_activation_stats,
-    {.help = "calibration statistics that ranges start from: a file, or its content; null: the first batches set them"});
+    {.help =
+         "calibration statistics that ranges start from: a file, or its content; null: the first batches set them"});
 }
 
 // Outputs of kQuantizedActivations are fake-quantized, and weights before every use. Overrides also take "mode" (all),

@@ -107,7 +107,7 @@ void QuantSchedule::enter(const Phase& phase) {
     using State = FakeLinearQuantization::State;
     const int bits = std::max(own_bits_.at(range.path()), phase.at_least);
     if (bits != range.config().bits) slot.put(with_bits(range, bits));
-    slot.as<FakeLinearQuantization>()->set_state(!phase.quantize        ? State::observe
+    slot.as<FakeLinearQuantization>()->set_state(!phase.quantize       ? State::observe
                                                  : phase.freeze_ranges ? State::frozen
                                                                        : State::active);
   });

@@ -33,8 +33,9 @@ void fields(V& v, QuantizerConfig& c) {
   v("bits_bias", c.bits_bias, {.help = "bits of biases; null: not quantized", .min = 1, .max = 32});
   v("overrides", c.overrides, {.help = "module path or regular expression -> settings"});
   v("bits_first_last", c.bits_first_last,
-    {.help = "bits of the first and last layer's weights and of the last one's input, where no override says otherwise; "
-             "null: as everywhere",
+    {.help =
+         "bits of the first and last layer's weights and of the last one's input, where no override says otherwise; "
+         "null: as everywhere",
      .min = 1,
      .max = 32});
 }

@@ -39,7 +39,7 @@ class TQTQuantization final : public LearnedQuantization {
   std::string_view kind() const override { return "TQTQuantization"; }
   float step(int bits) const;
 
-  Parameter log2_threshold;               // [1]
+  Parameter log2_threshold;                // [1]
   Buffer gradient_square, gradient_count;  // [1]: the moving average, and how many gradients it has seen
 
  protected:

@@ -37,6 +37,7 @@ TEST_CASE("a student that agrees with its teacher has no distillation loss") {
 }
 
 TEST_CASE("a teacher of other classes is refused") {
-  CHECK(test::error_of([] { distillation_loss(Tensor::zeros({2, 10}), Tensor::zeros({2, 7}), 1); }) ==
-        "distillation: the teacher gives [2,7], the student [2,10]");
+  CHECK(test::error_of([] {
+          distillation_loss(Tensor::zeros({2, 10}), Tensor::zeros({2, 7}), 1);
+        }) == "distillation: the teacher gives [2,7], the student [2,10]");
 }

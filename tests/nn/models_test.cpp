@@ -95,7 +95,8 @@ TEST_CASE("every registered architecture takes its own image shape and gives its
 }
 
 TEST_CASE("widening multiplies the channels of every inner layer, of no input and no output") {
-  for (const char* name : {"simplenet", "resnet20", "preact_resnet20", "preact_resnet20_conv_ds", "plain20_nobn", "vgg11_bn"}) {
+  for (const char* name :
+       {"simplenet", "resnet20", "preact_resnet20", "preact_resnet20_conv_ds", "plain20_nobn", "vgg11_bn"}) {
     INFO(name);
     const ModulePtr plain = architecture(name)->make();
     const auto entry = Registry<Architecture>::create({{{"class", name}, {"widening", 3}}, "", "model"});

@@ -78,7 +78,8 @@ void check_formula(LearnedQuantization& module, const Tensor& x, const std::func
     REQUIRE(ours.dx.data()[i] == static_cast<float>(point.dx) * dy.data()[i]);
     for (size_t p = 0; p < expected.size(); ++p) expected[p] += point.parameters.at(p) * dy.data()[i];
   }
-  for (size_t p = 0; p < expected.size(); ++p) CHECK(ours.parameters[p] == Approx(expected[p]).epsilon(1e-4).margin(1e-5));
+  for (size_t p = 0; p < expected.size(); ++p)
+    CHECK(ours.parameters[p] == Approx(expected[p]).epsilon(1e-4).margin(1e-5));
 }
 
 Tensor spread(float scale) { return test::normal_tensor({5, 200}, 11, scale); }
@@ -222,8 +223,8 @@ TEST_CASE("additive powers of two are the levels of the paper's authors") {
 }
 
 TEST_CASE("APoT's gradients are equation 8 of its paper") {
-  const auto [bits, site] = GENERATE(
-      table<int, GridSite>({{4, GridSite::weights}, {3, GridSite::positive}, {4, GridSite::rectified}, {3, GridSite::any_sign}}));
+  const auto [bits, site] = GENERATE(table<int, GridSite>(
+      {{4, GridSite::weights}, {3, GridSite::positive}, {4, GridSite::rectified}, {3, GridSite::any_sign}}));
   const bool is_signed = site == GridSite::weights || site == GridSite::any_sign;
   const auto apot = started<APoTQuantization>(bits, site, /*normalize_weights=*/false);
   set(apot->alpha, 1.2f);
@@ -303,7 +304,8 @@ TEST_CASE("LSQ starts from twice the mean magnitude over the root of the largest
 
 TEST_CASE("LSQ+ starts weights at three deviations and activations where the error is small") {
   const Tensor x = add_scalar(spread(0.5f), 2);
-  LSQQuantization weights(4, GridSite::weights, Variant::lsq_plus), activations(4, GridSite::any_sign, Variant::lsq_plus);
+  LSQQuantization weights(4, GridSite::weights, Variant::lsq_plus),
+      activations(4, GridSite::any_sign, Variant::lsq_plus);
   weights.start_from(x);
   const double average = mean(x).item();
   const double deviation = std::sqrt(mean(square(add_scalar(x, -static_cast<float>(average)))).item());
@@ -328,14 +330,14 @@ TEST_CASE("weights of zero and activations that are all zero give a grid") {
 }
 
 TEST_CASE("learned grids take every activation, and weights") {
-  const auto [name, kind, relu_kind] = GENERATE(table<std::string, std::string, std::string>(
-      {{"LSQQuantizer", "LSQQuantization", "LSQQuantization"},
-       {"LSQPlusQuantizer", "LSQQuantization", "FakeQuantizationWrapper"},
-       {"TQTQuantizer", "TQTQuantization", "TQTQuantization"},
-       {"APoTQuantizer", "APoTQuantization", "APoTQuantization"}}));
+  const auto [name, kind, relu_kind] = GENERATE(
+      table<std::string, std::string, std::string>({{"LSQQuantizer", "LSQQuantization", "LSQQuantization"},
+                                                    {"LSQPlusQuantizer", "LSQQuantization", "FakeQuantizationWrapper"},
+                                                    {"TQTQuantizer", "TQTQuantization", "TQTQuantization"},
+                                                    {"APoTQuantizer", "APoTQuantization", "APoTQuantization"}}));
   INFO(name);
-  const ModulePtr model = prepared({{"class", name},
-                                    {"overrides", {{"fc", {{"bits_weights", 8}}}, {"tanh", {{"bits_activations", 5}}}}}});
+  const ModulePtr model =
+      prepared({{"class", name}, {"overrides", {{"fc", {{"bits_weights", 8}}}, {"tanh", {{"bits_activations", 5}}}}}});
   CHECK(find_module(*model, "relu")->kind() == relu_kind);
   for (const char* path : {"relu6.fake_q", "sigmoid.fake_q", "tanh.fake_q"})
     CHECK(find_module(*model, path)->kind() == kind);
@@ -366,8 +368,8 @@ TEST_CASE("evaluation before there is a grid is refused, and a checkpoint brings
 
 TEST_CASE("learned parameters are a group with a learning rate and a decay of their own, and stay positive") {
   Sgd optimizer({.lr = 0.1f, .weight_decay = 0.5f});
-  const ModulePtr model = prepared(
-      {{"class", "LSQQuantizer"}, {"learned_lr_factor", 1000}, {"learned_weight_decay", 0.25}}, &optimizer);
+  const ModulePtr model =
+      prepared({{"class", "LSQQuantizer"}, {"learned_lr_factor", 1000}, {"learned_weight_decay", 0.25}}, &optimizer);
   REQUIRE(optimizer.param_groups().size() == 2);
   const ParamGroup& group = optimizer.param_groups()[1];
   CHECK(group.name == "learned");
@@ -412,8 +414,10 @@ TEST_CASE("other bits start a grid anew, no bits leave the values alone") {
 
 TEST_CASE("bits that leave nothing but zero are refused") {
   for (const char* name : {"LSQQuantizer", "TQTQuantizer", "APoTQuantizer"})
-    CHECK(test::error_of([&] { prepared({{"class", name}, {"bits_weights", 1}}); }).find("expected 2 bits or more") !=
-          std::string::npos);
-  CHECK(test::error_of([] { prepared({{"class", "APoTQuantizer"}, {"bits_weights", 9}}); }) ==
-        "APoT: expected at most 8 bits, got 9");
+    CHECK(test::error_of([&] {
+            prepared({{"class", name}, {"bits_weights", 1}});
+          }).find("expected 2 bits or more") != std::string::npos);
+  CHECK(test::error_of([] {
+          prepared({{"class", "APoTQuantizer"}, {"bits_weights", 9}});
+        }) == "APoT: expected at most 8 bits, got 9");
 }

@@ -21,9 +21,7 @@ namespace {
 
 constexpr int64_t kPixels = 32 * 32 * 3;
 
-std::filesystem::path trained_file() {
-  return golden::shared_file("models/distiller_resnet20_cifar10.safetensors");
-}
+std::filesystem::path trained_file() { return golden::shared_file("models/distiller_resnet20_cifar10.safetensors"); }
 std::filesystem::path cifar_file(const std::string& name) {
   const char* chosen = std::getenv("QGRAD_DATA");
   return (chosen ? std::filesystem::path(chosen) : golden::shared_file("cifar-10-batches-bin")) / name;

@@ -72,9 +72,9 @@ TEST_CASE("bits come down to the quantizer's own, layer by layer") {
                "LSQQuantizer", "LSQPlusQuantizer", "TQTQuantizer", "APoTQuantizer");
   INFO(quantizer);
   const ModulePtr model = prepared(quantizer);
-  QuantSchedule schedule(config_of({{"quantize_from", 0.5},
-                                    {"bits", {{{"until", 1}, {"at_least", 8}}, {{"until", 2}, {"at_least", 5}}}}}),
-                         *model, 4);
+  QuantSchedule schedule(
+      config_of({{"quantize_from", 0.5}, {"bits", {{{"until", 1}, {"at_least", 8}}, {{"until", 2}, {"at_least", 5}}}}}),
+      *model, 4);
   const auto bits_at = [&](int64_t epoch, int64_t step) {
     schedule.apply(epoch, step, 4);
     return std::pair(weight_bits(*model, "conv.weight"), weight_bits(*model, "fc.weight"));

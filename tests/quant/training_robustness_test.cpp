@@ -26,8 +26,7 @@ TEST_CASE("no quantizer's training breaks at learning rates from 1e-4 to 1") {
         Sgd optimizer({.lr = lr, .momentum = 0.9f, .weight_decay = 1e-4f});
         optimizer.add_param_group({.name = "default", .parameters = all_parameters(*model)});
         const Json config = {{"class", name}, {"bits_activations", bits}, {"bits_weights", bits}};
-        Registry<Quantizer>::create({config, "", "quantizer"})
-            ->prepare(model, &optimizer, Tensor::zeros({1, 8, 8, 1}));
+        Registry<Quantizer>::create({config, "", "quantizer"})->prepare(model, &optimizer, Tensor::zeros({1, 8, 8, 1}));
         Loader loader(dataset->train(), all_indices(dataset->train().size()), Transform({}, dataset->image_shape(), 1),
                       {.batch_size = 8, .shuffle = true, .drop_last = true, .threads = 0, .seed = 1});
         loader.start_epoch(0);
