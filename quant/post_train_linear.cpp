@@ -24,26 +24,6 @@ FloatPrecision precision_of(const LayerPlan& plan) {
   return plan.settings.fpq_module == 16 ? FloatPrecision::half : FloatPrecision::single;
 }
 
-// Every layer that has statistics must be one of the model's, with outputs of the same shape but for the first
-// dimension, the batch. (That every layer has statistics which needs them, shows when it is wrapped.)
-void check_describe(const QuantStats& stats, Module& model, const Graph& graph, const std::string& name) {
-  std::vector<std::string> known;
-  visit_modules(model, [&](Module& module) { known.push_back(module.path()); });
-  for (const auto& [path, entry] : stats) {
-    check(std::ranges::find(known, path) != known.end(),
-          "{}: statistics for '{}', which the model does not have{}: they belong to another model", name, path,
-          did_you_mean(path, known));
-    const GraphNode* node = graph.find(path);
-    if (!node || node->output_shape.rank() == 0) continue;
-    const std::string expected = stats_shape(node->output_shape), &found = entry.output.shape;
-    const size_t expected_batch = expected.find(','), found_batch = found.find(',');
-    if (expected_batch == std::string::npos || found_batch == std::string::npos) continue;
-    check(expected.substr(expected_batch) == found.substr(found_batch),
-          "{}: statistics for '{}' are of outputs {}, but the model's are {}: they belong to another model", name, path,
-          found, expected);
-  }
-}
-
 // ACIQ's tables for positive values expect the moments from before the ReLU.
 TensorStats output_stats(const LayerPlan& plan, const ModuleStats& stats) {
   TensorStats output = stats.output;
@@ -111,7 +91,7 @@ Replacement PostTrainLinearQuantizer::planned(std::vector<std::string> settings)
 
 void PostTrainLinearQuantizer::pre_process(ModulePtr& model, const Graph& graph) {
   stats_ = given_stats_;
-  check_describe(stats_, *model, graph, stats_name_);
+  check_stats_describe(stats_, *model, graph, stats_name_);
   for (const FoldedBatchNorm& folded : fold_batch_norms(model, graph)) {
     ModuleStats* layer = stats_.find(folded.layer);
     const ModuleStats* batch_norm = stats_.find(folded.batch_norm);

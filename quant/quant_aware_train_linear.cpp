@@ -5,7 +5,6 @@
 #include <cmath>
 
 #include "quant/clip.h"
-#include "quant/stats.h"
 #include "quant/ste.h"
 
 namespace qgrad {
@@ -77,7 +76,12 @@ FakeQuantConfig QuantAwareTrainRangeLinearQuantizer::fake_quant_config(int bits)
           .clamp_integers = config_.clamp_integers};
 }
 
-void QuantAwareTrainRangeLinearQuantizer::pre_process(ModulePtr&, const Graph& graph) {
+void QuantAwareTrainRangeLinearQuantizer::pre_process(ModulePtr& model, const Graph& graph) {
+  if (const Config& given = config_.model_activation_stats; !given.value.is_null()) {
+    const std::string name = given.value.is_string() ? given.value.get<std::string>() : given.where();
+    stats_ = given.value.is_string() ? read_stats(name) : stats_from_json(given.value, name);
+    check_stats_describe(*stats_, *model, graph, name);
+  }
   for (size_t i = 0; i < graph.nodes().size(); ++i) {
     if (graph[i].kind != "input") continue;
     ModelInput input{.quantizable = true, .consumers = {}};
@@ -106,17 +110,14 @@ void QuantAwareTrainRangeLinearQuantizer::post_process(ModulePtr& model) {
     inputs.push_back(input.quantizable && bits ? std::optional(fake_quant_config(*bits)) : std::nullopt);
   if (config_.quantize_inputs && std::ranges::any_of(inputs, [](const auto& input) { return input.has_value(); }))
     model = std::make_unique<InputsQuantWrapper>(std::move(model), inputs);
-  if (!config_.model_activation_stats.value.is_null()) start_ranges(*model);
+  if (stats_) start_ranges(*model);
 }
 
 void QuantAwareTrainRangeLinearQuantizer::start_ranges(Module& model) const {
-  const Config& given = config_.model_activation_stats;
-  const QuantStats stats = given.value.is_string() ? read_stats(given.value.get<std::string>())
-                                                   : stats_from_json(given.value, given.where());
   visit_modules(model, [&](Module& module) {
     auto* wrapper = dynamic_cast<FakeQuantizationWrapper*>(&module);
     if (auto* range = wrapper ? wrapper->fake_q.as<FakeLinearQuantization>() : nullptr) {
-      const TensorStats& output = stats.at(module.path()).output;
+      const TensorStats& output = stats_->at(module.path()).output;
       set_range(*range, {static_cast<float>(output.min), static_cast<float>(output.max)});
     }
   });
@@ -125,7 +126,7 @@ void QuantAwareTrainRangeLinearQuantizer::start_ranges(Module& model) const {
     if (!range) continue;
     check(!inputs_[i].consumers.empty(), "statistics: no layer takes the model's input {}", i);
     const auto& [path, index] = inputs_[i].consumers.front();
-    const std::vector<TensorStats>& of_layer = stats.at(path).inputs;
+    const std::vector<TensorStats>& of_layer = stats_->at(path).inputs;
     check(index < of_layer.size(), "statistics: {} has {} inputs, expected {}", path, of_layer.size(), index + 1);
     set_range(*range, {static_cast<float>(of_layer[index].min), static_cast<float>(of_layer[index].max)});
   }

@@ -8,6 +8,7 @@
 #include "quant/adjustable.h"
 #include "quant/fake_quant.h"
 #include "quant/quantizer.h"
+#include "quant/stats.h"
 
 namespace qgrad {
 
@@ -62,6 +63,7 @@ class QuantAwareTrainRangeLinearQuantizer : public Quantizer {
   void start_ranges(Module& model) const;
 
   QuantAwareTrainRangeLinearConfig config_;
+  std::optional<QuantStats> stats_;
   struct Consumer {
     std::string path;
     size_t input;

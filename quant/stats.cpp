@@ -237,4 +237,22 @@ QuantStats collect_quant_stats(Module& model, const std::function<void()>& feed)
   return collector.take();
 }
 
+void check_stats_describe(const QuantStats& stats, Module& model, const Graph& graph, const std::string& name) {
+  std::vector<std::string> known;
+  visit_modules(model, [&](Module& module) { known.push_back(module.path()); });
+  for (const auto& [path, entry] : stats) {
+    check(std::ranges::find(known, path) != known.end(),
+          "{}: statistics for '{}', which the model does not have{}: they belong to another model", name, path,
+          did_you_mean(path, known));
+    const GraphNode* node = graph.find(path);
+    if (!node || node->output_shape.rank() == 0) continue;
+    const std::string expected = stats_shape(node->output_shape), &found = entry.output.shape;
+    const size_t expected_batch = expected.find(','), found_batch = found.find(',');
+    if (expected_batch == std::string::npos || found_batch == std::string::npos) continue;
+    check(expected.substr(expected_batch) == found.substr(found_batch),
+          "{}: statistics for '{}' are of outputs {}, but the model's are {}: they belong to another model", name, path,
+          found, expected);
+  }
+}
+
 }  // namespace qgrad

@@ -150,6 +150,33 @@ TEST_CASE("inputs have bits of their own, and may be left alone") {
   CHECK(other->kind() == "Sequential");
 }
 
+TEST_CASE("statistics are ranges to start from, slow to forget, and no part of the checkpoint's config") {
+  ModulePtr model = small_net();
+  const QuantStats stats = collect_quant_stats(*model, [&] { (*model)(small_input()); });
+  const auto quantizer = quantizer_of(qat_config({{"model_activation_stats", stats_to_json(stats)}}));
+  quantizer->prepare(model, nullptr, small_input());
+  CHECK(fake_quant_at(*model, "relu1").tracked_max.item() == static_cast<float>(stats.at("relu1").output.max));
+  CHECK(fake_quant_at(*model, "inputs_quant").tracked_min.item() ==
+        static_cast<float>(stats.at("conv1").inputs.at(0).min));
+  model->set_training(false);
+  (*model)(small_input());  // can be evaluated
+  model->set_training(true);
+  const float before = fake_quant_at(*model, "inputs_quant").tracked_max.item();
+  (*model)(Tensor::full({2, 4, 4, 3}, before + 1));
+  CHECK(fake_quant_at(*model, "inputs_quant").tracked_max.item() == Approx(before + 0.001).epsilon(1e-5));
+  CHECK(quantizer->self_contained(qat_config({{"model_activation_stats", "x.json"}}))["model_activation_stats"]
+            .is_null());
+}
+
+TEST_CASE("statistics of another model are refused") {
+  ModulePtr model = small_net(), other = small_net();
+  Json stats = stats_to_json(collect_quant_stats(*other, [&] { (*other)(small_input()); }));
+  stats["relu7"] = stats["relu1"];
+  CHECK(test::error_of([&] {
+          quantizer_of(qat_config({{"model_activation_stats", stats}}))->prepare(model, nullptr, small_input());
+        }).find("statistics for 'relu7', which the model does not have") != std::string::npos);
+}
+
 TEST_CASE("preparing a model that evaluates keeps it evaluating") {
   ModulePtr model = small_net();
   model->set_training(false);
