@@ -3,32 +3,47 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 
 #include "apps/progress.h"
 #include "nn/checkpoint.h"
-#include "nn/fold.h"
 #include "quant/post_train_linear.h"
 
 namespace qgrad {
 namespace {
 
-// The same model again, in evaluation mode and with its batch norms folded.
-ModulePtr folded_twin(Module& model, const Config& architecture, const Tensor& example) {
+constexpr int64_t kMostImagesInMemory = 4096;
+
+// The same model again, in evaluation mode.
+ModulePtr twin_of(Module& model, const Config& architecture) {
   ModulePtr twin = Registry<Architecture>::create(architecture)->make();
-  load_state(*twin, {.tensors = model_state(model)});
-  twin->set_training(false);
-  fold_batch_norms(twin, Graph::trace(*twin, example));
+  load_state(*twin, {{}, model_state(model), {}, {}});
   twin->set_training(false);
   return twin;
 }
 
-std::vector<Tensor> calibration_images(const ExperimentData& data, const CalibrationConfig& config) {
+// In memory, so not more than a few thousand.
+std::vector<Tensor> calibration_images(const ExperimentData& data, CalibrationConfig config) {
+  config.images = std::min(config.images, kMostImagesInMemory);
   Loader loader = data.calibration(config);
   loader.start_epoch(0);
   std::vector<Tensor> batches;
   while (const auto batch = loader.next()) batches.push_back(batch->images);
   return batches;
+}
+
+void correct(const PostTrainLinearQuantizer& quantizer, Module& model, const Quantized& quantized,
+             const std::string& label) {
+  if (!quantizer.has_corrections()) return;
+  int64_t images = 0;
+  for (const Tensor& batch : quantized.images) images += batch.dim(0);
+  std::optional<Progress> progress;
+  quantizer.correct(model, *quantized.reference, quantized.images,
+                    [&](const std::string& path, size_t done, size_t all) {
+                      if (!progress) progress.emplace(label + "  corrections", images * static_cast<int64_t>(all));
+                      progress->update(images * static_cast<int64_t>(done), path);
+                    });
 }
 
 }  // namespace
@@ -57,21 +72,36 @@ Quantized quantize_model(ModulePtr& model, const Config& architecture, const Con
                          const ExperimentData& data, const std::optional<CalibrationConfig>& calibration,
                          const std::string& label) {
   Config config = quantizer;
-  Quantized result;
-  if (is_post_training(config)) {
-    result.reference = folded_twin(*model, architecture, data.example());
-    result.images = calibration_images(data, calibration.value_or(CalibrationConfig{}));
-  }
   const Json resolved = Registry<Quantizer>::resolve(config);
-  if (calibration && resolved.contains("model_activation_stats") && resolved["model_activation_stats"].is_null())
-    config.value["model_activation_stats"] =
-        calibration->statistics ? Json(*calibration->statistics)
-                                : stats_to_json(calibration_stats(*model, data, *calibration, label));
+  const bool takes_stats = resolved.contains("model_activation_stats") && resolved["model_activation_stats"].is_null();
+  Quantized result;
+  const bool post_training = is_post_training(config);
+  if (post_training) {
+    const auto unprepared = Registry<Quantizer>::create(config);
+    const auto& as_configured = dynamic_cast<const PostTrainLinearQuantizer&>(*unprepared);
+    result.reference = twin_of(*model, architecture);
+    as_configured.prepare_float(result.reference, data.example());
+    result.images = calibration_images(data, calibration.value_or(CalibrationConfig{}));
+    if (resolved["cross_layer_equalization"].get<bool>()) {
+      check(takes_stats && !(calibration && calibration->statistics),
+            "{}: cross_layer_equalization changes what flows through the layers, so that statistics measured before do "
+            "not hold: leave out the statistics",
+            quantizer.where());
+      as_configured.prepare_float(model, data.example());
+    }
+  }
+  if (calibration && takes_stats)
+    config.value["model_activation_stats"] = calibration->statistics
+                                                 ? Json(*calibration->statistics)
+                                                 : stats_to_json(calibration_stats(*model, data, *calibration, label));
   result.quantizer = Registry<Quantizer>::create(config);
   result.config = {Registry<Quantizer>::resolve(config), config.file, config.path};
   result.config.value = result.quantizer->self_contained(std::move(result.config.value));
   result.quantizer->prepare(model, optimizer, data.example());
-  if (result.reference) model->set_training(false);
+  if (post_training) {
+    model->set_training(false);
+    correct(dynamic_cast<const PostTrainLinearQuantizer&>(*result.quantizer), *model, result, label);
+  }
   return result;
 }
 

@@ -4,8 +4,11 @@
 #include <algorithm>
 
 #include "nn/activation.h"
+#include "nn/conv.h"
 #include "nn/fold.h"
+#include "nn/linear.h"
 #include "quant/clip_search.h"
+#include "quant/equalization.h"
 #include "quant/integer/eltwise.h"
 #include "quant/integer/embedding.h"
 #include "quant/integer/float_layer.h"
@@ -42,6 +45,17 @@ bool names_histogram_mode(const Json& config) {
     ClipMode clip{};
     ConfigReader::read({item.value(), "", item.key()}, clip, {});
     return needs_histogram(clip);
+  });
+}
+
+// A layer must have a bias for it to be corrected.
+void give_biases(Module& model) {
+  visit_modules(model, [](Module& module) {
+    const auto give = [](const Parameter& weight, Parameter& bias) {
+      if (!bias.defined()) bias.set_raw(Tensor::zeros({weight.raw().dim(-1)}));
+    };
+    if (auto* conv = dynamic_cast<Conv2d*>(&module)) give(conv->weight, conv->bias);
+    if (auto* linear = dynamic_cast<Linear*>(&module)) give(linear->weight, linear->bias);
   });
 }
 
@@ -100,6 +114,28 @@ void PostTrainLinearQuantizer::pre_process(ModulePtr& model, const Graph& graph)
     layer->output = batch_norm->output;
     stats_.erase(folded.batch_norm);
   }
+  if (config_.bias_correction) give_biases(*model);
+  if (config_.cross_layer_equalization) {
+    const std::vector<EqualizedPair> changed = equalize_cross_layer(*model, graph);
+    check(
+        changed.empty() || !is_static_,
+        "cross_layer_equalization changes activations ({} and {} among others): the statistics must be collected after "
+        "prepare_float",
+        changed.empty() ? "" : changed[0].first, changed.empty() ? "" : changed[0].second);
+  }
+}
+
+void PostTrainLinearQuantizer::prepare_float(ModulePtr& model, const Tensor& example) const {
+  const bool training = model->training();
+  const Graph graph = Graph::trace(*model, example);
+  fold_batch_norms(model, graph);
+  if (config_.cross_layer_equalization) equalize_cross_layer(*model, graph);
+  model->set_training(training);
+}
+
+void PostTrainLinearQuantizer::correct(Module& model, Module& reference, std::span<const Tensor> batches,
+                                       const CorrectionProgress& done) const {
+  correct_layers(model, reference, batches, {config_.learned_rounding, config_.bias_correction}, done);
 }
 
 const ModuleStats& PostTrainLinearQuantizer::stats_of(const std::string& path) const {

@@ -4,6 +4,7 @@
 
 #include <memory>
 
+#include "quant/corrections.h"
 #include "quant/post_train_plan.h"
 #include "quant/quantizer.h"
 
@@ -19,6 +20,9 @@ struct PostTrainLinearConfig : QuantizerConfig {
   bool also_clip_weights = false;
   bool save_fp_weights = false;
   bool inputs_keep_half_range = false;
+  bool cross_layer_equalization = false;
+  bool bias_correction = false;
+  std::optional<LearnedRoundingConfig> learned_rounding;
   Config model_activation_stats{nullptr, "", "model_activation_stats"};
 };
 template <class V>
@@ -33,6 +37,12 @@ void fields(V& v, PostTrainLinearConfig& c) {
   v("save_fp_weights", c.save_fp_weights, {.help = "keep the float weights, so that weights can be quantized again"});
   v("inputs_keep_half_range", c.inputs_keep_half_range,
     {.help = "cut inputs that no layer has quantized with the layer's own half range, as Distiller does by mistake"});
+  v("cross_layer_equalization", c.cross_layer_equalization,
+    {.help = "rescale the weights of neighbouring layers so that their channels have equal ranges"});
+  v("bias_correction", c.bias_correction,
+    {.help = "give the layers' outputs the means they have in the float model, on calibration images"});
+  v("learned_rounding", c.learned_rounding,
+    {.help = "learn on calibration images whether each weight is rounded up or down; null: to nearest"});
   v("model_activation_stats", c.model_activation_stats,
     {.help = "calibration statistics: a file, or its content; null: dynamic quantization"});
 }
@@ -43,10 +53,21 @@ class PostTrainLinearQuantizer final : public Quantizer {
  public:
   explicit PostTrainLinearQuantizer(PostTrainLinearConfig config);
 
+  // What the settings ask of the float model before it is calibrated: batch norms folded, weights equalized. Needed
+  // before calibration with cross_layer_equalization, which changes activations; else prepare does it. Also makes the
+  // `reference` of correct().
+  void prepare_float(ModulePtr& model, const Tensor& example) const;
+
   // Statistics in memory instead of model_activation_stats. They are copied. Before prepare.
   void set_stats(const QuantStats& stats);
   // The statistics that were used, after folding and fusion; empty for dynamic quantization. After prepare.
   const QuantStats& stats_after_prepare() const { return stats_; }
+
+  // The corrections that need images (bias_correction, learned_rounding), after prepare. They end up in the model's
+  // state, so a model that is loaded again has them. reference: the same model in float after prepare_float. Both in
+  // evaluation mode. (quant/corrections.h)
+  void correct(Module& model, Module& reference, std::span<const Tensor> batches, const CorrectionProgress& done) const;
+  bool has_corrections() const { return config_.bias_correction || config_.learned_rounding; }
 
   Json self_contained(Json resolved) const override;  // with the statistics as they were given
 

@@ -2,6 +2,7 @@
 #include "quant/integer/param_layer.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "core/config.h"
 #include "core/error.h"
@@ -95,6 +96,22 @@ std::vector<QuantParamSlot> RangeLinearQuantParamLayerWrapper::quant_param_slots
   std::vector<QuantParamSlot> slots = RangeLinearQuantWrapper::quant_param_slots();
   slots.push_back(weight_.slot());
   return slots;
+}
+
+Tensor RangeLinearQuantParamLayerWrapper::sums(const Tensor& x) {
+  if (!quantization().output) return forward_float(std::span(&x, 1));
+  const float infinity = std::numeric_limits<float>::infinity();
+  return to_real(accumulate(std::span(&x, 1)), {.range = {-infinity, infinity}});
+}
+
+Tensor RangeLinearQuantParamLayerWrapper::as_computed_on(const Tensor& x) const {
+  return quantization().output && !x.quant_metadata() ? fake_quantized(x, input_metadata(0, x)) : x;
+}
+
+void RangeLinearQuantParamLayerWrapper::set_bias(Tensor bias) {
+  check(bias_.defined() && bias.shape() == bias_.raw().shape(), "{}: expected a bias of shape {}, got {}", path(),
+        bias_.defined() ? bias_.raw().shape() : Shape{}, bias.shape());
+  bias_.set_raw(std::move(bias));
 }
 
 std::string RangeLinearQuantParamLayerWrapper::describe() const {

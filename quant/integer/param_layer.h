@@ -24,6 +24,7 @@ class RangeLinearQuantParamLayerWrapper final : public RangeLinearQuantWrapper {
   std::vector<QuantParamSlot> quant_param_slots() override;
 
   const IntegerWeight& weight() const { return weight_; }
+  IntegerWeight& weight() { return weight_; }
   Tensor dequantized_bias() const;  // undefined where there is none
   // Of the accumulator for an input with this quantization: one, or one per output channel.
   std::vector<float> accumulator_scale(const QuantMetadata& input) const;
@@ -32,12 +33,21 @@ class RangeLinearQuantParamLayerWrapper final : public RangeLinearQuantWrapper {
   LinearQuantParams base_bias_params() const;
   Tensor base_bias_q() const;
 
+  // --- for corrections ---
+  // The real values that the layer adds up for x, bias included: before ReLU, limits and the output's grid.
+  Tensor sums(const Tensor& x);
+  // x as the layer computes on it: as it came, or on this layer's input grid.
+  Tensor as_computed_on(const Tensor& x) const;
+  // The wrapped layer, in float, with these parameters for its own.
+  Tensor run(const Tensor& x, const Tensor& weight, const Tensor& bias) const;
+  const Tensor& bias() const { return bias_.raw(); }
+  void set_bias(Tensor bias);  // of the same shape
+
  protected:
   Accumulator accumulate(Inputs x) override;
   Tensor forward_float(Inputs x) override;
 
  private:
-  Tensor run(const Tensor& x, const Tensor& weight, const Tensor& bias) const;
   Tensor shifted_weight() const;  // w_q + zero point
   QuantSettings bias_settings() const;
 

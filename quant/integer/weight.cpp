@@ -1,6 +1,8 @@
 // Integer weights and their parameters.
 #include "quant/integer/weight.h"
 
+#include <cmath>
+
 #include "core/config.h"
 #include "core/error.h"
 
@@ -30,6 +32,16 @@ void IntegerWeight::quantize(const Tensor& weight, const LinearQuantParams& para
   weight_.set_raw(linear_quantize_clamp(weight, params, quantized_range(settings().bits, settings().mode)));
   scale_.set(vector_of(params.scale));
   zero_point_.set(vector_of(params.zero_point));
+}
+
+void IntegerWeight::set_q(Tensor q) {
+  check(q.shape() == weight_.raw().shape(), "{}: expected integers of shape {}, got {}", weight_.path(),
+        weight_.raw().shape(), q.shape());
+  const QuantizedRange range = quantized_range(settings().bits, settings().mode);
+  for (const float value : q.data())
+    check(value >= range.qmin && value <= range.qmax && value == std::nearbyint(value),
+          "{}: expected integers from {} to {}, got {}", weight_.path(), range.qmin, range.qmax, value);
+  weight_.set_raw(std::move(q));
 }
 
 LinearQuantParams IntegerWeight::params() const { return {values_of(scale_()), values_of(zero_point_())}; }

@@ -23,6 +23,8 @@ class IntegerWeight {
 
   const QuantSettings& settings() const { return quantization_.settings; }
   const Tensor& q() const { return weight_.raw(); }
+  // Other integers on the same scales. Throws unless they are integers of the range, in the same shape.
+  void set_q(Tensor q);
   LinearQuantParams params() const;
   Tensor dequantized() const { return linear_dequantize(q(), params()); }
   QuantParamSlot slot();

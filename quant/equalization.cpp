@@ -1,0 +1,125 @@
+// Finding pairs of layers, and their factors.
+#include "quant/equalization.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "nn/conv.h"
+#include "nn/linear.h"
+
+namespace qgrad {
+namespace {
+
+constexpr int kMostRounds = 100;
+constexpr float kConverged = 1e-3f;
+
+struct Layer {
+  Parameter *weight, *bias;
+  int64_t groups;
+  size_t out() const { return static_cast<size_t>(weight->raw().dim(-1)); }
+  size_t in_of_group() const { return static_cast<size_t>(weight->raw().dim(-2)); }
+
+  // The input channel that element i of the weight multiplies: [.., in/groups, out], groups side by side in out.
+  size_t input_channel(size_t i) const {
+    const size_t group = i % out() / (out() / static_cast<size_t>(groups));
+    return group * in_of_group() + i / out() % in_of_group();
+  }
+  size_t inputs() const { return in_of_group() * static_cast<size_t>(groups); }
+};
+
+Layer layer_of(Module& module) {
+  if (auto* conv = dynamic_cast<Conv2d*>(&module)) return {&conv->weight, &conv->bias, conv->config().options.groups};
+  auto& linear = dynamic_cast<Linear&>(module);
+  return {&linear.weight, &linear.bias, 1};
+}
+
+template <class ChannelOf>
+std::vector<float> largest_magnitudes(const Tensor& weight, size_t channels, ChannelOf&& channel_of) {
+  std::vector<float> largest(channels, 0.0f);
+  const std::span<const float> w = weight.data();
+  for (size_t i = 0; i < w.size(); ++i) {
+    float& magnitude = largest[channel_of(i)];
+    magnitude = std::max(magnitude, std::fabs(w[i]));
+  }
+  return largest;
+}
+
+template <class FactorOf>
+void scale(Parameter& parameter, FactorOf&& factor_of) {
+  if (!parameter.defined()) return;
+  Tensor scaled = parameter.raw().clone();
+  const std::span<float> values = scaled.mutable_data();
+  for (size_t i = 0; i < values.size(); ++i) values[i] *= factor_of(i);
+  parameter.set_raw(std::move(scaled));
+}
+
+// Returns whether there was anything to do.
+bool equalize(const Layer& first, const Layer& second) {
+  const size_t channels = first.out();
+  const auto channel_before = [&](size_t i) { return i % channels; };
+  const auto channel_behind = [&](size_t i) { return second.input_channel(i); };
+  const std::vector<float> before = largest_magnitudes(first.weight->raw(), channels, channel_before),
+                           behind = largest_magnitudes(second.weight->raw(), channels, channel_behind);
+  std::vector<float> factor(channels, 1.0f);
+  float farthest = 0;
+  for (size_t c = 0; c < channels; ++c) {
+    if (before[c] == 0 || behind[c] == 0) continue;
+    factor[c] = std::sqrt(before[c] / behind[c]);
+    farthest = std::max(farthest, std::fabs(factor[c] - 1));
+  }
+  if (farthest <= kConverged) return false;
+  const auto divided = [&](size_t i) { return 1 / factor[channel_before(i)]; };
+  scale(*first.weight, divided);
+  scale(*first.bias, divided);
+  scale(*second.weight, [&](size_t i) { return factor[channel_behind(i)]; });
+  return true;
+}
+
+bool called_once(const Graph& graph, const GraphNode& node) {
+  return node.module && std::ranges::count(graph.nodes(), node.module, &GraphNode::module) == 1;
+}
+
+const GraphNode* next_of(Module& model, const Graph& graph, const GraphNode& node) {
+  const GraphNode* next = graph.only_successor(node);
+  while (next && called_once(graph, *next) && find_module(model, next->name)->kind() == "Identity")
+    next = graph.only_successor(*next);
+  return next;
+}
+
+// The layer of the same kind that alone gets this one's output, through a ReLU or directly.
+const GraphNode* partner(Module& model, const Graph& graph, const GraphNode& node) {
+  const GraphNode* next = next_of(model, graph, node);
+  if (next && next->kind == "ReLU" && called_once(graph, *next)) next = next_of(model, graph, *next);
+  return next && next->kind == node.kind && called_once(graph, *next) ? next : nullptr;
+}
+
+struct Pair {
+  EqualizedPair paths;
+  Layer first, second;
+  bool changed = false;
+};
+
+}  // namespace
+
+std::vector<EqualizedPair> equalize_cross_layer(Module& model, const Graph& graph) {
+  std::vector<Pair> pairs;
+  for (const GraphNode& node : graph.nodes()) {
+    if ((node.kind != "Conv2d" && node.kind != "Linear") || !called_once(graph, node)) continue;
+    const GraphNode* next = partner(model, graph, node);
+    if (!next) continue;
+    pairs.push_back(
+        {{node.name, next->name}, layer_of(*find_module(model, node.name)), layer_of(*find_module(model, next->name))});
+  }
+  bool any = true;
+  for (int round = 0; any && round < kMostRounds; ++round) {
+    any = false;
+    for (Pair& pair : pairs)
+      if (equalize(pair.first, pair.second)) any = pair.changed = true;
+  }
+  std::vector<EqualizedPair> changed;
+  for (const Pair& pair : pairs)
+    if (pair.changed) changed.push_back(pair.paths);
+  return changed;
+}
+
+}  // namespace qgrad
