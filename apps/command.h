@@ -38,6 +38,7 @@ void add_train_command(CLI::App& app);
 void add_evaluate_command(CLI::App& app);
 void add_calibrate_command(CLI::App& app);
 void add_quantize_command(CLI::App& app);
+void add_search_command(CLI::App& app);
 void add_compare_command(CLI::App& app);
 void add_inspect_command(CLI::App& app);
 void add_bench_command(CLI::App& app);

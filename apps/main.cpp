@@ -15,6 +15,7 @@ int main(int argc, char** argv) {
   qgrad::add_evaluate_command(app);
   qgrad::add_calibrate_command(app);
   qgrad::add_quantize_command(app);
+  qgrad::add_search_command(app);
   qgrad::add_compare_command(app);
   qgrad::add_inspect_command(app);
   qgrad::add_bench_command(app);

@@ -8,11 +8,9 @@
 #include <map>
 #include <unordered_map>
 
-#include "core/ops.h"
 #include "core/tape.h"
 #include "quant/integer/embedding.h"
 #include "quant/integer/float_layer.h"
-#include "quant/integer/passes.h"
 
 namespace qgrad {
 namespace {
@@ -66,11 +64,6 @@ class Finder final : public CallObserver {
   std::map<std::string, size_t> known_;
 };
 
-Tensor after_fused_relu(const Tensor& y, const LayerQuantization& quantization) {
-  if (!quantization.relu) return y;
-  return quantization.relu_cap ? clamp(y, 0, *quantization.relu_cap) : relu(y);
-}
-
 class Comparison final : public CallObserver {
  public:
   Comparison(Module& reference, std::vector<Layer>& layers) {
@@ -95,16 +88,14 @@ class Comparison final : public CallObserver {
     const auto* wrapper = dynamic_cast<const RangeLinearQuantWrapper*>(layer.quantized);
     std::vector<Tensor> inputs(x.begin(), x.end());
     bool changed = false;
-    for (size_t i = 0; wrapper && i < std::min(inputs.size(), wrapper->quantization().inputs.size()); ++i) {
-      if (!layer.carried[i]) continue;
-      const QuantMetadata grid = wrapper->own_input_metadata(i, x[i]);
-      inputs[i] = fake_quantized(x[i], grid);
-      inputs[i].set_quant_metadata(grid);
-      changed = true;
-    }
+    for (size_t i = 0; wrapper && i < inputs.size(); ++i)
+      if (layer.carried[i]) {
+        inputs[i] = wrapper->on_own_grid(i, x[i]);
+        changed = true;
+      }
     const Tensor r = changed ? module.call(inputs) : y;
     const Tensor output = layer.quantized->call(inputs);
-    layer.sums.add(output, wrapper ? after_fused_relu(r, wrapper->quantization()) : r, output.quant_metadata());
+    layer.sums.add(output, wrapper ? wrapper->activated(r) : r, output.quant_metadata());
   }
 
   std::unordered_map<const Module*, Layer*> by_module_;

@@ -83,12 +83,6 @@ class Samples {
   std::vector<std::pair<size_t, int64_t>> at_;
 };
 
-// The output that counts: after the ReLU that the layer computes.
-Tensor activated(const Tensor& y, const LayerQuantization& quantization) {
-  if (!quantization.relu) return y;
-  return quantization.relu_cap ? clamp(y, 0, *quantization.relu_cap) : relu(y);
-}
-
 }  // namespace
 
 Tensor softly_rounded(const Tensor& v, const SoftRounding& rounding) {
@@ -148,11 +142,11 @@ void learn_rounding(RangeLinearQuantParamLayerWrapper& layer, const Tensor& floa
   Tape tape;
   for (int i = 0; i < config.iterations; ++i) {
     for (uint32_t& position : positions) position = random.below(static_cast<uint32_t>(inputs.size()));
-    const Tensor target = activated(outputs.gather(positions), layer.quantization());
+    const Tensor target = layer.activated(outputs.gather(positions));
     {
       const Tape::Recording recording(tape);
       const Tensor weight = softly_rounded(variable.v(), rounding);
-      const Tensor y = activated(layer.run(inputs.gather(positions), weight, layer.bias()), layer.quantization());
+      const Tensor y = layer.activated(layer.run(inputs.gather(positions), weight, layer.bias()));
       Tensor loss = mul_scalar(mean(square(sub(y, target))), static_cast<float>(y.dim(-1)));
       if (i >= warm_up) {
         const float progress = static_cast<float>(i - warm_up) / static_cast<float>(config.iterations - warm_up);

@@ -59,6 +59,21 @@ void give_biases(Module& model) {
   });
 }
 
+void set_quant_params(Module& model, const Config& params) {
+  if (!params.value.is_object())
+    config_error(params.where(), "expected an object: name of a scale, zero point or clipping -> values");
+  for (const auto& [name, value] : params.value.items()) {
+    const Config at{value.is_array() ? value : Json::array({value}), params.file, params.path + "." + name};
+    std::vector<float> values;
+    ConfigReader::read(at, values, {});
+    try {
+      named_quant_param(model, name).set(values);
+    } catch (const Error& e) {
+      config_error(at.where(), "{}", e.what());
+    }
+  }
+}
+
 }  // namespace
 
 PostTrainLinearQuantizer::PostTrainLinearQuantizer(PostTrainLinearConfig config)
@@ -146,7 +161,7 @@ const ModuleStats& PostTrainLinearQuantizer::stats_of(const std::string& path) c
 }
 
 void PostTrainLinearQuantizer::post_process(ModulePtr& model) {
-  if (!plan_) return;  // nothing has bits
+  if (!plan_) return set_quant_params(*model, config_.quant_params);  // nothing has bits
   if (is_static_) {
     for (const auto& [path, plan] : plan_->layers())
       if (plan.quantizes_output()) stats_of(path);
@@ -164,6 +179,7 @@ void PostTrainLinearQuantizer::post_process(ModulePtr& model) {
       throw e.is_located() ? e : e.located(path);
     }
   });
+  set_quant_params(*model, config_.quant_params);
 }
 
 LayerQuantization PostTrainLinearQuantizer::layer_quantization(const std::string& path, const LayerPlan& plan) const {

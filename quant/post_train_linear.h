@@ -23,6 +23,7 @@ struct PostTrainLinearConfig : QuantizerConfig {
   bool cross_layer_equalization = false;
   bool bias_correction = false;
   std::optional<LearnedRoundingConfig> learned_rounding;
+  Config quant_params{Json::object(), "", "quant_params"};
   Config model_activation_stats{nullptr, "", "model_activation_stats"};
 };
 template <class V>
@@ -43,6 +44,8 @@ void fields(V& v, PostTrainLinearConfig& c) {
     {.help = "give the layers' outputs the means they have in the float model, on calibration images"});
   v("learned_rounding", c.learned_rounding,
     {.help = "learn on calibration images whether each weight is rounded up or down; null: to nearest"});
+  v("quant_params", c.quant_params,
+    {.help = "scales, zero points or clipping values to set: \"<layer>.output_scale\" -> a value, or a list of them"});
   v("model_activation_stats", c.model_activation_stats,
     {.help = "calibration statistics: a file, or its content; null: dynamic quantization"});
 }

@@ -6,6 +6,7 @@
 
 #include "core/config.h"
 #include "core/error.h"
+#include "core/ops.h"
 
 namespace qgrad {
 namespace {
@@ -91,6 +92,19 @@ QuantMetadata RangeLinearQuantWrapper::own_input_metadata(size_t i, const Tensor
   }
   const LinearQuantParams params = params_from_tensor(x, input.settings, Slices::samples);
   return metadata_of({params.scale[0], params.zero_point[0]}, input.settings);
+}
+
+Tensor RangeLinearQuantWrapper::on_own_grid(size_t i, const Tensor& x) const {
+  if (i >= quantization_.inputs.size()) return x;
+  const QuantMetadata grid = own_input_metadata(i, x);
+  Tensor quantized = fake_quantized(x, grid);
+  quantized.set_quant_metadata(grid);
+  return quantized;
+}
+
+Tensor RangeLinearQuantWrapper::activated(const Tensor& y) const {
+  if (!quantization_.relu) return y;
+  return quantization_.relu_cap ? clamp(y, 0, *quantization_.relu_cap) : relu(y);
 }
 
 std::vector<QuantParamSlot> RangeLinearQuantWrapper::quant_param_slots() {

@@ -50,6 +50,10 @@ class RangeLinearQuantWrapper : public Module, public PostTrainLayer {
   QuantMetadata input_metadata(size_t i, const Tensor& x) const;
   // How this layer's settings quantize x as input i, whatever its producer did: the calibrated grid, or x's own.
   QuantMetadata own_input_metadata(size_t i, const Tensor& x) const;
+  // x on that grid, as if it had been quantized before; x itself where the layer does not quantize its inputs.
+  Tensor on_own_grid(size_t i, const Tensor& x) const;
+  // What the ReLU that this layer computes leaves of y, in float; y itself where it computes none. Differentiable.
+  Tensor activated(const Tensor& y) const;
 
   Json quant_params() const override;
   std::vector<QuantParamSlot> quant_param_slots() override;

@@ -1,0 +1,148 @@
+// qgrad search CONFIG: searches quantization parameters on calibration images, and writes a config for qgrad quantize.
+#include <fmt/format.h>
+
+#include "apps/command.h"
+#include "apps/metrics.h"
+#include "apps/progress.h"
+#include "apps/quantization.h"
+#include "quant/greedy_search.h"
+#include "quant/lapq.h"
+
+namespace qgrad {
+namespace {
+
+struct SearchConfig {
+  std::optional<LapqConfig> lapq;
+  std::optional<GreedyConfig> greedy;
+};
+template <class V>
+void fields(V& v, SearchConfig& c) {
+  v("lapq", c.lapq, {.help = "scales or clipping values by Powell's method"});
+  v("greedy", c.greedy, {.help = "clip modes, layer by layer"});
+}
+
+struct SearchCommandConfig : ExperimentConfig {
+  Config quantizer;
+  CalibrationConfig calibration;
+  SearchConfig search;
+};
+template <class V>
+void fields(V& v, SearchCommandConfig& c) {
+  fields(v, static_cast<ExperimentConfig&>(c));
+  v("quantizer", c.quantizer, {.help = "the quantizer's class and settings", .required = true});
+  v("calibration", c.calibration, {.help = "images that set the ranges, and that the search goes by"});
+  v("search", c.search, {.help = "one of lapq and greedy", .required = true});
+}
+
+struct Found {
+  Json quantizer;
+  Json report;
+  std::string text;
+};
+
+// Calibration images with their labels, in memory.
+class Judge {
+ public:
+  Judge(const ExperimentData& data, const CalibrationConfig& config) {
+    Loader loader = data.calibration(config);
+    loader.start_epoch(0);
+    while (auto batch = loader.next()) batches_.push_back(std::move(*batch));
+  }
+  Metrics operator()(Module& model) const {
+    Metrics metrics;
+    for (const Batch& batch : batches_) metrics.add(model(batch.images), batch.labels);
+    return metrics;
+  }
+  const Tensor& first_images() const { return batches_.at(0).images; }
+
+ private:
+  std::vector<Batch> batches_;
+};
+
+// The settings that the search is run with: those that come afterwards are off.
+Json without_corrections(Json quantizer) {
+  quantizer["bias_correction"] = false;
+  quantizer["learned_rounding"] = nullptr;
+  return quantizer;
+}
+
+Found search_lapq(const SearchCommandConfig& config, const ExperimentData& data, const Judge& judge) {
+  const LapqConfig& lapq = *config.search.lapq;
+  Json quantizer = config.quantizer.value;
+  quantizer["save_fp_weights"] = quantizer["also_clip_weights"] = true;
+  quantizer["clip_acts"] = lapq.init >= LapqInit::l1 ? "NONE" : enum_name(lapq.init);
+  if (quantizer.contains("overrides"))
+    for (auto& [pattern, settings] : quantizer["overrides"].items()) settings.erase("clip_acts");
+  ModulePtr model = build_model(config.model, config.seed, config.checkpoint);
+  const Quantized quantized = quantize_model(
+      model, config.model, {without_corrections(quantizer), config.quantizer.file, config.quantizer.path}, nullptr,
+      data, config.calibration, "calibration");
+  Progress progress("search", lapq.max_evaluations);
+  const LapqResult result = lapq_search(
+      *model, *quantized.reference, judge.first_images(), [&](Module& m) { return judge(m).loss(); }, lapq,
+      [&](double loss, int evaluations) { progress.update(evaluations, fmt::format("loss {:.5f}", loss)); });
+  quantizer["quant_params"] = result.quant_params;
+  return {quantizer,
+          {{"first_loss", result.first_loss}, {"loss", result.loss}, {"evaluations", result.evaluations}},
+          fmt::format("loss on the calibration images: {:.5f} at first, {:.5f} found, {} evaluations\n",
+                      result.first_loss, result.loss, result.evaluations)};
+}
+
+Found search_greedy(const SearchCommandConfig& config, const ExperimentData& data, const Judge& judge) {
+  const Json base = without_corrections(config.quantizer.value);
+  const auto quantizer = Registry<Quantizer>::create({base, config.quantizer.file, config.quantizer.path});
+  const auto float_model = [&] {
+    ModulePtr model = build_model(config.model, config.seed, config.checkpoint);
+    model->set_training(false);
+    dynamic_cast<const PostTrainLinearQuantizer&>(*quantizer).prepare_float(model, data.example());
+    return model;
+  };
+  const QuantStats stats = calibration_stats(*float_model(), data, config.calibration, "calibration");
+  // Wrong answers; of equals the lower loss.
+  const auto cost = [&](Module& m) {
+    const Metrics metrics = judge(m);
+    return (100 - metrics.top1()) + 1e-6 * metrics.loss();
+  };
+  GreedyResult result = greedy_search(base, float_model, stats, data.example(), cost, *config.search.greedy,
+                                      [](const std::string& path, size_t done, size_t all) {
+                                        note(fmt::format("search  {} ({} of {})", path, done, all));
+                                      });
+  for (const char* key : {"bias_correction", "learned_rounding"})
+    if (config.quantizer.has(key)) result.quantizer[key] = config.quantizer.value[key];
+  return {
+      result.quantizer,
+      {{"calibration_top1", 100 - result.cost}, {"evaluations", result.evaluations}},
+      fmt::format("top1 on the calibration images: {:.2f}, {} evaluations\n", 100 - result.cost, result.evaluations)};
+}
+
+void run(const std::string& config_file, const CommonOptions& options) {
+  const auto config = read_config<SearchCommandConfig>(read_command_config(config_file, options));
+  if (!config.checkpoint) config_error(config_file, "'checkpoint' is missing: the search needs a trained model");
+  if (!is_post_training(config.quantizer))
+    config_error(config.quantizer.where(),
+                 "this quantizer works by training; a search is for PostTrainLinearQuantizer");
+  if (config.search.lapq.has_value() == config.search.greedy.has_value())
+    config_error(config_file + ": search", "expected exactly one of 'lapq' and 'greedy'");
+  const auto folder = output_folder(options.out, config.name);
+  const ExperimentData data(config.data, config.seed, options.data);
+  const Judge judge(data, config.calibration);
+  const Found found = config.search.lapq ? search_lapq(config, data, judge) : search_greedy(config, data, judge);
+
+  Json experiment = write_config(config);
+  experiment.erase("search");
+  experiment["quantizer"] = found.quantizer;
+  const std::string file = (folder / "quantize.json").string();
+  write_json(file, experiment);
+  Json results = {{"name", config.name}, {"seed", config.seed}, {"config", file}};
+  results.update(found.report);
+  write_json(folder / "results.json", results);
+  print_result(options, results, found.text + file + "\n");
+}
+
+}  // namespace
+
+void add_search_command(CLI::App& app) {
+  add_config_command(app, "search", "search quantization parameters; writes a config for `qgrad quantize`", run);
+}
+
+}  // namespace qgrad
