@@ -23,7 +23,7 @@ struct Searched {
   std::vector<float> first;
   size_t variables;  // 1: one value, or a factor for all channels; 2: minimum and maximum
 
-  void set(std::span<const double> x) const {
+  std::vector<float> values(std::span<const double> x) const {
     std::vector<float> values = first;
     if (variables == 1) {
       for (float& value : values) value *= static_cast<float>(std::max(std::fabs(1 + x[0]), kSmallest));
@@ -32,7 +32,7 @@ struct Searched {
       const double one = first[0] + x[0] * size, other = first[1] + x[1] * size, low = std::min(one, other);
       values = {static_cast<float>(low), static_cast<float>(std::max({one, other, low + kSmallest * size}))};
     }
-    param.set(values);
+    return values;
   }
 };
 
@@ -59,16 +59,31 @@ std::vector<Searched> searched_params(Module& model, bool clipping) {
 class Variables {
  public:
   explicit Variables(std::vector<Searched> params) : params_(std::move(params)) {
-    for (const Searched& param : params_) count_ += param.variables;
+    for (const Searched& param : params_) {
+      count_ += param.variables;
+      param.param.set(param.first);  // so that the layer has what its values say, to the last bit
+    }
     now_.assign(count_, 0.0);
   }
-  size_t count() const { return count_; }
+
+  // What every parameter is set to, by name.
+  Json json() const {
+    Json all = Json::object();
+    size_t at = 0;
+    for (const Searched& param : params_) {
+      std::vector<float> values = param.values(std::span(now_).subspan(at, param.variables));
+      all[param.param.name] = values.size() == 1 ? ConfigWriter::write(values[0]) : ConfigWriter::write(values);
+      at += param.variables;
+    }
+    return all;
+  }
 
   void set(std::span<const double> x) {
     size_t at = 0;
     for (const Searched& param : params_) {
       const auto part = x.subspan(at, param.variables);
-      if (!std::equal(part.begin(), part.end(), now_.begin() + static_cast<std::ptrdiff_t>(at))) param.set(part);
+      if (!std::equal(part.begin(), part.end(), now_.begin() + static_cast<std::ptrdiff_t>(at)))
+        param.param.set(param.values(part));
       at += param.variables;
     }
     now_.assign(x.begin(), x.end());
@@ -154,11 +169,6 @@ void init_layers(Module& quantized, Module& reference, const Tensor& images, int
   }
 }
 
-Json json_of(const std::vector<float>& values) {
-  if (values.size() == 1) return ConfigWriter::write(values[0]);
-  return ConfigWriter::write(values);
-}
-
 }  // namespace
 
 std::vector<std::pair<std::string, LapqInit>> enum_names(LapqInit*) {
@@ -174,7 +184,7 @@ LapqResult lapq_search(Module& quantized, Module& reference, const Tensor& image
   if (config.init >= LapqInit::l1)
     init_layers(quantized, reference, images, 1 + static_cast<int>(config.init) - static_cast<int>(LapqInit::l1),
                 config);
-  const std::vector<Searched> params = searched_params(quantized, config.search_clipping);
+  std::vector<Searched> params = searched_params(quantized, config.search_clipping);
   check(!params.empty(),
         "LAPQ: the model has no free parameter to search: static quantization and save_fp_weights are "
         "needed");
@@ -186,7 +196,7 @@ LapqResult lapq_search(Module& quantized, Module& reference, const Tensor& image
     is_first = false;
     return value;
   };
-  Variables variables(params);
+  Variables variables(std::move(params));
   const PowellResult best =
       variables.minimize(cost,
                          {.max_iterations = config.max_iterations,
@@ -195,7 +205,7 @@ LapqResult lapq_search(Module& quantized, Module& reference, const Tensor& image
                          [&](const PowellResult& so_far) { progress(so_far.value, so_far.evaluations); });
   result.loss = best.value;
   result.evaluations = best.evaluations;
-  for (const Searched& param : params) result.quant_params[param.param.name] = json_of(param.param.get());
+  result.quant_params = variables.json();
   return result;
 }
 

@@ -89,6 +89,25 @@ expect_error "bits out of range" "quantizer.bits_weights: expected 1 to 32, got 
 expect 0 "inspect a checkpoint" "$qgrad" inspect compared/QAT_4-4/model.safetensors
 expect 0 "inspect a config" "$qgrad" inspect "$digits"
 
+# --- post-training quantization with corrections, and the searches before it ---
+cat >post.json <<JSON
+{"name": "p", "data": {"dataset": {"class": "digits"}}, "model": {"class": "convnet"},
+ "checkpoint": "compared/float/model.safetensors", "calibration": {"images": 64},
+ "quantizer": {"class": "PostTrainLinearQuantizer", "bits_activations": 4, "bits_weights": 3, "mode": "ASYMMETRIC_UNSIGNED",
+  "cross_layer_equalization": true, "bias_correction": true, "learned_rounding": {"iterations": 20}}}
+JSON
+expect 0 "quantize with every correction" "$qgrad" quantize post.json --out corrected --json
+holds "the report names layers" grep -q '"sqnr_db"' stdout
+top1=$(grep -A 2 '"quantized"' stdout | grep '"top1"' | sed 's|.*: ||; s|,||')
+expect 0 "its checkpoint evaluates by itself" "$qgrad" evaluate corrected/model.safetensors --json
+holds "with the same accuracy" grep -q "\"top1\": $top1" stdout
+expect 0 "search with LAPQ" "$qgrad" search post.json --out lapq --set 'search={"lapq": {"search_clipping": true, "max_evaluations": 20, "init_evaluations": 5}}'
+expect 0 "its config quantizes" "$qgrad" quantize lapq/quantize.json --out lapq_quantized
+expect 0 "greedy search" "$qgrad" search post.json --out greedy --set 'search={"greedy": {"clip_modes": ["NONE", "AVG"]}}'
+expect 0 "its config quantizes too" "$qgrad" quantize greedy/quantize.json --out greedy_quantized
+expect_error "both searches" "exactly one of 'lapq' and 'greedy'" "$qgrad" search post.json --set 'search={"lapq": {}, "greedy": {}}'
+expect_error "equalization after statistics" "statistics" "$qgrad" quantize post.json --set calibration.statistics=nowhere.json
+
 # --- the same bits on any number of threads ---
 cat >train.json <<JSON
 {"name": "t", "data": {"dataset": {"class": "digits"}, "transforms": {"crop_padding": 1}}, "model": {"class": "convnet"},
