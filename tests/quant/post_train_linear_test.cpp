@@ -161,6 +161,15 @@ TEST_CASE("statistics of another model are an error that names the layer") {
   foreign->set_stats(stats);
   CHECK_THAT(error_of([&] { foreign->prepare(net, nullptr, images(1)); }),
              Contains("statistics for 'layer9.conv1', which the model does not have"));
+
+  net = make_net();
+  stats = stats_of(*net);
+  CHECK(stats.at("conv2").output.shape == "(2, 5, 3, 3)");
+  stats.find("conv2")->output.shape = "(2, 10, 3, 3)";
+  const auto wider = quantizer(Json::object());
+  wider->set_stats(stats);
+  CHECK_THAT(error_of([&] { wider->prepare(net, nullptr, images(1)); }),
+             Contains("statistics for 'conv2' are of outputs (2, 10, 3, 3), but the model's are (2, 5, 3, 3)"));
 }
 
 TEST_CASE("a clip mode that reads histograms needs statistics that have them, and names the layer") {
