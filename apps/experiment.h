@@ -80,7 +80,7 @@ void fields(V& v, TrainConfig& c) {
 struct CalibrationConfig {
   int64_t images = 512;
   std::optional<int64_t> first_image;
-  int batch_size = 128;
+  int batch_size = 100;
   std::optional<std::string> statistics;
 };
 template <class V>
