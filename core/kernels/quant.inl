@@ -83,15 +83,29 @@ void mask_outside_channels(const float* x, const float* dy, float* dx, size_t ro
   }
 }
 
+// kGroups groups of lanes at a time, so that they share the loads of levels and thresholds.
+template <size_t kGroups>
+void to_levels_in_groups(const float* x, float* y, const LevelGrid& g) {
+  Lanes inside[kGroups], level[kGroups];
+#pragma GCC unroll 4
+  for (size_t u = 0; u < kGroups; ++u) {
+    inside[u] = QGRAD_LOAD(x + u * kLanes) / g.clip;
+    level[u] = Lanes{} + g.levels[0];
+  }
+  for (size_t k = 1; k < g.count; ++k) {
+    const Lanes threshold = Lanes{} + g.thresholds[k - 1], above = Lanes{} + g.levels[k];
+#pragma GCC unroll 4
+    for (size_t u = 0; u < kGroups; ++u) level[u] = inside[u] > threshold ? above : level[u];
+  }
+#pragma GCC unroll 4
+  for (size_t u = 0; u < kGroups; ++u) QGRAD_STORE(y + u * kLanes, g.clip * level[u]);
+}
+
 void to_levels(const float* x, float* y, size_t n, const LevelGrid& grid) {
   const LevelGrid g = grid;
   size_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) {
-    const Lanes inside = QGRAD_LOAD(x + i) / g.clip;
-    Lanes level = Lanes{} + g.levels[0];
-    for (size_t k = 1; k < g.count; ++k) level = inside > g.thresholds[k - 1] ? Lanes{} + g.levels[k] : level;
-    QGRAD_STORE(y + i, g.clip * level);
-  }
+  for (; i + 4 * kLanes <= n; i += 4 * kLanes) to_levels_in_groups<4>(x + i, y + i, g);
+  for (; i + kLanes <= n; i += kLanes) to_levels_in_groups<1>(x + i, y + i, g);
   for (; i < n; ++i) {
     const float inside = x[i] / g.clip;
     float level = g.levels[0];
