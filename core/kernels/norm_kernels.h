@@ -1,5 +1,5 @@
 // Per-channel loops of batch normalisation on x [rows, channels]. All exact: a channel's sums run over the rows in
-// order.
+// order, in float over eight rows at a time, whose sums are added in double.
 #pragma once
 
 #include <stddef.h>
@@ -7,8 +7,9 @@
 namespace qgrad {
 
 struct NormKernels {
-  // Per channel: the sum of x and of x^2, in double, where a variance from both is sound.
-  void (*moments)(const float* x, size_t rows, size_t channels, double* sum, double* sum_squares);
+  // Per channel: the sum of x - centre and of (x - centre)^2. With a centre anywhere among the numbers a variance from
+  // both is sound.
+  void (*moments)(const float* x, size_t rows, size_t channels, const float* centre, double* sum, double* sum_squares);
   // Per channel: the sum of dy and of dy * (x - mean).
   void (*gradient_moments)(const float* x, const float* dy, size_t rows, size_t channels, const float* mean,
                            double* sum, double* sum_products);

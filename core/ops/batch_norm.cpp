@@ -129,14 +129,15 @@ BatchNormResult batch_norm_train(const Tensor& x, const Tensor& gamma, const Ten
          inverse_deviation = Tensor::empty({rows.channels});
   {
     Scratch scratch;
+    const float* centre = x.data().data();  // the first row
     const TwoSums sums = sum_chunks(rows, scratch, [&](int64_t begin, int64_t count, double* sum, double* squares) {
       kernels().norm.moments(x.data().data() + begin * rows.channels, static_cast<size_t>(count),
-                             static_cast<size_t>(rows.channels), sum, squares);
+                             static_cast<size_t>(rows.channels), centre, sum, squares);
     });
     for (size_t c = 0; c < static_cast<size_t>(rows.channels); ++c) {
       const double m = sums.a[c] / static_cast<double>(rows.count);
       const double v = std::max(0.0, sums.b[c] / static_cast<double>(rows.count) - m * m);
-      mean.mutable_data()[c] = static_cast<float>(m);
+      mean.mutable_data()[c] = static_cast<float>(double{centre[c]} + m);
       variance.mutable_data()[c] = static_cast<float>(v);
       inverse_deviation.mutable_data()[c] = static_cast<float>(1.0 / std::sqrt(v + double{eps}));
     }
