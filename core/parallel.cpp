@@ -46,7 +46,7 @@ struct Job {
   }
 };
 
-thread_local bool inside_parallel_for = false;
+thread_local bool inside = false;
 
 class ThreadPool {
  public:
@@ -88,7 +88,7 @@ class ThreadPool {
 
  private:
   void worker() {
-    inside_parallel_for = true;
+    inside = true;
     for (uint64_t seen = 0;;) {
       for (int spin = 0; spin < kSpins && generation_.load(std::memory_order_acquire) == seen; ++spin) relax();
       Job* job;
@@ -131,6 +131,8 @@ PoolHolder& holder() {
 
 }  // namespace
 
+bool inside_parallel_for() { return inside; }
+
 int num_threads() { return holder().wanted; }
 
 void set_num_threads(int n) {
@@ -144,14 +146,14 @@ void detail::parallel_for(int64_t n, int64_t grain, void* context, ChunkBody bod
   Job job{n, std::max<int64_t>(grain, 1), context, body, {}, {}, {}};
   PoolHolder& h = holder();
   std::unique_lock lock(h.mutex, std::defer_lock);
-  const bool alone = n <= job.grain || inside_parallel_for || h.wanted == 1 || !lock.try_lock();
+  const bool alone = n <= job.grain || inside || h.wanted == 1 || !lock.try_lock();
   if (alone) {
     job.work();
   } else {
     if (!h.pool || h.pool->threads() != h.wanted) h.pool = std::make_unique<ThreadPool>(h.wanted - 1);
-    inside_parallel_for = true;
+    inside = true;
     h.pool->run(job);
-    inside_parallel_for = false;
+    inside = false;
   }
   if (job.error) std::rethrow_exception(job.error);
 }

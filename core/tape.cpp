@@ -135,6 +135,7 @@ void Tape::backward(const Tensor& loss) {
   for (auto& [slot, leaf] : leaves_) {
     Tensor g = std::move(grads_[slot]);
     if (!g.defined()) continue;
+    g.data();  // a leaf's gradient does not wait
     const Tensor before = leaf.grad();
     if (before.defined())
       g = sum_of(before, g, g.is_unique() ? g : Tensor::empty(g.shape()));

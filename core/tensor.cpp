@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "core/memory.h"
+#include "core/parallel.h"
 #include "core/tensor_impl.h"
 
 namespace qgrad {
@@ -36,6 +37,26 @@ Tensor Tensor::from(const Shape& shape, std::span<const float> values) {
   return t;
 }
 
+Tensor Tensor::waiting(const Shape& shape, std::unique_ptr<Pending> numbers) {
+  Tensor t;
+  t.impl_ = std::make_shared<Impl>();
+  t.impl_->shape = shape;
+  t.impl_->pending = std::move(numbers);
+  return t;
+}
+
+Pending* Tensor::pending() const { return defined() ? impl_->pending.get() : nullptr; }
+
+float* Tensor::numbers() const {
+  if (impl_->pending) {
+    check(!inside_parallel_for(), "numbers of shape {} wait to be computed; ask for them before splitting work", shape());
+    const Tensor computed = impl_->pending->compute();
+    impl_->storage = computed.impl_->storage;
+    impl_->pending.reset();
+  }
+  return impl_->storage->data;
+}
+
 const Shape& Tensor::shape() const {
   check(defined(), "an undefined tensor has no shape");
   return impl_->shape;
@@ -43,11 +64,11 @@ const Shape& Tensor::shape() const {
 
 std::span<const float> Tensor::data() const {
   const auto count = static_cast<size_t>(numel());  // throws for an undefined tensor
-  return {impl_->storage->data, count};
+  return {numbers(), count};
 }
 std::span<float> Tensor::mutable_data() {
   const auto count = static_cast<size_t>(numel());
-  return {impl_->storage->data, count};
+  return {numbers(), count};
 }
 
 float Tensor::item() const {
@@ -60,6 +81,7 @@ Tensor Tensor::clone() const { return from(shape(), data()); }
 Tensor Tensor::reshaped(const Shape& shape) const {
   check(shape.numel() == numel(), "reshape: {} has {} elements, {} has {}", this->shape(), numel(), shape,
         shape.numel());
+  numbers();
   Tensor t;
   t.impl_ = std::make_shared<Impl>();
   t.impl_->shape = shape;
@@ -67,7 +89,7 @@ Tensor Tensor::reshaped(const Shape& shape) const {
   return t;
 }
 
-bool Tensor::is_unique() const { return defined() && impl_.use_count() == 1 && impl_->storage.use_count() == 1; }
+bool Tensor::is_unique() const { return defined() && impl_.use_count() == 1 && (!impl_->storage || impl_->storage.use_count() == 1); }
 
 bool Tensor::requires_grad() const { return defined() && impl_->requires_grad; }
 void Tensor::set_requires_grad(bool value) {

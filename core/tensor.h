@@ -17,6 +17,13 @@ struct QuantMetadata {
   bool operator==(const QuantMetadata&) const = default;
 };
 
+// Numbers that wait until somebody asks for them, so that an op can leave its last pass over memory to the op that
+// reads its output. Ask on the thread that runs the op, before the work is split.
+struct Pending {
+  virtual ~Pending() = default;
+  virtual class Tensor compute() = 0;  // of the waiting tensor's shape; called at most once
+};
+
 // Images are NHWC, convolution weights HWIO [kh, kw, in/groups, out], linear weights [in, out].
 class Tensor {
  public:
@@ -26,6 +33,7 @@ class Tensor {
   static Tensor full(const Shape& shape, float value);
   static Tensor scalar(float value) { return full(Shape{}, value); }
   static Tensor from(const Shape& shape, std::span<const float> values);  // copies; sizes must agree
+  static Tensor waiting(const Shape& shape, std::unique_ptr<Pending> numbers);
 
   bool defined() const { return impl_ != nullptr; }
   const Shape& shape() const;
@@ -35,6 +43,7 @@ class Tensor {
   std::span<const float> data() const;
   std::span<float> mutable_data();
   float item() const;  // the only element; throws when there are more
+  Pending* pending() const;  // what the numbers wait for; null once they are there
 
   Tensor clone() const;                       // a copy of the numbers; no gradient, no metadata
   Tensor reshaped(const Shape& shape) const;  // shares the numbers; not recorded (the op is ops.h: reshape)
@@ -55,6 +64,7 @@ class Tensor {
  private:
   friend class Tape;
   struct Impl;
+  float* numbers() const;
   std::shared_ptr<Impl> impl_;
 };
 

@@ -17,7 +17,8 @@ struct Storage {
 
 struct Tensor::Impl {
   Shape shape;
-  std::shared_ptr<Storage> storage;
+  std::shared_ptr<Storage> storage;  // null while the numbers wait
+  std::unique_ptr<Pending> pending;
   bool requires_grad = false;
   std::optional<QuantMetadata> quant_metadata;
   Tensor grad;

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/config.h"
+#include "core/ops/fused.h"
 #include "core/tape.h"
 #include "quant/reductions.h"
 #include "quant/ste.h"
@@ -21,6 +22,13 @@ Average updated(float biased, float value, float decay, float step) {
 }
 
 Tensor one(float value) { return Tensor::full({1}, value); }
+
+ValueRange range_of(const Tensor& x) {
+  auto* waiting = waiting_as<PendingNormalized>(x);
+  if (!waiting) return min_max(x.data());
+  const auto [min, max] = waiting->range();
+  return {min, max};
+}
 
 bool is_tracing() { return Tape::current() && Tape::current()->mode() == Tape::Mode::trace; }
 
@@ -46,7 +54,7 @@ std::string FakeLinearQuantization::describe() const {
 }
 
 void FakeLinearQuantization::follow(const Tensor& x) {
-  const ValueRange current = min_max(x.data());
+  const ValueRange current = range_of(x);
   check(std::isfinite(current.min) && std::isfinite(current.max),
         "fake quantization: the input ranges from {} to {}; has training diverged?", current.min, current.max);
   const float step = iter_count.item() + 1;

@@ -5,11 +5,15 @@
 
 #include "core/error.h"
 #include "core/kernels/kernels.h"
+#include "core/ops/fused.h"
 #include "core/parallel.h"
 #include "core/tape.h"
 
 namespace qgrad {
 namespace {
+
+// Results this large are not read again before they have left the caches.
+constexpr int64_t kStreamingNumbers = 1 << 23;
 
 // dx = dy where x is within the range, else 0; in dy's memory when nobody else looks at it.
 Tensor mask_outside(const Tensor& x, Tensor dy, const ValueRange& range) {
@@ -23,7 +27,7 @@ Tensor mask_outside(const Tensor& x, Tensor dy, const ValueRange& range) {
   return dx;
 }
 
-Tensor quantize_whole(const Tensor& x, const LinearQuantParams& params, const SteOptions& options) {
+QuantGrid grid_of(const LinearQuantParams& params, const SteOptions& options) {
   QuantGrid grid{.scale = params.scale[0], .zero_point = params.zero_point[0]};
   if (options.saturation) {
     grid.low = options.saturation->min;
@@ -33,14 +37,20 @@ Tensor quantize_whole(const Tensor& x, const LinearQuantParams& params, const St
     grid.qmin = options.integers->qmin;
     grid.qmax = options.integers->qmax;
   }
+  return grid;
+}
+
+Tensor quantize_whole(const Tensor& x, const QuantGrid& grid, bool dequantize) {
   Tensor y = Tensor::empty(x.shape());
   const float* in = x.data().data();
   float* out = y.mutable_data().data();
-  const auto kernel = options.dequantize ? kernels().quant.fake_quant : kernels().quant.quantize;
+  const bool beyond_caches = x.numel() >= kStreamingNumbers;
+  const auto kernel = !dequantize     ? kernels().quant.quantize
+                      : beyond_caches ? kernels().quant.fake_quant_streaming
+                                      : kernels().quant.fake_quant;
   parallel_for(x.numel(), kElementwiseGrain, [&](int64_t begin, int64_t end) {
     kernel(in + begin, out + begin, static_cast<size_t>(end - begin), grid);
   });
-  if (options.integers && options.dequantize) y.set_quant_metadata({grid.scale, grid.zero_point, grid.qmin, grid.qmax});
   return y;
 }
 
@@ -72,17 +82,31 @@ Tensor quantize_channels(const Tensor& x, const LinearQuantParams& params, const
   return y;
 }
 
-}  // namespace
-
-Tensor linear_quantize_ste(const Tensor& x, const LinearQuantParams& params, const SteOptions& options) {
-  check(!params.scale.empty() && params.scale.size() == params.zero_point.size(),
-        "linear_quantize_ste: {} scales and {} zero points", params.scale.size(), params.zero_point.size());
-  Tensor y = params.per_channel() ? quantize_channels(x, params, options) : quantize_whole(x, params, options);
+Tensor record_straight_through(const Tensor& x, Tensor y, const SteOptions& options) {
   if (!options.saturation)
     return record("linear_quantize_ste", y, {x}, [](Tensor dy, Grads& dx) { dx.add(0, std::move(dy)); });
   return record("linear_quantize_ste", y, {x}, [x, range = *options.saturation](Tensor dy, Grads& dx) {
     if (dx.needs(0)) dx.add(0, mask_outside(x, std::move(dy), range));
   });
+}
+
+}  // namespace
+
+Tensor linear_quantize_ste(const Tensor& x, const LinearQuantParams& params, const SteOptions& options) {
+  check(!params.scale.empty() && params.scale.size() == params.zero_point.size(),
+        "linear_quantize_ste: {} scales and {} zero points", params.scale.size(), params.zero_point.size());
+  if (params.per_channel()) return record_straight_through(x, quantize_channels(x, params, options), options);
+  const QuantGrid grid = grid_of(params, options);
+  Tensor y;
+  if (auto* waiting = waiting_as<PendingNormalized>(x); waiting && options.dequantize && options.saturation) {
+    auto inside = std::make_shared<BitMask>();
+    y = record("linear_quantize_ste", waiting->fake_quant(grid, *inside), {x},
+               [inside](Tensor dy, Grads& dx) { dx.add(0, masked(std::move(dy), inside)); });
+  } else {
+    y = record_straight_through(x, quantize_whole(x, grid, options.dequantize), options);
+  }
+  if (options.integers && options.dequantize) y.set_quant_metadata({grid.scale, grid.zero_point, grid.qmin, grid.qmax});
+  return y;
 }
 
 }  // namespace qgrad

@@ -2,11 +2,13 @@
 // order.
 #include <algorithm>
 #include <cmath>
+#include <tuple>
 
 #include "core/error.h"
 #include "core/kernels/kernels.h"
 #include "core/memory.h"
 #include "core/ops.h"
+#include "core/ops/fused.h"
 #include "core/parallel.h"
 #include "core/tape.h"
 
@@ -50,32 +52,45 @@ float at_or(const Tensor& t, int64_t c, float otherwise) {
   return t.defined() ? t.data()[static_cast<size_t>(c)] : otherwise;
 }
 
-// y = (x - mean) * gamma * inverse_deviation + beta
+// y = (x - mean) * gamma * inverse_deviation + beta; waiting for the next op where a tape records.
 Tensor normalize(const Tensor& x, const Tensor& gamma, const Tensor& beta, const Tensor& mean,
                  const Tensor& inverse_deviation) {
   const Rows rows(x);
-  const auto channels = static_cast<size_t>(rows.channels);
-  Tensor y = Tensor::empty(x.shape());
-  Scratch scratch;
-  auto *scale = scratch.take<float>(channels), *shift = scratch.take<float>(channels);
+  Tensor scale = Tensor::empty(mean.shape()), shift = Tensor::empty(mean.shape());
   for (int64_t c = 0; c < rows.channels; ++c) {
-    scale[c] = at_or(gamma, c, 1.0f) * inverse_deviation.data()[static_cast<size_t>(c)];
-    shift[c] = at_or(beta, c, 0.0f);
+    const auto k = static_cast<size_t>(c);
+    scale.mutable_data()[k] = at_or(gamma, c, 1.0f) * inverse_deviation.data()[k];
+    shift.mutable_data()[k] = at_or(beta, c, 0.0f);
   }
-  const float *from = x.data().data(), *centre = mean.data().data();
+  const Tape* tape = Tape::recording(std::initializer_list<Tensor>{x, gamma, beta});
+  if (tape && tape->mode() == Tape::Mode::differentiate && rows.channels % PendingNormalized::kChannelMultiple == 0)
+    return Tensor::waiting(x.shape(), std::make_unique<PendingNormalized>(x, mean, scale, shift));
+  Tensor y = Tensor::empty(x.shape());
+  const Normalization f{mean.data().data(), scale.data().data(), shift.data().data(), false, false};
+  const float* from = x.data().data();
   float* to = y.mutable_data().data();
   parallel_for(rows.count, rows.grain, [&](int64_t begin, int64_t end) {
-    kernels().norm.normalize(from + begin * rows.channels, to + begin * rows.channels, static_cast<size_t>(end - begin),
-                             channels, centre, scale, shift);
+    kernels().norm.normalize(f, from + begin * rows.channels, nullptr, to + begin * rows.channels, nullptr,
+                             static_cast<size_t>(end - begin), static_cast<size_t>(rows.channels));
   });
   return y;
 }
 
-TwoSums gradient_sums(const Tensor& x, const Tensor& dy, const Tensor& mean, const Rows& rows, Scratch& scratch) {
+// A gradient, and where it is not zero; null: anywhere.
+struct MaskedGradient {
+  Tensor dy;
+  std::shared_ptr<const BitMask> mask;
+  explicit MaskedGradient(Tensor gradient) { std::tie(dy, mask) = unmasked(std::move(gradient)); }
+  const uint8_t* bits(int64_t at) const { return mask ? mask->data() + at / 8 : nullptr; }
+};
+
+TwoSums gradient_sums(const Tensor& x, const MaskedGradient& g, const Tensor& mean, const Rows& rows,
+                      Scratch& scratch) {
+  const float *from = x.data().data(), *dy = g.dy.data().data(), *centre = mean.data().data();
   return sum_chunks(rows, scratch, [&](int64_t begin, int64_t count, double* sum, double* products) {
-    kernels().norm.gradient_moments(x.data().data() + begin * rows.channels, dy.data().data() + begin * rows.channels,
-                                    static_cast<size_t>(count), static_cast<size_t>(rows.channels), mean.data().data(),
-                                    sum, products);
+    const int64_t at = begin * rows.channels;
+    kernels().norm.gradient_moments(from + at, dy + at, g.bits(at), static_cast<size_t>(count),
+                                    static_cast<size_t>(rows.channels), centre, sum, products);
   });
 }
 
@@ -93,7 +108,7 @@ void add_parameter_gradients(Grads& dx, const TwoSums& sums, const Tensor& inver
 
 // With s = inverse deviation, u = x - mean, m = rows:
 //   dx = gamma s (dy - sum(dy) / m - u s^2 sum(dy u) / m)
-Tensor input_gradient(const Tensor& x, Tensor dy, const Tensor& gamma, const Tensor& mean,
+Tensor input_gradient(const Tensor& x, MaskedGradient g, const Tensor& gamma, const Tensor& mean,
                       const Tensor& inverse_deviation, const TwoSums& sums, const Rows& rows) {
   const auto channels = static_cast<size_t>(rows.channels);
   Scratch scratch;
@@ -104,14 +119,14 @@ Tensor input_gradient(const Tensor& x, Tensor dy, const Tensor& gamma, const Ten
     b[k] = static_cast<float>(-scale * s * s * sums.b[k] / static_cast<double>(rows.count));
     c[k] = static_cast<float>(-scale * sums.a[k] / static_cast<double>(rows.count));
   }
-  const float* gradient = dy.data().data();
-  Tensor result = dy.is_unique() ? std::move(dy) : Tensor::empty(x.shape());
+  const float* gradient = g.dy.data().data();
+  Tensor result = g.dy.is_unique() ? std::move(g.dy) : Tensor::empty(x.shape());
   const float *from = x.data().data(), *centre = mean.data().data();
   float* to = result.mutable_data().data();
   parallel_for(rows.count, rows.grain, [&](int64_t begin, int64_t end) {
     const int64_t at = begin * rows.channels;
-    kernels().norm.normalize_backward(from + at, gradient + at, to + at, static_cast<size_t>(end - begin), channels,
-                                      centre, a, b, c);
+    kernels().norm.normalize_backward(from + at, gradient + at, g.bits(at), to + at, static_cast<size_t>(end - begin),
+                                      channels, centre, a, b, c);
   });
   return result;
 }
@@ -131,7 +146,7 @@ BatchNormResult batch_norm_train(const Tensor& x, const Tensor& gamma, const Ten
     Scratch scratch;
     const float* centre = x.data().data();  // the first row
     const TwoSums sums = sum_chunks(rows, scratch, [&](int64_t begin, int64_t count, double* sum, double* squares) {
-      kernels().norm.moments(x.data().data() + begin * rows.channels, static_cast<size_t>(count),
+      kernels().norm.moments(centre + begin * rows.channels, static_cast<size_t>(count),
                              static_cast<size_t>(rows.channels), centre, sum, squares);
     });
     for (size_t c = 0; c < static_cast<size_t>(rows.channels); ++c) {
@@ -146,9 +161,10 @@ BatchNormResult batch_norm_train(const Tensor& x, const Tensor& gamma, const Ten
   y = record("batch_norm", y, {x, gamma, beta}, [x, gamma, mean, inverse_deviation](Tensor dy, Grads& dx) {
     const Rows r(x);
     Scratch scratch;
-    const TwoSums sums = gradient_sums(x, dy, mean, r, scratch);
+    MaskedGradient g(std::move(dy));
+    const TwoSums sums = gradient_sums(x, g, mean, r, scratch);
     add_parameter_gradients(dx, sums, inverse_deviation);
-    if (dx.needs(0)) dx.add(0, input_gradient(x, std::move(dy), gamma, mean, inverse_deviation, sums, r));
+    if (dx.needs(0)) dx.add(0, input_gradient(x, std::move(g), gamma, mean, inverse_deviation, sums, r));
   });
   return {y, {mean, variance, rows.count}};
 }
@@ -168,14 +184,15 @@ Tensor batch_norm_eval(const Tensor& x, const Tensor& gamma, const Tensor& beta,
   return record("batch_norm", y, {x, gamma, beta}, [x, gamma, mean, inverse_deviation](Tensor dy, Grads& dx) {
     const Rows r(x);
     Scratch scratch;
+    MaskedGradient g(std::move(dy));
     if (dx.needs(1) || dx.needs(2))
-      add_parameter_gradients(dx, gradient_sums(x, dy, mean, r, scratch), inverse_deviation);
+      add_parameter_gradients(dx, gradient_sums(x, g, mean, r, scratch), inverse_deviation);
     if (!dx.needs(0)) return;
     // Constant statistics: dx = gamma s dy, the sums of the general formula being zero.
     const auto channels = static_cast<size_t>(r.channels);
     auto* zeros = scratch.take<double>(channels);
     std::fill_n(zeros, channels, 0.0);
-    dx.add(0, input_gradient(x, std::move(dy), gamma, mean, inverse_deviation, {zeros, zeros}, r));
+    dx.add(0, input_gradient(x, std::move(g), gamma, mean, inverse_deviation, {zeros, zeros}, r));
   });
 }
 

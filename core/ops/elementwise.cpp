@@ -3,6 +3,7 @@
 #include "core/kernels/kernels.h"
 #include "core/ops.h"
 #include "core/ops/broadcast.h"
+#include "core/ops/fused.h"
 #include "core/parallel.h"
 #include "core/tape.h"
 
@@ -68,7 +69,8 @@ Tensor scaled(Tensor dy, float factor) {
 
 // da = dy, db = dy, each summed over what was broadcast.
 Tensor add(const Tensor& a, const Tensor& b) {
-  Tensor y = broadcast_binary("add", kernels().elementwise.add, a, b);
+  Tensor y = fused_add(a, b);
+  if (!y.defined()) y = broadcast_binary("add", kernels().elementwise.add, a, b);
   return record("add", y, {a, b}, [sa = a.shape(), sb = b.shape()](Tensor dy, Grads& dx) {
     if (dx.needs(0)) dx.add(0, sum_to(dy, sa));
     if (dx.needs(1)) dx.add(1, sum_to(std::move(dy), sb));
@@ -150,6 +152,10 @@ Tensor log(const Tensor& x) {
 }
 
 Tensor relu(const Tensor& x) {
+  if (Tensor y = fused_relu(x); y.defined()) {
+    auto positive = waiting_as<PendingNormalized>(y)->positive;
+    return record("relu", y, {x}, [positive](Tensor dy, Grads& dx) { dx.add(0, masked(std::move(dy), positive)); });
+  }
   return from_output("relu", x, kernels().elementwise.relu, kernels().elementwise.relu_backward);
 }
 

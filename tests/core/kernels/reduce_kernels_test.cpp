@@ -96,14 +96,15 @@ TEST_CASE("normalisation kernels follow their formulas on every instruction set"
         isa->norm.moments(x.data(), rows, channels, mean.data(), first.data(), second.data());
         REQUIRE(same_bits(to_vector(first), sums[0]));
         REQUIRE(same_bits(to_vector(second), sums[1]));
-        isa->norm.gradient_moments(x.data(), dy.data(), rows, channels, mean.data(), first.data(), second.data());
+        isa->norm.gradient_moments(x.data(), dy.data(), nullptr, rows, channels, mean.data(), first.data(), second.data());
         REQUIRE(same_bits(to_vector(first), sums[2]));
         REQUIRE(same_bits(to_vector(second), sums[3]));
         Guarded<float> y(x.size());
-        isa->norm.normalize(x.data(), y.data(), rows, channels, mean.data(), a.data(), shift.data());
+        const Normalization f{mean.data(), a.data(), shift.data(), false, false};
+        isa->norm.normalize(f, x.data(), nullptr, y.data(), nullptr, rows, channels);
         REQUIRE(bits(y.span()) == bits(normalized));
         auto dx = guarded(normal_values(rows * channels, 2));
-        isa->norm.normalize_backward(x.data(), dx.data(), dx.data(), rows, channels, mean.data(), a.data(), b.data(),
+        isa->norm.normalize_backward(x.data(), dx.data(), nullptr, dx.data(), rows, channels, mean.data(), a.data(), b.data(),
                                      shift.data());
         REQUIRE(bits(dx.span()) == bits(backward));
       }
