@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -47,10 +48,15 @@ class Optimizer {
  protected:
   Optimizer(float lr, float weight_decay) : lr_(lr), base_lr_(lr), weight_decay_(weight_decay) {}
   virtual void update(Parameter& parameter, float lr, float weight_decay) = 0;
+  // Takes the memory for a parameter's state, if it has none. Called when the parameter is added, so that a training
+  // needs no more memory after its first step.
+  virtual void reserve(const Parameter& parameter) = 0;
 
   // Helpers for state(): one tensor per parameter, saved under a name; and back.
   using ParameterBuffers = std::unordered_map<const Parameter*, Tensor>;
-  static void save_buffers(std::map<std::string, Tensor>& state, const char* name, const ParameterBuffers& buffers);
+  using ParameterSet = std::unordered_set<const Parameter*>;
+  static void save_buffers(std::map<std::string, Tensor>& state, const char* name, const ParameterBuffers& buffers,
+                           const ParameterSet& of);
   std::pair<Parameter*, std::string> owner_of(const std::string& key) const;  // "conv1.weight.momentum_buffer"
   static void load_buffer(ParameterBuffers& buffers, const Parameter& parameter, const Tensor& value,
                           const Shape& shape);

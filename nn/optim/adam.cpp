@@ -21,14 +21,16 @@ Adam::Adam(const AdamConfig& config, bool decoupled)
         config.beta2);
 }
 
+void Adam::reserve(const Parameter& parameter) {
+  for (ParameterBuffers* buffers : {&mean_, &mean_square_})
+    buffers->try_emplace(&parameter, Tensor::zeros(parameter.raw().shape()));
+  steps_.try_emplace(&parameter, Tensor::scalar(0));
+}
+
 void Adam::update(Parameter& parameter, float lr, float weight_decay) {
   const Tensor gradient = parameter.raw().grad();
-  const auto [steps, is_first] = steps_.try_emplace(&parameter, Tensor::scalar(0));
-  if (is_first) {
-    mean_[&parameter] = Tensor::zeros(gradient.shape());
-    mean_square_[&parameter] = Tensor::zeros(gradient.shape());
-  }
-  const double t = ++steps->second.mutable_data()[0];
+  stepped_.insert(&parameter);
+  const double t = ++steps_.at(&parameter).mutable_data()[0];
   const auto step_size = static_cast<float>(lr / (1 - std::pow(config_.beta1, t)));
   const auto root_correction = static_cast<float>(std::sqrt(1 - std::pow(config_.beta2, t)));
   const auto keep1 = static_cast<float>(config_.beta1), take1 = static_cast<float>(1 - config_.beta1);
@@ -52,9 +54,9 @@ void Adam::update(Parameter& parameter, float lr, float weight_decay) {
 
 std::map<std::string, Tensor> Adam::state() const {
   std::map<std::string, Tensor> state;
-  save_buffers(state, "exp_avg", mean_);
-  save_buffers(state, "exp_avg_sq", mean_square_);
-  save_buffers(state, "step", steps_);
+  save_buffers(state, "exp_avg", mean_, stepped_);
+  save_buffers(state, "exp_avg_sq", mean_square_, stepped_);
+  save_buffers(state, "step", steps_, stepped_);
   return state;
 }
 
@@ -74,9 +76,13 @@ void Adam::load_state(const std::map<std::string, Tensor>& state) {
           parameter->path());
   check(steps.size() == mean.size() && steps.size() == mean_square.size(), "Adam state: {} steps for {} parameters",
         steps.size(), mean.size());
-  mean_ = std::move(mean);
-  mean_square_ = std::move(mean_square);
-  steps_ = std::move(steps);
+  stepped_.clear();
+  for (auto& [parameter, step] : steps) {
+    stepped_.insert(parameter);
+    steps_[parameter] = std::move(step);
+    mean_[parameter] = std::move(mean.at(parameter));
+    mean_square_[parameter] = std::move(mean_square.at(parameter));
+  }
 }
 
 }  // namespace qgrad

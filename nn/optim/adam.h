@@ -36,6 +36,7 @@ class Adam final : public Optimizer {
 
  protected:
   void update(Parameter& parameter, float lr, float weight_decay) override;
+  void reserve(const Parameter& parameter) override;
 
  private:
   Adam(const AdamConfig& config, bool decoupled);
@@ -43,6 +44,7 @@ class Adam final : public Optimizer {
   AdamConfig config_;
   bool decoupled_;
   ParameterBuffers mean_, mean_square_, steps_;  // steps_: scalars
+  ParameterSet stepped_;  // those that have moved
 };
 
 }  // namespace qgrad

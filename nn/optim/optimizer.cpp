@@ -12,6 +12,7 @@ void Optimizer::add_param_group(ParamGroup group) {
           group.parameters[i]->path(), group.name);
   for (ParamGroup& earlier : groups_)
     std::erase_if(earlier.parameters, [&](Parameter* p) { return std::ranges::count(group.parameters, p) > 0; });
+  for (const Parameter* p : group.parameters) reserve(*p);
   groups_.push_back(std::move(group));
 }
 
@@ -26,8 +27,9 @@ void Optimizer::step() {
       if (p->raw().grad().defined()) update(*p, lr_ * group.lr_factor, group.weight_decay.value_or(weight_decay_));
 }
 
-void Optimizer::save_buffers(std::map<std::string, Tensor>& state, const char* name, const ParameterBuffers& buffers) {
-  for (const auto& [parameter, value] : buffers) state[parameter->path() + "." + name] = value.clone();
+void Optimizer::save_buffers(std::map<std::string, Tensor>& state, const char* name, const ParameterBuffers& buffers,
+                             const ParameterSet& of) {
+  for (const Parameter* p : of) state[p->path() + "." + name] = buffers.at(p).clone();
 }
 
 std::pair<Parameter*, std::string> Optimizer::owner_of(const std::string& key) const {

@@ -17,6 +17,10 @@ Sgd::Sgd(const SgdConfig& config) : Optimizer(config.lr, config.weight_decay), c
         "SGD: nesterov needs momentum above 0 and dampening 0, got {} and {}", config.momentum, config.dampening);
 }
 
+void Sgd::reserve(const Parameter& parameter) {
+  if (config_.momentum != 0) momentum_.try_emplace(&parameter, Tensor::zeros(parameter.raw().shape()));
+}
+
 void Sgd::update(Parameter& parameter, float lr, float weight_decay) {
   const Tensor gradient = parameter.raw().grad();
   const float* g = gradient.data().data();
@@ -28,12 +32,11 @@ void Sgd::update(Parameter& parameter, float lr, float weight_decay) {
     return;
   }
   // The first buffer is the gradient itself: 0 * zeros + 1 * g.
-  const auto [buffer, is_first] = momentum_.try_emplace(&parameter);
-  if (is_first) buffer->second = Tensor::zeros(gradient.shape());
+  const bool is_first = stepped_.insert(&parameter).second;
   const float keep = is_first ? 0 : config_.momentum, take = is_first ? 1 : 1 - config_.dampening;
   // Nesterov steps along g + momentum * buffer, plain momentum along the buffer.
   const float own = config_.nesterov ? 1 : 0, share = config_.nesterov ? config_.momentum : 1;
-  float* b = buffer->second.mutable_data().data();
+  float* b = momentum_.at(&parameter).mutable_data().data();
   parallel_for(gradient.numel(), kGrain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const float decayed = g[i] + weight_decay * p[i];
@@ -45,7 +48,7 @@ void Sgd::update(Parameter& parameter, float lr, float weight_decay) {
 
 std::map<std::string, Tensor> Sgd::state() const {
   std::map<std::string, Tensor> state;
-  save_buffers(state, "momentum_buffer", momentum_);
+  save_buffers(state, "momentum_buffer", momentum_, stepped_);
   return state;
 }
 
@@ -56,7 +59,11 @@ void Sgd::load_state(const std::map<std::string, Tensor>& state) {
     check(name == "momentum_buffer", "SGD state: unknown entry '{}'", key);
     load_buffer(loaded, *parameter, value, parameter->raw().shape());
   }
-  momentum_ = std::move(loaded);
+  stepped_.clear();
+  for (auto& [parameter, buffer] : loaded) {
+    stepped_.insert(parameter);
+    momentum_[parameter] = std::move(buffer);
+  }
 }
 
 }  // namespace qgrad

@@ -31,10 +31,12 @@ class Sgd final : public Optimizer {
 
  protected:
   void update(Parameter& parameter, float lr, float weight_decay) override;
+  void reserve(const Parameter& parameter) override;
 
  private:
   SgdConfig config_;
   ParameterBuffers momentum_;
+  ParameterSet stepped_;  // those that have moved
 };
 
 }  // namespace qgrad

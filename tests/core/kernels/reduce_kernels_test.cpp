@@ -110,6 +110,57 @@ TEST_CASE("normalisation kernels follow their formulas on every instruction set"
       }
 }
 
+TEST_CASE("masks cut, select and combine on every instruction set") {
+  const auto bit = [](const Guarded<uint8_t>& mask, size_t i) { return (mask.data()[i / 8] >> (i % 8) & 1) != 0; };
+  for (const Kernels* isa : available_kernels())
+    for (const size_t channels : {8, 16, 40})
+      for (const size_t rows : {1, 7, 8, 21}) {
+        const size_t n = rows * channels;
+        const auto x = guarded(normal_values(n, 1)), dy = guarded(normal_values(n, 2));
+        const auto addend = guarded(normal_values(n, 7));
+        const auto mean = guarded(normal_values(channels, 3)), a = guarded(normal_values(channels, 4));
+        const auto b = guarded(normal_values(channels, 5)), shift = guarded(normal_values(channels, 6));
+        INFO(isa->isa << ", " << rows << " x " << channels);
+        for (const bool add : {false, true}) {
+          std::vector<float> expected(n);
+          for (size_t i = 0; i < n; ++i) {
+            const size_t c = i % channels;
+            const float scaled = (x.data()[i] - mean.data()[c]) * a.data()[c];
+            const float shifted = scaled + shift.data()[c], sum = add ? shifted + addend.data()[i] : shifted;
+            expected[i] = sum < 0 ? 0 : sum;
+          }
+          Guarded<float> y(n);
+          Guarded<uint8_t> positive(n / 8);
+          const Normalization f{mean.data(), a.data(), shift.data(), add, true};
+          isa->norm.normalize(f, x.data(), add ? addend.data() : nullptr, y.data(), positive.data(), rows, channels);
+          REQUIRE(bits(y.span()) == bits(expected));
+          for (size_t i = 0; i < n; ++i) REQUIRE(bit(positive, i) == (expected[i] > 0));
+        }
+        Guarded<uint8_t> mask(n / 8);
+        isa->norm.mask_of_range(x.data(), mask.data(), n, -0.5f, 0.75f);
+        std::vector<float> kept(n);
+        for (size_t i = 0; i < n; ++i) {
+          REQUIRE(bit(mask, i) == (x.data()[i] >= -0.5f && x.data()[i] <= 0.75f));
+          kept[i] = bit(mask, i) ? dy.data()[i] : 0;
+        }
+        Guarded<float> cut(n), plain(n);
+        isa->norm.apply_mask(dy.data(), mask.data(), cut.data(), n);
+        REQUIRE(bits(cut.span()) == bits(kept));
+        isa->norm.normalize_backward(x.data(), cut.data(), nullptr, plain.data(), rows, channels, mean.data(), a.data(),
+                                     b.data(), shift.data());
+        isa->norm.normalize_backward(x.data(), dy.data(), mask.data(), cut.data(), rows, channels, mean.data(),
+                                     a.data(), b.data(), shift.data());
+        REQUIRE(bits(cut.span()) == bits(plain.span()));
+        Guarded<double> sum(channels), products(channels), masked_sum(channels), masked_products(channels);
+        isa->norm.gradient_moments(x.data(), kept.data(), nullptr, rows, channels, mean.data(), sum.data(),
+                                   products.data());
+        isa->norm.gradient_moments(x.data(), dy.data(), mask.data(), rows, channels, mean.data(), masked_sum.data(),
+                                   masked_products.data());
+        REQUIRE(same_bits(to_vector(masked_sum), to_vector(sum)));
+        REQUIRE(same_bits(to_vector(masked_products), to_vector(products)));
+      }
+}
+
 TEST_CASE("pooling kernels equal a plain walk over the windows on every instruction set") {
   const int64_t channels = GENERATE(1, 3, 7, 8, 9, 16, 33, 65, 129);
   const PoolGeometry g = GENERATE_COPY(PoolGeometry{.height = 4,
