@@ -2,6 +2,7 @@
 #include "quant/quant_aware_train_golden.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "core/ops.h"
 #include "core/tape.h"
@@ -40,18 +41,31 @@ Prepared prepared_net(const Json& net, const Json& config, Optimizer* optimizer)
 
 std::vector<int32_t> labels_of(const Json& batch) { return batch.at("labels").get<std::vector<int32_t>>(); }
 
+// Counts inputs of clipping activations that are zero but for rounding. Sums of products of two grids often are exactly
+// zero; which side of the clip's end such a sum lies on, and so its gradient, depends on the order of summation.
+struct NearZeros final : CallObserver {
+  int64_t count = 0;
+  void leave(Module& module, Inputs x, const Tensor&) override {
+    if (module.kind().ends_with("ClippedLinearQuantization"))
+      count += std::ranges::count_if(x[0].data(), [](float v) { return std::fabs(v) < 1e-6f; });
+  }
+};
+
 struct StepResult {
   Tensor logits;
   float loss = 0;
+  int64_t near_zeros = 0;
 };
 StepResult forward_backward(Module& model, const Json& batch) {
   Tape tape;
   const Tape::Recording recording(tape);
   for (Parameter* p : all_parameters(model)) p->raw().set_grad({});
+  NearZeros near;
+  const Observing observing(near);
   const Tensor logits = model.call(net_inputs(batch.at("x")));
   const Tensor loss = softmax_cross_entropy(logits, labels_of(batch));
   tape.backward(loss);
-  return {logits, loss.item()};
+  return {logits, loss.item(), near.count};
 }
 
 void check_quantized_params(Module& model, const Json& expected, const Json* buffers) {
@@ -90,13 +104,14 @@ void load_step(Module& model, const Json& step) {
 void check_step(Module& model, const Json& batch, const Json& step) {
   const StepResult result = forward_backward(model, batch);
   const bool may_flip = step.at("near_ties").at("forward").get<int>() > 0;
-  const Tolerance tolerance = may_flip ? Tolerance{0.1, 0.05} : kTraining;
+  const Tolerance flipped{0.1, 0.05}, tolerance = may_flip ? flipped : kTraining;
   CHECK(difference(result.loss, number(step.at("loss")), tolerance) == "");
   CHECK(difference(result.logits, tensor(step.at("logits")), tolerance) == "");
   for (const auto& [path, grad] : step.at("grads").items()) {
     INFO("gradient of " << path);
     const Parameter& parameter = parameter_at(model, path);
-    CHECK(difference(to_file_layout(parameter.raw().grad(), parameter.layout()), tensor(grad), tolerance) == "");
+    CHECK(difference(to_file_layout(parameter.raw().grad(), parameter.layout()), tensor(grad),
+                     result.near_zeros > 0 ? flipped : tolerance) == "");
   }
   for (const auto& [name, tracked] : tracked_ranges(step).items())
     CHECK(buffers_difference(fake_quant_at(model, name), tracked, tolerance) == "");
