@@ -1,9 +1,12 @@
 // qgrad compare CONFIG: float, post-training and quantization-aware rows side by side.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <chrono>
+#include <map>
 
 #include "apps/command.h"
+#include "apps/matrix.h"
 #include "apps/metrics.h"
 #include "apps/model_file.h"
 #include "apps/progress.h"
@@ -31,6 +34,8 @@ struct CompareCommandConfig : ExperimentConfig {
   std::optional<CalibrationConfig> calibration = CalibrationConfig{};
   Config quant_aware_train{Json::object(), "", "quant_aware_train"};
   std::vector<RowConfig> rows;
+  std::vector<MatrixConfig> matrices;
+  std::optional<std::string> document;
 };
 template <class V>
 void fields(V& v, CompareCommandConfig& c) {
@@ -38,7 +43,9 @@ void fields(V& v, CompareCommandConfig& c) {
   v("train", c.train, {.help = "float training; null: use the checkpoint"});
   v("calibration", c.calibration, {.help = "images that set the ranges; null: dynamic quantization"});
   v("quant_aware_train", c.quant_aware_train, {.help = "fine-tuning of the quantization-aware rows"});
-  v("rows", c.rows, {.help = "the quantized rows, in order", .required = true});
+  v("rows", c.rows, {.help = "the quantized rows, in order"});
+  v("matrices", c.matrices, {.help = "further rows: all combinations of settings"});
+  v("document", c.document, {.help = "a Markdown file that gets the accuracies as tables"});
 }
 
 // "post-training 4/4" -> "post-training_4-4", for a folder.
@@ -56,15 +63,24 @@ class Comparison {
         folder_(output_folder(options.out, config_.name)),
         data_(config_.data, config_.seed, options.data) {}
 
-  Json run() {
+  Json run(const std::string& command) {
+    write_json(folder_ / "config.json", write_config(config_));
     // Unknown classes and keys are found before the first epoch; overrides need the prepared model to be checked.
+    if (config_.rows.empty() && config_.matrices.empty())
+      config_error(config_.name, "neither 'rows' nor 'matrices': there is nothing to compare with");
+    for (const MatrixConfig& matrix : config_.matrices)
+      for (MatrixRow& row : matrix_rows(matrix)) {
+        const std::string name = fmt::format("{}: {}", matrix.title, fmt::join(row.coordinates, ", "));
+        places_[name] = {{"matrix", matrix.title}, {"coordinates", row.coordinates}};
+        config_.rows.push_back({name, std::move(row.quantizer)});
+      }
     for (const RowConfig& row : config_.rows) {
       Registry<Quantizer>::create(row.quantizer);
       if (!is_post_training(row.quantizer)) Registry<Optimizer>::create(fine_tuning(row).optimizer);
     }
-    write_json(folder_ / "config.json", write_config(config_));
     add_float_row();
     for (const RowConfig& row : config_.rows) add_row(row);
+    if (config_.document) write_file_atomically(*config_.document, results_markdown(results_, command));
     return results_;
   }
 
@@ -128,6 +144,7 @@ class Comparison {
     json.update(test.to_json());
     json["model_bytes"] = packed_bytes(model, quantized ? quantized->quantizer.get() : nullptr);
     json["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    if (const auto place = places_.find(row.name); place != places_.end()) json.update(place->second);
     json["quantizer"] = config_for_results(quantizer);
     json["epochs"] = epochs;
     json["checkpoint"] = (std::filesystem::path(folder_name(row.name)) / "model.safetensors").string();
@@ -145,12 +162,15 @@ class Comparison {
   std::filesystem::path folder_;
   ExperimentData data_;
   std::string float_checkpoint_;
+  std::map<std::string, Json> places_;  // of rows that belong to a matrix
   Json rows_ = Json::array(), results_;
 };
 
 void run(const std::string& config_file, const CommonOptions& options) {
+  std::string command = "qgrad compare " + config_file;
+  for (const std::string& setting : options.set) command += " --set " + setting;
   Comparison comparison(read_config<CompareCommandConfig>(read_command_config(config_file, options)), options);
-  const Json results = comparison.run();
+  const Json results = comparison.run(command);
   print_result(options, results,
                results_table(results) + fmt::format("\n{}\n", (comparison.folder() / "report.html").string()));
 }

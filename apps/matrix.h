@@ -1,0 +1,37 @@
+// Rows of `qgrad compare` that are all combinations of settings, and the Markdown document made of them.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/config.h"
+
+namespace qgrad {
+
+struct MatrixConfig {
+  std::string title;
+  Config quantizer;
+  std::vector<Json> axes;
+};
+template <class V>
+void fields(V& v, MatrixConfig& c) {
+  v("title", c.title, {.help = "title of the table", .required = true});
+  v("quantizer", c.quantizer, {.help = "what all rows have in common", .required = true});
+  v("axes", c.axes,
+    {.help = "objects of name -> settings of the quantizer; a row for every choice of one name from each. The first axis "
+             "becomes the table's columns",
+     .required = true});
+}
+
+struct MatrixRow {
+  std::vector<std::string> coordinates;  // a name from each axis
+  Config quantizer;
+};
+// In order, the last axis changing fastest. Throws where an axis is no object of objects or empty.
+std::vector<MatrixRow> matrix_rows(const MatrixConfig& matrix);
+
+// The top-1 accuracies of compare's results: a table for each matrix, and one for the other rows. `command` is how they
+// were made.
+std::string results_markdown(const Json& results, const std::string& command);
+
+}  // namespace qgrad
