@@ -120,7 +120,7 @@ class ThreadPool {
 
 struct PoolHolder {
   std::mutex mutex;  // one parallel_for at a time; a second caller runs its loop alone
-  int wanted = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  std::atomic<int> wanted{std::max(1, static_cast<int>(std::thread::hardware_concurrency()))};
   std::unique_ptr<ThreadPool> pool;
 };
 
