@@ -10,7 +10,7 @@ namespace qgrad {
 ExperimentData::ExperimentData(const DataConfig& config, uint64_t seed, const std::optional<std::string>& folder)
     : config_(config), seed_(seed) {
   dataset_ = open_dataset(config_.dataset, folder);
-  Split parts = split(dataset_->train().size(), config_.validation, seed_);
+  TrainAndValidation parts = split(dataset_->train().size(), config_.validation, seed_);
   training_ = config_.train_images ? first(parts.train, *config_.train_images) : std::move(parts.train);
   validation_ = std::move(parts.validation);
   test_ = all_indices(dataset_->test().size());

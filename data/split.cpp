@@ -24,17 +24,18 @@ void shuffle(Indices& indices, uint64_t seed, const char* name, uint64_t part) {
     std::swap(indices[i - 1], indices[random.below(static_cast<uint32_t>(i))]);
 }
 
-Split split(int64_t size, double fraction, uint64_t seed) {
+TrainAndValidation split(int64_t size, double fraction, uint64_t seed) {
   check(fraction >= 0 && fraction < 1, "validation split: expected a fraction of at least 0 and less than 1, got {}",
         fraction);
   const int64_t validation = std::llround(fraction * static_cast<double>(size));
   check(validation < size || size == 0, "validation split: {} of {} images leaves none for training", fraction, size);
   Indices indices = all_indices(size);
   shuffle(indices, seed, "split", 0);
-  Split split{{indices.begin() + validation, indices.end()}, {indices.begin(), indices.begin() + validation}};
-  std::sort(split.train.begin(), split.train.end());
-  std::sort(split.validation.begin(), split.validation.end());
-  return split;
+  TrainAndValidation parts{{indices.begin() + validation, indices.end()},
+                           {indices.begin(), indices.begin() + validation}};
+  std::sort(parts.train.begin(), parts.train.end());
+  std::sort(parts.validation.begin(), parts.validation.end());
+  return parts;
 }
 
 Indices first(const Indices& indices, int64_t count) {

@@ -14,10 +14,10 @@ Indices all_indices(int64_t size);
 // Every place of a set of `size` in exactly one of the two; validation gets the nearest number to fraction * size,
 // chosen by (seed, "split"). Validation images are to be loaded with TransformConfig::test_time(). Throws unless
 // 0 <= fraction < 1 and training images remain.
-struct Split {
+struct TrainAndValidation {
   Indices train, validation;
 };
-Split split(int64_t size, double fraction, uint64_t seed);
+TrainAndValidation split(int64_t size, double fraction, uint64_t seed);
 
 // The first `count`, or a random `count` chosen by (seed, "subset"). Throws where there are fewer.
 Indices first(const Indices& indices, int64_t count);

@@ -11,7 +11,7 @@ using namespace qgrad;
 TEST_CASE("a validation split puts every image in exactly one part, the same for the same seed") {
   const int64_t size = GENERATE(1, 10, 1400, 50000);
   const double fraction = GENERATE(0.0, 0.1, 0.3);
-  const Split parts = split(size, fraction, 5);
+  const TrainAndValidation parts = split(size, fraction, 5);
   CHECK(std::ssize(parts.validation) == std::llround(fraction * static_cast<double>(size)));
   Indices both = parts.train;
   both.insert(both.end(), parts.validation.begin(), parts.validation.end());
@@ -23,7 +23,7 @@ TEST_CASE("a validation split puts every image in exactly one part, the same for
 }
 
 TEST_CASE("validation images are spread over the set and differ between seeds") {
-  const Split parts = split(50000, 0.1, 1);
+  const TrainAndValidation parts = split(50000, 0.1, 1);
   for (int64_t tenth = 0; tenth < 10; ++tenth) {  // 500 expected in each, standard deviation 20
     const auto count =
         std::count_if(parts.validation.begin(), parts.validation.end(), [&](int64_t i) { return i / 5000 == tenth; });
