@@ -1,10 +1,9 @@
 // Choosing the row of the kernel table once, at the first use.
-#include <cstdlib>
-#include <string>
+#include "core/kernels/kernels.h"
+
 #include <vector>
 
-#include "core/error.h"
-#include "core/kernels/kernels.h"
+#include "core/kernels/isa.h"
 
 namespace qgrad {
 
@@ -52,23 +51,13 @@ const Kernels* avx2_row() {
 }
 #endif
 
-const Kernels* choose() {
-  const std::span<const Kernels* const> rows = available_kernels();
-  const char* forced = std::getenv("QGRAD_ISA");
-  if (!forced || !*forced) return rows.back();
-  for (const Kernels* row : rows)
-    if (std::string_view(row->isa) == forced) return row;
-  fail("QGRAD_ISA={}: expected scalar{}", forced, rows.size() > 1 ? " or avx2" : " (this processor has no AVX2)");
-}
-
 }  // namespace
 
 std::span<const Kernels* const> available_kernels() {
   static const std::vector<const Kernels*> rows = [] {
     std::vector<const Kernels*> available{scalar_row()};
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c"))
-      available.push_back(avx2_row());
+    if (processor_has_avx2()) available.push_back(avx2_row());
 #endif
     return available;
   }();
@@ -76,8 +65,8 @@ std::span<const Kernels* const> available_kernels() {
 }
 
 const Kernels& kernels() {
-  static const Kernels* chosen = choose();
-  return *chosen;
+  static const Kernels& chosen = chosen_row(available_kernels());
+  return chosen;
 }
 
 }  // namespace qgrad

@@ -21,6 +21,7 @@ class RangeLinearFakeQuantWrapper final : public RangeLinearQuantWrapper {
  public:
   RangeLinearFakeQuantWrapper(ModulePtr layer, LayerQuantization quantization, FloatPrecision precision);
   std::string_view kind() const override { return "RangeLinearFakeQuantWrapper"; }
+  FloatPrecision precision() const { return precision_; }
 
  protected:
   Accumulator accumulate(Inputs x) override;

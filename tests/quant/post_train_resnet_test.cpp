@@ -4,51 +4,20 @@
 #include <array>
 #include <chrono>
 
-#include "data/cifar10.h"
-#include "nn/checkpoint.h"
 #include "nn/models/architecture.h"
 #include "quant/integer/param_layer.h"
 #include "quant/post_train_golden.h"
 #include "quant/post_train_linear.h"
+#include "quant/resnet_material.h"
 #include "support/catch.h"
 #include "support/golden.h"
 
 using namespace qgrad;
+using golden::Material;
 
 namespace {
 
 constexpr golden::Tolerance kScales{1e-5, 0};
-constexpr int64_t kPixels = 32 * 32 * 3;
-
-// The trained net, the statistics and the images; nothing where they are not there.
-struct Material {
-  Checkpoint trained;
-  Json stats;  // the whole statistics file
-  ImageSet images;
-
-  static std::optional<Material> load() {
-    const std::filesystem::path model = golden::shared_file("models/distiller_resnet20_cifar10.safetensors");
-    const std::filesystem::path stats = golden::directory() / "10_resnet20_cifar10_stats.json";
-    const char* chosen = std::getenv("QGRAD_DATA");
-    const std::filesystem::path images =
-        (chosen ? std::filesystem::path(chosen) : golden::shared_file("cifar-10-batches-bin")) / "test_batch.bin";
-    if (!golden::available(model) || !golden::available(stats) || !golden::available(images)) return std::nullopt;
-    Material material{read_checkpoint(model), read_json(stats), {.image = {32, 32, 3}}};
-    read_cifar10_batch(images, material.images);
-    return material;
-  }
-
-  // Images first .. first + count - 1 as (byte / 255 - 0.5) / 0.5, every operation rounded to float.
-  Tensor batch(int64_t first, int64_t count) const {
-    std::array<float, 256> value;
-    for (size_t i = 0; i < value.size(); ++i) value[i] = (static_cast<float>(i) / 255.0f - 0.5f) / 0.5f;
-    Tensor x = Tensor::empty({count, 32, 32, 3});
-    const std::span<float> out = x.mutable_data();
-    for (size_t i = 0; i < out.size(); ++i) out[i] = value[images.pixels[static_cast<size_t>(first * kPixels) + i]];
-    return x;
-  }
-};
-
 // "corrected", or with the averages that Distiller computes.
 Json statistics(const Json& file, const std::string& which) {
   Json stats = file.at("stats");

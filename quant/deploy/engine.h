@@ -1,0 +1,52 @@
+// Runs integer programs. Links neither modules, autograd nor JSON.
+#pragma once
+
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "quant/deploy/program.h"
+
+namespace qgrad::deploy {
+
+class Engine {
+ public:
+  // Validates the program, packs its weights and plans its memory. Throws Error.
+  explicit Engine(Program program);
+
+  const Program& program() const { return program_; }
+  int64_t input_count() const { return tensor(program_.input).count(); }    // numbers of one image
+  int64_t output_count() const { return tensor(program_.output).count(); }  // numbers of its result
+  int64_t arena_bytes() const { return arena_bytes_; }  // for each image that is worked on at a time
+
+  // Sees every tensor of every image as it is made: float or uint8_t, see TensorInfo. Called from several threads.
+  using Tap = std::function<void(int64_t image, const TensorInfo& tensor, const void* values)>;
+
+  // images: NHWC, normalised as in training; output: output_count() for each. The same bits for any number of threads
+  // and any batch. Throws where the sizes do not fit.
+  void run(std::span<const float> images, std::span<float> output, const Tap& tap = {}) const;
+
+ private:
+  // A convolution as the kernels want it.
+  struct Packed {
+    ConvGeometry geometry;
+    std::vector<int16_t> weight;
+    std::vector<int32_t> bias;
+    std::vector<float> rescale, low, high;
+  };
+
+  const TensorInfo& tensor(int32_t i) const { return program_.tensors[static_cast<size_t>(i)]; }
+  void pack(const Op& op);
+  void plan_memory();
+  void run_image(const float* image, float* output, bool share_rows,
+                 const std::function<void(int32_t, const void*)>& made) const;
+  void run_op(const Op& op, const Packed& packed, std::byte* arena, bool share_rows) const;
+  void run_conv(const Op& op, const Packed& packed, std::byte* arena, bool share_rows) const;
+
+  Program program_;
+  std::vector<Packed> packed_;    // of every op; empty but for convolutions
+  std::vector<int64_t> offsets_;  // of every tensor in an image's arena
+  int64_t arena_bytes_ = 0;
+};
+
+}  // namespace qgrad::deploy

@@ -1,0 +1,214 @@
+// One list of fields that both the writer and the reader walk through.
+#include "quant/deploy/file.h"
+
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <sstream>
+#include <type_traits>
+
+#include "core/error.h"
+
+namespace qgrad::deploy {
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "program files are written as they lie in memory");
+
+constexpr std::string_view kMagic = "QGRADINT";
+
+template <class T>
+constexpr bool kIsNumber = std::is_arithmetic_v<T> || std::is_enum_v<T>;
+
+class Writer {
+ public:
+  template <class T>
+  void operator()(const T& value) {
+    if constexpr (kIsNumber<T>)
+      bytes.append(reinterpret_cast<const char*>(&value), sizeof value);
+    else
+      fields(*this, const_cast<T&>(value));
+  }
+  template <class T>
+  void operator()(const std::vector<T>& values) {
+    (*this)(static_cast<uint32_t>(values.size()));
+    for (const T& value : values) (*this)(value);
+  }
+  void operator()(const std::string& text) {
+    (*this)(static_cast<uint32_t>(text.size()));
+    bytes += text;
+  }
+  void operator()(const std::array<uint8_t, 256>& table) {
+    bytes.append(reinterpret_cast<const char*>(table.data()), table.size());
+  }
+  std::string bytes;
+};
+
+class Reader {
+ public:
+  explicit Reader(std::string_view bytes) : left_(bytes) {}
+  template <class T>
+  void operator()(T& value) {
+    if constexpr (kIsNumber<T>)
+      std::memcpy(&value, take(sizeof value), sizeof value);
+    else
+      fields(*this, value);
+  }
+  template <class T>
+  void operator()(std::vector<T>& values) {
+    values.resize(length());
+    for (T& value : values) (*this)(value);
+  }
+  void operator()(std::string& text) {
+    const size_t size = length();
+    text.assign(take(size), size);
+  }
+  void operator()(std::array<uint8_t, 256>& table) { std::memcpy(table.data(), take(table.size()), table.size()); }
+  bool at_end() const { return left_.empty(); }
+
+ private:
+  const char* take(size_t size) {
+    check(size <= left_.size(), "it ends too early");
+    const char* taken = left_.data();
+    left_.remove_prefix(size);
+    return taken;
+  }
+  // Of a list; every element takes a byte at least, so that a lie about the length can not ask for much memory.
+  size_t length() {
+    uint32_t size = 0;
+    (*this)(size);
+    check(size <= left_.size(), "a list of {} elements in {} bytes", size, left_.size());
+    return size;
+  }
+  std::string_view left_;
+};
+
+// Weights less the smallest one of their channel, `bits` each, lowest bit first.
+struct PackedWeights {
+  uint8_t bits = 0;
+  uint32_t count = 0;
+  std::vector<int16_t> smallest;  // [channels]
+  std::vector<uint8_t> packed;
+};
+template <class V>
+void fields(V& v, PackedWeights& w) {
+  v(w.bits), v(w.count), v(w.smallest), v(w.packed);
+}
+
+PackedWeights pack(const std::vector<int16_t>& weight, size_t channels) {
+  PackedWeights w{.count = static_cast<uint32_t>(weight.size())};
+  if (weight.empty()) return w;
+  w.smallest.assign(weight.begin(), weight.begin() + static_cast<int64_t>(channels));
+  for (size_t i = 0; i < weight.size(); ++i) w.smallest[i % channels] = std::min(w.smallest[i % channels], weight[i]);
+  unsigned largest = 0;
+  for (size_t i = 0; i < weight.size(); ++i)
+    largest = std::max(largest, static_cast<unsigned>(weight[i] - w.smallest[i % channels]));
+  w.bits = static_cast<uint8_t>(std::max(1, static_cast<int>(std::bit_width(largest))));
+  w.packed.resize((weight.size() * w.bits + 7) / 8);
+  for (size_t i = 0; i < weight.size(); ++i) {
+    const auto value = static_cast<unsigned>(weight[i] - w.smallest[i % channels]);
+    for (size_t bit = 0; bit < w.bits; ++bit) {
+      const size_t at = i * w.bits + bit;
+      w.packed[at / 8] = static_cast<uint8_t>(w.packed[at / 8] | ((value >> bit & 1u) << at % 8));
+    }
+  }
+  return w;
+}
+
+std::vector<int16_t> unpack(const PackedWeights& w, size_t channels) {
+  if (w.count == 0) return {};
+  // Without bits there would be no bytes that bound the count.
+  check(w.bits >= 1 && w.bits <= 9, "weights of {} bits", w.bits);
+  check(w.smallest.size() == channels && channels > 0 && w.packed.size() == (uint64_t{w.count} * w.bits + 7) / 8,
+        "{} weights of {} bits do not fit {} bytes and {} channels", w.count, w.bits, w.packed.size(), channels);
+  std::vector<int16_t> weight(w.count);
+  for (size_t i = 0; i < weight.size(); ++i) {
+    unsigned value = 0;
+    for (size_t bit = 0; bit < w.bits; ++bit) {
+      const size_t at = i * w.bits + bit;
+      value |= (w.packed[at / 8] >> at % 8 & 1u) << bit;
+    }
+    const int smallest = w.smallest[i % channels];
+    check(smallest >= -255 && smallest + static_cast<int>(value) <= 255, "a weight is beyond 255");
+    weight[i] = static_cast<int16_t>(smallest + static_cast<int>(value));
+  }
+  return weight;
+}
+
+template <class V>
+void fields(V& v, Grid& g) {
+  v(g.scale), v(g.zero_point), v(g.qmin), v(g.qmax);
+}
+template <class V>
+void fields(V& v, TensorInfo& t) {
+  v(t.name), v(t.type), v(t.height), v(t.width), v(t.channels), v(t.grid);
+}
+template <class V>
+void fields(V& v, Window& w) {
+  v(w.kernel_h), v(w.kernel_w), v(w.stride_h), v(w.stride_w), v(w.padding_h), v(w.padding_w);
+  v(w.dilation_h), v(w.dilation_w), v(w.groups);
+}
+template <class V>
+void fields(V& v, Op& op) {
+  v(op.kind), v(op.inputs), v(op.output), v(op.window), v(op.bias);
+  PackedWeights weight;
+  if constexpr (std::is_same_v<V, Writer>) weight = pack(op.weight, op.bias.size());
+  v(weight);
+  if constexpr (std::is_same_v<V, Reader>) op.weight = unpack(weight, op.bias.size());
+  v(op.rescale), v(op.low), v(op.high), v(op.input_rescale), v(op.input_limit), v(op.tables);
+}
+template <class V>
+void fields(V& v, Program& p) {
+  v(p.tensors), v(p.ops), v(p.input), v(p.output);
+}
+
+uint64_t checksum(std::string_view bytes) {
+  uint64_t hash = 0xcbf29ce484222325;
+  for (const char c : bytes) hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001b3;
+  return hash;
+}
+
+}  // namespace
+
+std::string program_bytes(const Program& program) {
+  validate(program);
+  Writer body, head;
+  body(program);
+  head(kProgramVersion), head(checksum(body.bytes));
+  return std::string(kMagic) + head.bytes + body.bytes;
+}
+
+Program program_from_bytes(std::string_view bytes, std::string_view file) {
+  check(bytes.starts_with(kMagic), "{}: is no integer program", file);
+  try {
+    Reader head(bytes.substr(kMagic.size()));
+    uint32_t version = 0;
+    uint64_t sum = 0;
+    head(version);
+    check(version == kProgramVersion, "it has version {}, this program reads version {}", version, kProgramVersion);
+    head(sum);
+    const std::string_view body = bytes.substr(kMagic.size() + sizeof version + sizeof sum);
+    check(checksum(body) == sum, "it is damaged: its checksum is another one");
+    Program program;
+    Reader reader(body);
+    reader(program);
+    check(reader.at_end(), "something follows the program");
+    validate(program);
+    return program;
+  } catch (const Error& e) {
+    fail("{}: {}", file, e.what());
+  }
+}
+
+Program read_program(const std::filesystem::path& file) {
+  std::error_code ignored;  // whatever is wrong shows when the file is opened
+  check(!std::filesystem::is_directory(file, ignored), "{}: is a folder, expected an integer program", file.string());
+  std::ifstream in(file, std::ios::binary);
+  check(in.good(), "{}: cannot open: {}", file.string(), std::strerror(errno));
+  std::ostringstream bytes;
+  bytes << in.rdbuf();
+  return program_from_bytes(bytes.view(), file.string());
+}
+
+}  // namespace qgrad::deploy

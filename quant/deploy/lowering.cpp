@@ -1,0 +1,382 @@
+// Walking the graph of a quantized model, wrapper by wrapper.
+#include "quant/deploy/lowering.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+
+#include "core/error.h"
+#include "nn/conv.h"
+#include "nn/eltwise.h"
+#include "nn/graph.h"
+#include "nn/pool.h"
+#include "quant/integer/eltwise.h"
+#include "quant/integer/float_layer.h"
+#include "quant/integer/param_layer.h"
+
+namespace qgrad::deploy {
+namespace {
+
+// What a node of the graph computes, and whether the simulation knows it as quantized: behind an operation that is no
+// quantized layer (flatten, say) it does not, and the next layer puts it on its own grid.
+struct Value {
+  int32_t tensor = -1;
+  bool carries_quantization = false;
+};
+
+Grid grid_of(const QuantMetadata& m) {
+  check(m.zero_point == std::nearbyint(m.zero_point), "its zero point {} is not an integer", m.zero_point);
+  check(m.qmax - m.qmin <= 255, "its integers {} to {} need more than 8 bits", m.qmin, m.qmax);
+  return {m.scale, static_cast<int32_t>(m.zero_point), static_cast<int32_t>(m.qmin), static_cast<int32_t>(m.qmax)};
+}
+
+QuantMetadata metadata_of(const Grid& g) {
+  return {g.scale, static_cast<float>(g.zero_point), static_cast<float>(g.qmin), static_cast<float>(g.qmax)};
+}
+
+// The real values of all bytes of a grid, [1, bytes].
+Tensor values_of(const Grid& g) {
+  Tensor values = Tensor::empty({1, g.qmax - g.qmin + 1});
+  const std::span<float> x = values.mutable_data();
+  for (size_t b = 0; b < x.size(); ++b) x[b] = static_cast<float>(static_cast<int32_t>(b) - g.origin()) / g.scale;
+  return values;
+}
+
+// The bytes that integers on a grid are stored as; the table's unused end repeats the last one.
+std::array<uint8_t, 256> table_of(std::span<const float> integers, const Grid& g) {
+  std::array<uint8_t, 256> table;
+  for (size_t i = 0; i < table.size(); ++i)
+    table[i] = static_cast<uint8_t>(integers[std::min(i, integers.size() - 1)] - static_cast<float>(g.qmin));
+  return table;
+}
+
+// How a wrapper brings its sums to the output's grid. Rounding is monotone, so that limits of the sums (of the
+// accumulator's bits, of a ReLU) are limits of the result.
+struct Requantizer {
+  Requantizer(const RangeLinearQuantWrapper& wrapper, bool limited_accumulator)
+      : quantization(wrapper.quantization()), grid(grid_of(wrapper.output_metadata().value())) {
+    const float infinity = std::numeric_limits<float>::infinity();
+    range = limited_accumulator ? quantized_range(quantization.bits_accum, LinearQuantMode::symmetric)
+                                : QuantizedRange{-infinity, infinity};
+  }
+
+  float operator()(float sum, float rescale) const {
+    const float q = std::nearbyint(rescale * sum - static_cast<float>(grid.zero_point));
+    return std::clamp(q, static_cast<float>(grid.qmin), static_cast<float>(grid.qmax));
+  }
+  float limited(float sum, float scale) const {
+    return std::min(std::max(sum, quantization.relu ? std::max(range.qmin, 0.0f) : range.qmin), highest(scale));
+  }
+  // Adds the factor and the limits of one channel, or of all.
+  void add_to(Op& op, float rescale, float accumulator_scale) const {
+    op.rescale.push_back(rescale);
+    const float infinity = std::numeric_limits<float>::infinity();
+    const auto byte = [&](float sum) {
+      return static_cast<uint8_t>((*this)(sum, rescale) - static_cast<float>(grid.qmin));
+    };
+    op.low.push_back(byte(limited(-infinity, accumulator_scale)));
+    op.high.push_back(byte(highest(accumulator_scale)));
+  }
+  float highest(float accumulator_scale) const {
+    return quantization.relu_cap ? std::min(range.qmax, *quantization.relu_cap * accumulator_scale) : range.qmax;
+  }
+
+  const LayerQuantization& quantization;
+  Grid grid;
+  QuantizedRange range;
+};
+
+std::string path_of(const GraphNode& node) { return node.name.substr(0, node.name.find_first_of(":#")); }
+
+class Lowering {
+ public:
+  Lowering(Module& model, const Tensor& example) : model_(model), graph_(Graph::trace(model, example)) {
+    check(example.rank() >= 1 && example.dim(0) == 1, "lower: expected one example, got a batch of shape {}",
+          example.shape());
+  }
+
+  Lowered run() {
+    values_.resize(graph_.nodes().size());
+    for (size_t i = 0; i < values_.size(); ++i) {
+      const GraphNode& node = graph_[i];
+      try {
+        visit(i, node);
+      } catch (const Error& e) {
+        fail("{}: {} can not be lowered: {}", path_of(node), kind_of(node), e.what());
+      }
+    }
+    const Value output = values_[graph_.output()];
+    result_.program.output = as_float(output.tensor);
+    if (result_.program.output != output.tensor) tensor(result_.program.output).name = "output";
+    validate(result_.program);
+    return std::move(result_);
+  }
+
+ private:
+  // --- the graph ---
+  std::string kind_of(const GraphNode& node) const {
+    const Module* module = find_module(model_, path_of(node));
+    return node.module || !module || module == &model_ ? node.kind : std::string(module->kind());
+  }
+
+  void visit(size_t i, const GraphNode& node) {
+    if (node.kind == "input") {
+      check(i == 0, "a program has one input");
+      result_.program.input = values_[i].tensor = add_tensor(node, node.name, Type::float32, {});
+      return;
+    }
+    Module* outermost = find_module(model_, path_of(node));
+    if (dynamic_cast<PostTrainLayer*>(outermost)) return visit_wrapped(i, node, *outermost);
+    check(node.preds.size() == 1, "it stays in float");
+    const Value in = values_[node.preds[0]];
+    if (node.kind == "flatten" || node.kind == "Flatten") {
+      values_[i] = flattened(node, in);
+    } else {
+      check(node.kind == "MaxPool2d", "it stays in float");
+      const auto& pool = dynamic_cast<const MaxPool2d&>(*node.module);
+      check(tensor(in.tensor).type == Type::byte, "its input is float");
+      values_[i] = {max_pooled(node, in.tensor, pool.options(), ""), false};
+    }
+  }
+
+  // The wrapper's own operations lie between its inputs, which are made elsewhere, and its last one, "requantize".
+  void visit_wrapped(size_t i, const GraphNode& node, Module& module) {
+    Call& call = calls_[path_of(node)];
+    for (const size_t pred : node.preds)
+      if (path_of(graph_[pred]) != path_of(node)) call.inputs.push_back(values_[pred]);
+    if (node.kind != "requantize") return;
+    check(!call.done, "it is called more than once");
+    call.done = true;
+    auto* wrapper = dynamic_cast<RangeLinearQuantWrapper*>(&module);
+    check(wrapper && wrapper->output_metadata().has_value(),
+          "its scales come from the values of every batch; give calibration statistics");
+    for (const Value& input : call.inputs) check(input.tensor >= 0, "the layer before stays in float");
+    values_[i] = {lowered(node, *wrapper, call.inputs), true};
+  }
+
+  int32_t lowered(const GraphNode& node, RangeLinearQuantWrapper& wrapper, const std::vector<Value>& inputs) {
+    if (auto* layer = dynamic_cast<RangeLinearQuantParamLayerWrapper*>(&wrapper)) return weighted(node, *layer, inputs);
+    if (dynamic_cast<RangeLinearQuantCommonGridWrapper*>(&wrapper)) return on_common_grid(node, wrapper, inputs);
+    if (auto* product = dynamic_cast<RangeLinearQuantProductWrapper*>(&wrapper))
+      return multiplied(node, *product, inputs);
+    if (auto* layer = dynamic_cast<RangeLinearFakeQuantWrapper*>(&wrapper)) return float_layer(node, *layer, inputs);
+    fail("no integer form is known");
+  }
+
+  // --- layers ---
+  int32_t weighted(const GraphNode& node, RangeLinearQuantParamLayerWrapper& layer, const std::vector<Value>& inputs) {
+    const Requantizer to(layer, true);
+    Op op{.kind = OpKind::conv, .inputs = {on_grid(layer, 0, inputs.at(0))}};
+    const std::vector<float> scale = layer.accumulator_scale(metadata_of(tensor(op.inputs[0]).grid));
+    const Tensor& q = layer.weight().q();
+    const auto channels = static_cast<size_t>(q.dim(-1));
+    if (const auto* conv = dynamic_cast<const Conv2d*>(layer.children()[0]->get())) {
+      const Conv2dOptions& o = conv->config().options;
+      op.window = {
+          static_cast<int32_t>(q.dim(0)),     static_cast<int32_t>(q.dim(1)),     static_cast<int32_t>(o.stride_h),
+          static_cast<int32_t>(o.stride_w),   static_cast<int32_t>(o.padding_h),  static_cast<int32_t>(o.padding_w),
+          static_cast<int32_t>(o.dilation_h), static_cast<int32_t>(o.dilation_w), static_cast<int32_t>(o.groups)};
+    }
+    const LinearQuantParams params = layer.weight().params();
+    for (const float zero_point : params.zero_point)
+      check(zero_point == std::nearbyint(zero_point) && layer.weight().settings().bits <= 8,
+            "its weights are no integers of 8 bits or less");
+    for (size_t i = 0; i < q.data().size(); ++i)
+      op.weight.push_back(static_cast<int16_t>(q.data()[i] + params.zero_point[i % params.zero_point.size()]));
+    const Tensor bias = layer.bias_q(scale);
+    for (size_t c = 0; c < channels; ++c) {
+      const float s = scale[c % scale.size()], b = bias.defined() ? bias.data()[c] : 0.0f;
+      check(std::fabs(b) < 0x1p30f, "its bias {} at the scale of the sums needs more than 31 bits", b);
+      op.bias.push_back(static_cast<int32_t>(b));
+      to.add_to(op, maybe_approximated(to.grid.scale / s, *to.quantization.output), s);
+    }
+    const int32_t output = emit(std::move(op), add_tensor(node, path_of(node), Type::byte, to.grid));
+    if (largest_sum(result_.program, result_.program.ops.back()) >= int64_t{1} << 24)
+      result_.beyond_simulation.push_back(path_of(node));
+    return output;
+  }
+
+  int32_t on_common_grid(const GraphNode& node, RangeLinearQuantWrapper& wrapper, const std::vector<Value>& inputs) {
+    const Requantizer to(wrapper, true);
+    Op op{.kind = OpKind::add};
+    for (size_t i = 0; i < inputs.size(); ++i) op.inputs.push_back(on_grid(wrapper, i, inputs[i]));
+    for (const int32_t input : op.inputs) op.input_rescale.push_back(to.grid.scale / tensor(input).grid.scale);
+    const int32_t output = add_tensor(node, path_of(node), Type::byte, to.grid);
+    const auto* concat = dynamic_cast<const Concat*>(wrapper.children()[0]->get());
+    if (!concat) {
+      op.input_limit = to.range.qmax;
+      to.add_to(op, 1.0f, to.grid.scale);
+      return emit(std::move(op), output);
+    }
+    const int rank = node.output_shape.rank();
+    check(concat->dim() == -1 || concat->dim() == rank - 1, "it concatenates along dimension {}, not channels",
+          concat->dim());
+    op.kind = OpKind::lookup;
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      const Grid& from = tensor(op.inputs[i]).grid;
+      Tensor integers = to_integers_rescaled(values_of(from), metadata_of(from), op.input_rescale[i], to.range);
+      for (float& q : integers.mutable_data()) q = to(to.limited(q, to.grid.scale), 1.0f);
+      op.tables.push_back(table_of(integers.data(), to.grid));
+    }
+    op.input_rescale.clear();
+    return emit(std::move(op), output);
+  }
+
+  int32_t multiplied(const GraphNode& node, RangeLinearQuantProductWrapper& wrapper, const std::vector<Value>& inputs) {
+    check(wrapper.children()[0]->get()->kind() == "EltwiseMult", "products of matrices have no integer form");
+    const Requantizer to(wrapper, true);
+    Op op{.kind = OpKind::multiply};
+    std::vector<QuantMetadata> grids;
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      op.inputs.push_back(on_grid(wrapper, i, inputs[i]));
+      grids.push_back(metadata_of(tensor(op.inputs.back()).grid));
+    }
+    const float scale = wrapper.accumulator_scale(grids);
+    to.add_to(op, maybe_approximated(to.grid.scale / scale, *to.quantization.output), scale);
+    return emit(std::move(op), add_tensor(node, path_of(node), Type::byte, to.grid));
+  }
+
+  // What the wrapper computes in float: of one byte, a table; of a window, its own operation.
+  int32_t float_layer(const GraphNode& node, RangeLinearFakeQuantWrapper& wrapper, const std::vector<Value>& inputs) {
+    check(inputs.size() == 1, "it computes in float");
+    const Module& layer = *wrapper.children()[0]->get();
+    const Requantizer to(wrapper, false);
+    Value in = inputs[0];
+    if (tensor(in.tensor).type == Type::float32 || !in.carries_quantization)
+      if (!wrapper.quantization().inputs.empty()) in = {on_grid(wrapper, 0, in), true};
+    if (const auto* pool = dynamic_cast<const AvgPool2d*>(&layer)) {
+      check(wrapper.precision() == FloatPrecision::single, "it computes in half precision");
+      const int32_t pooled = add_tensor(node, "", Type::float32, {});
+      emit({.kind = OpKind::average_pool, .inputs = {as_float(in.tensor)}, .window = window_of(pool->options())},
+           pooled);
+      Op op{.kind = OpKind::quantize, .inputs = {pooled}};
+      to.add_to(op, to.grid.scale, 1.0f);
+      return emit(std::move(op), add_tensor(node, path_of(node), Type::byte, to.grid));
+    }
+    check(tensor(in.tensor).type == Type::byte, "its input is float");
+    Tensor values = values_of(tensor(in.tensor).grid);
+    std::string_view kind = layer.kind();
+    if (const auto* pool = dynamic_cast<const MaxPool2d*>(&layer)) {
+      check(wrapper.precision() == FloatPrecision::single, "it computes in half precision");
+      in.tensor = max_pooled(node, in.tensor, pool->options(), "");
+      for (float& x : values.mutable_data()) x = to(to.limited(x, 1.0f), to.grid.scale);
+    } else {
+      check(kind == "ReLU" || kind == "ReLU6" || kind == "Sigmoid" || kind == "Tanh", "it computes in float");
+      if (in.carries_quantization) values.set_quant_metadata(metadata_of(tensor(in.tensor).grid));
+      values = to_integers(wrapper(values), metadata_of(to.grid));
+      for (float& q : values.mutable_data()) q -= static_cast<float>(to.grid.zero_point);
+    }
+    const int32_t output = add_tensor(node, path_of(node), Type::byte, to.grid);
+    return emit({.kind = OpKind::lookup, .inputs = {in.tensor}, .tables = {table_of(values.data(), to.grid)}}, output);
+  }
+
+  static Window window_of(const Pool2dOptions& o) {
+    return {.kernel_h = static_cast<int32_t>(o.kernel_h),
+            .kernel_w = static_cast<int32_t>(o.kernel_w),
+            .stride_h = static_cast<int32_t>(o.stride_h),
+            .stride_w = static_cast<int32_t>(o.stride_w),
+            .padding_h = static_cast<int32_t>(o.padding_h),
+            .padding_w = static_cast<int32_t>(o.padding_w)};
+  }
+
+  int32_t max_pooled(const GraphNode& node, int32_t input, const Pool2dOptions& options, const std::string& name) {
+    return emit({.kind = OpKind::max_pool, .inputs = {input}, .window = window_of(options)},
+                add_tensor(node, name, Type::byte, tensor(input).grid));
+  }
+
+  Value flattened(const GraphNode& node, const Value& in) {
+    const TensorInfo from = tensor(in.tensor);
+    const int32_t output = add_tensor(node, "", from.type, from.grid);
+    return {emit({.kind = OpKind::channels_first, .inputs = {in.tensor}}, output), false};
+  }
+
+  // --- tensors ---
+  TensorInfo& tensor(int32_t i) { return result_.program.tensors[static_cast<size_t>(i)]; }
+
+  int32_t add_tensor(TensorInfo info) {
+    result_.program.tensors.push_back(std::move(info));
+    return static_cast<int32_t>(result_.program.tensors.size()) - 1;
+  }
+  int32_t add_tensor(const GraphNode& node, const std::string& name, Type type, const Grid& grid) {
+    const Shape& shape = node.output_shape;
+    check(shape.rank() == 2 || shape.rank() == 4, "expected images or vectors, got shape {}", shape);
+    const bool image = shape.rank() == 4;
+    return add_tensor({.name = name,
+                       .type = type,
+                       .height = image ? static_cast<int32_t>(shape[1]) : 1,
+                       .width = image ? static_cast<int32_t>(shape[2]) : 1,
+                       .channels = static_cast<int32_t>(shape[-1]),
+                       .grid = grid});
+  }
+  // A tensor of the same shape as another one.
+  int32_t add_like(int32_t other, Type type, const Grid& grid) {
+    TensorInfo info = tensor(other);
+    info.name = "";
+    info.type = type;
+    info.grid = grid;
+    return add_tensor(std::move(info));
+  }
+  int32_t emit(Op op, int32_t output) {
+    op.output = output;
+    result_.program.ops.push_back(std::move(op));
+    return output;
+  }
+
+  int32_t as_float(int32_t from) {
+    check(from >= 0, "it stays in float");
+    if (tensor(from).type == Type::float32) return from;
+    return emit({.kind = OpKind::dequantize, .inputs = {from}}, add_like(from, Type::float32, {}));
+  }
+
+  // The tensor as input i of this layer: as its producer left it, else on the layer's own grid. Equal grids of one
+  // tensor are made once.
+  int32_t on_grid(const RangeLinearQuantWrapper& wrapper, size_t i, const Value& value) {
+    if (value.carries_quantization) return value.tensor;
+    const std::vector<InputQuantization>& inputs = wrapper.quantization().inputs;
+    check(i < inputs.size() && inputs[i].params, "input {} has no fixed scale", i);
+    const QuantMetadata metadata = wrapper.own_input_metadata(i, Tensor());
+    const Grid grid = grid_of(metadata);
+    for (const Regridded& known : regridded_)
+      if (known.from == value.tensor && known.grid == grid) return known.to;
+    const TensorInfo from = tensor(value.tensor);
+    Op op{.inputs = {value.tensor}};
+    if (from.type == Type::float32) {
+      op.kind = OpKind::quantize;
+      op.rescale = {grid.scale};
+      op.low = {0};
+      op.high = {static_cast<uint8_t>(grid.qmax - grid.qmin)};
+    } else {
+      Tensor integers = to_integers(values_of(from.grid), metadata);
+      for (float& q : integers.mutable_data()) q -= metadata.zero_point;
+      op.kind = OpKind::lookup;
+      op.tables = {table_of(integers.data(), grid)};
+    }
+    const int32_t to = emit(std::move(op), add_like(value.tensor, Type::byte, grid));
+    regridded_.push_back({value.tensor, grid, to});
+    return to;
+  }
+
+  struct Call {
+    std::vector<Value> inputs;
+    bool done = false;
+  };
+  struct Regridded {
+    int32_t from;
+    Grid grid;
+    int32_t to;
+  };
+
+  Module& model_;
+  Graph graph_;
+  Lowered result_;
+  std::vector<Value> values_;
+  std::map<std::string, Call> calls_;  // of wrapped layers, by path
+  std::vector<Regridded> regridded_;
+};
+
+}  // namespace
+
+Lowered lower(Module& model, const Tensor& example) { return Lowering(model, example).run(); }
+
+}  // namespace qgrad::deploy

@@ -1,0 +1,25 @@
+// From a model that was quantized after training to an integer program that computes the same integers.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "nn/module.h"
+#include "quant/deploy/program.h"
+
+namespace qgrad::deploy {
+
+struct Lowered {
+  Program program;
+  // Layers whose sums may pass 2^24 for some input: the program adds them up exactly, the simulation, which keeps its
+  // integers in float32, rounds.
+  std::vector<std::string> beyond_simulation;
+};
+
+// model: prepared by a PostTrainLinearQuantizer with calibration statistics, in evaluation mode, 2 to 8 bits,
+// everything between its input and its output quantized. example: one image [1,H,W,C] or vector [1,C], of the size that
+// the program will take. Every tensor that a layer puts on a grid has that layer's path for its name. Throws Error for
+// what can not be lowered, with the layer and the reason.
+Lowered lower(Module& model, const Tensor& example);
+
+}  // namespace qgrad::deploy

@@ -1,0 +1,238 @@
+// Geometry and validation of programs.
+#include "quant/deploy/program.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <limits>
+
+#include "core/error.h"
+
+namespace qgrad::deploy {
+namespace {
+
+constexpr int32_t kLargestDimension = 1 << 20;
+constexpr int64_t kLargestTensor = int64_t{1} << 28;
+
+void check_tensor(const TensorInfo& t) {
+  check(t.type == Type::float32 || t.type == Type::byte, "tensor '{}': unknown type {}", t.name,
+        static_cast<int>(t.type));
+  for (const int32_t dimension : {t.height, t.width, t.channels})
+    check(dimension >= 1 && dimension <= kLargestDimension, "tensor '{}': expected dimensions from 1 to {}, got {}",
+          t.name, kLargestDimension, dimension);
+  check(t.count() / t.channels <= kLargestTensor / t.channels, "tensor '{}': more than {} numbers", t.name,
+        kLargestTensor);
+  if (t.type == Type::float32) return;
+  const Grid& g = t.grid;
+  check(std::isfinite(g.scale) && g.scale > 0, "tensor '{}': expected a positive scale, got {}", t.name, g.scale);
+  check(std::abs(int64_t{g.qmin}) <= 65536 && std::abs(int64_t{g.zero_point}) <= 65536 && g.qmin <= g.qmax &&
+            int64_t{g.qmax} - g.qmin <= 255 && g.origin() >= 0 && g.origin() <= g.qmax - g.qmin,
+        "tensor '{}': integers {} to {} with zero point {} are no bytes, or have none for zero", t.name, g.qmin, g.qmax,
+        g.zero_point);
+}
+
+int64_t positions(int32_t size, int32_t padding, int32_t kernel, int32_t dilation, int32_t stride) {
+  const int64_t room = int64_t{size} + 2 * int64_t{padding} - (int64_t{kernel} - 1) * dilation - 1;
+  return room < 0 ? 0 : room / stride + 1;
+}
+
+// One operation of a program whose tensors are sound.
+class OpCheck {
+ public:
+  OpCheck(const Program& program, const Op& op)
+      : program_(program), op_(op), out_(program.tensors[static_cast<size_t>(op.output)]) {}
+
+  void run() const {
+    switch (op_.kind) {
+      case OpKind::quantize:
+        arity(1, 1), types(Type::float32, Type::byte), same_shape(), outputs(1);
+        return;
+      case OpKind::dequantize:
+        arity(1, 1), types(Type::byte, Type::float32), same_shape();
+        return;
+      case OpKind::conv:
+        arity(1, 1), types(Type::byte, Type::byte), conv();
+        return;
+      case OpKind::add:
+        arity(1, 64), types(Type::byte, Type::byte), same_shape(), outputs(1), add();
+        return;
+      case OpKind::multiply:
+        arity(1, 3), types(Type::byte, Type::byte), same_shape(), outputs(1);
+        return;
+      case OpKind::lookup:
+        arity(1, 64), types(Type::byte, Type::byte), lookup();
+        return;
+      case OpKind::max_pool:
+        arity(1, 1), types(Type::byte, Type::byte), pool();
+        check(in(0).grid == out_.grid, "the grids of input and output differ");
+        return;
+      case OpKind::average_pool:
+        arity(1, 1), types(Type::float32, Type::float32), pool();
+        return;
+      case OpKind::channels_first:
+        arity(1, 1), types(in(0).type, in(0).type);
+        check(in(0).count() == out_.count() && (out_.type == Type::float32 || in(0).grid == out_.grid),
+              "input and output differ");
+        return;
+    }
+    fail("unknown kind {}", static_cast<int>(op_.kind));
+  }
+
+ private:
+  const TensorInfo& in(size_t i) const { return program_.tensors[static_cast<size_t>(op_.inputs[i])]; }
+
+  void arity(size_t least, size_t most) const {
+    check(op_.inputs.size() >= least && op_.inputs.size() <= most, "expected {} to {} inputs, got {}", least, most,
+          op_.inputs.size());
+  }
+  void types(Type input, Type output) const {
+    bool right = out_.type == output;
+    for (size_t i = 0; i < op_.inputs.size(); ++i) right = right && in(i).type == input;
+    check(right, "wrong types of tensors");
+  }
+  void same_shape() const {
+    for (size_t i = 0; i < op_.inputs.size(); ++i)
+      check(in(i).height == out_.height && in(i).width == out_.width && in(i).channels == out_.channels,
+            "input {} has another shape than the output", i);
+  }
+  void outputs(size_t count) const {
+    check(op_.rescale.size() == count && op_.low.size() == count && op_.high.size() == count,
+          "expected {} factors and limits, got {}, {} and {}", count, op_.rescale.size(), op_.low.size(),
+          op_.high.size());
+    for (size_t i = 0; i < count; ++i) {
+      check(std::isfinite(op_.rescale[i]) && op_.rescale[i] > 0, "expected positive factors, got {}", op_.rescale[i]);
+      check(op_.low[i] <= op_.high[i] && op_.high[i] <= out_.grid.qmax - out_.grid.qmin,
+            "limits {} to {} are not within 0 to {}", op_.low[i], op_.high[i], out_.grid.qmax - out_.grid.qmin);
+    }
+  }
+  void window(bool is_conv) const {
+    const Window& w = op_.window;
+    for (const int32_t size : {w.kernel_h, w.kernel_w, w.stride_h, w.stride_w, w.dilation_h, w.dilation_w, w.groups})
+      check(size >= 1 && size <= 65536, "expected kernels, strides, dilations and groups from 1 to 65536, got {}",
+            size);
+    for (const int32_t padding : {w.padding_h, w.padding_w})
+      check(padding >= 0 && padding <= 65536, "expected padding from 0 to 65536, got {}", padding);
+    check(is_conv || (w.dilation_h == 1 && w.dilation_w == 1 && w.groups == 1), "a pool has no dilation and no groups");
+    const int64_t height = positions(in(0).height, w.padding_h, w.kernel_h, w.dilation_h, w.stride_h);
+    const int64_t width = positions(in(0).width, w.padding_w, w.kernel_w, w.dilation_w, w.stride_w);
+    check(height == out_.height && width == out_.width, "the window gives {}x{}, the output is {}x{}", height, width,
+          out_.height, out_.width);
+  }
+  void pool() const {
+    window(false);
+    const Window& w = op_.window;
+    check(w.padding_h < w.kernel_h && w.padding_w < w.kernel_w, "padding as wide as the window");
+    check(in(0).channels == out_.channels, "{} channels become {}", in(0).channels, out_.channels);
+  }
+  void conv() const {
+    window(true);
+    const Window& w = op_.window;
+    check(in(0).channels % w.groups == 0 && out_.channels % w.groups == 0, "{} and {} channels are not {} groups",
+          in(0).channels, out_.channels, w.groups);
+    const auto channels = static_cast<size_t>(out_.channels);
+    const int64_t row = int64_t{w.kernel_w} * (in(0).channels / w.groups);
+    const int64_t taps = row <= kLargestTensor ? row * w.kernel_h : kLargestTensor + 1;
+    check(taps <= kLargestTensor && op_.weight.size() == static_cast<size_t>(taps) * channels,
+          "expected {} weights for each of {} channels, got {} in all", taps, channels, op_.weight.size());
+    check(op_.bias.size() == channels, "expected {} biases, got {}", channels, op_.bias.size());
+    outputs(channels);
+    const int64_t largest = largest_sum(program_, op_);
+    check(largest <= std::numeric_limits<int32_t>::max(), "sums may reach {}, beyond 32 bits", largest);
+  }
+  void add() const {
+    check(op_.input_rescale.size() == op_.inputs.size(), "expected {} factors for inputs, got {}", op_.inputs.size(),
+          op_.input_rescale.size());
+    double largest = 0;
+    for (const float factor : op_.input_rescale) {
+      check(std::isfinite(factor) && factor > 0, "expected positive factors, got {}", factor);
+      largest += 255.0 * factor + 1;
+    }
+    check(largest < 0x1p24, "sums may reach {:g}, beyond 2^24", largest);
+    check(op_.input_limit >= 1 && op_.input_limit <= 0x1p31f, "expected a limit of inputs from 1 to 2^31, got {}",
+          op_.input_limit);
+  }
+  void lookup() const {
+    check(op_.tables.size() == op_.inputs.size(), "expected {} tables, got {}", op_.inputs.size(), op_.tables.size());
+    int64_t channels = 0;
+    for (size_t i = 0; i < op_.inputs.size(); ++i) {
+      check(in(i).height == out_.height && in(i).width == out_.width, "input {} has another size than the output", i);
+      channels += in(i).channels;
+      for (const uint8_t byte : op_.tables[i])
+        check(byte <= out_.grid.qmax - out_.grid.qmin, "a table's {} is not on the output's grid", byte);
+    }
+    check(channels == out_.channels, "{} channels become {}", channels, out_.channels);
+  }
+
+  const Program& program_;
+  const Op& op_;
+  const TensorInfo& out_;
+};
+
+}  // namespace
+
+ConvGeometry conv_geometry(const Program& program, const Op& op) {
+  const TensorInfo& in = program.tensors[static_cast<size_t>(op.inputs[0])];
+  const TensorInfo& out = program.tensors[static_cast<size_t>(op.output)];
+  const Window& w = op.window;
+  return {.in_h = in.height,
+          .in_w = in.width,
+          .in = in.channels,
+          .out_h = out.height,
+          .out_w = out.width,
+          .out = out.channels,
+          .kernel_h = w.kernel_h,
+          .kernel_w = w.kernel_w,
+          .stride_h = w.stride_h,
+          .stride_w = w.stride_w,
+          .padding_h = w.padding_h,
+          .padding_w = w.padding_w,
+          .dilation_h = w.dilation_h,
+          .dilation_w = w.dilation_w,
+          .groups = w.groups};
+}
+
+PoolGeometry pool_geometry(const Program& program, const Op& op) {
+  const TensorInfo& in = program.tensors[static_cast<size_t>(op.inputs[0])];
+  const TensorInfo& out = program.tensors[static_cast<size_t>(op.output)];
+  const Window& w = op.window;
+  return {in.height,  in.width,   in.channels, out.height,  out.width,  w.kernel_h,
+          w.kernel_w, w.stride_h, w.stride_w,  w.padding_h, w.padding_w};
+}
+
+int64_t largest_sum(const Program& program, const Op& op) {
+  const Grid& grid = program.tensors[static_cast<size_t>(op.inputs[0])].grid;
+  const int64_t largest_input = std::max(grid.origin(), grid.qmax - grid.qmin - grid.origin());
+  std::vector<int64_t> weights(op.bias.size());
+  for (size_t i = 0; i < op.weight.size(); ++i) weights[i % weights.size()] += std::abs(int64_t{op.weight[i]});
+  int64_t largest = 0;
+  for (size_t c = 0; c < weights.size(); ++c)
+    largest = std::max(largest, weights[c] * largest_input + std::abs(int64_t{op.bias[c]}));
+  return largest;
+}
+
+void validate(const Program& program) {
+  const auto is_tensor = [&](int32_t i) { return i >= 0 && static_cast<size_t>(i) < program.tensors.size(); };
+  for (const TensorInfo& tensor : program.tensors) check_tensor(tensor);
+  for (const int32_t end : {program.input, program.output})
+    check(is_tensor(end) && program.tensors[static_cast<size_t>(end)].type == Type::float32,
+          "program: input and output are float tensors; {} is none", end);
+  std::vector<bool> made(program.tensors.size());
+  made[static_cast<size_t>(program.input)] = true;
+  for (size_t i = 0; i < program.ops.size(); ++i) {
+    const Op& op = program.ops[i];
+    for (const int32_t input : op.inputs)
+      check(is_tensor(input) && made[static_cast<size_t>(input)], "operation {}: input {} was not made before", i,
+            input);
+    check(is_tensor(op.output) && !made[static_cast<size_t>(op.output)], "operation {}: output {} can not be made", i,
+          op.output);
+    try {
+      OpCheck(program, op).run();
+    } catch (const Error& e) {
+      fail("operation {}, '{}': {}", i, program.tensors[static_cast<size_t>(op.output)].name, e.what());
+    }
+    made[static_cast<size_t>(op.output)] = true;
+  }
+  check(made[static_cast<size_t>(program.output)], "program: the output is never made");
+}
+
+}  // namespace qgrad::deploy

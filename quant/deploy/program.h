@@ -1,0 +1,83 @@
+// A quantized network as a flat program of integer operations: plain data that needs neither modules nor tensors.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/kernels/conv_kernels.h"
+#include "core/kernels/pool_kernels.h"
+
+namespace qgrad::deploy {
+
+// Which real values the integers qmin .. qmax, at most 256 of them, stand for: x = (q + zero_point) / scale. They are
+// stored as the bytes q - qmin.
+struct Grid {
+  float scale = 1;
+  int32_t zero_point = 0, qmin = 0, qmax = 0;
+  int32_t origin() const { return -(qmin + zero_point); }  // the byte that stands for zero
+  bool operator==(const Grid&) const = default;
+};
+
+enum class Type : uint8_t { float32, byte };
+
+// Of one image; vectors have height and width 1.
+struct TensorInfo {
+  std::string name;  // the path of the layer that makes it; "" where it stands between layers
+  Type type = Type::byte;
+  int32_t height = 1, width = 1, channels = 1;
+  Grid grid;  // of bytes
+  int64_t count() const { return int64_t{height} * width * channels; }
+  int64_t bytes() const { return count() * (type == Type::float32 ? 4 : 1); }
+};
+
+enum class OpKind : uint8_t {
+  quantize,        // float -> byte
+  dequantize,      // byte -> float
+  conv,            // byte -> byte; a fully connected layer is one of 1x1 on an image of 1x1
+  add,             // bytes, each brought to the output's scale first
+  multiply,        // bytes
+  lookup,          // bytes -> byte through a table for each input; several are put together along the channels
+  max_pool,        // byte -> byte of the same grid
+  average_pool,    // float -> float, padding counting as zeros
+  channels_first,  // any type: [height,width,channels] as [channels,height,width], in a row
+};
+
+struct Window {
+  int32_t kernel_h = 1, kernel_w = 1, stride_h = 1, stride_w = 1, padding_h = 0, padding_w = 0;
+  int32_t dilation_h = 1, dilation_w = 1, groups = 1;  // of convolutions
+};
+
+// Fields that a kind does not name above or below are left as they are.
+struct Op {
+  OpKind kind{};
+  std::vector<int32_t> inputs;  // tensors
+  int32_t output = 0;
+  Window window;                // conv, max_pool, average_pool
+  std::vector<int16_t> weight;  // conv: [kernel_h,kernel_w,in/groups,out], zero points added
+  std::vector<int32_t> bias;    // conv: [out], at the scale of the sums
+  // q = clamp(round(rescale * sum - zero point), low, high), the limits as bytes of the output: conv one of each for
+  // every channel; quantize, add and multiply one.
+  std::vector<float> rescale;
+  std::vector<uint8_t> low, high;
+  std::vector<float> input_rescale;              // add: one for each input: clamp(round(rescale * (q + zero point)))
+  float input_limit = 0;                         //   to -input_limit - 1 .. input_limit
+  std::vector<std::array<uint8_t, 256>> tables;  // lookup: one for each input, the output's byte for every byte
+};
+
+struct Program {
+  std::vector<TensorInfo> tensors;
+  std::vector<Op> ops;            // in order; every tensor but the input is made by one of them
+  int32_t input = 0, output = 0;  // both float32
+};
+
+// Throws Error where an engine could not run the program: names what is wrong, and in which operation.
+void validate(const Program& program);
+
+ConvGeometry conv_geometry(const Program& program, const Op& op);
+PoolGeometry pool_geometry(const Program& program, const Op& op);
+// The largest magnitude that any sum of a convolution can reach, whatever its input.
+int64_t largest_sum(const Program& program, const Op& op);
+
+}  // namespace qgrad::deploy

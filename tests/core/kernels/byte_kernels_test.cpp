@@ -1,0 +1,219 @@
+// The integer engine's kernels against their formulas in 64-bit integers, on every instruction set.
+#include "core/kernels/byte_table.h"
+
+#include <cmath>
+#include <limits>
+
+#include "core/random.h"
+#include "support/catch.h"
+#include "support/guarded.h"
+
+using namespace qgrad;
+using namespace qgrad::test;
+
+namespace {
+
+std::vector<uint8_t> bytes(size_t n, uint64_t seed) {
+  RandomStream random(seed, "bytes");
+  std::vector<uint8_t> values(n);
+  for (uint8_t& v : values) v = static_cast<uint8_t>(std::min(255.0f, 256.0f * random.uniform()));
+  return values;
+}
+
+ConvGeometry square(int64_t size, int64_t in, int64_t out, int64_t kernel, int64_t stride, int64_t padding,
+                    int64_t dilation = 1, int64_t groups = 1) {
+  const int64_t out_size = (size + 2 * padding - (kernel - 1) * dilation - 1) / stride + 1;
+  return {.in_h = size,
+          .in_w = size,
+          .in = in,
+          .out_h = out_size,
+          .out_w = out_size,
+          .out = out,
+          .kernel_h = kernel,
+          .kernel_w = kernel,
+          .stride_h = stride,
+          .stride_w = stride,
+          .padding_h = padding,
+          .padding_w = padding,
+          .dilation_h = dilation,
+          .dilation_w = dilation,
+          .groups = groups};
+}
+
+const ByteOutput kTo{.rescale = 0.37f, .zero_point = -3, .low = -120, .high = 126, .qmin = -128};
+
+uint8_t on_grid(float x, float rescale) {
+  const float scaled = rescale * x;
+  const float q = std::nearbyint(scaled - kTo.zero_point);
+  return static_cast<uint8_t>(std::min(std::max(q, kTo.low), kTo.high) - kTo.qmin);
+}
+
+struct ConvCase {
+  ConvGeometry g;
+  std::vector<uint8_t> x;
+  std::vector<int16_t> weight;  // [kh,kw,in/groups,out]
+  int32_t origin;
+  float rescale;  // of channel 0; each further one's is 1/64 larger
+};
+
+float rescale_of(const ConvCase& c, int64_t channel) {
+  return c.rescale * (1.0f + static_cast<float>(channel) / 64.0f);
+}
+int32_t bias_of(int64_t channel) { return static_cast<int32_t>(channel * 37 - 300); }
+
+std::vector<uint8_t> expected(const ConvCase& c) {
+  const ConvGeometry& g = c.g;
+  const int64_t in_group = g.in / g.groups, out_group = g.out / g.groups;
+  std::vector<uint8_t> y;
+  for (int64_t oy = 0; oy < g.out_h; ++oy)
+    for (int64_t ox = 0; ox < g.out_w; ++ox)
+      for (int64_t o = 0; o < g.out; ++o) {
+        int64_t sum = bias_of(o);
+        for (int64_t ky = 0; ky < g.kernel_h; ++ky)
+          for (int64_t kx = 0; kx < g.kernel_w; ++kx) {
+            const int64_t iy = oy * g.stride_h - g.padding_h + ky * g.dilation_h;
+            const int64_t ix = ox * g.stride_w - g.padding_w + kx * g.dilation_w;
+            if (iy < 0 || iy >= g.in_h || ix < 0 || ix >= g.in_w) continue;
+            for (int64_t i = 0; i < in_group; ++i) {
+              const auto at = static_cast<size_t>((iy * g.in_w + ix) * g.in + o / out_group * in_group + i);
+              const auto tap = static_cast<size_t>(((ky * g.kernel_w + kx) * in_group + i) * g.out + o);
+              sum += (int64_t{c.x[at]} - c.origin) * c.weight[tap];
+            }
+          }
+        REQUIRE(std::abs(sum) <= std::numeric_limits<int32_t>::max());
+        y.push_back(on_grid(static_cast<float>(static_cast<int32_t>(sum)), rescale_of(c, o)));
+      }
+  return y;
+}
+
+std::vector<uint8_t> computed(const ByteKernels& isa, const ConvCase& c, int64_t band_rows) {
+  const ConvGeometry& g = c.g;
+  std::vector<int16_t> packed(static_cast<size_t>(byte_conv_packed(g)));
+  byte_conv_pack(g, c.weight.data(), packed.data());
+  const int64_t lanes = byte_conv_panels(g) * kBytePanel, lanes_group = lanes / g.groups, out_group = g.out / g.groups;
+  std::vector<int32_t> bias(static_cast<size_t>(lanes));
+  std::vector<float> rescale(bias.size()), low(bias.size(), kTo.low), high(bias.size(), kTo.high);
+  for (int64_t o = 0; o < g.out; ++o) {
+    const auto at = static_cast<size_t>(o / out_group * lanes_group + o % out_group);
+    bias[at] = bias_of(o);
+    rescale[at] = rescale_of(c, o);
+  }
+  const auto x = guarded(c.x);
+  Guarded<uint8_t> y(static_cast<size_t>(g.out_h * g.out_w * g.out));
+  const auto weight = guarded(packed);
+  for (int64_t begin = 0; begin < g.out_h; begin += band_rows) {
+    const int64_t end = std::min(begin + band_rows, g.out_h);
+    Guarded<int16_t> scratch(static_cast<size_t>(byte_conv_scratch(g, end - begin)));
+    isa.conv(g, {.x = x.data(),
+                 .origin = c.origin,
+                 .weight = weight.data(),
+                 .bias = bias.data(),
+                 .rescale = rescale.data(),
+                 .low = low.data(),
+                 .high = high.data(),
+                 .zero_point = kTo.zero_point,
+                 .qmin = kTo.qmin,
+                 .y = y.data(),
+                 .row_begin = begin,
+                 .row_end = end,
+                 .scratch = scratch.data()});
+  }
+  return {y.span().begin(), y.span().end()};
+}
+
+}  // namespace
+
+TEST_CASE("byte convolution is exact for every geometry, on every instruction set") {
+  const std::vector<ConvGeometry> geometries{
+      square(8, 3, 16, 3, 1, 1),      square(9, 16, 16, 3, 2, 1),     square(5, 5, 7, 3, 1, 1),
+      square(8, 16, 33, 1, 2, 0),     square(7, 4, 20, 5, 1, 2),      square(9, 6, 8, 3, 1, 2, 2),
+      square(6, 6, 9, 3, 1, 1, 1, 3), square(6, 5, 5, 3, 1, 1, 1, 5), square(1, 64, 10, 1, 1, 0),
+      square(3, 1, 1, 3, 1, 2),       square(4, 2, 17, 4, 1, 3)};
+  for (const ConvGeometry& g : geometries) {
+    const auto taps = static_cast<size_t>(g.kernel_h * g.kernel_w * g.in / g.groups * g.out);
+    ConvCase c{g, bytes(static_cast<size_t>(g.in_h * g.in_w * g.in), 1), {}, 77, 0.004f};
+    for (const uint8_t b : bytes(taps, 2)) c.weight.push_back(static_cast<int16_t>(b - 128));
+    const std::vector<uint8_t> right = expected(c);
+    for (const ByteKernels* isa : available_byte_kernels())
+      for (const int64_t band_rows : {int64_t{1}, int64_t{2}, g.out_h}) {
+        INFO(isa->isa << ", " << g.in << " to " << g.out << " channels, kernel " << g.kernel_h << ", stride "
+                      << g.stride_h << ", groups " << g.groups << ", bands of " << band_rows);
+        REQUIRE(computed(*isa, c, band_rows) == right);
+      }
+  }
+}
+
+// Where vpmaddubsw would saturate: pairs of products beyond 16 bits.
+TEST_CASE("byte convolution is exact where all operands are at their extremes") {
+  for (const int32_t origin : {0, 128, 255})
+    for (const int pattern : {0, 1, 2, 3}) {
+      ConvCase c{square(6, 64, 32, 3, 1, 1), std::vector<uint8_t>(6 * 6 * 64), {}, origin, 1e-5f};
+      for (size_t i = 0; i < c.x.size(); ++i) c.x[i] = pattern % 2 == 0 || i % 2 == 0 ? 255 : 0;
+      for (int64_t i = 0; i < 9 * 64 * 32; ++i) c.weight.push_back(pattern < 2 || i / 32 % 2 == 0 ? -255 : 255);
+      const std::vector<uint8_t> right = expected(c);
+      for (const ByteKernels* isa : available_byte_kernels()) {
+        INFO(isa->isa << ", origin " << origin << ", pattern " << pattern);
+        REQUIRE(computed(*isa, c, 6) == right);
+      }
+    }
+}
+
+TEST_CASE("bytes are quantized, dequantized, added and multiplied as written, on every instruction set") {
+  for (const ByteKernels* isa : available_byte_kernels())
+    for (const size_t n : edge_sizes()) {
+      INFO(isa->isa << ", n = " << n);
+      const auto a = guarded(bytes(n, 1)), b = guarded(bytes(n, 2)), c = guarded(bytes(n, 3));
+      const ByteOperand operands[] = {{a.data(), 128, 0.73f}, {b.data(), 3, 1.5f}, {c.data(), 0, 0.2f}};
+      Guarded<float> x(n);
+      Guarded<uint8_t> q(n), two(n), three(n), product(n);
+      isa->dequantize(a.data(), x.data(), n, 128, 7.3f);
+      isa->quantize(x.data(), q.data(), n, kTo);
+      isa->add(operands, 2, two.data(), n, 127, kTo);
+      isa->add(operands, 3, three.data(), n, 0x1p31f, kTo);
+      isa->multiply(operands, 3, product.data(), n, kTo);
+      for (size_t i = 0; i < n; ++i) {
+        const float values[] = {static_cast<float>(a.data()[i]) - 128, static_cast<float>(b.data()[i]) - 3,
+                                static_cast<float>(c.data()[i])};
+        float limited = 0, sum = 0;
+        for (size_t k = 0; k < 3; ++k) {
+          const float rounded = std::nearbyint(operands[k].rescale * values[k]);
+          sum += rounded;
+          if (k < 2) limited += std::min(std::max(rounded, -128.0f), 127.0f);
+        }
+        REQUIRE(x.data()[i] == values[0] / 7.3f);
+        REQUIRE(q.data()[i] == on_grid(x.data()[i], kTo.rescale));
+        REQUIRE(two.data()[i] == on_grid(limited, kTo.rescale));
+        REQUIRE(three.data()[i] == on_grid(sum, kTo.rescale));
+        REQUIRE(product.data()[i] == on_grid(values[0] * values[1] * values[2], kTo.rescale));
+      }
+    }
+}
+
+TEST_CASE("what is no number is quantized to the lowest byte") {
+  for (const ByteKernels* isa : available_byte_kernels()) {
+    std::vector<float> x(19, std::numeric_limits<float>::quiet_NaN());
+    x[18] = std::numeric_limits<float>::infinity();
+    std::vector<uint8_t> q(19);
+    isa->quantize(x.data(), q.data(), x.size(), kTo);
+    for (size_t i = 0; i < 18; ++i) CHECK(q[i] == 8);
+    CHECK(q[18] == 254);
+  }
+}
+
+TEST_CASE("padding is never the maximum of bytes") {
+  const PoolGeometry g{5, 5, 17, 3, 3, 3, 3, 2, 2, 1, 1};
+  const std::vector<uint8_t> x = bytes(5 * 5 * 17, 4);
+  for (const ByteKernels* isa : available_byte_kernels()) {
+    std::vector<uint8_t> y(3 * 3 * 17);
+    isa->max_pool(x.data(), y.data(), g);
+    for (int64_t oy = 0; oy < 3; ++oy)
+      for (int64_t ox = 0; ox < 3; ++ox)
+        for (int64_t c = 0; c < 17; ++c) {
+          uint8_t largest = 0;
+          for (int64_t iy = std::max<int64_t>(0, 2 * oy - 1); iy < std::min<int64_t>(5, 2 * oy + 2); ++iy)
+            for (int64_t ix = std::max<int64_t>(0, 2 * ox - 1); ix < std::min<int64_t>(5, 2 * ox + 2); ++ix)
+              largest = std::max(largest, x[static_cast<size_t>((iy * 5 + ix) * 17 + c)]);
+          REQUIRE(y[static_cast<size_t>((oy * 3 + ox) * 17 + c)] == largest);
+        }
+  }
+}

@@ -1,0 +1,161 @@
+// What is simulated is what runs: lowered models against the modules they come from, integer by integer.
+#include "quant/deploy/lowering.h"
+
+#include "core/parallel.h"
+#include "nn/models/architecture.h"
+#include "quant/deploy/every_layer.h"
+#include "quant/deploy/simulation.h"
+#include "quant/post_train_golden.h"
+#include "quant/post_train_linear.h"
+#include "quant/resnet_material.h"
+#include "support/catch.h"
+#include "support/errors.h"
+
+using namespace qgrad;
+using golden::Material;
+using test::error_of;
+using test::every_layer;
+using test::images;
+using test::quantized;
+
+namespace {
+
+using Catch::Matchers::Contains;
+
+constexpr const char* kModes[] = {"SYMMETRIC", "SYMMETRIC_RESTRICTED", "ASYMMETRIC_UNSIGNED", "ASYMMETRIC_SIGNED"};
+
+void check_equal(Module& model, const deploy::Engine& engine, const Tensor& x, int64_t layers) {
+  const test::Agreement agreement = test::compare_with_simulation(model, engine, x);
+  INFO("first layer that differs: " << agreement.first);
+  CHECK(agreement.layers == layers);
+  CHECK(agreement.differing == 0);
+  CHECK(agreement.logits_differing == 0);
+}
+
+std::string why_not(ModulePtr net, const Json& config) {
+  const ModulePtr model = quantized(std::move(net), config, images(4, 1));
+  return error_of([&] { deploy::lower(*model, images(1, 2)); });
+}
+
+// A trained ResNet-20, quantized with its real statistics.
+ModulePtr quantized_resnet(const Material& material, const Json& config) {
+  ModulePtr model = Registry<Architecture>::create({{{"class", "resnet20"}}, "", "model"})->make();
+  load_state(*model, material.trained);
+  PostTrainLinearQuantizer quantizer(read_config<PostTrainLinearConfig>({config, "", "quantizer"}));
+  quantizer.set_stats(stats_from_json(golden::stats_object(material.stats.at("stats")), "golden statistics"));
+  quantizer.prepare(model, nullptr, material.batch(0, 1));
+  model->set_training(false);
+  return model;
+}
+
+std::vector<Json> all_settings() {
+  std::vector<Json> settings;
+  for (const char* mode : kModes)
+    for (const bool per_channel : {false, true})
+      for (const auto& [weights, activations] : {std::pair(8, 8), std::pair(4, 8), std::pair(4, 4), std::pair(2, 3)})
+        settings.push_back({{"mode", mode},
+                            {"per_channel_wts", per_channel},
+                            {"bits_weights", weights},
+                            {"bits_activations", activations}});
+  return settings;
+}
+
+}  // namespace
+
+TEST_CASE("a lowered net of every layer computes the simulation's integers in every mode and width") {
+  for (const Json& settings : all_settings()) {
+    INFO(settings.dump());
+    const ModulePtr model = quantized(every_layer(), settings, images(4, 1));
+    const deploy::Engine engine(deploy::lower(*model, images(1, 2)).program);
+    check_equal(*model, engine, images(5, 3), 14);
+    check_equal(*model, engine, test::normal_tensor({1, 8, 8, 3}, 4, 100.0f), 14);
+  }
+}
+
+TEST_CASE("approximated scales and narrow accumulators are lowered too") {
+  for (const Json& settings : {Json{{"scale_approx_mult_bits", 8}}, Json{{"bits_accum", 10}},
+                               Json{{"bits_accum", 10}, {"mode", "ASYMMETRIC_UNSIGNED"}}, Json{{"clip_acts", "AVG"}}}) {
+    INFO(settings.dump());
+    const ModulePtr model = quantized(every_layer(), settings, images(4, 1));
+    check_equal(*model, deploy::Engine(deploy::lower(*model, images(1, 2)).program), images(3, 3), 14);
+  }
+}
+
+TEST_CASE("the engine gives the same bits for any batch and any number of threads") {
+  const ModulePtr model = quantized(every_layer(), Json::object(), images(4, 1));
+  const deploy::Engine engine(deploy::lower(*model, images(1, 2)).program);
+  const Tensor x = images(7, 3);
+  std::vector<float> whole(35), again(35), one_by_one(35);
+  engine.run(x.data(), whole);
+  for (int64_t i = 0; i < 7; ++i)
+    engine.run(x.data().subspan(static_cast<size_t>(i * 192), 192),
+               std::span(one_by_one).subspan(static_cast<size_t>(i * 5), 5));
+  const int threads = num_threads();
+  set_num_threads(3);
+  engine.run(x.data(), again);
+  set_num_threads(threads);
+  CHECK(test::bits(whole) == test::bits(one_by_one));
+  CHECK(test::bits(whole) == test::bits(again));
+  CHECK_THAT(error_of([&] { engine.run(x.data().subspan(1), whole); }),
+             Contains("192 numbers in and 5 for each image"));
+}
+
+TEST_CASE("what can not be lowered is refused with the layer and the reason") {
+  CHECK_THAT(
+      why_not(every_layer(), {{"overrides", {{"narrow", {{"bits_weights", nullptr}, {"bits_activations", nullptr}}}}}}),
+      Contains("narrow") && Contains("stays in float"));
+  CHECK_THAT(why_not(every_layer(), {{"bits_activations", 9}}), Contains("stem") && Contains("more than 8 bits"));
+  CHECK_THAT(why_not(every_layer(), {{"bits_weights", 9}}), Contains("stem") && Contains("8 bits or less"));
+  ModulePtr dynamic = every_layer();
+  PostTrainLinearQuantizer(read_config<PostTrainLinearConfig>({Json::object(), "", "quantizer"}))
+      .prepare(dynamic, nullptr, images(1, 2));
+  dynamic->set_training(false);
+  CHECK_THAT(error_of([&] { deploy::lower(*dynamic, images(1, 2)); }), Contains("stem") && Contains("statistics"));
+}
+
+TEST_CASE("programs that an engine could not run are refused") {
+  const ModulePtr model = quantized(every_layer(), Json::object(), images(4, 1));
+  const deploy::Program good = deploy::lower(*model, images(1, 2)).program;
+  const auto refused = [&](auto&& spoil) {
+    deploy::Program program = good;
+    spoil(program);
+    return error_of([&] { deploy::Engine{std::move(program)}; });
+  };
+  const auto conv =
+      static_cast<size_t>(std::ranges::find(good.ops, deploy::OpKind::conv, &deploy::Op::kind) - good.ops.begin());
+  CHECK_THAT(refused([&](auto& p) { p.ops[conv].inputs[0] = 10000; }), Contains("input 10000 was not made before"));
+  CHECK_THAT(refused([&](auto& p) { p.ops[conv].output = p.input; }), Contains("can not be made"));
+  CHECK_THAT(refused([&](auto& p) { p.ops[conv].weight.pop_back(); }), Contains("'stem': expected 27 weights"));
+  CHECK_THAT(refused([&](auto& p) { p.ops[conv].bias[0] = 2147483647; }), Contains("beyond 32 bits"));
+  CHECK_THAT(refused([&](auto& p) { p.ops[conv].rescale[0] = -1; }), Contains("positive factors"));
+  CHECK_THAT(refused([&](auto& p) { p.ops[conv].low[0] = 200, p.ops[conv].high[0] = 100; }), Contains("not within"));
+  CHECK_THAT(refused([&](auto& p) { p.ops[conv].window.stride_w = 0; }), Contains("strides"));
+  CHECK_THAT(refused([&](auto& p) { p.ops[conv].window.padding_h = 7; }), Contains("the output is 8x8"));
+  CHECK_THAT(refused([&](auto& p) { p.tensors[1].grid.scale = 0; }), Contains("positive scale"));
+  CHECK_THAT(refused([&](auto& p) { p.tensors[1].channels = 1 << 30; }), Contains("dimensions"));
+  CHECK_THAT(refused([&](auto& p) { p.output = p.ops[conv].output; }), Contains("float tensors"));
+  CHECK_THAT(refused([&](auto& p) { p.ops[conv].kind = static_cast<deploy::OpKind>(99); }), Contains("unknown kind"));
+}
+
+TEST_CASE("a lowered ResNet-20 computes the simulation's integers on real images", "[cifar]") {
+  const std::optional<Material> material = Material::load();
+  if (!material) return;
+  for (const Json& settings : all_settings()) {
+    INFO(settings.dump());
+    const ModulePtr model = quantized_resnet(*material, settings);
+    const deploy::Lowered lowered = deploy::lower(*model, material->batch(0, 1));
+    CHECK(lowered.beyond_simulation.empty());
+    check_equal(*model, deploy::Engine(lowered.program), material->batch(0, 2), 32);
+  }
+}
+
+TEST_CASE("a lowered ResNet-20 computes the simulation's integers on 10,000 images", "[.][cifar][slow]") {
+  const std::optional<Material> material = Material::load();
+  if (!material) return;
+  for (const Json& settings : all_settings()) {
+    INFO(settings.dump());
+    const ModulePtr model = quantized_resnet(*material, settings);
+    const deploy::Engine engine(deploy::lower(*model, material->batch(0, 1)).program);
+    for (int64_t first = 0; first < 10000; first += 250) check_equal(*model, engine, material->batch(first, 250), 32);
+  }
+}
