@@ -1,4 +1,4 @@
-// Runs integer programs. Links neither modules, autograd nor JSON.
+// Runs integer programs. Uses the errors, memory, threads and kernels of core, and nothing else.
 #pragma once
 
 #include <functional>
