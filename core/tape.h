@@ -105,6 +105,7 @@ class Tape {
 
   // An output of an earlier recording, or of another tape, is a constant here: gradients do not flow through it.
   static Tape* current();  // of this thread; null when nothing records
+  static bool is_tracing() { return current() && current()->mode() == Mode::trace; }
   // The tape that must record an op on these inputs, or null.
   static Tape* recording(std::span<const Tensor> inputs);
   // Appends output = op(inputs). Ops call record() below instead.

@@ -11,24 +11,6 @@
 namespace qgrad {
 namespace {
 
-// Puts every module into evaluation mode and back into its own.
-class EvaluationMode {
- public:
-  explicit EvaluationMode(Module& root) {
-    visit_modules(root, [this](Module& m) { before_.emplace_back(&m, m.training()); });
-    root.set_training(false);
-  }
-  ~EvaluationMode() {
-    for (const auto& [module, training] : before_)  // parents come first, so that children have the last word
-      if (module->training() != training) module->set_training(training);
-  }
-  EvaluationMode(const EvaluationMode&) = delete;
-  EvaluationMode& operator=(const EvaluationMode&) = delete;
-
- private:
-  std::vector<std::pair<Module*, bool>> before_;
-};
-
 struct Call {
   Module* module = nullptr;
   std::vector<uint32_t> inputs;  // tape slots

@@ -106,6 +106,16 @@ void visit_modules(Module& root, const std::function<void(Module&)>& visit) {
   for (const Child* c : root.children()) visit_modules(**c, visit);
 }
 
+EvaluationMode::EvaluationMode(Module& root) {
+  visit_modules(root, [this](Module& m) { before_.emplace_back(&m, m.training()); });
+  root.set_training(false);
+}
+
+EvaluationMode::~EvaluationMode() {
+  for (const auto& [module, training] : before_)
+    if (module->training() != training) module->set_training(training);
+}
+
 std::vector<Parameter*> all_parameters(Module& root) {
   std::vector<Parameter*> all;
   visit_modules(root, [&](Module& m) {

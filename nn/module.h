@@ -181,6 +181,18 @@ std::vector<Parameter*> all_parameters(Module& root);  // defined ones, transfor
 std::vector<Buffer*> all_buffers(Module& root);
 Module* find_module(Module& root, std::string_view path);  // the outermost at that path; null when there is none
 
+// Evaluation mode while alive; afterwards every module is in the mode it was in.
+class EvaluationMode {
+ public:
+  explicit EvaluationMode(Module& root);
+  ~EvaluationMode();
+  EvaluationMode(const EvaluationMode&) = delete;
+  EvaluationMode& operator=(const EvaluationMode&) = delete;
+
+ private:
+  std::vector<std::pair<Module*, bool>> before_;  // parents first, so that children have the last word
+};
+
 // The one mutation: calls f(path, module) bottom-up on every module and puts back what it returns (the module itself, a
 // wrapper that owns it, or another one). Modules inside what f returned are not visited again.
 using RewriteFn = std::function<ModulePtr(const std::string& path, ModulePtr module)>;

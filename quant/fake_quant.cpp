@@ -30,8 +30,6 @@ ValueRange range_of(const Tensor& x) {
   return {min, max};
 }
 
-bool is_tracing() { return Tape::current() && Tape::current()->mode() == Tape::Mode::trace; }
-
 }  // namespace
 
 FakeLinearQuantization::FakeLinearQuantization(const FakeQuantConfig& config)
@@ -74,7 +72,7 @@ Tensor FakeLinearQuantization::forward(const Tensor& x) {
   if (training() && state_ != State::frozen) follow(x);
   if (state_ == State::observe) return x;
   // A graph can be traced before there is a range; the values do not matter then.
-  if (!has_range() && is_tracing()) return linear_quantize_ste(x, {}, {});
+  if (!has_range() && Tape::is_tracing()) return linear_quantize_ste(x, {}, {});
   check(has_range(),
         "fake quantization: no range yet, since no training step was made and no checkpoint loaded; run at least one "
         "forward pass in training mode first");

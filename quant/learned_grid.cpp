@@ -17,8 +17,6 @@ namespace {
 
 constexpr int64_t kBlock = 8192;
 
-bool is_tracing() { return Tape::current() && Tape::current()->mode() == Tape::Mode::trace; }
-
 }  // namespace
 
 Tensor record_on_grid(std::string_view op, const Tensor& x, const Tensor& y, const GridEnds& ends,
@@ -100,7 +98,7 @@ Tensor LearnedQuantization::forward(const Tensor& x) {
     if (started_for_bits.item() != static_cast<float>(*bits())) start_from(x);
     restrain();
   }
-  check(started_for_bits.item() > 0 || is_tracing(),
+  check(started_for_bits.item() > 0 || Tape::is_tracing(),
         "learned quantization: no grid yet, since no training step was made and no checkpoint loaded; run at least one "
         "forward pass in training mode first");
   return quantize(x, *bits());

@@ -169,23 +169,6 @@ class Collector final : public CallObserver {
   Add add_ = nullptr;
 };
 
-// Evaluation mode while alive; afterwards every module is in the mode it was in.
-class Evaluating {
- public:
-  explicit Evaluating(Module& model) {
-    visit_modules(model, [this](Module& m) { modes_.emplace_back(&m, m.training()); });
-    model.set_training(false);
-  }
-  ~Evaluating() {
-    for (const auto& [module, training] : modes_) module->set_training(training);
-  }
-  Evaluating(const Evaluating&) = delete;
-  Evaluating& operator=(const Evaluating&) = delete;
-
- private:
-  std::vector<std::pair<Module*, bool>> modes_;  // parents first: a parent's mode is overwritten by its children's
-};
-
 }  // namespace
 
 const ModuleStats* QuantStats::find(std::string_view path) const {
@@ -229,7 +212,7 @@ std::string stats_shape(const Shape& shape) {
 }
 
 QuantStats collect_quant_stats(Module& model, const std::function<void()>& feed) {
-  const Evaluating evaluating(model);
+  const EvaluationMode evaluating(model);
   const Tape::Paused paused;
   Collector collector(model);
   collector.pass(add_values, finish_values, feed);

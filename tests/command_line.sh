@@ -119,14 +119,19 @@ done
 holds "checkpoints of 1 and 2 threads are equal" cmp threads1/model.safetensors threads2/model.safetensors
 holds "checkpoints of 1 and 3 threads are equal" cmp threads1/model.safetensors threads3/model.safetensors
 
+# train_and_kill CONFIG FOLDER: kills a training as soon as it has a state to go on from.
+train_and_kill() {
+  "$qgrad" train "$1" --out "$2" >/dev/null 2>&1 &
+  local victim=$!
+  until [ -f "$2/training.safetensors" ]; do sleep 0.02; done
+  kill -9 $victim
+  wait $victim 2>/dev/null
+}
+
 # --- killed and resumed ---
 sed 's/"epochs": 2/"epochs": 12/' train.json >long.json
 expect 0 "train without a stop" "$qgrad" train long.json --out whole
-"$qgrad" train long.json --out stopped >/dev/null 2>&1 &
-victim=$!
-until [ -f stopped/training.safetensors ]; do sleep 0.02; done
-kill -9 $victim
-wait $victim 2>/dev/null
+train_and_kill long.json stopped
 holds "the killed training left no model" test ! -f stopped/model.safetensors
 expect 0 "resume" "$qgrad" train --resume stopped
 holds "a killed and resumed training ends with the same bytes" cmp whole/model.safetensors stopped/model.safetensors
@@ -146,11 +151,7 @@ cat >course.json <<JSON
 JSON
 expect 0 "train by a schedule" "$qgrad" train course.json --out course --json
 holds "the best epoch has the final bits" grep -qE '"best_epoch": [678],' stdout
-"$qgrad" train course.json --out course_stopped >/dev/null 2>&1 &
-victim=$!
-until [ -f course_stopped/training.safetensors ]; do sleep 0.02; done
-kill -9 $victim
-wait $victim 2>/dev/null
+train_and_kill course.json course_stopped
 holds "the killed training by a schedule left no model" test ! -f course_stopped/model.safetensors
 expect 0 "resume by a schedule" "$qgrad" train --resume course_stopped
 holds "and end with the same bytes" cmp course/model.safetensors course_stopped/model.safetensors

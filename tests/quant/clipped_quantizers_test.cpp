@@ -12,6 +12,7 @@
 #include "quant/dorefa.h"
 #include "quant/pact.h"
 #include "quant/quant_aware_train_golden.h"
+#include "quant/small_net.h"
 #include "quant/wrpn.h"
 #include "support/catch.h"
 #include "support/errors.h"
@@ -22,23 +23,10 @@
 
 using namespace qgrad;
 using namespace qgrad::golden;
+using test::small_input;
 using Floats = std::vector<float>;
 
 namespace {
-
-ModulePtr small_net() {
-  auto net = std::make_unique<Sequential>();
-  net->add("conv", std::make_unique<Conv2d>(square_conv(3, 4, 3, 1, 1)));
-  net->add("relu", std::make_unique<ReLU>());
-  net->add("relu6", std::make_unique<ReLU6>());
-  net->add("sigmoid", std::make_unique<Sigmoid>());
-  net->add("tanh", std::make_unique<Tanh>());
-  net->add("flatten", std::make_unique<Flatten>());
-  net->add("fc", std::make_unique<Linear>(64, 5));
-  for (Parameter* p : all_parameters(*net)) p->set_raw(test::normal_tensor(p->raw().shape(), 7, 0.3f));
-  return net;
-}
-Tensor small_input() { return test::normal_tensor({2, 4, 4, 3}, 3); }
 
 Json config_of(const std::string& quantizer, const Json& members = Json::object()) {
   Json config = {{"class", quantizer}, {"bits_activations", 4}, {"bits_weights", 4}};
@@ -47,7 +35,7 @@ Json config_of(const std::string& quantizer, const Json& members = Json::object(
 }
 
 ModulePtr prepared(const Json& config, Optimizer* optimizer = nullptr) {
-  ModulePtr model = small_net();
+  ModulePtr model = test::small_net();
   quantizer_of(config)->prepare(model, optimizer, small_input());
   return model;
 }

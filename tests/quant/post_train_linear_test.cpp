@@ -306,17 +306,6 @@ TEST_CASE("fpq_module computes a layer in half precision and leaves its output i
   CHECK(largest_difference((*net)(images(3)), (*make_net())(images(3))) < 0.1f);
 }
 
-TEST_CASE("round_to_half gives the nearest IEEE half") {
-  CHECK(round_to_half(1.0f) == 1.0f);
-  CHECK(round_to_half(2049.0f) == 2048.0f);  // a tie goes to the even neighbour
-  CHECK(round_to_half(2051.0f) == 2052.0f);
-  CHECK(round_to_half(0.1f) == 0.0999755859375f);
-  CHECK(round_to_half(-0x1p-24f) == -0x1p-24f);
-  CHECK(round_to_half(0x1p-26f) == 0.0f);
-  CHECK(round_to_half(65519.0f) == 65504.0f);
-  CHECK(std::isinf(round_to_half(65520.0f)));
-}
-
 TEST_CASE("an input that no layer has quantized is an error where the fallback is off") {
   const ModulePtr net = quantized({{"inputs_quant_auto_fallback", false}});
   CHECK_THAT(error_of([&] { (*net)(images(1)); }), Contains("input 0 is not quantized") && Contains("conv1"));

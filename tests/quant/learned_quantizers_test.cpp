@@ -1,0 +1,121 @@
+// What the quantizers with learned grids make of a model.
+#include <cmath>
+
+#include "core/ops.h"
+#include "core/tape.h"
+#include "nn/checkpoint.h"
+#include "nn/optim/sgd.h"
+#include "quant/learned_grid.h"
+#include "quant/quant_aware_train_golden.h"
+#include "quant/small_net.h"
+#include "support/catch.h"
+#include "support/errors.h"
+#include "support/golden.h"
+
+using namespace qgrad;
+using namespace qgrad::golden;
+using test::small_input;
+
+namespace {
+
+ModulePtr prepared(const Json& members, Optimizer* optimizer = nullptr) {
+  Json config = {{"bits_activations", 4}, {"bits_weights", 4}};
+  config.update(members);
+  ModulePtr model = test::small_net();
+  if (optimizer) optimizer->add_param_group({.name = "default", .parameters = all_parameters(*model)});
+  quantizer_of(config)->prepare(model, optimizer, small_input());
+  return model;
+}
+LearnedQuantization& learned_at(Module& model, const std::string& path) {
+  LearnedQuantization* found = nullptr;
+  visit_modules(model, [&](Module& m) {
+    if (m.path() == path) found = dynamic_cast<LearnedQuantization*>(&m);
+  });
+  REQUIRE(found);
+  return *found;
+}
+
+}  // namespace
+
+TEST_CASE("weights of zero and activations that are all zero give a grid") {
+  for (const char* name : {"LSQQuantizer", "LSQPlusQuantizer", "TQTQuantizer", "APoTQuantizer"}) {
+    INFO(name);
+    const ModulePtr model = prepared({{"class", name}, {"bits_bias", 8}});
+    for (Parameter* p : all_parameters(*model))
+      if (p->transform()) {
+        p->set_raw(Tensor::zeros(p->raw().shape()));
+        dynamic_cast<LearnedQuantization&>(*p->transform()).start_from(p->raw());
+      }
+    for (const float y : (*model)(Tensor::zeros({2, 4, 4, 3})).data()) CHECK(y == 0);
+  }
+}
+
+TEST_CASE("learned grids take every activation, and weights") {
+  const auto [name, kind, relu_kind] = GENERATE(
+      table<std::string, std::string, std::string>({{"LSQQuantizer", "LSQQuantization", "LSQQuantization"},
+                                                    {"LSQPlusQuantizer", "LSQQuantization", "FakeQuantizationWrapper"},
+                                                    {"TQTQuantizer", "TQTQuantization", "TQTQuantization"},
+                                                    {"APoTQuantizer", "APoTQuantization", "APoTQuantization"}}));
+  INFO(name);
+  const ModulePtr model =
+      prepared({{"class", name}, {"overrides", {{"fc", {{"bits_weights", 8}}}, {"tanh", {{"bits_activations", 5}}}}}});
+  CHECK(find_module(*model, "relu")->kind() == relu_kind);
+  for (const char* path : {"relu6.fake_q", "sigmoid.fake_q", "tanh.fake_q"})
+    CHECK(find_module(*model, path)->kind() == kind);
+  CHECK(learned_at(*model, "relu6.fake_q").site() == GridSite::positive);
+  CHECK(learned_at(*model, "tanh.fake_q").site() == GridSite::any_sign);
+  CHECK(learned_at(*model, "tanh.fake_q").own_bits() == 5);
+  CHECK(parameter_at(*model, "conv.weight").transform()->kind() == kind);
+  CHECK_THAT(parameter_at(*model, "fc.weight").transform()->describe(), Contains("bits=8"));
+  CHECK(parameter_at(*model, "conv.bias").transform() == nullptr);
+}
+
+TEST_CASE("evaluation before there is a grid is refused, and a checkpoint brings the grid along") {
+  const std::string name = GENERATE("LSQQuantizer", "LSQPlusQuantizer", "TQTQuantizer", "APoTQuantizer");
+  INFO(name);
+  const ModulePtr model = prepared({{"class", name}}), other = prepared({{"class", name}});
+  model->set_training(false);
+  CHECK(test::error_of([&] { (*model)(small_input()); }).find("no grid yet") != std::string::npos);
+  model->set_training(true);
+  (*model)(small_input());
+  model->set_training(false);
+  Checkpoint checkpoint;
+  checkpoint.tensors = model_state(*model);
+  load_state(*other, checkpoint);
+  other->set_training(false);
+  const Tensor x = test::normal_tensor({2, 4, 4, 3}, 77);
+  CHECK(difference((*other)(x), (*model)(x), kExact) == "");
+}
+
+TEST_CASE("learned parameters are a group with a learning rate and a decay of their own, and stay positive") {
+  Sgd optimizer({.lr = 0.1f, .weight_decay = 0.5f});
+  const ModulePtr model =
+      prepared({{"class", "LSQQuantizer"}, {"learned_lr_factor", 1000}, {"learned_weight_decay", 0.25}}, &optimizer);
+  REQUIRE(optimizer.param_groups().size() == 2);
+  const ParamGroup& group = optimizer.param_groups()[1];
+  CHECK(group.name == "learned");
+  CHECK(group.parameters.size() == 6);
+  CHECK(group.weight_decay == 0.25f);
+  CHECK(group.lr_factor == 1000);
+  const int32_t labels[] = {1, 3};
+  for (int step = 0; step < 5; ++step) {
+    Tape tape;
+    optimizer.zero_grad();
+    const Tape::Recording recording(tape);
+    const Tensor loss = softmax_cross_entropy((*model)(small_input()), labels);
+    for (const Parameter* p : group.parameters) CHECK(p->raw().item() >= kSmallestStep);
+    REQUIRE(std::isfinite(loss.item()));
+    tape.backward(loss);
+    optimizer.step();
+  }
+}
+
+TEST_CASE("bits that leave nothing but zero are refused") {
+  for (const char* name : {"LSQQuantizer", "TQTQuantizer", "APoTQuantizer"})
+    CHECK(test::error_of([&] {
+            prepared({{"class", name}, {"bits_weights", 1}});
+          }).find("expected 2 bits or more") != std::string::npos);
+  CHECK(test::error_of([] {
+          prepared({{"class", "APoTQuantizer"}, {"bits_weights", 9}});
+        }) == "APoT: expected at most 8 bits, got 9");
+}
