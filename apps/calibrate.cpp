@@ -34,7 +34,7 @@ void run(const std::string& config_file, const CommonOptions& options) {
 }  // namespace
 
 void add_calibrate_command(CLI::App& app) {
-  add_config_command(app, "calibrate", "activation statistics to JSON", run);
+  add_config_command<CalibrateCommandConfig>(app, "calibrate", "activation statistics to JSON", run);
 }
 
 }  // namespace qgrad

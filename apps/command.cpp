@@ -23,16 +23,18 @@ std::shared_ptr<CommonOptions> add_common_options(CLI::App& command) {
   return options;
 }
 
-void add_config_command(CLI::App& app, const std::string& name, const std::string& help, ConfigCommand run) {
+void add_file_command(CLI::App& app, const std::string& name, const std::string& help, const std::string& argument,
+                      FileCommand run) {
   CLI::App& command = *app.add_subcommand(name, help);
   const auto options = add_common_options(command);
-  const auto config = std::make_shared<std::string>();
-  command.add_option("CONFIG", *config, "JSON config")->required();
-  command.callback([=] { run(*config, *options); });
+  const auto file = std::make_shared<std::string>();
+  command.add_option(argument, *file, argument == "CONFIG" ? "JSON config" : "file")->required();
+  command.callback([=] { run(*file, *options); });
 }
 
 Config read_command_config(const std::string& file, const CommonOptions& options) {
   Config config = Config::read(file);
+  if (config.value.is_object()) config.value.erase("$schema");
   for (const std::string& assignment : options.set) set_config_value(config, assignment);
   if (options.seed) config.value["seed"] = *options.seed;
   return config;

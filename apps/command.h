@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "apps/schema.h"
 #include "core/config.h"
 
 namespace qgrad {
@@ -23,11 +24,19 @@ struct CommonOptions {
 // Adds the options above to a subcommand.
 std::shared_ptr<CommonOptions> add_common_options(CLI::App& command);
 
-// A subcommand whose only argument is a config file.
-using ConfigCommand = void (*)(const std::string& config_file, const CommonOptions& options);
-void add_config_command(CLI::App& app, const std::string& name, const std::string& help, ConfigCommand run);
+// A subcommand whose only argument is a file.
+using FileCommand = void (*)(const std::string& file, const CommonOptions& options);
+void add_file_command(CLI::App& app, const std::string& name, const std::string& help, const std::string& argument,
+                      FileCommand run);
 
-// The file with --set and --seed applied, in this order.
+// A subcommand whose only argument is a config file, with the schema of C.
+template <HasFields C>
+void add_config_command(CLI::App& app, const std::string& name, const std::string& help, FileCommand run) {
+  register_config_schema(name, schema_of<C>);
+  add_file_command(app, name, help, "CONFIG", run);
+}
+
+// The file with --set and --seed applied, in this order; without "$schema", which is there for editors.
 Config read_command_config(const std::string& file, const CommonOptions& options);
 
 // stdout: the JSON document with --json, else the text.
@@ -42,5 +51,6 @@ void add_search_command(CLI::App& app);
 void add_compare_command(CLI::App& app);
 void add_inspect_command(CLI::App& app);
 void add_bench_command(CLI::App& app);
+void add_schema_command(CLI::App& app);
 
 }  // namespace qgrad

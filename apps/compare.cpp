@@ -178,7 +178,7 @@ void run(const std::string& config_file, const CommonOptions& options) {
 }  // namespace
 
 void add_compare_command(CLI::App& app) {
-  add_config_command(app, "compare", "float, post-training and quantization-aware rows side by side", run);
+  add_config_command<CompareCommandConfig>(app, "compare", "float, post-training and quantization-aware rows side by side", run);
 }
 
 }  // namespace qgrad

@@ -86,7 +86,8 @@ void run(const std::string& file, const CommonOptions& options) {
 }  // namespace
 
 void add_inspect_command(CLI::App& app) {
-  add_config_command(app, "inspect", "graph, parameters and per-layer quantization of a checkpoint or config", run);
+  add_file_command(app, "inspect", "graph, parameters and per-layer quantization of a checkpoint or config",
+                   "CHECKPOINT|CONFIG", run);
 }
 
 }  // namespace qgrad

@@ -8,6 +8,7 @@
 
 #include "apps/progress.h"
 #include "nn/checkpoint.h"
+#include "quant/integer/weight.h"
 #include "quant/post_train_linear.h"
 
 namespace qgrad {
@@ -111,6 +112,7 @@ int64_t packed_bytes(Module& model, const Quantizer* quantizer) {
     for (const Quantizer::Resolved& layer : quantizer->resolved()) bits[layer.path] = layer.bits;
   int64_t total = 0;
   for (const Parameter* p : all_parameters(model)) {
+    if (p->name() == kFloatWeight) continue;
     const Bits layer = bits[p->owner().path()];
     const int width = (p->name() == "bias" ? layer.bias : layer.weights).value_or(32);
     total += (p->raw().numel() * width + 7) / 8;

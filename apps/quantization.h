@@ -33,7 +33,8 @@ Quantized quantize_model(ModulePtr& model, const Config& architecture, const Con
 
 bool is_post_training(const Config& quantizer);
 
-// The bytes a model's parameters take when every quantized one is packed at its bit width and the others are float32.
+// The bytes a model's parameters take when every quantized one is packed at its bit width and the others are float32;
+// without the float weights that save_fp_weights keeps beside them.
 int64_t packed_bytes(Module& model, const Quantizer* quantizer);
 
 // What each layer got: a list of {"path", "kind", "bits_weights", "bits_activations", "bits_bias", "settings",

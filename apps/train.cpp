@@ -71,6 +71,7 @@ void run(const TrainOptions& chosen, const CommonOptions& options) {
 
 void add_train_command(CLI::App& app) {
   CLI::App& command = *app.add_subcommand("train", "float or quantization-aware training");
+  register_config_schema("train", schema_of<TrainCommandConfig>);
   const auto options = add_common_options(command);
   const auto chosen = std::make_shared<TrainOptions>();
   CLI::Option* config = command.add_option("CONFIG", chosen->config_file, "JSON config");

@@ -49,6 +49,14 @@ expect 2 "no subcommand" "$qgrad"
 expect 2 "unknown subcommand" "$qgrad" trian
 expect 2 "unknown option" "$qgrad" train --colour x.json
 
+# --- schemas ---
+expect 0 "schema" "$qgrad" schema train
+holds "every quantizer is in the schema" grep -q '"const": "LSQQuantizer"' stdout
+holds "with the help of its settings" grep -q '"description": "bits of activations; null: not quantized"' stdout
+expect_error "a command without a config has no schema" "'evaluate' takes no config" "$qgrad" schema evaluate
+{ printf '{"$schema": "train.schema.json",'; tail -c +2 "$digits"; } >with_schema.json
+expect 0 "a config may name its schema" "$qgrad" inspect with_schema.json
+
 # --- the comparison, in short ---
 expect 0 "compare" "$qgrad" compare "$digits" "${quick[@]}" --out compared --json
 holds "results on stdout are those in the file" cmp stdout compared/results.json

@@ -24,7 +24,7 @@ IntegerWeight::IntegerWeight(Module& wrapper, Parameter& weight, const WeightQua
       scale_(wrapper, "w_scale", Tensor()),
       zero_point_(wrapper, "w_zero_point", Tensor()) {
   const Tensor original = weight.raw();
-  if (quantization.save_float) float_weight_.emplace(wrapper, "float_weight", original.clone(), weight.layout());
+  if (quantization.save_float) float_weight_.emplace(wrapper, kFloatWeight, original.clone(), weight.layout());
   quantize(original, params);
 }
 

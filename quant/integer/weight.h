@@ -14,6 +14,9 @@ struct WeightQuantization {
   bool save_float = false;  // keep the float weights too, so that the weights can be quantized again
 };
 
+// The name of the parameter that holds a layer's float weight.
+inline constexpr const char* kFloatWeight = "float_weight";
+
 // A wrapped layer's parameter whose values are integers, with their scale and zero point as buffers of the wrapper
 // (w_scale, w_zero_point; one, or one per output channel) and, where asked for, the float weight as its parameter.
 class IntegerWeight {

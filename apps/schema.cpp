@@ -1,0 +1,93 @@
+// qgrad schema COMMAND: the JSON Schema of a command's config, from the same fields() lists that read it.
+#include "apps/schema.h"
+
+#include <fmt/format.h>
+
+#include <map>
+
+#include "apps/command.h"
+#include "apps/experiment.h"
+#include "data/dataset.h"
+#include "nn/models/architecture.h"
+#include "nn/optim.h"
+#include "nn/schedule.h"
+#include "quant/quantizer.h"
+
+namespace qgrad {
+namespace {
+
+std::map<std::string, MakeSchema>& schemas() {
+  static std::map<std::string, MakeSchema> all;
+  return all;
+}
+
+// Parts of configs that fields() leaves for later, by their key.
+const std::map<std::string, MakeSchema>& parts() {
+  static const std::map<std::string, MakeSchema> all = {
+      {"quantizer", [] { return Registry<Quantizer>::instance().schema(); }},
+      {"model", [] { return Registry<Architecture>::instance().schema(); }},
+      {"dataset", [] { return Registry<Dataset>::instance().schema(); }},
+      {"optimizer", [] { return Registry<Optimizer>::instance().schema(); }},
+      {"schedule", [] { return Registry<Schedule>::instance().schema(); }},
+      {"quant_aware_train", schema_of<TrainConfig>},
+  };
+  return all;
+}
+
+bool says_nothing(const Json& schema) {
+  for (const char* key : {"type", "anyOf", "oneOf", "enum"})
+    if (schema.contains(key)) return false;
+  return true;
+}
+
+// Lets properties named as a part refer to it; `used` collects the parts.
+void refer_to_parts(Json& schema, std::map<std::string, Json>& used) {
+  if (!schema.is_structured()) return;
+  if (schema.is_object() && schema.contains("properties"))
+    for (auto& [key, property] : schema["properties"].items()) {
+      if (!parts().contains(key)) continue;
+      Json* target = &property;
+      if (property.contains("anyOf")) target = &property["anyOf"][0];  // or null
+      if (!says_nothing(*target)) continue;
+      (*target)["$ref"] = "#/$defs/" + key;
+      if (used.contains(key)) continue;
+      used[key] = nullptr;  // parts may hold one another
+      Json part = parts().at(key)();
+      refer_to_parts(part, used);
+      used[key] = std::move(part);
+    }
+  for (auto& child : schema) refer_to_parts(child, used);
+}
+
+}  // namespace
+
+void register_config_schema(const std::string& command, MakeSchema make) { schemas()[command] = make; }
+
+std::vector<std::string> commands_with_schema() {
+  std::vector<std::string> names;
+  for (const auto& [name, make] : schemas()) names.push_back(name);
+  return names;
+}
+
+Json config_schema(const std::string& command) {
+  const auto found = schemas().find(command);
+  check(found != schemas().end(), "qgrad schema: '{}' takes no config{}", command,
+        did_you_mean(command, commands_with_schema()));
+  Json schema = found->second();
+  std::map<std::string, Json> used;
+  refer_to_parts(schema, used);
+  schema["properties"]["$schema"] = {{"type", "string"}};
+  Json whole = {{"$schema", "https://json-schema.org/draft/2020-12/schema"}, {"title", "qgrad " + command}};
+  whole.update(schema);
+  whole["$defs"] = used;
+  return whole;
+}
+
+void add_schema_command(CLI::App& app) {
+  CLI::App& command = *app.add_subcommand("schema", "JSON Schema of a command's config, for editors");
+  const auto name = std::make_shared<std::string>();
+  command.add_option("COMMAND", *name, fmt::format("one of {}", fmt::join(commands_with_schema(), ", ")))->required();
+  command.callback([name] { fmt::print("{}", json_text(config_schema(*name))); });
+}
+
+}  // namespace qgrad

@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# The installed package: a quantizer outside the tree is built against it, trained, saved, loaded and described.
+# Usage: tests/installed_package.sh BUILD_FOLDER
+set -euo pipefail
+build=$(realpath "$1")
+root=$(realpath "$(dirname "$0")/..")
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+trap 'echo "installed package: line $LINENO failed" >&2' ERR
+cd "$work"
+
+cmake --install "$build" --prefix "$work/installed" >install.log || { cat install.log >&2; exit 1; }
+{
+  cmake -S "$root/examples/custom_quantizer" -B example -DCMAKE_PREFIX_PATH="$work/installed" -DCMAKE_BUILD_TYPE=Release &&
+    cmake --build example
+} >example.log 2>&1 || { cat example.log >&2; exit 1; }
+ternary=example/ternary config=$root/examples/custom_quantizer/digits_ternary.json
+
+"$ternary" --help | grep -q TernaryQuantizer
+"$ternary" schema train | grep -q '"threshold"'
+"$ternary" train "$config" --set train.epochs=4 --out trained --json >trained.json 2>/dev/null
+"$ternary" evaluate trained/model.safetensors --json >evaluated.json 2>/dev/null
+top1() { sed -n 's/.*"top1": \([0-9.]*\).*/\1/p' "$1" | head -n 1; }
+[ "$(top1 evaluated.json)" = "$(sed -n '/"test"/,$p' trained.json | top1 /dev/stdin)" ]
+awk -v top1="$(top1 evaluated.json)" 'BEGIN { exit !(top1 > 85) }'
+"$ternary" inspect trained/model.safetensors | grep -q TernaryWeight
+# The command without the class names it and refuses, and so does a wrong setting.
+if installed/bin/qgrad evaluate trained/model.safetensors >/dev/null 2>refused; then false; fi
+grep -q TernaryQuantizer refused
+if "$ternary" train "$config" --set quantizer.treshold=0.5 --out wrong >/dev/null 2>refused; then false; fi
+grep -q "did you mean 'threshold'" refused
+echo "installed package: a custom quantizer was built, trained to $(top1 evaluated.json), saved and loaded"
