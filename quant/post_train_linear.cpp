@@ -183,9 +183,16 @@ void PostTrainLinearQuantizer::post_process(ModulePtr& model) {
 }
 
 LayerQuantization PostTrainLinearQuantizer::layer_quantization(const std::string& path, const LayerPlan& plan) const {
-  LayerQuantization quantization{
-      .inputs = plan.inputs, .bits_accum = config_.bits_accum, .relu = plan.relu, .relu_cap = plan.relu_cap};
+  LayerQuantization quantization{.inputs = plan.inputs,
+                                 .bits_accum = config_.bits_accum,
+                                 .rounding = config_.rounding,
+                                 .relu = plan.relu,
+                                 .relu_cap = plan.relu_cap};
   if (!plan.quantizes_output()) return quantization;
+  if (config_.rounding == Rounding::onnx) {
+    check(is_static_, "rounding 'onnx' needs calibration statistics: ONNX files have fixed scales");
+    check(!plan.settings.scale_approx_mult_bits, "scale_approx_mult_bits has no form under rounding 'onnx'");
+  }
   quantization.output = plan.output_settings();
   if (is_static_)
     quantization.output_params = params_from_stats(output_stats(plan, stats_of(path)), *quantization.output);
@@ -216,9 +223,13 @@ ModulePtr PostTrainLinearQuantizer::wrap(const std::string& path, const LayerPla
                                                                  WeightQuantization{settings, config_.save_fp_weights});
     }
     case Wrapping::common_grid:
-      return std::make_unique<RangeLinearQuantCommonGridWrapper>(std::move(module), layer_quantization(path, plan));
     case Wrapping::product:
-      return std::make_unique<RangeLinearQuantProductWrapper>(std::move(module), layer_quantization(path, plan));
+      if (config_.rounding == Rounding::onnx)
+        return std::make_unique<RangeLinearFakeQuantWrapper>(std::move(module), layer_quantization(path, plan),
+                                                             FloatPrecision::single);
+      if (plan.wrapping == Wrapping::product)
+        return std::make_unique<RangeLinearQuantProductWrapper>(std::move(module), layer_quantization(path, plan));
+      return std::make_unique<RangeLinearQuantCommonGridWrapper>(std::move(module), layer_quantization(path, plan));
     case Wrapping::fake_quant:
       return std::make_unique<RangeLinearFakeQuantWrapper>(std::move(module), layer_quantization(path, plan),
                                                            precision_of(plan));

@@ -16,6 +16,7 @@ struct PostTrainLinearConfig : QuantizerConfig {
     bits_weights = 8;
   }
   int bits_accum = 32;
+  Rounding rounding = Rounding::distiller;
   PostTrainLayerSettings layers;
   bool also_clip_weights = false;
   bool save_fp_weights = false;
@@ -31,6 +32,8 @@ void fields(V& v, PostTrainLinearConfig& c) {
   v("bits_activations", c.bits_activations, {.help = "bits of activations; null: not quantized", .min = 1, .max = 32});
   v("bits_weights", c.bits_weights, {.help = "bits of weights; null: not quantized", .min = 1, .max = 32});
   v("bits_accum", c.bits_accum, {.help = "bits of accumulators and biases", .min = 2, .max = 32});
+  v("rounding", c.rounding,
+    {.help = "arithmetic of scales and ties: distiller, or onnx, as ONNX Runtime computes an exported model"});
   v("overrides", c.overrides, {.help = "module path or regular expression -> settings"});
   fields(v, c.layers);
   v("also_clip_weights", c.also_clip_weights,

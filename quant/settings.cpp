@@ -31,6 +31,10 @@ std::vector<std::pair<std::string, LinearQuantMode>> enum_names(LinearQuantMode*
           {"ASYMMETRIC_SIGNED", LinearQuantMode::asymmetric_signed}};
 }
 
+std::vector<std::pair<std::string, Rounding>> enum_names(Rounding*) {
+  return {{"distiller", Rounding::distiller}, {"onnx", Rounding::onnx}};
+}
+
 std::vector<std::pair<std::string, ClipMode>> enum_names(ClipMode*) {
   return {{"NONE", ClipMode::none},       {"AVG", ClipMode::avg},
           {"N_STD", ClipMode::n_std},     {"GAUSS", ClipMode::gauss},

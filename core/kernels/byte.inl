@@ -4,7 +4,8 @@ namespace qgrad {
 namespace {
 
 inline uint8_t to_byte(float x, const ByteOutput& to) {
-  return static_cast<uint8_t>(static_cast<int32_t>(to_grid(x, to.rescale, to.zero_point, to.low, to.high, to.qmin)));
+  return static_cast<uint8_t>(
+      static_cast<int32_t>(to_grid(x, to.rescale, to.divisor, to.zero_point, to.low, to.high, to.qmin)));
 }
 
 // The input under a band of output rows as int16 with the origin taken off, zeros around the image.
@@ -71,8 +72,11 @@ void quantize(const float* __restrict x, uint8_t* __restrict y, size_t n, const 
   for (size_t i = 0; i < n; ++i) y[i] = to_byte(x[i], to);
 }
 
-void dequantize(const uint8_t* __restrict x, float* __restrict y, size_t n, float origin, float scale) {
-  for (size_t i = 0; i < n; ++i) y[i] = (static_cast<float>(x[i]) - origin) / scale;
+inline float real(uint8_t x, float origin, float rescale) { return (static_cast<float>(x) - origin) * rescale; }
+
+void dequantize(const ByteOperand& operand, float divisor, float* __restrict y, size_t n) {
+  const ByteOperand from = operand;
+  for (size_t i = 0; i < n; ++i) y[i] = real(from.x[i], from.origin, from.rescale) / divisor;
 }
 
 inline float rescaled(uint8_t x, float origin, float rescale, float limit) {
@@ -99,11 +103,26 @@ void add(const ByteOperand* operands, size_t count, uint8_t* y, size_t n, float 
   }
 }
 
+void add_values(const ByteOperand* operands, size_t count, uint8_t* __restrict y, size_t n, const ByteOutput& output) {
+  const ByteOutput to = output;
+  if (count == 2) {
+    const ByteOperand a = operands[0], b = operands[1];
+    for (size_t i = 0; i < n; ++i)
+      y[i] = to_byte(real(a.x[i], a.origin, a.rescale) + real(b.x[i], b.origin, b.rescale), to);
+    return;
+  }
+  for (size_t i = 0; i < n; ++i) {
+    float sum = 0;
+    for (size_t k = 0; k < count; ++k) sum += real(operands[k].x[i], operands[k].origin, operands[k].rescale);
+    y[i] = to_byte(sum, to);
+  }
+}
+
 void multiply(const ByteOperand* operands, size_t count, uint8_t* y, size_t n, const ByteOutput& output) {
   const ByteOutput to = output;
   for (size_t i = 0; i < n; ++i) {
     float product = 1;
-    for (size_t k = 0; k < count; ++k) product *= static_cast<float>(operands[k].x[i]) - operands[k].origin;
+    for (size_t k = 0; k < count; ++k) product *= real(operands[k].x[i], operands[k].origin, operands[k].rescale);
     y[i] = to_byte(product, to);
   }
 }
@@ -126,6 +145,8 @@ void max_pool(const uint8_t* x, uint8_t* y, const PoolGeometry& geometry) {
 
 }  // namespace
 
-ByteKernels QGRAD_BYTE_KERNELS() { return {QGRAD_BYTE_ISA, conv, quantize, dequantize, add, multiply, max_pool}; }
+ByteKernels QGRAD_BYTE_KERNELS() {
+  return {QGRAD_BYTE_ISA, conv, quantize, dequantize, add, add_values, multiply, max_pool};
+}
 
 }  // namespace qgrad

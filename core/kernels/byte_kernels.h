@@ -10,9 +10,9 @@
 
 namespace qgrad {
 
-// b = clamp(round(rescale * x - zero_point), low, high) - qmin; a NaN becomes low.
+// b = clamp(round(rescale * x / divisor - zero_point), low, high) - qmin; a NaN becomes low.
 struct ByteOutput {
-  float rescale = 1, zero_point = 0;
+  float rescale = 1, divisor = 1, zero_point = 0;
   float low = 0, high = 0;  // within the grid, cut further by a ReLU
   float qmin = 0;
 };
@@ -43,10 +43,13 @@ struct ByteKernels {
   // Sums may not leave int32. The geometry's pitches are not looked at.
   void (*conv)(const ConvGeometry& geometry, const ByteConv& arguments);
   void (*quantize)(const float* x, uint8_t* y, size_t n, const ByteOutput& to);
-  void (*dequantize)(const uint8_t* x, float* y, size_t n, float origin, float scale);
+  // y = (b - origin) * rescale / divisor
+  void (*dequantize)(const ByteOperand& x, float divisor, float* y, size_t n);
   // Operands are first brought to the output's scale: clamp(round(rescale * (b - origin)), -limit - 1, limit).
   void (*add)(const ByteOperand* operands, size_t count, uint8_t* y, size_t n, float limit, const ByteOutput& to);
-  // The product of all b - origin; the operands' rescale is not looked at.
+  // The sum of all rescale * (b - origin), in float.
+  void (*add_values)(const ByteOperand* operands, size_t count, uint8_t* y, size_t n, const ByteOutput& to);
+  // The product of all rescale * (b - origin), in float.
   void (*multiply)(const ByteOperand* operands, size_t count, uint8_t* y, size_t n, const ByteOutput& to);
   // Padding is never the maximum.
   void (*max_pool)(const uint8_t* x, uint8_t* y, const PoolGeometry& geometry);

@@ -18,7 +18,7 @@ void byte_tile(const ByteTile& t) {
       }
     for (int64_t c = 0; c < t.lanes; ++c)
       t.y[p][c] = static_cast<uint8_t>(static_cast<int32_t>(
-          to_grid(static_cast<float>(sum[c]), t.rescale[c], t.zero_point, t.low[c], t.high[c], t.qmin)));
+          to_grid(static_cast<float>(sum[c]), t.rescale[c], 1, t.zero_point, t.low[c], t.high[c], t.qmin)));
   }
 }
 

@@ -29,8 +29,8 @@ inline int64_t columns_under(const ConvGeometry& g) {
 inline int64_t panels_of_group(const ConvGeometry& g) { return (g.out / g.groups + kBytePanel - 1) / kBytePanel; }
 
 // A NaN becomes low.
-inline float to_grid(float x, float rescale, float zero_point, float low, float high, float qmin) {
-  const float rounded = __builtin_nearbyintf(rescale * x - zero_point);
+inline float to_grid(float x, float rescale, float divisor, float zero_point, float low, float high, float qmin) {
+  const float rounded = __builtin_nearbyintf(rescale * x / divisor - zero_point);
   const float raised = rounded > low ? rounded : low;
   return (raised > high ? high : raised) - qmin;
 }

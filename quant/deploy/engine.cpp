@@ -27,14 +27,6 @@ int64_t rows_of_band(const ConvGeometry& g, bool share_rows) {
   return share_rows ? std::min(rows, (g.out_h + 3) / 4) : rows;
 }
 
-ByteOutput output_of(const Op& op, const Grid& grid) {
-  return {.rescale = op.rescale[0],
-          .zero_point = static_cast<float>(grid.zero_point),
-          .low = static_cast<float>(op.low[0] + grid.qmin),
-          .high = static_cast<float>(op.high[0] + grid.qmin),
-          .qmin = static_cast<float>(grid.qmin)};
-}
-
 // The sum of each window in row order, divided by its size: the order and the operations of avg_pool2d.
 void average_pool(const float* x, float* y, const PoolGeometry& g) {
   const auto size = static_cast<float>(g.kernel_h * g.kernel_w);
@@ -64,6 +56,17 @@ Engine::Engine(Program program) : program_(std::move(program)) {
   plan_memory();
 }
 
+ByteOutput Engine::output_of(const Op& op) const {
+  const Grid& grid = tensor(op.output).grid;
+  const int32_t qmin = grid.qmin + shift(grid);
+  return {.rescale = op.rescale[0],
+          .divisor = program_.rounding == Rounding::onnx ? step_of(grid.scale) : 1,
+          .zero_point = static_cast<float>(grid.zero_point - shift(grid)),
+          .low = static_cast<float>(op.low[0] + qmin),
+          .high = static_cast<float>(op.high[0] + qmin),
+          .qmin = static_cast<float>(qmin)};
+}
+
 void Engine::pack(const Op& op) {
   Packed& packed = packed_.emplace_back();
   if (op.kind != OpKind::conv) return;
@@ -74,7 +77,8 @@ void Engine::pack(const Op& op) {
   packed.bias.resize(lanes);
   for (std::vector<float>* values : {&packed.rescale, &packed.low, &packed.high}) values->resize(lanes);
   const int64_t out_group = g.out / g.groups, lanes_group = static_cast<int64_t>(lanes) / g.groups;
-  const int32_t qmin = tensor(op.output).grid.qmin;
+  const Grid& grid = tensor(op.output).grid;
+  const int32_t qmin = grid.qmin + shift(grid);
   for (int64_t c = 0; c < g.out; ++c) {
     const auto from = static_cast<size_t>(c);
     const auto to = static_cast<size_t>(c / out_group * lanes_group + c % out_group);
@@ -149,29 +153,34 @@ void Engine::run_op(const Op& op, const Packed& packed, std::byte* arena, bool s
   const TensorInfo &in = tensor(op.inputs[0]), &out = tensor(op.output);
   const int64_t from = offset(op.inputs[0]), to = offset(op.output);
   const auto count = static_cast<size_t>(out.count());
+  const bool real = program_.rounding == Rounding::onnx;
+  const auto operand = [&](size_t i) -> ByteOperand {
+    const Grid& grid = tensor(op.inputs[i]).grid;
+    return {at<uint8_t>(arena, offset(op.inputs[i])), static_cast<float>(grid.origin()),
+            real                       ? step_of(grid.scale)
+            : op.input_rescale.empty() ? 1.0f
+                                       : op.input_rescale[i]};
+  };
   const auto operands = [&] {
     std::vector<ByteOperand> list;
-    for (size_t i = 0; i < op.inputs.size(); ++i)
-      list.push_back({at<uint8_t>(arena, offset(op.inputs[i])), static_cast<float>(tensor(op.inputs[i]).grid.origin()),
-                      op.input_rescale.empty() ? 1.0f : op.input_rescale[i]});
+    for (size_t i = 0; i < op.inputs.size(); ++i) list.push_back(operand(i));
     return list;
   };
   switch (op.kind) {
     case OpKind::quantize:
-      return kernels.quantize(at<float>(arena, from), at<uint8_t>(arena, to), count, output_of(op, out.grid));
+      return kernels.quantize(at<float>(arena, from), at<uint8_t>(arena, to), count, output_of(op));
     case OpKind::dequantize:
-      return kernels.dequantize(at<uint8_t>(arena, from), at<float>(arena, to), count,
-                                static_cast<float>(in.grid.origin()), in.grid.scale);
+      return kernels.dequantize(operand(0), real ? 1.0f : in.grid.scale, at<float>(arena, to), count);
     case OpKind::conv:
       return run_conv(op, packed, arena, share_rows);
     case OpKind::add: {
       const std::vector<ByteOperand> list = operands();
-      return kernels.add(list.data(), list.size(), at<uint8_t>(arena, to), count, op.input_limit,
-                         output_of(op, out.grid));
+      if (real) return kernels.add_values(list.data(), list.size(), at<uint8_t>(arena, to), count, output_of(op));
+      return kernels.add(list.data(), list.size(), at<uint8_t>(arena, to), count, op.input_limit, output_of(op));
     }
     case OpKind::multiply: {
       const std::vector<ByteOperand> list = operands();
-      return kernels.multiply(list.data(), list.size(), at<uint8_t>(arena, to), count, output_of(op, out.grid));
+      return kernels.multiply(list.data(), list.size(), at<uint8_t>(arena, to), count, output_of(op));
     }
     case OpKind::lookup: {
       uint8_t* y = at<uint8_t>(arena, to);
@@ -204,8 +213,8 @@ void Engine::run_conv(const Op& op, const Packed& packed, std::byte* arena, bool
                        .rescale = packed.rescale.data(),
                        .low = packed.low.data(),
                        .high = packed.high.data(),
-                       .zero_point = static_cast<float>(out.grid.zero_point),
-                       .qmin = static_cast<float>(out.grid.qmin),
+                       .zero_point = static_cast<float>(out.grid.zero_point - shift(out.grid)),
+                       .qmin = static_cast<float>(out.grid.qmin + shift(out.grid)),
                        .y = at<uint8_t>(arena, offsets_[static_cast<size_t>(op.output)]),
                        .row_begin = 0,
                        .row_end = 0,

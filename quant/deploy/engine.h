@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "core/kernels/byte_kernels.h"
 #include "quant/deploy/program.h"
 
 namespace qgrad::deploy {
@@ -38,6 +39,10 @@ class Engine {
   const TensorInfo& tensor(int32_t i) const { return program_.tensors[static_cast<size_t>(i)]; }
   void pack(const Op& op);
   void plan_memory();
+  // Adding it to integers leaves what is rounded: 0, or under Rounding::onnx, where zero points are added after
+  // rounding, the grid's own.
+  int32_t shift(const Grid& grid) const { return program_.rounding == Rounding::onnx ? grid.zero_point : 0; }
+  ByteOutput output_of(const Op& op) const;
   void run_image(const float* image, float* output, bool share_rows,
                  const std::function<void(int32_t, const void*)>& made) const;
   void run_op(const Op& op, const Packed& packed, std::byte* arena, bool share_rows) const;

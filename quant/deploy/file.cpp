@@ -160,7 +160,7 @@ void fields(V& v, Op& op) {
 }
 template <class V>
 void fields(V& v, Program& p) {
-  v(p.tensors), v(p.ops), v(p.input), v(p.output);
+  v(p.tensors), v(p.ops), v(p.input), v(p.output), v(p.rounding);
 }
 
 uint64_t checksum(std::string_view bytes) {

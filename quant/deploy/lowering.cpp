@@ -36,10 +36,12 @@ QuantMetadata metadata_of(const Grid& g) {
 }
 
 // The real values of all bytes of a grid, [1, bytes].
-Tensor values_of(const Grid& g) {
+Tensor values_of(const Grid& g, Rounding rounding) {
+  const IntegerGrid grid = integer_grid(metadata_of(g), rounding);
   Tensor values = Tensor::empty({1, g.qmax - g.qmin + 1});
   const std::span<float> x = values.mutable_data();
-  for (size_t b = 0; b < x.size(); ++b) x[b] = static_cast<float>(static_cast<int32_t>(b) - g.origin()) / g.scale;
+  for (size_t b = 0; b < x.size(); ++b)
+    x[b] = static_cast<float>(static_cast<int32_t>(b) - g.origin()) * grid.divisor / grid.scale;
   return values;
 }
 
@@ -55,15 +57,24 @@ std::array<uint8_t, 256> table_of(std::span<const float> integers, const Grid& g
 // accumulator's bits, of a ReLU) are limits of the result.
 struct Requantizer {
   Requantizer(const RangeLinearQuantWrapper& wrapper, bool limited_accumulator)
-      : quantization(wrapper.quantization()), grid(grid_of(wrapper.output_metadata().value())) {
+      : quantization(wrapper.quantization()),
+        grid(grid_of(wrapper.output_metadata().value())),
+        rounded(integer_grid(metadata_of(grid), quantization.rounding)) {
+    if (is_onnx() && quantization.relu_cap)
+      rounded.qmax = std::min(rounded.qmax, std::nearbyint(*quantization.relu_cap / rounded.divisor));
     const float infinity = std::numeric_limits<float>::infinity();
     range = limited_accumulator ? quantized_range(quantization.bits_accum, LinearQuantMode::symmetric)
                                 : QuantizedRange{-infinity, infinity};
   }
 
+  // The output's integer for a sum, or for a real value, whose scale is 1.
   float operator()(float sum, float rescale) const {
-    const float q = std::nearbyint(rescale * sum - static_cast<float>(grid.zero_point));
-    return std::clamp(q, static_cast<float>(grid.qmin), static_cast<float>(grid.qmax));
+    const float q = std::nearbyint(rescale * sum - rounded.zero_point);
+    return std::clamp(q, rounded.qmin, rounded.qmax) - (rounded.qmin - static_cast<float>(grid.qmin));
+  }
+  float of_real(float x) const {
+    x = limited(x, 1);
+    return is_onnx() ? (*this)(x / rounded.divisor, 1) : (*this)(x, grid.scale);
   }
   float limited(float sum, float scale) const {
     return std::min(std::max(sum, quantization.relu ? std::max(range.qmin, 0.0f) : range.qmin), highest(scale));
@@ -78,12 +89,17 @@ struct Requantizer {
     op.low.push_back(byte(limited(-infinity, accumulator_scale)));
     op.high.push_back(byte(highest(accumulator_scale)));
   }
+  // For real values, which the engine divides by the output's step under Rounding::onnx.
+  void add_real_to(Op& op) const { add_to(op, is_onnx() ? 1.0f : grid.scale, 1); }
   float highest(float accumulator_scale) const {
-    return quantization.relu_cap ? std::min(range.qmax, *quantization.relu_cap * accumulator_scale) : range.qmax;
+    const bool capped = quantization.relu_cap && !is_onnx();
+    return capped ? std::min(range.qmax, *quantization.relu_cap * accumulator_scale) : range.qmax;
   }
+  bool is_onnx() const { return quantization.rounding == Rounding::onnx; }
 
   const LayerQuantization& quantization;
   Grid grid;
+  IntegerGrid rounded;
   QuantizedRange range;
 };
 
@@ -152,6 +168,7 @@ class Lowering {
     check(wrapper && wrapper->output_metadata().has_value(),
           "its scales come from the values of every batch; give calibration statistics");
     for (const Value& input : call.inputs) check(input.tensor >= 0, "the layer before stays in float");
+    result_.program.rounding = wrapper->quantization().rounding;
     values_[i] = {lowered(node, *wrapper, call.inputs), true};
   }
 
@@ -168,7 +185,8 @@ class Lowering {
   int32_t weighted(const GraphNode& node, RangeLinearQuantParamLayerWrapper& layer, const std::vector<Value>& inputs) {
     const Requantizer to(layer, true);
     Op op{.kind = OpKind::conv, .inputs = {on_grid(layer, 0, inputs.at(0))}};
-    const std::vector<float> scale = layer.accumulator_scale(metadata_of(tensor(op.inputs[0]).grid));
+    const QuantMetadata input = metadata_of(tensor(op.inputs[0]).grid);
+    const std::vector<float> scale = layer.accumulator_scale(input), step = layer.accumulator_step(input);
     const Tensor& q = layer.weight().q();
     const auto channels = static_cast<size_t>(q.dim(-1));
     if (const auto* conv = dynamic_cast<const Conv2d*>(layer.children()[0]->get())) {
@@ -184,12 +202,15 @@ class Lowering {
             "its weights are no integers of 8 bits or less");
     for (size_t i = 0; i < q.data().size(); ++i)
       op.weight.push_back(static_cast<int16_t>(q.data()[i] + params.zero_point[i % params.zero_point.size()]));
-    const Tensor bias = layer.bias_q(scale);
+    const Tensor bias = layer.bias_q(input);
     for (size_t c = 0; c < channels; ++c) {
       const float s = scale[c % scale.size()], b = bias.defined() ? bias.data()[c] : 0.0f;
       check(std::fabs(b) < 0x1p30f, "its bias {} at the scale of the sums needs more than 31 bits", b);
       op.bias.push_back(static_cast<int32_t>(b));
-      to.add_to(op, maybe_approximated(to.grid.scale / s, *to.quantization.output), s);
+      to.add_to(op,
+                step.empty() ? maybe_approximated(to.grid.scale / s, *to.quantization.output)
+                             : step[c % step.size()] / to.rounded.divisor,
+                s);
     }
     const int32_t output = emit(std::move(op), add_tensor(node, path_of(node), Type::byte, to.grid));
     if (largest_sum(result_.program, result_.program.ops.back()) >= int64_t{1} << 24)
@@ -209,13 +230,12 @@ class Lowering {
       to.add_to(op, 1.0f, to.grid.scale);
       return emit(std::move(op), output);
     }
-    const int rank = node.output_shape.rank();
-    check(concat->dim() == -1 || concat->dim() == rank - 1, "it concatenates along dimension {}, not channels",
-          concat->dim());
+    check_along_channels(*concat, node);
     op.kind = OpKind::lookup;
     for (size_t i = 0; i < inputs.size(); ++i) {
       const Grid& from = tensor(op.inputs[i]).grid;
-      Tensor integers = to_integers_rescaled(values_of(from), metadata_of(from), op.input_rescale[i], to.range);
+      Tensor integers = to_integers_rescaled(values_of(from, Rounding::distiller), metadata_of(from),
+                                             op.input_rescale[i], to.range);
       for (float& q : integers.mutable_data()) q = to(to.limited(q, to.grid.scale), 1.0f);
       op.tables.push_back(table_of(integers.data(), to.grid));
     }
@@ -238,37 +258,82 @@ class Lowering {
   }
 
   // What the wrapper computes in float: of one byte, a table; of a window, its own operation.
-  int32_t float_layer(const GraphNode& node, RangeLinearFakeQuantWrapper& wrapper, const std::vector<Value>& inputs) {
-    check(inputs.size() == 1, "it computes in float");
+  int32_t float_layer(const GraphNode& node, RangeLinearFakeQuantWrapper& wrapper, std::vector<Value> inputs) {
     const Module& layer = *wrapper.children()[0]->get();
     const Requantizer to(wrapper, false);
+    for (size_t i = 0; i < inputs.size(); ++i)
+      if (!inputs[i].carries_quantization && !wrapper.quantization().inputs.empty())
+        inputs[i] = {on_grid(wrapper, i, inputs[i]), true};
+    if (to.is_onnx() && (layer.kind() == "EltwiseAdd" || layer.kind() == "EltwiseMult" || layer.kind() == "Concat"))
+      return on_real_values(node, layer, to, inputs);
+    check(inputs.size() == 1, "it computes in float");
     Value in = inputs[0];
-    if (tensor(in.tensor).type == Type::float32 || !in.carries_quantization)
-      if (!wrapper.quantization().inputs.empty()) in = {on_grid(wrapper, 0, in), true};
+    if (const auto window = wrapper.summed_window(image_shape(in.tensor))) return window_sum(node, *window, to, in);
     if (const auto* pool = dynamic_cast<const AvgPool2d*>(&layer)) {
       check(wrapper.precision() == FloatPrecision::single, "it computes in half precision");
       const int32_t pooled = add_tensor(node, "", Type::float32, {});
       emit({.kind = OpKind::average_pool, .inputs = {as_float(in.tensor)}, .window = window_of(pool->options())},
            pooled);
       Op op{.kind = OpKind::quantize, .inputs = {pooled}};
-      to.add_to(op, to.grid.scale, 1.0f);
+      to.add_real_to(op);
       return emit(std::move(op), add_tensor(node, path_of(node), Type::byte, to.grid));
     }
     check(tensor(in.tensor).type == Type::byte, "its input is float");
-    Tensor values = values_of(tensor(in.tensor).grid);
+    Tensor values = values_of(tensor(in.tensor).grid, to.quantization.rounding);
     std::string_view kind = layer.kind();
     if (const auto* pool = dynamic_cast<const MaxPool2d*>(&layer)) {
       check(wrapper.precision() == FloatPrecision::single, "it computes in half precision");
       in.tensor = max_pooled(node, in.tensor, pool->options(), "");
-      for (float& x : values.mutable_data()) x = to(to.limited(x, 1.0f), to.grid.scale);
+      for (float& x : values.mutable_data()) x = to.of_real(x);
     } else {
       check(kind == "ReLU" || kind == "ReLU6" || kind == "Sigmoid" || kind == "Tanh", "it computes in float");
       if (in.carries_quantization) values.set_quant_metadata(metadata_of(tensor(in.tensor).grid));
-      values = to_integers(wrapper(values), metadata_of(to.grid));
+      values = to_integers(wrapper(values), metadata_of(to.grid), to.quantization.rounding);
       for (float& q : values.mutable_data()) q -= static_cast<float>(to.grid.zero_point);
     }
     const int32_t output = add_tensor(node, path_of(node), Type::byte, to.grid);
     return emit({.kind = OpKind::lookup, .inputs = {in.tensor}, .tables = {table_of(values.data(), to.grid)}}, output);
+  }
+
+  // Rounding::onnx: sums, products and concatenations of the inputs' real values.
+  int32_t on_real_values(const GraphNode& node, const Module& layer, const Requantizer& to,
+                         const std::vector<Value>& inputs) {
+    Op op{.kind = layer.kind() == "EltwiseAdd" ? OpKind::add : OpKind::multiply};
+    for (const Value& input : inputs) {
+      check(tensor(input.tensor).type == Type::byte, "one of its inputs is float");
+      op.inputs.push_back(input.tensor);
+    }
+    const int32_t output = add_tensor(node, path_of(node), Type::byte, to.grid);
+    if (const auto* concat = dynamic_cast<const Concat*>(&layer)) {
+      check_along_channels(*concat, node);
+      op.kind = OpKind::lookup;
+      for (const int32_t input : op.inputs) {
+        Tensor values = values_of(tensor(input).grid, Rounding::onnx);
+        for (float& x : values.mutable_data()) x = to.of_real(x);
+        op.tables.push_back(table_of(values.data(), to.grid));
+      }
+    } else {
+      to.add_real_to(op);
+    }
+    return emit(std::move(op), output);
+  }
+
+  // Rounding::onnx: the mean of a window as a convolution with ones.
+  int32_t window_sum(const GraphNode& node, const Pool2dOptions& window, const Requantizer& to, const Value& in) {
+    const int32_t channels = tensor(in.tensor).channels;
+    Op op{.kind = OpKind::conv, .inputs = {in.tensor}, .window = window_of(window)};
+    op.window.groups = channels;
+    op.weight.assign(static_cast<size_t>(window.kernel_h * window.kernel_w * channels), 1);
+    op.bias.assign(static_cast<size_t>(channels), 0);
+    const float step =
+        step_of(tensor(in.tensor).grid.scale) * RangeLinearFakeQuantWrapper::window_step(window);
+    for (int32_t c = 0; c < channels; ++c) to.add_to(op, step / to.rounded.divisor, 1 / step);
+    return emit(std::move(op), add_tensor(node, path_of(node), Type::byte, to.grid));
+  }
+
+  static void check_along_channels(const Concat& concat, const GraphNode& node) {
+    check(concat.dim() == -1 || concat.dim() == node.output_shape.rank() - 1,
+          "it concatenates along dimension {}, not channels", concat.dim());
   }
 
   static Window window_of(const Pool2dOptions& o) {
@@ -323,6 +388,8 @@ class Lowering {
     return output;
   }
 
+  Shape image_shape(int32_t i) { return {1, tensor(i).height, tensor(i).width, tensor(i).channels}; }
+
   int32_t as_float(int32_t from) {
     check(from >= 0, "it stays in float");
     if (tensor(from).type == Type::float32) return from;
@@ -343,11 +410,12 @@ class Lowering {
     Op op{.inputs = {value.tensor}};
     if (from.type == Type::float32) {
       op.kind = OpKind::quantize;
-      op.rescale = {grid.scale};
+      op.rescale = {wrapper.quantization().rounding == Rounding::onnx ? 1.0f : grid.scale};
       op.low = {0};
       op.high = {static_cast<uint8_t>(grid.qmax - grid.qmin)};
     } else {
-      Tensor integers = to_integers(values_of(from.grid), metadata);
+      const Rounding rounding = wrapper.quantization().rounding;
+      Tensor integers = to_integers(values_of(from.grid, rounding), metadata, rounding);
       for (float& q : integers.mutable_data()) q -= metadata.zero_point;
       op.kind = OpKind::lookup;
       op.tables = {table_of(integers.data(), grid)};

@@ -140,6 +140,7 @@ class OpCheck {
     check(largest <= std::numeric_limits<int32_t>::max(), "sums may reach {}, beyond 32 bits", largest);
   }
   void add() const {
+    if (program_.rounding == Rounding::onnx) return;
     check(op_.input_rescale.size() == op_.inputs.size(), "expected {} factors for inputs, got {}", op_.inputs.size(),
           op_.input_rescale.size());
     double largest = 0;
@@ -211,6 +212,8 @@ int64_t largest_sum(const Program& program, const Op& op) {
 }
 
 void validate(const Program& program) {
+  check(program.rounding == Rounding::distiller || program.rounding == Rounding::onnx, "program: unknown rounding {}",
+        static_cast<int>(program.rounding));
   const auto is_tensor = [&](int32_t i) { return i >= 0 && static_cast<size_t>(i) < program.tensors.size(); };
   for (const TensorInfo& tensor : program.tensors) check_tensor(tensor);
   for (const int32_t end : {program.input, program.output})

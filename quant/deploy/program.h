@@ -8,11 +8,12 @@
 
 #include "core/kernels/conv_kernels.h"
 #include "core/kernels/pool_kernels.h"
+#include "quant/rounding.h"
 
 namespace qgrad::deploy {
 
-// Which real values the integers qmin .. qmax, at most 256 of them, stand for: x = (q + zero_point) / scale. They are
-// stored as the bytes q - qmin.
+// Which real values the integers qmin .. qmax, at most 256 of them, stand for: x = (q + zero_point) / scale, or
+// (q + zero_point) * step_of(scale) under Rounding::onnx. They are stored as the bytes q - qmin.
 struct Grid {
   float scale = 1;
   int32_t zero_point = 0, qmin = 0, qmax = 0;
@@ -36,8 +37,8 @@ enum class OpKind : uint8_t {
   quantize,        // float -> byte
   dequantize,      // byte -> float
   conv,            // byte -> byte; a fully connected layer is one of 1x1 on an image of 1x1
-  add,             // bytes, each brought to the output's scale first
-  multiply,        // bytes
+  add,             // bytes, each brought to the output's scale first; under Rounding::onnx their real values
+  multiply,        // bytes; under Rounding::onnx their real values
   lookup,          // bytes -> byte through a table for each input; several are put together along the channels
   max_pool,        // byte -> byte of the same grid
   average_pool,    // float -> float, padding counting as zeros
@@ -57,12 +58,15 @@ struct Op {
   Window window;                // conv, max_pool, average_pool
   std::vector<int16_t> weight;  // conv: [kernel_h,kernel_w,in/groups,out], zero points added
   std::vector<int32_t> bias;    // conv: [out], at the scale of the sums
-  // q = clamp(round(rescale * sum - zero point), low, high), the limits as bytes of the output: conv one of each for
-  // every channel; quantize, add and multiply one.
+  // q = clamp(round(rescale * sum - zero point), low, high), under Rounding::onnx clamp(round(rescale * sum) - zero
+  // point, low, high), the limits as bytes of the output: conv one of each for every channel; quantize, add and
+  // multiply one. Under Rounding::onnx these three have real values for sums, which are divided by the output's step.
   std::vector<float> rescale;
   std::vector<uint8_t> low, high;
-  std::vector<float> input_rescale;              // add: one for each input: clamp(round(rescale * (q + zero point)))
-  float input_limit = 0;                         //   to -input_limit - 1 .. input_limit
+  // add, but under Rounding::onnx: one for each input: clamp(round(rescale * (q + zero point))) to -input_limit - 1 ..
+  // input_limit
+  std::vector<float> input_rescale;
+  float input_limit = 0;
   std::vector<std::array<uint8_t, 256>> tables;  // lookup: one for each input, the output's byte for every byte
 };
 
@@ -70,6 +74,7 @@ struct Program {
   std::vector<TensorInfo> tensors;
   std::vector<Op> ops;            // in order; every tensor but the input is made by one of them
   int32_t input = 0, output = 0;  // both float32
+  Rounding rounding = Rounding::distiller;
 };
 
 // Throws Error where an engine could not run the program: names what is wrong, and in which operation.

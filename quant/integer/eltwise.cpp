@@ -43,7 +43,7 @@ Accumulator RangeLinearQuantProductWrapper::accumulate(Inputs x) {
   std::vector<Tensor> operands;
   for (size_t i = 0; i < x.size(); ++i) {
     inputs.push_back(input_metadata(i, x[i]));
-    operands.push_back(to_integers(x[i], inputs.back()));
+    operands.push_back(to_integers(x[i], inputs.back(), rounding()));
   }
   return {wrapped().call(operands), {accumulator_scale(inputs)}};
 }

@@ -5,7 +5,7 @@
 
 namespace qgrad {
 
-// EltwiseAdd and Concat (Distiller RangeLinearQuantEltwiseAddWrapper, RangeLinearQuantConcatWrapper). Every input is
+// EltwiseAdd and Concat under Rounding::distiller (Distiller RangeLinearQuantEltwiseAddWrapper, RangeLinearQuantConcatWrapper). Every input is
 // brought to the output's grid first: round(output_scale / input_scale * (q + zero_point)), so the output's scale must
 // be fixed. The sum of these rounded integers needs no further scale. As in Distiller, these factors are never
 // approximated.
@@ -17,7 +17,7 @@ class RangeLinearQuantCommonGridWrapper final : public RangeLinearQuantWrapper {
 
  protected:
   Accumulator accumulate(Inputs x) override;
-  std::vector<float> rescale_factors(float, const Accumulator&) const override { return {1.0f}; }
+  Rescale rescale(float, const Accumulator&) const override { return {{1.0f}}; }
 };
 
 // EltwiseMult, Matmul and BatchMatmul (Distiller RangeLinearQuantEltwiseMultWrapper, RangeLinearQuantMatmulWrapper):

@@ -7,6 +7,8 @@
 
 #include "core/error.h"
 #include "core/tape.h"
+#include "nn/pool.h"
+#include "quant/linear.h"
 
 namespace qgrad {
 namespace {
@@ -14,6 +16,15 @@ namespace {
 void round_parameters(Module& layer, FloatPrecision precision) {
   if (precision == FloatPrecision::half)
     for (Parameter* p : all_parameters(layer)) p->set_raw(rounded(p->raw(), precision));
+}
+
+// The convolution with ones that sums windows of this many channels.
+Conv2dOptions summing(const Pool2dOptions& o, int64_t channels) {
+  return {.stride_h = o.stride_h,
+          .stride_w = o.stride_w,
+          .padding_h = o.padding_h,
+          .padding_w = o.padding_w,
+          .groups = channels};
 }
 
 Tensor run(Module& layer, std::span<const Tensor> x, FloatPrecision precision) {
@@ -51,13 +62,37 @@ RangeLinearFakeQuantWrapper::RangeLinearFakeQuantWrapper(ModulePtr layer, LayerQ
 }
 
 Accumulator RangeLinearFakeQuantWrapper::accumulate(Inputs x) {
+  if (const auto window = summed_window(x[0].shape())) {
+    const QuantMetadata grid = input_metadata(0, x[0]);
+    const int64_t channels = x[0].dim(-1);
+    const Tensor ones = Tensor::full({window->kernel_h, window->kernel_w, 1, channels}, 1);
+    const float step = step_of(grid.scale) * window_step(*window);
+    return {conv2d(to_integers(x[0], grid, rounding()), ones, Tensor(), summing(*window, channels)), {1 / step}, {step}};
+  }
   std::vector<Tensor> inputs(x.begin(), x.end());
   if (!quantization().inputs.empty())
     for (size_t i = 0; i < inputs.size(); ++i) {
       const QuantMetadata grid = input_metadata(i, x[i]);
-      if (!x[i].quant_metadata()) inputs[i] = fake_quantized(x[i], grid);
+      if (!x[i].quant_metadata()) inputs[i] = fake_quantized(x[i], grid, rounding());
     }
   return {run(wrapped(), inputs, precision_), {1.0f}};
+}
+
+std::optional<Pool2dOptions> RangeLinearFakeQuantWrapper::summed_window(const Shape& image) const {
+  if (rounding() != Rounding::onnx || quantization().inputs.empty() || precision_ != FloatPrecision::single)
+    return std::nullopt;
+  if (const auto* pool = dynamic_cast<const AvgPool2d*>(&wrapped())) return pool->options();
+  if (wrapped().kind() == "GlobalAvgPool2d") return Pool2dOptions{image[1], image[2], 1, 1, 0, 0};
+  return std::nullopt;
+}
+
+float RangeLinearFakeQuantWrapper::window_step(const Pool2dOptions& window) {
+  return 1.0f / static_cast<float>(window.kernel_h * window.kernel_w);
+}
+
+Rescale RangeLinearFakeQuantWrapper::rescale(float output_scale, const Accumulator& accumulator) const {
+  if (rounding() == Rounding::onnx) return RangeLinearQuantWrapper::rescale(output_scale, accumulator);
+  return {{output_scale}};
 }
 
 QuantizedRange RangeLinearFakeQuantWrapper::accumulator_range() const {

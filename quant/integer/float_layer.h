@@ -3,6 +3,7 @@
 
 #include <optional>
 
+#include "core/ops.h"
 #include "quant/integer/wrapper.h"
 
 namespace qgrad {
@@ -16,16 +17,22 @@ Tensor rounded(const Tensor& x, FloatPrecision precision);
 
 // Runs the wrapped layer in float and puts its output on the grid of its quantization; inputs that carry no
 // quantization are put on their grids first, unless quantization.inputs is empty (Distiller
-// RangeLinearFakeQuantWrapper).
+// RangeLinearFakeQuantWrapper). Under Rounding::onnx, means over windows are convolutions instead: exact sums of
+// integers, whose weights are ones of step 1 / (size of the window).
 class RangeLinearFakeQuantWrapper final : public RangeLinearQuantWrapper {
  public:
   RangeLinearFakeQuantWrapper(ModulePtr layer, LayerQuantization quantization, FloatPrecision precision);
   std::string_view kind() const override { return "RangeLinearFakeQuantWrapper"; }
   FloatPrecision precision() const { return precision_; }
 
+  // The window whose integers are summed, for images of this shape, and the step of the ones; none where the layer
+  // computes in float.
+  std::optional<Pool2dOptions> summed_window(const Shape& image) const;
+  static float window_step(const Pool2dOptions& window);
+
  protected:
   Accumulator accumulate(Inputs x) override;
-  std::vector<float> rescale_factors(float output_scale, const Accumulator&) const override { return {output_scale}; }
+  Rescale rescale(float output_scale, const Accumulator& accumulator) const override;
   QuantizedRange accumulator_range() const override;
 
  private:

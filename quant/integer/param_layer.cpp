@@ -2,6 +2,7 @@
 #include "quant/integer/param_layer.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "core/config.h"
@@ -50,10 +51,25 @@ std::vector<float> RangeLinearQuantParamLayerWrapper::accumulator_scale(const Qu
   return scale;
 }
 
-Tensor RangeLinearQuantParamLayerWrapper::bias_q(std::span<const float> accumulator_scale) const {
+std::vector<float> RangeLinearQuantParamLayerWrapper::accumulator_step(const QuantMetadata& input) const {
+  if (rounding() != Rounding::onnx) return {};
+  std::vector<float> step;
+  for (const float scale : weight_.params().scale) step.push_back(step_of(input.scale) * step_of(scale));
+  return step;
+}
+
+Tensor RangeLinearQuantParamLayerWrapper::bias_q(const QuantMetadata& input) const {
   if (!bias_.defined()) return {};
-  LinearQuantParams to{{accumulator_scale.begin(), accumulator_scale.end()},
-                       std::vector<float>(accumulator_scale.size(), 0.0f)};
+  const QuantizedRange range = quantized_range(quantization().bits_accum, LinearQuantMode::symmetric);
+  if (const std::vector<float> step = accumulator_step(input); !step.empty()) {
+    Tensor q = bias_.raw().clone();
+    const std::span<float> b = q.mutable_data();
+    for (size_t c = 0; c < b.size(); ++c)
+      b[c] = std::clamp(std::nearbyint(b[c] / step[c % step.size()]), range.qmin, range.qmax);
+    return q;
+  }
+  LinearQuantParams to{accumulator_scale(input), {}};
+  to.zero_point.assign(to.scale.size(), 0.0f);
   Tensor bias = bias_.raw();
   if (!quantization().output_params) {
     const LinearQuantParams base = base_bias_params();
@@ -61,7 +77,7 @@ Tensor RangeLinearQuantParamLayerWrapper::bias_q(std::span<const float> accumula
     for (float& b : bias.mutable_data()) b += base.zero_point[0];
     for (float& s : to.scale) s = maybe_approximated(s / base.scale[0], output_settings());
   }
-  return linear_quantize_clamp(bias, to, quantized_range(quantization().bits_accum, LinearQuantMode::symmetric));
+  return linear_quantize_clamp(bias, to, range);
 }
 
 Tensor RangeLinearQuantParamLayerWrapper::shifted_weight() const {
@@ -83,8 +99,8 @@ Tensor RangeLinearQuantParamLayerWrapper::run(const Tensor& x, const Tensor& wei
 Accumulator RangeLinearQuantParamLayerWrapper::accumulate(Inputs x) {
   check(x.size() == 1, "{} takes one input, got {}", kind(), x.size());
   const QuantMetadata input = input_metadata(0, x[0]);
-  const std::vector<float> scale = accumulator_scale(input);
-  return {run(to_integers(x[0], input), shifted_weight(), bias_q(scale)), scale};
+  return {run(to_integers(x[0], input, rounding()), shifted_weight(), bias_q(input)), accumulator_scale(input),
+          accumulator_step(input)};
 }
 
 Tensor RangeLinearQuantParamLayerWrapper::forward_float(Inputs x) {
@@ -105,7 +121,7 @@ Tensor RangeLinearQuantParamLayerWrapper::sums(const Tensor& x) {
 }
 
 Tensor RangeLinearQuantParamLayerWrapper::as_computed_on(const Tensor& x) const {
-  return quantization().output && !x.quant_metadata() ? fake_quantized(x, input_metadata(0, x)) : x;
+  return quantization().output && !x.quant_metadata() ? fake_quantized(x, input_metadata(0, x), rounding()) : x;
 }
 
 void RangeLinearQuantParamLayerWrapper::set_bias(Tensor bias) {

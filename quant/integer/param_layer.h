@@ -9,7 +9,7 @@ namespace qgrad {
 // Wraps a Conv2d or Linear. Its weight parameter becomes the integers, without zero point; its bias stays in float and
 // is brought to the accumulator's scale at every call:
 //   accumulator = layer(x_q + zero_point_x, w_q + zero_point_w) + bias_q, scale_x * scale_w
-//   static: bias_q = clamp(round(bias * accumulator scale))
+//   static: bias_q = clamp(round(bias * accumulator scale)), under Rounding::onnx clamp(round(bias / accumulator step))
 //   dynamic: from the bias quantized on its own, symmetric, to bits_accum (base):
 //            bias_q = clamp(round(accumulator scale / base scale * (base_q + base zero point)))
 // Where the output stays in float (quantization.output null), weights and bias are dequantized and the layer runs in
@@ -28,7 +28,8 @@ class RangeLinearQuantParamLayerWrapper final : public RangeLinearQuantWrapper {
   Tensor dequantized_bias() const;  // undefined where there is none
   // Of the accumulator for an input with this quantization: one, or one per output channel.
   std::vector<float> accumulator_scale(const QuantMetadata& input) const;
-  Tensor bias_q(std::span<const float> accumulator_scale) const;  // undefined where there is no bias
+  std::vector<float> accumulator_step(const QuantMetadata& input) const;  // Rounding::onnx, else empty
+  Tensor bias_q(const QuantMetadata& input) const;                        // undefined where there is no bias
   // Dynamic: the bias quantized on its own.
   LinearQuantParams base_bias_params() const;
   Tensor base_bias_q() const;

@@ -2,11 +2,13 @@
 #include "quant/integer/passes.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "core/error.h"
 #include "core/kernels/kernels.h"
 #include "core/parallel.h"
 #include "core/tape.h"
+#include "quant/linear.h"
 
 namespace qgrad {
 namespace {
@@ -14,10 +16,6 @@ namespace {
 Tensor without_gradient(const char* op, Tensor y, const Tensor& x) {
   return record(op, std::move(y), {x},
                 [op](Tensor, Grads&) { fail("{}: a model that was quantized after training has no gradients", op); });
-}
-
-QuantGrid grid_of(const QuantMetadata& m) {
-  return {.scale = m.scale, .zero_point = m.zero_point, .qmin = m.qmin, .qmax = m.qmax};
 }
 
 template <class F>
@@ -48,26 +46,30 @@ std::vector<float> upper_limits(const Accumulator& accumulator, const Accumulato
 
 }  // namespace
 
-Tensor to_integers(const Tensor& x, const QuantMetadata& metadata) {
-  const QuantGrid grid = grid_of(metadata);
+IntegerGrid integer_grid(const QuantMetadata& m, Rounding rounding) {
+  if (rounding == Rounding::distiller)
+    return {.scale = m.scale, .zero_point = m.zero_point, .qmin = m.qmin, .qmax = m.qmax};
+  return {.divisor = step_of(m.scale), .qmin = m.qmin + m.zero_point, .qmax = m.qmax + m.zero_point};
+}
+
+Tensor to_integers(const Tensor& x, const QuantMetadata& metadata, Rounding rounding) {
+  const IntegerGrid grid = integer_grid(metadata, rounding);
   return mapped("to_integers", x,
                 [&](const float* in, float* out, size_t n) { kernels().integer.to_integers(in, out, n, grid); });
 }
 
 Tensor to_integers_rescaled(const Tensor& x, const QuantMetadata& metadata, float rescale,
                             const QuantizedRange& range) {
-  QuantGrid grid = grid_of(metadata);
-  grid.low = range.qmin;
-  grid.high = range.qmax;
+  const IntegerGrid grid = integer_grid(metadata, Rounding::distiller);
   return mapped("to_integers_rescaled", x, [&](const float* in, float* out, size_t n) {
-    kernels().integer.to_integers_rescaled(in, out, n, grid, rescale);
+    kernels().integer.to_integers_rescaled(in, out, n, grid, rescale, range.qmin, range.qmax);
   });
 }
 
-Tensor fake_quantized(const Tensor& x, const QuantMetadata& metadata) {
-  const QuantGrid grid = grid_of(metadata);
+Tensor fake_quantized(const Tensor& x, const QuantMetadata& metadata, Rounding rounding) {
+  const IntegerGrid grid = integer_grid(metadata, rounding);
   return mapped("fake_quantized", x,
-                [&](const float* in, float* out, size_t n) { kernels().quant.fake_quant(in, out, n, grid); });
+                [&](const float* in, float* out, size_t n) { kernels().integer.fake_quant(in, out, n, grid); });
 }
 
 Tensor to_real(const Accumulator& accumulator, const AccumulatorLimits& limits) {
@@ -84,14 +86,16 @@ Tensor to_real(const Accumulator& accumulator, const AccumulatorLimits& limits) 
   return y;
 }
 
-Tensor requantized(Accumulator accumulator, const AccumulatorLimits& limits, std::span<const float> rescale,
-                   const QuantMetadata& output) {
-  const Requantization to{.low = lower_limit(limits),
-                          .scale = output.scale,
-                          .zero_point = output.zero_point,
-                          .qmin = output.qmin,
-                          .qmax = output.qmax};
-  const size_t channels = std::max(rescale.size(), accumulator.scale.size());
+Tensor requantized(Accumulator accumulator, const AccumulatorLimits& given_limits, const Rescale& rescale,
+                   const QuantMetadata& output, Rounding rounding) {
+  AccumulatorLimits limits = given_limits;
+  Requantization to{
+      .low = lower_limit(limits), .divisor = rescale.divisor, .grid = integer_grid(output, rounding)};
+  if (rounding == Rounding::onnx && limits.relu_cap) {
+    to.grid.qmax = std::min(to.grid.qmax, std::nearbyint(*limits.relu_cap / to.grid.divisor));
+    limits.relu_cap.reset();
+  }
+  const size_t channels = std::max(rescale.factor.size(), accumulator.scale.size());
   check(
       channels == 1 || (accumulator.values.rank() > 0 && accumulator.values.dim(-1) == static_cast<int64_t>(channels)),
       "requantize: {} channels for an accumulator of shape {}", channels, accumulator.values.shape());
@@ -103,11 +107,12 @@ Tensor requantized(Accumulator accumulator, const AccumulatorLimits& limits, std
   const std::vector<float> high = upper_limits(accumulator, limits, channels);
   if (channels == 1) {
     parallel_for(values.numel(), kElementwiseGrain, [&](int64_t begin, int64_t end) {
-      kernels().integer.requantize(in + begin, out + begin, static_cast<size_t>(end - begin), rescale[0], high[0], to);
+      kernels().integer.requantize(in + begin, out + begin, static_cast<size_t>(end - begin), rescale.factor[0], high[0],
+                                   to);
     });
   } else {
-    const std::vector<float> factors = rescale.size() == 1 ? std::vector<float>(channels, rescale[0])
-                                                           : std::vector<float>(rescale.begin(), rescale.end());
+    const std::vector<float> factors =
+        rescale.factor.size() == 1 ? std::vector<float>(channels, rescale.factor[0]) : rescale.factor;
     const auto width = static_cast<int64_t>(channels);
     parallel_for(values.numel() / width, std::max<int64_t>(1, kElementwiseGrain / width),
                  [&](int64_t begin, int64_t end) {

@@ -4,16 +4,18 @@
 #include <span>
 #include <vector>
 
+#include "core/kernels/integer_kernels.h"
 #include "core/tensor.h"
 #include "quant/settings.h"
 
 namespace qgrad {
 
-// A quantized layer's sums before they are brought to the output's grid: integers (or, where a layer computes in float,
-// floats with scale 1) that stand for values / scale. One scale, or one per channel, the last dimension.
+// A quantized layer's sums before they are brought to the output's grid: integers that stand for values / scale, or
+// real values with scale 1 where a layer computes in float. One scale, or one per channel, the last dimension.
 struct Accumulator {
   Tensor values;
   std::vector<float> scale;
+  std::vector<float> step;  // Rounding::onnx: what one of these integers stands for; empty for real values
 };
 
 // What happens to an accumulator before it is requantized.
@@ -23,18 +25,26 @@ struct AccumulatorLimits {
   std::optional<float> relu_cap;  // the largest real value that passes: 6 for ReLU6
 };
 
-// The integers of a tensor with their zero point added: clamp(round(scale * x - zero_point), qmin, qmax) + zero_point.
-Tensor to_integers(const Tensor& x, const QuantMetadata& grid);
-// These on another grid of zero point 0: clamp(round(rescale * to_integers(x))) to `range`.
+// How the kernels see a grid under a convention.
+IntegerGrid integer_grid(const QuantMetadata& grid, Rounding rounding);
+
+// The integers of a tensor with their zero point added: q + zero_point.
+Tensor to_integers(const Tensor& x, const QuantMetadata& grid, Rounding rounding);
+// These on another grid of zero point 0: clamp(round(rescale * to_integers(x))) to `range`. Rounding::distiller.
 Tensor to_integers_rescaled(const Tensor& x, const QuantMetadata& grid, float rescale, const QuantizedRange& range);
-// The values that the integers of a tensor stand for: (q + zero_point) / scale.
-Tensor fake_quantized(const Tensor& x, const QuantMetadata& grid);
+// The values that the integers of a tensor stand for.
+Tensor fake_quantized(const Tensor& x, const QuantMetadata& grid, Rounding rounding);
 
 // The real values of a limited accumulator.
 Tensor to_real(const Accumulator& accumulator, const AccumulatorLimits& limits);
-// q = clamp(round(rescale * limited accumulator - zero_point), qmin, qmax), returned as (q + zero_point) / scale with
-// its metadata. rescale: one factor, or one per channel. Overwrites the accumulator where nobody else holds it.
-Tensor requantized(Accumulator accumulator, const AccumulatorLimits& limits, std::span<const float> rescale,
-                   const QuantMetadata& output);
+// Brings a limited accumulator to the output's grid: multiplied by `factor`, one or one per channel, and divided by
+// `divisor`, 1 but for real values under Rounding::onnx. Returns the real values, with their metadata. Overwrites the
+// accumulator where nobody else holds it.
+struct Rescale {
+  std::vector<float> factor;
+  float divisor = 1;
+};
+Tensor requantized(Accumulator accumulator, const AccumulatorLimits& limits, const Rescale& rescale,
+                   const QuantMetadata& output, Rounding rounding);
 
 }  // namespace qgrad

@@ -97,7 +97,7 @@ QuantMetadata RangeLinearQuantWrapper::own_input_metadata(size_t i, const Tensor
 Tensor RangeLinearQuantWrapper::on_own_grid(size_t i, const Tensor& x) const {
   if (i >= quantization_.inputs.size()) return x;
   const QuantMetadata grid = own_input_metadata(i, x);
-  Tensor quantized = fake_quantized(x, grid);
+  Tensor quantized = fake_quantized(x, grid, rounding());
   quantized.set_quant_metadata(grid);
   return quantized;
 }
@@ -153,17 +153,22 @@ Tensor RangeLinearQuantWrapper::forward(Inputs x) {
         params_from_tensor(to_real(accumulator, limits), output_settings(), Slices::samples);
     output = metadata_of({params.scale[0], params.zero_point[0]}, output_settings());
   }
-  const std::vector<float> rescale = rescale_factors(output->scale, accumulator);
-  return requantized(std::move(accumulator), limits, rescale, *output);
+  const Rescale to = rescale(output->scale, accumulator);
+  return requantized(std::move(accumulator), limits, to, *output, rounding());
 }
 
 Tensor RangeLinearQuantWrapper::forward_float(Inputs x) { return wrapped_->call(x); }
 
-std::vector<float> RangeLinearQuantWrapper::rescale_factors(float output_scale, const Accumulator& accumulator) const {
-  std::vector<float> factors;
+Rescale RangeLinearQuantWrapper::rescale(float output_scale, const Accumulator& accumulator) const {
+  Rescale to;
+  if (rounding() == Rounding::onnx) {
+    const float output_step = step_of(output_scale);
+    for (const float step : accumulator.step) to.factor.push_back(step / output_step);
+    return accumulator.step.empty() ? Rescale{{1.0f}, output_step} : to;
+  }
   for (const float scale : accumulator.scale)
-    factors.push_back(maybe_approximated(output_scale / scale, output_settings()));
-  return factors;
+    to.factor.push_back(maybe_approximated(output_scale / scale, output_settings()));
+  return to;
 }
 
 QuantizedRange RangeLinearQuantWrapper::accumulator_range() const {

@@ -26,6 +26,7 @@ struct LayerQuantization {
   std::optional<ScaleAndZeroPoint> output_params;  // static; null: from the values of every call (dynamic)
   std::vector<InputQuantization> inputs;           // by index; empty where the layer does not quantize its inputs
   int bits_accum = 32;
+  Rounding rounding = Rounding::distiller;
   bool relu = false;              // a ReLU is applied to the accumulator
   std::optional<float> relu_cap;  // 6 where it was a ReLU6
 };
@@ -66,14 +67,15 @@ class RangeLinearQuantWrapper : public Module, public PostTrainLayer {
   virtual Accumulator accumulate(Inputs x) = 0;
   // The layer with a float output, where quantization().output is null.
   virtual Tensor forward_float(Inputs x);
-  // The factors that bring an accumulator to an output of this scale: output_scale / accumulator scale, one or one per
-  // channel, approximated where asked for.
-  virtual std::vector<float> rescale_factors(float output_scale, const Accumulator& accumulator) const;
+  // What brings an accumulator to an output of this scale: output_scale / accumulator scale, one or one per channel,
+  // approximated where asked for; under Rounding::onnx accumulator step / output step.
+  virtual Rescale rescale(float output_scale, const Accumulator& accumulator) const;
   // What an accumulator can hold: bits_accum, signed.
   virtual QuantizedRange accumulator_range() const;
 
   Module& wrapped() const { return *wrapped_; }
   const QuantSettings& output_settings() const { return *quantization_.output; }
+  Rounding rounding() const { return quantization_.rounding; }
 
  private:
   LayerQuantization quantization_;

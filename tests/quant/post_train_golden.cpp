@@ -77,7 +77,7 @@ class Calls final : public CallObserver {
     if (const auto* layer = dynamic_cast<RangeLinearQuantParamLayerWrapper*>(&module);
         layer && layer->quantization().output) {
       call.accumulator_scale = layer->accumulator_scale(layer->input_metadata(0, x[0]));
-      call.bias_q = layer->bias_q(call.accumulator_scale);
+      call.bias_q = layer->bias_q(layer->input_metadata(0, x[0]));
     }
     if (const auto* layer = dynamic_cast<RangeLinearQuantProductWrapper*>(&module)) {
       std::vector<QuantMetadata> inputs;

@@ -42,8 +42,8 @@ ConvGeometry square(int64_t size, int64_t in, int64_t out, int64_t kernel, int64
 
 const ByteOutput kTo{.rescale = 0.37f, .zero_point = -3, .low = -120, .high = 126, .qmin = -128};
 
-uint8_t on_grid(float x, float rescale) {
-  const float scaled = rescale * x;
+uint8_t on_grid(float x, float rescale, float divisor = 1) {
+  const float scaled = rescale * x / divisor;
   const float q = std::nearbyint(scaled - kTo.zero_point);
   return static_cast<uint8_t>(std::min(std::max(q, kTo.low), kTo.high) - kTo.qmin);
 }
@@ -165,9 +165,13 @@ TEST_CASE("bytes are quantized, dequantized, added and multiplied as written, on
       const auto a = guarded(bytes(n, 1)), b = guarded(bytes(n, 2)), c = guarded(bytes(n, 3));
       const ByteOperand operands[] = {{a.data(), 128, 0.73f}, {b.data(), 3, 1.5f}, {c.data(), 0, 0.2f}};
       Guarded<float> x(n);
-      Guarded<uint8_t> q(n), two(n), three(n), product(n);
-      isa->dequantize(a.data(), x.data(), n, 128, 7.3f);
-      isa->quantize(x.data(), q.data(), n, kTo);
+      Guarded<uint8_t> q(n), two(n), three(n), product(n), two_values(n), three_values(n);
+      ByteOutput divided = kTo;
+      divided.divisor = 1.9f;
+      isa->dequantize(operands[0], 7.3f, x.data(), n);
+      isa->quantize(x.data(), q.data(), n, divided);
+      isa->add_values(operands, 2, two_values.data(), n, divided);
+      isa->add_values(operands, 3, three_values.data(), n, divided);
       isa->add(operands, 2, two.data(), n, 127, kTo);
       isa->add(operands, 3, three.data(), n, 0x1p31f, kTo);
       isa->multiply(operands, 3, product.data(), n, kTo);
@@ -180,11 +184,14 @@ TEST_CASE("bytes are quantized, dequantized, added and multiplied as written, on
           sum += rounded;
           if (k < 2) limited += std::min(std::max(rounded, -128.0f), 127.0f);
         }
-        REQUIRE(x.data()[i] == values[0] / 7.3f);
-        REQUIRE(q.data()[i] == on_grid(x.data()[i], kTo.rescale));
+        const float real[] = {values[0] * 0.73f, values[1] * 1.5f, values[2] * 0.2f};
+        REQUIRE(x.data()[i] == real[0] / 7.3f);
+        REQUIRE(q.data()[i] == on_grid(x.data()[i], kTo.rescale, 1.9f));
+        REQUIRE(two_values.data()[i] == on_grid(real[0] + real[1], kTo.rescale, 1.9f));
+        REQUIRE(three_values.data()[i] == on_grid(real[0] + real[1] + real[2], kTo.rescale, 1.9f));
         REQUIRE(two.data()[i] == on_grid(limited, kTo.rescale));
         REQUIRE(three.data()[i] == on_grid(sum, kTo.rescale));
-        REQUIRE(product.data()[i] == on_grid(values[0] * values[1] * values[2], kTo.rescale));
+        REQUIRE(product.data()[i] == on_grid(real[0] * real[1] * real[2], kTo.rescale));
       }
     }
 }

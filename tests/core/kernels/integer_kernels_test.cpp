@@ -12,19 +12,22 @@ using namespace qgrad::test;
 
 namespace {
 
-const QuantGrid kGrid{.scale = 12.7f, .zero_point = -3, .low = -100, .high = 90, .qmin = -128, .qmax = 127};
-const Requantization kOutput{.low = -40, .scale = 7.3f, .zero_point = 5, .qmin = -128, .qmax = 127};
-constexpr float kRescale = 0.37f, kHigh = 55;
+const IntegerGrid kGrid{.scale = 12.7f, .divisor = 1.3f, .zero_point = -3, .qmin = -128, .qmax = 127};
+const Requantization kOutput{.low = -40,
+                             .divisor = 0.9f,
+                             .grid = {.scale = 7.3f, .divisor = 1.7f, .zero_point = 5, .qmin = -128, .qmax = 127}};
+constexpr float kRescale = 0.37f, kLow = -100, kHigh = 90;
 
 float to_integer(float x) {
-  const float scaled = kGrid.scale * x;
+  const float scaled = kGrid.scale * x / kGrid.divisor;
   return std::min(std::max(std::nearbyint(scaled - kGrid.zero_point), kGrid.qmin), kGrid.qmax) + kGrid.zero_point;
 }
 
 float requantized(float accumulator, float rescale, float high) {
-  const float scaled = rescale * std::min(std::max(accumulator, kOutput.low), high);
-  const float q = std::min(std::max(std::nearbyint(scaled - kOutput.zero_point), kOutput.qmin), kOutput.qmax);
-  return (q + kOutput.zero_point) / kOutput.scale;
+  const IntegerGrid& grid = kOutput.grid;
+  const float scaled = rescale * std::min(std::max(accumulator, kOutput.low), high) / kOutput.divisor;
+  const float q = std::min(std::max(std::nearbyint(scaled - grid.zero_point), grid.qmin), grid.qmax);
+  return (q + grid.zero_point) * grid.divisor / grid.scale;
 }
 
 // Beyond every limit now and then, and with ties.
@@ -37,20 +40,23 @@ std::vector<float> values(size_t n) {
 
 }  // namespace
 
-TEST_CASE("to_integers puts numbers on the grid without its zero point, and on another grid") {
+TEST_CASE("to_integers puts numbers on the grid without its zero point, on another grid, and back to values") {
   for (const Kernels* isa : available_kernels())
     for (const size_t n : edge_sizes())
       for (const Guard guard : {Guard::end, Guard::begin, Guard::one_past_begin}) {
         auto x = guarded(values(n), guard);
-        std::vector<float> integers(n), rescaled(n);
+        std::vector<float> integers(n), rescaled(n), real(n);
         for (size_t i = 0; i < n; ++i) {
           integers[i] = to_integer(x.data()[i]);
-          rescaled[i] = std::min(std::max(std::nearbyint(kRescale * integers[i]), kGrid.low), kGrid.high);
+          rescaled[i] = std::min(std::max(std::nearbyint(kRescale * integers[i]), kLow), kHigh);
+          real[i] = integers[i] * kGrid.divisor / kGrid.scale;
         }
         INFO(isa->isa << ", n = " << n);
         Guarded<float> y(n, guard);
-        isa->integer.to_integers_rescaled(x.data(), y.data(), n, kGrid, kRescale);
+        isa->integer.to_integers_rescaled(x.data(), y.data(), n, kGrid, kRescale, kLow, kHigh);
         REQUIRE(bits(y.span()) == bits(rescaled));
+        isa->integer.fake_quant(x.data(), y.data(), n, kGrid);
+        REQUIRE(bits(y.span()) == bits(real));
         isa->integer.to_integers(x.data(), x.data(), n, kGrid);
         REQUIRE(bits(x.span()) == bits(integers));
       }

@@ -50,13 +50,15 @@ ModulePtr quantized_resnet(const Material& material, const Json& config) {
 
 std::vector<Json> all_settings() {
   std::vector<Json> settings;
-  for (const char* mode : kModes)
-    for (const bool per_channel : {false, true})
-      for (const auto& [weights, activations] : {std::pair(8, 8), std::pair(4, 8), std::pair(4, 4), std::pair(2, 3)})
-        settings.push_back({{"mode", mode},
-                            {"per_channel_wts", per_channel},
-                            {"bits_weights", weights},
-                            {"bits_activations", activations}});
+  for (const char* rounding : {"distiller", "onnx"})
+    for (const char* mode : kModes)
+      for (const bool per_channel : {false, true})
+        for (const auto& [weights, activations] : {std::pair(8, 8), std::pair(4, 8), std::pair(4, 4), std::pair(2, 3)})
+          settings.push_back({{"rounding", rounding},
+                              {"mode", mode},
+                              {"per_channel_wts", per_channel},
+                              {"bits_weights", weights},
+                              {"bits_activations", activations}});
   return settings;
 }
 
@@ -70,6 +72,29 @@ TEST_CASE("a lowered net of every layer computes the simulation's integers in ev
     check_equal(*model, engine, images(5, 3), 14);
     check_equal(*model, engine, test::normal_tensor({1, 8, 8, 3}, 4, 100.0f), 14);
   }
+}
+
+TEST_CASE("ONNX's rounding differs from Distiller's where a pixel is a tie") {
+  // Grids of the same scale with an odd zero point, and values halfway between their integers.
+  const QuantMetadata grid{2.0f, -5, 0, 255};
+  const Tensor x = Tensor::from({1, 4}, std::vector<float>{0.25f, 0.75f, 1.25f, -0.25f});
+  const auto integers = [&](Rounding rounding) {
+    const Tensor q = to_integers(x, grid, rounding);
+    return std::vector<float>(q.data().begin(), q.data().end());
+  };
+  CHECK(integers(Rounding::distiller) == std::vector<float>{1, 1, 3, -1});  // 5.5, 6.5, 7.5 and 4.5 to even, less 5
+  CHECK(integers(Rounding::onnx) == std::vector<float>{0, 2, 2, 0});        // 0.5, 1.5, 2.5 and -0.5 to even
+}
+
+TEST_CASE("ONNX's rounding needs fixed scales, and has no approximated ones") {
+  const Json onnx = {{"rounding", "onnx"}};
+  ModulePtr dynamic = every_layer();
+  PostTrainLinearQuantizer quantizer(read_config<PostTrainLinearConfig>({onnx, "", "quantizer"}));
+  CHECK_THAT(error_of([&] { quantizer.prepare(dynamic, nullptr, images(1, 2)); }), Contains("calibration statistics"));
+  CHECK_THAT(error_of([&] {
+               quantized(every_layer(), {{"rounding", "onnx"}, {"scale_approx_mult_bits", 8}}, images(4, 1));
+             }),
+             Contains("scale_approx_mult_bits"));
 }
 
 TEST_CASE("approximated scales and narrow accumulators are lowered too") {
