@@ -32,6 +32,22 @@ void add_file_command(CLI::App& app, const std::string& name, const std::string&
   command.callback([=] { run(*file, *options); });
 }
 
+void add_resumable_command(CLI::App& app, const std::string& name, const std::string& help, ResumableCommand run) {
+  CLI::App& command = *app.add_subcommand(name, help);
+  const auto options = add_common_options(command);
+  const auto file = std::make_shared<std::string>(), folder = std::make_shared<std::string>();
+  CLI::Option* config = command.add_option("CONFIG", *file, "JSON config");
+  CLI::Option* resume = command.add_option("--resume", *folder, "go on with what stopped in this folder, bit for bit");
+  resume->excludes(config);
+  for (const char* other : {"--set", "--seed", "--out"}) resume->excludes(command.get_option(other));
+  command.callback([=] {
+    const bool resumes = resume->count() > 0;
+    if (!resumes && config->count() == 0) throw CLI::RequiredError("CONFIG or --resume");
+    const std::optional<std::filesystem::path> stopped = resumes ? std::optional(*folder) : std::nullopt;
+    run(resumes ? (*stopped / "config.json").string() : *file, stopped, *options);
+  });
+}
+
 Config read_command_config(const std::string& file, const CommonOptions& options) {
   Config config = Config::read(file);
   if (config.value.is_object()) config.value.erase("$schema");

@@ -36,6 +36,17 @@ void add_config_command(CLI::App& app, const std::string& name, const std::strin
   add_file_command(app, name, help, "CONFIG", run);
 }
 
+// A subcommand with a config file, or --resume DIR: the folder of a run that stopped, whose config.json then is the
+// config file. --set, --seed and --out cannot go with it.
+using ResumableCommand = void (*)(const std::string& config_file, const std::optional<std::filesystem::path>& resume,
+                                  const CommonOptions& options);
+void add_resumable_command(CLI::App& app, const std::string& name, const std::string& help, ResumableCommand run);
+template <HasFields C>
+void add_resumable_command(CLI::App& app, const std::string& name, const std::string& help, ResumableCommand run) {
+  register_config_schema(name, schema_of<C>);
+  add_resumable_command(app, name, help, run);
+}
+
 // The file with --set and --seed applied, in this order; without "$schema", which is there for editors.
 Config read_command_config(const std::string& file, const CommonOptions& options);
 

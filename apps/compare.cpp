@@ -58,33 +58,41 @@ std::string folder_name(const std::string& row) {
 
 class Comparison {
  public:
-  Comparison(CompareCommandConfig config, const CommonOptions& options)
+  // `command`: how the results are made. With `resume`, rows that the folder's results have are kept.
+  Comparison(CompareCommandConfig config, const CommonOptions& options, std::filesystem::path folder,
+             std::string command, bool resume)
       : config_(std::move(config)),
-        folder_(output_folder(options.out, config_.name)),
-        data_(config_.data, config_.seed, options.data) {}
+        folder_(std::move(folder)),
+        data_(config_.data, config_.seed, options.data),
+        resume_(resume),
+        command_(std::move(command)) {
+    if (!resume_ || !std::filesystem::exists(folder_ / "results.json")) return;
+    const Json finished = read_json(folder_ / "results.json");
+    command_ = finished.at("command").get<std::string>();
+    for (const Json& row : finished.at("rows")) finished_[row.at("name").get<std::string>()] = row;
+  }
 
-  Json run(const std::string& command) {
+  Json run() {
     write_json(folder_ / "config.json", write_config(config_));
     // Unknown classes and keys are found before the first epoch; overrides need the prepared model to be checked.
     if (config_.rows.empty() && config_.matrices.empty())
       config_error(config_.name, "neither 'rows' nor 'matrices': there is nothing to compare with");
+    std::vector<RowConfig> rows = config_.rows;
     for (const MatrixConfig& matrix : config_.matrices)
       for (MatrixRow& row : matrix_rows(matrix)) {
         const std::string name = fmt::format("{}: {}", matrix.title, fmt::join(row.coordinates, ", "));
         places_[name] = {{"matrix", matrix.title}, {"coordinates", row.coordinates}};
-        config_.rows.push_back({name, std::move(row.quantizer)});
+        rows.push_back({name, std::move(row.quantizer)});
       }
-    for (const RowConfig& row : config_.rows) {
+    for (const RowConfig& row : rows) {
       Registry<Quantizer>::create(row.quantizer);
       if (!is_post_training(row.quantizer)) Registry<Optimizer>::create(fine_tuning(row).optimizer);
     }
     add_float_row();
-    for (const RowConfig& row : config_.rows) add_row(row);
-    if (config_.document) write_file_atomically(*config_.document, results_markdown(results_, command));
+    for (const RowConfig& row : rows) add_row(row);
+    if (config_.document) update_document(*config_.document, results_);
     return results_;
   }
-
-  const std::filesystem::path& folder() const { return folder_; }
 
  private:
   TrainConfig fine_tuning(const RowConfig& row) const {
@@ -93,7 +101,26 @@ class Comparison {
     return read_config<TrainConfig>(merged);
   }
 
+  // Where the row's results are known from before.
+  bool keep(const std::string& row) {
+    const auto found = finished_.find(row);
+    if (found == finished_.end()) return false;
+    add_results(found->second);
+    return true;
+  }
+
+  std::filesystem::path folder_of(const std::string& row) const { return folder_ / folder_name(row); }
+
+  // Trainings go on where they stopped.
+  TrainingResult train_row(const std::string& row, Module& model, Optimizer& optimizer, const TrainConfig& config) {
+    const ResumePoint point{folder_of(row) / "training.safetensors"};
+    return train(model, optimizer, data_, config, row,
+                 ResumePoint{point.file, resume_ && std::filesystem::exists(point.file)});
+  }
+
   void add_float_row() {
+    float_checkpoint_ = (folder_of("float") / "model.safetensors").string();
+    if (keep("float")) return;
     const auto start = std::chrono::steady_clock::now();
     if (config_.train.has_value() == config_.checkpoint.has_value())
       config_error(config_.name, "exactly one of 'train' and 'checkpoint' must be given");
@@ -102,26 +129,27 @@ class Comparison {
     if (config_.train) {
       const auto optimizer = Registry<Optimizer>::create(config_.train->optimizer);
       optimizer->add_param_group({.name = "default", .parameters = all_parameters(*model)});
-      epochs = train(*model, *optimizer, data_, *config_.train, "float").epochs_json();
+      epochs = train_row("float", *model, *optimizer, *config_.train).epochs_json();
     }
     finish_row({.name = "float", .kind = "float"}, *model, nullptr, epochs, start);
-    float_checkpoint_ = (folder_ / "float" / "model.safetensors").string();
   }
 
   void add_row(const RowConfig& row) {
+    if (keep(row.name)) return;
     const auto start = std::chrono::steady_clock::now();
     const bool post_training = is_post_training(row.quantizer);
     ModulePtr model = build_model(config_.model, config_.seed, float_checkpoint_);
     Json epochs = Json::array();
     Quantized quantized;
     if (post_training) {
-      quantized = quantize_model(model, config_.model, row.quantizer, nullptr, data_, config_.calibration, row.name);
+      quantized = quantize_model(model, config_.model, row.quantizer, nullptr, data_, config_.calibration, row.name,
+                                 &float_statistics_);
     } else {
       const TrainConfig tuning = fine_tuning(row);
       const auto optimizer = Registry<Optimizer>::create(tuning.optimizer);
       optimizer->add_param_group({.name = "default", .parameters = all_parameters(*model)});
       quantized = quantize_model(model, config_.model, row.quantizer, optimizer.get(), data_, std::nullopt, row.name);
-      epochs = train(*model, *optimizer, data_, tuning, row.name).epochs_json();
+      epochs = train_row(row.name, *model, *optimizer, tuning).epochs_json();
     }
     finish_row({.name = row.name, .kind = post_training ? "post-train" : "quant-aware-train"}, *model, &quantized,
                epochs, start);
@@ -135,7 +163,7 @@ class Comparison {
                   std::chrono::steady_clock::time_point start) {
     const Metrics test = evaluate(model, data_.test(), row.name + "  test");
     const std::optional<Config> quantizer = quantized ? std::optional(quantized->config) : std::nullopt;
-    save_model(folder_ / folder_name(row.name) / "model.safetensors", model, config_, quantizer, test.to_json());
+    save_model(folder_of(row.name) / "model.safetensors", model, config_, quantizer, test.to_json());
     const auto bits = [&](const char* key) { return quantizer ? quantizer->value.at(key) : Json(nullptr); };
     Json json = {{"name", row.name},
                  {"kind", row.kind},
@@ -148,12 +176,14 @@ class Comparison {
     json["quantizer"] = config_for_results(quantizer);
     json["epochs"] = epochs;
     json["checkpoint"] = (std::filesystem::path(folder_name(row.name)) / "model.safetensors").string();
-    rows_.push_back(std::move(json));
-    results_ = {{"name", config_.name},
-                {"seed", config_.seed},
-                {"dataset", data_.describe()},
-                {"model", config_.model.value},
-                {"rows", rows_}};
+    add_results(std::move(json));
+    std::filesystem::remove(folder_of(row.name) / "training.safetensors");
+  }
+
+  void add_results(Json row) {
+    rows_.push_back(std::move(row));
+    results_ = {{"name", config_.name},        {"command", command_},          {"seed", config_.seed},
+                {"dataset", data_.describe()}, {"model", config_.model.value}, {"rows", rows_}};
     write_json(folder_ / "results.json", results_);
     write_file_atomically(folder_ / "report.html", results_html(results_));
   }
@@ -161,24 +191,32 @@ class Comparison {
   CompareCommandConfig config_;
   std::filesystem::path folder_;
   ExperimentData data_;
+  bool resume_;
+  std::string command_;
+  std::map<std::string, Json> finished_;  // rows by name, from before a stop
   std::string float_checkpoint_;
+  Json float_statistics_;               // what calibration measured on it, for all rows
   std::map<std::string, Json> places_;  // of rows that belong to a matrix
   Json rows_ = Json::array(), results_;
 };
 
-void run(const std::string& config_file, const CommonOptions& options) {
+void run(const std::string& config_file, const std::optional<std::filesystem::path>& resume,
+         const CommonOptions& options) {
   std::string command = "qgrad compare " + config_file;
   for (const std::string& setting : options.set) command += " --set " + setting;
-  Comparison comparison(read_config<CompareCommandConfig>(read_command_config(config_file, options)), options);
-  const Json results = comparison.run(command);
-  print_result(options, results,
-               results_table(results) + fmt::format("\n{}\n", (comparison.folder() / "report.html").string()));
+  if (options.seed) command += fmt::format(" --seed {}", *options.seed);
+  auto config = read_config<CompareCommandConfig>(read_command_config(config_file, options));
+  const auto folder = resume ? *resume : output_folder(options.out, config.name);
+  Comparison comparison(std::move(config), options, folder, command, resume.has_value());
+  const Json results = comparison.run();
+  print_result(options, results, results_table(results) + fmt::format("\n{}\n", (folder / "report.html").string()));
 }
 
 }  // namespace
 
 void add_compare_command(CLI::App& app) {
-  add_config_command<CompareCommandConfig>(app, "compare", "float, post-training and quantization-aware rows side by side", run);
+  add_resumable_command<CompareCommandConfig>(app, "compare",
+                                              "float, post-training and quantization-aware rows side by side", run);
 }
 
 }  // namespace qgrad

@@ -5,10 +5,13 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <fstream>
 #include <map>
 
 namespace qgrad {
 namespace {
+
+constexpr std::string_view kResultsBegin = "<!-- results -->\n", kResultsEnd = "<!-- end of results -->\n";
 
 // Values in the order of their first appearance.
 void add_once(std::vector<std::string>& list, const std::string& value) {
@@ -62,11 +65,11 @@ std::vector<MatrixRow> matrix_rows(const MatrixConfig& matrix) {
   return rows;
 }
 
-std::string results_markdown(const Json& results, const std::string& command) {
-  std::string text = fmt::format("# {}\n\nTop-1 accuracy in percent on the {} test images of {}, {}. Made by\n\n```\n{}\n```\n",
-                                 results.at("name").get<std::string>(), results.at("dataset").at("test_images").get<int64_t>(),
-                                 results.at("dataset").at("class").get<std::string>(),
-                                 results.at("model").at("class").get<std::string>(), command);
+void update_document(const std::filesystem::path& file, const Json& results) {
+  std::string text = fmt::format(
+      "{}\nTop-1 accuracy in percent on the {} test images of {}, {}. Made by\n\n```\n{}\n```\n", kResultsBegin,
+      results.at("dataset").at("test_images").get<int64_t>(), results.at("dataset").at("class").get<std::string>(),
+      results.at("model").at("class").get<std::string>(), results.at("command").get<std::string>());
   std::vector<std::string> titles;
   std::string plain;
   for (const Json& row : results.at("rows")) {
@@ -77,7 +80,19 @@ std::string results_markdown(const Json& results, const std::string& command) {
   }
   text += "\n| | top-1 |\n| --- | ---: |\n" + plain;
   for (const std::string& title : titles) text += matrix_table(results.at("rows"), title);
-  return text;
+  text += fmt::format("\n{}", kResultsEnd);
+
+  if (std::ifstream old(file, std::ios::binary); old) {
+    const std::string before{std::istreambuf_iterator<char>(old), {}};
+    const size_t begin = before.find(kResultsBegin), end = before.find(kResultsEnd);
+    check(begin != std::string::npos && end != std::string::npos && begin < end,
+          "{}: expected the lines '{}' and '{}', between which the results go", file.string(),
+          kResultsBegin.substr(0, kResultsBegin.size() - 1), kResultsEnd.substr(0, kResultsEnd.size() - 1));
+    text = before.substr(0, begin) + text + before.substr(end + kResultsEnd.size());
+  } else {
+    text = fmt::format("# {}\n\n{}", results.at("name").get<std::string>(), text);
+  }
+  write_file_atomically(file, text);
 }
 
 }  // namespace qgrad

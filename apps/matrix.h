@@ -1,6 +1,7 @@
 // Rows of `qgrad compare` that are all combinations of settings, and the Markdown document made of them.
 #pragma once
 
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -18,8 +19,9 @@ void fields(V& v, MatrixConfig& c) {
   v("title", c.title, {.help = "title of the table", .required = true});
   v("quantizer", c.quantizer, {.help = "what all rows have in common", .required = true});
   v("axes", c.axes,
-    {.help = "objects of name -> settings of the quantizer; a row for every choice of one name from each. The first axis "
-             "becomes the table's columns",
+    {.help =
+         "objects of name -> settings of the quantizer; a row for every choice of one name from each. The first axis "
+         "becomes the table's columns",
      .required = true});
 }
 
@@ -30,8 +32,9 @@ struct MatrixRow {
 // In order, the last axis changing fastest. Throws where an axis is no object of objects or empty.
 std::vector<MatrixRow> matrix_rows(const MatrixConfig& matrix);
 
-// The top-1 accuracies of compare's results: a table for each matrix, and one for the other rows. `command` is how they
-// were made.
-std::string results_markdown(const Json& results, const std::string& command);
+// Writes the top-1 accuracies of compare's results into a Markdown document: a table for each matrix, and one for the
+// other rows. In a file that is there already they take the place of what stands between the lines "<!-- results -->"
+// and "<!-- end of results -->"; throws where it has no such lines.
+void update_document(const std::filesystem::path& file, const Json& results);
 
 }  // namespace qgrad

@@ -71,12 +71,13 @@ QuantStats calibration_stats(Module& model, const ExperimentData& data, const Ca
 
 Quantized quantize_model(ModulePtr& model, const Config& architecture, const Config& quantizer, Optimizer* optimizer,
                          const ExperimentData& data, const std::optional<CalibrationConfig>& calibration,
-                         const std::string& label) {
+                         const std::string& label, Json* measured) {
   Config config = quantizer;
   const Json resolved = Registry<Quantizer>::resolve(config);
   const bool takes_stats = resolved.contains("model_activation_stats") && resolved["model_activation_stats"].is_null();
   Quantized result;
   const bool post_training = is_post_training(config);
+  bool is_as_given = true;
   if (post_training) {
     const auto unprepared = Registry<Quantizer>::create(config);
     const auto& as_configured = dynamic_cast<const PostTrainLinearQuantizer&>(*unprepared);
@@ -89,12 +90,20 @@ Quantized quantize_model(ModulePtr& model, const Config& architecture, const Con
             "not hold: leave out the statistics",
             quantizer.where());
       as_configured.prepare_float(model, data.example());
+      is_as_given = false;
     }
   }
-  if (calibration && takes_stats)
-    config.value["model_activation_stats"] = calibration->statistics
-                                                 ? Json(*calibration->statistics)
-                                                 : stats_to_json(calibration_stats(*model, data, *calibration, label));
+  if (calibration && takes_stats) {
+    Json& stats = config.value["model_activation_stats"];
+    if (calibration->statistics) {
+      stats = *calibration->statistics;
+    } else if (measured && is_as_given && !measured->is_null()) {
+      stats = *measured;
+    } else {
+      stats = stats_to_json(calibration_stats(*model, data, *calibration, label));
+      if (measured && is_as_given) *measured = stats;
+    }
+  }
   result.quantizer = Registry<Quantizer>::create(config);
   result.config = {Registry<Quantizer>::resolve(config), config.file, config.path};
   result.config.value = result.quantizer->self_contained(std::move(result.config.value));

@@ -69,7 +69,8 @@ void run(const std::string& config_file, const CommonOptions& options) {
 }  // namespace
 
 void add_quantize_command(CLI::App& app) {
-  add_config_command<QuantizeCommandConfig>(app, "quantize", "post-training quantization: calibrate, prepare, evaluate, save", run);
+  add_config_command<QuantizeCommandConfig>(app, "quantize",
+                                            "post-training quantization: calibrate, prepare, evaluate, save", run);
 }
 
 }  // namespace qgrad

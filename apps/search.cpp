@@ -142,7 +142,8 @@ void run(const std::string& config_file, const CommonOptions& options) {
 }  // namespace
 
 void add_search_command(CLI::App& app) {
-  add_config_command<SearchCommandConfig>(app, "search", "search quantization parameters; writes a config for `qgrad quantize`", run);
+  add_config_command<SearchCommandConfig>(app, "search",
+                                          "search quantization parameters; writes a config for `qgrad quantize`", run);
 }
 
 }  // namespace qgrad

@@ -23,14 +23,10 @@ void fields(V& v, TrainCommandConfig& c) {
     {.help = "images that set the ranges a quantizer starts from, where it takes statistics; null: the first batches"});
 }
 
-struct TrainOptions {
-  std::string config_file;
-  std::optional<std::string> resume;  // the folder of a training that stopped
-};
-
-void run(const TrainOptions& chosen, const CommonOptions& options) {
-  const auto config = read_config<TrainCommandConfig>(read_command_config(chosen.config_file, options));
-  const auto folder = chosen.resume ? std::filesystem::path(*chosen.resume) : output_folder(options.out, config.name);
+void run(const std::string& config_file, const std::optional<std::filesystem::path>& resume,
+         const CommonOptions& options) {
+  const auto config = read_config<TrainCommandConfig>(read_command_config(config_file, options));
+  const auto folder = resume ? *resume : output_folder(options.out, config.name);
   const ExperimentData data(config.data, config.seed, options.data);
   ModulePtr model = build_model(config.model, config.seed, config.checkpoint);
   const auto optimizer = Registry<Optimizer>::create(config.train.optimizer);
@@ -47,7 +43,7 @@ void run(const TrainOptions& chosen, const CommonOptions& options) {
   write_json(folder / "config.json", write_config(config));
 
   const TrainingResult training = train(*model, *optimizer, data, config.train, config.name,
-                                        ResumePoint{folder / "training.safetensors", chosen.resume.has_value()});
+                                        ResumePoint{folder / "training.safetensors", resume.has_value()});
   const Metrics test = evaluate(*model, data.test(), "test");
   save_model(folder / "model.safetensors", *model, config, quantizer_config, test.to_json());
   const Json results = {{"name", config.name},
@@ -70,21 +66,7 @@ void run(const TrainOptions& chosen, const CommonOptions& options) {
 }  // namespace
 
 void add_train_command(CLI::App& app) {
-  CLI::App& command = *app.add_subcommand("train", "float or quantization-aware training");
-  register_config_schema("train", schema_of<TrainCommandConfig>);
-  const auto options = add_common_options(command);
-  const auto chosen = std::make_shared<TrainOptions>();
-  CLI::Option* config = command.add_option("CONFIG", chosen->config_file, "JSON config");
-  CLI::Option* resume =
-      command.add_option("--resume", chosen->resume, "go on with the training in this folder, bit for bit");
-  config->excludes(resume);
-  command.callback([=] {
-    if (chosen->resume)
-      chosen->config_file = (std::filesystem::path(*chosen->resume) / "config.json").string();
-    else if (chosen->config_file.empty())
-      throw CLI::RequiredError("CONFIG or --resume");
-    run(*chosen, *options);
-  });
+  add_resumable_command<TrainCommandConfig>(app, "train", "float or quantization-aware training", run);
 }
 
 }  // namespace qgrad

@@ -144,6 +144,22 @@ holds "the killed training left no model" test ! -f stopped/model.safetensors
 expect 0 "resume" "$qgrad" train --resume stopped
 holds "a killed and resumed training ends with the same bytes" cmp whole/model.safetensors stopped/model.safetensors
 expect 2 "resume and a config" "$qgrad" train long.json --resume stopped
+expect 2 "resume and other settings" "$qgrad" train --resume stopped --set train.epochs=3
+
+# --- a comparison killed and resumed ---
+"$qgrad" compare "$digits" "${quick[@]}" --set quant_aware_train.epochs=8 --out comparison >/dev/null 2>&1 &
+victim=$!
+until ls comparison/QAT*/training.safetensors >/dev/null 2>&1; do sleep 0.02; done
+kill -9 $victim
+wait $victim 2>/dev/null
+finished=$(stat -c %Y.%i comparison/float/model.safetensors)
+expect 0 "resume a comparison" "$qgrad" compare --resume comparison
+holds "finished rows are kept" [ "$finished" = "$(stat -c %Y.%i comparison/float/model.safetensors)" ]
+expect 0 "compare without a stop" "$qgrad" compare "$digits" "${quick[@]}" --set quant_aware_train.epochs=8 --out without_stop
+for row in QAT_4-4 QAT_2-2; do
+  holds "$row of the killed and resumed comparison has the same bytes" cmp {comparison,without_stop}/$row/model.safetensors
+done
+holds "and the command that began it" grep -q '"command": "qgrad compare .*quant_aware_train.epochs=8"' comparison/results.json
 expect_error "resume from nowhere" "nowhere/config.json: cannot open" "$qgrad" train --resume nowhere
 
 # --- schedules, groups and a teacher, killed and resumed ---
