@@ -16,6 +16,7 @@ std::shared_ptr<CommonOptions> add_common_options(CLI::App& command) {
   command.add_option("--seed", options->seed, "seed of all random streams");
   command.add_option("--threads", options->threads, "number of threads; the results do not depend on it")
       ->check(CLI::Range(1, 256));
+  command.add_flag("--quick", options->quick, "with the config's \"quick\" settings: a shorter run of the same");
   command.add_flag("--json", options->json, "print one JSON document on stdout");
   command.parse_complete_callback([options] {
     if (options->threads) set_num_threads(*options->threads);
@@ -39,7 +40,7 @@ void add_resumable_command(CLI::App& app, const std::string& name, const std::st
   CLI::Option* config = command.add_option("CONFIG", *file, "JSON config");
   CLI::Option* resume = command.add_option("--resume", *folder, "go on with what stopped in this folder, bit for bit");
   resume->excludes(config);
-  for (const char* other : {"--set", "--seed", "--out"}) resume->excludes(command.get_option(other));
+  for (const char* other : {"--set", "--seed", "--out", "--quick"}) resume->excludes(command.get_option(other));
   command.callback([=] {
     const bool resumes = resume->count() > 0;
     if (!resumes && config->count() == 0) throw CLI::RequiredError("CONFIG or --resume");
@@ -50,7 +51,10 @@ void add_resumable_command(CLI::App& app, const std::string& name, const std::st
 
 Config read_command_config(const std::string& file, const CommonOptions& options) {
   Config config = Config::read(file);
-  if (config.value.is_object()) config.value.erase("$schema");
+  if (!config.value.is_object()) return config;  // an error where it is read
+  config.value.erase("$schema");
+  if (options.quick) config.value.merge_patch(config.at("quick").value);
+  config.value.erase("quick");
   for (const std::string& assignment : options.set) set_config_value(config, assignment);
   if (options.seed) config.value["seed"] = *options.seed;
   return config;

@@ -18,6 +18,7 @@ struct CommonOptions {
   std::optional<std::string> data;  // --data DIR
   std::optional<uint64_t> seed;     // --seed N
   std::optional<int> threads;       // --threads N
+  bool quick = false;               // --quick: with the config's "quick" settings
   bool json = false;                // --json: stdout is one JSON document
 };
 
@@ -47,7 +48,8 @@ void add_resumable_command(CLI::App& app, const std::string& name, const std::st
   add_resumable_command(app, name, help, run);
 }
 
-// The file with --set and --seed applied, in this order; without "$schema", which is there for editors.
+// The file with --quick (its "quick" object merged over it, RFC 7386), --set and --seed applied, in this order; without
+// "quick", and without "$schema", which is there for editors.
 Config read_command_config(const std::string& file, const CommonOptions& options);
 
 // stdout: the JSON document with --json, else the text.

@@ -21,12 +21,14 @@ struct RowConfig {
   std::string name;
   Config quantizer;
   Json train = Json::object();
+  std::vector<uint64_t> seeds;
 };
 template <class V>
 void fields(V& v, RowConfig& c) {
   v("name", c.name, {.help = "name of the row", .required = true});
   v("quantizer", c.quantizer, {.help = "the quantizer's class and settings", .required = true});
   v("train", c.train, {.help = "what this row's fine-tuning changes of quant_aware_train"});
+  v("seeds", c.seeds, {.help = "a fine-tuning for each, with this train.seed; empty: one"});
 }
 
 struct CompareCommandConfig : ExperimentConfig {
@@ -74,20 +76,24 @@ class Comparison {
 
   Json run() {
     write_json(folder_ / "config.json", write_config(config_));
-    // Unknown classes and keys are found before the first epoch; overrides need the prepared model to be checked.
     if (config_.rows.empty() && config_.matrices.empty())
       config_error(config_.name, "neither 'rows' nor 'matrices': there is nothing to compare with");
-    std::vector<RowConfig> rows = config_.rows;
+    std::vector<RowConfig> rows;
+    for (const RowConfig& row : config_.rows) {
+      if (row.seeds.empty()) rows.push_back(row);
+      for (const uint64_t seed : row.seeds) {
+        rows.push_back({fmt::format("{}, seed {}", row.name, seed), row.quantizer, row.train});
+        rows.back().train["seed"] = seed;
+        places_[rows.back().name] = {{"row", row.name}, {"seed", seed}};
+      }
+    }
     for (const MatrixConfig& matrix : config_.matrices)
       for (MatrixRow& row : matrix_rows(matrix)) {
         const std::string name = fmt::format("{}: {}", matrix.title, fmt::join(row.coordinates, ", "));
         places_[name] = {{"matrix", matrix.title}, {"coordinates", row.coordinates}};
         rows.push_back({name, std::move(row.quantizer)});
       }
-    for (const RowConfig& row : rows) {
-      Registry<Quantizer>::create(row.quantizer);
-      if (!is_post_training(row.quantizer)) Registry<Optimizer>::create(fine_tuning(row).optimizer);
-    }
+    for (const RowConfig& row : rows) check_row(row);
     add_float_row();
     for (const RowConfig& row : rows) add_row(row);
     if (config_.document) update_document(*config_.document, results_);
@@ -99,6 +105,15 @@ class Comparison {
     Config merged = config_.quant_aware_train;
     merged.value.merge_patch(row.train);
     return read_config<TrainConfig>(merged);
+  }
+
+  // Wrong classes, keys and overrides are found before the first epoch; the overrides of post-training rows need
+  // calibration to be checked, and such rows are quick.
+  void check_row(const RowConfig& row) const {
+    if (is_post_training(row.quantizer)) return;
+    const auto optimizer = Registry<Optimizer>::create(fine_tuning(row).optimizer);
+    ModulePtr model = Registry<Architecture>::create(config_.model)->make();
+    quantize_model(model, config_.model, row.quantizer, nullptr, data_, std::nullopt, row.name);
   }
 
   // Where the row's results are known from before.
@@ -113,9 +128,8 @@ class Comparison {
 
   // Trainings go on where they stopped.
   TrainingResult train_row(const std::string& row, Module& model, Optimizer& optimizer, const TrainConfig& config) {
-    const ResumePoint point{folder_of(row) / "training.safetensors"};
-    return train(model, optimizer, data_, config, row,
-                 ResumePoint{point.file, resume_ && std::filesystem::exists(point.file)});
+    const auto file = folder_of(row) / "training.safetensors";
+    return train(model, optimizer, data_, config, row, ResumePoint{file, resume_ && std::filesystem::exists(file)});
   }
 
   void add_float_row() {
@@ -196,13 +210,14 @@ class Comparison {
   std::map<std::string, Json> finished_;  // rows by name, from before a stop
   std::string float_checkpoint_;
   Json float_statistics_;               // what calibration measured on it, for all rows
-  std::map<std::string, Json> places_;  // of rows that belong to a matrix
+  std::map<std::string, Json> places_;  // of rows that belong to a matrix, or to the seeds of one
   Json rows_ = Json::array(), results_;
 };
 
 void run(const std::string& config_file, const std::optional<std::filesystem::path>& resume,
          const CommonOptions& options) {
   std::string command = "qgrad compare " + config_file;
+  if (options.quick) command += " --quick";
   for (const std::string& setting : options.set) command += " --set " + setting;
   if (options.seed) command += fmt::format(" --seed {}", *options.seed);
   auto config = read_config<CompareCommandConfig>(read_command_config(config_file, options));

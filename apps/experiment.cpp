@@ -17,10 +17,11 @@ ExperimentData::ExperimentData(const DataConfig& config, uint64_t seed, const st
   if (config_.test_images) test_ = first(test_, *config_.test_images);
 }
 
-Loader ExperimentData::training(int batch_size) const {
+Loader ExperimentData::training(int batch_size, const std::optional<uint64_t>& own_seed) const {
+  const uint64_t seed = own_seed.value_or(seed_);
   return Loader(
-      dataset_->train(), training_, Transform(config_.transforms, dataset_->image_shape(), seed_),
-      {.batch_size = batch_size, .shuffle = true, .drop_last = true, .threads = config_.loader_threads, .seed = seed_});
+      dataset_->train(), training_, Transform(config_.transforms, dataset_->image_shape(), seed),
+      {.batch_size = batch_size, .shuffle = true, .drop_last = true, .threads = config_.loader_threads, .seed = seed});
 }
 
 Loader ExperimentData::evaluation(const ImageSet& images, Indices indices, int batch_size) const {

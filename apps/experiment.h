@@ -60,6 +60,7 @@ struct TrainConfig {
   float label_smoothing = 0;
   Config optimizer{{{"class", "SGD"}, {"lr", 0.1}, {"momentum", 0.9}}, "", "train.optimizer"};
   Config schedule{{{"class", "constant"}}, "", "train.schedule"};
+  std::optional<uint64_t> seed;
   std::vector<ParamGroupConfig> param_groups;
   std::optional<QuantScheduleConfig> quantization;
   std::optional<DistillationConfig> distillation;
@@ -71,6 +72,7 @@ void fields(V& v, TrainConfig& c) {
   v("label_smoothing", c.label_smoothing, {.help = "probability spread evenly over all classes", .min = 0, .max = 0.9});
   v("optimizer", c.optimizer, {.help = "the optimizer's class and settings"});
   v("schedule", c.schedule, {.help = "the learning-rate schedule's class and settings"});
+  v("seed", c.seed, {.help = "seed of the images' order and augmentation; null: the experiment's"});
   v("param_groups", c.param_groups, {.help = "parameters with a learning rate or a weight decay of their own"});
   v("quantization", c.quantization,
     {.help = "when ranges, rounding, bits and batch norms change; null: all as the quantizer says, from the start"});
@@ -115,8 +117,9 @@ class ExperimentData {
   // `folder`: where --data says the data set is.
   ExperimentData(const DataConfig& config, uint64_t seed, const std::optional<std::string>& folder);
 
-  Loader training(int batch_size) const;  // shuffled, augmented, full batches only
-  Loader validation() const;              // held-out training images, test-time transforms
+  // Shuffled, augmented, full batches only; `seed`: null for the experiment's.
+  Loader training(int batch_size, const std::optional<uint64_t>& seed) const;
+  Loader validation() const;  // held-out training images, test-time transforms
   Loader test() const;
   Loader calibration(const CalibrationConfig& config) const;  // training images, test-time transforms
 

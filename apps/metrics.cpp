@@ -35,8 +35,7 @@ void Metrics::add(const Tensor& logits, std::span<const int32_t> labels) {
 Json Metrics::to_json() const { return {{"images", images}, {"top1", top1()}, {"top5", top5()}, {"loss", loss()}}; }
 
 Metrics evaluate(Module& model, Loader loader, const std::string& label) {
-  const bool was_training = model.training();
-  model.set_training(false);
+  const EvaluationMode evaluating(model);
   Metrics metrics;
   Progress progress(label, loader.images());
   loader.start_epoch(0);
@@ -44,7 +43,6 @@ Metrics evaluate(Module& model, Loader loader, const std::string& label) {
     metrics.add(model(batch->images), batch->labels);
     if (!label.empty()) progress.update(metrics.images, fmt::format("top1 {:.2f}", metrics.top1()));
   }
-  model.set_training(was_training);
   return metrics;
 }
 

@@ -77,6 +77,7 @@ Json config_schema(const std::string& command) {
   std::map<std::string, Json> used;
   refer_to_parts(schema, used);
   schema["properties"]["$schema"] = {{"type", "string"}};
+  schema["properties"]["quick"] = {{"type", "object"}, {"description", "what --quick merges over the config"}};
   Json whole = {{"$schema", "https://json-schema.org/draft/2020-12/schema"}, {"title", "qgrad " + command}};
   whole.update(schema);
   whole["$defs"] = used;

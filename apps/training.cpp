@@ -98,7 +98,7 @@ TrainingResult train(Module& model, Optimizer& optimizer, const ExperimentData& 
                      const std::string& label, const std::optional<ResumePoint>& resume_point) {
   Course course(config, model);
   add_param_groups(optimizer, model, config);
-  Loader loader = data.training(config.batch_size);
+  Loader loader = data.training(config.batch_size, config.seed);
   check(loader.batches() > 0, "training: a batch of {} is more than the {} training images", config.batch_size,
         loader.images());
   TrainingState state;
