@@ -63,6 +63,7 @@ void add_quantize_command(CLI::App& app);
 void add_search_command(CLI::App& app);
 void add_compare_command(CLI::App& app);
 void add_inspect_command(CLI::App& app);
+void add_export_command(CLI::App& app);
 void add_bench_command(CLI::App& app);
 void add_schema_command(CLI::App& app);
 

@@ -202,6 +202,8 @@ class Lowering {
             "its weights are no integers of 8 bits or less");
     for (size_t i = 0; i < q.data().size(); ++i)
       op.weight.push_back(static_cast<int16_t>(q.data()[i] + params.zero_point[i % params.zero_point.size()]));
+    if (!step.empty())
+      for (const float s : params.scale) op.weight_step.push_back(step_of(s));
     const Tensor bias = layer.bias_q(input);
     for (size_t c = 0; c < channels; ++c) {
       const float s = scale[c % scale.size()], b = bias.defined() ? bias.data()[c] : 0.0f;
@@ -325,6 +327,7 @@ class Lowering {
     op.window.groups = channels;
     op.weight.assign(static_cast<size_t>(window.kernel_h * window.kernel_w * channels), 1);
     op.bias.assign(static_cast<size_t>(channels), 0);
+    op.weight_step = {RangeLinearFakeQuantWrapper::window_step(window)};
     const float step =
         step_of(tensor(in.tensor).grid.scale) * RangeLinearFakeQuantWrapper::window_step(window);
     for (int32_t c = 0; c < channels; ++c) to.add_to(op, step / to.rounded.divisor, 1 / step);

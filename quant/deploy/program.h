@@ -58,6 +58,9 @@ struct Op {
   Window window;                // conv, max_pool, average_pool
   std::vector<int16_t> weight;  // conv: [kernel_h,kernel_w,in/groups,out], zero points added
   std::vector<int32_t> bias;    // conv: [out], at the scale of the sums
+  // conv under Rounding::onnx: what a weight's integer stands for, one value or [out]. For ONNX files; program files
+  // are without it.
+  std::vector<float> weight_step;
   // q = clamp(round(rescale * sum - zero point), low, high), under Rounding::onnx clamp(round(rescale * sum) - zero
   // point, low, high), the limits as bytes of the output: conv one of each for every channel; quantize, add and
   // multiply one. Under Rounding::onnx these three have real values for sums, which are divided by the output's step.
