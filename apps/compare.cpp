@@ -6,6 +6,7 @@
 #include <map>
 
 #include "apps/command.h"
+#include "apps/document.h"
 #include "apps/matrix.h"
 #include "apps/metrics.h"
 #include "apps/model_file.h"

@@ -1,7 +1,6 @@
-// Rows of `qgrad compare` that are all combinations of settings, and the Markdown document made of them.
+// Rows of `qgrad compare` that are all combinations of settings.
 #pragma once
 
-#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -31,10 +30,5 @@ struct MatrixRow {
 };
 // In order, the last axis changing fastest. Throws where an axis is no object of objects or empty.
 std::vector<MatrixRow> matrix_rows(const MatrixConfig& matrix);
-
-// Writes the top-1 accuracies of compare's results into a Markdown document: a table for each matrix, and one for the
-// other rows. In a file that is there already they take the place of what stands between the lines "<!-- results -->"
-// and "<!-- end of results -->"; throws where it has no such lines.
-void update_document(const std::filesystem::path& file, const Json& results);
 
 }  // namespace qgrad

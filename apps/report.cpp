@@ -45,18 +45,6 @@ std::string escape(const std::string& text) {
   return safe;
 }
 
-std::string bits_text(const Json& row) {
-  const auto one = [&](const char* key) {
-    return row.at(key).is_null() ? std::string("32") : std::to_string(row.at(key).get<int>());
-  };
-  return one("bits_weights") + "/" + one("bits_activations");
-}
-
-std::string bytes_text(double bytes) {
-  if (bytes < 1000) return fmt::format("{:.0f} B", bytes);
-  return bytes < 1e6 ? fmt::format("{:.1f} kB", bytes / 1e3) : fmt::format("{:.2f} MB", bytes / 1e6);
-}
-
 // The drop to the first float row, or NaN when there is none.
 double drop_of(const Json& results, const Json& row) {
   for (const Json& r : results.at("rows"))
@@ -213,6 +201,18 @@ std::string about(const Json& results) {
 }
 
 }  // namespace
+
+std::string bits_text(const Json& row) {
+  const auto one = [&](const char* key) {
+    return row.at(key).is_null() ? std::string("32") : std::to_string(row.at(key).get<int>());
+  };
+  return one("bits_weights") + "/" + one("bits_activations");
+}
+
+std::string bytes_text(double bytes) {
+  if (bytes < 1000) return fmt::format("{:.0f} B", bytes);
+  return bytes < 1e6 ? fmt::format("{:.1f} kB", bytes / 1e3) : fmt::format("{:.2f} MB", bytes / 1e6);
+}
 
 std::string results_table(const Json& results) {
   size_t width = 4;

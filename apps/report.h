@@ -7,6 +7,9 @@
 
 namespace qgrad {
 
+std::string bits_text(const Json& row);  // "4/8": weights, activations; 32 where they are float
+std::string bytes_text(double bytes);    // "138.6 kB"
+
 // `results` as written by `qgrad compare`: {"name", "dataset", "model", "rows": [{"name", "kind", "bits_weights",
 // "bits_activations", "top1", "top5", "loss", "model_bytes", "seconds", "epochs": [..]}]}; accuracies in percent.
 std::string results_table(const Json& results);

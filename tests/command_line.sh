@@ -59,9 +59,12 @@ expect 0 "a config may name its schema" "$qgrad" inspect with_schema.json
 
 # --- the config's shorter run ---
 sed 's|^{|{"quick": {"name": "in_short", "train": {"epochs": 2}, "quant_aware_train": {"epochs": 1}},|' "$digits" >with_quick.json
-expect 0 "quick" "$qgrad" compare with_quick.json --quick --set 'rows=[{"name":"LSQ","quantizer":{"class":"LSQQuantizer","bits_weights":4,"bits_activations":4},"seeds":[1,2]}]'
+printf '# Seeds\n<!-- results -->\n<!-- end of results -->\nAfter\n' >seeds.md
+expect 0 "quick" "$qgrad" compare with_quick.json --quick --set 'rows=[{"name":"LSQ","quantizer":{"class":"LSQQuantizer","bits_weights":4,"bits_activations":4},"seeds":[1,2]}]' --set document=seeds.md
 holds "--quick merges its settings" grep -q '"name": "in_short"' out/in_short/results.json
 holds "every seed has a row" grep -q '"name": "LSQ, seed 2"' out/in_short/results.json
+holds "and the document has their mean and deviation" grep -qE '^\| LSQ \| 4/4 \| [0-9.]+ ± [0-9.]+ \|' seeds.md
+holds "between its own text" grep -q '^After$' seeds.md
 holds "and another training" sh -c '! cmp -s out/in_short/LSQ__seed_1/model.safetensors out/in_short/LSQ__seed_2/model.safetensors'
 expect_error "quick without settings" "'quick' is missing" "$qgrad" compare "$digits" --quick
 expect_error "an override of a late row that matches nothing is found before the first epoch" "conv9" "$qgrad" compare "$digits" --out late --set 'rows=[{"name":"LSQ","quantizer":{"class":"LSQQuantizer","overrides":{"conv9":{"bits_weights":4}}}}]'
