@@ -6,10 +6,9 @@
 #include <map>
 
 #include "apps/command.h"
+#include "apps/deployment.h"
 #include "apps/document.h"
 #include "apps/matrix.h"
-#include "apps/metrics.h"
-#include "apps/model_file.h"
 #include "apps/progress.h"
 #include "apps/quantization.h"
 #include "apps/report.h"
@@ -186,6 +185,9 @@ class Comparison {
                  {"bits_activations", bits("bits_activations")}};
     json.update(test.to_json());
     json["model_bytes"] = packed_bytes(model, quantized ? quantized->quantizer.get() : nullptr);
+    if (quantized)
+      json["program"] =
+          deploy_checkpoint(folder_of(row.name) / "model.safetensors", data_, row.name + "  program").to_json();
     json["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     if (const auto place = places_.find(row.name); place != places_.end()) json.update(place->second);
     json["quantizer"] = config_for_results(quantizer);

@@ -6,10 +6,9 @@
 #include <mutex>
 
 #include "apps/command.h"
-#include "apps/model_file.h"
+#include "apps/deployment.h"
 #include "apps/progress.h"
 #include "quant/deploy/engine.h"
-#include "quant/deploy/lowering.h"
 #include "quant/deploy/onnx.h"
 #include "quant/deploy/onnx_model.h"
 
@@ -115,7 +114,7 @@ void run(const ExportOptions& chosen, const CommonOptions& options) {
   if (chosen.config) config = read_command_config(*chosen.config, options);
   check(config || options.set.empty(), "--set changes a config file: give one with --config");
   ModelFile file = load_model(chosen.checkpoint, config);
-  const deploy::Lowered lowered = deploy::lower(*file.model, example_input(file.experiment.model));
+  const deploy::Lowered lowered = program_of(file);
   const std::filesystem::path to = chosen.onnx;
   if (to.has_parent_path()) std::filesystem::create_directories(to.parent_path());
   const std::string bytes =

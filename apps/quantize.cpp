@@ -2,8 +2,7 @@
 #include <fmt/format.h>
 
 #include "apps/command.h"
-#include "apps/metrics.h"
-#include "apps/model_file.h"
+#include "apps/deployment.h"
 #include "apps/quantization.h"
 #include "quant/layer_report.h"
 #include "quant/post_train_linear.h"
@@ -46,6 +45,7 @@ void run(const std::string& config_file, const CommonOptions& options) {
     write_stats(folder / "quant_stats_after_prepare_model.json", stats);
   save_model(folder / "model.safetensors", *model, config, quantized.config, after.to_json());
   const int64_t bytes = packed_bytes(*model, quantized.quantizer.get());
+  const Deployment program = deploy_checkpoint(folder / "model.safetensors", data, "program");
   const Json results = {{"name", config.name},
                         {"seed", config.seed},
                         {"dataset", data.describe()},
@@ -54,6 +54,7 @@ void run(const std::string& config_file, const CommonOptions& options) {
                         {"float", before.to_json()},
                         {"quantized", after.to_json()},
                         {"model_bytes", bytes},
+                        {"program", program.to_json()},
                         {"layers", to_json(layers)},
                         {"checkpoint", (folder / "model.safetensors").string()}};
   write_json(folder / "results.json", results);
@@ -61,8 +62,9 @@ void run(const std::string& config_file, const CommonOptions& options) {
       options, results,
       to_text(layers, kLayersPrinted) +
           fmt::format("\nfloat      top1 {:.2f}  top5 {:.2f}  loss {:.5f}\nquantized  top1 {:.2f}  top5 {:.2f}  "
-                      "loss {:.5f}  ({} bytes of parameters)\n{}\n",
+                      "loss {:.5f}  ({} bytes of parameters)\n{}\n{}\n",
                       before.top1(), before.top5(), before.loss(), after.top1(), after.top5(), after.loss(), bytes,
+                      program.to_text(),
                       (folder / "model.safetensors").string()));
 }
 

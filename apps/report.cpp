@@ -213,19 +213,29 @@ std::string bytes_text(double bytes) {
   if (bytes < 1000) return fmt::format("{:.0f} B", bytes);
   return bytes < 1e6 ? fmt::format("{:.1f} kB", bytes / 1e3) : fmt::format("{:.2f} MB", bytes / 1e6);
 }
+namespace {
+
+// A number of the row's program; "-" where it has none.
+std::string of_program(const Json& row, const char* key, int digits) {
+  if (!row.contains("program") || !row.at("program").contains(key)) return "-";
+  return fmt::format("{:.{}f}", row.at("program").at(key).get<double>(), digits);
+}
+
+}  // namespace
 
 std::string results_table(const Json& results) {
   size_t width = 4;
   for (const Json& row : results.at("rows")) width = std::max(width, row.at("name").get<std::string>().size());
   std::string out = fmt::format("{}: {}\n\n", results.at("name").get<std::string>(), about(results));
-  out += fmt::format("{:<{}}  {:>5}  {:>7}  {:>7}  {:>7}  {:>8}  {:>9}  {:>12}\n", "row", width, "W/A", "top-1 %",
-                     "drop", "top-5 %", "loss", "weights", "time");
+  out += fmt::format("{:<{}}  {:>5}  {:>7}  {:>7}  {:>7}  {:>8}  {:>9}  {:>12}  {:>8}  {:>8}\n", "row", width, "W/A",
+                     "top-1 %", "drop", "top-5 %", "loss", "weights", "time", "engine %", "images/s");
   for (const Json& row : results.at("rows"))
     out +=
-        fmt::format("{:<{}}  {:>5}  {:>7.2f}  {:>7}  {:>7.2f}  {:>8.4f}  {:>9}  {:>12}\n",
+        fmt::format("{:<{}}  {:>5}  {:>7.2f}  {:>7}  {:>7.2f}  {:>8.4f}  {:>9}  {:>12}  {:>8}  {:>8}\n",
                     row.at("name").get<std::string>(), width, bits_text(row), row.at("top1").get<double>(),
                     drop_text(results, row), row.at("top5").get<double>(), row.at("loss").get<double>(),
-                    bytes_text(row.at("model_bytes").get<double>()), format_duration(row.at("seconds").get<double>()));
+                    bytes_text(row.at("model_bytes").get<double>()), format_duration(row.at("seconds").get<double>()),
+                    of_program(row, "top1", 2), of_program(row, "images_per_second", 0));
   return out;
 }
 

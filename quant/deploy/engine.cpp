@@ -9,6 +9,7 @@
 #include "core/kernels/byte_table.h"
 #include "core/memory.h"
 #include "core/parallel.h"
+#include "quant/deploy/float_ops.h"
 
 namespace qgrad::deploy {
 namespace {
@@ -25,20 +26,6 @@ int64_t rows_of_band(const ConvGeometry& g, bool share_rows) {
   const int64_t row = byte_conv_scratch(g, 2) - byte_conv_scratch(g, 1);
   const int64_t rows = std::clamp<int64_t>(kBandNumbers / row, 1, g.out_h);
   return share_rows ? std::min(rows, (g.out_h + 3) / 4) : rows;
-}
-
-// The sum of each window in row order, divided by its size: the order and the operations of avg_pool2d.
-void average_pool(const float* x, float* y, const PoolGeometry& g) {
-  const auto size = static_cast<float>(g.kernel_h * g.kernel_w);
-  for (int64_t oy = 0; oy < g.out_height; ++oy)
-    for (int64_t ox = 0; ox < g.out_width; ++ox, y += g.channels) {
-      std::fill_n(y, g.channels, 0.0f);
-      const int64_t top = oy * g.stride_h - g.padding_h, left = ox * g.stride_w - g.padding_w;
-      for (int64_t iy = std::max<int64_t>(top, 0); iy < std::min(top + g.kernel_h, g.height); ++iy)
-        for (int64_t ix = std::max<int64_t>(left, 0); ix < std::min(left + g.kernel_w, g.width); ++ix)
-          for (int64_t c = 0; c < g.channels; ++c) y[c] += x[(iy * g.width + ix) * g.channels + c];
-      for (int64_t c = 0; c < g.channels; ++c) y[c] /= size;
-    }
 }
 
 template <class T>
@@ -69,6 +56,7 @@ ByteOutput Engine::output_of(const Op& op) const {
 
 void Engine::pack(const Op& op) {
   Packed& packed = packed_.emplace_back();
+  if (op.kind == OpKind::float_conv || op.kind == OpKind::real_conv) packed.real_weight = packed_floats(program_, op);
   if (op.kind != OpKind::conv) return;
   const ConvGeometry& g = packed.geometry = conv_geometry(program_, op);
   packed.weight.resize(static_cast<size_t>(byte_conv_packed(g)));
@@ -166,6 +154,11 @@ void Engine::run_op(const Op& op, const Packed& packed, std::byte* arena, bool s
     for (size_t i = 0; i < op.inputs.size(); ++i) list.push_back(operand(i));
     return list;
   };
+  if (out.type == Type::float32 && op.kind != OpKind::dequantize && op.kind != OpKind::channels_first) {
+    std::vector<const void*> inputs;
+    for (const int32_t input : op.inputs) inputs.push_back(arena + offset(input));
+    return run_float_op(program_, op, packed.real_weight, inputs, at<float>(arena, to));
+  }
   switch (op.kind) {
     case OpKind::quantize:
       return kernels.quantize(at<float>(arena, from), at<uint8_t>(arena, to), count, output_of(op));
@@ -195,11 +188,11 @@ void Engine::run_op(const Op& op, const Packed& packed, std::byte* arena, bool s
     }
     case OpKind::max_pool:
       return kernels.max_pool(at<uint8_t>(arena, from), at<uint8_t>(arena, to), pool_geometry(program_, op));
-    case OpKind::average_pool:
-      return average_pool(at<float>(arena, from), at<float>(arena, to), pool_geometry(program_, op));
     case OpKind::channels_first:
       if (in.type == Type::byte) return channels_first(at<uint8_t>(arena, from), at<uint8_t>(arena, to), in);
       return channels_first(at<float>(arena, from), at<float>(arena, to), in);
+    default:
+      return;  // float operations, above
   }
 }
 

@@ -34,6 +34,7 @@ class Engine {
     std::vector<int16_t> weight;
     std::vector<int32_t> bias;
     std::vector<float> rescale, low, high;
+    std::vector<float> real_weight;  // of a float_conv or real_conv
   };
 
   const TensorInfo& tensor(int32_t i) const { return program_.tensors[static_cast<size_t>(i)]; }

@@ -157,6 +157,7 @@ void fields(V& v, Op& op) {
   v(weight);
   if constexpr (std::is_same_v<V, Reader>) op.weight = unpack(weight, op.bias.size());
   v(op.rescale), v(op.low), v(op.high), v(op.input_rescale), v(op.input_limit), v(op.tables);
+  v(op.real_weight), v(op.real_bias), v(op.real_low), v(op.real_high);
 }
 template <class V>
 void fields(V& v, Program& p) {

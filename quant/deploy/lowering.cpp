@@ -4,12 +4,13 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <map>
+#include <set>
 
 #include "core/error.h"
 #include "nn/conv.h"
 #include "nn/eltwise.h"
 #include "nn/graph.h"
+#include "nn/linear.h"
 #include "nn/pool.h"
 #include "quant/integer/eltwise.h"
 #include "quant/integer/float_layer.h"
@@ -144,32 +145,51 @@ class Lowering {
     }
     Module* outermost = find_module(model_, path_of(node));
     if (dynamic_cast<PostTrainLayer*>(outermost)) return visit_wrapped(i, node, *outermost);
-    check(node.preds.size() == 1, "it stays in float");
-    const Value in = values_[node.preds[0]];
-    if (node.kind == "flatten" || node.kind == "Flatten") {
-      values_[i] = flattened(node, in);
-    } else {
-      check(node.kind == "MaxPool2d", "it stays in float");
-      const auto& pool = dynamic_cast<const MaxPool2d&>(*node.module);
-      check(tensor(in.tensor).type == Type::byte, "its input is float");
-      values_[i] = {max_pooled(node, in.tensor, pool.options(), ""), false};
-    }
+    std::vector<int32_t> inputs;
+    for (const size_t pred : node.preds) inputs.push_back(made_by(graph_[pred], values_[pred]));
+    check(!inputs.empty(), "it has no inputs");
+    if (node.kind == "flatten" || node.kind == "Flatten")
+      values_[i] = flattened(node, {inputs[0], false});
+    else if (const auto* pool = dynamic_cast<const MaxPool2d*>(node.module))
+      values_[i] = {max_pooled(node, inputs[0], pool->options(), ""), false};
+    else
+      values_[i] = {in_float(node, inputs), false};
   }
 
-  // The wrapper's own operations lie between its inputs, which are made elsewhere, and its last one, "requantize".
+  int32_t made_by(const GraphNode& node, const Value& value) const {
+    check(value.tensor >= 0, "'{}' before it has no form in a program", node.name);
+    return value.tensor;
+  }
+
+  // The wrapper's own operations lie between its inputs, which are made elsewhere, and its last one.
   void visit_wrapped(size_t i, const GraphNode& node, Module& module) {
-    Call& call = calls_[path_of(node)];
-    for (const size_t pred : node.preds)
-      if (path_of(graph_[pred]) != path_of(node)) call.inputs.push_back(values_[pred]);
-    if (node.kind != "requantize") return;
-    check(!call.done, "it is called more than once");
-    call.done = true;
     auto* wrapper = dynamic_cast<RangeLinearQuantWrapper*>(&module);
-    check(wrapper && wrapper->output_metadata().has_value(),
+    const bool is_real = wrapper && !wrapper->quantization().output && wrapper->quantization().real_sums;
+    if (node.kind != (is_real ? "to_real" : "requantize")) return;
+    check(lowered_.insert(path_of(node)).second, "it is called more than once");
+    check(wrapper && (is_real || wrapper->output_metadata().has_value()),
           "its scales come from the values of every batch; give calibration statistics");
-    for (const Value& input : call.inputs) check(input.tensor >= 0, "the layer before stays in float");
+    const std::vector<Value> inputs = inputs_of(node);
     result_.program.rounding = wrapper->quantization().rounding;
-    values_[i] = {lowered(node, *wrapper, call.inputs), true};
+    if (is_real)
+      values_[i] = {real_sums(node, dynamic_cast<RangeLinearQuantParamLayerWrapper&>(*wrapper), inputs), false};
+    else
+      values_[i] = {lowered(node, *wrapper, inputs), true};
+  }
+
+  // In the order of the wrapper's inputs: what its last operation goes back to.
+  std::vector<Value> inputs_of(const GraphNode& node) const {
+    std::vector<Value> inputs;
+    for (const size_t pred : node.preds) {
+      if (path_of(graph_[pred]) != path_of(node)) {
+        made_by(graph_[pred], values_[pred]);
+        inputs.push_back(values_[pred]);
+        continue;
+      }
+      const std::vector<Value> before = inputs_of(graph_[pred]);
+      inputs.insert(inputs.end(), before.begin(), before.end());
+    }
+    return inputs;
   }
 
   int32_t lowered(const GraphNode& node, RangeLinearQuantWrapper& wrapper, const std::vector<Value>& inputs) {
@@ -184,31 +204,11 @@ class Lowering {
   // --- layers ---
   int32_t weighted(const GraphNode& node, RangeLinearQuantParamLayerWrapper& layer, const std::vector<Value>& inputs) {
     const Requantizer to(layer, true);
-    Op op{.kind = OpKind::conv, .inputs = {on_grid(layer, 0, inputs.at(0))}};
+    Op op = sums_of(OpKind::conv, layer, inputs);
     const QuantMetadata input = metadata_of(tensor(op.inputs[0]).grid);
     const std::vector<float> scale = layer.accumulator_scale(input), step = layer.accumulator_step(input);
-    const Tensor& q = layer.weight().q();
-    const auto channels = static_cast<size_t>(q.dim(-1));
-    if (const auto* conv = dynamic_cast<const Conv2d*>(layer.children()[0]->get())) {
-      const Conv2dOptions& o = conv->config().options;
-      op.window = {
-          static_cast<int32_t>(q.dim(0)),     static_cast<int32_t>(q.dim(1)),     static_cast<int32_t>(o.stride_h),
-          static_cast<int32_t>(o.stride_w),   static_cast<int32_t>(o.padding_h),  static_cast<int32_t>(o.padding_w),
-          static_cast<int32_t>(o.dilation_h), static_cast<int32_t>(o.dilation_w), static_cast<int32_t>(o.groups)};
-    }
-    const LinearQuantParams params = layer.weight().params();
-    for (const float zero_point : params.zero_point)
-      check(zero_point == std::nearbyint(zero_point) && layer.weight().settings().bits <= 8,
-            "its weights are no integers of 8 bits or less");
-    for (size_t i = 0; i < q.data().size(); ++i)
-      op.weight.push_back(static_cast<int16_t>(q.data()[i] + params.zero_point[i % params.zero_point.size()]));
-    if (!step.empty())
-      for (const float s : params.scale) op.weight_step.push_back(step_of(s));
-    const Tensor bias = layer.bias_q(input);
-    for (size_t c = 0; c < channels; ++c) {
-      const float s = scale[c % scale.size()], b = bias.defined() ? bias.data()[c] : 0.0f;
-      check(std::fabs(b) < 0x1p30f, "its bias {} at the scale of the sums needs more than 31 bits", b);
-      op.bias.push_back(static_cast<int32_t>(b));
+    for (size_t c = 0; c < op.bias.size(); ++c) {
+      const float s = scale[c % scale.size()];
       to.add_to(op,
                 step.empty() ? maybe_approximated(to.grid.scale / s, *to.quantization.output)
                              : step[c % step.size()] / to.rounded.divisor,
@@ -218,6 +218,40 @@ class Lowering {
     if (largest_sum(result_.program, result_.program.ops.back()) >= int64_t{1} << 24)
       result_.beyond_simulation.push_back(path_of(node));
     return output;
+  }
+
+  // Real values of the sums.
+  int32_t real_sums(const GraphNode& node, RangeLinearQuantParamLayerWrapper& layer, const std::vector<Value>& inputs) {
+    Op op = sums_of(OpKind::real_conv, layer, inputs);
+    const std::vector<float> step = layer.accumulator_step(metadata_of(tensor(op.inputs[0]).grid));
+    for (size_t c = 0; c < op.bias.size(); ++c) op.rescale.push_back(step[c % step.size()]);
+    return emit(std::move(op), add_tensor(node, path_of(node), Type::float32, {}));
+  }
+
+  // The convolution of integers alone.
+  Op sums_of(OpKind kind, RangeLinearQuantParamLayerWrapper& layer, const std::vector<Value>& inputs) {
+    Op op{.kind = kind, .inputs = {on_grid(layer, 0, inputs.at(0))}};
+    const QuantMetadata input = metadata_of(tensor(op.inputs[0]).grid);
+    const Tensor& q = layer.weight().q();
+    const auto channels = static_cast<size_t>(q.dim(-1));
+    if (const auto* conv = dynamic_cast<const Conv2d*>(layer.children()[0]->get()))
+      op.window = window_of(conv->config().options, q.shape());
+    const LinearQuantParams params = layer.weight().params();
+    for (size_t i = 0; i < q.data().size(); ++i) {
+      const float weight = q.data()[i] + params.zero_point[i % params.zero_point.size()];
+      check(weight == std::nearbyint(weight) && std::fabs(weight) <= 255, "its weight {} is no integer of 8 bits",
+            weight);
+      op.weight.push_back(static_cast<int16_t>(weight));
+    }
+    if (layer.quantization().rounding == Rounding::onnx)
+      for (const float s : params.scale) op.weight_step.push_back(step_of(s));
+    const Tensor bias = layer.bias_q(input);
+    for (size_t c = 0; c < channels; ++c) {
+      const float b = bias.defined() ? bias.data()[c] : 0.0f;
+      check(std::fabs(b) < 0x1p30f, "its bias {} at the scale of the sums needs more than 31 bits", b);
+      op.bias.push_back(static_cast<int32_t>(b));
+    }
+    return op;
   }
 
   int32_t on_common_grid(const GraphNode& node, RangeLinearQuantWrapper& wrapper, const std::vector<Value>& inputs) {
@@ -280,15 +314,24 @@ class Lowering {
       to.add_real_to(op);
       return emit(std::move(op), add_tensor(node, path_of(node), Type::byte, to.grid));
     }
-    check(tensor(in.tensor).type == Type::byte, "its input is float");
+    const std::string_view kind = layer.kind();
+    if (tensor(in.tensor).type == Type::float32) {
+      check(kind == "ReLU" || kind == "ReLU6" || kind == "Identity", "its input is float");
+      Op op{.kind = OpKind::quantize, .inputs = {in.tensor}};
+      to.add_real_to(op);
+      const auto byte = [&](float x) { return static_cast<uint8_t>(to.of_real(x) - static_cast<float>(to.grid.qmin)); };
+      if (kind != "Identity") op.low[0] = std::max(op.low[0], byte(0));
+      if (kind == "ReLU6") op.high[0] = std::min(op.high[0], byte(6));
+      return emit(std::move(op), add_tensor(node, path_of(node), Type::byte, to.grid));
+    }
     Tensor values = values_of(tensor(in.tensor).grid, to.quantization.rounding);
-    std::string_view kind = layer.kind();
     if (const auto* pool = dynamic_cast<const MaxPool2d*>(&layer)) {
       check(wrapper.precision() == FloatPrecision::single, "it computes in half precision");
       in.tensor = max_pooled(node, in.tensor, pool->options(), "");
       for (float& x : values.mutable_data()) x = to.of_real(x);
     } else {
-      check(kind == "ReLU" || kind == "ReLU6" || kind == "Sigmoid" || kind == "Tanh", "it computes in float");
+      check(kind == "ReLU" || kind == "ReLU6" || kind == "Sigmoid" || kind == "Tanh" || kind == "Identity",
+            "it computes in float");
       if (in.carries_quantization) values.set_quant_metadata(metadata_of(tensor(in.tensor).grid));
       values = to_integers(wrapper(values), metadata_of(to.grid), to.quantization.rounding);
       for (float& q : values.mutable_data()) q -= static_cast<float>(to.grid.zero_point);
@@ -339,6 +382,50 @@ class Lowering {
           "it concatenates along dimension {}, not channels", concat.dim());
   }
 
+  // A layer that is not quantized.
+  int32_t in_float(const GraphNode& node, const std::vector<int32_t>& inputs) {
+    check(node.module != nullptr || node.kind == "add", "it has no form in a program");
+    Op op;
+    for (const int32_t input : inputs) op.inputs.push_back(as_float(input));
+    if (const auto* conv = dynamic_cast<const Conv2d*>(node.module)) {
+      op.window = window_of(conv->config().options, conv->weight.raw().shape());
+      set_real_weight(op, conv->weight, conv->bias);
+    } else if (const auto* linear = dynamic_cast<const Linear*>(node.module)) {
+      set_real_weight(op, linear->weight, linear->bias);
+    } else if (const auto* average = dynamic_cast<const AvgPool2d*>(node.module)) {
+      op.kind = OpKind::average_pool;
+      op.window = window_of(average->options());
+    } else if (node.kind == "GlobalAvgPool2d") {
+      const TensorInfo& in = tensor(op.inputs[0]);
+      op.kind = OpKind::average_pool;
+      op.window = window_of(Pool2dOptions{in.height, in.width, 1, 1, 0, 0});
+    } else if (const auto* concat = dynamic_cast<const Concat*>(node.module)) {
+      check_along_channels(*concat, node);
+      op.kind = OpKind::concat;
+    } else if (node.kind == "ReLU" || node.kind == "ReLU6") {
+      op.kind = OpKind::clamp;
+      op.real_high = node.kind == "ReLU6" ? 6.0f : std::numeric_limits<float>::infinity();
+    } else {
+      check(node.kind == "EltwiseAdd" || node.kind == "add" || node.kind == "EltwiseMult", "it has no form in a program");
+      op.kind = node.kind == "EltwiseMult" ? OpKind::multiply : OpKind::add;
+    }
+    return emit(std::move(op), add_tensor(node, "", Type::float32, {}));
+  }
+
+  static void set_real_weight(Op& op, const Parameter& weight, const Parameter& bias) {
+    check(!weight.transform(), "it is quantized for training; to_integer_layers comes before lowering");
+    op.kind = OpKind::float_conv;
+    op.real_weight.assign(weight.raw().data().begin(), weight.raw().data().end());
+    op.real_bias.assign(static_cast<size_t>(weight.raw().dim(-1)), 0.0f);
+    if (bias.defined()) op.real_bias.assign(bias.raw().data().begin(), bias.raw().data().end());
+  }
+
+  static Window window_of(const Conv2dOptions& o, const Shape& weight) {
+    return {static_cast<int32_t>(weight[0]),    static_cast<int32_t>(weight[1]),    static_cast<int32_t>(o.stride_h),
+            static_cast<int32_t>(o.stride_w),   static_cast<int32_t>(o.padding_h),  static_cast<int32_t>(o.padding_w),
+            static_cast<int32_t>(o.dilation_h), static_cast<int32_t>(o.dilation_w), static_cast<int32_t>(o.groups)};
+  }
+
   static Window window_of(const Pool2dOptions& o) {
     return {.kernel_h = static_cast<int32_t>(o.kernel_h),
             .kernel_w = static_cast<int32_t>(o.kernel_w),
@@ -350,7 +437,7 @@ class Lowering {
 
   int32_t max_pooled(const GraphNode& node, int32_t input, const Pool2dOptions& options, const std::string& name) {
     return emit({.kind = OpKind::max_pool, .inputs = {input}, .window = window_of(options)},
-                add_tensor(node, name, Type::byte, tensor(input).grid));
+                add_tensor(node, name, tensor(input).type, tensor(input).grid));
   }
 
   Value flattened(const GraphNode& node, const Value& in) {
@@ -407,6 +494,7 @@ class Lowering {
     check(i < inputs.size() && inputs[i].params, "input {} has no fixed scale", i);
     const QuantMetadata metadata = wrapper.own_input_metadata(i, Tensor());
     const Grid grid = grid_of(metadata);
+    if (tensor(value.tensor).type == Type::byte && tensor(value.tensor).grid == grid) return value.tensor;
     for (const Regridded& known : regridded_)
       if (known.from == value.tensor && known.grid == grid) return known.to;
     const TensorInfo from = tensor(value.tensor);
@@ -428,10 +516,6 @@ class Lowering {
     return to;
   }
 
-  struct Call {
-    std::vector<Value> inputs;
-    bool done = false;
-  };
   struct Regridded {
     int32_t from;
     Grid grid;
@@ -442,7 +526,7 @@ class Lowering {
   Graph graph_;
   Lowered result_;
   std::vector<Value> values_;
-  std::map<std::string, Call> calls_;  // of wrapped layers, by path
+  std::set<std::string> lowered_;  // paths of wrapped layers
   std::vector<Regridded> regridded_;
 };
 

@@ -52,8 +52,8 @@ class Exporter {
 
  private:
   static const char* kind_name(OpKind kind) {
-    constexpr const char* kNames[] = {"quantize", "dequantize", "conv",         "add",           "multiply",
-                                      "lookup",   "max_pool",   "average_pool", "channels_first"};
+    constexpr const char* kNames[] = {"quantize", "dequantize",   "conv",           "add",        "multiply", "lookup",
+                                      "max_pool", "average_pool", "channels_first", "real_conv",  "float_conv", "clamp", "concat"};
     return kNames[static_cast<size_t>(kind)];
   }
 
@@ -72,8 +72,16 @@ class Exporter {
       case OpKind::conv:
         return conv(op);
       case OpKind::add:
+        if (tensor(op.output).type == Type::float32) {
+          model_.node("Sum", real_inputs(op), out);
+          return;
+        }
         return quantized(op, model_.node("Sum", real_inputs(op), out + "/sum"), op.output);
       case OpKind::multiply:
+        if (tensor(op.output).type == Type::float32) {
+          model_.node("Sum", {product(real_inputs(op), out)}, out);
+          return;
+        }
         // Sum of one tensor: runtimes would put an integer form of their own in the place of Mul between the two.
         return quantized(op, model_.node("Sum", {product(real_inputs(op), out)}, out + "/sum"), op.output);
       case OpKind::lookup:
@@ -87,6 +95,19 @@ class Exporter {
         model_.node("AveragePool", {name(op.inputs[0])}, out, attributes);
         return;
       }
+      case OpKind::real_conv:
+        return conv_by_integers(op);
+      case OpKind::float_conv:
+        return float_conv(op);
+      case OpKind::clamp:
+        if (op.real_low == 0 && std::isinf(op.real_high))
+          model_.node("Relu", {name(op.inputs[0])}, out);
+        else
+          model_.node("Clip", {name(op.inputs[0]), limit(op.real_low), limit(op.real_high)}, out);
+        return;
+      case OpKind::concat:
+        model_.node("Concat", real_inputs(op), out, {{"axis", int64_t{1}}});
+        return;
       case OpKind::channels_first:
         model_.node("Reshape", {name(op.inputs[0]), vector_shape()}, out);
         return;
@@ -108,6 +129,7 @@ class Exporter {
     return shared(name(i) + "/zero_point", static_cast<uint8_t>(tensor(i).grid.origin()));
   }
   std::string byte(uint8_t value) { return shared(fmt::format("byte{}", value), value); }
+  std::string limit(float value) { return shared(fmt::format("limit{}", value), value); }
   std::string vector_shape() {
     const int64_t dims[] = {4}, shape[] = {0, -1, 1, 1};
     if (constants_.insert("vector").second) model_.constant<int64_t>("vector", dims, shape);
@@ -116,6 +138,7 @@ class Exporter {
 
   // --- between bytes and real values ---
   std::string real(int32_t i) {
+    if (tensor(i).type == Type::float32) return name(i);
     const std::string value = name(i) + "/real";
     if (constants_.insert(value).second)
       model_.node("DequantizeLinear", {name(i), step(i), zero_point(i)}, value);
@@ -183,8 +206,21 @@ class Exporter {
   }
   static std::vector<int64_t> weight_dims(const Op& op, size_t out) {
     const Window& w = op.window;
-    return {static_cast<int64_t>(out), static_cast<int64_t>(op.weight.size() / out) / (w.kernel_h * w.kernel_w),
-            w.kernel_h, w.kernel_w};
+    const size_t count = std::max(op.weight.size(), op.real_weight.size());
+    return {static_cast<int64_t>(out), static_cast<int64_t>(count / out) / (w.kernel_h * w.kernel_w), w.kernel_h,
+            w.kernel_w};
+  }
+
+  void float_conv(const Op& op) {
+    const std::string& out = name(op.output);
+    const size_t channels = op.real_bias.size();
+    const int64_t dims[] = {static_cast<int64_t>(channels)};
+    model_.node("Conv",
+                {name(op.inputs[0]),
+                 model_.constant<float>(out + "/weight", weight_dims(op, channels),
+                                        output_channels_first<float>(op.real_weight, op.window, channels)),
+                 model_.constant<float>(out + "/bias", dims, op.real_bias)},
+                out, conv_attributes(op.window));
   }
 
   void conv(const Op& op) {
@@ -192,7 +228,7 @@ class Exporter {
     const auto [smallest, largest] = std::ranges::minmax(op.weight);
     if (smallest >= -128 && largest <= 127) return conv_of<int8_t>(op, 0);
     if (op.weight_step.size() == 1 && largest - smallest <= 255) return conv_of<uint8_t>(op, smallest);
-    conv_of_wide_weights(op);
+    conv_by_integers(op);
   }
 
   // In QDQ form, with weights less `origin` in a container of 8 bits.
@@ -229,15 +265,16 @@ class Exporter {
                        result, {{"axis", int64_t{0}}});
   }
 
-  // Weights beyond 8 bits are the sum of two that are not: two ConvInteger, whose sums are exact, and the
-  // requantization in float as written.
-  void conv_of_wide_weights(const Op& op) {
+  // ConvInteger, whose sums are exact, and what follows in float as written: for real sums, which a Conv in QDQ form
+  // would round on the way, and for weights beyond 8 bits, which are the sum of two that are not.
+  void conv_by_integers(const Op& op) {
     const std::string& out = name(op.output);
     const size_t channels = op.bias.size();
     std::string sums;
     std::vector<int16_t> rest = op.weight;
     for (const char* part : {"/first", "/second"}) {
-      std::vector<int16_t> bytes = rest;  // 128 more than the weight
+      if (std::ranges::all_of(rest, [](int16_t w) { return w == 0; })) break;
+      std::vector<int16_t> bytes = rest;  // 128 more than the weights
       for (size_t i = 0; i < rest.size(); ++i) {
         bytes[i] = static_cast<int16_t>(std::clamp<int16_t>(rest[i], -128, 127) + 128);
         rest[i] = static_cast<int16_t>(rest[i] - (bytes[i] - 128));
@@ -252,8 +289,11 @@ class Exporter {
     const int64_t dims[] = {1, static_cast<int64_t>(channels), 1, 1};
     sums = model_.node("Add", {sums, model_.constant<int32_t>(out + "/bias", dims, op.bias)}, out + "/sums/biased");
     const std::string real_sums = model_.node("Cast", {sums}, out + "/sums/float", {{"to", int64_t{1}}});
-    const std::string rescaled = model_.node(
-        "Mul", {real_sums, model_.constant<float>(out + "/rescale", dims, op.rescale)}, out + "/rescaled");
+    const bool is_real = tensor(op.output).type == Type::float32;
+    const std::string rescaled =
+        model_.node("Mul", {real_sums, model_.constant<float>(out + "/rescale", dims, op.rescale)},
+                    is_real ? out : out + "/rescaled");
+    if (is_real) return;
     const auto [low, high] = limits(op);
     clipped(low, high, op.output, [&](const std::string& to) {
       model_.node("QuantizeLinear", {rescaled, shared("one", 1.0f), zero_point(op.output)}, to);

@@ -54,17 +54,32 @@ class OpCheck {
         arity(1, 1), types(Type::byte, Type::byte), conv();
         return;
       case OpKind::add:
-        arity(1, 64), types(Type::byte, Type::byte), same_shape(), outputs(1), add();
+        arity(1, 64), types(out_.type, out_.type), same_shape();
+        if (out_.type == Type::byte) outputs(1), add();
         return;
       case OpKind::multiply:
-        arity(1, 3), types(Type::byte, Type::byte), same_shape(), outputs(1);
+        arity(1, 3), types(out_.type, out_.type), same_shape();
+        if (out_.type == Type::byte) outputs(1);
         return;
       case OpKind::lookup:
         arity(1, 64), types(Type::byte, Type::byte), lookup();
         return;
+      case OpKind::real_conv:
+        arity(1, 1), types(Type::byte, Type::float32), real_conv();
+        return;
+      case OpKind::float_conv:
+        arity(1, 1), types(Type::float32, Type::float32), weights(op_.real_weight.size(), op_.real_bias.size());
+        return;
+      case OpKind::clamp:
+        arity(1, 1), types(Type::float32, Type::float32), same_shape();
+        check(op_.real_low <= op_.real_high, "limits {} to {}", op_.real_low, op_.real_high);
+        return;
+      case OpKind::concat:
+        arity(1, 64), types(Type::float32, Type::float32), concat();
+        return;
       case OpKind::max_pool:
-        arity(1, 1), types(Type::byte, Type::byte), pool();
-        check(in(0).grid == out_.grid, "the grids of input and output differ");
+        arity(1, 1), types(out_.type, out_.type), pool();
+        check(out_.type == Type::float32 || in(0).grid == out_.grid, "the grids of input and output differ");
         return;
       case OpKind::average_pool:
         arity(1, 1), types(Type::float32, Type::float32), pool();
@@ -124,7 +139,7 @@ class OpCheck {
     check(w.padding_h < w.kernel_h && w.padding_w < w.kernel_w, "padding as wide as the window");
     check(in(0).channels == out_.channels, "{} channels become {}", in(0).channels, out_.channels);
   }
-  void conv() const {
+  void weights(size_t count, size_t biases) const {
     window(true);
     const Window& w = op_.window;
     check(in(0).channels % w.groups == 0 && out_.channels % w.groups == 0, "{} and {} channels are not {} groups",
@@ -132,12 +147,21 @@ class OpCheck {
     const auto channels = static_cast<size_t>(out_.channels);
     const int64_t row = int64_t{w.kernel_w} * (in(0).channels / w.groups);
     const int64_t taps = row <= kLargestTensor ? row * w.kernel_h : kLargestTensor + 1;
-    check(taps <= kLargestTensor && op_.weight.size() == static_cast<size_t>(taps) * channels,
-          "expected {} weights for each of {} channels, got {} in all", taps, channels, op_.weight.size());
-    check(op_.bias.size() == channels, "expected {} biases, got {}", channels, op_.bias.size());
-    outputs(channels);
+    check(taps <= kLargestTensor && count == static_cast<size_t>(taps) * channels,
+          "expected {} weights for each of {} channels, got {} in all", taps, channels, count);
+    check(biases == channels, "expected {} biases, got {}", channels, biases);
+  }
+  void conv() const {
+    weights(op_.weight.size(), op_.bias.size());
+    outputs(op_.bias.size());
     const int64_t largest = largest_sum(program_, op_);
     check(largest <= std::numeric_limits<int32_t>::max(), "sums may reach {}, beyond 32 bits", largest);
+  }
+  void real_conv() const {
+    weights(op_.weight.size(), op_.bias.size());
+    check(op_.rescale.size() == op_.bias.size(), "expected {} factors, got {}", op_.bias.size(), op_.rescale.size());
+    const int64_t largest = largest_sum(program_, op_);
+    check(largest <= 1 << 24, "sums may reach {}, beyond 2^24", largest);
   }
   void add() const {
     if (program_.rounding == Rounding::onnx) return;
@@ -154,12 +178,16 @@ class OpCheck {
   }
   void lookup() const {
     check(op_.tables.size() == op_.inputs.size(), "expected {} tables, got {}", op_.inputs.size(), op_.tables.size());
+    for (const auto& table : op_.tables)
+      for (const uint8_t byte : table)
+        check(byte <= out_.grid.qmax - out_.grid.qmin, "a table's {} is not on the output's grid", byte);
+    concat();
+  }
+  void concat() const {
     int64_t channels = 0;
     for (size_t i = 0; i < op_.inputs.size(); ++i) {
       check(in(i).height == out_.height && in(i).width == out_.width, "input {} has another size than the output", i);
       channels += in(i).channels;
-      for (const uint8_t byte : op_.tables[i])
-        check(byte <= out_.grid.qmax - out_.grid.qmin, "a table's {} is not on the output's grid", byte);
     }
     check(channels == out_.channels, "{} channels become {}", channels, out_.channels);
   }

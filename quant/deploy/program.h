@@ -37,12 +37,16 @@ enum class OpKind : uint8_t {
   quantize,        // float -> byte
   dequantize,      // byte -> float
   conv,            // byte -> byte; a fully connected layer is one of 1x1 on an image of 1x1
-  add,             // bytes, each brought to the output's scale first; under Rounding::onnx their real values
-  multiply,        // bytes; under Rounding::onnx their real values
+  add,             // bytes, each brought to the output's scale first; under Rounding::onnx their real values; or floats
+  multiply,        // bytes; under Rounding::onnx their real values; or floats
   lookup,          // bytes -> byte through a table for each input; several are put together along the channels
-  max_pool,        // byte -> byte of the same grid
+  max_pool,        // byte -> byte of the same grid, or float -> float
   average_pool,    // float -> float, padding counting as zeros
   channels_first,  // any type: [height,width,channels] as [channels,height,width], in a row
+  real_conv,       // byte -> float: conv whose sums become real values
+  float_conv,      // float -> float
+  clamp,           // float -> float, to real_low .. real_high
+  concat,          // float, along the channels
 };
 
 struct Window {
@@ -61,6 +65,9 @@ struct Op {
   // conv under Rounding::onnx: what a weight's integer stands for, one value or [out]. For ONNX files; program files
   // are without it.
   std::vector<float> weight_step;
+  std::vector<float> real_weight, real_bias;             // float_conv: as weight and bias
+  float real_low = 0, real_high = 0;                     // clamp
+  // real_conv: sum * rescale, one for each channel. Else
   // q = clamp(round(rescale * sum - zero point), low, high), under Rounding::onnx clamp(round(rescale * sum) - zero
   // point, low, high), the limits as bytes of the output: conv one of each for every channel; quantize, add and
   // multiply one. Under Rounding::onnx these three have real values for sums, which are divided by the output's step.

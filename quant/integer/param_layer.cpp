@@ -22,11 +22,14 @@ Parameter& parameter_of(Module& layer, std::string_view name) {
 }  // namespace
 
 RangeLinearQuantParamLayerWrapper::RangeLinearQuantParamLayerWrapper(ModulePtr layer, LayerQuantization quantization,
-                                                                     WeightQuantization weight)
+                                                                     WeightQuantization weight,
+                                                                     const std::optional<LinearQuantParams>& params)
     : RangeLinearQuantWrapper(std::move(layer), std::move(quantization)),
       bias_(parameter_of(wrapped(), "bias")),
       weight_(*this, parameter_of(wrapped(), "weight"), weight,
-              params_from_tensor(parameter_of(wrapped(), "weight").raw(), weight.settings, Slices::output_channels)) {}
+              params ? *params
+                     : params_from_tensor(parameter_of(wrapped(), "weight").raw(), weight.settings,
+                                          Slices::output_channels)) {}
 
 Tensor RangeLinearQuantParamLayerWrapper::dequantized_bias() const {
   return bias_.defined() ? linear_dequantize(base_bias_q(), base_bias_params()) : Tensor();
@@ -47,7 +50,10 @@ Tensor RangeLinearQuantParamLayerWrapper::base_bias_q() const {
 
 std::vector<float> RangeLinearQuantParamLayerWrapper::accumulator_scale(const QuantMetadata& input) const {
   std::vector<float> scale = weight_.params().scale;
-  for (float& s : scale) s = maybe_approximated(input.scale * s, output_settings());
+  for (float& s : scale) {
+    s = input.scale * s;
+    if (quantization().output) s = maybe_approximated(s, output_settings());
+  }
   return scale;
 }
 

@@ -16,7 +16,9 @@ namespace qgrad {
 // float.
 class RangeLinearQuantParamLayerWrapper final : public RangeLinearQuantWrapper {
  public:
-  RangeLinearQuantParamLayerWrapper(ModulePtr layer, LayerQuantization quantization, WeightQuantization weight);
+  // params: of the weights; none: those of their own range.
+  RangeLinearQuantParamLayerWrapper(ModulePtr layer, LayerQuantization quantization, WeightQuantization weight,
+                                    const std::optional<LinearQuantParams>& params = std::nullopt);
   std::string_view kind() const override { return "RangeLinearQuantParamLayerWrapper"; }
   std::string describe() const override;
   Json quant_params() const override;

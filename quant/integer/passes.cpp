@@ -81,9 +81,10 @@ Tensor to_real(const Accumulator& accumulator, const AccumulatorLimits& limits) 
   const std::span<float> out = y.mutable_data();
   for (size_t i = 0; i < in.size(); ++i) {
     const size_t c = channels == 1 ? 0 : i % channels;
-    out[i] = std::min(std::max(in[i], low), high[c]) / accumulator.scale[c];
+    const float limited = std::min(std::max(in[i], low), high[c]);
+    out[i] = accumulator.step.empty() ? limited / accumulator.scale[c] : limited * accumulator.step[c];
   }
-  return y;
+  return without_gradient("to_real", std::move(y), accumulator.values);
 }
 
 Tensor requantized(Accumulator accumulator, const AccumulatorLimits& given_limits, const Rescale& rescale,

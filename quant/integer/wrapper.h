@@ -27,7 +27,8 @@ struct LayerQuantization {
   std::vector<InputQuantization> inputs;           // by index; empty where the layer does not quantize its inputs
   int bits_accum = 32;
   Rounding rounding = Rounding::distiller;
-  bool relu = false;              // a ReLU is applied to the accumulator
+  bool real_sums = false;  // with a float output: the layer computes on integers, and its sums become real values
+  bool relu = false;       // a ReLU is applied to the accumulator
   std::optional<float> relu_cap;  // 6 where it was a ReLU6
 };
 

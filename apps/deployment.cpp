@@ -1,0 +1,84 @@
+// Lowering, running and timing a checkpoint.
+#include "apps/deployment.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+
+#include "apps/progress.h"
+#include "quant/deploy/engine.h"
+#include "quant/deploy/file.h"
+#include "quant/deploy/quant_aware.h"
+#include "quant/post_train_linear.h"
+
+namespace qgrad {
+namespace {
+
+// The simulation is timed on so many images: it is the slower one.
+constexpr int64_t kSimulatedImages = 1000;
+
+double seconds_of(const auto& work) {
+  const auto start = std::chrono::steady_clock::now();
+  work();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+}  // namespace
+
+deploy::Lowered program_of(ModelFile& file) {
+  const Tensor example = example_input(file.experiment.model);
+  if (!dynamic_cast<PostTrainLinearQuantizer*>(file.quantizer.get())) deploy::to_integer_layers(file.model, example);
+  return deploy::lower(*file.model, example);
+}
+
+Deployment deploy_checkpoint(const std::filesystem::path& checkpoint, const ExperimentData& data,
+                             const std::string& label) {
+  Deployment result;
+  ModelFile file = load_model(checkpoint, std::nullopt);
+  deploy::Lowered lowered;
+  try {
+    lowered = program_of(file);
+    result.bytes = static_cast<int64_t>(deploy::program_bytes(lowered.program).size());
+  } catch (const Error& e) {
+    result.refused = e.what();
+    return result;
+  }
+  const deploy::Engine engine(std::move(lowered.program));
+  Loader loader = data.test();
+  Progress progress(label, loader.images());
+  loader.start_epoch(0);
+  double engine_seconds = 0, simulation_seconds = 0;
+  int64_t simulated = 0;
+  while (const auto batch = loader.next()) {
+    const int64_t images = batch->images.dim(0);
+    Tensor logits = Tensor::empty({images, engine.output_count()});
+    engine_seconds += seconds_of([&] { engine.run(batch->images.data(), logits.mutable_data()); });
+    result.metrics.add(logits, batch->labels);
+    if (simulated < kSimulatedImages) {
+      simulation_seconds += seconds_of([&] { (*file.model)(batch->images); });
+      simulated += images;
+    }
+    progress.update(result.metrics.images, fmt::format("top1 {:.2f}", result.metrics.top1()));
+  }
+  result.images_per_second = static_cast<double>(result.metrics.images) / engine_seconds;
+  result.simulated_images_per_second = static_cast<double>(simulated) / simulation_seconds;
+  return result;
+}
+
+Json Deployment::to_json() const {
+  if (!refused.empty()) return {{"refused", refused}};
+  Json json = metrics.to_json();
+  json["images_per_second"] = images_per_second;
+  json["simulated_images_per_second"] = simulated_images_per_second;
+  json["bytes"] = bytes;
+  return json;
+}
+
+std::string Deployment::to_text() const {
+  if (!refused.empty()) return fmt::format("no program: {}", refused);
+  return fmt::format("program    top1 {:.2f}  top5 {:.2f}  loss {:.5f}  ({} bytes; {:.0f} images/s, simulated {:.0f})",
+                     metrics.top1(), metrics.top5(), metrics.loss(), bytes, images_per_second,
+                     simulated_images_per_second);
+}
+
+}  // namespace qgrad

@@ -1,0 +1,279 @@
+// Grids are read off what the quantizations give on an example, so that any quantizer with linear grids can be used.
+#include "quant/deploy/quant_aware.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <set>
+
+#include "core/tape.h"
+#include "nn/activation.h"
+#include "nn/conv.h"
+#include "nn/graph.h"
+#include "nn/linear.h"
+#include "nn/norm.h"
+#include "quant/dorefa.h"
+#include "quant/fake_quant.h"
+#include "quant/integer/float_layer.h"
+#include "quant/integer/param_layer.h"
+#include "quant/quant_aware_train_linear.h"
+
+namespace qgrad::deploy {
+namespace {
+
+// The grid of every module's output that has one.
+struct OutputGrids final : CallObserver {
+  void leave(Module& module, Inputs, const Tensor& y) override {
+    if (!y.quant_metadata()) return;
+    QuantMetadata grid = *y.quant_metadata();
+    grid.zero_point = std::nearbyint(grid.zero_point);
+    of[module.path()] = grid;
+  }
+  std::map<std::string, QuantMetadata> of;
+};
+
+// Settings whose range of integers is that of the grid.
+QuantSettings settings_of(const QuantMetadata& grid) {
+  const auto bits = [](float levels) { return static_cast<int>(std::lround(std::log2(levels))); };
+  if (grid.qmin == 0) return {.bits = bits(grid.qmax + 1), .mode = LinearQuantMode::asymmetric_unsigned};
+  const int signed_bits = bits(grid.qmax + 1) + 1;
+  if (grid.qmin == -grid.qmax) return {.bits = signed_bits, .mode = LinearQuantMode::symmetric_restricted};
+  return {.bits = signed_bits, .mode = LinearQuantMode::asymmetric_signed};
+}
+
+// Weights as integers / scale, one scale or one for each output channel.
+struct IntegerForm {
+  Tensor integers;
+  std::vector<float> scale;
+};
+
+std::vector<float> scales_of(Module& transform, const Tensor& quantized, const Tensor& raw) {
+  if (auto* linear = dynamic_cast<LinearQuantizeParam*>(&transform))
+    return {linear->scale().data().begin(), linear->scale().data().end()};
+  if (auto* dorefa = dynamic_cast<DorefaQuantizeParam*>(&transform)) {
+    if (dorefa->own_bits() > 1) return {static_cast<float>(std::exp2(dorefa->own_bits()) - 1)};
+    return {1.0f / std::max(std::fabs(quantized.data()[0]), 1e-12f)};
+  }
+  check(quantized.quant_metadata().has_value() && quantized.shape() == raw.shape(),
+        "the levels of its weights are no multiples of a step ({})", transform.kind());
+  return {quantized.quant_metadata()->scale};
+}
+
+IntegerForm integer_form(const Parameter& weight) {
+  const Tensor quantized = weight();
+  IntegerForm form{Tensor::empty(quantized.shape()), scales_of(*weight.transform(), quantized, weight.raw())};
+  const std::span<float> integers = form.integers.mutable_data();
+  for (size_t i = 0; i < integers.size(); ++i) {
+    const float scaled = quantized.data()[i] * form.scale[i % form.scale.size()];
+    integers[i] = std::nearbyint(scaled);
+    check(std::fabs(scaled - integers[i]) < 1e-2f, "its weight {} is no multiple of 1 / {}", quantized.data()[i],
+          form.scale[i % form.scale.size()]);
+  }
+  return form;
+}
+
+// What a batch norm in evaluation does to each channel: factor * x + shift.
+struct ChannelMap {
+  std::vector<float> factor, shift;
+};
+ChannelMap map_of(const BatchNorm& norm) {
+  ChannelMap map;
+  for (size_t c = 0; c < static_cast<size_t>(norm.config().features); ++c) {
+    const float sigma = std::sqrt(norm.running_var().data()[c] + norm.config().eps);
+    map.factor.push_back((norm.weight.defined() ? norm.weight.raw().data()[c] : 1.0f) / sigma);
+    const float beta = norm.bias.defined() ? norm.bias.raw().data()[c] : 0.0f;
+    map.shift.push_back(beta - map.factor[c] * norm.running_mean().data()[c]);
+  }
+  return map;
+}
+
+class Conversion {
+ public:
+  Conversion(Module& model, const Tensor& example) : model_(model) {
+    const Tape::Paused paused;
+    const Observing observing(grids_);
+    model(example);
+    graph_ = Graph::trace(model, example);
+    for (const auto& [layer, norm] : {std::pair("Conv2d", "BatchNorm2d"), std::pair("Linear", "BatchNorm1d")})
+      for (const auto& [conv, batch_norm] : graph_.chains(layer, norm)) {
+        norms_.emplace(conv->name, map_of(dynamic_cast<const BatchNorm&>(*batch_norm->module)));
+        folded_.insert(batch_norm->name);
+        last_of_[conv->name] = batch_norm->name;
+      }
+    for (const GraphNode& node : graph_.nodes())
+      if (is_weighted(node) && computes_on_integers(node)) fuse(node);
+  }
+
+  ModulePtr rewritten(const std::string& path, ModulePtr module) {
+    if (folded_.contains(path) && dynamic_cast<BatchNorm*>(module.get())) return std::make_unique<Identity>();
+    if (dynamic_cast<Conv2d*>(module.get()) || dynamic_cast<Linear*>(module.get())) return weighted(path, std::move(module));
+    if (auto* wrapper = dynamic_cast<FakeQuantizationWrapper*>(module.get())) {
+      const QuantMetadata* grid = grid_of_module(path);
+      if (fused_.contains(path)) return std::make_unique<Identity>();
+      return grid ? quantized(wrapper->wrapped.take(), *grid) : std::move(module);
+    }
+    const bool is_leaf = module->children().empty(), is_inner = path.ends_with(".fake_q");
+    if (const QuantMetadata* grid = grid_of_module(path); grid && is_leaf && !is_inner) {
+      if (fused_.contains(path)) return std::make_unique<Identity>();
+      return quantized(std::make_unique<Identity>(), *grid);
+    }
+    return module;
+  }
+
+ private:
+  static bool is_weighted(const GraphNode& node) { return node.kind == "Conv2d" || node.kind == "Linear"; }
+  static std::string path_of(const GraphNode& node) { return node.name.substr(0, node.name.find('#')); }
+  // Where a wrapper's quantization stands: "relu1" for "relu1.fake_q".
+  static std::string quantized_path(const GraphNode& node) {
+    const std::string path = path_of(node);
+    return path.ends_with(".fake_q") ? path.substr(0, path.size() - 7) : path;
+  }
+  const QuantMetadata* grid_of_module(const std::string& path) const {
+    const auto grid = grids_.of.find(path);
+    return grid == grids_.of.end() ? nullptr : &grid->second;
+  }
+  // Of what a node gives, through layers that only choose or move numbers.
+  const QuantMetadata* grid_of(const GraphNode& node) const {
+    const bool keeps = node.kind == "MaxPool2d" || node.kind == "flatten" || node.kind == "Flatten";
+    return keeps ? grid_of(graph_[node.preds.at(0)]) : node.module ? grid_of_module(path_of(node)) : nullptr;
+  }
+  static const Parameter& weight_of(Module& layer) {
+    if (auto* conv = dynamic_cast<Conv2d*>(&layer)) return conv->weight;
+    return dynamic_cast<Linear&>(layer).weight;
+  }
+  bool computes_on_integers(const GraphNode& node) const {
+    return weight_of(*node.module).transform() && node.preds.size() == 1 && grid_of(graph_[node.preds[0]]);
+  }
+
+  // A quantized ReLU that alone consumes the layer, or its batch norm.
+  void fuse(const GraphNode& layer) {
+    const auto norm = last_of_.find(layer.name);
+    const GraphNode* next = graph_.only_successor(norm == last_of_.end() ? layer : *graph_.find(norm->second));
+    if (!next) return;
+    Fused fused;
+    const bool is_relu = next->kind == "ReLU" || next->kind == "ReLU6";
+    if (next->kind == "ReLU6") fused.cap = 6.0f;
+    if (is_relu) next = graph_.only_successor(*next);
+    const QuantMetadata* grid = next && next->module ? grid_of_module(path_of(*next)) : nullptr;
+    if (!grid || !next->module->children().empty() || (!is_relu && grid->qmin + grid->zero_point != 0)) return;
+    fused.grid = *grid;
+    fused_.insert(quantized_path(*next));
+    fused_into_.emplace(layer.name, fused);
+  }
+
+  static ModulePtr quantized(ModulePtr layer, const QuantMetadata& grid) {
+    LayerQuantization quantization{.output = settings_of(grid), .rounding = Rounding::onnx};
+    quantization.output_params = ScaleAndZeroPoint{grid.scale, grid.zero_point};
+    return std::make_unique<RangeLinearFakeQuantWrapper>(std::move(layer), std::move(quantization),
+                                                         FloatPrecision::single);
+  }
+
+  ModulePtr weighted(const std::string& path, ModulePtr module) {
+    auto* conv = dynamic_cast<Conv2d*>(module.get());
+    auto* linear = dynamic_cast<Linear*>(module.get());
+    Parameter& weight = conv ? conv->weight : linear->weight;
+    Parameter& bias = conv ? conv->bias : linear->bias;
+    const GraphNode* node = graph_.find(path);
+    const bool integers = node && computes_on_integers(*node);
+    check(!integers || !graph_.find(path + "#1"), "{}: it is called more than once", path);
+    const auto channels = static_cast<size_t>(weight.raw().dim(-1));
+    try {
+      IntegerForm form{weight(), {1.0f}};
+      if (weight.transform()) {
+        IntegerForm on_grid = integer_form(weight);
+        if (integers) form = std::move(on_grid);
+      }
+      if (bias.defined() && bias.transform()) {
+        const Tensor quantized_bias = bias();
+        bias.set_transform(nullptr);
+        bias.set_raw(quantized_bias.clone());
+      }
+      form.integers = form.integers.clone();
+      const auto norm = norms_.find(path);
+      if (norm != norms_.end()) fold(form, bias, norm->second, channels, integers);
+      weight.set_transform(nullptr);
+      if (!integers) {
+        weight.set_raw(form.integers);
+        return module;
+      }
+      return on_integers(std::move(module), weight, form, *node);
+    } catch (const Error& e) {
+      throw e.is_located() ? e : e.located(path);
+    }
+  }
+
+  // y = factor * (w x + b) + shift: of integers the scale becomes scale / |factor|, and those of a negative factor
+  // change their sign; float weights are multiplied.
+  static void fold(IntegerForm& form, Parameter& bias, const ChannelMap& map, size_t channels, bool integers) {
+    Tensor folded = Tensor::empty({static_cast<int64_t>(channels)});
+    for (size_t c = 0; c < channels; ++c)
+      folded.mutable_data()[c] = map.shift[c] + map.factor[c] * (bias.defined() ? bias.raw().data()[c] : 0.0f);
+    bias.set_raw(folded);
+    const std::span<float> w = form.integers.mutable_data();
+    if (!integers) {
+      for (size_t i = 0; i < w.size(); ++i) w[i] *= map.factor[i % channels];
+      return;
+    }
+    std::vector<float> scale(channels), sign(channels);
+    for (size_t c = 0; c < channels; ++c) {
+      const float factor = map.factor[c], of_weight = form.scale[c % form.scale.size()];
+      sign[c] = factor == 0 ? 0.0f : std::copysign(1.0f, factor);  // 0: the channel is its shift
+      scale[c] = factor == 0 ? of_weight : of_weight / std::fabs(factor);
+    }
+    for (size_t i = 0; i < w.size(); ++i) w[i] *= sign[i % channels];
+    form.scale = scale;
+  }
+
+  ModulePtr on_integers(ModulePtr module, Parameter& weight, const IntegerForm& form, const GraphNode& node) {
+    float largest = 1;
+    for (const float w : form.integers.data()) largest = std::max(largest, std::fabs(w));
+    QuantSettings settings{.bits = static_cast<int>(std::floor(std::log2(largest))) + 2,
+                           .mode = LinearQuantMode::symmetric_restricted};
+    settings.per_channel = form.scale.size() > 1;
+    Tensor real = form.integers.clone();
+    for (size_t i = 0; i < real.data().size(); ++i) real.mutable_data()[i] /= form.scale[i % form.scale.size()];
+    weight.set_raw(real);
+    LinearQuantParams params{form.scale, std::vector<float>(form.scale.size(), 0.0f)};
+
+    const QuantMetadata& input = *grid_of(graph_[node.preds[0]]);
+    LayerQuantization quantization{.rounding = Rounding::onnx};
+    quantization.inputs.push_back({.settings = settings_of(input), .params = {{input.scale, input.zero_point}}});
+    const auto fused = fused_into_.find(node.name);
+    quantization.real_sums = fused == fused_into_.end();
+    if (fused != fused_into_.end()) {
+      const QuantMetadata& grid = fused->second.grid;
+      quantization.output = settings_of(grid);
+      quantization.output_params = ScaleAndZeroPoint{grid.scale, grid.zero_point};
+      quantization.relu = true;
+      quantization.relu_cap = fused->second.cap;
+    }
+    return std::make_unique<RangeLinearQuantParamLayerWrapper>(std::move(module), std::move(quantization),
+                                                               WeightQuantization{settings, false}, params);
+  }
+
+  struct Fused {
+    QuantMetadata grid;
+    std::optional<float> cap;
+  };
+
+  Module& model_;
+  OutputGrids grids_;
+  Graph graph_;
+  std::map<std::string, ChannelMap> norms_;      // by the layer they are folded into
+  std::map<std::string, std::string> last_of_;   // layer -> its batch norm
+  std::set<std::string> folded_, fused_;         // batch norms, quantized activations
+  std::map<std::string, Fused> fused_into_;      // by the layer that computes them
+};
+
+}  // namespace
+
+void to_integer_layers(ModulePtr& model, const Tensor& example) {
+  model->set_training(false);
+  Conversion conversion(*model, example);
+  model = rewrite(std::move(model), [&](const std::string& path, ModulePtr module) {
+    return conversion.rewritten(path, std::move(module));
+  });
+  model->set_training(false);
+}
+
+}  // namespace qgrad::deploy

@@ -1,0 +1,136 @@
+// Models trained with quantization in the loop: as integer layers, and their programs.
+#include "quant/deploy/quant_aware.h"
+
+#include <cmath>
+
+#include "nn/activation.h"
+#include "nn/conv.h"
+#include "nn/eltwise.h"
+#include "nn/linear.h"
+#include "nn/norm.h"
+#include "nn/pool.h"
+#include "quant/deploy/lowering.h"
+#include "quant/deploy/onnx.h"
+#include "quant/deploy/simulation.h"
+#include "quant/quantizer.h"
+#include "support/catch.h"
+#include "support/errors.h"
+#include "support/values.h"
+
+using namespace qgrad;
+using Catch::Matchers::Contains;
+using test::error_of;
+
+namespace {
+
+// A residual net with batch norms: one convolution whose ReLU is quantized, one that is added in float.
+struct SmallResidual final : UnaryModule {
+  std::string_view kind() const override { return "SmallResidual"; }
+  Child conv1 = child<Conv2d>("conv1", square_conv(3, 8, 3, 1, 1, false)), bn1 = child<BatchNorm2d>("bn1", 8);
+  Child relu1 = child<ReLU>("relu1"), pool = child<MaxPool2d>("pool", 2);
+  Child conv2 = child<Conv2d>("conv2", square_conv(8, 8, 3, 1, 1, false)), bn2 = child<BatchNorm2d>("bn2", 8);
+  Child add = child<EltwiseAdd>("add"), relu2 = child<ReLU>("relu2");
+  Child conv3 = child<Conv2d>("conv3", square_conv(8, 12, 1)), relu3 = child<ReLU6>("relu3");
+  Child average = child<GlobalAvgPool2d>("average"), fc = child<Linear>("fc", 12, 5);
+
+ protected:
+  Tensor forward(const Tensor& x) override {
+    const Tensor a = pool(relu1(bn1(conv1(x))));
+    return fc(flatten(average(relu3(conv3(relu2(add(a, bn2(conv2(a)))))))));
+  }
+};
+
+Tensor images(int64_t count, uint64_t seed) { return test::normal_tensor({count, 8, 8, 3}, seed); }
+
+// Prepared, and run in training mode so that ranges and running statistics are there. One channel's factor is negative.
+ModulePtr trained(const Json& config) {
+  ModulePtr net = std::make_unique<SmallResidual>();
+  uint64_t seed = 50;
+  for (Parameter* p : all_parameters(*net))
+    if (p->name() == "weight") p->set_raw(test::normal_tensor(p->raw().shape(), seed++, 0.4f));
+  const auto quantizer = Registry<Quantizer>::create({config, "", "quantizer"});
+  quantizer->prepare(net, nullptr, images(1, 9));
+  dynamic_cast<BatchNorm2d*>(find_module(*net, "bn1"))->weight.raw().mutable_data()[1] = -0.7f;
+  dynamic_cast<BatchNorm2d*>(find_module(*net, "bn2"))->weight.raw().mutable_data()[2] = 0.0f;
+  net->set_training(true);
+  for (uint64_t i = 0; i < 3; ++i) (*net)(images(16, i + 1));
+  net->set_training(false);
+  return net;
+}
+
+const std::vector<Json>& quantizers() {
+  static const std::vector<Json> all = [] {
+    std::vector<Json> list;
+    for (const char* name : {"PACTQuantizer", "DorefaQuantizer", "WRPNQuantizer", "LSQQuantizer", "LSQPlusQuantizer",
+                             "TQTQuantizer"})
+      for (const int bits : {8, 4, 2})
+        list.push_back({{"class", name}, {"bits_activations", bits}, {"bits_weights", bits}});
+    for (const bool per_channel : {false, true})
+      for (const char* mode : {"SYMMETRIC", "ASYMMETRIC_UNSIGNED"})
+        for (const int bits : {8, 4})
+          list.push_back({{"class", "QuantAwareTrainRangeLinearQuantizer"},
+                          {"bits_activations", bits},
+                          {"bits_weights", bits},
+                          {"mode", mode},
+                          {"per_channel_wts", per_channel}});
+    return list;
+  }();
+  return all;
+}
+
+float largest_difference(const Tensor& a, const Tensor& b) {
+  float largest = 0;
+  for (size_t i = 0; i < a.data().size(); ++i) largest = std::max(largest, std::fabs(a.data()[i] - b.data()[i]));
+  return largest;
+}
+
+}  // namespace
+
+TEST_CASE("a trained quantized model as integer layers gives what it gave") {
+  for (const Json& config : quantizers()) {
+    INFO(config.dump());
+    ModulePtr model = trained(config);
+    const Tensor x = images(8, 5), before = (*model)(x);
+    deploy::to_integer_layers(model, images(1, 6));
+    const Tensor after = (*model)(x);
+    float largest = 0;
+    for (const float y : before.data()) largest = std::max(largest, std::fabs(y));
+    // Steps of activations: a tie that falls the other way moves one; LSQ+ rounds its offsets.
+    const float bits = config.at("bits_activations").get<float>();
+    CHECK(largest_difference(before, after) < largest * (config.at("class") == "LSQPlusQuantizer" ? 4 : 1) / bits / 4);
+  }
+}
+
+TEST_CASE("programs of trained quantized models compute the integer layers' integers") {
+  for (const Json& config : quantizers()) {
+    INFO(config.dump());
+    ModulePtr model = trained(config);
+    deploy::to_integer_layers(model, images(1, 6));
+    const deploy::Program program = deploy::lower(*model, images(1, 6)).program;
+    const test::Agreement agreement = test::compare_with_simulation(*model, deploy::Engine(program), images(6, 7));
+    INFO("first layer that differs: " << agreement.first);
+    CHECK(agreement.layers >= 3);
+    CHECK(agreement.differing == 0);
+    CHECK(deploy::onnx_model(program, {}).size() > 1000);
+  }
+}
+
+TEST_CASE("levels that are no multiples of a step are refused with the layer") {
+  ModulePtr model = trained({{"class", "APoTQuantizer"}, {"bits_activations", 4}, {"bits_weights", 4}});
+  CHECK_THAT(error_of([&] {
+               deploy::to_integer_layers(model, images(1, 6));
+               deploy::lower(*model, images(1, 6));
+             }),
+             Contains("conv") && Contains("multiples of a step"));
+}
+
+TEST_CASE("a float model becomes a program of float operations with the same results") {
+  ModulePtr model = std::make_unique<SmallResidual>();
+  model->set_training(false);
+  deploy::to_integer_layers(model, images(1, 6));
+  const deploy::Engine engine(deploy::lower(*model, images(1, 6)).program);
+  const Tensor x = images(4, 7), expected = (*model)(x);
+  std::vector<float> output(20);
+  engine.run(x.data(), output);
+  CHECK(largest_difference(expected, Tensor::from({4, 5}, output)) < 1e-5f);
+}
