@@ -100,9 +100,9 @@ void write_test_data(const std::filesystem::path& folder, const deploy::Engine& 
     const int64_t each = batch->images.numel() / shape[0];
     for (int64_t first = 0; first < images; first += kImagesOfSet) {
       const int64_t count = std::min(kImagesOfSet, images - first);
-      const Tensor set = Tensor::from({count, shape[1], shape[2], shape[3]},
-                                      batch->images.data().subspan(static_cast<size_t>(first * each),
-                                                                   static_cast<size_t>(count * each)));
+      const Tensor set = Tensor::from(
+          {count, shape[1], shape[2], shape[3]},
+          batch->images.data().subspan(static_cast<size_t>(first * each), static_cast<size_t>(count * each)));
       writer.write_set(folder / fmt::format("test_data_set_{}", (done + first) / kImagesOfSet), set);
     }
     done += images;

@@ -64,8 +64,7 @@ void run(const std::string& config_file, const CommonOptions& options) {
           fmt::format("\nfloat      top1 {:.2f}  top5 {:.2f}  loss {:.5f}\nquantized  top1 {:.2f}  top5 {:.2f}  "
                       "loss {:.5f}  ({} bytes of parameters)\n{}\n{}\n",
                       before.top1(), before.top5(), before.loss(), after.top1(), after.top5(), after.loss(), bytes,
-                      program.to_text(),
-                      (folder / "model.safetensors").string()));
+                      program.to_text(), (folder / "model.safetensors").string()));
 }
 
 }  // namespace

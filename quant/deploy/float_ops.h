@@ -8,8 +8,8 @@ namespace qgrad::deploy {
 // The weights of a float_conv or real_conv as the kernel wants them.
 std::vector<float> packed_floats(const Program& program, const Op& op);
 
-// Runs the operations whose outputs are float, but dequantize and channels_first, on one image. inputs: floats, and of a
-// real_conv bytes. Its integers are held in floats, where sums up to 2^24 are exact.
+// Runs the operations whose outputs are float, but dequantize and channels_first, on one image. inputs: floats, and of
+// a real_conv bytes. Its integers are held in floats, where sums up to 2^24 are exact.
 void run_float_op(const Program& program, const Op& op, const std::vector<float>& packed,
                   const std::vector<const void*>& inputs, float* output);
 

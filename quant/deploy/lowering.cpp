@@ -1,17 +1,14 @@
 // Walking the graph of a quantized model, wrapper by wrapper.
 #include "quant/deploy/lowering.h"
 
-#include <algorithm>
-#include <cmath>
 #include <limits>
 #include <set>
 
-#include "core/error.h"
 #include "nn/conv.h"
 #include "nn/eltwise.h"
-#include "nn/graph.h"
 #include "nn/linear.h"
 #include "nn/pool.h"
+#include "quant/deploy/program_builder.h"
 #include "quant/integer/eltwise.h"
 #include "quant/integer/float_layer.h"
 #include "quant/integer/param_layer.h"
@@ -19,94 +16,9 @@
 namespace qgrad::deploy {
 namespace {
 
-// What a node of the graph computes, and whether the simulation knows it as quantized: behind an operation that is no
-// quantized layer (flatten, say) it does not, and the next layer puts it on its own grid.
-struct Value {
-  int32_t tensor = -1;
-  bool carries_quantization = false;
-};
-
-Grid grid_of(const QuantMetadata& m) {
-  check(m.zero_point == std::nearbyint(m.zero_point), "its zero point {} is not an integer", m.zero_point);
-  check(m.qmax - m.qmin <= 255, "its integers {} to {} need more than 8 bits", m.qmin, m.qmax);
-  return {m.scale, static_cast<int32_t>(m.zero_point), static_cast<int32_t>(m.qmin), static_cast<int32_t>(m.qmax)};
-}
-
-QuantMetadata metadata_of(const Grid& g) {
-  return {g.scale, static_cast<float>(g.zero_point), static_cast<float>(g.qmin), static_cast<float>(g.qmax)};
-}
-
-// The real values of all bytes of a grid, [1, bytes].
-Tensor values_of(const Grid& g, Rounding rounding) {
-  const IntegerGrid grid = integer_grid(metadata_of(g), rounding);
-  Tensor values = Tensor::empty({1, g.qmax - g.qmin + 1});
-  const std::span<float> x = values.mutable_data();
-  for (size_t b = 0; b < x.size(); ++b)
-    x[b] = static_cast<float>(static_cast<int32_t>(b) - g.origin()) * grid.divisor / grid.scale;
-  return values;
-}
-
-// The bytes that integers on a grid are stored as; the table's unused end repeats the last one.
-std::array<uint8_t, 256> table_of(std::span<const float> integers, const Grid& g) {
-  std::array<uint8_t, 256> table;
-  for (size_t i = 0; i < table.size(); ++i)
-    table[i] = static_cast<uint8_t>(integers[std::min(i, integers.size() - 1)] - static_cast<float>(g.qmin));
-  return table;
-}
-
-// How a wrapper brings its sums to the output's grid. Rounding is monotone, so that limits of the sums (of the
-// accumulator's bits, of a ReLU) are limits of the result.
-struct Requantizer {
-  Requantizer(const RangeLinearQuantWrapper& wrapper, bool limited_accumulator)
-      : quantization(wrapper.quantization()),
-        grid(grid_of(wrapper.output_metadata().value())),
-        rounded(integer_grid(metadata_of(grid), quantization.rounding)) {
-    if (is_onnx() && quantization.relu_cap)
-      rounded.qmax = std::min(rounded.qmax, std::nearbyint(*quantization.relu_cap / rounded.divisor));
-    const float infinity = std::numeric_limits<float>::infinity();
-    range = limited_accumulator ? quantized_range(quantization.bits_accum, LinearQuantMode::symmetric)
-                                : QuantizedRange{-infinity, infinity};
-  }
-
-  // The output's integer for a sum, or for a real value, whose scale is 1.
-  float operator()(float sum, float rescale) const {
-    const float q = std::nearbyint(rescale * sum - rounded.zero_point);
-    return std::clamp(q, rounded.qmin, rounded.qmax) - (rounded.qmin - static_cast<float>(grid.qmin));
-  }
-  float of_real(float x) const {
-    x = limited(x, 1);
-    return is_onnx() ? (*this)(x / rounded.divisor, 1) : (*this)(x, grid.scale);
-  }
-  float limited(float sum, float scale) const {
-    return std::min(std::max(sum, quantization.relu ? std::max(range.qmin, 0.0f) : range.qmin), highest(scale));
-  }
-  // Adds the factor and the limits of one channel, or of all.
-  void add_to(Op& op, float rescale, float accumulator_scale) const {
-    op.rescale.push_back(rescale);
-    const float infinity = std::numeric_limits<float>::infinity();
-    const auto byte = [&](float sum) {
-      return static_cast<uint8_t>((*this)(sum, rescale) - static_cast<float>(grid.qmin));
-    };
-    op.low.push_back(byte(limited(-infinity, accumulator_scale)));
-    op.high.push_back(byte(highest(accumulator_scale)));
-  }
-  // For real values, which the engine divides by the output's step under Rounding::onnx.
-  void add_real_to(Op& op) const { add_to(op, is_onnx() ? 1.0f : grid.scale, 1); }
-  float highest(float accumulator_scale) const {
-    const bool capped = quantization.relu_cap && !is_onnx();
-    return capped ? std::min(range.qmax, *quantization.relu_cap * accumulator_scale) : range.qmax;
-  }
-  bool is_onnx() const { return quantization.rounding == Rounding::onnx; }
-
-  const LayerQuantization& quantization;
-  Grid grid;
-  IntegerGrid rounded;
-  QuantizedRange range;
-};
-
 std::string path_of(const GraphNode& node) { return node.name.substr(0, node.name.find_first_of(":#")); }
 
-class Lowering {
+class Lowering : ProgramBuilder {
  public:
   Lowering(Module& model, const Tensor& example) : model_(model), graph_(Graph::trace(model, example)) {
     check(example.rank() >= 1 && example.dim(0) == 1, "lower: expected one example, got a batch of shape {}",
@@ -270,8 +182,8 @@ class Lowering {
     op.kind = OpKind::lookup;
     for (size_t i = 0; i < inputs.size(); ++i) {
       const Grid& from = tensor(op.inputs[i]).grid;
-      Tensor integers = to_integers_rescaled(values_of(from, Rounding::distiller), metadata_of(from),
-                                             op.input_rescale[i], to.range);
+      Tensor integers =
+          to_integers_rescaled(values_of(from, Rounding::distiller), metadata_of(from), op.input_rescale[i], to.range);
       for (float& q : integers.mutable_data()) q = to(to.limited(q, to.grid.scale), 1.0f);
       op.tables.push_back(table_of(integers.data(), to.grid));
     }
@@ -371,8 +283,7 @@ class Lowering {
     op.weight.assign(static_cast<size_t>(window.kernel_h * window.kernel_w * channels), 1);
     op.bias.assign(static_cast<size_t>(channels), 0);
     op.weight_step = {RangeLinearFakeQuantWrapper::window_step(window)};
-    const float step =
-        step_of(tensor(in.tensor).grid.scale) * RangeLinearFakeQuantWrapper::window_step(window);
+    const float step = step_of(tensor(in.tensor).grid.scale) * RangeLinearFakeQuantWrapper::window_step(window);
     for (int32_t c = 0; c < channels; ++c) to.add_to(op, step / to.rounded.divisor, 1 / step);
     return emit(std::move(op), add_tensor(node, path_of(node), Type::byte, to.grid));
   }
@@ -406,7 +317,8 @@ class Lowering {
       op.kind = OpKind::clamp;
       op.real_high = node.kind == "ReLU6" ? 6.0f : std::numeric_limits<float>::infinity();
     } else {
-      check(node.kind == "EltwiseAdd" || node.kind == "add" || node.kind == "EltwiseMult", "it has no form in a program");
+      check(node.kind == "EltwiseAdd" || node.kind == "add" || node.kind == "EltwiseMult",
+            "it has no form in a program");
       op.kind = node.kind == "EltwiseMult" ? OpKind::multiply : OpKind::add;
     }
     return emit(std::move(op), add_tensor(node, "", Type::float32, {}));
@@ -420,21 +332,6 @@ class Lowering {
     if (bias.defined()) op.real_bias.assign(bias.raw().data().begin(), bias.raw().data().end());
   }
 
-  static Window window_of(const Conv2dOptions& o, const Shape& weight) {
-    return {static_cast<int32_t>(weight[0]),    static_cast<int32_t>(weight[1]),    static_cast<int32_t>(o.stride_h),
-            static_cast<int32_t>(o.stride_w),   static_cast<int32_t>(o.padding_h),  static_cast<int32_t>(o.padding_w),
-            static_cast<int32_t>(o.dilation_h), static_cast<int32_t>(o.dilation_w), static_cast<int32_t>(o.groups)};
-  }
-
-  static Window window_of(const Pool2dOptions& o) {
-    return {.kernel_h = static_cast<int32_t>(o.kernel_h),
-            .kernel_w = static_cast<int32_t>(o.kernel_w),
-            .stride_h = static_cast<int32_t>(o.stride_h),
-            .stride_w = static_cast<int32_t>(o.stride_w),
-            .padding_h = static_cast<int32_t>(o.padding_h),
-            .padding_w = static_cast<int32_t>(o.padding_w)};
-  }
-
   int32_t max_pooled(const GraphNode& node, int32_t input, const Pool2dOptions& options, const std::string& name) {
     return emit({.kind = OpKind::max_pool, .inputs = {input}, .window = window_of(options)},
                 add_tensor(node, name, tensor(input).type, tensor(input).grid));
@@ -446,88 +343,10 @@ class Lowering {
     return {emit({.kind = OpKind::channels_first, .inputs = {in.tensor}}, output), false};
   }
 
-  // --- tensors ---
-  TensorInfo& tensor(int32_t i) { return result_.program.tensors[static_cast<size_t>(i)]; }
-
-  int32_t add_tensor(TensorInfo info) {
-    result_.program.tensors.push_back(std::move(info));
-    return static_cast<int32_t>(result_.program.tensors.size()) - 1;
-  }
-  int32_t add_tensor(const GraphNode& node, const std::string& name, Type type, const Grid& grid) {
-    const Shape& shape = node.output_shape;
-    check(shape.rank() == 2 || shape.rank() == 4, "expected images or vectors, got shape {}", shape);
-    const bool image = shape.rank() == 4;
-    return add_tensor({.name = name,
-                       .type = type,
-                       .height = image ? static_cast<int32_t>(shape[1]) : 1,
-                       .width = image ? static_cast<int32_t>(shape[2]) : 1,
-                       .channels = static_cast<int32_t>(shape[-1]),
-                       .grid = grid});
-  }
-  // A tensor of the same shape as another one.
-  int32_t add_like(int32_t other, Type type, const Grid& grid) {
-    TensorInfo info = tensor(other);
-    info.name = "";
-    info.type = type;
-    info.grid = grid;
-    return add_tensor(std::move(info));
-  }
-  int32_t emit(Op op, int32_t output) {
-    op.output = output;
-    result_.program.ops.push_back(std::move(op));
-    return output;
-  }
-
-  Shape image_shape(int32_t i) { return {1, tensor(i).height, tensor(i).width, tensor(i).channels}; }
-
-  int32_t as_float(int32_t from) {
-    check(from >= 0, "it stays in float");
-    if (tensor(from).type == Type::float32) return from;
-    return emit({.kind = OpKind::dequantize, .inputs = {from}}, add_like(from, Type::float32, {}));
-  }
-
-  // The tensor as input i of this layer: as its producer left it, else on the layer's own grid. Equal grids of one
-  // tensor are made once.
-  int32_t on_grid(const RangeLinearQuantWrapper& wrapper, size_t i, const Value& value) {
-    if (value.carries_quantization) return value.tensor;
-    const std::vector<InputQuantization>& inputs = wrapper.quantization().inputs;
-    check(i < inputs.size() && inputs[i].params, "input {} has no fixed scale", i);
-    const QuantMetadata metadata = wrapper.own_input_metadata(i, Tensor());
-    const Grid grid = grid_of(metadata);
-    if (tensor(value.tensor).type == Type::byte && tensor(value.tensor).grid == grid) return value.tensor;
-    for (const Regridded& known : regridded_)
-      if (known.from == value.tensor && known.grid == grid) return known.to;
-    const TensorInfo from = tensor(value.tensor);
-    Op op{.inputs = {value.tensor}};
-    if (from.type == Type::float32) {
-      op.kind = OpKind::quantize;
-      op.rescale = {wrapper.quantization().rounding == Rounding::onnx ? 1.0f : grid.scale};
-      op.low = {0};
-      op.high = {static_cast<uint8_t>(grid.qmax - grid.qmin)};
-    } else {
-      const Rounding rounding = wrapper.quantization().rounding;
-      Tensor integers = to_integers(values_of(from.grid, rounding), metadata, rounding);
-      for (float& q : integers.mutable_data()) q -= metadata.zero_point;
-      op.kind = OpKind::lookup;
-      op.tables = {table_of(integers.data(), grid)};
-    }
-    const int32_t to = emit(std::move(op), add_like(value.tensor, Type::byte, grid));
-    regridded_.push_back({value.tensor, grid, to});
-    return to;
-  }
-
-  struct Regridded {
-    int32_t from;
-    Grid grid;
-    int32_t to;
-  };
-
   Module& model_;
   Graph graph_;
-  Lowered result_;
   std::vector<Value> values_;
   std::set<std::string> lowered_;  // paths of wrapped layers
-  std::vector<Regridded> regridded_;
 };
 
 }  // namespace

@@ -52,8 +52,9 @@ class Exporter {
 
  private:
   static const char* kind_name(OpKind kind) {
-    constexpr const char* kNames[] = {"quantize", "dequantize",   "conv",           "add",        "multiply", "lookup",
-                                      "max_pool", "average_pool", "channels_first", "real_conv",  "float_conv", "clamp", "concat"};
+    constexpr const char* kNames[] = {"quantize", "dequantize",   "conv",           "add",       "multiply",   "lookup",
+                                      "max_pool", "average_pool", "channels_first", "real_conv", "float_conv", "clamp",
+                                      "concat"};
     return kNames[static_cast<size_t>(kind)];
   }
 
@@ -140,8 +141,7 @@ class Exporter {
   std::string real(int32_t i) {
     if (tensor(i).type == Type::float32) return name(i);
     const std::string value = name(i) + "/real";
-    if (constants_.insert(value).second)
-      model_.node("DequantizeLinear", {name(i), step(i), zero_point(i)}, value);
+    if (constants_.insert(value).second) model_.node("DequantizeLinear", {name(i), step(i), zero_point(i)}, value);
     return value;
   }
   Names real_inputs(const Op& op) {
@@ -240,8 +240,9 @@ class Exporter {
     std::vector<int16_t> shifted = op.weight;
     for (int16_t& w : shifted) w = static_cast<int16_t>(w - origin);
     Names inputs{real(op.inputs[0]),
-                 per_channel(out + "/weight", model_.constant<T>(out + "/weight/bytes", dims,
-                                                                 output_channels_first<T>(shifted, op.window, channels)),
+                 per_channel(out + "/weight",
+                             model_.constant<T>(out + "/weight/bytes", dims,
+                                                output_channels_first<T>(shifted, op.window, channels)),
                              op.weight_step, static_cast<T>(-origin))};
     if (std::ranges::any_of(op.bias, [](int32_t b) { return b != 0; })) {
       const int64_t bias_dims[] = {static_cast<int64_t>(channels)};
@@ -279,8 +280,8 @@ class Exporter {
         bytes[i] = static_cast<int16_t>(std::clamp<int16_t>(rest[i], -128, 127) + 128);
         rest[i] = static_cast<int16_t>(rest[i] - (bytes[i] - 128));
       }
-      const std::string weight = model_.constant<uint8_t>(
-          out + part + "/weight", weight_dims(op, channels), output_channels_first<uint8_t>(bytes, op.window, channels));
+      const std::string weight = model_.constant<uint8_t>(out + part + "/weight", weight_dims(op, channels),
+                                                          output_channels_first<uint8_t>(bytes, op.window, channels));
       const std::string product =
           model_.node("ConvInteger", {name(op.inputs[0]), weight, zero_point(op.inputs[0]), byte(128)},
                       out + part + "/sums", conv_attributes(op.window));
@@ -319,8 +320,8 @@ class Exporter {
       const int64_t dims[] = {256};
       const std::string index =
           model_.node("Cast", {name(op.inputs[i])}, part + "/index", {{"to", static_cast<int64_t>(OnnxType::int32)}});
-      parts.push_back(model_.node(
-          "Gather", {model_.constant<uint8_t>(part + "/table", dims, op.tables[i]), index}, part));
+      parts.push_back(
+          model_.node("Gather", {model_.constant<uint8_t>(part + "/table", dims, op.tables[i]), index}, part));
     }
     if (is_concat) model_.node("Concat", parts, out, {{"axis", int64_t{1}}});
   }

@@ -8,8 +8,8 @@
 namespace qgrad::deploy {
 
 struct OnnxOptions {
-  std::string name = "qgrad";        // of the graph
-  bool all_tensors = false;          // every quantized tensor is an output too, under the path of its layer
+  std::string name = "qgrad";  // of the graph
+  bool all_tensors = false;    // every quantized tensor is an output too, under the path of its layer
 };
 
 // The bytes of an ONNX file (opset 13) with one input "input" [batch, channels, height, width] and one output "output"

@@ -65,8 +65,8 @@ struct Op {
   // conv under Rounding::onnx: what a weight's integer stands for, one value or [out]. For ONNX files; program files
   // are without it.
   std::vector<float> weight_step;
-  std::vector<float> real_weight, real_bias;             // float_conv: as weight and bias
-  float real_low = 0, real_high = 0;                     // clamp
+  std::vector<float> real_weight, real_bias;  // float_conv: as weight and bias
+  float real_low = 0, real_high = 0;          // clamp
   // real_conv: sum * rescale, one for each channel. Else
   // q = clamp(round(rescale * sum - zero point), low, high), under Rounding::onnx clamp(round(rescale * sum) - zero
   // point, low, high), the limits as bytes of the output: conv one of each for every channel; quantize, add and

@@ -106,7 +106,8 @@ class Conversion {
 
   ModulePtr rewritten(const std::string& path, ModulePtr module) {
     if (folded_.contains(path) && dynamic_cast<BatchNorm*>(module.get())) return std::make_unique<Identity>();
-    if (dynamic_cast<Conv2d*>(module.get()) || dynamic_cast<Linear*>(module.get())) return weighted(path, std::move(module));
+    if (dynamic_cast<Conv2d*>(module.get()) || dynamic_cast<Linear*>(module.get()))
+      return weighted(path, std::move(module));
     if (auto* wrapper = dynamic_cast<FakeQuantizationWrapper*>(module.get())) {
       const QuantMetadata* grid = grid_of_module(path);
       if (fused_.contains(path)) return std::make_unique<Identity>();
@@ -259,10 +260,10 @@ class Conversion {
   Module& model_;
   OutputGrids grids_;
   Graph graph_;
-  std::map<std::string, ChannelMap> norms_;      // by the layer they are folded into
-  std::map<std::string, std::string> last_of_;   // layer -> its batch norm
-  std::set<std::string> folded_, fused_;         // batch norms, quantized activations
-  std::map<std::string, Fused> fused_into_;      // by the layer that computes them
+  std::map<std::string, ChannelMap> norms_;     // by the layer they are folded into
+  std::map<std::string, std::string> last_of_;  // layer -> its batch norm
+  std::set<std::string> folded_, fused_;        // batch norms, quantized activations
+  std::map<std::string, Fused> fused_into_;     // by the layer that computes them
 };
 
 }  // namespace

@@ -11,9 +11,9 @@ namespace qgrad::deploy {
 //     batch-normed weights stay what they were, only their scale becomes one for each channel;
 //   - a ReLU with its quantization right behind such a layer is computed there, as requantization;
 //   - other quantized activations are float layers with quantized outputs, and other layers stay in float.
-// All under Rounding::onnx. An offset that is no multiple of its step (LSQ+) is rounded to one. Throws for weights whose
-// levels are no multiples of a step (APoT), with the layer.
-// example: one image. A model without quantization is left with its batch norms folded.
+// All under Rounding::onnx. An offset that is no multiple of its step (LSQ+) is rounded to one. Throws for weights
+// whose levels are no multiples of a step (APoT), with the layer. example: one image. A model without quantization is
+// left with its batch norms folded.
 void to_integer_layers(ModulePtr& model, const Tensor& example);
 
 }  // namespace qgrad::deploy

@@ -67,7 +67,8 @@ Accumulator RangeLinearFakeQuantWrapper::accumulate(Inputs x) {
     const int64_t channels = x[0].dim(-1);
     const Tensor ones = Tensor::full({window->kernel_h, window->kernel_w, 1, channels}, 1);
     const float step = step_of(grid.scale) * window_step(*window);
-    return {conv2d(to_integers(x[0], grid, rounding()), ones, Tensor(), summing(*window, channels)), {1 / step}, {step}};
+    return {
+        conv2d(to_integers(x[0], grid, rounding()), ones, Tensor(), summing(*window, channels)), {1 / step}, {step}};
   }
   std::vector<Tensor> inputs(x.begin(), x.end());
   if (!quantization().inputs.empty())

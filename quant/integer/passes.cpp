@@ -90,8 +90,7 @@ Tensor to_real(const Accumulator& accumulator, const AccumulatorLimits& limits) 
 Tensor requantized(Accumulator accumulator, const AccumulatorLimits& given_limits, const Rescale& rescale,
                    const QuantMetadata& output, Rounding rounding) {
   AccumulatorLimits limits = given_limits;
-  Requantization to{
-      .low = lower_limit(limits), .divisor = rescale.divisor, .grid = integer_grid(output, rounding)};
+  Requantization to{.low = lower_limit(limits), .divisor = rescale.divisor, .grid = integer_grid(output, rounding)};
   if (rounding == Rounding::onnx && limits.relu_cap) {
     to.grid.qmax = std::min(to.grid.qmax, std::nearbyint(*limits.relu_cap / to.grid.divisor));
     limits.relu_cap.reset();
@@ -108,8 +107,8 @@ Tensor requantized(Accumulator accumulator, const AccumulatorLimits& given_limit
   const std::vector<float> high = upper_limits(accumulator, limits, channels);
   if (channels == 1) {
     parallel_for(values.numel(), kElementwiseGrain, [&](int64_t begin, int64_t end) {
-      kernels().integer.requantize(in + begin, out + begin, static_cast<size_t>(end - begin), rescale.factor[0], high[0],
-                                   to);
+      kernels().integer.requantize(in + begin, out + begin, static_cast<size_t>(end - begin), rescale.factor[0],
+                                   high[0], to);
     });
   } else {
     const std::vector<float> factors =

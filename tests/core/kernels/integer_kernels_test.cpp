@@ -13,9 +13,8 @@ using namespace qgrad::test;
 namespace {
 
 const IntegerGrid kGrid{.scale = 12.7f, .divisor = 1.3f, .zero_point = -3, .qmin = -128, .qmax = 127};
-const Requantization kOutput{.low = -40,
-                             .divisor = 0.9f,
-                             .grid = {.scale = 7.3f, .divisor = 1.7f, .zero_point = 5, .qmin = -128, .qmax = 127}};
+const Requantization kOutput{
+    .low = -40, .divisor = 0.9f, .grid = {.scale = 7.3f, .divisor = 1.7f, .zero_point = 5, .qmin = -128, .qmax = 127}};
 constexpr float kRescale = 0.37f, kLow = -100, kHigh = 90;
 
 float to_integer(float x) {

@@ -130,7 +130,8 @@ TEST_CASE("layers without bits stay in float inside a program") {
   for (const char* rounding : {"distiller", "onnx"})
     for (const char* path : {"stem", "depthwise", "narrow", "strided", "average", "add", "concat", "mult", "fc"}) {
       INFO(rounding << ", " << path);
-      const ModulePtr model = quantized(every_layer(), {{"rounding", rounding}, {"overrides", {{path, none}}}}, images(4, 1));
+      const ModulePtr model =
+          quantized(every_layer(), {{"rounding", rounding}, {"overrides", {{path, none}}}}, images(4, 1));
       const deploy::Engine engine(deploy::lower(*model, images(1, 2)).program);
       const test::Agreement agreement = test::compare_with_simulation(*model, engine, images(5, 3));
       INFO("first layer that differs: " << agreement.first);
@@ -194,7 +195,8 @@ TEST_CASE("a lowered net of every layer computes the simulation's integers on re
   for (const Json& settings : all_settings()) {
     INFO(settings.dump());
     const ModulePtr model = quantized(every_layer(32), settings, material->batch(0, 8));
-    check_equal(*model, deploy::Engine(deploy::lower(*model, material->batch(0, 1)).program), material->batch(8, 2), 14);
+    check_equal(*model, deploy::Engine(deploy::lower(*model, material->batch(0, 1)).program), material->batch(8, 2),
+                14);
   }
 }
 

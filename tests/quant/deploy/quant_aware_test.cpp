@@ -18,7 +18,6 @@
 #include "support/values.h"
 
 using namespace qgrad;
-using Catch::Matchers::Contains;
 using test::error_of;
 
 namespace {
@@ -61,8 +60,8 @@ ModulePtr trained(const Json& config) {
 const std::vector<Json>& quantizers() {
   static const std::vector<Json> all = [] {
     std::vector<Json> list;
-    for (const char* name : {"PACTQuantizer", "DorefaQuantizer", "WRPNQuantizer", "LSQQuantizer", "LSQPlusQuantizer",
-                             "TQTQuantizer"})
+    for (const char* name :
+         {"PACTQuantizer", "DorefaQuantizer", "WRPNQuantizer", "LSQQuantizer", "LSQPlusQuantizer", "TQTQuantizer"})
       for (const int bits : {8, 4, 2})
         list.push_back({{"class", name}, {"bits_activations", bits}, {"bits_weights", bits}});
     for (const bool per_channel : {false, true})

@@ -1,0 +1,81 @@
+// ONNX files, as far as their bytes tell; tests/onnx runs them in ONNX Runtime.
+#include "quant/deploy/onnx.h"
+
+#include "quant/deploy/every_layer.h"
+#include "quant/deploy/lowering.h"
+#include "quant/deploy/onnx_model.h"
+#include "support/catch.h"
+#include "support/errors.h"
+
+using namespace qgrad;
+using deploy::OnnxModel;
+using deploy::OnnxType;
+using test::every_layer;
+using test::images;
+
+namespace {
+
+std::string exported(Json config, const deploy::OnnxOptions& options = {}) {
+  config["rounding"] = "onnx";
+  const ModulePtr model = test::quantized(every_layer(), config, images(4, 1));
+  return deploy::onnx_model(deploy::lower(*model, images(1, 2)).program, options);
+}
+
+}  // namespace
+
+TEST_CASE("a tensor's bytes are a TensorProto") {
+  const int64_t dims[] = {2, 300};
+  CHECK(deploy::onnx_tensor("x", OnnxType::int8, dims, "ab") ==
+        std::string("\x08\x02\x08\xac\x02\x10\x03\x42\x01x\x4a\x02"
+                    "ab",
+                    14));
+}
+
+TEST_CASE("a node's bytes are a NodeProto in a graph") {
+  OnnxModel model;
+  CHECK(model.node("Relu", {"a"}, "b") == "b");
+  CHECK_THAT(model.bytes("g"), Contains(std::string("\x0a\x0f\x0a\x01"
+                                                    "a\x12\x01"
+                                                    "b\x1a\x01"
+                                                    "b\x22\x04"
+                                                    "Relu",
+                                                    17)));
+}
+
+TEST_CASE("sums are Sum, which runtimes compute in float, and products are hidden from integer forms") {
+  const std::string bytes = exported(Json::object());
+  CHECK_THAT(bytes, Contains("add/sum") && Contains("\x22\x03Sum") &&
+                        !Contains("\x22\x03"
+                                  "Add"));
+  CHECK_THAT(bytes, Contains("mult/product1") && Contains("mult/sum"));
+}
+
+TEST_CASE("bytes are clipped where they hold fewer than 8 bits") {
+  const auto clips = [](const std::string& bytes) {
+    size_t count = 0;
+    for (size_t at = bytes.find("\x22\x04"
+                                "Clip");
+         at != std::string::npos; at = bytes.find("\x22\x04"
+                                                  "Clip",
+                                                  at + 1))
+      ++count;
+    return count;
+  };
+  CHECK(clips(exported({{"mode", "ASYMMETRIC_UNSIGNED"}, {"bits_activations", 4}})) >
+        clips(exported({{"mode", "ASYMMETRIC_UNSIGNED"}})));
+}
+
+TEST_CASE("weights beyond 8 bits are sums of two integer convolutions") {
+  CHECK_THAT(exported({{"mode", "ASYMMETRIC_UNSIGNED"}, {"per_channel_wts", true}}), Contains("ConvInteger"));
+  CHECK_THAT(exported({{"mode", "SYMMETRIC"}, {"per_channel_wts", true}}), !Contains("ConvInteger"));
+}
+
+TEST_CASE("all quantized tensors can be outputs") {
+  CHECK(exported(Json::object(), {.all_tensors = true}).size() > exported(Json::object()).size() + 14 * 10);
+}
+
+TEST_CASE("a model quantized under Distiller's rounding is refused with what to do") {
+  const ModulePtr model = test::quantized(every_layer(), Json::object(), images(4, 1));
+  const deploy::Program program = deploy::lower(*model, images(1, 2)).program;
+  CHECK_THAT(test::error_of([&] { deploy::onnx_model(program, {}); }), Contains("\"rounding\": \"onnx\""));
+}
