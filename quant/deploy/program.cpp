@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "core/error.h"
+#include "core/kernels/byte_kernels.h"
 
 namespace qgrad::deploy {
 namespace {
@@ -25,7 +26,7 @@ void check_tensor(const TensorInfo& t) {
   if (t.type == Type::float32) return;
   const Grid& g = t.grid;
   check(std::isfinite(g.scale) && g.scale > 0, "tensor '{}': expected a positive scale, got {}", t.name, g.scale);
-  check(std::abs(int64_t{g.qmin}) <= 65536 && std::abs(int64_t{g.zero_point}) <= 65536 && g.qmin <= g.qmax &&
+  check(std::abs(int64_t{g.qmin}) <= kByteGridLimit && std::abs(int64_t{g.zero_point}) <= 2 * kByteGridLimit && g.qmin <= g.qmax &&
             int64_t{g.qmax} - g.qmin <= 255 && g.origin() >= 0 && g.origin() <= g.qmax - g.qmin,
         "tensor '{}': integers {} to {} with zero point {} are no bytes, or have none for zero", t.name, g.qmin, g.qmax,
         g.zero_point);
