@@ -250,6 +250,27 @@ expect_error "missing and extra tensor" "renamed.safetensors.*conv1.weight" "$qg
 printf 'hello' >text.safetensors
 expect_error "not a checkpoint" "text.safetensors" "$qgrad" evaluate text.safetensors
 
+# --- integer programs ---
+expect 0 "export a program" "$qgrad" export quantized/model.safetensors --program digits.qgi --json
+holds "with its classes" sh -c "grep -a -q '0.*1.*9' digits.qgi"
+expect 2 "export of nothing" "$qgrad" export quantized/model.safetensors
+expect_error "export of a float model" "has no integers to export" "$qgrad" export $good --program float.qgi
+expect_error "predict with a checkpoint" "is no integer program" "$qgrad" predict $good image.png
+expect_error "predict without an image" "nowhere.png: can not be read" "$qgrad" predict digits.qgi nowhere.png
+bench_answers inference --batch 2 --integer 8,8
+bench_answers inference --batch 2 --fold
+if [ -x "$(dirname "$qgrad")/engine_from_c" ]; then
+  expect 0 "the engine's library from C" "$(dirname "$qgrad")/engine_from_c" digits.qgi
+  holds "answers with a class and a number" grep -qE '^[0-9] -?[0-9.e-]+$' stdout
+  expect_error "the engine's library without a program" "nowhere.qgi: cannot open" "$(dirname "$qgrad")/engine_from_c" nowhere.qgi
+  library=$(dirname "$qgrad")/libqgrad_engine.so
+  strip -o stripped.so "$library"
+  holds "the engine's library is small" test "$(stat -c %s stripped.so)" -lt 500000
+  holds "and needs the C++ runtime only" test -z "$(objdump -p stripped.so | grep NEEDED | grep -vE 'lib(stdc\+\+|gcc_s|c|m|pthread)\.so|ld-linux')"
+else
+  skip "the engine's library is not here"
+fi
+
 # --- CIFAR-10, where it is ---
 cifar=${QGRAD_DATA:-$root/../shared/cifar-10-batches-bin}
 checkpoint=$root/../shared/models/distiller_resnet20_cifar10.safetensors

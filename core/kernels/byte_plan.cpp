@@ -79,15 +79,20 @@ struct Run {
   std::vector<const Step*> steps;
 };
 
+struct Reaching {
+  const Step* step;
+  Reach reach;
+  int32_t largest;
+};
+
 // First fit, the steps with the largest reach first: long runs of nearly equal length.
-std::vector<Run> sorted_into_runs(std::vector<const Step*> steps, int32_t most) {
-  std::ranges::stable_sort(steps, std::greater(), [](const Step* step) { return step->reach().largest(); });
+std::vector<Run> sorted_into_runs(std::vector<Reaching> steps, int32_t most) {
+  std::ranges::stable_sort(steps, std::greater(), &Reaching::largest);
   std::vector<Run> runs;
-  for (const Step* step : steps) {
-    const Reach reach = step->reach();
+  for (const auto& [step, reach, largest] : steps) {
     const size_t oldest = runs.size() - std::min(runs.size(), kMostOpenRuns);
     auto run = std::find_if(runs.begin() + static_cast<int64_t>(oldest), runs.end(),
-                            [&](const Run& r) { return r.reach.fits(reach, most); });
+                            [&, &added = reach](const Run& r) { return r.reach.fits(added, most); });
     if (run == runs.end()) run = runs.insert(runs.end(), Run{});
     run->reach += reach;
     run->steps.push_back(step);
@@ -140,8 +145,16 @@ ByteConvPlan::Steps ByteConvPlan::steps_of(const ByteConvSource& source, const B
   const std::vector<Step> all = steps_in_order(source, layer.row_pitch, group, panel);
   const int32_t largest_input = std::max(1, source.highest - source.lowest);
   const int32_t most = 32767 / largest_input;
-  std::vector<const Step*> narrow, wide;
-  for (const Step& step : all) (step.bytes() && step.reach().largest() <= most ? narrow : wide).push_back(&step);
+  std::vector<Reaching> narrow;
+  std::vector<const Step*> wide;
+  for (const Step& step : all) {
+    const Reach reach = step.reach();
+    const int32_t largest = reach.largest();
+    if (step.bytes() && largest <= most)
+      narrow.push_back({&step, reach, largest});
+    else
+      wide.push_back(&step);
+  }
   Steps result;
   for (const Run& run : sorted_into_runs(narrow, most)) {
     const auto length = static_cast<int32_t>(run.steps.size());

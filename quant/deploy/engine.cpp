@@ -165,6 +165,17 @@ void Engine::run(std::span<const float> images, std::span<float> output, const T
   });
 }
 
+// Two true divisions, as images are normalised in training.
+void Engine::run_bytes(std::span<const uint8_t> images, std::span<float> output) const {
+  const size_t channels = program_.mean.size();
+  check(channels > 0, "engine: the program does not say how images are normalised");
+  std::vector<float> normalised(images.size());
+  for (size_t i = 0; i < images.size(); ++i)
+    normalised[i] =
+        (static_cast<float>(images[i]) / 255.0f - program_.mean[i % channels]) / program_.deviation[i % channels];
+  run(normalised, output);
+}
+
 void Engine::run_image(const float* image, float* output, bool share_rows,
                        const std::function<void(int32_t, const void*)>& made) const {
   Scratch scratch;

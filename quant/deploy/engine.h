@@ -27,6 +27,8 @@ class Engine {
   // images: NHWC, normalised as in training; output: output_count() for each. The same bits for any number of threads
   // and any batch. Throws where the sizes do not fit.
   void run(std::span<const float> images, std::span<float> output, const Tap& tap = {}) const;
+  // Of images as bytes, which are normalised as the program says. Throws where it does not say.
+  void run_bytes(std::span<const uint8_t> images, std::span<float> output) const;
 
  private:
   const TensorInfo& tensor(int32_t i) const { return program_.tensors[static_cast<size_t>(i)]; }
