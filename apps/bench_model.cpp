@@ -10,6 +10,7 @@
 #include "core/tape.h"
 #include "nn/fold.h"
 #include "nn/graph.h"
+#include "nn/inference.h"
 #include "nn/optim.h"
 #include "quant/deploy/engine.h"
 #include "quant/deploy/lowering.h"
@@ -155,7 +156,15 @@ void run_inference(const ModelOptions& options, const InferenceOptions& inferenc
              .batch = options.batch,
              .unit = "images/s",
              .work = static_cast<double>(options.batch),
-             .run = [&] { engine ? engine->run(w.images.data(), output) : void((*w.model)(w.images)); },
+             .run =
+                 [&] {
+                   if (engine)
+                     engine->run(w.images.data(), output);
+                   else if (!quantizer && options.batch > kInferenceBlock)
+                     forward_in_blocks(*w.model, w.images, kInferenceBlock);
+                   else
+                     (*w.model)(w.images);
+                 },
              .details =
                  [&](double) {
                    Json fields = describe(options, w, quantizer);

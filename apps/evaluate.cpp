@@ -24,7 +24,8 @@ void run(const EvaluateOptions& chosen, const CommonOptions& options) {
     note(fmt::format("{}: no qgrad metadata; its tensors are those of {}, evaluated with that model's default data",
                      chosen.checkpoint, model_class));
   const ExperimentData data(file.experiment.data, file.experiment.seed, options.data);
-  const Metrics test = evaluate(*file.model, data.test(), "test");
+  const Metrics test = file.quantizer_config ? evaluate(*file.model, data.test(), "test")
+                                             : evaluate_float(*file.model, data.test(), "test");
   Json results = {{"checkpoint", chosen.checkpoint},
                   {"model", file.experiment.model.value},
                   {"dataset", data.describe()},

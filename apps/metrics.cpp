@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "apps/progress.h"
+#include "nn/inference.h"
 
 namespace qgrad {
 
@@ -34,16 +35,30 @@ void Metrics::add(const Tensor& logits, std::span<const int32_t> labels) {
 
 Json Metrics::to_json() const { return {{"images", images}, {"top1", top1()}, {"top5", top5()}, {"loss", loss()}}; }
 
-Metrics evaluate(Module& model, Loader loader, const std::string& label) {
+namespace {
+
+Metrics evaluate(Module& model, Loader& loader, const std::string& label,
+                 const std::function<Tensor(const Tensor&)>& forward) {
   const EvaluationMode evaluating(model);
   Metrics metrics;
   Progress progress(label, loader.images());
   loader.start_epoch(0);
   while (const auto batch = loader.next()) {
-    metrics.add(model(batch->images), batch->labels);
+    metrics.add(forward(batch->images), batch->labels);
     if (!label.empty()) progress.update(metrics.images, fmt::format("top1 {:.2f}", metrics.top1()));
   }
   return metrics;
+}
+
+}  // namespace
+
+Metrics evaluate(Module& model, Loader loader, const std::string& label) {
+  return evaluate(model, loader, label, [&](const Tensor& images) { return model(images); });
+}
+
+Metrics evaluate_float(Module& model, Loader loader, const std::string& label) {
+  return evaluate(model, loader, label,
+                  [&](const Tensor& images) { return forward_in_blocks(model, images, kInferenceBlock); });
 }
 
 }  // namespace qgrad
