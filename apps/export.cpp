@@ -102,9 +102,9 @@ void write_test_data(const std::filesystem::path& folder, const deploy::Engine& 
     const int64_t each = batch->images.numel() / shape[0];
     for (int64_t first = 0; first < images; first += kImagesOfSet) {
       const int64_t count = std::min(kImagesOfSet, images - first);
-      const Tensor set = Tensor::from({count, shape[1], shape[2], shape[3]},
-                                      batch->images.data().subspan(static_cast<size_t>(first * each),
-                                                                   static_cast<size_t>(count * each)));
+      const Tensor set = Tensor::from(
+          {count, shape[1], shape[2], shape[3]},
+          batch->images.data().subspan(static_cast<size_t>(first * each), static_cast<size_t>(count * each)));
       writer.write_set(folder / fmt::format("test_data_set_{}", (done + first) / kImagesOfSet), set);
     }
     done += images;
@@ -135,7 +135,7 @@ void run(const ExportOptions& chosen, const CommonOptions& options) {
   const ModelFile file = load_model(chosen.checkpoint, config);
   check(file.quantizer_config.has_value(),
         "{}: a float model has no integers to export; `qgrad quantize` makes a quantized one", chosen.checkpoint);
-  const deploy::Lowered lowered = deploy::lower(*file.model, example_input(file.experiment.model));
+  const deploy::Lowered lowered = deploy::lower(*file.model, example_inputs(file.experiment.model).at(0));
   Json result = {{"checkpoint", chosen.checkpoint}, {"beyond_simulation", lowered.beyond_simulation}};
   std::string text;
   const auto report = [&](const char* kind, const std::string& to, size_t bytes) {
@@ -155,7 +155,8 @@ void run(const ExportOptions& chosen, const CommonOptions& options) {
 }  // namespace
 
 void add_export_command(CLI::App& app) {
-  CLI::App& command = *app.add_subcommand("export", "write a quantized model for other runtimes: ONNX, or an integer program");
+  CLI::App& command =
+      *app.add_subcommand("export", "write a quantized model for other runtimes: ONNX, or an integer program");
   const auto options = add_common_options(command);
   const auto chosen = std::make_shared<ExportOptions>();
   command.add_option("CHECKPOINT", chosen->checkpoint, "safetensors file")->required();
@@ -166,8 +167,9 @@ void add_export_command(CLI::App& app) {
   command.add_option("--config", chosen->config, "config with data and model, for files that do not say");
   command.add_flag("--all-tensors", chosen->all_tensors, "make every quantized tensor an output of the model")
       ->needs(onnx);
-  command.add_option("--test-data", chosen->test_images,
-                     "write the engine's results for the first N test images beside the model, as ONNX test data")
+  command
+      .add_option("--test-data", chosen->test_images,
+                  "write the engine's results for the first N test images beside the model, as ONNX test data")
       ->needs(onnx);
   command.callback([=] { run(*chosen, *options); });
 }

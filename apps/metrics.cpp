@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "apps/progress.h"
+#include "apps/task.h"
 #include "nn/inference.h"
 
 namespace qgrad {
@@ -31,6 +32,14 @@ void Metrics::add(const Tensor& logits, std::span<const int32_t> labels) {
     top5_hits += rank < 5;
   }
   images += static_cast<int64_t>(labels.size());
+}
+
+std::string metrics_text(const Json& metrics) {
+  std::string text;
+  for (auto metric = std::next(metrics.begin()); metric != metrics.end(); ++metric)
+    text += fmt::format("{}{} {:.{}f}", text.empty() ? "" : "  ", metric.key(), metric->get<double>(),
+                        metric.key() == "loss" ? 5 : 2);
+  return text;
 }
 
 Json Metrics::to_json() const { return {{"images", images}, {"top1", top1()}, {"top5", top5()}, {"loss", loss()}}; }
