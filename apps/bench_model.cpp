@@ -8,7 +8,12 @@
 #include "core/memory.h"
 #include "core/ops.h"
 #include "core/tape.h"
+#include "nn/fold.h"
+#include "nn/graph.h"
+#include "nn/inference.h"
 #include "nn/optim.h"
+#include "quant/deploy/engine.h"
+#include "quant/deploy/lowering.h"
 
 namespace qgrad {
 namespace {
@@ -17,6 +22,12 @@ struct ModelOptions {
   std::string model = "resnet20";
   int64_t batch = 128;
   std::string quantizer = "none";
+};
+
+struct InferenceOptions {
+  std::optional<std::string> checkpoint;
+  bool fold = false;
+  std::vector<int> integer;  // bits of weights and activations; empty: no integer program
 };
 
 std::shared_ptr<ModelOptions> add_model_options(CLI::App& command) {
@@ -44,11 +55,11 @@ struct Workload {
   std::vector<int32_t> labels;
   Tape tape;
 
-  explicit Workload(const ModelOptions& options) {
+  explicit Workload(const ModelOptions& options, const std::optional<std::string>& checkpoint = {}) {
     const Config config{{{"class", options.model}}, "", "model"};
     const auto architecture = Registry<Architecture>::create(config);
     const Shape image = architecture->image_shape();
-    model = architecture->build(1);
+    model = build_model(config, 1, checkpoint);
     images = normal_tensor({options.batch, image[0], image[1], image[2]}, "bench images");
     for (int64_t i = 0; i < options.batch; ++i) labels.push_back(static_cast<int32_t>(i % architecture->classes()));
   }
@@ -107,10 +118,25 @@ void train_step(const ModelOptions& options, const BenchOptions& bench_options) 
             bench_options);
 }
 
-void inference(const ModelOptions& options, const BenchOptions& bench_options) {
+// The quantizer of the options, with the bits of --integer; PostTrainLinearQuantizer where none is named.
+std::optional<Config> inference_quantizer(const ModelOptions& options, const InferenceOptions& inference) {
   std::optional<Config> quantizer = read_quantizer(options);
-  Workload w(options);
+  if (inference.integer.empty()) return quantizer;
+  if (!quantizer)
+    quantizer = Config{{{"class", "PostTrainLinearQuantizer"}, {"per_channel_wts", true}}, "", "quantizer"};
+  if (!is_post_training(*quantizer)) config_error(quantizer->where(), "--integer wants a post-training quantizer");
+  quantizer->value["bits_weights"] = inference.integer[0];
+  quantizer->value["bits_activations"] = inference.integer[1];
+  return quantizer;
+}
+
+void run_inference(const ModelOptions& options, const InferenceOptions& inference, const BenchOptions& bench_options) {
+  std::optional<Config> quantizer = inference_quantizer(options, inference);
+  Workload w(options, inference.checkpoint);
   w.model->set_training(false);
+  const Shape& s = w.images.shape();
+  const Tensor example = Tensor::zeros({1, s[1], s[2], s[3]});
+  if (inference.fold) fold_batch_norms(w.model, Graph::trace(*w.model, example));
   if (quantizer) {
     const bool post_training = is_post_training(*quantizer);
     if (post_training)
@@ -123,31 +149,56 @@ void inference(const ModelOptions& options, const BenchOptions& bench_options) {
     }
     w.model->set_training(false);
   }
+  std::optional<deploy::Engine> engine;
+  if (!inference.integer.empty()) engine.emplace(deploy::lower(*w.model, example).program);
+  std::vector<float> output(engine ? static_cast<size_t>(options.batch * engine->output_count()) : 0);
   run_bench({.name = "inference",
              .batch = options.batch,
              .unit = "images/s",
              .work = static_cast<double>(options.batch),
-             .run = [&] { (*w.model)(w.images); },
-             .details = [&](double) { return describe(options, w, quantizer); }},
+             .run =
+                 [&] {
+                   if (engine)
+                     engine->run(w.images.data(), output);
+                   else if (!quantizer && options.batch > kInferenceBlock)
+                     forward_in_blocks(*w.model, w.images, kInferenceBlock);
+                   else
+                     (*w.model)(w.images);
+                 },
+             .details =
+                 [&](double) {
+                   Json fields = describe(options, w, quantizer);
+                   fields["folded"] = inference.fold;
+                   fields["integer"] = inference.integer;
+                   return fields;
+                 }},
             bench_options);
-}
-
-void add_model_bench(CLI::App& bench, const char* name, const char* help,
-                     void (*run)(const ModelOptions&, const BenchOptions&)) {
-  CLI::App& command = *bench.add_subcommand(name, help);
-  const auto bench_options = add_bench_options(command);
-  const auto options = add_model_options(command);
-  command.callback([=] { run(*options, *bench_options); });
 }
 
 }  // namespace
 
 void add_model_benches(CLI::App& bench) {
-  add_model_bench(bench, "train-step", "images/s of forward, loss, backward and SGD on one fixed batch", train_step);
-  add_model_bench(
-      bench, "inference",
-      "images/s of the forward pass in evaluation mode; post-training quantizers are calibrated on the batch",
-      inference);
+  CLI::App& train =
+      *bench.add_subcommand("train-step", "images/s of forward, loss, backward and SGD on one fixed batch");
+  const auto train_bench = add_bench_options(train);
+  const auto train_model = add_model_options(train);
+  train.callback([=] { train_step(*train_model, *train_bench); });
+
+  CLI::App& inference = *bench.add_subcommand(
+      "inference",
+      "images/s of the forward pass in evaluation mode; post-training quantizers are calibrated on the batch");
+  const auto inference_bench = add_bench_options(inference);
+  const auto inference_model = add_model_options(inference);
+  const auto options = std::make_shared<InferenceOptions>();
+  inference.add_option("--checkpoint", options->checkpoint, "trained parameters; default: random ones");
+  inference.add_flag("--fold", options->fold, "fold batch norms into the layers before them first");
+  inference
+      .add_option("--integer", options->integer,
+                  "W,A: run the integer program of the model quantized to so many bits of weights and activations")
+      ->delimiter(',')
+      ->expected(2)
+      ->check(CLI::Range(2, 8));
+  inference.callback([=] { run_inference(*inference_model, *options, *inference_bench); });
 }
 
 }  // namespace qgrad

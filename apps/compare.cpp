@@ -9,6 +9,7 @@
 #include "apps/deployment.h"
 #include "apps/document.h"
 #include "apps/matrix.h"
+#include "apps/model_file.h"
 #include "apps/progress.h"
 #include "apps/quantization.h"
 #include "apps/report.h"
@@ -65,7 +66,7 @@ class Comparison {
              std::string command, bool resume)
       : config_(std::move(config)),
         folder_(std::move(folder)),
-        data_(config_.data, config_.seed, options.data),
+        task_(open_task(config_, options.data)),
         resume_(resume),
         command_(std::move(command)) {
     if (!resume_ || !std::filesystem::exists(folder_ / "results.json")) return;
@@ -93,6 +94,8 @@ class Comparison {
         places_[name] = {{"matrix", matrix.title}, {"coordinates", row.coordinates}};
         rows.push_back({name, std::move(row.quantizer)});
       }
+    if (config_.document && task_->score() != "top1")
+      config_error(config_.name, "'document' is for comparisons on images; results.json and report.html have it all");
     for (const RowConfig& row : rows) check_row(row);
     add_float_row();
     for (const RowConfig& row : rows) add_row(row);
@@ -113,7 +116,7 @@ class Comparison {
     if (is_post_training(row.quantizer)) return;
     const auto optimizer = Registry<Optimizer>::create(fine_tuning(row).optimizer);
     ModulePtr model = Registry<Architecture>::create(config_.model)->make();
-    quantize_model(model, config_.model, row.quantizer, nullptr, data_, std::nullopt, row.name);
+    quantize_model(model, config_.model, row.quantizer, nullptr, *task_, std::nullopt, row.name);
   }
 
   // Where the row's results are known from before.
@@ -129,7 +132,7 @@ class Comparison {
   // Trainings go on where they stopped.
   TrainingResult train_row(const std::string& row, Module& model, Optimizer& optimizer, const TrainConfig& config) {
     const auto file = folder_of(row) / "training.safetensors";
-    return train(model, optimizer, data_, config, row, ResumePoint{file, resume_ && std::filesystem::exists(file)});
+    return train(model, optimizer, *task_, config, row, ResumePoint{file, resume_ && std::filesystem::exists(file)});
   }
 
   void add_float_row() {
@@ -156,13 +159,13 @@ class Comparison {
     Json epochs = Json::array();
     Quantized quantized;
     if (post_training) {
-      quantized = quantize_model(model, config_.model, row.quantizer, nullptr, data_, config_.calibration, row.name,
+      quantized = quantize_model(model, config_.model, row.quantizer, nullptr, *task_, config_.calibration, row.name,
                                  &float_statistics_);
     } else {
       const TrainConfig tuning = fine_tuning(row);
       const auto optimizer = Registry<Optimizer>::create(tuning.optimizer);
       optimizer->add_param_group({.name = "default", .parameters = all_parameters(*model)});
-      quantized = quantize_model(model, config_.model, row.quantizer, optimizer.get(), data_, std::nullopt, row.name);
+      quantized = quantize_model(model, config_.model, row.quantizer, optimizer.get(), *task_, std::nullopt, row.name);
       epochs = train_row(row.name, *model, *optimizer, tuning).epochs_json();
     }
     finish_row({.name = row.name, .kind = post_training ? "post-train" : "quant-aware-train"}, *model, &quantized,
@@ -175,19 +178,19 @@ class Comparison {
   // Evaluates on the test images, saves the row's checkpoint and the results so far.
   void finish_row(const RowName& row, Module& model, const Quantized* quantized, const Json& epochs,
                   std::chrono::steady_clock::time_point start) {
-    const Metrics test = evaluate(model, data_.test(), row.name + "  test");
+    const Json test = task_->evaluate(model, Task::Part::test, row.name + "  test");
     const std::optional<Config> quantizer = quantized ? std::optional(quantized->config) : std::nullopt;
-    save_model(folder_of(row.name) / "model.safetensors", model, config_, quantizer, test.to_json());
+    save_model(folder_of(row.name) / "model.safetensors", model, config_, quantizer, test);
     const auto bits = [&](const char* key) { return quantizer ? quantizer->value.at(key) : Json(nullptr); };
     Json json = {{"name", row.name},
                  {"kind", row.kind},
                  {"bits_weights", bits("bits_weights")},
                  {"bits_activations", bits("bits_activations")}};
-    json.update(test.to_json());
+    json.update(test);
     json["model_bytes"] = packed_bytes(model, quantized ? quantized->quantizer.get() : nullptr);
-    if (quantized)
+    if (const auto* images = dynamic_cast<const ExperimentData*>(&*task_); quantized && images)
       json["program"] =
-          deploy_checkpoint(folder_of(row.name) / "model.safetensors", data_, row.name + "  program").to_json();
+          deploy_checkpoint(folder_of(row.name) / "model.safetensors", *images, row.name + "  program").to_json();
     json["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     if (const auto place = places_.find(row.name); place != places_.end()) json.update(place->second);
     json["quantizer"] = config_for_results(quantizer);
@@ -199,15 +202,15 @@ class Comparison {
 
   void add_results(Json row) {
     rows_.push_back(std::move(row));
-    results_ = {{"name", config_.name},        {"command", command_},          {"seed", config_.seed},
-                {"dataset", data_.describe()}, {"model", config_.model.value}, {"rows", rows_}};
+    results_ = {{"name", config_.name},         {"command", command_},          {"seed", config_.seed},
+                {"dataset", task_->describe()}, {"model", config_.model.value}, {"rows", rows_}};
     write_json(folder_ / "results.json", results_);
     write_file_atomically(folder_ / "report.html", results_html(results_));
   }
 
   CompareCommandConfig config_;
   std::filesystem::path folder_;
-  ExperimentData data_;
+  std::unique_ptr<Task> task_;
   bool resume_;
   std::string command_;
   std::map<std::string, Json> finished_;  // rows by name, from before a stop

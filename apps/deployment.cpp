@@ -26,7 +26,7 @@ double seconds_of(const auto& work) {
 }  // namespace
 
 deploy::Lowered program_of(ModelFile& file) {
-  const Tensor example = example_input(file.experiment.model);
+  const Tensor example = example_inputs(file.experiment.model).at(0);
   if (!dynamic_cast<PostTrainLinearQuantizer*>(file.quantizer.get())) deploy::to_integer_layers(file.model, example);
   return deploy::lower(*file.model, example);
 }

@@ -1,12 +1,12 @@
-// Knowledge distillation: a trained teacher's outputs as a second target (Hinton et al., "Distilling the Knowledge in a
-// Neural Network", 2015).
+// The config of knowledge distillation, and the loss that it makes of the student's own.
 #pragma once
 
 #include <optional>
 #include <string>
 
+#include "apps/task.h"
 #include "core/config.h"
-#include "nn/module.h"
+#include "nn/distillation.h"
 
 namespace qgrad {
 
@@ -27,18 +27,17 @@ void fields(V& v, DistillationConfig& c) {
   v("from_epoch", c.from_epoch, {.help = "epoch from which the teacher is asked", .min = 0});
 }
 
-// The teacher, in evaluation mode throughout: its batch norms use running statistics and keep them.
-class Teacher {
+class Distillation {
  public:
-  explicit Teacher(const DistillationConfig& config);
+  explicit Distillation(const DistillationConfig& config);
 
   // weight_student * label_loss + weight_distill * distillation_loss (nn/distillation.h), or label_loss itself before
   // from_epoch.
-  Tensor loss(const Tensor& label_loss, const Tensor& logits, const Tensor& images, double epoch);
+  Tensor loss(const Tensor& label_loss, const Tensor& logits, const Task& task, Inputs inputs, double epoch) const;
 
  private:
   DistillationConfig config_;
-  ModulePtr model_;
+  Teacher teacher_;
 };
 
 }  // namespace qgrad

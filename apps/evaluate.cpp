@@ -1,4 +1,4 @@
-// qgrad evaluate CHECKPOINT: accuracy and loss on the test images.
+// qgrad evaluate CHECKPOINT: how well a model does on the test part of its data.
 #include <fmt/format.h>
 
 #include "apps/command.h"
@@ -23,23 +23,25 @@ void run(const EvaluateOptions& chosen, const CommonOptions& options) {
   if (file.guessed)
     note(fmt::format("{}: no qgrad metadata; its tensors are those of {}, evaluated with that model's default data",
                      chosen.checkpoint, model_class));
-  const ExperimentData data(file.experiment.data, file.experiment.seed, options.data);
-  const Metrics test = evaluate(*file.model, data.test(), "test");
+  const auto task = open_task(file.experiment, options.data);
+  const auto* images = dynamic_cast<const ExperimentData*>(task.get());
+  const Json test = images && !file.quantizer_config ? evaluate_float(*file.model, images->test(), "test").to_json()
+                                                     : task->evaluate(*file.model, Task::Part::test, "test");
   Json results = {{"checkpoint", chosen.checkpoint},
                   {"model", file.experiment.model.value},
-                  {"dataset", data.describe()},
+                  {"dataset", task->describe()},
                   {"quantizer", config_for_results(file.quantizer_config)}};
-  results.update(test.to_json());
+  results.update(test);
   if (options.out) write_json(std::filesystem::path(*options.out) / "results.json", results);
   print_result(options, results,
-               fmt::format("{} images: top1 {:.2f}  top5 {:.2f}  loss {:.5f}\n", test.images, test.top1(), test.top5(),
-                           test.loss()));
+               fmt::format("{} {}: {}\n", test.front().get<int64_t>(), test.begin().key(), metrics_text(test)));
 }
 
 }  // namespace
 
 void add_evaluate_command(CLI::App& app) {
-  CLI::App& command = *app.add_subcommand("evaluate", "top-1, top-5 and loss of a checkpoint on the test images");
+  CLI::App& command = *app.add_subcommand(
+      "evaluate", "accuracy and loss of a checkpoint on the test images, or how it ranks the test items");
   const auto options = add_common_options(command);
   const auto chosen = std::make_shared<EvaluateOptions>();
   command.add_option("CHECKPOINT", chosen->checkpoint, "safetensors file")->required();

@@ -3,9 +3,32 @@
 
 #include <numeric>
 
+#include "apps/metrics.h"
+#include "apps/recommendation.h"
 #include "nn/checkpoint.h"
 
 namespace qgrad {
+namespace {
+
+class ImageBatches final : public Task::Batches {
+ public:
+  ImageBatches(const ImageSet& set, const Indices& indices, SampleTransform transform, const LoaderOptions& options)
+      : loader_(set, indices, std::move(transform), options), examples_(std::ssize(indices)) {}
+  int64_t count() const override { return loader_.batches(); }
+  int64_t examples() const override { return examples_; }
+  void start_epoch(int64_t epoch) override { loader_.start_epoch(epoch); }
+  std::optional<Task::Batch> next() override {
+    auto batch = loader_.next();
+    if (!batch) return std::nullopt;
+    return Task::Batch{{std::move(batch->images)}, std::move(batch->labels)};
+  }
+
+ private:
+  Loader loader_;
+  int64_t examples_;
+};
+
+}  // namespace
 
 ExperimentData::ExperimentData(const DataConfig& config, uint64_t seed, const std::optional<std::string>& folder)
     : config_(config), seed_(seed) {
@@ -17,11 +40,15 @@ ExperimentData::ExperimentData(const DataConfig& config, uint64_t seed, const st
   if (config_.test_images) test_ = first(test_, *config_.test_images);
 }
 
-Loader ExperimentData::training(int batch_size, const std::optional<uint64_t>& own_seed) const {
+std::unique_ptr<Task::Batches> ExperimentData::training(int batch_size, const std::optional<uint64_t>& own_seed) const {
   const uint64_t seed = own_seed.value_or(seed_);
-  return Loader(
-      dataset_->train(), training_, Transform(config_.transforms, dataset_->image_shape(), seed),
-      {.batch_size = batch_size, .shuffle = true, .drop_last = true, .threads = config_.loader_threads, .seed = seed});
+  return std::make_unique<ImageBatches>(dataset_->train(), training_,
+                                        Transform(config_.transforms, dataset_->image_shape(), seed),
+                                        LoaderOptions{.batch_size = batch_size,
+                                                      .shuffle = true,
+                                                      .drop_last = true,
+                                                      .threads = config_.loader_threads,
+                                                      .seed = seed});
 }
 
 Loader ExperimentData::evaluation(const ImageSet& images, Indices indices, int batch_size) const {
@@ -45,6 +72,10 @@ Loader ExperimentData::calibration(const CalibrationConfig& config) const {
   return evaluation(images, std::move(range), config.batch_size);
 }
 
+Json ExperimentData::evaluate(Module& model, Part part, const std::string& label) const {
+  return qgrad::evaluate(model, part == Part::test ? test() : validation(), label).to_json();
+}
+
 Tensor ExperimentData::example() const {
   Loader loader = evaluation(dataset_->test(), first(test_, 1), 1);
   loader.start_epoch(0);
@@ -58,6 +89,12 @@ Json ExperimentData::describe() const {
           {"test_images", test_.size()}};
 }
 
+std::unique_ptr<Task> open_task(const ExperimentConfig& config, const std::optional<std::string>& folder) {
+  if (is_recommendation(config.data.dataset))
+    return std::make_unique<RankingData>(config.data.dataset, config.seed, folder);
+  return std::make_unique<ExperimentData>(config.data, config.seed, folder);
+}
+
 ModulePtr build_model(const Config& model, uint64_t seed, const std::optional<std::string>& checkpoint) {
   const auto architecture = Registry<Architecture>::create(model);
   if (!checkpoint) return architecture->build(seed);
@@ -66,10 +103,7 @@ ModulePtr build_model(const Config& model, uint64_t seed, const std::optional<st
   return built;
 }
 
-Tensor example_input(const Config& model) {
-  const Shape image = Registry<Architecture>::create(model)->image_shape();
-  return Tensor::zeros({1, image[0], image[1], image[2]});
-}
+std::vector<Tensor> example_inputs(const Config& model) { return Registry<Architecture>::create(model)->example(); }
 
 std::filesystem::path output_folder(const std::optional<std::string>& out, const std::string& name) {
   return out ? std::filesystem::path(*out) : std::filesystem::path("out") / name;

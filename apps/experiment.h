@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "apps/distillation.h"
+#include "apps/task.h"
 #include "core/config.h"
 #include "data/dataset.h"
 #include "data/loader.h"
@@ -112,21 +113,23 @@ void fields(V& v, ExperimentConfig& c) {
 }
 
 // The images of an experiment: read once, split, shared by its loaders.
-class ExperimentData {
+class ExperimentData final : public Task {
  public:
   // `folder`: where --data says the data set is.
   ExperimentData(const DataConfig& config, uint64_t seed, const std::optional<std::string>& folder);
 
-  // Shuffled, augmented, full batches only; `seed`: null for the experiment's.
-  Loader training(int batch_size, const std::optional<uint64_t>& seed) const;
+  std::unique_ptr<Batches> training(int batch_size, const std::optional<uint64_t>& seed) const override;  // augmented
   Loader validation() const;  // held-out training images, test-time transforms
   Loader test() const;
   Loader calibration(const CalibrationConfig& config) const;  // training images, test-time transforms
 
-  bool has_validation() const { return !validation_.empty(); }
+  bool has(Part part) const override { return part == Part::test || !validation_.empty(); }
+  Json evaluate(Module& model, Part part,
+                const std::string& label) const override;  // {"images", "top1", "top5", "loss"}
+  std::string score() const override { return "top1"; }
   const Dataset& dataset() const { return *dataset_; }
   Tensor example() const;  // one test image, transformed: for traces
-  Json describe() const;   // for results.json: class, number of images
+  Json describe() const override;
   const DataConfig& config() const { return config_; }
 
  private:
@@ -138,11 +141,14 @@ class ExperimentData {
   Indices training_, validation_, test_;
 };
 
+// Images, or ratings, by the class of the data set. `folder`: where --data says it is.
+std::unique_ptr<Task> open_task(const ExperimentConfig& config, const std::optional<std::string>& folder);
+
 // A new model of the config's class, initialised by the seed, or with the parameters of `checkpoint`.
 ModulePtr build_model(const Config& model, uint64_t seed, const std::optional<std::string>& checkpoint);
 
-// A batch of one image of the model's input shape, all zeros: for traces where no data is at hand.
-Tensor example_input(const Config& model);
+// One example of the model's inputs, all zeros: for traces where no data is at hand.
+std::vector<Tensor> example_inputs(const Config& model);
 
 // The folder a command writes to: --out, or out/<name>.
 std::filesystem::path output_folder(const std::optional<std::string>& out, const std::string& name);

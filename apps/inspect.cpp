@@ -26,7 +26,7 @@ Inspected inspect_config(const Config& config) {
   if (config.has("quantizer") && !config.at("quantizer").value.is_null()) {
     result.quantizer = Registry<Quantizer>::create(config.at("quantizer"));
     result.about["quantizer"] = Registry<Quantizer>::resolve(config.at("quantizer"));
-    result.quantizer->prepare(result.model, nullptr, example_input(model));
+    result.quantizer->prepare(result.model, nullptr, example_inputs(model));
   }
   return result;
 }
@@ -38,7 +38,7 @@ Inspected inspect_checkpoint(const std::string& file) {
   return {std::move(loaded.model), std::move(loaded.quantizer), std::move(about)};
 }
 
-Json graph_json(Module& model, const Tensor& example) {
+Json graph_json(Module& model, std::span<const Tensor> example) {
   Json nodes = Json::array();
   const Graph graph = Graph::trace(model, example);
   for (const GraphNode& node : graph.nodes()) {
@@ -78,7 +78,7 @@ void run(const std::string& file, const CommonOptions& options) {
   for (const Parameter* p : all_parameters(*inspected.model)) parameters += p->raw().numel();
   Json result = inspected.about;
   result["parameters"] = parameters;
-  result["graph"] = graph_json(*inspected.model, example_input(model_config));
+  result["graph"] = graph_json(*inspected.model, example_inputs(model_config));
   if (inspected.quantizer) result["layers"] = resolved_layers(*inspected.quantizer);
   print_result(options, result, text_of(result, *inspected.model));
 }

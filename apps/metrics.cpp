@@ -6,6 +6,8 @@
 #include <cmath>
 
 #include "apps/progress.h"
+#include "apps/task.h"
+#include "nn/inference.h"
 
 namespace qgrad {
 
@@ -32,18 +34,40 @@ void Metrics::add(const Tensor& logits, std::span<const int32_t> labels) {
   images += static_cast<int64_t>(labels.size());
 }
 
+std::string metrics_text(const Json& metrics) {
+  std::string text;
+  for (auto metric = std::next(metrics.begin()); metric != metrics.end(); ++metric)
+    text += fmt::format("{}{} {:.{}f}", text.empty() ? "" : "  ", metric.key(), metric->get<double>(),
+                        metric.key() == "loss" ? 5 : 2);
+  return text;
+}
+
 Json Metrics::to_json() const { return {{"images", images}, {"top1", top1()}, {"top5", top5()}, {"loss", loss()}}; }
 
-Metrics evaluate(Module& model, Loader loader, const std::string& label) {
+namespace {
+
+Metrics evaluate(Module& model, Loader& loader, const std::string& label,
+                 const std::function<Tensor(const Tensor&)>& forward) {
   const EvaluationMode evaluating(model);
   Metrics metrics;
   Progress progress(label, loader.images());
   loader.start_epoch(0);
   while (const auto batch = loader.next()) {
-    metrics.add(model(batch->images), batch->labels);
+    metrics.add(forward(batch->images), batch->labels);
     if (!label.empty()) progress.update(metrics.images, fmt::format("top1 {:.2f}", metrics.top1()));
   }
   return metrics;
+}
+
+}  // namespace
+
+Metrics evaluate(Module& model, Loader loader, const std::string& label) {
+  return evaluate(model, loader, label, [&](const Tensor& images) { return model(images); });
+}
+
+Metrics evaluate_float(Module& model, Loader loader, const std::string& label) {
+  return evaluate(model, loader, label,
+                  [&](const Tensor& images) { return forward_in_blocks(model, images, kInferenceBlock); });
 }
 
 }  // namespace qgrad

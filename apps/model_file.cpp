@@ -84,7 +84,7 @@ ModelFile load_model(const std::filesystem::path& file, const std::optional<Conf
   loaded.model = Registry<Architecture>::create(metadata.model)->make();
   if (metadata.quantizer) {
     loaded.quantizer = Registry<Quantizer>::create(*metadata.quantizer);
-    loaded.quantizer->prepare(loaded.model, nullptr, example_input(metadata.model));
+    loaded.quantizer->prepare(loaded.model, nullptr, example_inputs(metadata.model));
   }
   load_state(*loaded.model, checkpoint);
   loaded.model->set_training(false);

@@ -49,6 +49,12 @@ void correct(const PostTrainLinearQuantizer& quantizer, Module& model, const Qua
 
 }  // namespace
 
+const ExperimentData& images_of(const Task& task) {
+  const auto* data = dynamic_cast<const ExperimentData*>(&task);
+  check(data, "calibration and post-training quantization need a data set of images, not one of ratings");
+  return *data;
+}
+
 bool is_post_training(const Config& quantizer) {
   return dynamic_cast<PostTrainLinearQuantizer*>(Registry<Quantizer>::create(quantizer).get()) != nullptr;
 }
@@ -70,7 +76,7 @@ QuantStats calibration_stats(Module& model, const ExperimentData& data, const Ca
 }
 
 Quantized quantize_model(ModulePtr& model, const Config& architecture, const Config& quantizer, Optimizer* optimizer,
-                         const ExperimentData& data, const std::optional<CalibrationConfig>& calibration,
+                         const Task& task, const std::optional<CalibrationConfig>& calibration,
                          const std::string& label, Json* measured) {
   Config config = quantizer;
   const Json resolved = Registry<Quantizer>::resolve(config);
@@ -82,14 +88,14 @@ Quantized quantize_model(ModulePtr& model, const Config& architecture, const Con
     const auto unprepared = Registry<Quantizer>::create(config);
     const auto& as_configured = dynamic_cast<const PostTrainLinearQuantizer&>(*unprepared);
     result.reference = twin_of(*model, architecture);
-    as_configured.prepare_float(result.reference, data.example());
-    result.images = calibration_images(data, calibration.value_or(CalibrationConfig{}));
+    as_configured.prepare_float(result.reference, images_of(task).example());
+    result.images = calibration_images(images_of(task), calibration.value_or(CalibrationConfig{}));
     if (resolved["cross_layer_equalization"].get<bool>()) {
       check(takes_stats && !(calibration && calibration->statistics),
             "{}: cross_layer_equalization changes what flows through the layers, so that statistics measured before do "
             "not hold: leave out the statistics",
             quantizer.where());
-      as_configured.prepare_float(model, data.example());
+      as_configured.prepare_float(model, images_of(task).example());
       is_as_given = false;
     }
   }
@@ -100,14 +106,14 @@ Quantized quantize_model(ModulePtr& model, const Config& architecture, const Con
     } else if (measured && is_as_given && !measured->is_null()) {
       stats = *measured;
     } else {
-      stats = stats_to_json(calibration_stats(*model, data, *calibration, label));
+      stats = stats_to_json(calibration_stats(*model, images_of(task), *calibration, label));
       if (measured && is_as_given) *measured = stats;
     }
   }
   result.quantizer = Registry<Quantizer>::create(config);
   result.config = {Registry<Quantizer>::resolve(config), config.file, config.path};
   result.config.value = result.quantizer->self_contained(std::move(result.config.value));
-  result.quantizer->prepare(model, optimizer, data.example());
+  result.quantizer->prepare(model, optimizer, example_inputs(architecture));
   if (post_training) {
     model->set_training(false);
     correct(dynamic_cast<const PostTrainLinearQuantizer&>(*result.quantizer), *model, result, label);

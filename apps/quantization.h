@@ -9,6 +9,9 @@
 
 namespace qgrad {
 
+// The task as one of images; throws where it is another.
+const ExperimentData& images_of(const Task& task);
+
 // Statistics measured on the config's training images.
 QuantStats calibration_stats(Module& model, const ExperimentData& data, const CalibrationConfig& config,
                              const std::string& label);
@@ -27,9 +30,9 @@ struct Quantized {
 // training batches).
 // `optimizer` may be null; otherwise it must hold the model's parameters, and gets the quantizer's own groups.
 // `measured` keeps the statistics of a model for further calls with the same parameters and calibration: null at first.
-// `architecture`: the config that the model was built from.
+// `architecture`: the config that the model was built from. Throws where images are needed and the task has none.
 Quantized quantize_model(ModulePtr& model, const Config& architecture, const Config& quantizer, Optimizer* optimizer,
-                         const ExperimentData& data, const std::optional<CalibrationConfig>& calibration,
+                         const Task& task, const std::optional<CalibrationConfig>& calibration,
                          const std::string& label, Json* measured = nullptr);
 
 bool is_post_training(const Config& quantizer);

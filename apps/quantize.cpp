@@ -32,7 +32,7 @@ void run(const std::string& config_file, const CommonOptions& options) {
   const auto folder = output_folder(options.out, config.name);
   const ExperimentData data(config.data, config.seed, options.data);
   ModulePtr model = build_model(config.model, config.seed, config.checkpoint);
-  const Metrics before = evaluate(*model, data.test(), "float");
+  const Metrics before = evaluate_float(*model, data.test(), "float");
   const Quantized quantized =
       quantize_model(model, config.model, config.quantizer, nullptr, data, config.calibration, "calibration");
   const Metrics after = evaluate(*model, data.test(), "quantized");

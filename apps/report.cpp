@@ -28,6 +28,20 @@ const Kind& kind_of(const Json& row) {
   return kKinds[0];
 }
 
+// The metrics of a row, in the order of their columns; the first is the score.
+struct Metric {
+  const char *key, *label;
+  int digits;
+};
+std::vector<Metric> metrics_of(const Json& row) {
+  if (row.contains("hit_rate_at_10")) return {{"hit_rate_at_10", "HR@10 %", 2}, {"ndcg_at_10", "NDCG@10 %", 2}};
+  return {{"top1", "top-1 %", 2}, {"top5", "top-5 %", 2}, {"loss", "loss", 4}};
+}
+std::string metric_text(const Json& row, const Metric& metric) {
+  return fmt::format("{:.{}f}", row.at(metric.key).get<double>(), metric.digits);
+}
+double score_of(const Json& row) { return row.at(metrics_of(row)[0].key).get<double>(); }
+
 std::string escape(const std::string& text) {
   std::string safe;
   for (const char c : text) {
@@ -48,7 +62,7 @@ std::string escape(const std::string& text) {
 // The drop to the first float row, or NaN when there is none.
 double drop_of(const Json& results, const Json& row) {
   for (const Json& r : results.at("rows"))
-    if (r.at("kind") == "float") return row.at("top1").get<double>() - r.at("top1").get<double>();
+    if (r.at("kind") == "float") return score_of(row) - score_of(r);
   return std::nan("");
 }
 
@@ -139,29 +153,31 @@ std::string accuracy_chart(const Json& results) {
     const int bits = row.at("bits_weights").get<int>();
     widths[bits] = true;
     auto& entry = best[row.at("kind").get<std::string>()].try_emplace(bits, -1.0).first->second;
-    entry = std::max(entry, row.at("top1").get<double>());
+    entry = std::max(entry, score_of(row));
   }
   if (widths.size() < 2) return "";
-  Chart chart{"Top-1 accuracy by bits of weights and activations", "bits", "top-1, %", {}, {}, true};
+  const char* label = metrics_of(results.at("rows")[0])[0].label;
+  Chart chart{fmt::format("{} by bits of weights and activations", label), "bits", label, {}, {}, true};
   for (const auto& [bits, seen] : widths) chart.x_ticks.push_back(bits);
   for (const Kind& kind : kKinds)
     if (const auto it = best.find(kind.id); it != best.end()) {
       Series series{kind.label, kind.color, {}};
-      for (const auto& [bits, top1] : it->second) series.points.push_back({static_cast<double>(bits), top1});
+      for (const auto& [bits, score] : it->second) series.points.push_back({static_cast<double>(bits), score});
       chart.series.push_back(std::move(series));
     }
   if (float_row) {
-    const double y = float_row->at("top1").get<double>();
+    const double y = score_of(*float_row);
     chart.series.push_back({"float", kKinds[0].color, {{chart.x_ticks.front(), y}, {chart.x_ticks.back(), y}}, true});
   }
   return svg(chart);
 }
 
-// Validation accuracy by epoch of every row that was trained.
+// The validation score by epoch of every row that was trained.
 std::string training_chart(const Json& results) {
   constexpr const char* colors[] = {"#1d6fb8", "#c2571a", "#2e8b57", "#8a4fbf",
                                     "#b8860b", "#c03a6b", "#4d7c8a", "#7a5c3e"};
-  Chart chart{"Training: validation top-1 by epoch", "epoch", "top-1, %", {}, {}};
+  const Metric score = metrics_of(results.at("rows")[0])[0];
+  Chart chart{fmt::format("Training: validation {} by epoch", score.label), "epoch", score.label, {}, {}};
   size_t longest = 0;
   for (const Json& row : results.at("rows")) {
     if (!row.contains("epochs") || row.at("epochs").empty()) continue;
@@ -170,8 +186,8 @@ std::string training_chart(const Json& results) {
                   is_float ? kKinds[0].color : colors[chart.series.size() % std::size(colors)],
                   {}};
     for (const Json& e : row.at("epochs"))
-      if (!e.at("validation_top1").is_null())
-        series.points.push_back({e.at("epoch").get<double>(), e.at("validation_top1").get<double>()});
+      if (const Json validation = e.value("validation", Json()); !validation.is_null())
+        series.points.push_back({e.at("epoch").get<double>(), score_of(validation)});
     if (series.points.empty()) continue;
     longest = std::max(longest, series.points.size());
     chart.series.push_back(std::move(series));
@@ -195,9 +211,11 @@ svg { width: 100%; max-width: 46rem; margin-top: 1rem } .title { font-weight: 60
 )";
 
 std::string about(const Json& results) {
-  return fmt::format("{} on {} ({} test images), seed {}", results.at("model").at("class").get<std::string>(),
-                     results.at("dataset").at("class").get<std::string>(),
-                     results.at("dataset").at("test_images").get<int64_t>(), results.at("seed").get<uint64_t>());
+  const Json& data = results.at("dataset");
+  const bool images = data.contains("test_images");
+  return fmt::format("{} on {} ({} test {}), seed {}", results.at("model").at("class").get<std::string>(),
+                     data.at("class").get<std::string>(), data.at(images ? "test_images" : "test_users").get<int64_t>(),
+                     images ? "images" : "users", results.at("seed").get<uint64_t>());
 }
 
 }  // namespace
@@ -227,29 +245,45 @@ std::string results_table(const Json& results) {
   size_t width = 4;
   for (const Json& row : results.at("rows")) width = std::max(width, row.at("name").get<std::string>().size());
   std::string out = fmt::format("{}: {}\n\n", results.at("name").get<std::string>(), about(results));
-  out += fmt::format("{:<{}}  {:>5}  {:>7}  {:>7}  {:>7}  {:>8}  {:>9}  {:>12}  {:>8}  {:>8}\n", "row", width, "W/A",
-                     "top-1 %", "drop", "top-5 %", "loss", "weights", "time", "engine %", "images/s");
+  const auto metrics = metrics_of(results.at("rows")[0]);
+  const auto line = [&](const std::string& name, const std::string& bits, const auto& metric, const std::string& drop,
+                        const std::string& bytes, const std::string& time, const std::string& engine,
+                        const std::string& speed) {
+    out += fmt::format("{:<{}}  {:>5}", name, width, bits);
+    for (size_t i = 0; i < metrics.size(); ++i) {
+      out += fmt::format("  {:>9}", metric(metrics[i]));
+      if (i == 0) out += fmt::format("  {:>7}", drop);
+    }
+    out += fmt::format("  {:>9}  {:>12}  {:>8}  {:>8}\n", bytes, time, engine, speed);
+  };
+  line(
+      "row", "W/A", [](const Metric& m) { return std::string(m.label); }, "drop", "weights", "time", "engine %",
+      "images/s");
   for (const Json& row : results.at("rows"))
-    out +=
-        fmt::format("{:<{}}  {:>5}  {:>7.2f}  {:>7}  {:>7.2f}  {:>8.4f}  {:>9}  {:>12}  {:>8}  {:>8}\n",
-                    row.at("name").get<std::string>(), width, bits_text(row), row.at("top1").get<double>(),
-                    drop_text(results, row), row.at("top5").get<double>(), row.at("loss").get<double>(),
-                    bytes_text(row.at("model_bytes").get<double>()), format_duration(row.at("seconds").get<double>()),
-                    of_program(row, "top1", 2), of_program(row, "images_per_second", 0));
+    line(
+        row.at("name").get<std::string>(), bits_text(row), [&](const Metric& m) { return metric_text(row, m); },
+        drop_text(results, row), bytes_text(row.at("model_bytes").get<double>()),
+        format_duration(row.at("seconds").get<double>()), of_program(row, "top1", 2),
+        of_program(row, "images_per_second", 0));
   return out;
 }
 
 std::string results_html(const Json& results) {
   std::string rows;
+  const auto metrics = metrics_of(results.at("rows")[0]);
+  std::string headings;
+  for (size_t i = 0; i < metrics.size(); ++i)
+    headings += fmt::format("<th>{}</th>{}", metrics[i].label, i == 0 ? "<th></th><th>drop</th>" : "");
   for (const Json& row : results.at("rows")) {
-    const double top1 = row.at("top1").get<double>();
-    rows += fmt::format(
-        "<tr><td>{}</td><td>{}</td><td>{:.2f}</td><td class=\"bar\"><i "
-        "style=\"width:{:.1f}%;background:{}\"></i></td><td>{}</td><td>{:.2f}</td><td>{:.4f}</td><td>{}</td><td>{}</"
-        "td></tr>\n",
-        escape(row.at("name").get<std::string>()), bits_text(row), top1, top1, kind_of(row).color,
-        drop_text(results, row), row.at("top5").get<double>(), row.at("loss").get<double>(),
-        bytes_text(row.at("model_bytes").get<double>()), format_duration(row.at("seconds").get<double>()));
+    rows += fmt::format("<tr><td>{}</td><td>{}</td>", escape(row.at("name").get<std::string>()), bits_text(row));
+    for (size_t i = 0; i < metrics.size(); ++i) {
+      rows += fmt::format("<td>{}</td>", metric_text(row, metrics[i]));
+      if (i == 0)
+        rows += fmt::format("<td class=\"bar\"><i style=\"width:{:.1f}%;background:{}\"></i></td><td>{}</td>",
+                            score_of(row), kind_of(row).color, drop_text(results, row));
+    }
+    rows += fmt::format("<td>{}</td><td>{}</td></tr>\n", bytes_text(row.at("model_bytes").get<double>()),
+                        format_duration(row.at("seconds").get<double>()));
   }
   const std::string name = escape(results.at("name").get<std::string>());
   return fmt::format(R"(<!doctype html>
@@ -257,13 +291,13 @@ std::string results_html(const Json& results) {
 <title>{0}</title><style>{1}</style></head><body>
 <h1>{0}</h1>
 <p class="about">{2}</p>
-<table><tr><th>row</th><th>W/A bits</th><th>top-1 %</th><th></th><th>drop</th><th>top-5 %</th><th>loss</th><th>weights</th><th>time</th></tr>
+<table><tr><th>row</th><th>W/A bits</th>{7}<th>weights</th><th>time</th></tr>
 {3}</table>
 {4}{5}<details><summary>results.json</summary><pre>{6}</pre></details>
 </body></html>
 )",
                      name, kStyle, escape(about(results)), rows, accuracy_chart(results), training_chart(results),
-                     escape(results.dump(2)));
+                     escape(results.dump(2)), headings);
 }
 
 }  // namespace qgrad

@@ -39,6 +39,7 @@ int run_command(int argc, char** argv) {
   add_compare_command(app);
   add_inspect_command(app);
   add_export_command(app);
+  add_predict_command(app);
   add_bench_command(app);
   add_schema_command(app);
   try {

@@ -8,6 +8,7 @@
 #include "apps/command.h"
 #include "apps/experiment.h"
 #include "data/dataset.h"
+#include "data/movielens.h"
 #include "nn/models/architecture.h"
 #include "nn/optim.h"
 #include "nn/schedule.h"
@@ -21,12 +22,19 @@ std::map<std::string, MakeSchema>& schemas() {
   return all;
 }
 
+// Of images or of ratings.
+Json dataset_schema() {
+  Json schema = Registry<Dataset>::instance().schema();
+  for (Json& ratings : Registry<RatingSource>::instance().schema()["oneOf"]) schema["oneOf"].push_back(ratings);
+  return schema;
+}
+
 // Parts of configs that fields() leaves for later, by their key.
 const std::map<std::string, MakeSchema>& parts() {
   static const std::map<std::string, MakeSchema> all = {
       {"quantizer", [] { return Registry<Quantizer>::instance().schema(); }},
       {"model", [] { return Registry<Architecture>::instance().schema(); }},
-      {"dataset", [] { return Registry<Dataset>::instance().schema(); }},
+      {"dataset", dataset_schema},
       {"optimizer", [] { return Registry<Optimizer>::instance().schema(); }},
       {"schedule", [] { return Registry<Schedule>::instance().schema(); }},
       {"quant_aware_train", schema_of<TrainConfig>},

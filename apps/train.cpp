@@ -5,6 +5,7 @@
 #include "apps/model_file.h"
 #include "apps/quantization.h"
 #include "apps/training.h"
+#include "quant/quant_aware_train_linear.h"
 
 namespace qgrad {
 namespace {
@@ -12,7 +13,7 @@ namespace {
 struct TrainCommandConfig : ExperimentConfig {
   TrainConfig train;
   std::optional<Config> quantizer;
-  std::optional<CalibrationConfig> calibration;
+  std::optional<CalibrationConfig> calibration, fold_batch_norms;
 };
 template <class V>
 void fields(V& v, TrainCommandConfig& c) {
@@ -21,13 +22,44 @@ void fields(V& v, TrainCommandConfig& c) {
   v("quantizer", c.quantizer, {.help = "the quantizer's class and settings; null: float training"});
   v("calibration", c.calibration,
     {.help = "images that set the ranges a quantizer starts from, where it takes statistics; null: the first batches"});
+  v("fold_batch_norms", c.fold_batch_norms,
+    {.help =
+         "fold the batch norms of the trained, quantized model too, for model_folded.safetensors; these images then "
+         "set the activation ranges again unless batch_norm_folding is \"simulated\"; null: do not fold"});
+}
+
+const QuantAwareTrainRangeLinearQuantizer& folding_quantizer(const Quantized& quantized, const Task& task) {
+  images_of(task);
+  const auto* quantizer = dynamic_cast<const QuantAwareTrainRangeLinearQuantizer*>(quantized.quantizer.get());
+  check(quantizer, "fold_batch_norms: only weights that QuantAwareTrainRangeLinearQuantizer quantizes can be folded");
+  return *quantizer;
+}
+
+// Folds the trained model's batch norms, measures its activation ranges again where that changes what is quantized,
+// evaluates and saves it.
+Json finish_folded(ModulePtr& model, const Quantized& quantized, const TrainCommandConfig& config, const Task& task,
+                   const std::filesystem::path& file) {
+  const ExperimentData& data = images_of(task);
+  Config quantizer = quantized.config;
+  quantizer.value = folding_quantizer(quantized, task).fold_trained(model, data.example(), std::move(quantizer.value));
+  if (quantized.config.value.at("batch_norm_folding") == "none") {
+    Loader loader = data.calibration(*config.fold_batch_norms);
+    measure_ranges_again(*model, [&] {
+      loader.start_epoch(0);
+      while (const auto batch = loader.next()) (*model)(batch->images);
+    });
+  }
+  Json results = task.evaluate(*model, Task::Part::test, "test, folded");
+  save_model(file, *model, config, quantizer, results);
+  results["checkpoint"] = file.string();
+  return results;
 }
 
 void run(const std::string& config_file, const std::optional<std::filesystem::path>& resume,
          const CommonOptions& options) {
   const auto config = read_config<TrainCommandConfig>(read_command_config(config_file, options));
   const auto folder = resume ? *resume : output_folder(options.out, config.name);
-  const ExperimentData data(config.data, config.seed, options.data);
+  const auto task = open_task(config, options.data);
   ModulePtr model = build_model(config.model, config.seed, config.checkpoint);
   const auto optimizer = Registry<Optimizer>::create(config.train.optimizer);
   optimizer->add_param_group({.name = "default", .parameters = all_parameters(*model)});
@@ -37,30 +69,32 @@ void run(const std::string& config_file, const std::optional<std::filesystem::pa
     if (is_post_training(*config.quantizer))
       config_error(config.quantizer->where(), "a post-training quantizer does not train; use `qgrad quantize`");
     quantized =
-        quantize_model(model, config.model, *config.quantizer, optimizer.get(), data, config.calibration, config.name);
+        quantize_model(model, config.model, *config.quantizer, optimizer.get(), *task, config.calibration, config.name);
     quantizer_config = quantized.config;
   }
+  if (config.fold_batch_norms) folding_quantizer(quantized, *task);  // refuses before training rather than after it
   write_json(folder / "config.json", write_config(config));
 
-  const TrainingResult training = train(*model, *optimizer, data, config.train, config.name,
+  const TrainingResult training = train(*model, *optimizer, *task, config.train, config.name,
                                         ResumePoint{folder / "training.safetensors", resume.has_value()});
-  const Metrics test = evaluate(*model, data.test(), "test");
-  save_model(folder / "model.safetensors", *model, config, quantizer_config, test.to_json());
-  const Json results = {{"name", config.name},
-                        {"seed", config.seed},
-                        {"dataset", data.describe()},
-                        {"model", config.model.value},
-                        {"quantizer", quantizer_config ? quantizer_config->value : Json(nullptr)},
-                        {"best_epoch", training.best_epoch},
-                        {"test", test.to_json()},
-                        {"seconds", training.seconds},
-                        {"epochs", training.epochs_json()},
-                        {"checkpoint", (folder / "model.safetensors").string()}};
+  const Json test = task->evaluate(*model, Task::Part::test, "test");
+  save_model(folder / "model.safetensors", *model, config, quantizer_config, test);
+  Json results = {{"name", config.name},
+                  {"seed", config.seed},
+                  {"dataset", task->describe()},
+                  {"model", config.model.value},
+                  {"quantizer", config_for_results(quantizer_config)},
+                  {"best_epoch", training.best_epoch},
+                  {"test", test},
+                  {"seconds", training.seconds},
+                  {"epochs", training.epochs_json()},
+                  {"checkpoint", (folder / "model.safetensors").string()}};
+  if (config.fold_batch_norms)
+    results["folded"] = finish_folded(model, quantized, config, *task, folder / "model_folded.safetensors");
   write_json(folder / "results.json", results);
-  print_result(
-      options, results,
-      fmt::format("test top1 {:.2f}  top5 {:.2f}  loss {:.4f}  (epoch {} of {})\n{}\n", test.top1(), test.top5(),
-                  test.loss(), training.best_epoch, config.train.epochs, (folder / "model.safetensors").string()));
+  print_result(options, results,
+               fmt::format("test {}  (epoch {} of {})\n{}\n", metrics_text(test), training.best_epoch,
+                           config.train.epochs, (folder / "model.safetensors").string()));
 }
 
 }  // namespace

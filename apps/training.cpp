@@ -29,11 +29,11 @@ struct EpochTotals {
 struct Course {
   std::unique_ptr<Schedule> learning_rate;
   std::optional<QuantSchedule> quantization;
-  std::optional<Teacher> teacher;
+  std::optional<Distillation> distillation;
 
   Course(const TrainConfig& config, Module& model) : learning_rate(Registry<Schedule>::create(config.schedule)) {
     if (config.quantization) quantization.emplace(*config.quantization, model, config.epochs);
-    if (config.distillation) teacher.emplace(*config.distillation);
+    if (config.distillation) distillation.emplace(*config.distillation);
   }
 };
 
@@ -53,25 +53,25 @@ void add_param_groups(Optimizer& optimizer, Module& model, const TrainConfig& co
   }
 }
 
-EpochTotals train_epoch(Module& model, Optimizer& optimizer, Course& course, Loader& loader, const TrainConfig& config,
-                        int epoch, const std::string& label) {
+EpochTotals train_epoch(Module& model, Optimizer& optimizer, const Task& task, Course& course, Task::Batches& batches,
+                        const TrainConfig& config, int epoch, const std::string& label) {
   model.set_training(true);
   EpochTotals totals;
-  Progress progress(label, loader.batches() * config.batch_size);
+  Progress progress(label, batches.count() * config.batch_size);
   Tape tape;
-  loader.start_epoch(epoch);
-  for (int64_t step = 0; const auto batch = loader.next(); ++step) {
-    const double position = epoch + static_cast<double>(step) / static_cast<double>(loader.batches());
-    if (course.quantization) course.quantization->apply(epoch, step, loader.batches());
+  batches.start_epoch(epoch);
+  for (int64_t step = 0; const auto batch = batches.next(); ++step) {
+    const double position = epoch + static_cast<double>(step) / static_cast<double>(batches.count());
+    if (course.quantization) course.quantization->apply(epoch, step, batches.count());
     totals.lr = course.learning_rate->lr(optimizer.base_lr(), position, config.epochs);
     optimizer.set_lr(totals.lr);
     optimizer.zero_grad();
     Tensor logits, loss;
     {
       const Tape::Recording recording(tape);
-      logits = model(batch->images);
+      logits = task.logits(model.call(batch->inputs));
       loss = softmax_cross_entropy(logits, batch->labels, config.label_smoothing);
-      if (course.teacher) loss = course.teacher->loss(loss, logits, batch->images, position);
+      if (course.distillation) loss = course.distillation->loss(loss, logits, task, batch->inputs, position);
     }
     check(
         std::isfinite(loss.item()),
@@ -94,34 +94,33 @@ Json TrainingResult::epochs_json() const {
   return list;
 }
 
-TrainingResult train(Module& model, Optimizer& optimizer, const ExperimentData& data, const TrainConfig& config,
+TrainingResult train(Module& model, Optimizer& optimizer, const Task& task, const TrainConfig& config,
                      const std::string& label, const std::optional<ResumePoint>& resume_point) {
   Course course(config, model);
   add_param_groups(optimizer, model, config);
-  Loader loader = data.training(config.batch_size, config.seed);
-  check(loader.batches() > 0, "training: a batch of {} is more than the {} training images", config.batch_size,
-        loader.images());
+  const auto batches = task.training(config.batch_size, config.seed);
+  check(batches->count() > 0, "training: a batch of {} is more than the {} training examples", config.batch_size,
+        batches->examples());
   TrainingState state;
   if (resume_point && resume_point->resume) state = load_training_state(resume_point->file, model, optimizer);
   TrainingResult& result = state.result;
   for (int epoch = static_cast<int>(result.epochs.size()); epoch < config.epochs; ++epoch) {
     const auto epoch_start = Clock::now();
     const std::string epoch_label = fmt::format("{}  epoch {}/{}", label, epoch + 1, config.epochs);
-    const EpochTotals totals = train_epoch(model, optimizer, course, loader, config, epoch, epoch_label);
+    const EpochTotals totals = train_epoch(model, optimizer, task, course, *batches, config, epoch, epoch_label);
     EpochLog log{
         .epoch = epoch + 1, .lr = totals.lr, .train_loss = totals.metrics.loss(), .train_top1 = totals.metrics.top1()};
     std::string line = fmt::format("loss {:.4f}  top1 {:.2f}", log.train_loss, log.train_top1);
-    if (data.has_validation()) {
-      const Metrics validation = evaluate(model, data.validation(), "");
-      log.validation_loss = validation.loss();
-      log.validation_top1 = validation.top1();
-      line += fmt::format("  validation loss {:.4f}  top1 {:.2f}", validation.loss(), validation.top1());
+    if (task.has(Task::Part::validation)) {
+      log.validation = task.evaluate(model, Task::Part::validation, "");
+      line += "  validation " + metrics_text(log.validation);
     }
     log.seconds = seconds_since(epoch_start);
     note(fmt::format("{}  {}  {}", epoch_label, line, format_duration(log.seconds)));
     const bool eligible = !course.quantization || course.quantization->is_final(epoch);
-    if (eligible && (!data.has_validation() || *log.validation_top1 >= state.best_top1)) {
-      state.best_top1 = log.validation_top1.value_or(0);
+    const double score = log.validation.is_null() ? 0 : log.validation.at(task.score()).get<double>();
+    if (eligible && (log.validation.is_null() || score >= state.best_score)) {
+      state.best_score = score;
       state.best = copy_state(model);
       result.best_epoch = epoch + 1;
     }

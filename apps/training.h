@@ -16,7 +16,7 @@ struct EpochLog {
   int epoch = 0;  // counted from 1
   float lr = 0;   // at its last step
   double train_loss = 0, train_top1 = 0;
-  std::optional<double> validation_loss, validation_top1;
+  Json validation;  // the task's metrics; null where nothing is held out
   double seconds = 0;
 };
 template <class V>
@@ -25,15 +25,14 @@ void fields(V& v, EpochLog& c) {
   v("lr", c.lr);
   v("train_loss", c.train_loss);
   v("train_top1", c.train_top1);
-  v("validation_loss", c.validation_loss);
-  v("validation_top1", c.validation_top1);
+  v("validation", c.validation);
   v("seconds", c.seconds);
 }
 
 struct TrainingResult {
   std::vector<EpochLog> epochs;
-  // By validation accuracy, the later of equals; the last epoch without a validation split. Only of epochs that
-  // quantize as the model will in the end.
+  // By the task's score on the validation part, the later of equals; the last epoch without a validation split. Only of
+  // epochs that quantize as the model will in the end.
   int best_epoch = 0;
   double seconds = 0;
   Json epochs_json() const;
@@ -46,7 +45,7 @@ struct ResumePoint {
 };
 
 // Trains the model in place and leaves it with the parameters of its best epoch. `label` starts the progress lines.
-TrainingResult train(Module& model, Optimizer& optimizer, const ExperimentData& data, const TrainConfig& config,
+TrainingResult train(Module& model, Optimizer& optimizer, const Task& task, const TrainConfig& config,
                      const std::string& label, const std::optional<ResumePoint>& resume_point = std::nullopt);
 
 }  // namespace qgrad

@@ -42,7 +42,7 @@ void save_training_state(const std::filesystem::path& file, Module& model, const
   for (const auto& [name, tensor] : optimizer.state()) content.tensors.emplace_back("optimizer/" + name, tensor);
   const Json log = {{"epochs", state.result.epochs_json()},
                     {"best_epoch", state.result.best_epoch},
-                    {"best_top1", state.best_top1},
+                    {"best_score", state.best_score},
                     {"seconds", state.result.seconds}};
   content.metadata[kMetadataKey] = log.dump();
   write_safetensors(file, content);
@@ -66,7 +66,7 @@ TrainingState load_training_state(const std::filesystem::path& file, Module& mod
   for (const Json& epoch : log.at("epochs").value)
     state.result.epochs.push_back(read_config<EpochLog>({epoch, file.string(), "epochs"}));
   state.result.best_epoch = log.at("best_epoch").value.get<int>();
-  state.best_top1 = log.at("best_top1").value.get<double>();
+  state.best_score = log.at("best_score").value.get<double>();
   state.result.seconds = log.at("seconds").value.get<double>();
   return state;
 }

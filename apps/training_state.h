@@ -11,9 +11,9 @@ namespace qgrad {
 // The random streams and the order of the data are functions of seed, epoch and image, and the learning rate is one of
 // the epoch and step, so the number of finished epochs says where they stand.
 struct TrainingState {
-  TrainingResult result;  // of the finished epochs
-  double best_top1 = -1;  // on the validation images
-  NamedTensors best;      // the parameters and buffers of the best epoch, in the file's layout
+  TrainingResult result;   // of the finished epochs
+  double best_score = -1;  // on the validation part
+  NamedTensors best;       // the parameters and buffers of the best epoch, in the file's layout
 };
 
 // Parameters and buffers as they are now, copied.

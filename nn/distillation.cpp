@@ -23,4 +23,11 @@ Tensor distillation_loss(const Tensor& student, const Tensor& teacher, float tem
   return mul_scalar(add_scalar(mul_scalar(agreement, -1), negative_entropy), factor);
 }
 
+Teacher::Teacher(ModulePtr model) : model_(std::move(model)) { model_->set_training(false); }
+
+Tensor Teacher::operator()(Inputs x) const {
+  const Tape::Paused paused;
+  return model_->call(x);
+}
+
 }  // namespace qgrad

@@ -7,15 +7,28 @@
 #include "nn/activation.h"
 #include "nn/conv.h"
 #include "nn/linear.h"
-#include "nn/norm.h"
 
 namespace qgrad {
-namespace {
+
+LayerParameters layer_parameters(Module& layer) {
+  if (auto* conv = dynamic_cast<Conv2d*>(&layer)) return {conv->weight, conv->bias};
+  auto* linear = dynamic_cast<Linear*>(&layer);
+  check(linear, "expected a Conv2d or a Linear, got a {}", layer.kind());
+  return {linear->weight, linear->bias};
+}
+
+std::vector<FoldedBatchNorm> foldable_batch_norms(const Graph& graph) {
+  std::vector<FoldedBatchNorm> pairs;
+  for (const auto& [conv, norm] : graph.chains("Conv2d", "BatchNorm2d")) pairs.push_back({conv->name, norm->name});
+  for (const auto& [linear, norm] : graph.chains("Linear", "BatchNorm1d")) pairs.push_back({linear->name, norm->name});
+  return pairs;
+}
 
 // In the order of Distiller's operations (sim_bn_fold.py, freeze), so that folded weights are the same to the last bit:
 //   r = 1 / sqrt(var + eps);  w *= gamma * r;  b = beta - (gamma * (mean - b)) * r
 // The output channel is the last dimension of convolution and linear weights alike.
-void fold(Parameter& weight, Parameter& bias, const BatchNorm& norm) {
+void fold_batch_norm(Module& layer, const BatchNorm& norm) {
+  const auto [weight, bias] = layer_parameters(layer);
   const auto channels = static_cast<size_t>(norm.config().features);
   const auto at = [](const Parameter& p, size_t c, float absent) { return p.defined() ? p.raw().data()[c] : absent; };
 
@@ -36,29 +49,19 @@ void fold(Parameter& weight, Parameter& bias, const BatchNorm& norm) {
   bias.set_raw(folded_bias);
 }
 
-}  // namespace
-
 std::vector<FoldedBatchNorm> fold_batch_norms(ModulePtr& model, const Graph& graph) {
-  std::vector<FoldedBatchNorm> folded;
+  const std::vector<FoldedBatchNorm> pairs = foldable_batch_norms(graph);
   std::set<const Module*> done;
-  const auto fold_chain = [&](const GraphNode& layer, const GraphNode& norm, auto& weight, auto& bias) {
-    fold(weight, bias, dynamic_cast<const BatchNorm&>(*norm.module));
-    folded.push_back({layer.name, norm.name});
-    done.insert(norm.module);
-  };
-  for (const auto& [conv, norm] : graph.chains("Conv2d", "BatchNorm2d")) {
-    auto& layer = dynamic_cast<Conv2d&>(*conv->module);
-    fold_chain(*conv, *norm, layer.weight, layer.bias);
-  }
-  for (const auto& [linear, norm] : graph.chains("Linear", "BatchNorm1d")) {
-    auto& layer = dynamic_cast<Linear&>(*linear->module);
-    fold_chain(*linear, *norm, layer.weight, layer.bias);
+  for (const FoldedBatchNorm& pair : pairs) {
+    const Module* norm = graph.find(pair.batch_norm)->module;
+    fold_batch_norm(*graph.find(pair.layer)->module, dynamic_cast<const BatchNorm&>(*norm));
+    done.insert(norm);
   }
   model = rewrite(std::move(model), [&](const std::string&, ModulePtr module) -> ModulePtr {
     if (done.contains(module.get())) return std::make_unique<Identity>();
     return module;
   });
-  return folded;
+  return pairs;
 }
 
 }  // namespace qgrad

@@ -6,16 +6,28 @@
 
 #include "nn/graph.h"
 #include "nn/module.h"
+#include "nn/norm.h"
 
 namespace qgrad {
+
+// A Conv2d's or Linear's; throws for other modules.
+struct LayerParameters {
+  Parameter &weight, &bias;
+};
+LayerParameters layer_parameters(Module& layer);
 
 struct FoldedBatchNorm {
   std::string layer, batch_norm;  // paths
 };
 
-// For every Conv2d or Linear whose only consumer is a batch norm (along the graph's edges, never execution order):
+// Every Conv2d or Linear whose only consumer is a batch norm, along the graph's edges, never execution order.
+std::vector<FoldedBatchNorm> foldable_batch_norms(const Graph& graph);
+
+// Changes a layer into what it and its batch norm compute in evaluation mode, and gives it a bias if it had none:
 //   w *= gamma / sqrt(var + eps) per output channel;  b = beta - gamma * (mean - b) / sqrt(var + eps)
-// the layer gets a bias if it had none, and the batch norm becomes Identity. Source: Distiller fold_batch_norms, with
+void fold_batch_norm(Module& layer, const BatchNorm& norm);
+
+// Folds all that are foldable, and puts Identity in the batch norms' places. Source: Distiller fold_batch_norms, with
 // the edges followed. The graph is out of date afterwards.
 std::vector<FoldedBatchNorm> fold_batch_norms(ModulePtr& model, const Graph& graph);
 

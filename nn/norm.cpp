@@ -26,10 +26,12 @@ BatchNorm::BatchNorm(const BatchNormConfig& config)
       running_mean(buffer("running_mean", Tensor::zeros({config.features}))),
       running_var(buffer("running_var", Tensor::full({config.features}, 1))) {
   check(config.features > 0, "batch norm: features must be positive, got {}", config.features);
+  if (!config.momentum) num_batches_tracked.emplace(*this, "num_batches_tracked", Tensor::zeros({1}));
 }
 
 std::string BatchNorm::describe() const {
-  return fmt::format("{}, eps={}, momentum={}{}", config_.features, config_.eps, config_.momentum,
+  const std::string momentum = config_.momentum ? fmt::format("{}", *config_.momentum) : "cumulative";
+  return fmt::format("{}, eps={}, momentum={}{}", config_.features, config_.eps, momentum,
                      config_.affine ? "" : ", affine=false");
 }
 
@@ -37,10 +39,17 @@ Tensor BatchNorm::forward(const Tensor& x) {
   if (!training() || frozen_) return batch_norm_eval(x, weight(), bias(), running_mean(), running_var(), config_.eps);
   auto [y, statistics] = batch_norm_train(x, weight(), bias(), config_.eps);
   check(statistics.count > 1, "{}: training needs more than one value per channel, input is {}", kind(), x.shape());
+  const double momentum = next_momentum();
   const auto count = static_cast<double>(statistics.count);
-  running_mean.set(moved(running_mean(), statistics.mean, config_.momentum, 1));
-  running_var.set(moved(running_var(), statistics.variance, config_.momentum, count / (count - 1)));
+  running_mean.set(moved(running_mean(), statistics.mean, momentum, 1));
+  running_var.set(moved(running_var(), statistics.variance, momentum, count / (count - 1)));
   return y;
+}
+
+double BatchNorm::next_momentum() {
+  if (config_.momentum) return *config_.momentum;
+  num_batches_tracked->set(Tensor::full({1}, num_batches_tracked->item() + 1));
+  return 1.0 / num_batches_tracked->item();
 }
 
 }  // namespace qgrad

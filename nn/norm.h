@@ -1,6 +1,8 @@
 // Batch normalisation over all dimensions but the last.
 #pragma once
 
+#include <optional>
+
 #include "core/ops.h"
 #include "nn/module.h"
 
@@ -9,7 +11,7 @@ namespace qgrad {
 struct BatchNormConfig {
   int64_t features = 0;
   float eps = 1e-5f;
-  float momentum = 0.1f;
+  std::optional<float> momentum = 0.1f;  // null: running statistics are the mean of all batches'
   bool affine = true;
 };
 
@@ -22,14 +24,18 @@ class BatchNorm : public UnaryModule {
   const BatchNormConfig& config() const { return config_; }
   // Frozen, it uses the running statistics in training too, and leaves them alone. Not saved.
   void set_frozen(bool frozen) { frozen_ = frozen; }
+  bool frozen() const { return frozen_; }
+  // Counts a training batch, and says how far the running statistics move to its own: by the momentum, or 1 / batches.
+  double next_momentum();
 
  private:
   BatchNormConfig config_;
   bool frozen_ = false;
 
  public:
-  Parameter weight, bias;            // [features], absent when not affine
-  Buffer running_mean, running_var;  // [features]
+  Parameter weight, bias;                     // [features], absent when not affine
+  Buffer running_mean, running_var;           // [features]
+  std::optional<Buffer> num_batches_tracked;  // [1], where there is no momentum
 
  protected:
   Tensor forward(const Tensor& x) override;

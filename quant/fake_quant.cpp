@@ -33,7 +33,8 @@ ValueRange range_of(const Tensor& x) {
 }  // namespace
 
 FakeLinearQuantization::FakeLinearQuantization(const FakeQuantConfig& config)
-    : config_(config),
+    : AdjustableBits(config.bits),
+      config_(config),
       tracked_min_biased(buffer("tracked_min_biased", one(0))),
       tracked_min(buffer("tracked_min", one(0))),
       tracked_max_biased(buffer("tracked_max_biased", one(0))),
@@ -58,29 +59,60 @@ void FakeLinearQuantization::follow(const Tensor& x) {
   const float step = iter_count.item() + 1;
   const Average low = updated(tracked_min_biased.item(), current.min, config_.ema_decay, step);
   const Average high = updated(tracked_max_biased.item(), current.max, config_.ema_decay, step);
-  const ScaleAndZeroPoint grid = params_from_range(config_.bits, config_.mode, low.tracked, high.tracked);
   iter_count.set(one(step));
   tracked_min_biased.set(one(low.biased));
   tracked_min.set(one(low.tracked));
   tracked_max_biased.set(one(high.biased));
   tracked_max.set(one(high.tracked));
+}
+
+void FakeLinearQuantization::set_range(const ValueRange& range) {
+  for (Buffer* b : {&tracked_min, &tracked_min_biased}) b->set(one(range.min));
+  for (Buffer* b : {&tracked_max, &tracked_max_biased}) b->set(one(range.max));
+  iter_count.set(one(config_.ema_decay > 0 ? std::ceil(std::log(1e-8f) / std::log(config_.ema_decay)) : 1));
+  update_grid();
+}
+
+void FakeLinearQuantization::update_grid() {
+  const ScaleAndZeroPoint grid =
+      params_from_range(bits().value_or(own_bits()), config_.mode, tracked_min.item(), tracked_max.item());
   scale.set(one(grid.scale));
   zero_point.set(one(grid.zero_point));
 }
 
+void FakeLinearQuantization::forget_range() {
+  for (Buffer* b : {&iter_count, &tracked_min_biased, &tracked_max_biased}) b->set(one(0));
+}
+
 Tensor FakeLinearQuantization::forward(const Tensor& x) {
-  if (training() && state_ != State::frozen) follow(x);
-  if (state_ == State::observe) return x;
+  if (training() && !frozen_) follow(x);
+  if (!bits()) return x;
   // A graph can be traced before there is a range; the values do not matter then.
   if (!has_range() && Tape::is_tracing()) return linear_quantize_ste(x, {}, {});
   check(has_range(),
         "fake quantization: no range yet, since no training step was made and no checkpoint loaded; run at least one "
         "forward pass in training mode first");
+  update_grid();
   ValueRange range{tracked_min.item(), tracked_max.item()};
   if (is_symmetric(config_.mode)) range = {-range.max_abs(), range.max_abs()};
   SteOptions options{.saturation = range, .dequantize = config_.dequantize};
-  if (config_.clamp_integers) options.integers = quantized_range(config_.bits, config_.mode);
+  if (config_.clamp_integers) options.integers = quantized_range(*bits(), config_.mode);
   return linear_quantize_ste(x, {{scale.item()}, {zero_point.item()}}, options);
+}
+
+void measure_ranges_again(Module& model, const std::function<void()>& run) {
+  const EvaluationMode evaluation(model);
+  std::vector<FakeLinearQuantization*> frozen;
+  visit_modules(model, [&](Module& module) {
+    auto* range = dynamic_cast<FakeLinearQuantization*>(&module);
+    if (!range) return;
+    if (range->frozen()) frozen.push_back(range);
+    range->set_frozen(false);
+    range->forget_range();
+    range->set_training(true);
+  });
+  run();
+  for (FakeLinearQuantization* range : frozen) range->set_frozen(true);
 }
 
 FakeQuantizationWrapper::FakeQuantizationWrapper(ModulePtr module, const FakeQuantConfig& config)

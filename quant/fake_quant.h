@@ -1,7 +1,10 @@
 // Fake quantization of activations during training: values take the grid's steps, ranges follow the data.
 #pragma once
 
+#include <functional>
+
 #include "nn/module.h"
+#include "quant/adjustable.h"
 #include "quant/linear.h"
 #include "quant/settings.h"
 
@@ -20,28 +23,25 @@ struct FakeQuantConfig {
 // Symmetric modes: range +-max(|tracked_min|, |tracked_max|). The input is clamped to the range, then quantized and
 // dequantized; the gradient is 1 inside the range, ends included, and 0 outside.
 // Evaluation uses the range as it stands, and throws when no training step nor checkpoint has set one.
-class FakeLinearQuantization final : public UnaryModule {
+// While a schedule takes the bits away, the input is handed on, and the range followed all the same.
+class FakeLinearQuantization final : public UnaryModule, public AdjustableBits {
  public:
-  // What a schedule may switch. It is not saved.
-  enum class State {
-    active,   // follows the range in training, and quantizes
-    observe,  // follows the range in training, and hands the input on
-    frozen,   // quantizes; the range stays as it is
-  };
-
   explicit FakeLinearQuantization(const FakeQuantConfig& config);
   std::string_view kind() const override { return "FakeLinearQuantization"; }
   std::string describe() const override;
   const FakeQuantConfig& config() const { return config_; }
 
-  State state() const { return state_; }
-  void set_state(State state) { state_ = state; }
+  // Frozen, the range stays as it is in training too. Not saved.
+  void set_frozen(bool frozen) { frozen_ = frozen; }
+  bool frozen() const { return frozen_; }
   bool has_range() const { return iter_count.item() > 0; }
+  void forget_range();                      // the next training forward begins a new one
+  void set_range(const ValueRange& range);  // as if it had been followed for so long that its beginning does not count
   ScaleAndZeroPoint params() const { return {scale.item(), zero_point.item()}; }
 
  private:
   FakeQuantConfig config_;
-  State state_ = State::active;
+  bool frozen_ = false;
 
  public:
   Buffer tracked_min_biased, tracked_min, tracked_max_biased, tracked_max;  // [1], like all that follow
@@ -53,7 +53,12 @@ class FakeLinearQuantization final : public UnaryModule {
 
  private:
   void follow(const Tensor& x);
+  void update_grid();  // scale and zero point: of the range, at the bits of now
 };
+
+// Forgets the ranges of a model, and follows those of what `run` puts through it; all else is as in evaluation. For
+// trained models whose numbers have changed a little, as by folding batch norms.
+void measure_ranges_again(Module& model, const std::function<void()>& run);
 
 // A module whose output is fake-quantized. It shares its path with the module, whose parameters keep their names; the
 // quantization's buffers are under "<path>.fake_q". (Distiller range_linear.FakeQuantizationWrapper)

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "quant/clip.h"
+#include "quant/sim_bn_fold.h"
 #include "quant/ste.h"
 
 namespace qgrad {
@@ -37,22 +38,13 @@ Tensor vector_of(const std::vector<float>& values) {
   return Tensor::from({static_cast<int64_t>(values.size())}, values);
 }
 
-// As if the range had been tracked for so long that its beginning no longer counts.
-void set_range(FakeLinearQuantization& quantize, const ValueRange& range) {
-  const auto set = [](Buffer& buffer, float value) { buffer.set(Tensor::full({1}, value)); };
-  const float decay = quantize.config().ema_decay;
-  const ScaleAndZeroPoint grid =
-      params_from_range(quantize.config().bits, quantize.config().mode, range.min, range.max);
-  set(quantize.tracked_min, range.min);
-  set(quantize.tracked_min_biased, range.min);
-  set(quantize.tracked_max, range.max);
-  set(quantize.tracked_max_biased, range.max);
-  set(quantize.iter_count, decay > 0 ? std::ceil(std::log(1e-8f) / std::log(decay)) : 1);
-  set(quantize.scale, grid.scale);
-  set(quantize.zero_point, grid.zero_point);
-}
-
 }  // namespace
+
+std::vector<std::pair<std::string, BatchNormFolding>> enum_names(BatchNormFolding*) {
+  return {{"none", BatchNormFolding::none},
+          {"simulated", BatchNormFolding::simulated},
+          {"folded", BatchNormFolding::folded}};
+}
 
 QuantAwareTrainRangeLinearQuantizer::QuantAwareTrainRangeLinearQuantizer(QuantAwareTrainRangeLinearConfig config)
     : Quantizer(config), config_(std::move(config)) {
@@ -92,6 +84,21 @@ void QuantAwareTrainRangeLinearQuantizer::pre_process(ModulePtr& model, const Gr
     }
     inputs_.push_back(std::move(input));
   }
+  if (config_.batch_norm_folding == BatchNormFolding::folded) fold_batch_norms(model, graph);
+  if (config_.batch_norm_folding != BatchNormFolding::simulated) return;
+  simulated_ = foldable_batch_norms(graph);
+  for (const FoldedBatchNorm& pair : simulated_) {
+    // Folded layers have a bias, which may be quantized.
+    const auto [weight, bias] = layer_parameters(*graph.find(pair.layer)->module);
+    if (!bias.defined()) bias.set_raw(Tensor::zeros({weight.raw().dim(-1)}));
+  }
+}
+
+// Parameters that an optimizer holds would be gone.
+std::vector<ParamGroup> QuantAwareTrainRangeLinearQuantizer::param_groups(Module&) {
+  check(config_.batch_norm_folding != BatchNormFolding::folded,
+        "batch_norm_folding: \"folded\" is for models that are trained already; train with \"simulated\"");
+  return {};
 }
 
 ModulePtr QuantAwareTrainRangeLinearQuantizer::weight_transform(const Site& site, Parameter& parameter, int bits) {
@@ -104,6 +111,7 @@ ModulePtr QuantAwareTrainRangeLinearQuantizer::weight_transform(const Site& site
 }
 
 void QuantAwareTrainRangeLinearQuantizer::post_process(ModulePtr& model) {
+  simulate_folded_batch_norms(model, simulated_);
   const std::optional<int> bits = config_.num_bits_inputs ? config_.num_bits_inputs : config_.bits_activations;
   std::vector<std::optional<FakeQuantConfig>> inputs;
   for (const ModelInput& input : inputs_)
@@ -118,7 +126,7 @@ void QuantAwareTrainRangeLinearQuantizer::start_ranges(Module& model) const {
     auto* wrapper = dynamic_cast<FakeQuantizationWrapper*>(&module);
     if (auto* range = wrapper ? wrapper->fake_q.as<FakeLinearQuantization>() : nullptr) {
       const TensorStats& output = stats_->at(module.path()).output;
-      set_range(*range, {static_cast<float>(output.min), static_cast<float>(output.max)});
+      range->set_range({static_cast<float>(output.min), static_cast<float>(output.max)});
     }
   });
   for (size_t i = 0; i < inputs_.size(); ++i) {
@@ -128,12 +136,26 @@ void QuantAwareTrainRangeLinearQuantizer::start_ranges(Module& model) const {
     const auto& [path, index] = inputs_[i].consumers.front();
     const std::vector<TensorStats>& of_layer = stats_->at(path).inputs;
     check(index < of_layer.size(), "statistics: {} has {} inputs, expected {}", path, of_layer.size(), index + 1);
-    set_range(*range, {static_cast<float>(of_layer[index].min), static_cast<float>(of_layer[index].max)});
+    range->set_range({static_cast<float>(of_layer[index].min), static_cast<float>(of_layer[index].max)});
   }
 }
 
 Json QuantAwareTrainRangeLinearQuantizer::self_contained(Json resolved) const {
   resolved["model_activation_stats"] = nullptr;
+  return resolved;
+}
+
+Json QuantAwareTrainRangeLinearQuantizer::fold_trained(ModulePtr& model, const Tensor& example, Json resolved) const {
+  check(config_.batch_norm_folding != BatchNormFolding::folded, "the model's batch norms are folded already");
+  if (config_.batch_norm_folding == BatchNormFolding::simulated) {
+    fold_simulated_batch_norms(model);
+  } else {
+    check(!config_.bits_bias,
+          "folding makes biases that training did not quantize: leave out bits_bias, or train with "
+          "batch_norm_folding \"simulated\"");
+    fold_batch_norms(model, Graph::trace(*model, example));
+  }
+  resolved["batch_norm_folding"] = "folded";
   return resolved;
 }
 

@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "nn/fold.h"
 #include "quant/adjustable.h"
 #include "quant/fake_quant.h"
 #include "quant/quantizer.h"
@@ -15,6 +16,14 @@ namespace qgrad {
 // Activation functions whose outputs are fake-quantized.
 inline constexpr std::array<std::string_view, 4> kQuantizedActivations{"ReLU", "ReLU6", "Sigmoid", "Tanh"};
 
+// What becomes of batch norms behind convolution and linear layers.
+enum class BatchNormFolding {
+  none,       // they stay
+  simulated,  // trained as SimulatedFoldedBatchNorm
+  folded,     // folded for good before anything is quantized, in models that are trained already
+};
+std::vector<std::pair<std::string, BatchNormFolding>> enum_names(BatchNormFolding*);
+
 struct QuantAwareTrainRangeLinearConfig : QuantizerConfig {
   ModuleQuantMode mode;
   float ema_decay = 0.999f;
@@ -22,6 +31,7 @@ struct QuantAwareTrainRangeLinearConfig : QuantizerConfig {
   bool quantize_inputs = true;
   std::optional<int> num_bits_inputs;
   bool clamp_integers = true;
+  BatchNormFolding batch_norm_folding = BatchNormFolding::none;
   Config model_activation_stats{nullptr, "", "model_activation_stats"};
 };
 template <class V>
@@ -37,6 +47,9 @@ void fields(V& v, QuantAwareTrainRangeLinearConfig& c) {
     {.help = "bits of the model's inputs; null: bits_activations", .min = 1, .max = 32});
   v("clamp_integers", c.clamp_integers,
     {.help = "false: allow the one level beyond the integer range that Distiller has"});
+  v("batch_norm_folding", c.batch_norm_folding,
+    {.help = "\"simulated\": quantize the weights that layers will have once their batch norms are folded into them; "
+             "\"folded\": a trained model whose batch norms are folded"});
   v("model_activation_stats", c.model_activation_stats,
     {.help =
          "calibration statistics that ranges start from: a file, or its content; null: the first batches set them"});
@@ -53,9 +66,15 @@ class QuantAwareTrainRangeLinearQuantizer : public Quantizer {
   explicit QuantAwareTrainRangeLinearQuantizer(QuantAwareTrainRangeLinearConfig config);
   Json self_contained(Json resolved) const override;
 
+  // Folds the batch norms of a model that this quantizer prepared and that was trained since, and returns the config
+  // that rebuilds the result. With "simulated" the model goes on to compute the same; otherwise its weights have other
+  // ranges, so that those of activations should be measured again (measure_ranges_again).
+  Json fold_trained(ModulePtr& model, const Tensor& example, Json resolved) const;
+
  protected:
   void pre_process(ModulePtr& model, const Graph& graph) override;
   ModulePtr weight_transform(const Site& site, Parameter& parameter, int bits) override;
+  std::vector<ParamGroup> param_groups(Module& model) override;
   void post_process(ModulePtr& model) override;
 
  private:
@@ -64,6 +83,7 @@ class QuantAwareTrainRangeLinearQuantizer : public Quantizer {
 
   QuantAwareTrainRangeLinearConfig config_;
   std::optional<QuantStats> stats_;
+  std::vector<FoldedBatchNorm> simulated_;
   struct Consumer {
     std::string path;
     size_t input;

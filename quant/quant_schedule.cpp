@@ -12,37 +12,13 @@ namespace {
 
 constexpr const char* kWhere = "train.quantization";
 
-// The same ranges on a grid of other bits.
-std::unique_ptr<FakeLinearQuantization> with_bits(const FakeLinearQuantization& from, int bits) {
-  FakeQuantConfig config = from.config();
-  config.bits = bits;
-  auto made = std::make_unique<FakeLinearQuantization>(config);
-  for (size_t i = 0; i < made->buffers().size(); ++i) made->buffers()[i]->set((*from.buffers()[i])());
-  if (made->has_range()) {
-    const ScaleAndZeroPoint grid =
-        params_from_range(bits, config.mode, from.tracked_min.item(), from.tracked_max.item());
-    made->scale.set(Tensor::full({1}, grid.scale));
-    made->zero_point.set(Tensor::full({1}, grid.zero_point));
-  }
-  return made;
-}
-
-template <class F>
-void for_each_range(Module& model, F&& visit) {
-  visit_modules(model, [&](Module& module) {
-    for (Child* child : module.children())
-      if (auto* range = child->as<FakeLinearQuantization>()) visit(*child, *range);
-  });
-}
-
 }  // namespace
 
 QuantSchedule::QuantSchedule(const QuantScheduleConfig& config, Module& model, int total_epochs)
     : config_(config), model_(model) {
   bool quantized = false;
-  for_each_range(model, [&](Child&, FakeLinearQuantization& range) { own_bits_[range.path()] = range.config().bits; });
   visit_modules(model, [&](Module& m) { quantized |= dynamic_cast<AdjustableBits*>(&m) != nullptr; });
-  check(quantized || !own_bits_.empty(), "{}: the model has nothing that is quantized", kWhere);
+  check(quantized, "{}: the model has nothing that is quantized", kWhere);
 
   const auto in_order = [&](const char* first, double a, const char* second, double b) {
     check(a <= b, "{}: {} is {}, which is after {}, {}", kWhere, first, a, second, b);
@@ -95,26 +71,18 @@ void QuantSchedule::apply(int64_t epoch, int64_t step, int64_t steps) {
 }
 
 void QuantSchedule::forget_ranges() {
-  for_each_range(model_, [](Child&, FakeLinearQuantization& range) {
-    for (Buffer* b : {&range.iter_count, &range.tracked_min_biased, &range.tracked_max_biased})
-      b->set(Tensor::zeros({1}));
+  visit_modules(model_, [](Module& module) {
+    if (auto* range = dynamic_cast<FakeLinearQuantization*>(&module)) range->forget_range();
   });
 }
 
 void QuantSchedule::enter(const Phase& phase) {
   now_ = phase;
-  for_each_range(model_, [&](Child& slot, FakeLinearQuantization& range) {
-    using State = FakeLinearQuantization::State;
-    const int bits = std::max(own_bits_.at(range.path()), phase.at_least);
-    if (bits != range.config().bits) slot.put(with_bits(range, bits));
-    slot.as<FakeLinearQuantization>()->set_state(!phase.quantize       ? State::observe
-                                                 : phase.freeze_ranges ? State::frozen
-                                                                       : State::active);
-  });
   visit_modules(model_, [&](Module& module) {
     if (auto* adjustable = dynamic_cast<AdjustableBits*>(&module))
       adjustable->set_bits(phase.quantize ? std::optional(std::max(adjustable->own_bits(), phase.at_least))
                                           : std::nullopt);
+    if (auto* range = dynamic_cast<FakeLinearQuantization*>(&module)) range->set_frozen(phase.freeze_ranges);
     if (auto* learned = dynamic_cast<LearnedQuantization*>(&module)) learned->set_frozen(phase.freeze_ranges);
     if (auto* norm = dynamic_cast<BatchNorm*>(&module)) norm->set_frozen(phase.freeze_batch_norm);
   });

@@ -2,8 +2,7 @@
 // how many bits, when batch norms stop.
 #pragma once
 
-#include <map>
-#include <string>
+#include <optional>
 #include <vector>
 
 #include "core/config.h"
@@ -66,7 +65,6 @@ class QuantSchedule {
 
   QuantScheduleConfig config_;
   Module& model_;
-  std::map<std::string, int> own_bits_;  // of modules that follow ranges, by path
   std::optional<Phase> now_;
 };
 

@@ -196,6 +196,41 @@ expect 0 "its checkpoint evaluates by itself" "$qgrad" evaluate course/model.saf
 expect_error "a group that picks nothing" "'.*stp' matches no parameter" "$qgrad" train course.json --out x --set 'train.param_groups=[{"name": "s", "parameters": ".*stp"}]'
 expect_error "a schedule without quantization" "nothing that is quantized" "$qgrad" train train.json --out x --set quantizer=null --set 'train.quantization={}'
 expect_error "a teacher that is not there" "nowhere.safetensors" "$qgrad" train course.json --out x --set train.distillation.teacher=nowhere.safetensors
+expect 0 "train with simulated folding, and fold" "$qgrad" train train.json --out folding --json --set quantizer.batch_norm_folding=simulated --set 'fold_batch_norms={"images": 100}'
+folded=$(grep -A 4 '"folded"' stdout | grep '"top1"' | sed 's|.*: ||; s|,||')
+holds "it computes the same" grep -q "\"top1\": $folded" <(grep -A 4 '"test"' stdout)
+expect 0 "the folded model evaluates by itself" "$qgrad" evaluate folding/model_folded.safetensors --json
+holds "with the accuracy it had" grep -q "\"top1\": $folded" stdout
+expect_error "training a folded model" "train with" "$qgrad" train train.json --out x --set quantizer.batch_norm_folding=folded
+expect_error "folding without a quantizer" "QuantAwareTrainRangeLinearQuantizer" "$qgrad" train train.json --out x --set quantizer=null --set 'fold_batch_norms={}'
+
+# --- recommendation ---
+cat >ncf.json <<JSON
+{"name": "ncf", "data": {"dataset": {"class": "synthetic_ratings", "users": 60, "items": 300, "interactions": 1500}},
+ "model": {"class": "neumf", "users": 60, "items": 300}, "train": {"epochs": 2, "batch_size": 64, "optimizer": {"class": "Adam"}}}
+JSON
+expect 0 "train a recommender" "$qgrad" train ncf.json --out ncf
+expect 0 "train it with quantization" "$qgrad" train ncf.json --out ncf8 --json --set checkpoint=ncf/model.safetensors --set 'quantizer={"class": "NCFQuantAwareTrainQuantizer", "bits_activations": 8, "bits_weights": 8}'
+rate=$(grep -A 3 '"test"' stdout | grep '"hit_rate_at_10"' | sed 's|.*: ||; s|,||')
+expect 0 "the quantized recommender evaluates by itself" "$qgrad" evaluate ncf8/model.safetensors --json
+holds "with the hit rate it had" grep -q "\"hit_rate_at_10\": $rate" stdout
+expect 0 "inspect a recommender" "$qgrad" inspect ncf8/model.safetensors
+mkdir ml && for user in 1 2 3; do for item in $(seq 1 150); do echo "$user::$((item * 2))::4::$((item * user % 151))"; done; done >ml/ratings.dat
+for item in $(seq 1 2 399); do echo "4::$item::3::$item"; done >>ml/ratings.dat
+expect 0 "train on a MovieLens file" "$qgrad" train ncf.json --out ml_out --data ml --set 'data.dataset={"class": "movielens", "dir": "."}' --set model.items=350
+expect_error "more items than the model has" "embedding: id" "$qgrad" train ncf.json --out x --data ml --set 'data.dataset={"class": "movielens", "dir": "."}' --set model.items=100
+expect_error "ratings that are not there" "no ratings.dat" "$qgrad" train ncf.json --out x --data ncf --set 'data.dataset={"class": "movielens", "dir": "."}'
+sed 's/"epochs": 2/"epochs": 12/' ncf.json >ncf_long.json
+expect 0 "train a recommender for longer" "$qgrad" train ncf_long.json --out ncf_whole
+train_and_kill ncf_long.json ncf_stopped
+holds "the killed training left no model" test ! -f ncf_stopped/model.safetensors
+expect 0 "resume a recommender" "$qgrad" train --resume ncf_stopped
+holds "and end with the same bytes" cmp ncf_whole/model.safetensors ncf_stopped/model.safetensors
+expect 0 "compare recommenders" "$qgrad" compare "$root/configs/ncf_compare.json" --out ncf_compared --set train.epochs=1 --set quant_aware_train.epochs=1 --set 'data.dataset={"class": "synthetic_ratings", "users": 60, "items": 300, "interactions": 1500}' --set train.batch_size=64 --set quant_aware_train.batch_size=64
+holds "the table has hit rates" grep -q "HR@10 %" stdout
+holds "and so has the report" grep -q "NDCG@10 %" ncf_compared/report.html
+expect_error "calibrating on ratings" "need a data set of images" "$qgrad" train ncf.json --out x --set 'calibration={}' --set 'quantizer={"class": "NCFQuantAwareTrainQuantizer"}'
+
 expect 0 "train from calibrated ranges" "$qgrad" train train.json --out calibrated --set train.epochs=1 --set 'calibration={"images": 64}'
 
 # --- bad configs ---
@@ -249,6 +284,27 @@ sed 's/"conv1.weight"/"conv7.weight"/' $good >renamed.safetensors
 expect_error "missing and extra tensor" "renamed.safetensors.*conv1.weight" "$qgrad" evaluate renamed.safetensors
 printf 'hello' >text.safetensors
 expect_error "not a checkpoint" "text.safetensors" "$qgrad" evaluate text.safetensors
+
+# --- integer programs ---
+expect 0 "export a program" "$qgrad" export quantized/model.safetensors --program digits.qgi --json
+holds "with its classes" sh -c "grep -a -q '0.*1.*9' digits.qgi"
+expect 2 "export of nothing" "$qgrad" export quantized/model.safetensors
+expect_error "export of a float model" "has no integers to export" "$qgrad" export $good --program float.qgi
+expect_error "predict with a checkpoint" "is no integer program" "$qgrad" predict $good image.png
+expect_error "predict without an image" "nowhere.png: can not be read" "$qgrad" predict digits.qgi nowhere.png
+bench_answers inference --batch 2 --integer 8,8
+bench_answers inference --batch 2 --fold
+if [ -x "$(dirname "$qgrad")/engine_from_c" ]; then
+  expect 0 "the engine's library from C" "$(dirname "$qgrad")/engine_from_c" digits.qgi
+  holds "answers with a class and a number" grep -qE '^[0-9] -?[0-9.e-]+$' stdout
+  expect_error "the engine's library without a program" "nowhere.qgi: cannot open" "$(dirname "$qgrad")/engine_from_c" nowhere.qgi
+  library=$(dirname "$qgrad")/libqgrad_engine.so
+  strip -o stripped.so "$library"
+  holds "the engine's library is small" test "$(stat -c %s stripped.so)" -lt 500000
+  holds "and needs the C++ runtime only" test -z "$(objdump -p stripped.so | grep NEEDED | grep -vE 'lib(stdc\+\+|gcc_s|c|m|pthread)\.so|ld-linux')"
+else
+  skip "the engine's library is not here"
+fi
 
 # --- CIFAR-10, where it is ---
 cifar=${QGRAD_DATA:-$root/../shared/cifar-10-batches-bin}

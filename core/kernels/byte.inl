@@ -1,5 +1,7 @@
-// Loops of the integer engine, written once and compiled per instruction set. The including file defines byte_tile and
-// names QGRAD_BYTE_KERNELS and QGRAD_BYTE_ISA.
+// Loops of the integer engine, written once and compiled per instruction set. The including file defines byte_tile,
+// depthwise_tile and byte_add, and names QGRAD_BYTE_KERNELS and QGRAD_BYTE_ISA.
+#include <string.h>
+
 namespace qgrad {
 namespace {
 
@@ -8,63 +10,76 @@ inline uint8_t to_byte(float x, const ByteOutput& to) {
       static_cast<int32_t>(to_grid(x, to.rescale, to.divisor, to.zero_point, to.low, to.high, to.qmin)));
 }
 
-// The input under a band of output rows as int16 with the origin taken off, zeros around the image.
-void widen(const ConvGeometry& g, const ByteConv& a) {
+// The input under a band of output rows less its base, with a border.
+void copy_with_border(const ByteConvLayer& layer, const ByteConv& a) {
+  const ConvGeometry g = layer.geometry;
   const int64_t first_row = a.row_begin * g.stride_h - g.padding_h, rows = rows_under(g, a.row_end - a.row_begin);
-  const int64_t columns = columns_under(g), first_column = -g.padding_w;
-  const int64_t left = first_column < 0 ? (-first_column < columns ? -first_column : columns) : 0;
-  const int64_t rest = columns - left, real = g.in_w - (first_column + left);
-  const int64_t inside = real < 0 ? 0 : real < rest ? real : rest;
-  const auto origin = static_cast<int16_t>(a.origin);
-  int16_t* to = a.scratch;
-  for (int64_t row = first_row; row < first_row + rows; ++row, to += columns * g.in) {
-    const bool outside = row < 0 || row >= g.in_h;
-    const int64_t begin = outside ? columns * g.in : left * g.in, count = outside ? 0 : inside * g.in;
-    const uint8_t* from = a.x + (outside ? 0 : (row * g.in_w + first_column + left) * g.in);
-    for (int64_t i = 0; i < begin; ++i) to[i] = 0;
-    int16_t* __restrict middle = to + begin;
-    for (int64_t i = 0; i < count; ++i) middle[i] = static_cast<int16_t>(from[i] - origin);
-    for (int64_t i = begin + count; i < columns * g.in; ++i) to[i] = 0;
+  const int64_t columns = columns_under(g);
+  const int64_t left = g.padding_w < columns ? g.padding_w : columns;
+  const int64_t rest = columns - left, real = g.in_w - (left - g.padding_w);
+  const auto before = static_cast<size_t>(left * g.in);
+  const auto inside = static_cast<size_t>((real < 0 ? 0 : real < rest ? real : rest) * g.in);
+  const auto after = static_cast<size_t>(columns * g.in) - before - inside;
+  const uint8_t base = layer.base;
+  uint8_t* to = a.scratch;
+  for (int64_t row = first_row; row < first_row + rows; ++row) {
+    if (row < 0 || row >= g.in_h) {
+      memset(to, layer.outside, before + inside + after);
+      to += before + inside + after;
+      continue;
+    }
+    memset(to, layer.outside, before);
+    to += before;
+    const uint8_t* from = a.x + (row * g.in_w + left - g.padding_w) * g.in;
+    if (base == 0) {
+      memcpy(to, from, inside);
+    } else {
+      uint8_t* __restrict y = to;
+      for (size_t i = 0; i < inside; ++i) y[i] = static_cast<uint8_t>(from[i] - base);
+    }
+    to += inside;
+    memset(to, layer.outside, after);
+    to += after;
   }
-  to[0] = 0;  // beside an odd last number
+  memset(to, 0, kBytePanel);
 }
 
-void conv(const ConvGeometry& geometry, const ByteConv& arguments) {
-  const ConvGeometry g = geometry;
+void conv(const ByteConvLayer& layer, const ByteConv& arguments) {
+  const ConvGeometry g = layer.geometry;
   const ByteConv a = arguments;
   if (a.row_begin >= a.row_end || g.out_w == 0) return;
-  widen(g, a);
-  const ByteRuns runs = byte_runs(g);
-  const int64_t row_pitch = columns_under(g) * g.in, panels = panels_of_group(g);
-  const int64_t in_group = g.in / g.groups, out_group = g.out / g.groups;
+  if (!layer.direct) copy_with_border(layer, a);
+  const uint8_t* input = layer.direct ? a.x + a.row_begin * g.stride_h * layer.row_pitch : a.scratch;
+  const int64_t panels = panels_of(g, layer.depthwise), panels_group = layer.depthwise ? panels : panels_of_group(g);
+  const int64_t out_group = layer.depthwise ? g.out : g.out / g.groups;
   // Nearly equal blocks of positions keep the pipelines full.
   const int64_t positions = (a.row_end - a.row_begin) * g.out_w, blocks = (positions + kByteTile - 1) / kByteTile;
   const int64_t small = positions / blocks, larger = positions % blocks;
   ByteTile t{};
-  t.outer = g.kernel_h, t.outer_step = g.dilation_h * row_pitch;
-  t.inner = runs.count, t.inner_step = runs.step, t.pairs = runs.pairs;
-  t.zero_point = a.zero_point, t.qmin = a.qmin;
-  for (int64_t group = 0; group < g.groups; ++group)
-    for (int64_t panel = 0; panel < panels; ++panel) {
-      const int64_t at = (group * panels + panel) * kBytePanel;
-      t.weight = a.weight + at * g.kernel_h * runs.count * runs.pairs * 2;
-      t.bias = a.bias + at, t.rescale = a.rescale + at, t.low = a.low + at, t.high = a.high + at;
-      const int64_t left = out_group - panel * kBytePanel;
-      t.lanes = left < kBytePanel ? left : kBytePanel;
-      const int16_t* x = a.scratch + group * in_group;
-      uint8_t* y = a.y + a.row_begin * g.out_w * g.out + group * out_group + panel * kBytePanel;
-      int64_t row = 0, column = 0;
-      for (int64_t block = 0; block < blocks; ++block) {
-        t.positions = small + (block < larger);
-        for (int64_t p = 0; p < t.positions; ++p) {
-          t.x[p] = x + row * g.stride_h * row_pitch + column * g.stride_w * g.in;
-          t.y[p] = y;
-          y += g.out;
-          if (++column == g.out_w) column = 0, ++row;
-        }
-        byte_tile(t);
+  t.zero_point = layer.zero_point, t.qmin = layer.qmin;
+  for (int64_t panel = 0; panel < panels; ++panel) {
+    const int64_t first = panel % panels_group * kBytePanel, left = out_group - first;
+    t.panel = layer.panels[panel];
+    t.bias = layer.bias + panel * kBytePanel, t.rescale = layer.rescale + panel * kBytePanel;
+    t.low = layer.low + panel * kBytePanel, t.high = layer.high + panel * kBytePanel;
+    t.lanes = left < kBytePanel ? left : kBytePanel;
+    // A depthwise panel's inputs lie where its outputs do; other panels' steps know where.
+    const uint8_t* x = input + (layer.depthwise ? first : 0);
+    uint8_t* y = a.y + a.row_begin * g.out_w * g.out + panel / panels_group * out_group + first;
+    const int64_t x_step = g.stride_w * g.in, x_row = g.stride_h * layer.row_pitch - g.out_w * x_step;
+    int64_t column = 0;
+    for (int64_t block = 0; block < blocks; ++block) {
+      t.positions = small + (block < larger);
+      for (int64_t p = 0; p < t.positions; ++p) {
+        t.x[p] = x;
+        t.y[p] = y;
+        x += x_step;
+        y += g.out;
+        if (++column == g.out_w) column = 0, x += x_row;
       }
+      layer.depthwise ? depthwise_tile(t) : byte_tile(t);
     }
+  }
 }
 
 void quantize(const float* __restrict x, uint8_t* __restrict y, size_t n, const ByteOutput& output) {
@@ -85,17 +100,8 @@ inline float rescaled(uint8_t x, float origin, float rescale, float limit) {
   return raised > limit ? limit : raised;
 }
 
-void add_two(const ByteOperand& first, const ByteOperand& second, uint8_t* __restrict y, size_t n, float limit,
-             const ByteOutput& output) {
-  const ByteOperand a = first, b = second;
-  const ByteOutput to = output;
-  for (size_t i = 0; i < n; ++i)
-    y[i] = to_byte(rescaled(a.x[i], a.origin, a.rescale, limit) + rescaled(b.x[i], b.origin, b.rescale, limit), to);
-}
-
 void add(const ByteOperand* operands, size_t count, uint8_t* y, size_t n, float limit, const ByteOutput& to) {
-  if (count == 2) return add_two(operands[0], operands[1], y, n, limit, to);
-  for (size_t i = 0; i < n; ++i) {
+  for (size_t i = byte_add(operands, count, y, n, limit, to); i < n; ++i) {
     float sum = 0;
     for (size_t k = 0; k < count; ++k)
       sum += rescaled(operands[k].x[i], operands[k].origin, operands[k].rescale, limit);

@@ -1,5 +1,4 @@
-// The integer engine's kernels for AVX2. vpmaddwd adds pairs of 16-bit products in 32 bits, so no operand of 9 bits or
-// less can overflow it.
+// The integer engine's kernels for AVX2.
 #include <immintrin.h>
 #include <string.h>
 
@@ -8,70 +7,184 @@
 namespace qgrad {
 namespace {
 
-inline __m256i pair_of(const int16_t* x) {
-  int32_t both;
-  memcpy(&both, x, sizeof both);
-  return _mm256_set1_epi32(both);
+inline __m256i load(const void* from) { return _mm256_loadu_si256(static_cast<const __m256i*>(from)); }
+
+inline __m256i four_of(const uint8_t* x) {
+  int32_t four;
+  memcpy(&four, x, sizeof four);
+  return _mm256_set1_epi32(four);
 }
 
-// Eight channels' sums on the output's grid.
-inline __m256i requantized(__m256i sum, const ByteTile& t, int first) {
-  const __m256 scaled = _mm256_mul_ps(_mm256_loadu_ps(t.rescale + first), _mm256_cvtepi32_ps(sum));
-  const __m256 rounded = _mm256_round_ps(_mm256_sub_ps(scaled, _mm256_set1_ps(t.zero_point)),
-                                         _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  const __m256 raised = _mm256_max_ps(rounded, _mm256_loadu_ps(t.low + first));
-  const __m256 q = _mm256_min_ps(raised, _mm256_loadu_ps(t.high + first));
-  return _mm256_cvtps_epi32(_mm256_sub_ps(q, _mm256_set1_ps(t.qmin)));
+// Sixteen ones, made anew: they do not get a register that lasts through a loop, where every one is taken.
+inline __m256i new_ones() {
+  __m256i all;
+  asm volatile("vpcmpeqw %0, %0, %0" : "=x"(all));
+  return _mm256_srli_epi16(all, 15);
 }
 
-// Twelve accumulators, two weights, one input and one product: all sixteen registers, which is why this is never
-// inlined.
+// Computes x here and now, into the register it has: the compiler would rather compute all products first, for which
+// there are not enough registers.
+inline void settle(__m256i& x) { asm volatile("" : "+x"(x)); }
+
+// 16 numbers as bytes of the grid that begins at qmin, in order.
+inline __m128i to_bytes(__m256i first, __m256i second, __m256i qmin) {
+  const __m256i words = _mm256_subs_epi16(_mm256_packs_epi32(first, second), qmin);
+  const __m256i ordered = _mm256_permute4x64_epi64(words, 0xD8);
+  return _mm_packus_epi16(_mm256_castsi256_si128(ordered), _mm256_extracti128_si256(ordered, 1));
+}
+
+// round(rescale * sum - zero_point) of eight channels; what is beyond 2^30 is on no grid.
+inline __m256i rescaled(__m256i sum, const float* rescale, __m256 zero_point) {
+  const __m256 scaled = _mm256_sub_ps(_mm256_mul_ps(_mm256_loadu_ps(rescale), _mm256_cvtepi32_ps(sum)), zero_point);
+  return _mm256_cvtps_epi32(_mm256_min_ps(scaled, _mm256_set1_ps(0x1p30f)));
+}
+
+inline void store(const ByteTile& t, __m256i first, __m256i second, uint8_t* y) {
+  const __m256 zero_point = _mm256_set1_ps(t.zero_point);
+  const __m128i bytes = to_bytes(rescaled(first, t.rescale, zero_point), rescaled(second, t.rescale + 8, zero_point),
+                                 _mm256_set1_epi16(static_cast<int16_t>(t.qmin)));
+  const __m128i raised = _mm_max_epu8(bytes, _mm_loadu_si128(reinterpret_cast<const __m128i*>(t.low)));
+  const __m128i limited = _mm_min_epu8(raised, _mm_loadu_si128(reinterpret_cast<const __m128i*>(t.high)));
+  if (t.lanes == kBytePanel) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(y), limited);
+  } else {
+    alignas(16) uint8_t whole[kBytePanel];
+    _mm_store_si128(reinterpret_cast<__m128i*>(whole), limited);
+    memcpy(y, whole, static_cast<size_t>(t.lanes));
+  }
+}
+
+// Six sums of 32 bits, six of 16, two weights, an input and a product: all sixteen registers, which is why this is
+// never inlined.
 template <int P>
 [[gnu::noinline]] void tile(const ByteTile& t) {
   __m256i sum[P][2];
-#pragma GCC unroll 6
-  for (int p = 0; p < P; ++p) {
-    sum[p][0] = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(t.bias));
-    sum[p][1] = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(t.bias + 8));
-  }
-  const int16_t* __restrict weight = t.weight;
-  const int64_t pairs = t.pairs;
-  for (int64_t outer = 0; outer < t.outer; ++outer)
-    for (int64_t inner = 0; inner < t.inner; ++inner) {
-      const int64_t offset = outer * t.outer_step + inner * t.inner_step;
-      const int16_t* __restrict x[P];
-#pragma GCC unroll 6
-      for (int p = 0; p < P; ++p) x[p] = t.x[p] + offset;
-      for (int64_t k = 0; k < pairs; ++k) {
-        const __m256i w0 = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(weight));
-        const __m256i w1 = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(weight + 16));
-        weight += 32;
-#pragma GCC unroll 6
+#pragma GCC unroll 3
+  for (int p = 0; p < P; ++p) sum[p][0] = load(t.bias), sum[p][1] = load(t.bias + 8);
+  const uint8_t* x[P];
+#pragma GCC unroll 3
+  for (int p = 0; p < P; ++p) x[p] = t.x[p];
+  const uint32_t* __restrict offset = t.panel.offset;
+  const int8_t* __restrict narrow = t.panel.narrow;
+  const ByteRun* const runs_end = t.panel.runs + t.panel.run_count;
+  for (const ByteRun* run = t.panel.runs; run != runs_end; ++run)
+    for (int32_t count = run->count; count > 0; --count) {
+      __m256i part[P][2];
+#pragma GCC unroll 3
+      for (int p = 0; p < P; ++p) part[p][0] = part[p][1] = _mm256_setzero_si256();
+      int32_t left = run->length;
+      do {
+        const __m256i w0 = load(narrow), w1 = load(narrow + 32);
+#pragma GCC unroll 3
         for (int p = 0; p < P; ++p) {
-          const __m256i value = pair_of(x[p] + 2 * k);
-          sum[p][0] = _mm256_add_epi32(sum[p][0], _mm256_madd_epi16(value, w0));
-          sum[p][1] = _mm256_add_epi32(sum[p][1], _mm256_madd_epi16(value, w1));
+          const __m256i value = four_of(x[p] + *offset);
+          part[p][0] = _mm256_add_epi16(part[p][0], _mm256_maddubs_epi16(value, w0));
+          part[p][1] = _mm256_add_epi16(part[p][1], _mm256_maddubs_epi16(value, w1));
+          settle(part[p][0]), settle(part[p][1]);
         }
+        ++offset;
+        narrow += 64;
+      } while (--left > 0);
+      const __m256i ones = new_ones();
+#pragma GCC unroll 3
+      for (int p = 0; p < P; ++p) {
+        sum[p][0] = _mm256_add_epi32(sum[p][0], _mm256_madd_epi16(part[p][0], ones));
+        sum[p][1] = _mm256_add_epi32(sum[p][1], _mm256_madd_epi16(part[p][1], ones));
       }
     }
-#pragma GCC unroll 6
-  for (int p = 0; p < P; ++p) {
-    const __m256i words = _mm256_packs_epi32(requantized(sum[p][0], t, 0), requantized(sum[p][1], t, 8));
-    const __m256i ordered = _mm256_permute4x64_epi64(words, 0xD8);
-    const __m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(ordered), _mm256_extracti128_si256(ordered, 1));
-    if (t.lanes == kBytePanel) {
-      _mm_storeu_si128(reinterpret_cast<__m128i*>(t.y[p]), bytes);
-    } else {
-      alignas(16) uint8_t whole[16];
-      _mm_store_si128(reinterpret_cast<__m128i*>(whole), bytes);
-      memcpy(t.y[p], whole, static_cast<size_t>(t.lanes));
+  const int16_t* __restrict wide = t.panel.wide;
+  const __m256i low_half = _mm256_set1_epi16(0xff);
+  for (int64_t left = t.panel.wide_steps; left > 0; --left) {
+    const __m256i w0 = load(wide), w1 = load(wide + 16), w2 = load(wide + 32), w3 = load(wide + 48);
+#pragma GCC unroll 3
+    for (int p = 0; p < P; ++p) {
+      const __m256i value = four_of(x[p] + *offset);
+      const __m256i even = _mm256_and_si256(value, low_half), odd = _mm256_srli_epi16(value, 8);
+      sum[p][0] = _mm256_add_epi32(sum[p][0], _mm256_madd_epi16(even, w0));
+      sum[p][1] = _mm256_add_epi32(sum[p][1], _mm256_madd_epi16(even, w1));
+      sum[p][0] = _mm256_add_epi32(sum[p][0], _mm256_madd_epi16(odd, w2));
+      sum[p][1] = _mm256_add_epi32(sum[p][1], _mm256_madd_epi16(odd, w3));
     }
+    ++offset;
+    wide += 64;
   }
+#pragma GCC unroll 3
+  for (int p = 0; p < P; ++p) store(t, sum[p][0], sum[p][1], t.y[p]);
 }
 
-void (*const tiles[kByteTile])(const ByteTile&) = {tile<1>, tile<2>, tile<3>, tile<4>, tile<5>, tile<6>};
+// Two taps of sixteen channels at a time.
+template <int P>
+[[gnu::noinline]] void depthwise(const ByteTile& t) {
+  __m256i sum[P][2];
+#pragma GCC unroll 3
+  for (int p = 0; p < P; ++p) sum[p][0] = load(t.bias), sum[p][1] = load(t.bias + 8);
+  const uint32_t* __restrict offset = t.panel.offset;
+  const int16_t* __restrict weight = t.panel.wide;
+  for (int64_t left = t.panel.wide_steps; left > 0; --left) {
+    const __m256i w0 = load(weight), w1 = load(weight + 16);
+#pragma GCC unroll 3
+    for (int p = 0; p < P; ++p) {
+      const __m128i a = _mm_loadu_si128(reinterpret_cast<const __m128i*>(t.x[p] + offset[0]));
+      const __m128i b = _mm_loadu_si128(reinterpret_cast<const __m128i*>(t.x[p] + offset[1]));
+      const __m256i first = _mm256_cvtepu8_epi16(_mm_unpacklo_epi8(a, b));
+      const __m256i second = _mm256_cvtepu8_epi16(_mm_unpackhi_epi8(a, b));
+      sum[p][0] = _mm256_add_epi32(sum[p][0], _mm256_madd_epi16(first, w0));
+      sum[p][1] = _mm256_add_epi32(sum[p][1], _mm256_madd_epi16(second, w1));
+    }
+    offset += 2;
+    weight += 32;
+  }
+#pragma GCC unroll 3
+  for (int p = 0; p < P; ++p) store(t, sum[p][0], sum[p][1], t.y[p]);
+}
+
+void (*const tiles[kByteTile])(const ByteTile&) = {tile<1>, tile<2>, tile<3>};
+void (*const depthwise_tiles[kByteTile])(const ByteTile&) = {depthwise<1>, depthwise<2>, depthwise<3>};
 
 void byte_tile(const ByteTile& t) { tiles[t.positions - 1](t); }
+void depthwise_tile(const ByteTile& t) { depthwise_tiles[t.positions - 1](t); }
+
+// clamp(round(rescale * (x - origin)), -limit - 1, limit) of sixteen bytes, in 16 bits and in the order of packs.
+struct AddOperand {
+  __m256i origin, lowest, highest;
+  __m256 rescale;
+  __m256i operator()(const uint8_t* x) const {
+    const __m256i first = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(x)));
+    const __m256i second = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(x + 8)));
+    const __m256i rounded = _mm256_packs_epi32(eight(first), eight(second));
+    return _mm256_min_epi16(_mm256_max_epi16(rounded, lowest), highest);
+  }
+  __m256i eight(__m256i x) const {
+    return _mm256_cvtps_epi32(_mm256_mul_ps(rescale, _mm256_cvtepi32_ps(_mm256_sub_epi32(x, origin))));
+  }
+};
+
+// Of two operands whose sum is only shifted and cut, within 16 bits: how nearly every residual connection is.
+size_t byte_add(const ByteOperand* operands, size_t count, uint8_t* y, size_t n, float limit, const ByteOutput& to) {
+  constexpr float kMost = 16000;
+  bool small = count == 2 && to.rescale == 1 && to.divisor == 1 && __builtin_fabsf(to.zero_point + to.qmin) < kMost &&
+               to.zero_point == __builtin_nearbyintf(to.zero_point) && limit == __builtin_nearbyintf(limit);
+  for (size_t k = 0; small && k < count; ++k) small = operands[k].rescale * 256 < kMost;
+  if (!small) return 0;
+  const auto words = [](float x) {
+    return _mm256_set1_epi16(static_cast<int16_t>(x < -32768.0f ? -32768.0f : x > 32767.0f ? 32767.0f : x));
+  };
+  AddOperand of[2];
+  for (size_t k = 0; k < 2; ++k)
+    of[k] = {_mm256_set1_epi32(static_cast<int32_t>(operands[k].origin)), words(-limit - 1), words(limit),
+             _mm256_set1_ps(operands[k].rescale)};
+  const __m256i shift = words(to.zero_point + to.qmin);
+  const __m128i low = _mm_set1_epi8(static_cast<char>(to.low - to.qmin));
+  const __m128i high = _mm_set1_epi8(static_cast<char>(to.high - to.qmin));
+  size_t i = 0;
+  for (; i + 16 <= n; i += 16) {
+    const __m256i sum = _mm256_add_epi16(of[0](operands[0].x + i), of[1](operands[1].x + i));
+    const __m256i ordered = _mm256_permute4x64_epi64(_mm256_subs_epi16(sum, shift), 0xD8);
+    const __m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(ordered), _mm256_extracti128_si256(ordered, 1));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(y + i), _mm_min_epu8(_mm_max_epu8(bytes, low), high));
+  }
+  return i;
+}
 
 }  // namespace
 }  // namespace qgrad

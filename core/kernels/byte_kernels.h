@@ -17,20 +17,48 @@ struct ByteOutput {
   float qmin = 0;
 };
 
-// Output rows [row_begin, row_end) of one image. Channel vectors have kBytePanel numbers for each panel, the last ones
-// of a panel unused where it is not full.
-struct ByteConv {
-  const uint8_t* x;       // the image, [in_h,in_w,in]
-  int32_t origin;         // of x; also what lies around the image
-  const int16_t* weight;  // packed by byte_conv_pack
-  const int32_t* bias;    // at the scale of the sums
+// Output channels that are computed together: a panel. The last one of a group may not be full.
+inline constexpr int64_t kBytePanel = 16;
+
+// `count` stretches of `length` steps each, whose products vpmaddubsw may add up in 16 bits.
+struct ByteRun {
+  int32_t length, count;
+};
+
+// How one panel's products are added up: a list of steps. Each multiplies four neighbouring inputs at `offset` bytes
+// behind a position's first one; in depthwise layers, the panel's channels at two such offsets.
+struct BytePanel {
+  const uint32_t* offset;  // of the narrow steps, in the order of the runs, then of the wide ones
+  const int8_t* narrow;    // [narrow steps][kBytePanel][4]
+  const int16_t* wide;     // [wide steps][2][kBytePanel][2], see byte_plan.cpp
+  const ByteRun* runs;
+  int64_t run_count, wide_steps;
+};
+
+// A convolution as the kernels want it; made by ByteConvPlan. Channel vectors have kBytePanel numbers for each panel.
+struct ByteConvLayer {
+  ConvGeometry geometry;  // its pitches are not looked at
+  bool depthwise;         // as many groups as inputs and outputs
+  bool direct;            // the steps look at the image itself, else at a copy in scratch with a border
+  int64_t row_pitch;      // of what they look at
+  uint8_t base;           // taken off every byte of the image when it is copied
+  uint8_t outside;        // what stands in the border
+  const BytePanel* panels;
+  const int32_t* bias;  // at the scale of the sums
   const float* rescale;
-  const float* low;
-  const float* high;
-  float zero_point, qmin;
-  uint8_t* y;  // the image's position (0, 0), [out_h,out_w,out]
+  const uint8_t* low;  // limits of the output bytes
+  const uint8_t* high;
+  float zero_point;  // of the output, as its qmin, which is within kByteGridLimit
+  int32_t qmin;
+};
+inline constexpr int32_t kByteGridLimit = 32000;
+
+// Output rows [row_begin, row_end) of one image.
+struct ByteConv {
+  const uint8_t* x;  // the image, [in_h,in_w,in]
+  uint8_t* y;        // the image's position (0, 0), [out_h,out_w,out]
   int64_t row_begin, row_end;
-  int16_t* scratch;  // byte_conv_scratch(geometry, row_end - row_begin)
+  uint8_t* scratch;  // byte_conv_scratch(layer, row_end - row_begin)
 };
 
 struct ByteOperand {
@@ -40,12 +68,13 @@ struct ByteOperand {
 
 struct ByteKernels {
   const char* isa;
-  // Sums may not leave int32. The geometry's pitches are not looked at.
-  void (*conv)(const ConvGeometry& geometry, const ByteConv& arguments);
+  // Sums may not leave int32.
+  void (*conv)(const ByteConvLayer& layer, const ByteConv& arguments);
   void (*quantize)(const float* x, uint8_t* y, size_t n, const ByteOutput& to);
   // y = (b - origin) * rescale / divisor
   void (*dequantize)(const ByteOperand& x, float divisor, float* y, size_t n);
-  // Operands are first brought to the output's scale: clamp(round(rescale * (b - origin)), -limit - 1, limit).
+  // Operands are first brought to the output's scale: clamp(round(rescale * (b - origin)), -limit - 1, limit). Their
+  // sum may not pass 2^24.
   void (*add)(const ByteOperand* operands, size_t count, uint8_t* y, size_t n, float limit, const ByteOutput& to);
   // The sum of all rescale * (b - origin), in float.
   void (*add_values)(const ByteOperand* operands, size_t count, uint8_t* y, size_t n, const ByteOutput& to);
@@ -55,15 +84,7 @@ struct ByteKernels {
   void (*max_pool)(const uint8_t* x, uint8_t* y, const PoolGeometry& geometry);
 };
 
-// Output channels that are computed together.
-inline constexpr int64_t kBytePanel = 16;
-
-int64_t byte_conv_panels(const ConvGeometry& geometry);  // of all groups
-// Weights [kh,kw,in/groups,out] as [group][panel][kh][run][pair][kBytePanel][2]: pairs of neighbouring inputs, filled
-// up with zeros.
-int64_t byte_conv_packed(const ConvGeometry& geometry);
-void byte_conv_pack(const ConvGeometry& geometry, const int16_t* weight, int16_t* packed);
-// Numbers of scratch under `rows` output rows.
-int64_t byte_conv_scratch(const ConvGeometry& geometry, int64_t rows);
+// Bytes of scratch under `rows` output rows.
+int64_t byte_conv_scratch(const ByteConvLayer& layer, int64_t rows);
 
 }  // namespace qgrad

@@ -1,54 +1,60 @@
-// The integer engine's kernels for any processor, and the packing of weights.
+// The integer engine's kernels for any processor.
 #include "core/kernels/byte_tile.h"
 
 namespace qgrad {
 namespace {
 
-void byte_tile(const ByteTile& t) {
-  for (int64_t p = 0; p < t.positions; ++p) {
-    int32_t sum[kBytePanel];
-    for (int64_t c = 0; c < kBytePanel; ++c) sum[c] = t.bias[c];
-    const int16_t* weight = t.weight;
-    for (int64_t outer = 0; outer < t.outer; ++outer)
-      for (int64_t inner = 0; inner < t.inner; ++inner) {
-        const int16_t* x = t.x[p] + outer * t.outer_step + inner * t.inner_step;
-        for (int64_t k = 0; k < t.pairs; ++k, weight += 2 * kBytePanel)
-          for (int64_t c = 0; c < kBytePanel; ++c)
-            sum[c] += x[2 * k] * weight[2 * c] + x[2 * k + 1] * weight[2 * c + 1];
-      }
-    for (int64_t c = 0; c < t.lanes; ++c)
-      t.y[p][c] = static_cast<uint8_t>(static_cast<int32_t>(
-          to_grid(static_cast<float>(sum[c]), t.rescale[c], 1, t.zero_point, t.low[c], t.high[c], t.qmin)));
+// Sums wrap around as registers do: what lies between the bias and the result may pass 32 bits.
+void store(const ByteTile& t, const uint32_t* sum, uint8_t* y) {
+  for (int64_t c = 0; c < t.lanes; ++c) {
+    const float x = static_cast<float>(static_cast<int32_t>(sum[c])), qmin = static_cast<float>(t.qmin);
+    const float q = to_grid(x, t.rescale[c], 1, t.zero_point, t.low[c] + qmin, t.high[c] + qmin, qmin);
+    y[c] = static_cast<uint8_t>(static_cast<int32_t>(q));
   }
 }
 
+void byte_tile(const ByteTile& t) {
+  for (int64_t p = 0; p < t.positions; ++p) {
+    uint32_t sum[kBytePanel];
+    for (int64_t c = 0; c < kBytePanel; ++c) sum[c] = static_cast<uint32_t>(t.bias[c]);
+    const uint32_t* offset = t.panel.offset;
+    const int8_t* narrow = t.panel.narrow;
+    for (const ByteRun* run = t.panel.runs; run < t.panel.runs + t.panel.run_count; ++run)
+      for (int64_t step = 0; step < int64_t{run->length} * run->count; ++step) {
+        const uint8_t* x = t.x[p] + *offset++;
+        for (int64_t c = 0; c < kBytePanel; ++c, narrow += 4)
+          for (int64_t k = 0; k < 4; ++k) sum[c] += static_cast<uint32_t>(x[k] * narrow[k]);
+      }
+    const int16_t* wide = t.panel.wide;
+    for (int64_t step = 0; step < t.panel.wide_steps; ++step) {
+      const uint8_t* x = t.x[p] + *offset++;
+      for (int64_t half = 0; half < 2; ++half)
+        for (int64_t c = 0; c < kBytePanel; ++c, wide += 2)
+          sum[c] += static_cast<uint32_t>(x[half] * wide[0] + x[half + 2] * wide[1]);
+    }
+    store(t, sum, t.y[p]);
+  }
+}
+
+void depthwise_tile(const ByteTile& t) {
+  for (int64_t p = 0; p < t.positions; ++p) {
+    uint32_t sum[kBytePanel];
+    for (int64_t c = 0; c < kBytePanel; ++c) sum[c] = static_cast<uint32_t>(t.bias[c]);
+    for (int64_t step = 0; step < t.panel.wide_steps; ++step) {
+      const uint8_t* first = t.x[p] + t.panel.offset[2 * step];
+      const uint8_t* second = t.x[p] + t.panel.offset[2 * step + 1];
+      const int16_t* weight = t.panel.wide + step * kBytePanel * 2;
+      for (int64_t c = 0; c < t.lanes; ++c)
+        sum[c] += static_cast<uint32_t>(first[c] * weight[2 * c] + second[c] * weight[2 * c + 1]);
+    }
+    store(t, sum, t.y[p]);
+  }
+}
+
+// None of the numbers: all are left to the loop that knows every case.
+size_t byte_add(const ByteOperand*, size_t, uint8_t*, size_t, float, const ByteOutput&) { return 0; }
+
 }  // namespace
-
-int64_t byte_conv_panels(const ConvGeometry& g) { return g.groups * panels_of_group(g); }
-
-int64_t byte_conv_packed(const ConvGeometry& g) {
-  const ByteRuns runs = byte_runs(g);
-  return byte_conv_panels(g) * g.kernel_h * runs.count * runs.pairs * 2 * kBytePanel;
-}
-
-void byte_conv_pack(const ConvGeometry& g, const int16_t* weight, int16_t* packed) {
-  const ByteRuns runs = byte_runs(g);
-  const int64_t panels = panels_of_group(g), out_group = g.out / g.groups;
-  for (int64_t group = 0; group < g.groups; ++group)
-    for (int64_t panel = 0; panel < panels; ++panel)
-      for (int64_t tap_run = 0; tap_run < g.kernel_h * runs.count; ++tap_run)
-        for (int64_t k = 0; k < 2 * runs.pairs; k += 2)
-          for (int64_t c = panel * kBytePanel; c < (panel + 1) * kBytePanel; ++c)
-            for (int64_t half = k; half < k + 2; ++half)
-              *packed++ = half < runs.length && c < out_group
-                              ? weight[(tap_run * runs.length + half) * g.out + group * out_group + c]
-                              : int16_t{0};
-}
-
-int64_t byte_conv_scratch(const ConvGeometry& g, int64_t rows) {
-  return rows_under(g, rows) * columns_under(g) * g.in + 1;
-}
-
 }  // namespace qgrad
 
 #define QGRAD_BYTE_ISA "scalar"

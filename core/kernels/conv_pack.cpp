@@ -61,7 +61,10 @@ void conv_pack(const ConvGeometry& g, const ConvWeightView& w, float* packed) {
         for (int64_t kw = 0; kw < g.kernel_w; ++kw)
           for (int64_t i = 0; i < in_group; ++i, packed += kPanel) {
             const float* from = w.data + group * w.group + kh * w.tap_h + kw * w.tap_w + i * w.in + first * w.out;
-            for (int64_t lane = 0; lane < lanes; ++lane) packed[lane] = from[lane * w.out];
+            if (w.out == 1)
+              std::copy_n(from, lanes, packed);
+            else
+              for (int64_t lane = 0; lane < lanes; ++lane) packed[lane] = from[lane * w.out];
             std::fill(packed + lanes, packed + kPanel, 0.0f);
           }
     }

@@ -13,6 +13,11 @@ ModulePtr Architecture::build(uint64_t seed) const {
   return model;
 }
 
+std::vector<Tensor> Architecture::example() const {
+  const Shape image = image_shape();
+  return {Tensor::zeros({1, image[0], image[1], image[2]})};
+}
+
 int64_t count_parameters(Module& model) {
   int64_t count = 0;
   for (const Parameter* p : all_parameters(model)) count += p->raw().numel();

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "core/registry.h"
 #include "nn/init.h"
@@ -17,9 +18,10 @@ class Architecture {
 
   virtual Shape image_shape() const = 0;  // [H, W, C] of one input image
   virtual int64_t classes() const = 0;
+  virtual std::vector<Tensor> example() const;  // inputs for traces where no data is at hand: zeros, one example
 
   // A new model whose parameters are drawn from the seed's named streams (nn/init.h).
-  ModulePtr build(uint64_t seed) const;
+  virtual ModulePtr build(uint64_t seed) const;
   // A new model whose parameters are as constructors leave them, to be loaded from a checkpoint.
   virtual ModulePtr make() const = 0;
 

@@ -15,17 +15,47 @@ namespace qgrad::deploy {
 namespace {
 
 // Scratch under one band of rows: about as much as the first cache holds beside a panel of weights.
-constexpr int64_t kBandNumbers = 1 << 13;
+constexpr int64_t kBandBytes = 20 << 10;
 
 template <class T>
 T* at(std::byte* arena, int64_t offset) {
   return reinterpret_cast<T*>(arena + offset);
 }
 
-int64_t rows_of_band(const ConvGeometry& g, bool share_rows) {
-  const int64_t row = byte_conv_scratch(g, 2) - byte_conv_scratch(g, 1);
-  const int64_t rows = std::clamp<int64_t>(kBandNumbers / row, 1, g.out_h);
+int64_t rows_of_band(const ByteConvLayer& layer, bool share_rows) {
+  const ConvGeometry& g = layer.geometry;
+  const int64_t row = layer.direct ? layer.row_pitch * g.stride_h
+                                   : byte_conv_scratch(layer, 2) - byte_conv_scratch(layer, 1);
+  const int64_t rows = std::clamp<int64_t>(kBandBytes / row, 1, g.out_h);
   return share_rows ? std::min(rows, (g.out_h + 3) / 4) : rows;
+}
+
+// The bytes that a tensor can hold: those of its grid that the operation that makes it gives.
+struct ByteRange {
+  uint8_t lowest = 0, highest = 255;
+};
+ByteRange range_of(const Op& op, const std::vector<ByteRange>& ranges) {
+  switch (op.kind) {
+    case OpKind::quantize:
+    case OpKind::conv:
+    case OpKind::add:
+    case OpKind::multiply:
+      if (op.low.empty()) return {};  // of floats
+      return {*std::ranges::min_element(op.low), *std::ranges::max_element(op.high)};
+    case OpKind::lookup: {
+      ByteRange range{255, 0};
+      for (const auto& table : op.tables) {
+        range.lowest = std::min(range.lowest, *std::ranges::min_element(table));
+        range.highest = std::max(range.highest, *std::ranges::max_element(table));
+      }
+      return range;
+    }
+    case OpKind::max_pool:
+    case OpKind::channels_first:
+      return ranges[static_cast<size_t>(op.inputs[0])];
+    default:  // float
+      return {};
+  }
 }
 
 template <class T>
@@ -39,7 +69,7 @@ void channels_first(const T* x, T* y, const TensorInfo& in) {
 
 Engine::Engine(Program program) : program_(std::move(program)) {
   validate(program_);
-  for (const Op& op : program_.ops) pack(op);
+  plan_convolutions();
   plan_memory();
 }
 
@@ -54,26 +84,29 @@ ByteOutput Engine::output_of(const Op& op) const {
           .qmin = static_cast<float>(qmin)};
 }
 
-void Engine::pack(const Op& op) {
-  Packed& packed = packed_.emplace_back();
-  if (op.kind == OpKind::float_conv || op.kind == OpKind::real_conv) packed.real_weight = packed_floats(program_, op);
-  if (op.kind != OpKind::conv) return;
-  const ConvGeometry& g = packed.geometry = conv_geometry(program_, op);
-  packed.weight.resize(static_cast<size_t>(byte_conv_packed(g)));
-  byte_conv_pack(g, op.weight.data(), packed.weight.data());
-  const auto lanes = static_cast<size_t>(byte_conv_panels(g) * kBytePanel);
-  packed.bias.resize(lanes);
-  for (std::vector<float>* values : {&packed.rescale, &packed.low, &packed.high}) values->resize(lanes);
-  const int64_t out_group = g.out / g.groups, lanes_group = static_cast<int64_t>(lanes) / g.groups;
-  const Grid& grid = tensor(op.output).grid;
-  const int32_t qmin = grid.qmin + shift(grid);
-  for (int64_t c = 0; c < g.out; ++c) {
-    const auto from = static_cast<size_t>(c);
-    const auto to = static_cast<size_t>(c / out_group * lanes_group + c % out_group);
-    packed.bias[to] = op.bias[from];
-    packed.rescale[to] = op.rescale[from];
-    packed.low[to] = static_cast<float>(op.low[from] + qmin);
-    packed.high[to] = static_cast<float>(op.high[from] + qmin);
+void Engine::plan_convolutions() {
+  std::vector<ByteRange> ranges(program_.tensors.size());
+  for (const Op& op : program_.ops) {
+    std::optional<ByteConvPlan>& plan = plans_.emplace_back();
+    ranges[static_cast<size_t>(op.output)] = range_of(op, ranges);
+    std::vector<float>& floats = float_weights_.emplace_back();
+    if (op.kind == OpKind::float_conv || op.kind == OpKind::real_conv) floats = packed_floats(program_, op);
+    if (op.kind != OpKind::conv) continue;
+    // The border's byte has to be one that copies with the lowest byte taken off can hold.
+    const Grid &in = tensor(op.inputs[0]).grid, &out = tensor(op.output).grid;
+    const ByteRange range = ranges[static_cast<size_t>(op.inputs[0])];
+    const auto origin = static_cast<uint8_t>(in.origin());
+    plan.emplace(ByteConvSource{.geometry = conv_geometry(program_, op),
+                                .weight = op.weight,
+                                .bias = op.bias,
+                                .rescale = op.rescale,
+                                .low = op.low,
+                                .high = op.high,
+                                .lowest = std::min(range.lowest, origin),
+                                .highest = std::max(range.highest, origin),
+                                .origin = origin,
+                                .zero_point = static_cast<float>(out.zero_point - shift(out)),
+                                .qmin = out.qmin + shift(out)});
   }
 }
 
@@ -122,6 +155,17 @@ void Engine::run(std::span<const float> images, std::span<float> output, const T
   });
 }
 
+// Two true divisions, as images are normalised in training.
+void Engine::run_bytes(std::span<const uint8_t> images, std::span<float> output) const {
+  const size_t channels = program_.mean.size();
+  check(channels > 0, "engine: the program does not say how images are normalised");
+  std::vector<float> normalised(images.size());
+  for (size_t i = 0; i < images.size(); ++i)
+    normalised[i] =
+        (static_cast<float>(images[i]) / 255.0f - program_.mean[i % channels]) / program_.deviation[i % channels];
+  run(normalised, output);
+}
+
 void Engine::run_image(const float* image, float* output, bool share_rows,
                        const std::function<void(int32_t, const void*)>& made) const {
   Scratch scratch;
@@ -129,13 +173,14 @@ void Engine::run_image(const float* image, float* output, bool share_rows,
   const auto offset = [&](int32_t i) { return offsets_[static_cast<size_t>(i)]; };
   std::memcpy(arena + offset(program_.input), image, static_cast<size_t>(tensor(program_.input).bytes()));
   for (size_t i = 0; i < program_.ops.size(); ++i) {
-    run_op(program_.ops[i], packed_[i], arena, share_rows);
+    run_op(i, arena, share_rows);
     if (made) made(program_.ops[i].output, arena + offset(program_.ops[i].output));
   }
   std::memcpy(output, arena + offset(program_.output), static_cast<size_t>(tensor(program_.output).bytes()));
 }
 
-void Engine::run_op(const Op& op, const Packed& packed, std::byte* arena, bool share_rows) const {
+void Engine::run_op(size_t index, std::byte* arena, bool share_rows) const {
+  const Op& op = program_.ops[index];
   const ByteKernels& kernels = byte_kernels();
   const auto offset = [&](int32_t i) { return offsets_[static_cast<size_t>(i)]; };
   const TensorInfo &in = tensor(op.inputs[0]), &out = tensor(op.output);
@@ -145,9 +190,9 @@ void Engine::run_op(const Op& op, const Packed& packed, std::byte* arena, bool s
   const auto operand = [&](size_t i) -> ByteOperand {
     const Grid& grid = tensor(op.inputs[i]).grid;
     return {at<uint8_t>(arena, offset(op.inputs[i])), static_cast<float>(grid.origin()),
-            real                       ? step_of(grid.scale)
-            : op.input_rescale.empty() ? 1.0f
-                                       : op.input_rescale[i]};
+            real                     ? step_of(grid.scale)
+            : op.kind == OpKind::add ? op.input_rescale[i]
+                                     : 1.0f};
   };
   const auto operands = [&] {
     std::vector<ByteOperand> list;
@@ -157,7 +202,7 @@ void Engine::run_op(const Op& op, const Packed& packed, std::byte* arena, bool s
   if (out.type == Type::float32 && op.kind != OpKind::dequantize && op.kind != OpKind::channels_first) {
     std::vector<const void*> inputs;
     for (const int32_t input : op.inputs) inputs.push_back(arena + offset(input));
-    return run_float_op(program_, op, packed.real_weight, inputs, at<float>(arena, to));
+    return run_float_op(program_, op, float_weights_[index], inputs, at<float>(arena, to));
   }
   switch (op.kind) {
     case OpKind::quantize:
@@ -165,7 +210,7 @@ void Engine::run_op(const Op& op, const Packed& packed, std::byte* arena, bool s
     case OpKind::dequantize:
       return kernels.dequantize(operand(0), real ? 1.0f : in.grid.scale, at<float>(arena, to), count);
     case OpKind::conv:
-      return run_conv(op, packed, arena, share_rows);
+      return run_conv(op, plans_[index]->layer(), arena, share_rows);
     case OpKind::add: {
       const std::vector<ByteOperand> list = operands();
       if (real) return kernels.add_values(list.data(), list.size(), at<uint8_t>(arena, to), count, output_of(op));
@@ -196,29 +241,17 @@ void Engine::run_op(const Op& op, const Packed& packed, std::byte* arena, bool s
   }
 }
 
-void Engine::run_conv(const Op& op, const Packed& packed, std::byte* arena, bool share_rows) const {
-  const ConvGeometry& g = packed.geometry;
-  const TensorInfo &in = tensor(op.inputs[0]), &out = tensor(op.output);
-  const ByteConv whole{.x = at<uint8_t>(arena, offsets_[static_cast<size_t>(op.inputs[0])]),
-                       .origin = in.grid.origin(),
-                       .weight = packed.weight.data(),
-                       .bias = packed.bias.data(),
-                       .rescale = packed.rescale.data(),
-                       .low = packed.low.data(),
-                       .high = packed.high.data(),
-                       .zero_point = static_cast<float>(out.grid.zero_point - shift(out.grid)),
-                       .qmin = static_cast<float>(out.grid.qmin + shift(out.grid)),
-                       .y = at<uint8_t>(arena, offsets_[static_cast<size_t>(op.output)]),
-                       .row_begin = 0,
-                       .row_end = 0,
-                       .scratch = nullptr};
-  const int64_t rows = rows_of_band(g, share_rows);
-  parallel_for(g.out_h, rows, [&](int64_t begin, int64_t end) {
+void Engine::run_conv(const Op& op, const ByteConvLayer& layer, std::byte* arena, bool share_rows) const {
+  const auto* x = at<uint8_t>(arena, offsets_[static_cast<size_t>(op.inputs[0])]);
+  auto* y = at<uint8_t>(arena, offsets_[static_cast<size_t>(op.output)]);
+  parallel_for(layer.geometry.out_h, rows_of_band(layer, share_rows), [&](int64_t begin, int64_t end) {
     Scratch scratch;
-    ByteConv band = whole;
-    band.row_begin = begin, band.row_end = end;
-    band.scratch = scratch.take<int16_t>(static_cast<size_t>(byte_conv_scratch(g, end - begin)));
-    byte_kernels().conv(g, band);
+    byte_kernels().conv(layer, {.x = x,
+                                .y = y,
+                                .row_begin = begin,
+                                .row_end = end,
+                                .scratch = scratch.take<uint8_t>(
+                                    static_cast<size_t>(byte_conv_scratch(layer, end - begin)))});
   });
 }
 

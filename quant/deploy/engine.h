@@ -2,10 +2,11 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <span>
 #include <vector>
 
-#include "core/kernels/byte_kernels.h"
+#include "core/kernels/byte_plan.h"
 #include "quant/deploy/program.h"
 
 namespace qgrad::deploy {
@@ -26,19 +27,12 @@ class Engine {
   // images: NHWC, normalised as in training; output: output_count() for each. The same bits for any number of threads
   // and any batch. Throws where the sizes do not fit.
   void run(std::span<const float> images, std::span<float> output, const Tap& tap = {}) const;
+  // Of images as bytes, which are normalised as the program says. Throws where it does not say.
+  void run_bytes(std::span<const uint8_t> images, std::span<float> output) const;
 
  private:
-  // A convolution as the kernels want it.
-  struct Packed {
-    ConvGeometry geometry;
-    std::vector<int16_t> weight;
-    std::vector<int32_t> bias;
-    std::vector<float> rescale, low, high;
-    std::vector<float> real_weight;  // of a float_conv or real_conv
-  };
-
   const TensorInfo& tensor(int32_t i) const { return program_.tensors[static_cast<size_t>(i)]; }
-  void pack(const Op& op);
+  void plan_convolutions();
   void plan_memory();
   // Adding it to integers leaves what is rounded: 0, or under Rounding::onnx, where zero points are added after
   // rounding, the grid's own.
@@ -46,12 +40,13 @@ class Engine {
   ByteOutput output_of(const Op& op) const;
   void run_image(const float* image, float* output, bool share_rows,
                  const std::function<void(int32_t, const void*)>& made) const;
-  void run_op(const Op& op, const Packed& packed, std::byte* arena, bool share_rows) const;
-  void run_conv(const Op& op, const Packed& packed, std::byte* arena, bool share_rows) const;
+  void run_op(size_t index, std::byte* arena, bool share_rows) const;
+  void run_conv(const Op& op, const ByteConvLayer& layer, std::byte* arena, bool share_rows) const;
 
   Program program_;
-  std::vector<Packed> packed_;    // of every op; empty but for convolutions
-  std::vector<int64_t> offsets_;  // of every tensor in an image's arena
+  std::vector<std::optional<ByteConvPlan>> plans_;  // of every op; empty but for convolutions
+  std::vector<std::vector<float>> float_weights_;   // of every op; empty but for convolutions in float
+  std::vector<int64_t> offsets_;                    // of every tensor in an image's arena
   int64_t arena_bytes_ = 0;
 };
 

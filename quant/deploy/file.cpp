@@ -1,12 +1,15 @@
 // One list of fields that both the writer and the reader walk through.
 #include "quant/deploy/file.h"
 
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <bit>
 #include <cerrno>
 #include <cstring>
-#include <fstream>
-#include <sstream>
 #include <type_traits>
 
 #include "core/error.h"
@@ -55,10 +58,17 @@ class Reader {
     else
       fields(*this, value);
   }
+  // Numbers at once; others one by one, so that a lie about their number ends with the file.
   template <class T>
   void operator()(std::vector<T>& values) {
-    values.resize(length());
-    for (T& value : values) (*this)(value);
+    const size_t size = length();
+    if constexpr (kIsNumber<T>) {
+      check(size <= left_.size() / sizeof(T), "a list of {} numbers in {} bytes", size, left_.size());
+      values.resize(size);
+      if (size > 0) std::memcpy(values.data(), take(size * sizeof(T)), size * sizeof(T));
+    } else {
+      for (size_t i = 0; i < size; ++i) (*this)(values.emplace_back());
+    }
   }
   void operator()(std::string& text) {
     const size_t size = length();
@@ -74,7 +84,7 @@ class Reader {
     left_.remove_prefix(size);
     return taken;
   }
-  // Of a list; every element takes a byte at least, so that a lie about the length can not ask for much memory.
+  // Of a list, whose elements take a byte at least.
   size_t length() {
     uint32_t size = 0;
     (*this)(size);
@@ -123,15 +133,15 @@ std::vector<int16_t> unpack(const PackedWeights& w, size_t channels) {
   check(w.smallest.size() == channels && channels > 0 && w.packed.size() == (uint64_t{w.count} * w.bits + 7) / 8,
         "{} weights of {} bits do not fit {} bytes and {} channels", w.count, w.bits, w.packed.size(), channels);
   std::vector<int16_t> weight(w.count);
-  for (size_t i = 0; i < weight.size(); ++i) {
-    unsigned value = 0;
-    for (size_t bit = 0; bit < w.bits; ++bit) {
-      const size_t at = i * w.bits + bit;
-      value |= (w.packed[at / 8] >> at % 8 & 1u) << bit;
-    }
-    const int smallest = w.smallest[i % channels];
-    check(smallest >= -255 && smallest + static_cast<int>(value) <= 255, "a weight is beyond 255");
-    weight[i] = static_cast<int16_t>(smallest + static_cast<int>(value));
+  const unsigned mask = (1u << w.bits) - 1;
+  for (size_t i = 0, channel = 0; i < weight.size(); ++i, ++channel) {
+    if (channel == channels) channel = 0;
+    const size_t at = i * w.bits, byte = at / 8;
+    const unsigned next = byte + 1 < w.packed.size() ? w.packed[byte + 1] : 0;
+    const int value = static_cast<int>((w.packed[byte] | next << 8) >> at % 8 & mask);
+    const int smallest = w.smallest[channel];
+    check(smallest >= -255 && smallest + value <= 255, "a weight is beyond 255");
+    weight[i] = static_cast<int16_t>(smallest + value);
   }
   return weight;
 }
@@ -161,7 +171,7 @@ void fields(V& v, Op& op) {
 }
 template <class V>
 void fields(V& v, Program& p) {
-  v(p.tensors), v(p.ops), v(p.input), v(p.output), v(p.rounding);
+  v(p.tensors), v(p.ops), v(p.input), v(p.output), v(p.rounding), v(p.mean), v(p.deviation), v(p.class_names);
 }
 
 uint64_t checksum(std::string_view bytes) {
@@ -169,6 +179,34 @@ uint64_t checksum(std::string_view bytes) {
   for (const char c : bytes) hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001b3;
   return hash;
 }
+
+// A file's bytes where the system keeps them anyway.
+class MappedFile {
+ public:
+  explicit MappedFile(const std::filesystem::path& file) {
+    const int descriptor = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
+    check(descriptor >= 0, "{}: cannot open: {}", file.string(), std::strerror(errno));
+    struct stat status {};
+    const bool regular = ::fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode);
+    size_ = regular ? static_cast<size_t>(status.st_size) : 0;
+    if (size_ > 0) start_ = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, descriptor, 0);
+    const int why = errno;
+    ::close(descriptor);
+    check(regular, "{}: is no regular file, expected an integer program", file.string());
+    check(start_ != MAP_FAILED, "{}: cannot be read: {}", file.string(), std::strerror(why));
+  }
+  ~MappedFile() {
+    if (size_ > 0) ::munmap(start_, size_);
+  }
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+
+  std::string_view bytes() const { return {static_cast<const char*>(start_), size_}; }
+
+ private:
+  void* start_ = nullptr;
+  size_t size_ = 0;
+};
 
 }  // namespace
 
@@ -181,7 +219,7 @@ std::string program_bytes(const Program& program) {
 }
 
 Program program_from_bytes(std::string_view bytes, std::string_view file) {
-  check(bytes.starts_with(kMagic), "{}: is no integer program", file);
+  check(bytes.starts_with(kMagic), "{}: is no integer program; `qgrad export` makes one of a quantized checkpoint", file);
   try {
     Reader head(bytes.substr(kMagic.size()));
     uint32_t version = 0;
@@ -203,13 +241,8 @@ Program program_from_bytes(std::string_view bytes, std::string_view file) {
 }
 
 Program read_program(const std::filesystem::path& file) {
-  std::error_code ignored;  // whatever is wrong shows when the file is opened
-  check(!std::filesystem::is_directory(file, ignored), "{}: is a folder, expected an integer program", file.string());
-  std::ifstream in(file, std::ios::binary);
-  check(in.good(), "{}: cannot open: {}", file.string(), std::strerror(errno));
-  std::ostringstream bytes;
-  bytes << in.rdbuf();
-  return program_from_bytes(bytes.view(), file.string());
+  const MappedFile mapped(file);
+  return program_from_bytes(mapped.bytes(), file.string());
 }
 
 }  // namespace qgrad::deploy

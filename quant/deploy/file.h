@@ -13,11 +13,12 @@
 
 namespace qgrad::deploy {
 
-inline constexpr uint32_t kProgramVersion = 2;
+inline constexpr uint32_t kProgramVersion = 3;
 
 std::string program_bytes(const Program& program);
 // Throws Error, naming the file, for anything but a program that an engine can run.
 Program program_from_bytes(std::string_view bytes, std::string_view file_for_messages);
+// The file is mapped while it is read, and may not become shorter then.
 Program read_program(const std::filesystem::path& file);
 
 }  // namespace qgrad::deploy

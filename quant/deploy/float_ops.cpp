@@ -4,11 +4,37 @@
 #include <algorithm>
 
 #include "core/kernels/conv_pack.h"
-#include "core/kernels/kernels.h"
+#include "core/kernels/isa.h"
+#include "core/kernels/pool_kernels.h"
 #include "core/memory.h"
+
+namespace qgrad {
+
+ConvKernels conv_scalar(), conv_avx2();
+PoolKernels pool_scalar(), pool_avx2();
+
+}  // namespace qgrad
 
 namespace qgrad::deploy {
 namespace {
+
+// A kernel table of its own, so that the engine's library links no others.
+struct FloatKernels {
+  const char* isa;
+  ConvKernels conv;
+  PoolKernels pool;
+};
+const FloatKernels& kernels() {
+  static const FloatKernels scalar{"scalar", conv_scalar(), pool_scalar()};
+#if defined(__x86_64__)
+  static const FloatKernels avx2{"avx2", conv_avx2(), pool_avx2()};
+  static const FloatKernels* const rows[] = {&scalar, &avx2};
+  static const FloatKernels& chosen = chosen_row(std::span(rows, processor_has_avx2() ? 2 : 1));
+  return chosen;
+#else
+  return scalar;
+#endif
+}
 
 ConvGeometry dense_geometry(const Program& program, const Op& op) {
   ConvGeometry g = conv_geometry(program, op);

@@ -7,12 +7,14 @@
 #include <limits>
 
 #include "core/error.h"
+#include "core/kernels/byte_kernels.h"
 
 namespace qgrad::deploy {
 namespace {
 
 constexpr int32_t kLargestDimension = 1 << 20;
 constexpr int64_t kLargestTensor = int64_t{1} << 28;
+constexpr size_t kLongestName = 1000;
 
 void check_tensor(const TensorInfo& t) {
   check(t.type == Type::float32 || t.type == Type::byte, "tensor '{}': unknown type {}", t.name,
@@ -25,7 +27,7 @@ void check_tensor(const TensorInfo& t) {
   if (t.type == Type::float32) return;
   const Grid& g = t.grid;
   check(std::isfinite(g.scale) && g.scale > 0, "tensor '{}': expected a positive scale, got {}", t.name, g.scale);
-  check(std::abs(int64_t{g.qmin}) <= 65536 && std::abs(int64_t{g.zero_point}) <= 65536 && g.qmin <= g.qmax &&
+  check(std::abs(int64_t{g.qmin}) <= kByteGridLimit && std::abs(int64_t{g.zero_point}) <= 2 * kByteGridLimit && g.qmin <= g.qmax &&
             int64_t{g.qmax} - g.qmin <= 255 && g.origin() >= 0 && g.origin() <= g.qmax - g.qmin,
         "tensor '{}': integers {} to {} with zero point {} are no bytes, or have none for zero", t.name, g.qmin, g.qmax,
         g.zero_point);
@@ -128,6 +130,9 @@ class OpCheck {
     for (const int32_t padding : {w.padding_h, w.padding_w})
       check(padding >= 0 && padding <= 65536, "expected padding from 0 to 65536, got {}", padding);
     check(is_conv || (w.dilation_h == 1 && w.dilation_w == 1 && w.groups == 1), "a pool has no dilation and no groups");
+    const int64_t padded = (in(0).height + 2 * int64_t{w.padding_h}) * (in(0).width + 2 * int64_t{w.padding_w});
+    check(padded <= kLargestTensor / in(0).channels, "the input and its padding are more than {} numbers",
+          kLargestTensor);
     const int64_t height = positions(in(0).height, w.padding_h, w.kernel_h, w.dilation_h, w.stride_h);
     const int64_t width = positions(in(0).width, w.padding_w, w.kernel_w, w.dilation_w, w.stride_w);
     check(height == out_.height && width == out_.width, "the window gives {}x{}, the output is {}x{}", height, width,
@@ -197,6 +202,24 @@ class OpCheck {
   const TensorInfo& out_;
 };
 
+// What is known about images and classes, in a program whose tensors are sound.
+void check_labels(const Program& program) {
+  const auto channels = static_cast<size_t>(program.tensors[static_cast<size_t>(program.input)].channels);
+  const auto outputs = static_cast<size_t>(program.tensors[static_cast<size_t>(program.output)].count());
+  const size_t given = program.mean.size();
+  check(given == program.deviation.size() && (given == 0 || given == channels),
+        "program: {} means and {} deviations for {} channels", given, program.deviation.size(), channels);
+  for (size_t c = 0; c < given; ++c)
+    check(std::isfinite(program.mean[c]) && std::isfinite(program.deviation[c]) && program.deviation[c] > 0,
+          "program: expected finite means and positive deviations, got {} and {}", program.mean[c],
+          program.deviation[c]);
+  check(program.class_names.empty() || program.class_names.size() == outputs, "program: {} class names for {} outputs",
+        program.class_names.size(), outputs);
+  for (const std::string& name : program.class_names)
+    check(name.size() <= kLongestName && name.find('\0') == std::string::npos,
+          "program: a class name is longer than {} bytes, or holds a zero", kLongestName);
+}
+
 }  // namespace
 
 ConvGeometry conv_geometry(const Program& program, const Op& op) {
@@ -247,6 +270,7 @@ void validate(const Program& program) {
   for (const int32_t end : {program.input, program.output})
     check(is_tensor(end) && program.tensors[static_cast<size_t>(end)].type == Type::float32,
           "program: input and output are float tensors; {} is none", end);
+  check_labels(program);
   std::vector<bool> made(program.tensors.size());
   made[static_cast<size_t>(program.input)] = true;
   for (size_t i = 0; i < program.ops.size(); ++i) {

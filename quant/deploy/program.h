@@ -85,6 +85,10 @@ struct Program {
   std::vector<Op> ops;            // in order; every tensor but the input is made by one of them
   int32_t input = 0, output = 0;  // both float32
   Rounding rounding = Rounding::distiller;
+  // Of programs that classify images: how the bytes of an image become its input, (byte / 255 - mean) / deviation with
+  // one of each for every channel, and what the outputs are called. Empty where nobody said.
+  std::vector<float> mean, deviation;
+  std::vector<std::string> class_names;
 };
 
 // Throws Error where an engine could not run the program: names what is wrong, and in which operation.

@@ -1,8 +1,12 @@
-// The distillation loss against its formula.
+// The distillation loss against its formula, and the teacher's mode.
 #include "nn/distillation.h"
 
 #include <cmath>
 
+#include "core/tape.h"
+#include "nn/container.h"
+#include "nn/linear.h"
+#include "nn/norm.h"
 #include "support/catch.h"
 #include "support/errors.h"
 #include "support/gradcheck.h"
@@ -40,4 +44,28 @@ TEST_CASE("a teacher of other classes is refused") {
   CHECK(test::error_of([] {
           distillation_loss(Tensor::zeros({2, 10}), Tensor::zeros({2, 7}), 1);
         }) == "distillation: the teacher gives [2,7], the student [2,10]");
+}
+
+TEST_CASE("a teacher is in evaluation mode while the student trains, and nothing of it is recorded") {
+  auto net = std::make_unique<Sequential>();
+  net->add("fc", std::make_unique<Linear>(4, 3));
+  net->add("bn", std::make_unique<BatchNorm1d>(BatchNormConfig{.features = 3}));
+  auto& fc = dynamic_cast<Linear&>(*find_module(*net, "fc"));
+  auto& norm = dynamic_cast<BatchNorm&>(*find_module(*net, "bn"));
+  fc.weight.set_raw(test::normal_tensor({4, 3}, 1));
+  norm.running_mean.set(test::normal_tensor({3}, 2));
+  const Teacher teacher(std::move(net));
+  const Tensor x = test::normal_tensor({5, 4}, 3);
+
+  Linear student(4, 3);
+  Tape tape;
+  const Tape::Recording recording(tape);
+  const Tensor target = teacher({&x, 1});
+  tape.backward(distillation_loss(student(x), target, 2));
+  CHECK_FALSE(norm.training());
+  CHECK(test::bits(norm.running_mean()) == test::bits(test::normal_tensor({3}, 2)));
+  const Tensor first = slice(x, 0, 0, 1);
+  CHECK(test::bits(teacher({&first, 1})) == test::bits(slice(target, 0, 0, 1)));  // no batch statistics
+  CHECK(student.weight.raw().grad().defined());
+  CHECK_FALSE(fc.weight.raw().grad().defined());
 }

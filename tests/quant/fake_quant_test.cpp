@@ -111,11 +111,12 @@ TEST_CASE("outputs never need more levels than the bits have, unless the clamp i
 
 TEST_CASE("an observing module follows the range without changing values, a frozen one the other way round") {
   FakeLinearQuantization fake_quant({.bits = 2, .mode = LinearQuantMode::asymmetric_unsigned});
-  fake_quant.set_state(FakeLinearQuantization::State::observe);
+  fake_quant.set_bits(std::nullopt);
   const Tensor x = range_of(0.1f, 3);
   CHECK(fake_quant(x).is_same(x));
   CHECK(fake_quant.tracked_max.item() == Approx(3));
-  fake_quant.set_state(FakeLinearQuantization::State::frozen);
+  fake_quant.set_bits(2);
+  fake_quant.set_frozen(true);
   CHECK(test::values(fake_quant(range_of(0.6f, 9))) == std::vector<float>{1, 3});
   CHECK(fake_quant.tracked_max.item() == Approx(3));
 }

@@ -44,10 +44,15 @@ Pool2dOptions pool_options(const Json& args) {
   return o;
 }
 
+std::optional<float> momentum_of(const Json& args) {
+  if (!args.contains("momentum")) return 0.1f;
+  return args["momentum"].is_null() ? std::nullopt : std::optional(args["momentum"].get<float>());
+}
+
 BatchNormConfig norm_config(const Json& args) {
   return {.features = args.at("features").get<int64_t>(),
           .eps = args.value("eps", 1e-5f),
-          .momentum = args.contains("momentum") && !args["momentum"].is_null() ? args["momentum"].get<float>() : 0.1f,
+          .momentum = momentum_of(args),
           .affine = args.value("affine", true)};
 }
 

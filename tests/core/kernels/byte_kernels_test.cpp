@@ -1,9 +1,11 @@
 // The integer engine's kernels against their formulas in 64-bit integers, on every instruction set.
-#include "core/kernels/byte_table.h"
+#include "core/kernels/byte_plan.h"
 
+#include <array>
 #include <cmath>
 #include <limits>
 
+#include "core/kernels/byte_table.h"
 #include "core/random.h"
 #include "support/catch.h"
 #include "support/guarded.h"
@@ -54,6 +56,7 @@ struct ConvCase {
   std::vector<int16_t> weight;  // [kh,kw,in/groups,out]
   int32_t origin;
   float rescale;  // of channel 0; each further one's is 1/64 larger
+  uint8_t lowest = 0, highest = 255;  // bytes of x
 };
 
 float rescale_of(const ConvCase& c, int64_t channel) {
@@ -86,37 +89,39 @@ std::vector<uint8_t> expected(const ConvCase& c) {
   return y;
 }
 
+ByteConvPlan plan_of(const ConvCase& c) {
+  const auto channels = static_cast<size_t>(c.g.out);
+  std::vector<int32_t> bias(channels);
+  std::vector<float> rescale(channels);
+  const std::vector<uint8_t> low(channels, static_cast<uint8_t>(kTo.low - kTo.qmin));
+  const std::vector<uint8_t> high(channels, static_cast<uint8_t>(kTo.high - kTo.qmin));
+  for (int64_t o = 0; o < c.g.out; ++o) {
+    bias[static_cast<size_t>(o)] = bias_of(o);
+    rescale[static_cast<size_t>(o)] = rescale_of(c, o);
+  }
+  return ByteConvPlan({.geometry = c.g,
+                       .weight = c.weight,
+                       .bias = bias,
+                       .rescale = rescale,
+                       .low = low,
+                       .high = high,
+                       .lowest = c.lowest,
+                       .highest = c.highest,
+                       .origin = static_cast<uint8_t>(c.origin),
+                       .zero_point = kTo.zero_point,
+                       .qmin = static_cast<int32_t>(kTo.qmin)});
+}
+
 std::vector<uint8_t> computed(const ByteKernels& isa, const ConvCase& c, int64_t band_rows) {
   const ConvGeometry& g = c.g;
-  std::vector<int16_t> packed(static_cast<size_t>(byte_conv_packed(g)));
-  byte_conv_pack(g, c.weight.data(), packed.data());
-  const int64_t lanes = byte_conv_panels(g) * kBytePanel, lanes_group = lanes / g.groups, out_group = g.out / g.groups;
-  std::vector<int32_t> bias(static_cast<size_t>(lanes));
-  std::vector<float> rescale(bias.size()), low(bias.size(), kTo.low), high(bias.size(), kTo.high);
-  for (int64_t o = 0; o < g.out; ++o) {
-    const auto at = static_cast<size_t>(o / out_group * lanes_group + o % out_group);
-    bias[at] = bias_of(o);
-    rescale[at] = rescale_of(c, o);
-  }
+  const ByteConvPlan plan = plan_of(c);
   const auto x = guarded(c.x);
   Guarded<uint8_t> y(static_cast<size_t>(g.out_h * g.out_w * g.out));
-  const auto weight = guarded(packed);
   for (int64_t begin = 0; begin < g.out_h; begin += band_rows) {
     const int64_t end = std::min(begin + band_rows, g.out_h);
-    Guarded<int16_t> scratch(static_cast<size_t>(byte_conv_scratch(g, end - begin)));
-    isa.conv(g, {.x = x.data(),
-                 .origin = c.origin,
-                 .weight = weight.data(),
-                 .bias = bias.data(),
-                 .rescale = rescale.data(),
-                 .low = low.data(),
-                 .high = high.data(),
-                 .zero_point = kTo.zero_point,
-                 .qmin = kTo.qmin,
-                 .y = y.data(),
-                 .row_begin = begin,
-                 .row_end = end,
-                 .scratch = scratch.data()});
+    Guarded<uint8_t> scratch(static_cast<size_t>(byte_conv_scratch(plan.layer(), end - begin)));
+    isa.conv(plan.layer(),
+             {.x = x.data(), .y = y.data(), .row_begin = begin, .row_end = end, .scratch = scratch.data()});
   }
   return {y.span().begin(), y.span().end()};
 }
@@ -128,7 +133,8 @@ TEST_CASE("byte convolution is exact for every geometry, on every instruction se
       square(8, 3, 16, 3, 1, 1),      square(9, 16, 16, 3, 2, 1),     square(5, 5, 7, 3, 1, 1),
       square(8, 16, 33, 1, 2, 0),     square(7, 4, 20, 5, 1, 2),      square(9, 6, 8, 3, 1, 2, 2),
       square(6, 6, 9, 3, 1, 1, 1, 3), square(6, 5, 5, 3, 1, 1, 1, 5), square(1, 64, 10, 1, 1, 0),
-      square(3, 1, 1, 3, 1, 2),       square(4, 2, 17, 4, 1, 3)};
+      square(3, 1, 1, 3, 1, 2),       square(4, 2, 17, 4, 1, 3),      square(7, 48, 48, 3, 2, 1, 1, 48),
+      square(6, 32, 32, 1, 1, 0, 1, 32)};
   for (const ConvGeometry& g : geometries) {
     const auto taps = static_cast<size_t>(g.kernel_h * g.kernel_w * g.in / g.groups * g.out);
     ConvCase c{g, bytes(static_cast<size_t>(g.in_h * g.in_w * g.in), 1), {}, 77, 0.004f};
@@ -143,19 +149,56 @@ TEST_CASE("byte convolution is exact for every geometry, on every instruction se
   }
 }
 
-// Where vpmaddubsw would saturate: pairs of products beyond 16 bits.
+// Inputs at the ends of their range, weights at plus and minus `weight`: where vpmaddubsw would saturate, where sums of
+// 16 bits are just full, and everywhere between.
 TEST_CASE("byte convolution is exact where all operands are at their extremes") {
-  for (const int32_t origin : {0, 128, 255})
-    for (const int pattern : {0, 1, 2, 3}) {
-      ConvCase c{square(6, 64, 32, 3, 1, 1), std::vector<uint8_t>(6 * 6 * 64), {}, origin, 1e-5f};
-      for (size_t i = 0; i < c.x.size(); ++i) c.x[i] = pattern % 2 == 0 || i % 2 == 0 ? 255 : 0;
-      for (int64_t i = 0; i < 9 * 64 * 32; ++i) c.weight.push_back(pattern < 2 || i / 32 % 2 == 0 ? -255 : 255);
-      const std::vector<uint8_t> right = expected(c);
-      for (const ByteKernels* isa : available_byte_kernels()) {
-        INFO(isa->isa << ", origin " << origin << ", pattern " << pattern);
-        REQUIRE(computed(*isa, c, 6) == right);
+  for (const auto& [lowest, highest, origin] :
+       {std::array{0, 255, 0}, {0, 255, 128}, {0, 255, 255}, {128, 255, 128}, {0, 128, 3}, {0, 15, 0}, {8, 15, 8}, {7, 7, 7}})
+    for (const int weight : {255, 129, 128, 127, 64, 31, 7, 1})
+      for (const int pattern : {0, 1, 2, 3, 4}) {
+        ConvCase c{square(6, 64, 32, 3, 1, 1), std::vector<uint8_t>(6 * 6 * 64), {}, origin, 1e-5f};
+        c.lowest = static_cast<uint8_t>(lowest), c.highest = static_cast<uint8_t>(highest);
+        for (size_t i = 0; i < c.x.size(); ++i) c.x[i] = pattern % 2 == 0 || i % 2 == 0 ? c.highest : c.lowest;
+        for (int64_t i = 0; i < 9 * 64 * 32; ++i)
+          c.weight.push_back(static_cast<int16_t>(
+              pattern < 2 || (pattern < 4 && i / 32 % 2 == 0) || i / 128 % 2 == 0 ? -weight : weight));
+        const std::vector<uint8_t> right = expected(c);
+        for (const ByteKernels* isa : available_byte_kernels()) {
+          INFO(isa->isa << ", inputs " << lowest << " to " << highest << ", zero " << origin << ", weights of " << weight
+                        << ", pattern " << pattern);
+          REQUIRE(computed(*isa, c, 6) == right);
+        }
       }
-    }
+}
+
+TEST_CASE("a byte convolution's steps are narrow where 16 bits hold their sums and wide where one would saturate") {
+  ConvCase c{square(4, 64, 16, 1, 1, 0), std::vector<uint8_t>(4 * 4 * 64), {}, 0, 1e-3f};
+  const auto plan_with = [&](uint8_t highest, int16_t weight) {
+    c.highest = highest;
+    c.weight.assign(64 * 16, weight);
+    return plan_of(c);
+  };
+  CHECK(plan_with(255, 64).wide_steps() == 0);
+  CHECK(plan_with(255, 64).narrow_steps() == 16);
+  CHECK(plan_with(255, 64).layer().panels[0].runs[0].length == 1);
+  CHECK(plan_with(255, 65).wide_steps() == 16);
+  CHECK(plan_with(127, 127).wide_steps() == 0);
+  CHECK(plan_with(127, 128).wide_steps() == 16);
+  CHECK(plan_with(15, 7).layer().panels[0].runs[0].length == 16);
+  CHECK(plan_with(255, 16).layer().panels[0].runs[0].length == 4);
+  CHECK(plan_with(255, 0).narrow_steps() == 0);
+}
+
+TEST_CASE("a byte convolution whose steps are of all kinds is exact") {
+  ConvCase c{square(9, 32, 48, 3, 1, 1), bytes(9 * 9 * 32, 5), {}, 100, 0.002f};
+  int64_t i = 0;
+  for (const uint8_t b : bytes(9 * 32 * 48, 6)) c.weight.push_back(static_cast<int16_t>((b - 128) >> (i++ / 768 % 6)));
+  const ByteConvPlan plan = plan_of(c);
+  CHECK(plan.wide_steps() > 20);
+  CHECK(plan.narrow_steps() > 20);
+  CHECK(plan.layer().panels[0].run_count > 2);
+  const std::vector<uint8_t> right = expected(c);
+  for (const ByteKernels* isa : available_byte_kernels()) REQUIRE(computed(*isa, c, 4) == right);
 }
 
 TEST_CASE("bytes are quantized, dequantized, added and multiplied as written, on every instruction set") {
@@ -165,7 +208,8 @@ TEST_CASE("bytes are quantized, dequantized, added and multiplied as written, on
       const auto a = guarded(bytes(n, 1)), b = guarded(bytes(n, 2)), c = guarded(bytes(n, 3));
       const ByteOperand operands[] = {{a.data(), 128, 0.73f}, {b.data(), 3, 1.5f}, {c.data(), 0, 0.2f}};
       Guarded<float> x(n);
-      Guarded<uint8_t> q(n), two(n), three(n), product(n), two_values(n), three_values(n);
+      Guarded<uint8_t> q(n), two(n), three(n), product(n), shifted(n), two_values(n), three_values(n);
+      const ByteOutput shift{.rescale = 1, .zero_point = -7, .low = -100, .high = 119, .qmin = -128};
       ByteOutput divided = kTo;
       divided.divisor = 1.9f;
       isa->dequantize(operands[0], 7.3f, x.data(), n);
@@ -173,16 +217,18 @@ TEST_CASE("bytes are quantized, dequantized, added and multiplied as written, on
       isa->add_values(operands, 2, two_values.data(), n, divided);
       isa->add_values(operands, 3, three_values.data(), n, divided);
       isa->add(operands, 2, two.data(), n, 127, kTo);
+      isa->add(operands, 2, shifted.data(), n, 90, shift);
       isa->add(operands, 3, three.data(), n, 0x1p31f, kTo);
       isa->multiply(operands, 3, product.data(), n, kTo);
       for (size_t i = 0; i < n; ++i) {
         const float values[] = {static_cast<float>(a.data()[i]) - 128, static_cast<float>(b.data()[i]) - 3,
                                 static_cast<float>(c.data()[i])};
-        float limited = 0, sum = 0;
+        float limited = 0, narrower = 0, sum = 0;
         for (size_t k = 0; k < 3; ++k) {
           const float rounded = std::nearbyint(operands[k].rescale * values[k]);
           sum += rounded;
           if (k < 2) limited += std::min(std::max(rounded, -128.0f), 127.0f);
+          if (k < 2) narrower += std::min(std::max(rounded, -91.0f), 90.0f);
         }
         const float real[] = {values[0] * 0.73f, values[1] * 1.5f, values[2] * 0.2f};
         REQUIRE(x.data()[i] == real[0] / 7.3f);
@@ -190,6 +236,7 @@ TEST_CASE("bytes are quantized, dequantized, added and multiplied as written, on
         REQUIRE(two_values.data()[i] == on_grid(real[0] + real[1], kTo.rescale, 1.9f));
         REQUIRE(three_values.data()[i] == on_grid(real[0] + real[1] + real[2], kTo.rescale, 1.9f));
         REQUIRE(two.data()[i] == on_grid(limited, kTo.rescale));
+        REQUIRE(shifted.data()[i] == static_cast<uint8_t>(std::min(std::max(narrower + 7, -100.0f), 119.0f) + 128));
         REQUIRE(three.data()[i] == on_grid(sum, kTo.rescale));
         REQUIRE(product.data()[i] == on_grid(real[0] * real[1] * real[2], kTo.rescale));
       }

@@ -10,6 +10,7 @@
 #include "quant/deploy/engine.h"
 #include "quant/deploy/every_layer.h"
 #include "quant/deploy/lowering.h"
+#include "quant/deploy/small_program.h"
 #include "support/catch.h"
 #include "support/errors.h"
 #include "support/temporary_folder.h"
@@ -108,6 +109,49 @@ TEST_CASE("hostile program files are refused or harmless") {
   }
   CHECK(refused > 50);
   CHECK(refused < 1000);
+}
+
+TEST_CASE("a small program file that is cut anywhere is refused") {
+  const std::string good = deploy::program_bytes(test::small_program());
+  for (size_t size = 0; size < good.size(); ++size) {
+    CHECK_THROWS_AS(deploy::program_from_bytes(good.substr(0, size), ""), Error);
+    if (size >= kBody) CHECK_THROWS_AS(deploy::program_from_bytes(signed_again(good.substr(0, size)), ""), Error);
+  }
+}
+
+// Every length, every index and every number of the file is hit, in every bit.
+TEST_CASE("a small program file with any byte changed is refused or harmless") {
+  const std::string good = deploy::program_bytes(test::small_program());
+  int refused = 0, cases = 0;
+  for (size_t at = kBody; at < good.size(); ++at)
+    for (const int change : {0x01, 0x02, 0x04, 0x08, 0x10, 0x20, 0x40, 0x80, 0xff, 0x7f, -1, -2}) {
+      std::string file = good;
+      file[at] = static_cast<char>(change > 0 ? file[at] ^ change : change == -1 ? 0 : 0xff);
+      refused += refused_or_run(signed_again(file));
+      ++cases;
+    }
+  CHECK(cases > 5000);
+  CHECK(refused > cases / 4);
+  CHECK(refused < cases);
+}
+
+TEST_CASE("what a program says about images and classes is written, read and checked") {
+  const deploy::Program again =
+      deploy::program_from_bytes(deploy::program_bytes(test::small_program()), "small");
+  CHECK(again.class_names == std::vector<std::string>{"cat", "ship"});
+  CHECK(again.mean == std::vector<float>{0.5f, 0.4f, 0.3f});
+  CHECK(again.deviation == std::vector<float>{0.25f, 0.5f, 1.0f});
+  const auto refused = [](auto&& spoil) {
+    deploy::Program program = test::small_program();
+    spoil(program);
+    return error_of([&] { deploy::validate(program); });
+  };
+  CHECK_THAT(refused([](auto& p) { p.class_names.pop_back(); }), Contains("1 class names for 2 outputs"));
+  CHECK_THAT(refused([](auto& p) { p.class_names[0] = std::string("a\0b", 3); }), Contains("class name"));
+  CHECK_THAT(refused([](auto& p) { p.mean.pop_back(); }), Contains("2 means and 3 deviations"));
+  CHECK_THAT(refused([](auto& p) { p.deviation[1] = 0; }), Contains("positive deviations"));
+  CHECK_THAT(refused([](auto& p) { p.ops[1].window.padding_w = 60000, p.ops[1].window.padding_h = 60000; }),
+             Contains("padding are more than"));
 }
 
 TEST_CASE("a ResNet-20 with weights of 4 bits takes at most a seventh of its floats") {

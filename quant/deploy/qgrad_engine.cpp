@@ -1,0 +1,102 @@
+// The C interface: engines behind a handle, exceptions as a message.
+#include "quant/deploy/qgrad_engine.h"
+
+#include <exception>
+#include <limits>
+#include <string>
+#include <string_view>
+
+#include "core/error.h"
+#include "core/parallel.h"
+#include "quant/deploy/engine.h"
+#include "quant/deploy/file.h"
+
+struct qgrad_engine {
+  qgrad::deploy::Engine engine;
+};
+
+namespace {
+
+using qgrad::deploy::Engine;
+
+thread_local std::string last_error;
+
+// f's result, or `failed` with the reason kept.
+template <class T, class F>
+T guarded(T failed, F&& f) {
+  try {
+    return f();
+  } catch (const std::exception& e) {
+    try {
+      last_error = e.what();
+    } catch (const std::exception&) {  // no memory for the message
+      last_error.clear();
+    }
+    return failed;
+  }
+}
+
+const qgrad::deploy::TensorInfo& input(const qgrad_engine* engine) {
+  const qgrad::deploy::Program& program = engine->engine.program();
+  return program.tensors[static_cast<size_t>(program.input)];
+}
+
+// The numbers of `count` times `each`, checked before they are believed.
+size_t numbers(int64_t count, int64_t each) {
+  qgrad::check(count >= 0 && count <= std::numeric_limits<int64_t>::max() / each / 8, "engine: {} images", count);
+  return static_cast<size_t>(count * each);
+}
+
+}  // namespace
+
+qgrad_engine* qgrad_engine_open(const char* path) {
+  return guarded<qgrad_engine*>(nullptr, [&] {
+    qgrad::check(path != nullptr, "engine: expected a path, got NULL");
+    return new qgrad_engine{Engine(qgrad::deploy::read_program(path))};
+  });
+}
+
+qgrad_engine* qgrad_engine_open_memory(const void* bytes, size_t size) {
+  return guarded<qgrad_engine*>(nullptr, [&] {
+    qgrad::check(bytes != nullptr, "engine: expected bytes, got NULL");
+    const std::string_view view(static_cast<const char*>(bytes), size);
+    return new qgrad_engine{Engine(qgrad::deploy::program_from_bytes(view, "program in memory"))};
+  });
+}
+
+void qgrad_engine_free(qgrad_engine* engine) { delete engine; }
+
+const char* qgrad_engine_error(void) { return last_error.c_str(); }
+
+int64_t qgrad_engine_input_height(const qgrad_engine* engine) { return input(engine).height; }
+int64_t qgrad_engine_input_width(const qgrad_engine* engine) { return input(engine).width; }
+int64_t qgrad_engine_input_channels(const qgrad_engine* engine) { return input(engine).channels; }
+int64_t qgrad_engine_output_count(const qgrad_engine* engine) { return engine->engine.output_count(); }
+
+const char* qgrad_engine_class_name(const qgrad_engine* engine, int64_t index) {
+  const std::vector<std::string>& names = engine->engine.program().class_names;
+  return index >= 0 && index < std::ssize(names) ? names[static_cast<size_t>(index)].c_str() : nullptr;
+}
+
+int qgrad_engine_run(const qgrad_engine* engine, const float* images, int64_t count, float* output) {
+  return guarded(0, [&] {
+    const Engine& e = engine->engine;
+    e.run({images, numbers(count, e.input_count())}, {output, numbers(count, e.output_count())});
+    return 1;
+  });
+}
+
+int qgrad_engine_run_bytes(const qgrad_engine* engine, const uint8_t* images, int64_t count, float* output) {
+  return guarded(0, [&] {
+    const Engine& e = engine->engine;
+    e.run_bytes({images, numbers(count, e.input_count())}, {output, numbers(count, e.output_count())});
+    return 1;
+  });
+}
+
+int qgrad_engine_set_threads(int threads) {
+  return guarded(0, [&] {
+    qgrad::set_num_threads(threads);
+    return 1;
+  });
+}

@@ -1,0 +1,19 @@
+// Quantization-aware training of neural collaborative filtering (Distiller's NCFQuantAwareTrainQuantizer).
+#pragma once
+
+#include "quant/quant_aware_train_linear.h"
+
+namespace qgrad {
+
+// The model's inputs are numbers of users and items.
+struct NCFConfig : QuantAwareTrainRangeLinearConfig {
+  NCFConfig() { quantize_inputs = false; }
+};
+
+// QuantAwareTrainRangeLinearQuantizer that fake-quantizes the outputs of EltwiseMult, Concat and Linear too.
+class NCFQuantAwareTrainQuantizer final : public QuantAwareTrainRangeLinearQuantizer {
+ public:
+  explicit NCFQuantAwareTrainQuantizer(const NCFConfig& config);
+};
+
+}  // namespace qgrad
