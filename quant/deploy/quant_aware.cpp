@@ -94,6 +94,9 @@ class Conversion {
     const Observing observing(grids_);
     model(example);
     graph_ = Graph::trace(model, example);
+    visit_modules(model, [this](Module& module) {
+      if (dynamic_cast<FakeQuantizationWrapper*>(&module)) wrappers_.insert(module.path());
+    });
     for (const auto& [layer, norm] : {std::pair("Conv2d", "BatchNorm2d"), std::pair("Linear", "BatchNorm1d")})
       for (const auto& [conv, batch_norm] : graph_.chains(layer, norm)) {
         norms_.emplace(conv->name, map_of(dynamic_cast<const BatchNorm&>(*batch_norm->module)));
@@ -113,8 +116,9 @@ class Conversion {
       if (fused_.contains(path)) return std::make_unique<Identity>();
       return grid ? quantized(wrapper->wrapped.take(), *grid) : std::move(module);
     }
-    const bool is_leaf = module->children().empty(), is_inner = path.ends_with(".fake_q");
-    if (const QuantMetadata* grid = grid_of_module(path); grid && is_leaf && !is_inner) {
+    // What stands in a wrapper shares its path or is its quantization; the wrapper comes next.
+    const bool is_inner = wrappers_.contains(path) || path.ends_with(".fake_q");
+    if (const QuantMetadata* grid = grid_of_module(path); grid && module->children().empty() && !is_inner) {
       if (fused_.contains(path)) return std::make_unique<Identity>();
       return quantized(std::make_unique<Identity>(), *grid);
     }
@@ -262,7 +266,7 @@ class Conversion {
   Graph graph_;
   std::map<std::string, ChannelMap> norms_;     // by the layer they are folded into
   std::map<std::string, std::string> last_of_;  // layer -> its batch norm
-  std::set<std::string> folded_, fused_;        // batch norms, quantized activations
+  std::set<std::string> folded_, fused_, wrappers_;        // batch norms, quantized activations
   std::map<std::string, Fused> fused_into_;     // by the layer that computes them
 };
 

