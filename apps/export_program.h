@@ -10,8 +10,8 @@
 
 namespace qgrad {
 
-// Adds the normalisation and, where the data set is here (`data_folder`: --data), its classes' names. Returns the number
-// of bytes written.
+// Adds the normalisation and, where the data set is here (`data_folder`: --data), its classes' names. Returns the
+// number of bytes written.
 size_t export_program(const std::filesystem::path& file, deploy::Program program, const DataConfig& data,
                       const std::optional<std::string>& data_folder);
 

@@ -59,7 +59,8 @@ void run(const std::string& file, const std::vector<std::string>& images, const 
         {{"image", path}, {"best", best}, {"inference_milliseconds", inference}, {"milliseconds", whole}});
     text += fmt::format("{}  ({:.2f} ms, {:.2f} of them inference)\n", path, whole, inference);
     for (const Json& b : best)
-      text += fmt::format("  {:6.2f} %  {}\n", 100 * b.at("probability").get<double>(), b.at("name").get<std::string>());
+      text +=
+          fmt::format("  {:6.2f} %  {}\n", 100 * b.at("probability").get<double>(), b.at("name").get<std::string>());
   }
   print_result(options, {{"program", file}, {"load_milliseconds", load}, {"predictions", predictions}}, text);
 }

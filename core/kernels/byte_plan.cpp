@@ -17,15 +17,18 @@ using Four = std::array<std::array<int16_t, 4>, kLanes>;  // one step's weights
 
 // What every pair that vpmaddubsw adds up can come to at most, in both directions, in units of the largest input.
 struct Reach {
-  std::array<int32_t, 4 * kLanes> of{};
+  std::array<uint16_t, 4 * kLanes> of{};
   Reach& operator+=(const Reach& other) {
-    for (size_t i = 0; i < of.size(); ++i) of[i] += other.of[i];
+    for (size_t i = 0; i < of.size(); ++i) of[i] = static_cast<uint16_t>(of[i] + other.of[i]);
     return *this;
   }
   bool fits(const Reach& other, int32_t most) const {
-    bool fits = true;
-    for (size_t i = 0; i < of.size(); ++i) fits &= of[i] + other.of[i] <= most;
-    return fits;
+    uint16_t beyond = 0;
+    for (size_t i = 0; i < of.size(); ++i) {
+      const auto sum = static_cast<uint16_t>(of[i] + other.of[i]);
+      beyond = static_cast<uint16_t>(beyond | (sum > static_cast<uint16_t>(most)));
+    }
+    return beyond == 0;
   }
   int32_t largest() const { return *std::max_element(of.begin(), of.end()); }
 };
@@ -44,8 +47,8 @@ struct Step {
     Reach reach;
     for (size_t i = 0; i < 2 * kLanes; ++i) {
       const int first = weight[i / 2][i % 2 * 2], second = weight[i / 2][i % 2 * 2 + 1];
-      reach.of[2 * i] = std::max(first, 0) + std::max(second, 0);
-      reach.of[2 * i + 1] = -std::min(first, 0) - std::min(second, 0);
+      reach.of[2 * i] = static_cast<uint16_t>(std::max(first, 0) + std::max(second, 0));
+      reach.of[2 * i + 1] = static_cast<uint16_t>(-std::min(first, 0) - std::min(second, 0));
     }
     return reach;
   }
@@ -200,7 +203,8 @@ void ByteConvPlan::add_channels(const ByteConvSource& source) {
   const auto lanes = static_cast<size_t>(panels_of(g, layer_.depthwise) * kBytePanel);
   bias_.resize(lanes), rescale_.resize(lanes), low_.resize(lanes), high_.resize(lanes);
   std::vector<uint32_t> sum(static_cast<size_t>(g.out));
-  for (size_t i = 0; i < source.weight.size(); ++i) sum[i % sum.size()] += static_cast<uint32_t>(source.weight[i]);
+  for (size_t first = 0; first < source.weight.size(); first += sum.size())
+    for (size_t c = 0; c < sum.size(); ++c) sum[c] += static_cast<uint32_t>(source.weight[first + c]);
   const int64_t out_group = layer_.depthwise ? g.out : g.out / g.groups;
   const int64_t lanes_group = layer_.depthwise ? static_cast<int64_t>(lanes) : static_cast<int64_t>(lanes) / g.groups;
   for (int64_t c = 0; c < g.out; ++c) {

@@ -24,8 +24,8 @@ T* at(std::byte* arena, int64_t offset) {
 
 int64_t rows_of_band(const ByteConvLayer& layer, bool share_rows) {
   const ConvGeometry& g = layer.geometry;
-  const int64_t row = layer.direct ? layer.row_pitch * g.stride_h
-                                   : byte_conv_scratch(layer, 2) - byte_conv_scratch(layer, 1);
+  const int64_t row =
+      layer.direct ? layer.row_pitch * g.stride_h : byte_conv_scratch(layer, 2) - byte_conv_scratch(layer, 1);
   const int64_t rows = std::clamp<int64_t>(kBandBytes / row, 1, g.out_h);
   return share_rows ? std::min(rows, (g.out_h + 3) / 4) : rows;
 }
@@ -86,28 +86,33 @@ ByteOutput Engine::output_of(const Op& op) const {
 
 void Engine::plan_convolutions() {
   std::vector<ByteRange> ranges(program_.tensors.size());
-  for (const Op& op : program_.ops) {
-    std::optional<ByteConvPlan>& plan = plans_.emplace_back();
-    ranges[static_cast<size_t>(op.output)] = range_of(op, ranges);
-    std::vector<float>& floats = float_weights_.emplace_back();
-    if (op.kind == OpKind::float_conv || op.kind == OpKind::real_conv) floats = packed_floats(program_, op);
-    if (op.kind != OpKind::conv) continue;
-    // The border's byte has to be one that copies with the lowest byte taken off can hold.
-    const Grid &in = tensor(op.inputs[0]).grid, &out = tensor(op.output).grid;
-    const ByteRange range = ranges[static_cast<size_t>(op.inputs[0])];
-    const auto origin = static_cast<uint8_t>(in.origin());
-    plan.emplace(ByteConvSource{.geometry = conv_geometry(program_, op),
-                                .weight = op.weight,
-                                .bias = op.bias,
-                                .rescale = op.rescale,
-                                .low = op.low,
-                                .high = op.high,
-                                .lowest = std::min(range.lowest, origin),
-                                .highest = std::max(range.highest, origin),
-                                .origin = origin,
-                                .zero_point = static_cast<float>(out.zero_point - shift(out)),
-                                .qmin = out.qmin + shift(out)});
-  }
+  for (const Op& op : program_.ops) ranges[static_cast<size_t>(op.output)] = range_of(op, ranges);
+  plans_.resize(program_.ops.size());
+  float_weights_.resize(program_.ops.size());
+  parallel_for(std::ssize(plans_), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const Op& op = program_.ops[static_cast<size_t>(i)];
+      if (op.kind == OpKind::float_conv || op.kind == OpKind::real_conv)
+        float_weights_[static_cast<size_t>(i)] = packed_floats(program_, op);
+      if (op.kind != OpKind::conv) continue;
+      // The border's byte has to be one that copies with the lowest byte taken off can hold.
+      const Grid &in = tensor(op.inputs[0]).grid, &out = tensor(op.output).grid;
+      const ByteRange range = ranges[static_cast<size_t>(op.inputs[0])];
+      const auto origin = static_cast<uint8_t>(in.origin());
+      plans_[static_cast<size_t>(i)].emplace(
+          ByteConvSource{.geometry = conv_geometry(program_, op),
+                         .weight = op.weight,
+                         .bias = op.bias,
+                         .rescale = op.rescale,
+                         .low = op.low,
+                         .high = op.high,
+                         .lowest = std::min(range.lowest, origin),
+                         .highest = std::max(range.highest, origin),
+                         .origin = origin,
+                         .zero_point = static_cast<float>(out.zero_point - shift(out)),
+                         .qmin = out.qmin + shift(out)});
+    }
+  });
 }
 
 // Every tensor gets the first gap among those that live at the same time.
@@ -246,12 +251,12 @@ void Engine::run_conv(const Op& op, const ByteConvLayer& layer, std::byte* arena
   auto* y = at<uint8_t>(arena, offsets_[static_cast<size_t>(op.output)]);
   parallel_for(layer.geometry.out_h, rows_of_band(layer, share_rows), [&](int64_t begin, int64_t end) {
     Scratch scratch;
-    byte_kernels().conv(layer, {.x = x,
-                                .y = y,
-                                .row_begin = begin,
-                                .row_end = end,
-                                .scratch = scratch.take<uint8_t>(
-                                    static_cast<size_t>(byte_conv_scratch(layer, end - begin)))});
+    byte_kernels().conv(layer,
+                        {.x = x,
+                         .y = y,
+                         .row_begin = begin,
+                         .row_end = end,
+                         .scratch = scratch.take<uint8_t>(static_cast<size_t>(byte_conv_scratch(layer, end - begin)))});
   });
 }
 

@@ -219,7 +219,8 @@ std::string program_bytes(const Program& program) {
 }
 
 Program program_from_bytes(std::string_view bytes, std::string_view file) {
-  check(bytes.starts_with(kMagic), "{}: is no integer program; `qgrad export` makes one of a quantized checkpoint", file);
+  check(bytes.starts_with(kMagic), "{}: is no integer program; `qgrad export` makes one of a quantized checkpoint",
+        file);
   try {
     Reader head(bytes.substr(kMagic.size()));
     uint32_t version = 0;

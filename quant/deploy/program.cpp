@@ -27,8 +27,8 @@ void check_tensor(const TensorInfo& t) {
   if (t.type == Type::float32) return;
   const Grid& g = t.grid;
   check(std::isfinite(g.scale) && g.scale > 0, "tensor '{}': expected a positive scale, got {}", t.name, g.scale);
-  check(std::abs(int64_t{g.qmin}) <= kByteGridLimit && std::abs(int64_t{g.zero_point}) <= 2 * kByteGridLimit && g.qmin <= g.qmax &&
-            int64_t{g.qmax} - g.qmin <= 255 && g.origin() >= 0 && g.origin() <= g.qmax - g.qmin,
+  check(std::abs(int64_t{g.qmin}) <= kByteGridLimit && std::abs(int64_t{g.zero_point}) <= 2 * kByteGridLimit &&
+            g.qmin <= g.qmax && int64_t{g.qmax} - g.qmin <= 255 && g.origin() >= 0 && g.origin() <= g.qmax - g.qmin,
         "tensor '{}': integers {} to {} with zero point {} are no bytes, or have none for zero", t.name, g.qmin, g.qmax,
         g.zero_point);
 }
@@ -255,7 +255,8 @@ int64_t largest_sum(const Program& program, const Op& op) {
   const Grid& grid = program.tensors[static_cast<size_t>(op.inputs[0])].grid;
   const int64_t largest_input = std::max(grid.origin(), grid.qmax - grid.qmin - grid.origin());
   std::vector<int64_t> weights(op.bias.size());
-  for (size_t i = 0; i < op.weight.size(); ++i) weights[i % weights.size()] += std::abs(int64_t{op.weight[i]});
+  for (size_t first = 0; first < op.weight.size(); first += weights.size())
+    for (size_t c = 0; c < weights.size(); ++c) weights[c] += std::abs(int64_t{op.weight[first + c]});
   int64_t largest = 0;
   for (size_t c = 0; c < weights.size(); ++c)
     largest = std::max(largest, weights[c] * largest_input + std::abs(int64_t{op.bias[c]}));

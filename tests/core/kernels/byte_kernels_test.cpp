@@ -55,7 +55,7 @@ struct ConvCase {
   std::vector<uint8_t> x;
   std::vector<int16_t> weight;  // [kh,kw,in/groups,out]
   int32_t origin;
-  float rescale;  // of channel 0; each further one's is 1/64 larger
+  float rescale;                      // of channel 0; each further one's is 1/64 larger
   uint8_t lowest = 0, highest = 255;  // bytes of x
 };
 
@@ -130,10 +130,10 @@ std::vector<uint8_t> computed(const ByteKernels& isa, const ConvCase& c, int64_t
 
 TEST_CASE("byte convolution is exact for every geometry, on every instruction set") {
   const std::vector<ConvGeometry> geometries{
-      square(8, 3, 16, 3, 1, 1),      square(9, 16, 16, 3, 2, 1),     square(5, 5, 7, 3, 1, 1),
-      square(8, 16, 33, 1, 2, 0),     square(7, 4, 20, 5, 1, 2),      square(9, 6, 8, 3, 1, 2, 2),
-      square(6, 6, 9, 3, 1, 1, 1, 3), square(6, 5, 5, 3, 1, 1, 1, 5), square(1, 64, 10, 1, 1, 0),
-      square(3, 1, 1, 3, 1, 2),       square(4, 2, 17, 4, 1, 3),      square(7, 48, 48, 3, 2, 1, 1, 48),
+      square(8, 3, 16, 3, 1, 1),        square(9, 16, 16, 3, 2, 1),     square(5, 5, 7, 3, 1, 1),
+      square(8, 16, 33, 1, 2, 0),       square(7, 4, 20, 5, 1, 2),      square(9, 6, 8, 3, 1, 2, 2),
+      square(6, 6, 9, 3, 1, 1, 1, 3),   square(6, 5, 5, 3, 1, 1, 1, 5), square(1, 64, 10, 1, 1, 0),
+      square(3, 1, 1, 3, 1, 2),         square(4, 2, 17, 4, 1, 3),      square(7, 48, 48, 3, 2, 1, 1, 48),
       square(6, 32, 32, 1, 1, 0, 1, 32)};
   for (const ConvGeometry& g : geometries) {
     const auto taps = static_cast<size_t>(g.kernel_h * g.kernel_w * g.in / g.groups * g.out);
@@ -152,8 +152,14 @@ TEST_CASE("byte convolution is exact for every geometry, on every instruction se
 // Inputs at the ends of their range, weights at plus and minus `weight`: where vpmaddubsw would saturate, where sums of
 // 16 bits are just full, and everywhere between.
 TEST_CASE("byte convolution is exact where all operands are at their extremes") {
-  for (const auto& [lowest, highest, origin] :
-       {std::array{0, 255, 0}, {0, 255, 128}, {0, 255, 255}, {128, 255, 128}, {0, 128, 3}, {0, 15, 0}, {8, 15, 8}, {7, 7, 7}})
+  for (const auto& [lowest, highest, origin] : {std::array{0, 255, 0},
+                                                {0, 255, 128},
+                                                {0, 255, 255},
+                                                {128, 255, 128},
+                                                {0, 128, 3},
+                                                {0, 15, 0},
+                                                {8, 15, 8},
+                                                {7, 7, 7}})
     for (const int weight : {255, 129, 128, 127, 64, 31, 7, 1})
       for (const int pattern : {0, 1, 2, 3, 4}) {
         ConvCase c{square(6, 64, 32, 3, 1, 1), std::vector<uint8_t>(6 * 6 * 64), {}, origin, 1e-5f};
@@ -164,8 +170,8 @@ TEST_CASE("byte convolution is exact where all operands are at their extremes") 
               pattern < 2 || (pattern < 4 && i / 32 % 2 == 0) || i / 128 % 2 == 0 ? -weight : weight));
         const std::vector<uint8_t> right = expected(c);
         for (const ByteKernels* isa : available_byte_kernels()) {
-          INFO(isa->isa << ", inputs " << lowest << " to " << highest << ", zero " << origin << ", weights of " << weight
-                        << ", pattern " << pattern);
+          INFO(isa->isa << ", inputs " << lowest << " to " << highest << ", zero " << origin << ", weights of "
+                        << weight << ", pattern " << pattern);
           REQUIRE(computed(*isa, c, 6) == right);
         }
       }

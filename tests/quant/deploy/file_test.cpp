@@ -136,8 +136,7 @@ TEST_CASE("a small program file with any byte changed is refused or harmless") {
 }
 
 TEST_CASE("what a program says about images and classes is written, read and checked") {
-  const deploy::Program again =
-      deploy::program_from_bytes(deploy::program_bytes(test::small_program()), "small");
+  const deploy::Program again = deploy::program_from_bytes(deploy::program_bytes(test::small_program()), "small");
   CHECK(again.class_names == std::vector<std::string>{"cat", "ship"});
   CHECK(again.mean == std::vector<float>{0.5f, 0.4f, 0.3f});
   CHECK(again.deviation == std::vector<float>{0.25f, 0.5f, 1.0f});
