@@ -24,41 +24,48 @@ void set(Parameter& parameter, float value) { parameter.raw().mutable_data()[0] 
 
 }  // namespace
 
-LSQQuantizer::LSQQuantizer(LSQConfig config)
-    : LearnedQuantizer(config, config.learn_offset ? ReluPlace::behind : ReluPlace::fused),
-      learn_offset_(config.learn_offset) {}
-
-std::unique_ptr<LearnedQuantization> LSQQuantizer::make(int bits, GridSite site) const {
-  using Variant = LSQQuantization::Variant;
-  return std::make_unique<LSQQuantization>(bits, site, learn_offset_ ? Variant::lsq_plus : Variant::lsq);
+std::vector<std::pair<std::string, LSQStart>> enum_names(LSQStart*) {
+  return {{"LSQ", LSQStart::lsq}, {"LSQ+", LSQStart::lsq_plus}, {"MSE", LSQStart::mse}};
 }
 
-LSQQuantization::LSQQuantization(int bits, GridSite site, Variant variant)
+LSQQuantizer::LSQQuantizer(LSQConfig config)
+    : LearnedQuantizer(config, config.learn_offset ? ReluPlace::behind : ReluPlace::fused),
+      learn_offset_(config.learn_offset),
+      start_(config.start) {}
+
+std::unique_ptr<LearnedQuantization> LSQQuantizer::make(int bits, GridSite site) const {
+  return std::make_unique<LSQQuantization>(bits, site, start_, learn_offset_);
+}
+
+LSQQuantization::LSQQuantization(int bits, GridSite site, LSQStart start, bool learn_offset)
     : LearnedQuantization(bits, site),
       step(parameter("step", Tensor::full({1}, 1))),
-      offset(parameter("offset",
-                       variant == Variant::lsq_plus && site != GridSite::weights ? Tensor::zeros({1}) : Tensor())),
-      variant_(variant) {}
+      offset(parameter("offset", learn_offset && site != GridSite::weights ? Tensor::zeros({1}) : Tensor())),
+      start_(start) {}
 
 void LSQQuantization::start(const Tensor& x, int bits) {
   const QuantizedRange q = range(bits);
-  if (variant_ == Variant::lsq) {
+  if (start_ == LSQStart::lsq) {
     set(step, 2 * mean(abs(x)).item() / std::sqrt(q.qmax));
-  } else if (!offset.defined()) {
+  } else if (start_ == LSQStart::lsq_plus && site() == GridSite::weights) {
     const double center = mean(x).item(), n = static_cast<double>(x.numel());
     const double deviation = std::sqrt(deviations_from(center, x.data()).square / n);
     set(step, static_cast<float>((std::fabs(center) + 3 * deviation) / (q.qmax + 1)));
   } else {
+    // The whole range, or a share of it: from min to max where an offset can follow, else around or above zero.
     const ValueRange all = min_max(x.data());
-    const float width = (all.max - all.min) / (q.qmax - q.qmin), largest = all.max_abs();
-    const auto offset_of = [&](float share) { return share * all.min - q.qmin * share * width; };
+    const float largest = all.max_abs();
+    const float width = offset.defined() ? (all.max - all.min) / (q.qmax - q.qmin) : largest / q.qmax;
+    const auto offset_of = [&](float share) {
+      return offset.defined() ? share * all.min - q.qmin * share * width : 0.0f;
+    };
     const float clip = nearest_clip(x, 0.85f, [&](float c) {
       const float share = c / largest;
       return on_grid(x, std::max(share * width, kSmallestStep), offset_of(share), q);
     });
     const float share = largest > 0 ? clip / largest : 1;
     set(step, share * width);
-    set(offset, offset_of(share));
+    if (offset.defined()) set(offset, offset_of(share));
   }
   // Numbers that are all equal say nothing about their width: the grid then spans [-1, 1] or [0, 1].
   if (step.raw().item() == 0) set(step, 1 / q.qmax);

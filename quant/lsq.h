@@ -6,17 +6,31 @@
 
 namespace qgrad {
 
+// Where a grid starts. A network that is already trained is best left as it is: LSQ's own rule cuts off much of
+// activations that are mostly zero.
+enum class LSQStart {
+  lsq,       // 2 mean|x| / sqrt(qmax) (LSQ section 2.1)
+  lsq_plus,  // weights max(|mean - 3 std|, |mean + 3 std|) / 2^(bits-1), activations as mse (LSQ+ section 3.2)
+  mse,       // the step, of sixteen, with the least squared error
+};
+std::vector<std::pair<std::string, LSQStart>> enum_names(LSQStart*);  // "LSQ", "LSQ+", "MSE"
+
 // Config: {"class": "LSQQuantizer", "bits_activations": 4, "bits_weights": 4}
 struct LSQConfig : LearnedQuantizerConfig {
   bool learn_offset = false;
+  LSQStart start = LSQStart::lsq;
 };
 struct LSQPlusConfig : LSQConfig {
-  LSQPlusConfig() { learn_offset = true; }
+  LSQPlusConfig() {
+    learn_offset = true;
+    start = LSQStart::lsq_plus;
+  }
 };
 template <class V>
 void fields(V& v, LSQConfig& c) {
   fields(v, static_cast<LearnedQuantizerConfig&>(c));
   v("learn_offset", c.learn_offset, {.help = "activations learn where their grid begins, too (LSQ+)"});
+  v("start", c.start, {.help = "the rule that the first steps come from"});
 }
 
 // "LSQQuantizer", and "LSQPlusQuantizer" which learns offsets unless told otherwise.
@@ -29,21 +43,20 @@ class LSQQuantizer final : public LearnedQuantizer {
 
  private:
   bool learn_offset_;
+  LSQStart start_;
 };
 
 // y = s q + offset, q = clamp(round((x - offset) / s), qmin, qmax):
 //   dy/ds = q - (x - offset) / s between the ends, qmin below, qmax above, all times g = 1 / sqrt(N qmax)
 //   dy/doffset = 0 between the ends, 1 beyond them, times g;  dy/dx = 1 between the ends, else 0
 // (LSQ eq. 1 to 3 and section 2.2; LSQ+ eq. 1, 6 and 7, where activations are unsigned.)
-// The step starts from 2 mean|x| / sqrt(qmax) (LSQ section 2.1). LSQ+ starts weights from
-// max(|mean - 3 std|, |mean + 3 std|) / 2^(bits-1), activations from the least squared error (section 3.2).
 class LSQQuantization final : public LearnedQuantization {
  public:
-  enum class Variant { lsq, lsq_plus };
-  LSQQuantization(int bits, GridSite site, Variant variant);
+  // Weights have no offset, whatever learn_offset says.
+  LSQQuantization(int bits, GridSite site, LSQStart start = LSQStart::lsq, bool learn_offset = false);
   std::string_view kind() const override { return "LSQQuantization"; }
 
-  Parameter step, offset;  // [1]; the offset is absent unless LSQ+ quantizes activations
+  Parameter step, offset;  // [1]; the offset is absent where none is learned
 
  protected:
   void start(const Tensor& x, int bits) override;
@@ -51,7 +64,7 @@ class LSQQuantization final : public LearnedQuantization {
   void restrain() override;
 
  private:
-  Variant variant_;
+  LSQStart start_;
 };
 
 }  // namespace qgrad

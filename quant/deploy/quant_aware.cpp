@@ -201,7 +201,7 @@ class Conversion {
         weight.set_raw(form.integers);
         return module;
       }
-      return on_integers(std::move(module), weight, form, *node);
+      return on_integers(std::move(module), weight, std::move(form), *node);
     } catch (const Error& e) {
       throw e.is_located() ? e : e.located(path);
     }
@@ -229,7 +229,21 @@ class Conversion {
     form.scale = scale;
   }
 
-  ModulePtr on_integers(ModulePtr module, Parameter& weight, const IntegerForm& form, const GraphNode& node) {
+  // Biases are integers at the scale of the sums, whose steps are coarse where weights and inputs have few bits. Weights
+  // are therefore multiplied by a power of two, as far as they stay within 8 bits and as inputs have fewer than 8: sums
+  // and biases then have that many bits behind the point, and no sum changes.
+  static void refine(IntegerForm& form, const QuantMetadata& input) {
+    float largest = 1;
+    for (const float w : form.integers.data()) largest = std::max(largest, std::fabs(w));
+    const int unused = 8 - static_cast<int>(std::ceil(std::log2(input.qmax - input.qmin + 1)));
+    const int bits = std::min(unused, static_cast<int>(std::floor(std::log2(127 / largest))));
+    for (float& w : form.integers.mutable_data()) w = std::ldexp(w, std::max(bits, 0));
+    for (float& scale : form.scale) scale = std::ldexp(scale, std::max(bits, 0));
+  }
+
+  ModulePtr on_integers(ModulePtr module, Parameter& weight, IntegerForm form, const GraphNode& node) {
+    const QuantMetadata& input = *grid_of(graph_[node.preds[0]]);
+    refine(form, input);
     float largest = 1;
     for (const float w : form.integers.data()) largest = std::max(largest, std::fabs(w));
     QuantSettings settings{.bits = static_cast<int>(std::floor(std::log2(largest))) + 2,
@@ -240,7 +254,6 @@ class Conversion {
     weight.set_raw(real);
     LinearQuantParams params{form.scale, std::vector<float>(form.scale.size(), 0.0f)};
 
-    const QuantMetadata& input = *grid_of(graph_[node.preds[0]]);
     LayerQuantization quantization{.rounding = Rounding::onnx};
     quantization.inputs.push_back({.settings = settings_of(input), .params = {{input.scale, input.zero_point}}});
     const auto fused = fused_into_.find(node.name);

@@ -19,7 +19,6 @@
 
 using namespace qgrad;
 using namespace qgrad::golden;
-using Variant = LSQQuantization::Variant;
 
 namespace {
 
@@ -88,7 +87,7 @@ TEST_CASE("LSQ's gradients are equations 2 and 3 of its paper") {
                                                            {3, GridSite::any_sign}}));
   const bool is_signed = site == GridSite::weights || site == GridSite::any_sign;
   const double qn = is_signed ? std::exp2(bits - 1) : 0, qp = is_signed ? qn - 1 : std::exp2(bits) - 1, s = 0.3;
-  const auto lsq = started<LSQQuantization>(bits, site, Variant::lsq);
+  const auto lsq = started<LSQQuantization>(bits, site);
   set(lsq->step, 0.3f);
   const double count = site == GridSite::weights ? 1000 : 200, g = 1 / std::sqrt(count * qp);
   check_formula(*lsq, spread(1.5f), [&](double x) -> Point {
@@ -100,7 +99,7 @@ TEST_CASE("LSQ's gradients are equations 2 and 3 of its paper") {
 }
 
 TEST_CASE("LSQ's step gradient is the derivative of the straight-through form") {
-  const auto lsq = started<LSQQuantization>(3, GridSite::weights, Variant::lsq);
+  const auto lsq = started<LSQQuantization>(3, GridSite::weights);
   const double s = 0.4, h = 1e-6;
   set(lsq->step, 0.4f);
   const Tensor x = spread(1);
@@ -116,7 +115,7 @@ TEST_CASE("LSQ's step gradient is the derivative of the straight-through form") 
 }
 
 TEST_CASE("LSQ+'s gradients are equations 6 and 7 of its paper") {
-  const auto lsq = started<LSQQuantization>(3, GridSite::any_sign, Variant::lsq_plus);
+  const auto lsq = started<LSQQuantization>(3, GridSite::any_sign, LSQStart::lsq_plus, true);
   const double s = 0.25, beta = -0.3, n = -4, p = 3, g = 1 / std::sqrt(200.0 * p);
   set(lsq->step, 0.25f);
   set(lsq->offset, -0.3f);
@@ -223,7 +222,7 @@ TEST_CASE("APoT normalizes weights, and gives them their scale back") {
 TEST_CASE("in the place of a ReLU a learned grid is the ReLU and what would come behind it") {
   const std::string quantizer = GENERATE("lsq", "tqt", "apot");
   const auto make = [&](GridSite site) -> std::unique_ptr<LearnedQuantization> {
-    if (quantizer == "lsq") return std::make_unique<LSQQuantization>(3, site, Variant::lsq);
+    if (quantizer == "lsq") return std::make_unique<LSQQuantization>(3, site);
     if (quantizer == "tqt") return std::make_unique<TQTQuantization>(3, site, false);
     return std::make_unique<APoTQuantization>(3, site, true);
   };
@@ -247,7 +246,7 @@ TEST_CASE("sums for a learned grid have the same bits on any number of threads")
   const auto gradient = [&](int threads) {
     const int before = num_threads();
     set_num_threads(threads);
-    LSQQuantization lsq(4, GridSite::rectified, Variant::lsq);
+    LSQQuantization lsq(4, GridSite::rectified);
     const float g = run(lsq, x.clone(), dy).parameters[0];
     set_num_threads(before);
     return g;
@@ -258,7 +257,7 @@ TEST_CASE("sums for a learned grid have the same bits on any number of threads")
 
 TEST_CASE("LSQ starts from twice the mean magnitude over the root of the largest integer") {
   const Tensor x = spread(0.7f);
-  LSQQuantization weights(4, GridSite::weights, Variant::lsq), activations(4, GridSite::rectified, Variant::lsq);
+  LSQQuantization weights(4, GridSite::weights), activations(4, GridSite::rectified);
   weights.start_from(x);
   activations.start_from(x);
   CHECK(weights.step.raw().item() == Approx(2 * mean(abs(x)).item() / std::sqrt(7.0)));
@@ -267,8 +266,8 @@ TEST_CASE("LSQ starts from twice the mean magnitude over the root of the largest
 
 TEST_CASE("LSQ+ starts weights at three deviations and activations where the error is small") {
   const Tensor x = add_scalar(spread(0.5f), 2);
-  LSQQuantization weights(4, GridSite::weights, Variant::lsq_plus),
-      activations(4, GridSite::any_sign, Variant::lsq_plus);
+  LSQQuantization weights(4, GridSite::weights, LSQStart::lsq_plus, true),
+      activations(4, GridSite::any_sign, LSQStart::lsq_plus, true);
   weights.start_from(x);
   const double average = mean(x).item();
   const double deviation = std::sqrt(mean(square(add_scalar(x, -static_cast<float>(average)))).item());
@@ -279,8 +278,21 @@ TEST_CASE("LSQ+ starts weights at three deviations and activations where the err
   CHECK(std::sqrt(mean(square(sub(ours.y, x))).item()) < 1.3 * 6 * deviation / 15 / std::sqrt(12.0));
 }
 
+TEST_CASE("LSQ can start where the squared error is small") {
+  const Tensor x = spread(0.7f);
+  for (const GridSite site : {GridSite::weights, GridSite::rectified}) {
+    LSQQuantization own(2, site, LSQStart::lsq), nearest(2, site, LSQStart::mse);
+    const Tensor target = site == GridSite::weights ? x : relu(x);
+    const auto error = [&](LSQQuantization& lsq) {
+      lsq.start_from(x);
+      return mean(square(sub(run(lsq, x.clone(), Tensor::full(x.shape(), 1)).y, target))).item();
+    };
+    CHECK(error(nearest) < error(own));
+  }
+}
+
 TEST_CASE("a frozen grid keeps its step, and hands gradients on") {
-  LSQQuantization lsq(4, GridSite::rectified, Variant::lsq);
+  LSQQuantization lsq(4, GridSite::rectified);
   const Tensor x = spread(1), dy = test::normal_tensor(x.shape(), 9);
   const Result before = run(lsq, x.clone(), dy);
   lsq.set_frozen(true);
@@ -291,7 +303,7 @@ TEST_CASE("a frozen grid keeps its step, and hands gradients on") {
 }
 
 TEST_CASE("other bits start a grid anew, no bits leave the values alone") {
-  LSQQuantization lsq(4, GridSite::rectified, Variant::lsq);
+  LSQQuantization lsq(4, GridSite::rectified);
   const Tensor x = spread(1);
   lsq(x);
   lsq.set_bits(8);

@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "core/ops.h"
 #include "nn/activation.h"
 #include "nn/conv.h"
 #include "nn/eltwise.h"
@@ -94,10 +95,9 @@ TEST_CASE("a trained quantized model as integer layers gives what it gave") {
     const Tensor after = (*model)(x);
     float largest = 0;
     for (const float y : before.data()) largest = std::max(largest, std::fabs(y));
-    // Biases are rounded to steps of sums, which are coarse where both factors have few bits; LSQ+ rounds its offsets.
-    const int bits = config.at("bits_activations").get<int>();
-    const bool coarse = bits < 8 || config.at("class") == "LSQPlusQuantizer";
-    CHECK(largest_difference(before, after) < largest * (coarse ? 0.5f : 0.01f));
+    // Biases are rounded to steps of sums and LSQ+'s offsets to steps, which now and then moves an activation by a step.
+    CHECK(mean(abs(sub(before, after))).item() < largest * 0.01f);
+    CHECK(largest_difference(before, after) < largest * 0.06f);
   }
 }
 
