@@ -74,7 +74,7 @@ void forward(const ConvGeometry& g, const ConvForward& a) {
   const Band band = make_band(g, a.x, 1, {a.row_begin, a.row_end}, a.scratch);
   const Runs runs = tap_runs(g);
   const int64_t in_group = g.in / g.groups, out_group = g.out / g.groups;
-  const int64_t panels = divide_up(out_group, kPanel), tap_row = g.kernel_w * in_group * kPanel;
+  const int64_t panels = divide_up(out_group, kPanel), tap_row = g.kernel_w * in_group * a.weight.row_step;
   Blocks blocks(g, a, band);
   // The rows that follow are, as a rule, what the next call reads.
   const int64_t rows_read = (a.row_end - a.row_begin) * g.stride_h, row_floats = g.in_w * g.in;
@@ -86,9 +86,10 @@ void forward(const ConvGeometry& g, const ConvForward& a) {
   for (int64_t group = 0; group < g.groups; ++group)
     for (int64_t panel = 0; panel < panels; ++panel) {
       const int64_t channel = group * out_group + panel * kPanel;
-      const float* weight = a.weight + (group * panels + panel) * g.kernel_h * tap_row;
+      const float* weight = a.weight.data + (group * panels + panel) * a.weight.panel_step;
       PositionTile t{};
       t.bias = a.bias ? a.bias + channel : nullptr;
+      t.weight_step = a.weight.row_step;
       t.lanes = least(kPanel, out_group - panel * kPanel);
       t.outer_step = g.dilation_h * band.row_pitch;
       t.inner = runs.count, t.inner_step = runs.step, t.run = runs.length;

@@ -25,11 +25,17 @@ struct ConvGeometry {
   int64_t row_pitch, pixel_pitch;  // floats of y between computed rows, and between computed positions of a row
 };
 
+// Panels [groups][ceil(out/groups/16)], `panel_step` floats from one to the next, of rows [kh][kw][in/groups] of 16
+// numbers, `row_step` floats from one to the next. Depthwise: [kh][kw][out], the steps are not used.
+struct ConvPanels {
+  const float* data;
+  int64_t panel_step, row_step;
+};
+
 // Forward over rows [row_begin, row_end) of one image.
 struct ConvForward {
   const float* x;  // the image, [in_h,in_w,in]
-  const float*
-      weight;  // zero-filled panels [groups][ceil(out/groups/16)][kh][kw][in/groups][16]; depthwise: [kh][kw][out]
+  ConvPanels weight;
   const float* bias;  // [out] or null
   float* y;           // the image's position (0, 0)
   int64_t row_begin, row_end;

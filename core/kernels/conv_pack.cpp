@@ -32,6 +32,14 @@ PhaseTaps phase_taps(int64_t phase, int64_t kernel, int64_t stride, int64_t padd
   return p;
 }
 
+// HWIO weights, in whole panels that stand side by side.
+bool is_in_order(const ConvGeometry& g, const ConvWeightView& w) {
+  if (is_depthwise(g)) return w.group == 1 && w.tap_w == g.out && w.tap_h == g.kernel_w * g.out;
+  const int64_t in_group = g.in / g.groups, out_group = g.out / g.groups;
+  return out_group % kPanel == 0 && w.out == 1 && w.group == out_group && w.tap_w == in_group * w.in &&
+         w.tap_h == g.kernel_w * w.tap_w;
+}
+
 }  // namespace
 
 int64_t conv_scratch_floats(const ConvGeometry& g, int64_t images, int64_t rows) {
@@ -41,17 +49,20 @@ int64_t conv_scratch_floats(const ConvGeometry& g, int64_t images, int64_t rows)
 
 bool is_depthwise(const ConvGeometry& g) { return g.groups == g.in && g.groups == g.out; }
 
-int64_t conv_packed_floats(const ConvGeometry& g) {
+int64_t conv_packed_floats(const ConvGeometry& g, const ConvWeightView& w) {
+  if (is_in_order(g, w)) return 0;
   if (is_depthwise(g)) return g.kernel_h * g.kernel_w * g.out;
   return g.groups * divide_up(g.out / g.groups, kPanel) * g.kernel_h * g.kernel_w * (g.in / g.groups) * kPanel;
 }
 
-void conv_pack(const ConvGeometry& g, const ConvWeightView& w, float* packed) {
+ConvPanels conv_panels(const ConvGeometry& g, const ConvWeightView& w, float* packed) {
+  if (is_in_order(g, w)) return {w.data, kPanel, w.in};
+  const ConvPanels panels{packed, g.kernel_h * g.kernel_w * (g.in / g.groups) * kPanel, kPanel};
   if (is_depthwise(g)) {
     for (int64_t kh = 0; kh < g.kernel_h; ++kh)
       for (int64_t kw = 0; kw < g.kernel_w; ++kw)
         for (int64_t c = 0; c < g.out; ++c) *packed++ = w.data[kh * w.tap_h + kw * w.tap_w + c * w.group];
-    return;
+    return panels;
   }
   const int64_t in_group = g.in / g.groups, out_group = g.out / g.groups;
   for (int64_t group = 0; group < g.groups; ++group)
@@ -68,6 +79,7 @@ void conv_pack(const ConvGeometry& g, const ConvWeightView& w, float* packed) {
             std::fill(packed + lanes, packed + kPanel, 0.0f);
           }
     }
+  return panels;
 }
 
 ConvWeightView forward_weight(const ConvGeometry& g, const float* weight) {

@@ -15,10 +15,10 @@ struct ConvWeightView {
 
 bool is_depthwise(const ConvGeometry& geometry);
 
-// Floats of the weight array that the forward kernel of this geometry reads.
-int64_t conv_packed_floats(const ConvGeometry& geometry);
-// Writes panels [groups][ceil(out/groups/16)][kh][kw][in/groups][16], zero-filled; depthwise: [kh][kw][out].
-void conv_pack(const ConvGeometry& geometry, const ConvWeightView& weight, float* packed);
+// Weights as the forward kernels read them: where they are if they have that order already, else as a zero-filled copy in
+// `packed`, which takes conv_packed_floats().
+int64_t conv_packed_floats(const ConvGeometry& geometry, const ConvWeightView& weight);  // 0: no copy is needed
+ConvPanels conv_panels(const ConvGeometry& geometry, const ConvWeightView& weight, float* packed);
 
 // A HWIO weight as the forward pass of this geometry reads it.
 ConvWeightView forward_weight(const ConvGeometry& geometry, const float* weight);

@@ -10,14 +10,14 @@ bool inside(int64_t position, int64_t size) { return position >= 0 && position <
 
 void forward(const ConvGeometry& g, const ConvForward& a) {
   const int64_t in_group = g.in / g.groups, out_group = g.out / g.groups;
-  const int64_t panels = (out_group + kPanel - 1) / kPanel, taps = g.kernel_h * g.kernel_w * in_group;
+  const int64_t panels = (out_group + kPanel - 1) / kPanel;
   for (int64_t row = a.row_begin; row < a.row_end; ++row)
     for (int64_t column = 0; column < g.out_w; ++column)
       for (int64_t group = 0; group < g.groups; ++group)
         for (int64_t panel = 0; panel < panels; ++panel) {
           const int64_t lanes = std::min(kPanel, out_group - panel * kPanel);
           const int64_t channel = group * out_group + panel * kPanel;
-          const float* weight = a.weight + (group * panels + panel) * taps * kPanel;
+          const float* weight = a.weight.data + (group * panels + panel) * a.weight.panel_step;
           float sum[kPanel] = {};
           for (int64_t lane = 0; a.bias && lane < lanes; ++lane) sum[lane] = a.bias[channel + lane];
           for (int64_t kh = 0; kh < g.kernel_h; ++kh)
@@ -26,9 +26,9 @@ void forward(const ConvGeometry& g, const ConvForward& a) {
               const int64_t iw = column * g.stride_w - g.padding_w + kw * g.dilation_w;
               if (!inside(ih, g.in_h) || !inside(iw, g.in_w)) continue;
               const float* x = a.x + (ih * g.in_w + iw) * g.in + group * in_group;
-              const float* tap = weight + (kh * g.kernel_w + kw) * in_group * kPanel;
-              for (int64_t i = 0; i < in_group; ++i)
-                for (int64_t lane = 0; lane < kPanel; ++lane) sum[lane] += x[i] * tap[i * kPanel + lane];
+              const float* tap = weight + (kh * g.kernel_w + kw) * in_group * a.weight.row_step;
+              for (int64_t i = 0; i < in_group; ++i, tap += a.weight.row_step)
+                for (int64_t lane = 0; lane < lanes; ++lane) sum[lane] += x[i] * tap[lane];
             }
           std::copy_n(sum, lanes, a.y + row * g.row_pitch + column * g.pixel_pitch + channel);
         }
@@ -65,7 +65,7 @@ void depthwise_forward(const ConvGeometry& g, const ConvForward& a) {
           const int64_t iw = column * g.stride_w - g.padding_w + kw * g.dilation_w;
           if (!inside(ih, g.in_h) || !inside(iw, g.in_w)) continue;
           const float* x = a.x + (ih * g.in_w + iw) * g.in;
-          const float* weight = a.weight + (kh * g.kernel_w + kw) * g.out;
+          const float* weight = a.weight.data + (kh * g.kernel_w + kw) * g.out;
           for (int64_t c = 0; c < g.out; ++c) y[c] += x[c] * weight[c];
         }
     }

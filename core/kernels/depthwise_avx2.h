@@ -72,7 +72,7 @@ void depthwise_forward(const ConvGeometry& g, const ConvForward& a) {
       for (int64_t channel = 0; channel < g.out; channel += 8) {
         t.lanes = least(8, g.out - channel);
         t.x = x + column * t.x_step + channel;
-        t.weight = a.weight + taps.begin * g.kernel_w * g.out + channel;
+        t.weight = a.weight.data + taps.begin * g.kernel_w * g.out + channel;
         t.bias = a.bias ? a.bias + channel : nullptr;
         t.y = a.y + row * g.row_pitch + column * g.pixel_pitch + channel;
         depthwise_tiles[t.lanes < 8][positions - 1](t);

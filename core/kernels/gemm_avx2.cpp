@@ -16,6 +16,7 @@ void multiply(const GemmMultiply& m) {
       PositionTile t{};
       t.weight = m.panels + column * m.inner + k * kPanel;
       t.bias = m.bias ? m.bias + column : nullptr;
+      t.weight_step = kPanel;
       t.lanes = least(kPanel, m.columns - column);
       t.outer = t.inner = 1;
       t.run = least(kBlock, m.inner - k);

@@ -37,8 +37,9 @@ inline void store(float* to, __m256i mask, __m256 value) {
 struct PositionTile {
   const float* x[kTile];
   float* y[kTile];
-  const float* weight;  // [outer][inner][run][16]
+  const float* weight;  // [outer][inner][run], weight_step floats each, of which 16 are used
   const float* bias;    // [lanes], or null
+  int64_t weight_step;
   int64_t lanes;        // 1 .. 16
   int64_t outer, outer_step, inner, inner_step, run;
   bool add;  // to what y holds, instead of to the bias
@@ -58,7 +59,7 @@ template <int P, int V>
       for (int v = 0; v < V; ++v)
         sum[p][v] = _mm256_maskload_ps((t.add ? t.y[p] : t.bias) + 8 * v, lane_mask(t.lanes, 8 * v));
   const float* __restrict weight = t.weight;
-  const int64_t run = t.run;
+  const int64_t run = t.run, weight_step = t.weight_step;
   for (int64_t outer = 0; outer < t.outer; ++outer)
     for (int64_t inner = 0; inner < t.inner; ++inner) {
       const int64_t offset = outer * t.outer_step + inner * t.inner_step;
@@ -70,7 +71,7 @@ template <int P, int V>
         __m256 w[V];
 #pragma GCC unroll 2
         for (int v = 0; v < V; ++v) w[v] = _mm256_loadu_ps(weight + 8 * v);
-        weight += 16;
+        weight += weight_step;
 #pragma GCC unroll 6
         for (int p = 0; p < P; ++p) {
           const __m256 value = _mm256_broadcast_ss(x[p] + k);

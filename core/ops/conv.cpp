@@ -59,12 +59,14 @@ ConvGeometry forward_geometry(const Shape& x, const Shape& weight, const Conv2dO
 void run_forward(std::span<const ConvPhase> phases, int64_t batch, const float* x, const float* bias, float* y,
                  int64_t y_image) {
   int64_t packed_floats = 0;
-  for (const ConvPhase& p : phases) packed_floats += conv_packed_floats(p.geometry);
+  for (const ConvPhase& p : phases) packed_floats += conv_packed_floats(p.geometry, p.weight);
   Tensor packed = Tensor::empty({packed_floats});
-  float* weight = packed.mutable_data().data();
-  for (const ConvPhase& p : phases) {
-    conv_pack(p.geometry, p.weight, weight);
-    weight += conv_packed_floats(p.geometry);
+  float* copy = packed.mutable_data().data();
+  Scratch panels_scratch;
+  ConvPanels* panels = panels_scratch.take<ConvPanels>(phases.size());
+  for (size_t i = 0; i < phases.size(); ++i) {
+    panels[i] = conv_panels(phases[i].geometry, phases[i].weight, copy);
+    copy += conv_packed_floats(phases[i].geometry, phases[i].weight);
   }
   const ConvGeometry& first = phases.front().geometry;  // no other has more rows
   const auto kernel = is_depthwise(first) ? kernels().conv.depthwise_forward : kernels().conv.forward;
@@ -77,20 +79,18 @@ void run_forward(std::span<const ConvPhase> phases, int64_t batch, const float* 
       float* to = y + image * y_image;
       if (gaps)  // positions that no tap reaches are zeroed at once with their neighbours, which is a single sweep
         std::fill(to + row * first.row_pitch, to + std::min(y_image, (row + rows) * first.row_pitch), 0.0f);
-      const float* panels = packed.data().data();
-      for (const ConvPhase& p : phases) {
-        const ConvGeometry& g = p.geometry;
+      for (size_t i = 0; i < phases.size(); ++i) {
+        const ConvGeometry& g = phases[i].geometry;
         const int64_t row_end = std::min(g.out_h, row + rows);
         Scratch scratch;
         if (row < row_end && g.kernel_h > 0)
           kernel(g, {.x = x + image * g.in_h * g.in_w * g.in,
-                     .weight = panels,
+                     .weight = panels[i],
                      .bias = bias,
-                     .y = to + p.offset,
+                     .y = to + phases[i].offset,
                      .row_begin = row,
                      .row_end = row_end,
                      .scratch = scratch.take<float>(static_cast<size_t>(conv_scratch_floats(g, 1, row_end - row)))});
-        panels += conv_packed_floats(g);
       }
     }
   });

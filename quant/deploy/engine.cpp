@@ -93,7 +93,7 @@ void Engine::plan_convolutions() {
     for (int64_t i = begin; i < end; ++i) {
       const Op& op = program_.ops[static_cast<size_t>(i)];
       if (op.kind == OpKind::float_conv || op.kind == OpKind::real_conv)
-        float_weights_[static_cast<size_t>(i)] = packed_floats(program_, op);
+        float_weights_[static_cast<size_t>(i)] = FloatWeights(program_, op);
       if (op.kind != OpKind::conv) continue;
       // The border's byte has to be one that copies with the lowest byte taken off can hold.
       const Grid &in = tensor(op.inputs[0]).grid, &out = tensor(op.output).grid;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/kernels/byte_plan.h"
+#include "quant/deploy/float_ops.h"
 #include "quant/deploy/program.h"
 
 namespace qgrad::deploy {
@@ -45,7 +46,7 @@ class Engine {
 
   Program program_;
   std::vector<std::optional<ByteConvPlan>> plans_;  // of every op; empty but for convolutions
-  std::vector<std::vector<float>> float_weights_;   // of every op; empty but for convolutions in float
+  std::vector<FloatWeights> float_weights_;   // of every op; empty but for convolutions in float
   std::vector<int64_t> offsets_;                    // of every tensor in an image's arena
   int64_t arena_bytes_ = 0;
 };

@@ -43,14 +43,14 @@ ConvGeometry dense_geometry(const Program& program, const Op& op) {
   return g;
 }
 
-void convolve(const ConvGeometry& g, const float* packed, const float* bias, const float* x, float* y) {
+void convolve(const ConvGeometry& g, const ConvPanels& weight, const float* bias, const float* x, float* y) {
   const auto kernel = is_depthwise(g) ? kernels().conv.depthwise_forward : kernels().conv.forward;
   const int64_t rows = conv_band_rows(g, 1);
   for (int64_t row = 0; row < g.out_h; row += rows) {
     const int64_t end = std::min(g.out_h, row + rows);
     Scratch scratch;
     kernel(g, {.x = x,
-               .weight = packed,
+               .weight = weight,
                .bias = bias,
                .y = y,
                .row_begin = row,
@@ -59,7 +59,7 @@ void convolve(const ConvGeometry& g, const float* packed, const float* bias, con
   }
 }
 
-void real_conv(const Program& program, const Op& op, const float* packed, const uint8_t* x, float* y) {
+void real_conv(const Program& program, const Op& op, const ConvPanels& weight, const uint8_t* x, float* y) {
   const ConvGeometry g = dense_geometry(program, op);
   const TensorInfo& in = program.tensors[static_cast<size_t>(op.inputs[0])];
   Scratch scratch;
@@ -67,32 +67,31 @@ void real_conv(const Program& program, const Op& op, const float* packed, const 
   for (int64_t i = 0; i < in.count(); ++i) integers[i] = static_cast<float>(x[i] - in.grid.origin());
   float* bias = scratch.take<float>(op.bias.size());
   std::ranges::copy(op.bias, bias);
-  convolve(g, packed, bias, integers, y);
+  convolve(g, weight, bias, integers, y);
   for (int64_t position = 0; position < g.out_h * g.out_w; ++position, y += g.out)
     for (int64_t c = 0; c < g.out; ++c) y[c] *= op.rescale[static_cast<size_t>(c)];
 }
 
 }  // namespace
 
-std::vector<float> packed_floats(const Program& program, const Op& op) {
+FloatWeights::FloatWeights(const Program& program, const Op& op)
+    : values(op.kind == OpKind::real_conv ? std::vector<float>(op.weight.begin(), op.weight.end()) : op.real_weight) {
   const ConvGeometry g = dense_geometry(program, op);
-  std::vector<float> packed(static_cast<size_t>(conv_packed_floats(g)));
-  const std::vector<float> weight =
-      op.kind == OpKind::real_conv ? std::vector<float>(op.weight.begin(), op.weight.end()) : op.real_weight;
-  conv_pack(g, forward_weight(g, weight.data()), packed.data());
-  return packed;
+  const ConvWeightView view = forward_weight(g, values.data());
+  packed.resize(static_cast<size_t>(conv_packed_floats(g, view)));
+  panels = conv_panels(g, view, packed.data());
 }
 
-void run_float_op(const Program& program, const Op& op, const std::vector<float>& packed,
+void run_float_op(const Program& program, const Op& op, const FloatWeights& weights,
                   const std::vector<const void*>& inputs, float* y) {
   const TensorInfo& out = program.tensors[static_cast<size_t>(op.output)];
   const auto input = [&](size_t i) { return static_cast<const float*>(inputs[i]); };
   const float* x = input(0);
   switch (op.kind) {
     case OpKind::float_conv:
-      return convolve(dense_geometry(program, op), packed.data(), op.real_bias.data(), x, y);
+      return convolve(dense_geometry(program, op), weights.panels, op.real_bias.data(), x, y);
     case OpKind::real_conv:
-      return real_conv(program, op, packed.data(), static_cast<const uint8_t*>(inputs[0]), y);
+      return real_conv(program, op, weights.panels, static_cast<const uint8_t*>(inputs[0]), y);
     case OpKind::clamp:
       for (int64_t i = 0; i < out.count(); ++i) y[i] = std::min(std::max(x[i], op.real_low), op.real_high);
       return;

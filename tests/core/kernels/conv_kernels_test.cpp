@@ -79,14 +79,15 @@ std::vector<Rows> row_ranges(const ConvGeometry& g) { return {{0, g.out_h}, {0, 
 // The whole of y, with marks where nothing may be written.
 std::vector<float> run(Forward kernel, const ConvGeometry& g, Rows rows, bool with_bias) {
   const int64_t weights = g.kernel_h * g.kernel_w * (g.in / g.groups) * g.out;
-  Guarded<float> packed(static_cast<size_t>(conv_packed_floats(g)));
-  conv_pack(g, forward_weight(g, integers(weights, 2).data()), packed.data());
+  const auto weight = guarded(integers(weights, 2));
+  const ConvWeightView view = forward_weight(g, weight.data());
+  Guarded<float> packed(static_cast<size_t>(conv_packed_floats(g, view)));
   const auto x = guarded(integers(g.in_h * g.in_w * g.in, 1)), bias = guarded(integers(g.out, 3));
   auto y = guarded(std::vector<float>(
       static_cast<size_t>((g.out_h - 1) * g.row_pitch + (g.out_w - 1) * g.pixel_pitch + g.out), 0.5f));
   Guarded<float> scratch(static_cast<size_t>(conv_scratch_floats(g, 1, rows.end - rows.begin)));
   kernel(g, {.x = x.data(),
-             .weight = packed.data(),
+             .weight = conv_panels(g, view, packed.data()),
              .bias = with_bias ? bias.data() : nullptr,
              .y = y.data(),
              .row_begin = rows.begin,
