@@ -186,12 +186,21 @@ LayerQuantization PostTrainLinearQuantizer::layer_quantization(const std::string
   LayerQuantization quantization{.inputs = plan.inputs,
                                  .bits_accum = config_.bits_accum,
                                  .rounding = config_.rounding,
+                                 .fixed_point = config_.fixed_point,
                                  .relu = plan.relu,
                                  .relu_cap = plan.relu_cap};
   if (!plan.quantizes_output()) return quantization;
   if (config_.rounding == Rounding::onnx) {
     check(is_static_, "rounding 'onnx' needs calibration statistics: ONNX files have fixed scales");
     check(!plan.settings.scale_approx_mult_bits, "scale_approx_mult_bits has no form under rounding 'onnx'");
+  }
+  if (config_.fixed_point) {
+    // 20 bits, with 24 of a sum and 8 of a zero point, are what the simulation's doubles hold exactly.
+    check(is_static_, "fixed_point needs calibration statistics: scales have to be known beforehand");
+    check(plan.settings.scale_approx_mult_bits.value_or(32) <= 20,
+          "fixed_point needs scale_approx_mult_bits of at most 20, got {}",
+          plan.settings.scale_approx_mult_bits ? fmt::to_string(*plan.settings.scale_approx_mult_bits) : "none");
+    check(config_.rounding == Rounding::distiller, "fixed_point has no form under rounding 'onnx'");
   }
   quantization.output = plan.output_settings();
   if (is_static_)

@@ -17,6 +17,7 @@ struct PostTrainLinearConfig : QuantizerConfig {
   }
   int bits_accum = 32;
   Rounding rounding = Rounding::distiller;
+  bool fixed_point = false;
   PostTrainLayerSettings layers;
   bool also_clip_weights = false;
   bool save_fp_weights = false;
@@ -34,6 +35,9 @@ void fields(V& v, PostTrainLinearConfig& c) {
   v("bits_accum", c.bits_accum, {.help = "bits of accumulators and biases", .min = 2, .max = 32});
   v("rounding", c.rounding,
     {.help = "arithmetic of scales and ties: distiller, or onnx, as ONNX Runtime computes an exported model"});
+  v("fixed_point", c.fixed_point,
+    {.help = "no floating point between the input's quantization and the last output: factors are the multipliers and "
+             "shifts of scale_approx_mult_bits, at most 20, their products are not rounded, means are sums of integers"});
   v("overrides", c.overrides, {.help = "module path or regular expression -> settings"});
   fields(v, c.layers);
   v("also_clip_weights", c.also_clip_weights,

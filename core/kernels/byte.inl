@@ -61,6 +61,8 @@ void conv(const ByteConvLayer& layer, const ByteConv& arguments) {
     const int64_t first = panel % panels_group * kBytePanel, left = out_group - first;
     t.panel = layer.panels[panel];
     t.bias = layer.bias + panel * kBytePanel, t.rescale = layer.rescale + panel * kBytePanel;
+    if (layer.multiplier)
+      t.multiplier = layer.multiplier + panel * kBytePanel, t.shift = layer.shift + panel * kBytePanel;
     t.low = layer.low + panel * kBytePanel, t.high = layer.high + panel * kBytePanel;
     t.lanes = left < kBytePanel ? left : kBytePanel;
     // A depthwise panel's inputs lie where its outputs do; other panels' steps know where.
@@ -109,6 +111,28 @@ void add(const ByteOperand* operands, size_t count, uint8_t* y, size_t n, float 
   }
 }
 
+inline uint8_t to_byte(int64_t x, const ByteIntegers& to) {
+  const int64_t raised = x < to.low ? to.low : x;
+  return static_cast<uint8_t>((raised > to.high ? to.high : raised) - to.qmin);
+}
+
+void add_terms(const ByteTerm* terms, size_t count, uint8_t* __restrict y, size_t n, const ByteIntegers& to) {
+  for (size_t i = 0; i < n; ++i) {
+    int64_t sum = 0;
+    for (size_t k = 0; k < count; ++k) sum += terms[k].table[terms[k].x[i]];
+    y[i] = to_byte(sum - to.zero_point, to);
+  }
+}
+
+void multiply_terms(const ByteTerm* terms, size_t count, uint8_t* __restrict y, size_t n, const FixedPoint& factor,
+                    const ByteIntegers& to) {
+  for (size_t i = 0; i < n; ++i) {
+    int64_t product = 1;
+    for (size_t k = 0; k < count; ++k) product *= terms[k].table[terms[k].x[i]];
+    y[i] = to_byte(in_fixed_point(product, factor.multiplier, factor.shift, to.zero_point), to);
+  }
+}
+
 void add_values(const ByteOperand* operands, size_t count, uint8_t* __restrict y, size_t n, const ByteOutput& output) {
   const ByteOutput to = output;
   if (count == 2) {
@@ -152,7 +176,7 @@ void max_pool(const uint8_t* x, uint8_t* y, const PoolGeometry& geometry) {
 }  // namespace
 
 ByteKernels QGRAD_BYTE_KERNELS() {
-  return {QGRAD_BYTE_ISA, conv, quantize, dequantize, add, add_values, multiply, max_pool};
+  return {QGRAD_BYTE_ISA, conv, quantize, dequantize, add, add_terms, multiply_terms, add_values, multiply, max_pool};
 }
 
 }  // namespace qgrad

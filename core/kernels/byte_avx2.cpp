@@ -39,10 +39,44 @@ inline __m256i rescaled(__m256i sum, const float* rescale, __m256 zero_point) {
   return _mm256_cvtps_epi32(_mm256_min_ps(scaled, _mm256_set1_ps(0x1p30f)));
 }
 
-inline void store(const ByteTile& t, __m256i first, __m256i second, uint8_t* y) {
+// in_fixed_point() of every other channel, whose sums, multipliers and shifts are in the low halves of 64 bits. There is
+// no arithmetic shift of 64 bits: 2^62 is added for the time being. What is beyond 2^30 is on no grid.
+inline __m256i in_fixed_point(__m256i sum, __m256i multiplier, __m256i shift, __m256i odd_zero_point) {
+  const __m256i one = _mm256_set1_epi64x(1), lift = _mm256_set1_epi64x(int64_t{1} << 62);
+  const __m256i product = _mm256_add_epi64(_mm256_mul_epi32(sum, multiplier), lift);
+  const __m256i is_odd = _mm256_and_si256(_mm256_xor_si256(_mm256_srlv_epi64(product, shift), odd_zero_point), one);
+  const __m256i half = _mm256_sub_epi64(_mm256_sllv_epi64(one, _mm256_sub_epi64(shift, one)), one);
+  const __m256i rounded = _mm256_srlv_epi64(_mm256_add_epi64(product, _mm256_add_epi64(half, is_odd)), shift);
+  const __m256i q = _mm256_sub_epi64(rounded, _mm256_srlv_epi64(lift, shift));
+  const __m256i most = _mm256_set1_epi64x(1 << 30), least = _mm256_set1_epi64x(-(1 << 30));
+  const __m256i lowered = _mm256_blendv_epi8(q, most, _mm256_cmpgt_epi64(q, most));
+  return _mm256_blendv_epi8(lowered, least, _mm256_cmpgt_epi64(least, lowered));
+}
+
+// round(multiplier / 2^shift * sum - zero_point) of eight channels.
+inline __m256i rescaled(__m256i sum, const int32_t* multiplier, const int32_t* shift, int32_t zero_point) {
+  const __m256i m = load(multiplier), s = load(shift), low = _mm256_set1_epi64x(0xffffffff);
+  const __m256i odd_zero_point = _mm256_set1_epi64x(zero_point & 1);
+  const __m256i even = in_fixed_point(sum, m, _mm256_and_si256(s, low), odd_zero_point);
+  const __m256i odd = in_fixed_point(_mm256_srli_epi64(sum, 32), _mm256_srli_epi64(m, 32), _mm256_srli_epi64(s, 32),
+                                     odd_zero_point);
+  const __m256i rounded = _mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xAA);
+  return _mm256_sub_epi32(rounded, _mm256_set1_epi32(zero_point));
+}
+
+inline __m128i bytes_of(const ByteTile& t, __m256i first, __m256i second) {
+  const __m256i qmin = _mm256_set1_epi16(static_cast<int16_t>(t.qmin));
+  if (t.multiplier) {
+    const auto zero_point = static_cast<int32_t>(t.zero_point);
+    return to_bytes(rescaled(first, t.multiplier, t.shift, zero_point),
+                    rescaled(second, t.multiplier + 8, t.shift + 8, zero_point), qmin);
+  }
   const __m256 zero_point = _mm256_set1_ps(t.zero_point);
-  const __m128i bytes = to_bytes(rescaled(first, t.rescale, zero_point), rescaled(second, t.rescale + 8, zero_point),
-                                 _mm256_set1_epi16(static_cast<int16_t>(t.qmin)));
+  return to_bytes(rescaled(first, t.rescale, zero_point), rescaled(second, t.rescale + 8, zero_point), qmin);
+}
+
+inline void store(const ByteTile& t, __m256i first, __m256i second, uint8_t* y) {
+  const __m128i bytes = bytes_of(t, first, second);
   const __m128i raised = _mm_max_epu8(bytes, _mm_loadu_si128(reinterpret_cast<const __m128i*>(t.low)));
   const __m128i limited = _mm_min_epu8(raised, _mm_loadu_si128(reinterpret_cast<const __m128i*>(t.high)));
   if (t.lanes == kBytePanel) {

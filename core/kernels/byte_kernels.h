@@ -46,6 +46,8 @@ struct ByteConvLayer {
   const BytePanel* panels;
   const int32_t* bias;  // at the scale of the sums
   const float* rescale;
+  const int32_t* multiplier;  // with `shift` in place of rescale, where there are any; see FixedPoint
+  const int32_t* shift;
   const uint8_t* low;  // limits of the output bytes
   const uint8_t* high;
   float zero_point;  // of the output, as its qmin, which is within kByteGridLimit
@@ -59,6 +61,24 @@ struct ByteConv {
   uint8_t* y;        // the image's position (0, 0), [out_h,out_w,out]
   int64_t row_begin, row_end;
   uint8_t* scratch;  // byte_conv_scratch(layer, row_end - row_begin)
+};
+
+// A factor as multiplier / 2^shift, exactly: multipliers have 24 bits, shifts are 17 to 60. Products of such a factor and
+// an int32 fit 64 bits, and are rounded half to even once.
+struct FixedPoint {
+  int32_t multiplier, shift;
+};
+FixedPoint fixed_point(float factor);  // 2^-36 .. 2^6
+
+// b = clamp(table[x], ..): an operand as a function of its byte.
+struct ByteTerm {
+  const uint8_t* x;
+  const int32_t* table;  // [256]
+};
+
+// An output in integers: b = clamp(x - zero_point, low, high) - qmin.
+struct ByteIntegers {
+  int32_t zero_point = 0, low = 0, high = 0, qmin = 0;
 };
 
 struct ByteOperand {
@@ -76,6 +96,11 @@ struct ByteKernels {
   // Operands are first brought to the output's scale: clamp(round(rescale * (b - origin)), -limit - 1, limit). Their
   // sum may not pass 2^24.
   void (*add)(const ByteOperand* operands, size_t count, uint8_t* y, size_t n, float limit, const ByteOutput& to);
+  // The same without floating point: the sum of all tables' numbers.
+  void (*add_terms)(const ByteTerm* terms, size_t count, uint8_t* y, size_t n, const ByteIntegers& to);
+  // The product of all (b - origin), which are in the terms' tables, times the factor.
+  void (*multiply_terms)(const ByteTerm* terms, size_t count, uint8_t* y, size_t n, const FixedPoint& factor,
+                         const ByteIntegers& to);
   // The sum of all rescale * (b - origin), in float.
   void (*add_values)(const ByteOperand* operands, size_t count, uint8_t* y, size_t n, const ByteOutput& to);
   // The product of all rescale * (b - origin), in float.

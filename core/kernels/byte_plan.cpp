@@ -2,6 +2,7 @@
 #include "core/kernels/byte_plan.h"
 
 #include <algorithm>
+#include <cmath>
 #include <array>
 #include <cstdlib>
 
@@ -139,6 +140,7 @@ ByteConvPlan::ByteConvPlan(const ByteConvSource& source) {
   layer_.panels = panels_.data();
   layer_.bias = bias_.data();
   layer_.rescale = rescale_.data();
+  if (source.fixed_point) layer_.multiplier = multiplier_.data(), layer_.shift = shift_.data();
   layer_.low = low_.data();
   layer_.high = high_.data();
 }
@@ -202,6 +204,7 @@ void ByteConvPlan::add_channels(const ByteConvSource& source) {
   const ConvGeometry& g = source.geometry;
   const auto lanes = static_cast<size_t>(panels_of(g, layer_.depthwise) * kBytePanel);
   bias_.resize(lanes), rescale_.resize(lanes), low_.resize(lanes), high_.resize(lanes);
+  if (source.fixed_point) multiplier_.resize(lanes), shift_.resize(lanes, 17);
   std::vector<uint32_t> sum(static_cast<size_t>(g.out));
   for (size_t first = 0; first < source.weight.size(); first += sum.size())
     for (size_t c = 0; c < sum.size(); ++c) sum[c] += static_cast<uint32_t>(source.weight[first + c]);
@@ -212,9 +215,19 @@ void ByteConvPlan::add_channels(const ByteConvSource& source) {
     const auto to = static_cast<size_t>(c / out_group * lanes_group + c % out_group);
     bias_[to] = static_cast<int32_t>(static_cast<uint32_t>(source.bias[from]) - layer_.outside * sum[from]);
     rescale_[to] = source.rescale[from];
+    if (source.fixed_point) {
+      const FixedPoint factor = fixed_point(source.rescale[from]);
+      multiplier_[to] = factor.multiplier, shift_[to] = factor.shift;
+    }
     low_[to] = source.low[from];
     high_[to] = source.high[from];
   }
+}
+
+FixedPoint fixed_point(float factor) {
+  int exponent = 0;
+  const float mantissa = std::frexp(factor, &exponent);
+  return {static_cast<int32_t>(std::ldexp(mantissa, 24)), 24 - exponent};
 }
 
 int64_t byte_conv_scratch(const ByteConvLayer& layer, int64_t rows) {

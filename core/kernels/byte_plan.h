@@ -15,6 +15,7 @@ struct ByteConvSource {
   std::span<const int16_t> weight;
   std::span<const int32_t> bias;
   std::span<const float> rescale;
+  bool fixed_point = false;
   std::span<const uint8_t> low, high;
   // Of the input: which bytes occur, and which one stands for zero.
   uint8_t lowest = 0, highest = 255, origin = 0;
@@ -54,6 +55,7 @@ class ByteConvPlan {
   std::vector<BytePanel> panels_;
   std::vector<int32_t> bias_;
   std::vector<float> rescale_;
+  std::vector<int32_t> multiplier_, shift_;  // in fixed point
   std::vector<uint8_t> low_, high_;
   int64_t narrow_steps_ = 0, wide_steps_ = 0;
 };

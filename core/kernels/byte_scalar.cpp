@@ -7,6 +7,12 @@ namespace {
 // Sums wrap around as registers do: what lies between the bias and the result may pass 32 bits.
 void store(const ByteTile& t, const uint32_t* sum, uint8_t* y) {
   for (int64_t c = 0; c < t.lanes; ++c) {
+    if (t.multiplier) {
+      const int64_t q = in_fixed_point(static_cast<int32_t>(sum[c]), t.multiplier[c], t.shift[c],
+                                       static_cast<int32_t>(t.zero_point)) - t.qmin;
+      y[c] = static_cast<uint8_t>(q < t.low[c] ? t.low[c] : q > t.high[c] ? t.high[c] : q);
+      continue;
+    }
     const float x = static_cast<float>(static_cast<int32_t>(sum[c])), qmin = static_cast<float>(t.qmin);
     const float q = to_grid(x, t.rescale[c], 1, t.zero_point, t.low[c] + qmin, t.high[c] + qmin, qmin);
     y[c] = static_cast<uint8_t>(static_cast<int32_t>(q));

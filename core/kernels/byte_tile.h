@@ -29,6 +29,14 @@ inline float to_grid(float x, float rescale, float divisor, float zero_point, fl
   return (raised > high ? high : raised) - qmin;
 }
 
+// round(sum * multiplier / 2^shift - zero_point), half to even. Shifting right rounds down; what is added before brings
+// everything above a half up, and a half itself where the result would be odd.
+inline int64_t in_fixed_point(int64_t sum, int32_t multiplier, int32_t shift, int32_t zero_point) {
+  const int64_t product = sum * multiplier;
+  const int64_t is_odd = ((product >> shift) ^ zero_point) & 1;
+  return ((product + (int64_t{1} << (shift - 1)) - 1 + is_odd) >> shift) - zero_point;
+}
+
 constexpr int kByteTile = 3;
 
 // y[p] = requantized(bias + the panel's steps on the bytes from x[p] on).
@@ -38,6 +46,8 @@ struct ByteTile {
   BytePanel panel;
   const int32_t* bias;  // [kBytePanel], as those that follow
   const float* rescale;
+  const int32_t* multiplier;  // or null
+  const int32_t* shift;
   const uint8_t* low;
   const uint8_t* high;
   float zero_point;

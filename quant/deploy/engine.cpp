@@ -69,7 +69,7 @@ void channels_first(const T* x, T* y, const TensorInfo& in) {
 
 Engine::Engine(Program program) : program_(std::move(program)) {
   validate(program_);
-  plan_convolutions();
+  plan_operations();
   plan_memory();
 }
 
@@ -84,16 +84,37 @@ ByteOutput Engine::output_of(const Op& op) const {
           .qmin = static_cast<float>(qmin)};
 }
 
-void Engine::plan_convolutions() {
+ByteIntegers Engine::integers_of(const Op& op) const {
+  const Grid& grid = tensor(op.output).grid;
+  return {.zero_point = grid.zero_point, .low = grid.qmin + op.low[0], .high = grid.qmin + op.high[0], .qmin = grid.qmin};
+}
+
+// What every byte of an operand adds to a sum, or how it multiplies a product.
+std::vector<int32_t> Engine::terms_of(const Op& op) const {
+  std::vector<int32_t> terms;
+  for (size_t i = 0; i < op.inputs.size(); ++i)
+    for (int32_t b = 0; b < 256; ++b) {
+      const int32_t integer = b - tensor(op.inputs[i]).grid.origin();
+      terms.push_back(op.kind == OpKind::multiply
+                          ? integer
+                          : static_cast<int32_t>(std::clamp(std::nearbyint(op.input_rescale[i] * static_cast<float>(integer)),
+                                                            -op.input_limit - 1, op.input_limit)));
+    }
+  return terms;
+}
+
+void Engine::plan_operations() {
   std::vector<ByteRange> ranges(program_.tensors.size());
   for (const Op& op : program_.ops) ranges[static_cast<size_t>(op.output)] = range_of(op, ranges);
   plans_.resize(program_.ops.size());
   float_weights_.resize(program_.ops.size());
+  terms_.resize(program_.ops.size());
   parallel_for(std::ssize(plans_), 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const Op& op = program_.ops[static_cast<size_t>(i)];
       if (op.kind == OpKind::float_conv || op.kind == OpKind::real_conv)
         float_weights_[static_cast<size_t>(i)] = FloatWeights(program_, op);
+      if (op.fixed_point && op.kind != OpKind::conv) terms_[static_cast<size_t>(i)] = terms_of(op);
       if (op.kind != OpKind::conv) continue;
       // The border's byte has to be one that copies with the lowest byte taken off can hold.
       const Grid &in = tensor(op.inputs[0]).grid, &out = tensor(op.output).grid;
@@ -104,6 +125,7 @@ void Engine::plan_convolutions() {
                          .weight = op.weight,
                          .bias = op.bias,
                          .rescale = op.rescale,
+                         .fixed_point = op.fixed_point,
                          .low = op.low,
                          .high = op.high,
                          .lowest = std::min(range.lowest, origin),
@@ -199,6 +221,12 @@ void Engine::run_op(size_t index, std::byte* arena, bool share_rows) const {
             : op.kind == OpKind::add ? op.input_rescale[i]
                                      : 1.0f};
   };
+  const auto terms = [&] {
+    std::vector<ByteTerm> list;
+    for (size_t i = 0; i < op.inputs.size(); ++i)
+      list.push_back({at<uint8_t>(arena, offset(op.inputs[i])), terms_[index].data() + 256 * i});
+    return list;
+  };
   const auto operands = [&] {
     std::vector<ByteOperand> list;
     for (size_t i = 0; i < op.inputs.size(); ++i) list.push_back(operand(i));
@@ -217,11 +245,20 @@ void Engine::run_op(size_t index, std::byte* arena, bool share_rows) const {
     case OpKind::conv:
       return run_conv(op, plans_[index]->layer(), arena, share_rows);
     case OpKind::add: {
+      if (op.fixed_point) {
+        const std::vector<ByteTerm> list = terms();
+        return kernels.add_terms(list.data(), list.size(), at<uint8_t>(arena, to), count, integers_of(op));
+      }
       const std::vector<ByteOperand> list = operands();
       if (real) return kernels.add_values(list.data(), list.size(), at<uint8_t>(arena, to), count, output_of(op));
       return kernels.add(list.data(), list.size(), at<uint8_t>(arena, to), count, op.input_limit, output_of(op));
     }
     case OpKind::multiply: {
+      if (op.fixed_point) {
+        const std::vector<ByteTerm> list = terms();
+        return kernels.multiply_terms(list.data(), list.size(), at<uint8_t>(arena, to), count,
+                                      fixed_point(op.rescale[0]), integers_of(op));
+      }
       const std::vector<ByteOperand> list = operands();
       return kernels.multiply(list.data(), list.size(), at<uint8_t>(arena, to), count, output_of(op));
     }

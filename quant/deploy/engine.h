@@ -33,12 +33,14 @@ class Engine {
 
  private:
   const TensorInfo& tensor(int32_t i) const { return program_.tensors[static_cast<size_t>(i)]; }
-  void plan_convolutions();
+  void plan_operations();
   void plan_memory();
   // Adding it to integers leaves what is rounded: 0, or under Rounding::onnx, where zero points are added after
   // rounding, the grid's own.
   int32_t shift(const Grid& grid) const { return program_.rounding == Rounding::onnx ? grid.zero_point : 0; }
   ByteOutput output_of(const Op& op) const;
+  ByteIntegers integers_of(const Op& op) const;
+  std::vector<int32_t> terms_of(const Op& op) const;
   void run_image(const float* image, float* output, bool share_rows,
                  const std::function<void(int32_t, const void*)>& made) const;
   void run_op(size_t index, std::byte* arena, bool share_rows) const;
@@ -46,7 +48,8 @@ class Engine {
 
   Program program_;
   std::vector<std::optional<ByteConvPlan>> plans_;  // of every op; empty but for convolutions
-  std::vector<FloatWeights> float_weights_;   // of every op; empty but for convolutions in float
+  std::vector<FloatWeights> float_weights_;         // of every op; empty but for convolutions in float
+  std::vector<std::vector<int32_t>> terms_;         // of every op, [inputs][256]; empty but for sums and products in fixed point
   std::vector<int64_t> offsets_;                    // of every tensor in an image's arena
   int64_t arena_bytes_ = 0;
 };

@@ -168,6 +168,9 @@ void fields(V& v, Op& op) {
   if constexpr (std::is_same_v<V, Reader>) op.weight = unpack(weight, op.bias.size());
   v(op.rescale), v(op.low), v(op.high), v(op.input_rescale), v(op.input_limit), v(op.tables);
   v(op.real_weight), v(op.real_bias), v(op.real_low), v(op.real_high);
+  auto fixed_point = static_cast<uint8_t>(op.fixed_point);
+  v(fixed_point);
+  op.fixed_point = fixed_point != 0;
 }
 template <class V>
 void fields(V& v, Program& p) {

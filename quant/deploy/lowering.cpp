@@ -117,6 +117,7 @@ class Lowering : ProgramBuilder {
   int32_t weighted(const GraphNode& node, RangeLinearQuantParamLayerWrapper& layer, const std::vector<Value>& inputs) {
     const Requantizer to(layer, true);
     Op op = sums_of(OpKind::conv, layer, inputs);
+    op.fixed_point = to.quantization.fixed_point;
     const QuantMetadata input = metadata_of(tensor(op.inputs[0]).grid);
     const std::vector<float> scale = layer.accumulator_scale(input), step = layer.accumulator_step(input);
     for (size_t c = 0; c < op.bias.size(); ++c) {
@@ -168,7 +169,7 @@ class Lowering : ProgramBuilder {
 
   int32_t on_common_grid(const GraphNode& node, RangeLinearQuantWrapper& wrapper, const std::vector<Value>& inputs) {
     const Requantizer to(wrapper, true);
-    Op op{.kind = OpKind::add};
+    Op op{.kind = OpKind::add, .fixed_point = to.quantization.fixed_point};
     for (size_t i = 0; i < inputs.size(); ++i) op.inputs.push_back(on_grid(wrapper, i, inputs[i]));
     for (const int32_t input : op.inputs) op.input_rescale.push_back(to.grid.scale / tensor(input).grid.scale);
     const int32_t output = add_tensor(node, path_of(node), Type::byte, to.grid);
@@ -179,7 +180,7 @@ class Lowering : ProgramBuilder {
       return emit(std::move(op), output);
     }
     check_along_channels(*concat, node);
-    op.kind = OpKind::lookup;
+    op.kind = OpKind::lookup, op.fixed_point = false;
     for (size_t i = 0; i < inputs.size(); ++i) {
       const Grid& from = tensor(op.inputs[i]).grid;
       Tensor integers =
@@ -194,7 +195,7 @@ class Lowering : ProgramBuilder {
   int32_t multiplied(const GraphNode& node, RangeLinearQuantProductWrapper& wrapper, const std::vector<Value>& inputs) {
     check(wrapper.children()[0]->get()->kind() == "EltwiseMult", "products of matrices have no integer form");
     const Requantizer to(wrapper, true);
-    Op op{.kind = OpKind::multiply};
+    Op op{.kind = OpKind::multiply, .fixed_point = to.quantization.fixed_point};
     std::vector<QuantMetadata> grids;
     for (size_t i = 0; i < inputs.size(); ++i) {
       op.inputs.push_back(on_grid(wrapper, i, inputs[i]));
@@ -275,15 +276,23 @@ class Lowering : ProgramBuilder {
     return emit(std::move(op), output);
   }
 
-  // Rounding::onnx: the mean of a window as a convolution with ones.
+  // Rounding::onnx, or fixed point: the mean of a window as a convolution with ones.
   int32_t window_sum(const GraphNode& node, const Pool2dOptions& window, const Requantizer& to, const Value& in) {
     const int32_t channels = tensor(in.tensor).channels;
     Op op{.kind = OpKind::conv, .inputs = {in.tensor}, .window = window_of(window)};
     op.window.groups = channels;
     op.weight.assign(static_cast<size_t>(window.kernel_h * window.kernel_w * channels), 1);
     op.bias.assign(static_cast<size_t>(channels), 0);
+    const float in_scale = tensor(in.tensor).grid.scale;
+    if (!to.is_onnx()) {
+      op.fixed_point = true;
+      const float scale = RangeLinearFakeQuantWrapper::sum_scale(in_scale, window);
+      const float factor = maybe_approximated(to.grid.scale / scale, *to.quantization.output);
+      for (int32_t c = 0; c < channels; ++c) to.add_to(op, factor, scale);
+      return emit(std::move(op), add_tensor(node, path_of(node), Type::byte, to.grid));
+    }
     op.weight_step = {RangeLinearFakeQuantWrapper::window_step(window)};
-    const float step = step_of(tensor(in.tensor).grid.scale) * RangeLinearFakeQuantWrapper::window_step(window);
+    const float step = step_of(in_scale) * RangeLinearFakeQuantWrapper::window_step(window);
     for (int32_t c = 0; c < channels; ++c) to.add_to(op, step / to.rounded.divisor, 1 / step);
     return emit(std::move(op), add_tensor(node, path_of(node), Type::byte, to.grid));
   }

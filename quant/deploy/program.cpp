@@ -45,6 +45,7 @@ class OpCheck {
       : program_(program), op_(op), out_(program.tensors[static_cast<size_t>(op.output)]) {}
 
   void run() const {
+    if (op_.fixed_point) fixed_point();
     switch (op_.kind) {
       case OpKind::quantize:
         arity(1, 1), types(Type::float32, Type::byte), same_shape(), outputs(1);
@@ -118,6 +119,8 @@ class OpCheck {
           op_.high.size());
     for (size_t i = 0; i < count; ++i) {
       check(std::isfinite(op_.rescale[i]) && op_.rescale[i] > 0, "expected positive factors, got {}", op_.rescale[i]);
+      check(!op_.fixed_point || op_.kind == OpKind::add || is_fixed_point_factor(op_.rescale[i]),
+            "a factor of {:g} in fixed point", op_.rescale[i]);
       check(op_.low[i] <= op_.high[i] && op_.high[i] <= out_.grid.qmax - out_.grid.qmin,
             "limits {} to {} are not within 0 to {}", op_.low[i], op_.high[i], out_.grid.qmax - out_.grid.qmin);
     }
@@ -180,6 +183,17 @@ class OpCheck {
     check(largest < 0x1p24, "sums may reach {:g}, beyond 2^24", largest);
     check(op_.input_limit >= 1 && op_.input_limit <= 0x1p31f, "expected a limit of inputs from 1 to 2^31, got {}",
           op_.input_limit);
+  }
+  void fixed_point() const {
+    const bool has_form = op_.kind == OpKind::conv || op_.kind == OpKind::add || op_.kind == OpKind::multiply;
+    check(has_form && out_.type == Type::byte && program_.rounding == Rounding::distiller,
+          "it has no form in fixed point");
+    double largest = 1;
+    for (size_t i = 0; op_.kind == OpKind::multiply && i < op_.inputs.size(); ++i) {
+      const double origin = in(i).grid.origin();
+      largest *= std::max(std::fabs(origin), std::fabs(255 - origin));
+    }
+    check(largest < 0x1p31, "products may reach {:g}, beyond 32 bits", largest);
   }
   void lookup() const {
     check(op_.tables.size() == op_.inputs.size(), "expected {} tables, got {}", op_.inputs.size(), op_.tables.size());
@@ -262,6 +276,8 @@ int64_t largest_sum(const Program& program, const Op& op) {
     largest = std::max(largest, weights[c] * largest_input + std::abs(int64_t{op.bias[c]}));
   return largest;
 }
+
+bool is_fixed_point_factor(float factor) { return factor >= 0x1p-36f && factor <= 0x1p6f; }
 
 void validate(const Program& program) {
   check(program.rounding == Rounding::distiller || program.rounding == Rounding::onnx, "program: unknown rounding {}",

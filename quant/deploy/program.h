@@ -73,6 +73,9 @@ struct Op {
   // multiply one. Under Rounding::onnx these three have real values for sums, which are divided by the output's step.
   std::vector<float> rescale;
   std::vector<uint8_t> low, high;
+  // conv, add and multiply, but under Rounding::onnx: computed without floating point. The factors are then multipliers
+  // of 24 bits and shifts, and products with them are not rounded before the zero point is subtracted.
+  bool fixed_point = false;
   // add, but under Rounding::onnx: one for each input: clamp(round(rescale * (q + zero point))) to -input_limit - 1 ..
   // input_limit
   std::vector<float> input_rescale;
@@ -90,6 +93,9 @@ struct Program {
   std::vector<float> mean, deviation;
   std::vector<std::string> class_names;
 };
+
+// Whether a factor can be one of an operation in fixed point.
+bool is_fixed_point_factor(float factor);
 
 // Throws Error where an engine could not run the program: names what is wrong, and in which operation.
 void validate(const Program& program);

@@ -53,9 +53,10 @@ struct Requantizer {
                                 : QuantizedRange{-infinity, infinity};
   }
 
-  // The output's integer for a sum, or for a real value, whose scale is 1.
-  float operator()(float sum, float rescale) const {
-    const float q = std::nearbyint(rescale * sum - rounded.zero_point);
+  // The output's integer for a sum, or for a real value, whose scale is 1. exact: the product is not rounded.
+  float operator()(float sum, float rescale, bool exact = false) const {
+    const float q = exact ? static_cast<float>(std::nearbyint(double{rescale} * double{sum} - double{rounded.zero_point}))
+                          : std::nearbyint(rescale * sum - rounded.zero_point);
     return std::clamp(q, rounded.qmin, rounded.qmax) - (rounded.qmin - static_cast<float>(grid.qmin));
   }
   float of_real(float x) const {
@@ -67,10 +68,12 @@ struct Requantizer {
   }
   // Adds the factor and the limits of one channel, or of all.
   void add_to(Op& op, float rescale, float accumulator_scale) const {
+    check(!op.fixed_point || is_fixed_point_factor(rescale), "its factor {} is out of reach for a multiplier and a shift",
+          rescale);
     op.rescale.push_back(rescale);
     const float infinity = std::numeric_limits<float>::infinity();
     const auto byte = [&](float sum) {
-      return static_cast<uint8_t>((*this)(sum, rescale) - static_cast<float>(grid.qmin));
+      return static_cast<uint8_t>((*this)(sum, rescale, op.fixed_point) - static_cast<float>(grid.qmin));
     };
     op.low.push_back(byte(limited(-infinity, accumulator_scale)));
     op.high.push_back(byte(highest(accumulator_scale)));

@@ -66,9 +66,10 @@ Accumulator RangeLinearFakeQuantWrapper::accumulate(Inputs x) {
     const QuantMetadata grid = input_metadata(0, x[0]);
     const int64_t channels = x[0].dim(-1);
     const Tensor ones = Tensor::full({window->kernel_h, window->kernel_w, 1, channels}, 1);
+    Tensor sums = conv2d(to_integers(x[0], grid, rounding()), ones, Tensor(), summing(*window, channels));
+    if (rounding() == Rounding::distiller) return {std::move(sums), {sum_scale(grid.scale, *window)}};
     const float step = step_of(grid.scale) * window_step(*window);
-    return {
-        conv2d(to_integers(x[0], grid, rounding()), ones, Tensor(), summing(*window, channels)), {1 / step}, {step}};
+    return {std::move(sums), {1 / step}, {step}};
   }
   std::vector<Tensor> inputs(x.begin(), x.end());
   if (!quantization().inputs.empty())
@@ -76,12 +77,12 @@ Accumulator RangeLinearFakeQuantWrapper::accumulate(Inputs x) {
       const QuantMetadata grid = input_metadata(i, x[i]);
       if (!x[i].quant_metadata()) inputs[i] = fake_quantized(x[i], grid, rounding());
     }
-  return {run(wrapped(), inputs, precision_), {1.0f}};
+  return {run(wrapped(), inputs, precision_), {1.0f}, {}, true};
 }
 
 std::optional<Pool2dOptions> RangeLinearFakeQuantWrapper::summed_window(const Shape& image) const {
-  if (rounding() != Rounding::onnx || quantization().inputs.empty() || precision_ != FloatPrecision::single)
-    return std::nullopt;
+  const bool integers = rounding() == Rounding::onnx || quantization().fixed_point;
+  if (!integers || quantization().inputs.empty() || precision_ != FloatPrecision::single) return std::nullopt;
   if (const auto* pool = dynamic_cast<const AvgPool2d*>(&wrapped())) return pool->options();
   if (wrapped().kind() == "GlobalAvgPool2d") return Pool2dOptions{image[1], image[2], 1, 1, 0, 0};
   return std::nullopt;
@@ -91,8 +92,13 @@ float RangeLinearFakeQuantWrapper::window_step(const Pool2dOptions& window) {
   return 1.0f / static_cast<float>(window.kernel_h * window.kernel_w);
 }
 
+float RangeLinearFakeQuantWrapper::sum_scale(float scale, const Pool2dOptions& window) {
+  return scale * static_cast<float>(window.kernel_h * window.kernel_w);
+}
+
 Rescale RangeLinearFakeQuantWrapper::rescale(float output_scale, const Accumulator& accumulator) const {
-  if (rounding() == Rounding::onnx) return RangeLinearQuantWrapper::rescale(output_scale, accumulator);
+  if (rounding() == Rounding::onnx || !accumulator.real)
+    return RangeLinearQuantWrapper::rescale(output_scale, accumulator);
   return {{output_scale}};
 }
 

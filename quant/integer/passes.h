@@ -16,6 +16,7 @@ struct Accumulator {
   Tensor values;
   std::vector<float> scale;
   std::vector<float> step;  // Rounding::onnx: what one of these integers stands for; empty for real values
+  bool real = false;        // real values, not integers
 };
 
 // What happens to an accumulator before it is requantized.
@@ -43,6 +44,7 @@ Tensor to_real(const Accumulator& accumulator, const AccumulatorLimits& limits);
 struct Rescale {
   std::vector<float> factor;
   float divisor = 1;
+  bool exact = false;  // factors are multipliers and shifts: products are not rounded before they become integers
 };
 Tensor requantized(Accumulator accumulator, const AccumulatorLimits& limits, const Rescale& rescale,
                    const QuantMetadata& output, Rounding rounding);

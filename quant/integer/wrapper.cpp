@@ -144,7 +144,7 @@ Tensor RangeLinearQuantWrapper::forward(Inputs x) {
   const AccumulatorLimits limits{accumulator_range(), quantization_.relu, quantization_.relu_cap};
   if (!quantization_.output) {
     if (quantization_.real_sums) return to_real(accumulate(x), limits);
-    const Accumulator result{forward_float(x), {1.0f}, {}};
+    const Accumulator result{forward_float(x), {1.0f}, {}, true};
     return quantization_.relu ? to_real(result, limits) : result.values;
   }
   Accumulator accumulator = accumulate(x);
@@ -167,6 +167,7 @@ Rescale RangeLinearQuantWrapper::rescale(float output_scale, const Accumulator& 
     for (const float step : accumulator.step) to.factor.push_back(step / output_step);
     return accumulator.step.empty() ? Rescale{{1.0f}, output_step} : to;
   }
+  to.exact = quantization_.fixed_point;
   for (const float scale : accumulator.scale)
     to.factor.push_back(maybe_approximated(output_scale / scale, output_settings()));
   return to;

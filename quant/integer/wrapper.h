@@ -28,6 +28,9 @@ struct LayerQuantization {
   int bits_accum = 32;
   Rounding rounding = Rounding::distiller;
   bool real_sums = false;  // with a float output: the layer computes on integers, and its sums become real values
+  // Products with approximated factors, which are a multiplier and a shift, are not rounded, and means over windows are
+  // sums of integers: what an engine computes without floating point.
+  bool fixed_point = false;
   bool relu = false;       // a ReLU is applied to the accumulator
   std::optional<float> relu_cap;  // 6 where it was a ReLU6
 };

@@ -62,6 +62,16 @@ std::vector<Json> all_settings() {
   return settings;
 }
 
+// And the same in fixed point, where that exists.
+std::vector<Json> with_fixed_point(std::vector<Json> settings) {
+  for (size_t i = 0, count = settings.size(); i < count; ++i)
+    if (Json fixed = settings[i]; fixed.at("rounding") == "distiller") {
+      fixed["scale_approx_mult_bits"] = 12, fixed["fixed_point"] = true;
+      settings.push_back(std::move(fixed));
+    }
+  return settings;
+}
+
 }  // namespace
 
 TEST_CASE("a lowered net of every layer computes the simulation's integers in every mode and width") {
@@ -97,6 +107,17 @@ TEST_CASE("ONNX's rounding needs fixed scales, and has no approximated ones") {
              Contains("scale_approx_mult_bits"));
 }
 
+// What comes between the input quantizer and the last layer's output.
+bool computes_in_floating_point(const deploy::Program& program) {
+  using deploy::OpKind;
+  return std::ranges::any_of(program.ops, [&](const deploy::Op& op) {
+    const bool computes = op.kind == OpKind::conv || op.kind == OpKind::add || op.kind == OpKind::multiply;
+    const bool moves = op.kind == OpKind::lookup || op.kind == OpKind::max_pool || op.kind == OpKind::channels_first;
+    const bool is_border = op.inputs[0] == program.input || op.output == program.output;
+    return !is_border && !moves && !(computes && op.fixed_point);
+  });
+}
+
 TEST_CASE("approximated scales and narrow accumulators are lowered too") {
   for (const Json& settings : {Json{{"scale_approx_mult_bits", 8}}, Json{{"bits_accum", 10}},
                                Json{{"bits_accum", 10}, {"mode", "ASYMMETRIC_UNSIGNED"}}, Json{{"clip_acts", "AVG"}}}) {
@@ -104,6 +125,31 @@ TEST_CASE("approximated scales and narrow accumulators are lowered too") {
     const ModulePtr model = quantized(every_layer(), settings, images(4, 1));
     check_equal(*model, deploy::Engine(deploy::lower(*model, images(1, 2)).program), images(3, 3), 14);
   }
+}
+
+TEST_CASE("multipliers and shifts need no floating point, in every mode and width") {
+  for (Json settings : all_settings()) {
+    if (settings.at("rounding") == "onnx") continue;
+    for (const int bits : {3, 8, 16, 20}) {
+      settings["scale_approx_mult_bits"] = bits, settings["fixed_point"] = true;
+      INFO(settings.dump());
+      const ModulePtr model = quantized(every_layer(), settings, images(4, 1));
+      const deploy::Program program = deploy::lower(*model, images(1, 2)).program;
+      CHECK_FALSE(computes_in_floating_point(program));
+      check_equal(*model, deploy::Engine(program), images(3, 3), 14);
+      check_equal(*model, deploy::Engine(program), test::normal_tensor({1, 8, 8, 3}, 4, 100.0f), 14);
+    }
+  }
+}
+
+TEST_CASE("fixed point needs short multipliers") {
+  const auto refused = [](Json settings) {
+    settings["fixed_point"] = true;
+    return error_of([&] { quantized(every_layer(), settings, images(4, 1)); });
+  };
+  CHECK_THAT(refused(Json::object()), Contains("at most 20, got none"));
+  CHECK_THAT(refused({{"scale_approx_mult_bits", 21}}), Contains("at most 20, got 21"));
+  CHECK_THAT(refused({{"scale_approx_mult_bits", 8}, {"rounding", "onnx"}}), Contains("onnx"));
 }
 
 TEST_CASE("the engine gives the same bits for any batch and any number of threads") {
@@ -167,6 +213,9 @@ TEST_CASE("programs that an engine could not run are refused") {
   CHECK_THAT(refused([&](auto& p) { p.ops[conv].weight.pop_back(); }), Contains("'stem': expected 27 weights"));
   CHECK_THAT(refused([&](auto& p) { p.ops[conv].bias[0] = 2147483647; }), Contains("beyond 32 bits"));
   CHECK_THAT(refused([&](auto& p) { p.ops[conv].rescale[0] = -1; }), Contains("positive factors"));
+  CHECK_THAT(refused([&](auto& p) { p.ops[conv].rescale[0] = 1e9f, p.ops[conv].fixed_point = true; }),
+             Contains("a factor of 1e+09 in fixed point"));
+  CHECK_THAT(refused([&](auto& p) { p.ops[0].fixed_point = true; }), Contains("no form in fixed point"));
   CHECK_THAT(refused([&](auto& p) { p.ops[conv].low[0] = 200, p.ops[conv].high[0] = 100; }), Contains("not within"));
   CHECK_THAT(refused([&](auto& p) { p.ops[conv].window.stride_w = 0; }), Contains("strides"));
   CHECK_THAT(refused([&](auto& p) { p.ops[conv].window.padding_h = 7; }), Contains("the output is 8x8"));
@@ -179,7 +228,7 @@ TEST_CASE("programs that an engine could not run are refused") {
 TEST_CASE("a lowered ResNet-20 computes the simulation's integers on real images", "[cifar]") {
   const std::optional<Material> material = Material::load();
   if (!material) return;
-  for (const Json& settings : all_settings()) {
+  for (const Json& settings : with_fixed_point(all_settings())) {
     INFO(settings.dump());
     const ModulePtr model = quantized_resnet(*material, settings);
     const deploy::Lowered lowered = deploy::lower(*model, material->batch(0, 1));
@@ -192,7 +241,7 @@ TEST_CASE("a lowered ResNet-20 computes the simulation's integers on real images
 TEST_CASE("a lowered net of every layer computes the simulation's integers on real images", "[cifar]") {
   const std::optional<Material> material = Material::load();
   if (!material) return;
-  for (const Json& settings : all_settings()) {
+  for (const Json& settings : with_fixed_point(all_settings())) {
     INFO(settings.dump());
     const ModulePtr model = quantized(every_layer(32), settings, material->batch(0, 8));
     check_equal(*model, deploy::Engine(deploy::lower(*model, material->batch(0, 1)).program), material->batch(8, 2),
@@ -203,7 +252,7 @@ TEST_CASE("a lowered net of every layer computes the simulation's integers on re
 TEST_CASE("a lowered net of every layer computes the simulation's integers on 10,000 images", "[.][cifar][slow]") {
   const std::optional<Material> material = Material::load();
   if (!material) return;
-  for (const Json& settings : all_settings()) {
+  for (const Json& settings : with_fixed_point(all_settings())) {
     INFO(settings.dump());
     const ModulePtr model = quantized(every_layer(32), settings, material->batch(0, 8));
     const deploy::Engine engine(deploy::lower(*model, material->batch(0, 1)).program);
@@ -214,7 +263,7 @@ TEST_CASE("a lowered net of every layer computes the simulation's integers on 10
 TEST_CASE("a lowered ResNet-20 computes the simulation's integers on 10,000 images", "[.][cifar][slow]") {
   const std::optional<Material> material = Material::load();
   if (!material) return;
-  for (const Json& settings : all_settings()) {
+  for (const Json& settings : with_fixed_point(all_settings())) {
     INFO(settings.dump());
     const ModulePtr model = quantized_resnet(*material, settings);
     const deploy::Engine engine(deploy::lower(*model, material->batch(0, 1)).program);
