@@ -50,6 +50,12 @@ uint8_t on_grid(float x, float rescale, float divisor = 1) {
   return static_cast<uint8_t>(std::min(std::max(q, kTo.low), kTo.high) - kTo.qmin);
 }
 
+// The product as it is: sums have 31 bits, factors 24, and a long double 64.
+uint8_t exactly_on_grid(int64_t sum, float factor) {
+  const long double q = std::nearbyint(static_cast<long double>(sum) * factor - kTo.zero_point);
+  return static_cast<uint8_t>(std::min<long double>(std::max<long double>(q, kTo.low), kTo.high) - kTo.qmin);
+}
+
 struct ConvCase {
   ConvGeometry g;
   std::vector<uint8_t> x;
@@ -57,6 +63,7 @@ struct ConvCase {
   int32_t origin;
   float rescale;                      // of channel 0; each further one's is 1/64 larger
   uint8_t lowest = 0, highest = 255;  // bytes of x
+  bool fixed_point = false;
 };
 
 float rescale_of(const ConvCase& c, int64_t channel) {
@@ -84,7 +91,8 @@ std::vector<uint8_t> expected(const ConvCase& c) {
             }
           }
         REQUIRE(std::abs(sum) <= std::numeric_limits<int32_t>::max());
-        y.push_back(on_grid(static_cast<float>(static_cast<int32_t>(sum)), rescale_of(c, o)));
+        y.push_back(c.fixed_point ? exactly_on_grid(sum, rescale_of(c, o))
+                                  : on_grid(static_cast<float>(static_cast<int32_t>(sum)), rescale_of(c, o)));
       }
   return y;
 }
@@ -103,6 +111,7 @@ ByteConvPlan plan_of(const ConvCase& c) {
                        .weight = c.weight,
                        .bias = bias,
                        .rescale = rescale,
+                       .fixed_point = c.fixed_point,
                        .low = low,
                        .high = high,
                        .lowest = c.lowest,
@@ -135,10 +144,12 @@ TEST_CASE("byte convolution is exact for every geometry, on every instruction se
       square(6, 6, 9, 3, 1, 1, 1, 3),   square(6, 5, 5, 3, 1, 1, 1, 5), square(1, 64, 10, 1, 1, 0),
       square(3, 1, 1, 3, 1, 2),         square(4, 2, 17, 4, 1, 3),      square(7, 48, 48, 3, 2, 1, 1, 48),
       square(6, 32, 32, 1, 1, 0, 1, 32)};
+  const bool fixed_point = GENERATE(false, true);
   for (const ConvGeometry& g : geometries) {
     const auto taps = static_cast<size_t>(g.kernel_h * g.kernel_w * g.in / g.groups * g.out);
     ConvCase c{g, bytes(static_cast<size_t>(g.in_h * g.in_w * g.in), 1), {}, 77, 0.004f};
     for (const uint8_t b : bytes(taps, 2)) c.weight.push_back(static_cast<int16_t>(b - 128));
+    c.fixed_point = fixed_point;
     const std::vector<uint8_t> right = expected(c);
     for (const ByteKernels* isa : available_byte_kernels())
       for (const int64_t band_rows : {int64_t{1}, int64_t{2}, g.out_h}) {
@@ -152,6 +163,7 @@ TEST_CASE("byte convolution is exact for every geometry, on every instruction se
 // Inputs at the ends of their range, weights at plus and minus `weight`: where vpmaddubsw would saturate, where sums of
 // 16 bits are just full, and everywhere between.
 TEST_CASE("byte convolution is exact where all operands are at their extremes") {
+  const bool fixed_point = GENERATE(false, true);
   for (const auto& [lowest, highest, origin] : {std::array{0, 255, 0},
                                                 {0, 255, 128},
                                                 {0, 255, 255},
@@ -164,6 +176,7 @@ TEST_CASE("byte convolution is exact where all operands are at their extremes") 
       for (const int pattern : {0, 1, 2, 3, 4}) {
         ConvCase c{square(6, 64, 32, 3, 1, 1), std::vector<uint8_t>(6 * 6 * 64), {}, origin, 1e-5f};
         c.lowest = static_cast<uint8_t>(lowest), c.highest = static_cast<uint8_t>(highest);
+        c.fixed_point = fixed_point;
         for (size_t i = 0; i < c.x.size(); ++i) c.x[i] = pattern % 2 == 0 || i % 2 == 0 ? c.highest : c.lowest;
         for (int64_t i = 0; i < 9 * 64 * 32; ++i)
           c.weight.push_back(static_cast<int16_t>(
@@ -175,6 +188,23 @@ TEST_CASE("byte convolution is exact where all operands are at their extremes") 
           REQUIRE(computed(*isa, c, 6) == right);
         }
       }
+}
+
+TEST_CASE("fixed point rounds half to even, whatever the zero point, and limits what is beyond every grid") {
+  // One input, one weight of 1: sums are 0 to 255 and the bias. Factors of a half make every other sum a tie.
+  ConvCase c{square(16, 1, 16, 1, 1, 0), std::vector<uint8_t>(256), std::vector<int16_t>(16, 1), 0, 0.5f};
+  for (size_t i = 0; i < c.x.size(); ++i) c.x[i] = static_cast<uint8_t>(i);
+  c.fixed_point = true;
+  for (const float factor : {0.5f, 0.25f, 0x1p-36f, 0x1p6f, 1.0f / 3.0f}) {
+    c.rescale = factor;
+    for (const ByteKernels* isa : available_byte_kernels()) {
+      INFO(isa->isa << ", factor " << factor);
+      REQUIRE(computed(*isa, c, 16) == expected(c));
+    }
+  }
+  CHECK(fixed_point(0.75f).multiplier == 3 << 22);
+  CHECK(fixed_point(0.75f).shift == 24);
+  CHECK(fixed_point(1.0f).shift == 23);
 }
 
 TEST_CASE("a byte convolution's steps are narrow where 16 bits hold their sums and wide where one would saturate") {
