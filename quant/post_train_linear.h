@@ -36,8 +36,9 @@ void fields(V& v, PostTrainLinearConfig& c) {
   v("rounding", c.rounding,
     {.help = "arithmetic of scales and ties: distiller, or onnx, as ONNX Runtime computes an exported model"});
   v("fixed_point", c.fixed_point,
-    {.help = "no floating point between the input's quantization and the last output: factors are the multipliers and "
-             "shifts of scale_approx_mult_bits, at most 20, their products are not rounded, means are sums of integers"});
+    {.help =
+         "no floating point between the input's quantization and the last output: factors are the multipliers and "
+         "shifts of scale_approx_mult_bits, at most 20, their products are not rounded, means are sums of integers"});
   v("overrides", c.overrides, {.help = "module path or regular expression -> settings"});
   fields(v, c.layers);
   v("also_clip_weights", c.also_clip_weights,

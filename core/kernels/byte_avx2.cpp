@@ -39,8 +39,8 @@ inline __m256i rescaled(__m256i sum, const float* rescale, __m256 zero_point) {
   return _mm256_cvtps_epi32(_mm256_min_ps(scaled, _mm256_set1_ps(0x1p30f)));
 }
 
-// in_fixed_point() of every other channel, whose sums, multipliers and shifts are in the low halves of 64 bits. There is
-// no arithmetic shift of 64 bits: 2^62 is added for the time being. What is beyond 2^30 is on no grid.
+// in_fixed_point() of every other channel, whose sums, multipliers and shifts are in the low halves of 64 bits. There
+// is no arithmetic shift of 64 bits: 2^62 is added for the time being. What is beyond 2^30 is on no grid.
 inline __m256i in_fixed_point(__m256i sum, __m256i multiplier, __m256i shift, __m256i odd_zero_point) {
   const __m256i one = _mm256_set1_epi64x(1), lift = _mm256_set1_epi64x(int64_t{1} << 62);
   const __m256i product = _mm256_add_epi64(_mm256_mul_epi32(sum, multiplier), lift);
@@ -58,8 +58,8 @@ inline __m256i rescaled(__m256i sum, const int32_t* multiplier, const int32_t* s
   const __m256i m = load(multiplier), s = load(shift), low = _mm256_set1_epi64x(0xffffffff);
   const __m256i odd_zero_point = _mm256_set1_epi64x(zero_point & 1);
   const __m256i even = in_fixed_point(sum, m, _mm256_and_si256(s, low), odd_zero_point);
-  const __m256i odd = in_fixed_point(_mm256_srli_epi64(sum, 32), _mm256_srli_epi64(m, 32), _mm256_srli_epi64(s, 32),
-                                     odd_zero_point);
+  const __m256i odd =
+      in_fixed_point(_mm256_srli_epi64(sum, 32), _mm256_srli_epi64(m, 32), _mm256_srli_epi64(s, 32), odd_zero_point);
   const __m256i rounded = _mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xAA);
   return _mm256_sub_epi32(rounded, _mm256_set1_epi32(zero_point));
 }

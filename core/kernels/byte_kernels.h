@@ -63,8 +63,8 @@ struct ByteConv {
   uint8_t* scratch;  // byte_conv_scratch(layer, row_end - row_begin)
 };
 
-// A factor as multiplier / 2^shift, exactly: multipliers have 24 bits, shifts are 17 to 60. Products of such a factor and
-// an int32 fit 64 bits, and are rounded half to even once.
+// A factor as multiplier / 2^shift, exactly: multipliers have 24 bits, shifts are 17 to 60. Products of such a factor
+// and an int32 fit 64 bits, and are rounded half to even once.
 struct FixedPoint {
   int32_t multiplier, shift;
 };

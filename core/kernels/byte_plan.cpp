@@ -2,8 +2,8 @@
 #include "core/kernels/byte_plan.h"
 
 #include <algorithm>
-#include <cmath>
 #include <array>
+#include <cmath>
 #include <cstdlib>
 
 #include "core/kernels/byte_tile.h"

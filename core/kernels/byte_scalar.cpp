@@ -8,8 +8,8 @@ namespace {
 void store(const ByteTile& t, const uint32_t* sum, uint8_t* y) {
   for (int64_t c = 0; c < t.lanes; ++c) {
     if (t.multiplier) {
-      const int64_t q = in_fixed_point(static_cast<int32_t>(sum[c]), t.multiplier[c], t.shift[c],
-                                       static_cast<int32_t>(t.zero_point)) - t.qmin;
+      const auto zero_point = static_cast<int32_t>(t.zero_point);
+      const int64_t q = in_fixed_point(static_cast<int32_t>(sum[c]), t.multiplier[c], t.shift[c], zero_point) - t.qmin;
       y[c] = static_cast<uint8_t>(q < t.low[c] ? t.low[c] : q > t.high[c] ? t.high[c] : q);
       continue;
     }

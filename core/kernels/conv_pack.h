@@ -15,8 +15,8 @@ struct ConvWeightView {
 
 bool is_depthwise(const ConvGeometry& geometry);
 
-// Weights as the forward kernels read them: where they are if they have that order already, else as a zero-filled copy in
-// `packed`, which takes conv_packed_floats().
+// Weights as the forward kernels read them: where they are if they have that order already, else as a zero-filled copy
+// in `packed`, which takes conv_packed_floats().
 int64_t conv_packed_floats(const ConvGeometry& geometry, const ConvWeightView& weight);  // 0: no copy is needed
 ConvPanels conv_panels(const ConvGeometry& geometry, const ConvWeightView& weight, float* packed);
 

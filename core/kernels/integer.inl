@@ -56,7 +56,8 @@ void fake_quant(const float* x, float* y, size_t n, const IntegerGrid& grid) {
 
 void requantize(const float* accumulator, float* y, size_t n, float rescale, float high, const Requantization& to) {
   const Requantization r = to;
-  r.exact ? to_outputs<true>(accumulator, y, n, rescale, high, r) : to_outputs<false>(accumulator, y, n, rescale, high, r);
+  r.exact ? to_outputs<true>(accumulator, y, n, rescale, high, r)
+          : to_outputs<false>(accumulator, y, n, rescale, high, r);
 }
 
 void requantize_channels(const float* accumulator, float* y, size_t rows, size_t channels, const float* rescale,
@@ -68,6 +69,8 @@ void requantize_channels(const float* accumulator, float* y, size_t rows, size_t
 
 }  // namespace
 
-IntegerKernels QGRAD_INTEGER() { return {to_integers, to_integers_rescaled, fake_quant, requantize, requantize_channels}; }
+IntegerKernels QGRAD_INTEGER() {
+  return {to_integers, to_integers_rescaled, fake_quant, requantize, requantize_channels};
+}
 
 }  // namespace qgrad

@@ -22,7 +22,7 @@ struct IntegerGrid {
 struct Requantization {
   float low = -__builtin_inff();  // 0 where a ReLU is fused
   float divisor = 1;
-  // The product is not rounded to a float: what a multiplier and a shift compute (factors of at most 20 bits; divisor 1).
+  // The product is not rounded to a float: what a multiplier of at most 20 bits and a shift compute. With divisor 1.
   bool exact = false;
   IntegerGrid grid;
 };

@@ -40,7 +40,7 @@ struct PositionTile {
   const float* weight;  // [outer][inner][run], weight_step floats each, of which 16 are used
   const float* bias;    // [lanes], or null
   int64_t weight_step;
-  int64_t lanes;        // 1 .. 16
+  int64_t lanes;  // 1 .. 16
   int64_t outer, outer_step, inner, inner_step, run;
   bool add;  // to what y holds, instead of to the bias
 };

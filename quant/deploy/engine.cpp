@@ -86,7 +86,8 @@ ByteOutput Engine::output_of(const Op& op) const {
 
 ByteIntegers Engine::integers_of(const Op& op) const {
   const Grid& grid = tensor(op.output).grid;
-  return {.zero_point = grid.zero_point, .low = grid.qmin + op.low[0], .high = grid.qmin + op.high[0], .qmin = grid.qmin};
+  return {
+      .zero_point = grid.zero_point, .low = grid.qmin + op.low[0], .high = grid.qmin + op.high[0], .qmin = grid.qmin};
 }
 
 // What every byte of an operand adds to a sum, or how it multiplies a product.
@@ -95,10 +96,11 @@ std::vector<int32_t> Engine::terms_of(const Op& op) const {
   for (size_t i = 0; i < op.inputs.size(); ++i)
     for (int32_t b = 0; b < 256; ++b) {
       const int32_t integer = b - tensor(op.inputs[i]).grid.origin();
-      terms.push_back(op.kind == OpKind::multiply
-                          ? integer
-                          : static_cast<int32_t>(std::clamp(std::nearbyint(op.input_rescale[i] * static_cast<float>(integer)),
-                                                            -op.input_limit - 1, op.input_limit)));
+      terms.push_back(
+          op.kind == OpKind::multiply
+              ? integer
+              : static_cast<int32_t>(std::clamp(std::nearbyint(op.input_rescale[i] * static_cast<float>(integer)),
+                                                -op.input_limit - 1, op.input_limit)));
     }
   return terms;
 }

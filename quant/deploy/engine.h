@@ -49,8 +49,9 @@ class Engine {
   Program program_;
   std::vector<std::optional<ByteConvPlan>> plans_;  // of every op; empty but for convolutions
   std::vector<FloatWeights> float_weights_;         // of every op; empty but for convolutions in float
-  std::vector<std::vector<int32_t>> terms_;         // of every op, [inputs][256]; empty but for sums and products in fixed point
-  std::vector<int64_t> offsets_;                    // of every tensor in an image's arena
+  std::vector<std::vector<int32_t>>
+      terms_;                     // of every op, [inputs][256]; empty but for sums and products in fixed point
+  std::vector<int64_t> offsets_;  // of every tensor in an image's arena
   int64_t arena_bytes_ = 0;
 };
 

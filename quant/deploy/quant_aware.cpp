@@ -229,9 +229,9 @@ class Conversion {
     form.scale = scale;
   }
 
-  // Biases are integers at the scale of the sums, whose steps are coarse where weights and inputs have few bits. Weights
-  // are therefore multiplied by a power of two, as far as they stay within 8 bits and as inputs have fewer than 8: sums
-  // and biases then have that many bits behind the point, and no sum changes.
+  // Biases are integers at the scale of the sums, whose steps are coarse where weights and inputs have few bits.
+  // Weights are therefore multiplied by a power of two, as far as they stay within 8 bits and as inputs have fewer than
+  // 8: sums and biases then have that many bits behind the point, and no sum changes.
   static void refine(IntegerForm& form, const QuantMetadata& input) {
     float largest = 1;
     for (const float w : form.integers.data()) largest = std::max(largest, std::fabs(w));
@@ -277,10 +277,10 @@ class Conversion {
   Module& model_;
   OutputGrids grids_;
   Graph graph_;
-  std::map<std::string, ChannelMap> norms_;     // by the layer they are folded into
-  std::map<std::string, std::string> last_of_;  // layer -> its batch norm
-  std::set<std::string> folded_, fused_, wrappers_;        // batch norms, quantized activations
-  std::map<std::string, Fused> fused_into_;     // by the layer that computes them
+  std::map<std::string, ChannelMap> norms_;          // by the layer they are folded into
+  std::map<std::string, std::string> last_of_;       // layer -> its batch norm
+  std::set<std::string> folded_, fused_, wrappers_;  // batch norms, quantized activations
+  std::map<std::string, Fused> fused_into_;          // by the layer that computes them
 };
 
 }  // namespace

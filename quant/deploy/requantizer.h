@@ -55,8 +55,9 @@ struct Requantizer {
 
   // The output's integer for a sum, or for a real value, whose scale is 1. exact: the product is not rounded.
   float operator()(float sum, float rescale, bool exact = false) const {
-    const float q = exact ? static_cast<float>(std::nearbyint(double{rescale} * double{sum} - double{rounded.zero_point}))
-                          : std::nearbyint(rescale * sum - rounded.zero_point);
+    const float q = exact
+                        ? static_cast<float>(std::nearbyint(double{rescale} * double{sum} - double{rounded.zero_point}))
+                        : std::nearbyint(rescale * sum - rounded.zero_point);
     return std::clamp(q, rounded.qmin, rounded.qmax) - (rounded.qmin - static_cast<float>(grid.qmin));
   }
   float of_real(float x) const {
@@ -68,8 +69,8 @@ struct Requantizer {
   }
   // Adds the factor and the limits of one channel, or of all.
   void add_to(Op& op, float rescale, float accumulator_scale) const {
-    check(!op.fixed_point || is_fixed_point_factor(rescale), "its factor {} is out of reach for a multiplier and a shift",
-          rescale);
+    check(!op.fixed_point || is_fixed_point_factor(rescale),
+          "its factor {} is out of reach for a multiplier and a shift", rescale);
     op.rescale.push_back(rescale);
     const float infinity = std::numeric_limits<float>::infinity();
     const auto byte = [&](float sum) {

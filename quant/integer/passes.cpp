@@ -90,7 +90,10 @@ Tensor to_real(const Accumulator& accumulator, const AccumulatorLimits& limits) 
 Tensor requantized(Accumulator accumulator, const AccumulatorLimits& given_limits, const Rescale& rescale,
                    const QuantMetadata& output, Rounding rounding) {
   AccumulatorLimits limits = given_limits;
-  Requantization to{.low = lower_limit(limits), .divisor = rescale.divisor, .exact = rescale.exact, .grid = integer_grid(output, rounding)};
+  Requantization to{.low = lower_limit(limits),
+                    .divisor = rescale.divisor,
+                    .exact = rescale.exact,
+                    .grid = integer_grid(output, rounding)};
   if (rounding == Rounding::onnx && limits.relu_cap) {
     to.grid.qmax = std::min(to.grid.qmax, std::nearbyint(*limits.relu_cap / to.grid.divisor));
     limits.relu_cap.reset();

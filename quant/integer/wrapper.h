@@ -31,7 +31,7 @@ struct LayerQuantization {
   // Products with approximated factors, which are a multiplier and a shift, are not rounded, and means over windows are
   // sums of integers: what an engine computes without floating point.
   bool fixed_point = false;
-  bool relu = false;       // a ReLU is applied to the accumulator
+  bool relu = false;              // a ReLU is applied to the accumulator
   std::optional<float> relu_cap;  // 6 where it was a ReLU6
 };
 
