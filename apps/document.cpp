@@ -56,20 +56,21 @@ struct Group {
   std::string name;
   std::vector<const Json*> rows;
 
-  std::vector<double> values(const char* key) const {
+  // pointer: a JSON pointer into a row.
+  std::vector<double> values(const char* pointer) const {
     std::vector<double> all;
-    for (const Json* row : rows) all.push_back(row->at(key).get<double>());
+    for (const Json* row : rows) all.push_back(row->at(Json::json_pointer(pointer)).get<double>());
     return all;
   }
-  double mean(const char* key) const {
+  double mean(const char* pointer) const {
     double sum = 0;
-    for (const double value : values(key)) sum += value;
+    for (const double value : values(pointer)) sum += value;
     return sum / static_cast<double>(rows.size());
   }
   // Of the population that the seeds are a sample of.
-  double deviation(const char* key) const {
+  double deviation(const char* pointer) const {
     double sum = 0;
-    for (const double value : values(key)) sum += (value - mean(key)) * (value - mean(key));
+    for (const double value : values(pointer)) sum += (value - mean(pointer)) * (value - mean(pointer));
     return std::sqrt(sum / static_cast<double>(rows.size() - 1));
   }
 };
@@ -87,18 +88,21 @@ std::vector<Group> groups_of(const Json& rows) {
 
 std::string rows_table(const Json& results) {
   std::string text =
-      "\n| row | W/A | top-1 % | to float | loss | weights | minutes |\n| --- | ---: | ---: | ---: | ---: | ---: | "
-      "---: |\n";
+      "\n| row | W/A | top-1 % | to float | loss | weights | engine top-1 % | engine images/s | program | minutes |\n"
+      "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n";
   const std::vector<Group> groups = groups_of(results.at("rows"));
-  const double reference = groups.at(0).mean("top1");
+  const double reference = groups.at(0).mean("/top1");
   for (const Group& group : groups) {
     const Json& first = *group.rows[0];
     const bool is_float = first.at("kind") == "float";
-    const std::string spread = group.rows.size() > 1 ? fmt::format(" ± {:.2f}", group.deviation("top1")) : "";
-    text +=
-        fmt::format("| {} | {} | {:.2f}{} | {} | {:.4f} | {} | {:.1f} |\n", group.name, bits_text(first),
-                    group.mean("top1"), spread, is_float ? "" : fmt::format("{:+.2f}", group.mean("top1") - reference),
-                    group.mean("loss"), bytes_text(first.at("model_bytes").get<double>()), group.mean("seconds") / 60);
+    const std::string spread = group.rows.size() > 1 ? fmt::format(" ± {:.2f}", group.deviation("/top1")) : "";
+    ProgramTexts program = program_texts(first);
+    if (program.top1 != "-") program.top1 = fmt::format("{:.2f}", group.mean("/program/top1"));
+    text += fmt::format("| {} | {} | {:.2f}{} | {} | {:.4f} | {} | {} | {} | {} | {:.1f} |\n", group.name,
+                        bits_text(first), group.mean("/top1"), spread,
+                        is_float ? "" : fmt::format("{:+.2f}", group.mean("/top1") - reference), group.mean("/loss"),
+                        bytes_text(first.at("model_bytes").get<double>()), program.top1, program.speed, program.bytes,
+                        group.mean("/seconds") / 60);
   }
   return text;
 }

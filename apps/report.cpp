@@ -231,15 +231,16 @@ std::string bytes_text(double bytes) {
   if (bytes < 1000) return fmt::format("{:.0f} B", bytes);
   return bytes < 1e6 ? fmt::format("{:.1f} kB", bytes / 1e3) : fmt::format("{:.2f} MB", bytes / 1e6);
 }
-namespace {
 
-// A number of the row's program; "-" where it has none.
-std::string of_program(const Json& row, const char* key, int digits) {
-  if (!row.contains("program") || !row.at("program").contains(key)) return "-";
-  return fmt::format("{:.{}f}", row.at("program").at(key).get<double>(), digits);
+ProgramTexts program_texts(const Json& row) {
+  if (!row.contains("program") || !row.at("program").contains("top1")) return {};
+  const Json& program = row.at("program");
+  const auto number = [&](const char* key, int digits) {
+    return fmt::format("{:.{}f}", program.at(key).get<double>(), digits);
+  };
+  return {number("top1", 2), number("images_per_second", 0), number("simulated_images_per_second", 0),
+          bytes_text(program.at("bytes").get<double>())};
 }
-
-}  // namespace
 
 std::string results_table(const Json& results) {
   size_t width = 4;
@@ -247,24 +248,23 @@ std::string results_table(const Json& results) {
   std::string out = fmt::format("{}: {}\n\n", results.at("name").get<std::string>(), about(results));
   const auto metrics = metrics_of(results.at("rows")[0]);
   const auto line = [&](const std::string& name, const std::string& bits, const auto& metric, const std::string& drop,
-                        const std::string& bytes, const std::string& time, const std::string& engine,
-                        const std::string& speed) {
+                        const std::string& bytes, const std::string& time, const ProgramTexts& program) {
     out += fmt::format("{:<{}}  {:>5}", name, width, bits);
     for (size_t i = 0; i < metrics.size(); ++i) {
       out += fmt::format("  {:>9}", metric(metrics[i]));
       if (i == 0) out += fmt::format("  {:>7}", drop);
     }
-    out += fmt::format("  {:>9}  {:>12}  {:>8}  {:>8}\n", bytes, time, engine, speed);
+    out += fmt::format("  {:>9}  {:>12}  {:>8}  {:>8}  {:>9}  {:>9}\n", bytes, time, program.top1, program.speed,
+                       program.simulated_speed, program.bytes);
   };
   line(
-      "row", "W/A", [](const Metric& m) { return std::string(m.label); }, "drop", "weights", "time", "engine %",
-      "images/s");
+      "row", "W/A", [](const Metric& m) { return std::string(m.label); }, "drop", "weights", "time",
+      ProgramTexts{"engine %", "images/s", "simulated", "program"});
   for (const Json& row : results.at("rows"))
     line(
         row.at("name").get<std::string>(), bits_text(row), [&](const Metric& m) { return metric_text(row, m); },
         drop_text(results, row), bytes_text(row.at("model_bytes").get<double>()),
-        format_duration(row.at("seconds").get<double>()), of_program(row, "top1", 2),
-        of_program(row, "images_per_second", 0));
+        format_duration(row.at("seconds").get<double>()), program_texts(row));
   return out;
 }
 
@@ -282,8 +282,11 @@ std::string results_html(const Json& results) {
         rows += fmt::format("<td class=\"bar\"><i style=\"width:{:.1f}%;background:{}\"></i></td><td>{}</td>",
                             score_of(row), kind_of(row).color, drop_text(results, row));
     }
-    rows += fmt::format("<td>{}</td><td>{}</td></tr>\n", bytes_text(row.at("model_bytes").get<double>()),
-                        format_duration(row.at("seconds").get<double>()));
+    const ProgramTexts program = program_texts(row);
+    rows +=
+        fmt::format("<td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n",
+                    bytes_text(row.at("model_bytes").get<double>()), format_duration(row.at("seconds").get<double>()),
+                    program.top1, program.speed, program.simulated_speed, program.bytes);
   }
   const std::string name = escape(results.at("name").get<std::string>());
   return fmt::format(R"(<!doctype html>
@@ -291,7 +294,7 @@ std::string results_html(const Json& results) {
 <title>{0}</title><style>{1}</style></head><body>
 <h1>{0}</h1>
 <p class="about">{2}</p>
-<table><tr><th>row</th><th>W/A bits</th>{7}<th>weights</th><th>time</th></tr>
+<table><tr><th>row</th><th>W/A bits</th>{7}<th>weights</th><th>time</th><th>engine</th><th>images/s</th><th>simulated images/s</th><th>program</th></tr>
 {3}</table>
 {4}{5}<details><summary>results.json</summary><pre>{6}</pre></details>
 </body></html>
