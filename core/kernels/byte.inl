@@ -56,11 +56,12 @@ void conv(const ByteConvLayer& layer, const ByteConv& arguments) {
   const int64_t positions = (a.row_end - a.row_begin) * g.out_w, blocks = (positions + kByteTile - 1) / kByteTile;
   const int64_t small = positions / blocks, larger = positions % blocks;
   ByteTile t{};
-  t.zero_point = layer.zero_point, t.qmin = layer.qmin;
+  t.zero_point = layer.zero_point, t.qmin = layer.qmin, t.sum_shift = layer.sum_shift;
   for (int64_t panel = 0; panel < panels; ++panel) {
     const int64_t first = panel % panels_group * kBytePanel, left = out_group - first;
     t.panel = layer.panels[panel];
     t.bias = layer.bias + panel * kBytePanel, t.rescale = layer.rescale + panel * kBytePanel;
+    if (layer.fraction) t.fraction = layer.fraction + panel * kBytePanel;
     if (layer.multiplier)
       t.multiplier = layer.multiplier + panel * kBytePanel, t.shift = layer.shift + panel * kBytePanel;
     t.low = layer.low + panel * kBytePanel, t.high = layer.high + panel * kBytePanel;

@@ -76,6 +76,11 @@ inline __m128i bytes_of(const ByteTile& t, __m256i first, __m256i second) {
 }
 
 inline void store(const ByteTile& t, __m256i first, __m256i second, uint8_t* y) {
+  if (t.fraction) {
+    const __m128i shift = _mm_cvtsi32_si128(t.sum_shift);
+    first = _mm256_add_epi32(_mm256_sll_epi32(first, shift), load(t.fraction));
+    second = _mm256_add_epi32(_mm256_sll_epi32(second, shift), load(t.fraction + 8));
+  }
   const __m128i bytes = bytes_of(t, first, second);
   const __m128i raised = _mm_max_epu8(bytes, _mm_loadu_si128(reinterpret_cast<const __m128i*>(t.low)));
   const __m128i limited = _mm_min_epu8(raised, _mm_loadu_si128(reinterpret_cast<const __m128i*>(t.high)));

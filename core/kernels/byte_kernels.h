@@ -44,7 +44,10 @@ struct ByteConvLayer {
   uint8_t base;           // taken off every byte of the image when it is copied
   uint8_t outside;        // what stands in the border
   const BytePanel* panels;
-  const int32_t* bias;  // at the scale of the sums
+  // Sums begin with bias; then they are multiplied by 2^sum_shift, and fraction is added, where there is any.
+  const int32_t* bias;
+  const int32_t* fraction;
+  int32_t sum_shift;
   const float* rescale;
   const int32_t* multiplier;  // with `shift` in place of rescale, where there are any; see FixedPoint
   const int32_t* shift;

@@ -139,6 +139,8 @@ ByteConvPlan::ByteConvPlan(const ByteConvSource& source) {
   add_channels(source);
   layer_.panels = panels_.data();
   layer_.bias = bias_.data();
+  layer_.sum_shift = source.sum_shift;
+  if (source.sum_shift > 0) layer_.fraction = fraction_.data();
   layer_.rescale = rescale_.data();
   if (source.fixed_point) layer_.multiplier = multiplier_.data(), layer_.shift = shift_.data();
   layer_.low = low_.data();
@@ -203,7 +205,7 @@ ByteConvPlan::Steps ByteConvPlan::depthwise_steps(const ByteConvSource& source, 
 void ByteConvPlan::add_channels(const ByteConvSource& source) {
   const ConvGeometry& g = source.geometry;
   const auto lanes = static_cast<size_t>(panels_of(g, layer_.depthwise) * kBytePanel);
-  bias_.resize(lanes), rescale_.resize(lanes), low_.resize(lanes), high_.resize(lanes);
+  bias_.resize(lanes), fraction_.resize(lanes), rescale_.resize(lanes), low_.resize(lanes), high_.resize(lanes);
   if (source.fixed_point) multiplier_.resize(lanes), shift_.resize(lanes, 17);
   std::vector<uint32_t> sum(static_cast<size_t>(g.out));
   for (size_t first = 0; first < source.weight.size(); first += sum.size())
@@ -213,7 +215,9 @@ void ByteConvPlan::add_channels(const ByteConvSource& source) {
   for (int64_t c = 0; c < g.out; ++c) {
     const auto from = static_cast<size_t>(c);
     const auto to = static_cast<size_t>(c / out_group * lanes_group + c % out_group);
-    bias_[to] = static_cast<int32_t>(static_cast<uint32_t>(source.bias[from]) - layer_.outside * sum[from]);
+    const int32_t whole = source.bias[from] >> source.sum_shift;
+    bias_[to] = static_cast<int32_t>(static_cast<uint32_t>(whole) - layer_.outside * sum[from]);
+    fraction_[to] = source.bias[from] - (whole << source.sum_shift);
     rescale_[to] = source.rescale[from];
     if (source.fixed_point) {
       const FixedPoint factor = fixed_point(source.rescale[from]);

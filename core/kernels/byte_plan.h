@@ -13,7 +13,8 @@ namespace qgrad {
 struct ByteConvSource {
   ConvGeometry geometry;
   std::span<const int16_t> weight;
-  std::span<const int32_t> bias;
+  std::span<const int32_t> bias;  // of sums that are multiplied by 2^sum_shift first
+  int sum_shift = 0;
   std::span<const float> rescale;
   bool fixed_point = false;
   std::span<const uint8_t> low, high;
@@ -53,7 +54,7 @@ class ByteConvPlan {
   ByteConvLayer layer_{};
   std::vector<Steps> steps_;  // what the panels point to
   std::vector<BytePanel> panels_;
-  std::vector<int32_t> bias_;
+  std::vector<int32_t> bias_, fraction_;
   std::vector<float> rescale_;
   std::vector<int32_t> multiplier_, shift_;  // in fixed point
   std::vector<uint8_t> low_, high_;

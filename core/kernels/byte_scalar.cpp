@@ -5,8 +5,9 @@ namespace qgrad {
 namespace {
 
 // Sums wrap around as registers do: what lies between the bias and the result may pass 32 bits.
-void store(const ByteTile& t, const uint32_t* sum, uint8_t* y) {
+void store(const ByteTile& t, uint32_t* sum, uint8_t* y) {
   for (int64_t c = 0; c < t.lanes; ++c) {
+    if (t.fraction) sum[c] = (sum[c] << t.sum_shift) + static_cast<uint32_t>(t.fraction[c]);
     if (t.multiplier) {
       const auto zero_point = static_cast<int32_t>(t.zero_point);
       const int64_t q = in_fixed_point(static_cast<int32_t>(sum[c]), t.multiplier[c], t.shift[c], zero_point) - t.qmin;

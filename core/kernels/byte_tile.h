@@ -44,7 +44,9 @@ struct ByteTile {
   const uint8_t* x[kByteTile];
   uint8_t* y[kByteTile];
   BytePanel panel;
-  const int32_t* bias;  // [kBytePanel], as those that follow
+  const int32_t* bias;      // [kBytePanel], as those that follow
+  const int32_t* fraction;  // or null
+  int32_t sum_shift;
   const float* rescale;
   const int32_t* multiplier;  // or null
   const int32_t* shift;

@@ -126,6 +126,7 @@ void Engine::plan_operations() {
           ByteConvSource{.geometry = conv_geometry(program_, op),
                          .weight = op.weight,
                          .bias = op.bias,
+                         .sum_shift = op.sum_shift,
                          .rescale = op.rescale,
                          .fixed_point = op.fixed_point,
                          .low = op.low,

@@ -2,6 +2,7 @@
 #include "quant/deploy/float_ops.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "core/kernels/conv_pack.h"
 #include "core/kernels/isa.h"
@@ -76,6 +77,8 @@ void real_conv(const Program& program, const Op& op, const ConvPanels& weight, c
 
 FloatWeights::FloatWeights(const Program& program, const Op& op)
     : values(op.kind == OpKind::real_conv ? std::vector<float>(op.weight.begin(), op.weight.end()) : op.real_weight) {
+  if (op.kind == OpKind::real_conv)
+    for (float& weight : values) weight = std::ldexp(weight, op.sum_shift);
   const ConvGeometry g = dense_geometry(program, op);
   const ConvWeightView view = forward_weight(g, values.data());
   packed.resize(static_cast<size_t>(conv_packed_floats(g, view)));

@@ -1,6 +1,8 @@
 // Walking the graph of a quantized model, wrapper by wrapper.
 #include "quant/deploy/lowering.h"
 
+#include <algorithm>
+#include <bit>
 #include <limits>
 #include <set>
 
@@ -141,6 +143,13 @@ class Lowering : ProgramBuilder {
     return emit(std::move(op), add_tensor(node, path_of(node), Type::float32, {}));
   }
 
+  // The zero bits that all weights end with: to_integer_layers makes some, for the sake of biases.
+  static uint8_t common_shift(const std::vector<int32_t>& weights) {
+    uint32_t used = 0;
+    for (const int32_t weight : weights) used |= static_cast<uint32_t>(weight);
+    return static_cast<uint8_t>(used == 0 ? 0 : std::min(std::countr_zero(used), kMostSumShift));
+  }
+
   // The convolution of integers alone.
   Op sums_of(OpKind kind, RangeLinearQuantParamLayerWrapper& layer, const std::vector<Value>& inputs) {
     Op op{.kind = kind, .inputs = {on_grid(layer, 0, inputs.at(0))}};
@@ -150,11 +159,17 @@ class Lowering : ProgramBuilder {
     if (const auto* conv = dynamic_cast<const Conv2d*>(layer.children()[0]->get()))
       op.window = window_of(conv->config().options, q.shape());
     const LinearQuantParams params = layer.weight().params();
+    std::vector<int32_t> weights;
     for (size_t i = 0; i < q.data().size(); ++i) {
       const float weight = q.data()[i] + params.zero_point[i % params.zero_point.size()];
-      check(weight == std::nearbyint(weight) && std::fabs(weight) <= 255, "its weight {} is no integer of 8 bits",
-            weight);
-      op.weight.push_back(static_cast<int16_t>(weight));
+      check(weight == std::nearbyint(weight) && std::fabs(weight) <= (255 << kMostSumShift),
+            "its weight {} is no integer of 8 bits", weight);
+      weights.push_back(static_cast<int32_t>(weight));
+    }
+    op.sum_shift = common_shift(weights);
+    for (const int32_t weight : weights) {
+      check(std::abs(weight >> op.sum_shift) <= 255, "its weight {} is no integer of 8 bits", weight);
+      op.weight.push_back(static_cast<int16_t>(weight >> op.sum_shift));
     }
     if (layer.quantization().rounding == Rounding::onnx)
       for (const float s : params.scale) op.weight_step.push_back(step_of(s));

@@ -226,6 +226,14 @@ class Exporter {
   void conv(const Op& op) {
     check(!op.weight_step.empty(), "the steps of its weights are not known; export a model, not a program file");
     const auto [smallest, largest] = std::ranges::minmax(op.weight);
+    if (op.sum_shift > 0) {
+      const int factor = 1 << op.sum_shift;
+      if (smallest * factor < -128 || largest * factor > 127) return conv_by_integers(op);
+      Op whole = op;
+      for (int16_t& w : whole.weight) w = static_cast<int16_t>(w * factor);
+      whole.sum_shift = 0;
+      return conv_of<int8_t>(whole, 0);
+    }
     if (smallest >= -128 && largest <= 127) return conv_of<int8_t>(op, 0);
     if (op.weight_step.size() == 1 && largest - smallest <= 255) return conv_of<uint8_t>(op, smallest);
     conv_by_integers(op);
@@ -267,7 +275,8 @@ class Exporter {
   }
 
   // ConvInteger, whose sums are exact, and what follows in float as written: for real sums, which a Conv in QDQ form
-  // would round on the way, and for weights beyond 8 bits, which are the sum of two that are not.
+  // would round on the way, for weights beyond 8 bits, which are the sum of two that are not, and for biases of finer
+  // steps than the sums have.
   void conv_by_integers(const Op& op) {
     const std::string& out = name(op.output);
     const size_t channels = op.bias.size();
@@ -286,6 +295,12 @@ class Exporter {
           model_.node("ConvInteger", {name(op.inputs[0]), weight, zero_point(op.inputs[0]), byte(128)},
                       out + part + "/sums", conv_attributes(op.window));
       sums = sums.empty() ? product : model_.node("Add", {sums, product}, out + "/sums");
+    }
+    if (op.sum_shift > 0) {
+      const int64_t scalar[] = {1};
+      const std::vector<int32_t> factor{1 << op.sum_shift};
+      sums = model_.node("Mul", {sums, model_.constant<int32_t>(out + "/sums/factor", scalar, factor)},
+                         out + "/sums/fine");
     }
     const int64_t dims[] = {1, static_cast<int64_t>(channels), 1, 1};
     sums = model_.node("Add", {sums, model_.constant<int32_t>(out + "/bias", dims, op.bias)}, out + "/sums/biased");

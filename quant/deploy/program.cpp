@@ -158,6 +158,7 @@ class OpCheck {
     check(taps <= kLargestTensor && count == static_cast<size_t>(taps) * channels,
           "expected {} weights for each of {} channels, got {} in all", taps, channels, count);
     check(biases == channels, "expected {} biases, got {}", channels, biases);
+    check(op_.sum_shift <= kMostSumShift, "sums shifted by {}, expected 0 to {}", op_.sum_shift, kMostSumShift);
   }
   void conv() const {
     weights(op_.weight.size(), op_.bias.size());
@@ -273,7 +274,7 @@ int64_t largest_sum(const Program& program, const Op& op) {
     for (size_t c = 0; c < weights.size(); ++c) weights[c] += std::abs(int64_t{op.weight[first + c]});
   int64_t largest = 0;
   for (size_t c = 0; c < weights.size(); ++c)
-    largest = std::max(largest, weights[c] * largest_input + std::abs(int64_t{op.bias[c]}));
+    largest = std::max(largest, (weights[c] * largest_input << op.sum_shift) + std::abs(int64_t{op.bias[c]}));
   return largest;
 }
 

@@ -61,9 +61,11 @@ struct Op {
   int32_t output = 0;
   Window window;                // conv, max_pool, average_pool
   std::vector<int16_t> weight;  // conv: [kernel_h,kernel_w,in/groups,out], zero points added
-  std::vector<int32_t> bias;    // conv: [out], at the scale of the sums
-  // conv under Rounding::onnx: what a weight's integer stands for, one value or [out]. For ONNX files; program files
-  // are without it.
+  // conv: sums are multiplied by 2^sum_shift, then biases [out] are added, whose steps are that much finer.
+  std::vector<int32_t> bias;
+  uint8_t sum_shift = 0;
+  // conv under Rounding::onnx: what a weight's integer, times 2^sum_shift, is a multiple of, one value or [out]. For
+  // ONNX files; program files are without it.
   std::vector<float> weight_step;
   std::vector<float> real_weight, real_bias;  // float_conv: as weight and bias
   float real_low = 0, real_high = 0;          // clamp
@@ -93,6 +95,8 @@ struct Program {
   std::vector<float> mean, deviation;
   std::vector<std::string> class_names;
 };
+
+inline constexpr int kMostSumShift = 16;
 
 // Whether a factor can be one of an operation in fixed point.
 bool is_fixed_point_factor(float factor);

@@ -12,6 +12,7 @@
 #include "nn/graph.h"
 #include "nn/linear.h"
 #include "nn/norm.h"
+#include "quant/deploy/program.h"
 #include "quant/dorefa.h"
 #include "quant/fake_quant.h"
 #include "quant/integer/float_layer.h"
@@ -201,7 +202,7 @@ class Conversion {
         weight.set_raw(form.integers);
         return module;
       }
-      return on_integers(std::move(module), weight, std::move(form), *node);
+      return on_integers(std::move(module), weight, bias, std::move(form), *node);
     } catch (const Error& e) {
       throw e.is_located() ? e : e.located(path);
     }
@@ -229,21 +230,29 @@ class Conversion {
     form.scale = scale;
   }
 
-  // Biases are integers at the scale of the sums, whose steps are coarse where weights and inputs have few bits.
-  // Weights are therefore multiplied by a power of two, as far as they stay within 8 bits and as inputs have fewer than
-  // 8: sums and biases then have that many bits behind the point, and no sum changes.
-  static void refine(IntegerForm& form, const QuantMetadata& input) {
-    float largest = 1;
-    for (const float w : form.integers.data()) largest = std::max(largest, std::fabs(w));
-    const int unused = 8 - static_cast<int>(std::ceil(std::log2(input.qmax - input.qmin + 1)));
-    const int bits = std::min(unused, static_cast<int>(std::floor(std::log2(127 / largest))));
-    for (float& w : form.integers.mutable_data()) w = std::ldexp(w, std::max(bits, 0));
-    for (float& scale : form.scale) scale = std::ldexp(scale, std::max(bits, 0));
+  // Biases are integers at the scale of the sums, whose steps are coarse where weights and inputs have few bits, and
+  // batch norms leave biases with any value. Weights are therefore multiplied by a power of two, as large a one as
+  // keeps every sum below 2^24, where the simulation's floats are exact: sums and biases have that many bits behind the
+  // point.
+  static void refine(IntegerForm& form, const Parameter& bias, const QuantMetadata& input) {
+    const float largest_input =
+        std::max(std::fabs(input.qmin + input.zero_point), std::fabs(input.qmax + input.zero_point));
+    const size_t channels = static_cast<size_t>(form.integers.dim(-1));
+    std::vector<float> largest(channels, 1.0f);
+    for (size_t i = 0; i < form.integers.data().size(); ++i)
+      largest[i % channels] += std::fabs(form.integers.data()[i]) * largest_input;
+    for (size_t c = 0; bias.defined() && c < channels; ++c)
+      largest[c] += std::fabs(bias.raw().data()[c]) * form.scale[c % form.scale.size()] * input.scale;
+    const float room = std::log2(0x1p24f / *std::ranges::max_element(largest));
+    const int bits = std::clamp(static_cast<int>(std::floor(room)), 0, kMostSumShift);
+    for (float& w : form.integers.mutable_data()) w = std::ldexp(w, bits);
+    for (float& scale : form.scale) scale = std::ldexp(scale, bits);
   }
 
-  ModulePtr on_integers(ModulePtr module, Parameter& weight, IntegerForm form, const GraphNode& node) {
+  ModulePtr on_integers(ModulePtr module, Parameter& weight, const Parameter& bias, IntegerForm form,
+                        const GraphNode& node) {
     const QuantMetadata& input = *grid_of(graph_[node.preds[0]]);
-    refine(form, input);
+    refine(form, bias, input);
     float largest = 1;
     for (const float w : form.integers.data()) largest = std::max(largest, std::fabs(w));
     QuantSettings settings{.bits = static_cast<int>(std::floor(std::log2(largest))) + 2,

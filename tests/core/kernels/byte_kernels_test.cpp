@@ -64,6 +64,7 @@ struct ConvCase {
   float rescale;                      // of channel 0; each further one's is 1/64 larger
   uint8_t lowest = 0, highest = 255;  // bytes of x
   bool fixed_point = false;
+  int sum_shift = 0;
 };
 
 float rescale_of(const ConvCase& c, int64_t channel) {
@@ -78,7 +79,7 @@ std::vector<uint8_t> expected(const ConvCase& c) {
   for (int64_t oy = 0; oy < g.out_h; ++oy)
     for (int64_t ox = 0; ox < g.out_w; ++ox)
       for (int64_t o = 0; o < g.out; ++o) {
-        int64_t sum = bias_of(o);
+        int64_t sum = 0;
         for (int64_t ky = 0; ky < g.kernel_h; ++ky)
           for (int64_t kx = 0; kx < g.kernel_w; ++kx) {
             const int64_t iy = oy * g.stride_h - g.padding_h + ky * g.dilation_h;
@@ -90,6 +91,7 @@ std::vector<uint8_t> expected(const ConvCase& c) {
               sum += (int64_t{c.x[at]} - c.origin) * c.weight[tap];
             }
           }
+        sum = (sum << c.sum_shift) + bias_of(o);
         REQUIRE(std::abs(sum) <= std::numeric_limits<int32_t>::max());
         y.push_back(c.fixed_point ? exactly_on_grid(sum, rescale_of(c, o))
                                   : on_grid(static_cast<float>(static_cast<int32_t>(sum)), rescale_of(c, o)));
@@ -110,6 +112,7 @@ ByteConvPlan plan_of(const ConvCase& c) {
   return ByteConvPlan({.geometry = c.g,
                        .weight = c.weight,
                        .bias = bias,
+                       .sum_shift = c.sum_shift,
                        .rescale = rescale,
                        .fixed_point = c.fixed_point,
                        .low = low,
@@ -145,11 +148,13 @@ TEST_CASE("byte convolution is exact for every geometry, on every instruction se
       square(3, 1, 1, 3, 1, 2),         square(4, 2, 17, 4, 1, 3),      square(7, 48, 48, 3, 2, 1, 1, 48),
       square(6, 32, 32, 1, 1, 0, 1, 32)};
   const bool fixed_point = GENERATE(false, true);
+  const int sum_shift = GENERATE(0, 5);
   for (const ConvGeometry& g : geometries) {
     const auto taps = static_cast<size_t>(g.kernel_h * g.kernel_w * g.in / g.groups * g.out);
     ConvCase c{g, bytes(static_cast<size_t>(g.in_h * g.in_w * g.in), 1), {}, 77, 0.004f};
     for (const uint8_t b : bytes(taps, 2)) c.weight.push_back(static_cast<int16_t>(b - 128));
     c.fixed_point = fixed_point;
+    c.sum_shift = sum_shift;
     const std::vector<uint8_t> right = expected(c);
     for (const ByteKernels* isa : available_byte_kernels())
       for (const int64_t band_rows : {int64_t{1}, int64_t{2}, g.out_h}) {
