@@ -123,7 +123,9 @@ class Comparison {
   bool keep(const std::string& row) {
     const auto found = finished_.find(row);
     if (found == finished_.end()) return false;
-    add_results(found->second);
+    Json known = found->second;
+    if (known.at("kind") != "float" && !known.contains("program")) add_program(known);
+    add_results(std::move(known));
     return true;
   }
 
@@ -188,9 +190,7 @@ class Comparison {
                  {"bits_activations", bits("bits_activations")}};
     json.update(test);
     json["model_bytes"] = packed_bytes(model, quantized ? quantized->quantizer.get() : nullptr);
-    if (const auto* images = dynamic_cast<const ExperimentData*>(&*task_); quantized && images)
-      json["program"] =
-          deploy_checkpoint(folder_of(row.name) / "model.safetensors", *images, row.name + "  program").to_json();
+    if (quantized) add_program(json);
     json["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     if (const auto place = places_.find(row.name); place != places_.end()) json.update(place->second);
     json["quantizer"] = config_for_results(quantizer);
@@ -198,6 +198,13 @@ class Comparison {
     json["checkpoint"] = (std::filesystem::path(folder_name(row.name)) / "model.safetensors").string();
     add_results(std::move(json));
     std::filesystem::remove(folder_of(row.name) / "training.safetensors");
+  }
+
+  // What the integer program of a row's checkpoint reaches, for models of images.
+  void add_program(Json& row) {
+    const auto name = row.at("name").get<std::string>();
+    if (const auto* images = dynamic_cast<const ExperimentData*>(&*task_))
+      row["program"] = deploy_checkpoint(folder_of(name) / "model.safetensors", *images, name + "  program").to_json();
   }
 
   void add_results(Json row) {
