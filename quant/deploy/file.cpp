@@ -94,16 +94,17 @@ class Reader {
   std::string_view left_;
 };
 
-// Weights less the smallest one of their channel, `bits` each, lowest bit first.
+// Weights less the smallest one of their channel, divided by 2^shift (DoReFa's are all odd), `bits` each, lowest bit
+// first.
 struct PackedWeights {
-  uint8_t bits = 0;
+  uint8_t bits = 0, shift = 0;
   uint32_t count = 0;
   std::vector<int16_t> smallest;  // [channels]
   std::vector<uint8_t> packed;
 };
 template <class V>
 void fields(V& v, PackedWeights& w) {
-  v(w.bits), v(w.count), v(w.smallest), v(w.packed);
+  v(w.bits), v(w.shift), v(w.count), v(w.smallest), v(w.packed);
 }
 
 PackedWeights pack(const std::vector<int16_t>& weight, size_t channels) {
@@ -111,13 +112,13 @@ PackedWeights pack(const std::vector<int16_t>& weight, size_t channels) {
   if (weight.empty()) return w;
   w.smallest.assign(weight.begin(), weight.begin() + static_cast<int64_t>(channels));
   for (size_t i = 0; i < weight.size(); ++i) w.smallest[i % channels] = std::min(w.smallest[i % channels], weight[i]);
-  unsigned largest = 0;
-  for (size_t i = 0; i < weight.size(); ++i)
-    largest = std::max(largest, static_cast<unsigned>(weight[i] - w.smallest[i % channels]));
-  w.bits = static_cast<uint8_t>(std::max(1, static_cast<int>(std::bit_width(largest))));
+  unsigned used = 0;  // bits that are set in any of the differences
+  for (size_t i = 0; i < weight.size(); ++i) used |= static_cast<unsigned>(weight[i] - w.smallest[i % channels]);
+  w.shift = static_cast<uint8_t>(used == 0 ? 0 : std::countr_zero(used));
+  w.bits = static_cast<uint8_t>(std::max(1, static_cast<int>(std::bit_width(used >> w.shift))));
   w.packed.resize((weight.size() * w.bits + 7) / 8);
   for (size_t i = 0; i < weight.size(); ++i) {
-    const auto value = static_cast<unsigned>(weight[i] - w.smallest[i % channels]);
+    const unsigned value = static_cast<unsigned>(weight[i] - w.smallest[i % channels]) >> w.shift;
     for (size_t bit = 0; bit < w.bits; ++bit) {
       const size_t at = i * w.bits + bit;
       w.packed[at / 8] = static_cast<uint8_t>(w.packed[at / 8] | ((value >> bit & 1u) << at % 8));
@@ -129,7 +130,7 @@ PackedWeights pack(const std::vector<int16_t>& weight, size_t channels) {
 std::vector<int16_t> unpack(const PackedWeights& w, size_t channels) {
   if (w.count == 0) return {};
   // Without bits there would be no bytes that bound the count.
-  check(w.bits >= 1 && w.bits <= 9, "weights of {} bits", w.bits);
+  check(w.bits >= 1 && w.bits + w.shift <= 9, "weights of {} bits, shifted by {}", w.bits, w.shift);
   check(w.smallest.size() == channels && channels > 0 && w.packed.size() == (uint64_t{w.count} * w.bits + 7) / 8,
         "{} weights of {} bits do not fit {} bytes and {} channels", w.count, w.bits, w.packed.size(), channels);
   std::vector<int16_t> weight(w.count);
@@ -138,7 +139,7 @@ std::vector<int16_t> unpack(const PackedWeights& w, size_t channels) {
     if (channel == channels) channel = 0;
     const size_t at = i * w.bits, byte = at / 8;
     const unsigned next = byte + 1 < w.packed.size() ? w.packed[byte + 1] : 0;
-    const int value = static_cast<int>((w.packed[byte] | next << 8) >> at % 8 & mask);
+    const int value = static_cast<int>((w.packed[byte] | next << 8) >> at % 8 & mask) << w.shift;
     const int smallest = w.smallest[channel];
     check(smallest >= -255 && smallest + value <= 255, "a weight is beyond 255");
     weight[i] = static_cast<int16_t>(smallest + value);

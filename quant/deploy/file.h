@@ -2,7 +2,7 @@
 //
 // Little-endian: "QGRADINT", the version (uint32), a checksum of all that follows (uint64, FNV-1a), then the fields of
 // Program in their order. Lists are preceded by their length (uint32). Weights are packed at their bit width, less the
-// smallest weight of their output channel.
+// smallest weight of their output channel and without the zero bits that all of these differences end with.
 #pragma once
 
 #include <filesystem>
