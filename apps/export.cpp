@@ -1,17 +1,14 @@
 // qgrad export CHECKPOINT: a quantized model for other runtimes, or as an integer program for qgrad's own engine.
 #include <fmt/format.h>
 
-#include <cstring>
-#include <fstream>
-#include <mutex>
-
 #include "apps/command.h"
 #include "apps/deployment.h"
 #include "apps/export_program.h"
+#include "apps/onnx_test_data.h"
 #include "apps/progress.h"
+#include "core/json.h"
 #include "quant/deploy/engine.h"
 #include "quant/deploy/onnx.h"
-#include "quant/deploy/onnx_model.h"
 
 namespace qgrad {
 namespace {
@@ -25,74 +22,8 @@ struct ExportOptions {
 
 constexpr int64_t kImagesOfSet = 100;
 
-void write_bytes(const std::filesystem::path& file, const std::string& bytes) {
-  std::ofstream out(file, std::ios::binary);
-  out << bytes;
-  out.close();
-  check(out.good(), "{}: cannot write: {}", file.string(), std::strerror(errno));
-}
-
-// [images, height, width, channels] as [images, channels, height, width].
-std::string channels_first(const char* from, size_t size_of_one, int64_t images, const deploy::TensorInfo& t) {
-  std::string to;
-  to.reserve(static_cast<size_t>(images * t.count()) * size_of_one);
-  const int64_t positions = int64_t{t.height} * t.width;
-  for (int64_t image = 0; image < images; ++image)
-    for (int64_t c = 0; c < t.channels; ++c)
-      for (int64_t p = 0; p < positions; ++p)
-        to.append(from + static_cast<size_t>((image * positions + p) * t.channels + c) * size_of_one, size_of_one);
-  return to;
-}
-
-// ONNX's layout of test data: test_data_set_<n>/input_0.pb, and output_<i>.pb in the order of the model's outputs.
-class TestData {
- public:
-  TestData(const deploy::Engine& engine, bool all_tensors) : engine_(engine) {
-    if (all_tensors) quantized_ = deploy::onnx_quantized_tensors(engine.program());
-  }
-
-  void write_set(const std::filesystem::path& folder, const Tensor& images) const {
-    using deploy::OnnxType;
-    const int64_t count = images.dim(0);
-    std::vector<std::string> bytes(quantized_.size());
-    for (size_t i = 0; i < bytes.size(); ++i) bytes[i].resize(static_cast<size_t>(count * info(i).count()));
-    std::vector<float> output(static_cast<size_t>(count * engine_.output_count()));
-    engine_.run(images.data(), output, [&](int64_t image, const deploy::TensorInfo& made, const void* values) {
-      for (size_t i = 0; i < bytes.size(); ++i)
-        if (&info(i) == &made)
-          std::memcpy(bytes[i].data() + image * made.count(), values, static_cast<size_t>(made.count()));
-    });
-    std::filesystem::create_directories(folder);
-    const auto write = [&](const std::string& file, const std::string& name, OnnxType type, const deploy::TensorInfo& t,
-                           const std::string& values) {
-      std::vector<int64_t> dims{count, t.channels, t.height, t.width};
-      if (name == "output") dims = {count, t.count()};
-      write_bytes(folder / (file + ".pb"), deploy::onnx_tensor(name, type, dims, values));
-    };
-    const deploy::Program& program = engine_.program();
-    const auto float_values = [&](std::span<const float> values, const deploy::TensorInfo& t) {
-      return channels_first(reinterpret_cast<const char*>(values.data()), sizeof(float), count, t);
-    };
-    const deploy::TensorInfo& in = program.tensors[static_cast<size_t>(program.input)];
-    const deploy::TensorInfo& out = program.tensors[static_cast<size_t>(program.output)];
-    write("input_0", "input", OnnxType::float32, in, float_values(images.data(), in));
-    write("output_0", "output", OnnxType::float32, out, float_values(output, out));
-    for (size_t i = 0; i < bytes.size(); ++i)
-      write(fmt::format("output_{}", i + 1), quantized_[i].name, OnnxType::uint8, info(i),
-            channels_first(bytes[i].data(), 1, count, info(i)));
-  }
-
- private:
-  const deploy::TensorInfo& info(size_t i) const {
-    return engine_.program().tensors[static_cast<size_t>(quantized_[i].tensor)];
-  }
-  const deploy::Engine& engine_;
-  std::vector<deploy::OnnxTensor> quantized_;
-};
-
 void write_test_data(const std::filesystem::path& folder, const deploy::Engine& engine, const ExportOptions& chosen,
                      Loader test) {
-  const TestData writer(engine, chosen.all_tensors);
   test.start_epoch(0);
   int64_t done = 0;
   for (auto batch = test.next(); batch && done < chosen.test_images; batch = test.next()) {
@@ -104,7 +35,8 @@ void write_test_data(const std::filesystem::path& folder, const deploy::Engine& 
       const Tensor set = Tensor::from(
           {count, shape[1], shape[2], shape[3]},
           batch->images.data().subspan(static_cast<size_t>(first * each), static_cast<size_t>(count * each)));
-      writer.write_set(folder / fmt::format("test_data_set_{}", (done + first) / kImagesOfSet), set);
+      write_onnx_test_set(folder / fmt::format("test_data_set_{}", (done + first) / kImagesOfSet), engine, set,
+                          chosen.all_tensors);
     }
     done += images;
   }
@@ -116,7 +48,7 @@ size_t export_onnx(const ExportOptions& chosen, const ModelFile& file, const dep
   if (to.has_parent_path()) std::filesystem::create_directories(to.parent_path());
   const std::string bytes =
       deploy::onnx_model(program, {.name = file.experiment.name, .all_tensors = chosen.all_tensors});
-  write_bytes(to, bytes);
+  write_file_atomically(to, bytes);
   if (chosen.test_images > 0) {
     const deploy::Engine engine(program);
     DataConfig data_config = file.experiment.data;

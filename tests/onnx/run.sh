@@ -27,19 +27,24 @@ fi
 checker=/usr/bin/python3
 "$checker" -c 'import onnx' 2>/dev/null || { checker=; echo "skipped: the ONNX checker (python3-onnx)" >&2; }
 
-# compare NAME IMAGES: quantizes as NAME.json says, exports, checks, runs.
-compare() {
-  if ! "$qgrad" quantize "$1.json" --out "$1" >log 2>&1 ||
-    ! "$qgrad" export "$1/model.safetensors" --onnx "$1/model.onnx" --all-tensors --test-data "$2" >log 2>&1; then
-    tail -n 1 log
-    failed=1
-    return
-  fi
+# run FOLDER: checks model.onnx and compares it with the engine's results beside it.
+run() {
   [ -z "$checker" ] || "$checker" -c 'import onnx, sys; onnx.checker.check_model(onnx.load(sys.argv[1]), full_check=True)' \
     "$1/model.onnx" || failed=1
   node "$here/compare.mjs" "$modules" "$1/model.onnx" exact || failed=1
   node "$here/compare.mjs" "$modules" "$1/model.onnx" default || true # may differ, see docs/deployment.md
   rm -rf "$1"
+}
+
+# compare COMMAND NAME IMAGES: quantizes, or trains, as NAME.json says, exports, runs.
+compare() {
+  if ! "$qgrad" "$1" "$2.json" --out "$2" >log 2>&1 ||
+    ! "$qgrad" export "$2/model.safetensors" --onnx "$2/model.onnx" --all-tensors --test-data "$3" >log 2>&1; then
+    tail -n 1 log
+    failed=1
+    return
+  fi
+  run "$2"
 }
 
 # quantizers FILE_WITH_EXPERIMENT NAME IMAGES: all widths, modes, and per tensor and per channel.
@@ -51,7 +56,7 @@ quantizers() {
         name=$2-W$4A$5-$mode-$([ $per_channel = true ] && echo channel || echo tensor)
         quantizer="{\"class\": \"PostTrainLinearQuantizer\", \"rounding\": \"onnx\", \"mode\": \"$mode\", \"per_channel_wts\": $per_channel"
         sed "s|QUANTIZER|$quantizer, \"bits_weights\": $4, \"bits_activations\": $5}|" "$1" >"$name.json"
-        compare "$name" "$3"
+        compare quantize "$name" "$3"
       done
     done
   done
@@ -71,6 +76,17 @@ END
 tr -d '\n' <digits.in >digits.template
 quantizers digits.template digits 300
 
+# Trained with quantization: biases of any value, activations of few bits.
+for quantizer in LSQ PACT Dorefa WRPN TQT QuantAwareTrainRangeLinear; do
+  for bits in 4 2; do
+    cat >"$quantizer-$bits.json" <<END
+{"name": "trained", "data": {"dataset": {"class": "digits"}, "transforms": {"mean": [0.5], "std": [0.5]}}, "model": {"class": "convnet"}, "checkpoint": "float/model.safetensors",
+ "quantizer": {"class": "${quantizer}Quantizer", "bits_weights": $bits, "bits_activations": $bits, "bits_first_last": 8}, "train": {"epochs": 1, "optimizer": {"class": "SGD", "lr": 0.01, "momentum": 0.9}}}
+END
+    compare train "$quantizer-$bits" 300
+  done
+done
+
 # ResNet-20 on CIFAR-10, where its data and Distiller's checkpoint are.
 data=${QGRAD_DATA:-$root/../shared/cifar-10-batches-bin}
 checkpoint=$root/../shared/models/distiller_resnet20_cifar10.safetensors
@@ -78,6 +94,10 @@ if [ -d "$data" ] && [ -f "$checkpoint" ]; then
   export QGRAD_DATA=$data
   echo "{\"name\": \"resnet20\", \"data\": {\"dataset\": {\"class\": \"cifar10\"}, \"transforms\": {\"mean\": [0.5], \"std\": [0.5]}, \"test_images\": $images}, \"model\": {\"class\": \"resnet20\"}, \"checkpoint\": \"$checkpoint\", \"calibration\": {\"images\": 256}, \"quantizer\": QUANTIZER}" >resnet.template
   quantizers resnet.template resnet20 "$images"
+  # And a net of every layer that has an integer form, where the tests are built.
+  tests=$(dirname "$qgrad")/qgrad_tests
+  [ -x "$tests" ] && QGRAD_ONNX_FILES=$work/nets "$tests" "[onnx-files]" >log 2>&1
+  for folder in nets/*; do [ -d "$folder" ] && run "$folder"; done
 else
   echo "skipped: ResNet-20, no CIFAR-10 or no checkpoint in ../shared" >&2
 fi

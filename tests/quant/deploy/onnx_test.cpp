@@ -1,9 +1,14 @@
 // ONNX files, as far as their bytes tell; tests/onnx runs them in ONNX Runtime.
 #include "quant/deploy/onnx.h"
 
+#include <cstdlib>
+
+#include "apps/onnx_test_data.h"
+#include "core/json.h"
 #include "quant/deploy/every_layer.h"
 #include "quant/deploy/lowering.h"
 #include "quant/deploy/onnx_model.h"
+#include "quant/resnet_material.h"
 #include "support/catch.h"
 #include "support/errors.h"
 
@@ -78,4 +83,28 @@ TEST_CASE("a model quantized under Distiller's rounding is refused with what to 
   const ModulePtr model = test::quantized(every_layer(), Json::object(), images(4, 1));
   const deploy::Program program = deploy::lower(*model, images(1, 2)).program;
   CHECK_THAT(test::error_of([&] { deploy::onnx_model(program, {}); }), Contains("\"rounding\": \"onnx\""));
+}
+
+// Depthwise and grouped convolutions, a concatenation, a product, pools, table lookups; for tests/onnx/run.sh.
+TEST_CASE("files of a net of every layer with the engine's results on 1,000 images", "[.][onnx-files]") {
+  const char* to = std::getenv("QGRAD_ONNX_FILES");
+  const std::optional<golden::Material> material = golden::Material::load();
+  if (!to || !material) return;
+  for (const auto& [weights, activations] : {std::pair(8, 8), std::pair(4, 8), std::pair(4, 4)})
+    for (const char* mode : {"SYMMETRIC", "ASYMMETRIC_UNSIGNED"})
+      for (const bool per_channel : {false, true}) {
+        const Json config = {{"rounding", "onnx"},
+                             {"mode", mode},
+                             {"per_channel_wts", per_channel},
+                             {"bits_weights", weights},
+                             {"bits_activations", activations}};
+        const ModulePtr model = test::quantized(every_layer(32), config, material->batch(0, 8));
+        const deploy::Engine engine(deploy::lower(*model, material->batch(0, 1)).program);
+        const auto folder = std::filesystem::path(to) / fmt::format("every_layer-W{}A{}-{}-{}", weights, activations,
+                                                                    mode, per_channel ? "channel" : "tensor");
+        for (int64_t set = 0; set < 10; ++set)
+          write_onnx_test_set(folder / fmt::format("test_data_set_{}", set), engine, material->batch(100 * set, 100),
+                              true);
+        write_file_atomically(folder / "model.onnx", deploy::onnx_model(engine.program(), {.all_tensors = true}));
+      }
 }
