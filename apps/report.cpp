@@ -200,7 +200,7 @@ std::string training_chart(const Json& results) {
 }
 
 constexpr const char* kStyle = R"(
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #1c2127; }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; color: #1c2127; }
 h1 { font-size: 1.5rem; margin-bottom: 0 } .about { color: #5b6570; margin-top: .2rem }
 table { border-collapse: collapse; width: 100%; margin: 1.5rem 0 }
 th, td { padding: .35rem .6rem; text-align: right; border-bottom: 1px solid #e3e7eb; font-variant-numeric: tabular-nums; white-space: nowrap }
@@ -294,7 +294,7 @@ std::string results_html(const Json& results) {
 <title>{0}</title><style>{1}</style></head><body>
 <h1>{0}</h1>
 <p class="about">{2}</p>
-<table><tr><th>row</th><th>W/A bits</th>{7}<th>weights</th><th>time</th><th>engine</th><th>images/s</th><th>simulated images/s</th><th>program</th></tr>
+<table><tr><th>row</th><th>W/A bits</th>{7}<th>weights</th><th>time</th><th>engine %</th><th>images/s</th><th>simulated</th><th>program</th></tr>
 {3}</table>
 {4}{5}<details><summary>results.json</summary><pre>{6}</pre></details>
 </body></html>
