@@ -14,6 +14,7 @@
 #include "apps/quantization.h"
 #include "apps/report.h"
 #include "apps/training.h"
+#include "core/parallel.h"
 
 namespace qgrad {
 namespace {
@@ -36,6 +37,7 @@ struct CompareCommandConfig : ExperimentConfig {
   std::optional<TrainConfig> train;
   std::optional<CalibrationConfig> calibration = CalibrationConfig{};
   Config quant_aware_train{Json::object(), "", "quant_aware_train"};
+  std::optional<int> max_epochs;
   std::vector<RowConfig> rows;
   std::vector<MatrixConfig> matrices;
   std::optional<std::string> document;
@@ -46,6 +48,7 @@ void fields(V& v, CompareCommandConfig& c) {
   v("train", c.train, {.help = "float training; null: use the checkpoint"});
   v("calibration", c.calibration, {.help = "images that set the ranges; null: dynamic quantization"});
   v("quant_aware_train", c.quant_aware_train, {.help = "fine-tuning of the quantization-aware rows"});
+  v("max_epochs", c.max_epochs, {.help = "no fine-tuning is longer than this; null: as the rows say", .min = 1});
   v("rows", c.rows, {.help = "the quantized rows, in order"});
   v("matrices", c.matrices, {.help = "further rows: all combinations of settings"});
   v("document", c.document, {.help = "a Markdown file that gets the accuracies as tables"});
@@ -58,6 +61,20 @@ std::string folder_name(const std::string& row) {
     name += std::isalnum(static_cast<unsigned char>(c)) || c == '.' || c == '-' ? c : c == '/' ? '-' : '_';
   return name;
 }
+
+class Stopwatch {
+ public:
+  double seconds() const { return shown_ + std::chrono::duration<double>(Clock::now() - start_).count(); }
+  void set(double seconds) {
+    shown_ = seconds;
+    start_ = Clock::now();
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  double shown_ = 0;
+  Clock::time_point start_ = Clock::now();
+};
 
 class Comparison {
  public:
@@ -107,7 +124,9 @@ class Comparison {
   TrainConfig fine_tuning(const RowConfig& row) const {
     Config merged = config_.quant_aware_train;
     merged.value.merge_patch(row.train);
-    return read_config<TrainConfig>(merged);
+    auto config = read_config<TrainConfig>(merged);
+    config.epochs = std::min(config.epochs, config_.max_epochs.value_or(config.epochs));
+    return config;
   }
 
   // Wrong classes, keys and overrides are found before the first epoch; the overrides of post-training rows need
@@ -131,16 +150,21 @@ class Comparison {
 
   std::filesystem::path folder_of(const std::string& row) const { return folder_ / folder_name(row); }
 
-  // Trainings go on where they stopped.
-  TrainingResult train_row(const std::string& row, Module& model, Optimizer& optimizer, const TrainConfig& config) {
+  // Trainings go on where they stopped; the stopwatch then counts their earlier epochs too.
+  Json train_row(const std::string& row, Module& model, Optimizer& optimizer, const TrainConfig& config,
+                 Stopwatch& stopwatch) {
     const auto file = folder_of(row) / "training.safetensors";
-    return train(model, optimizer, *task_, config, row, ResumePoint{file, resume_ && std::filesystem::exists(file)});
+    const double before = stopwatch.seconds();
+    const TrainingResult result =
+        train(model, optimizer, *task_, config, row, ResumePoint{file, resume_ && std::filesystem::exists(file)});
+    stopwatch.set(before + result.seconds);
+    return result.epochs_json();
   }
 
   void add_float_row() {
     float_checkpoint_ = (folder_of("float") / "model.safetensors").string();
     if (keep("float")) return;
-    const auto start = std::chrono::steady_clock::now();
+    Stopwatch stopwatch;
     if (config_.train.has_value() == config_.checkpoint.has_value())
       config_error(config_.name, "exactly one of 'train' and 'checkpoint' must be given");
     ModulePtr model = build_model(config_.model, config_.seed, config_.checkpoint);
@@ -148,14 +172,14 @@ class Comparison {
     if (config_.train) {
       const auto optimizer = Registry<Optimizer>::create(config_.train->optimizer);
       optimizer->add_param_group({.name = "default", .parameters = all_parameters(*model)});
-      epochs = train_row("float", *model, *optimizer, *config_.train).epochs_json();
+      epochs = train_row("float", *model, *optimizer, *config_.train, stopwatch);
     }
-    finish_row({.name = "float", .kind = "float"}, *model, nullptr, epochs, start);
+    finish_row({.name = "float", .kind = "float"}, *model, nullptr, epochs, stopwatch);
   }
 
   void add_row(const RowConfig& row) {
     if (keep(row.name)) return;
-    const auto start = std::chrono::steady_clock::now();
+    Stopwatch stopwatch;
     const bool post_training = is_post_training(row.quantizer);
     ModulePtr model = build_model(config_.model, config_.seed, float_checkpoint_);
     Json epochs = Json::array();
@@ -168,10 +192,10 @@ class Comparison {
       const auto optimizer = Registry<Optimizer>::create(tuning.optimizer);
       optimizer->add_param_group({.name = "default", .parameters = all_parameters(*model)});
       quantized = quantize_model(model, config_.model, row.quantizer, optimizer.get(), *task_, std::nullopt, row.name);
-      epochs = train_row(row.name, *model, *optimizer, tuning).epochs_json();
+      epochs = train_row(row.name, *model, *optimizer, tuning, stopwatch);
     }
     finish_row({.name = row.name, .kind = post_training ? "post-train" : "quant-aware-train"}, *model, &quantized,
-               epochs, start);
+               epochs, stopwatch);
   }
 
   struct RowName {
@@ -179,7 +203,7 @@ class Comparison {
   };
   // Evaluates on the test images, saves the row's checkpoint and the results so far.
   void finish_row(const RowName& row, Module& model, const Quantized* quantized, const Json& epochs,
-                  std::chrono::steady_clock::time_point start) {
+                  const Stopwatch& stopwatch) {
     const Json test = task_->evaluate(model, Task::Part::test, row.name + "  test");
     const std::optional<Config> quantizer = quantized ? std::optional(quantized->config) : std::nullopt;
     save_model(folder_of(row.name) / "model.safetensors", model, config_, quantizer, test);
@@ -191,7 +215,7 @@ class Comparison {
     json.update(test);
     json["model_bytes"] = packed_bytes(model, quantized ? quantized->quantizer.get() : nullptr);
     if (quantized) add_program(json);
-    json["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    json["seconds"] = stopwatch.seconds();
     if (const auto place = places_.find(row.name); place != places_.end()) json.update(place->second);
     json["quantizer"] = config_for_results(quantizer);
     json["epochs"] = epochs;
@@ -209,8 +233,11 @@ class Comparison {
 
   void add_results(Json row) {
     rows_.push_back(std::move(row));
-    results_ = {{"name", config_.name},         {"command", command_},          {"seed", config_.seed},
-                {"dataset", task_->describe()}, {"model", config_.model.value}, {"rows", rows_}};
+    double seconds = 0;
+    for (const Json& each : rows_) seconds += each.at("seconds").get<double>();
+    results_ = {{"name", config_.name},         {"command", command_}, {"seed", config_.seed},
+                {"threads", num_threads()},     {"seconds", seconds},  {"dataset", task_->describe()},
+                {"model", config_.model.value}, {"rows", rows_}};
     write_json(folder_ / "results.json", results_);
     write_file_atomically(folder_ / "report.html", results_html(results_));
   }

@@ -1,17 +1,17 @@
-// Rows into tables, and tables into the document.
+// Rows into tables, and tables and charts into the document.
 #include "apps/document.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cmath>
 #include <fstream>
 #include <map>
 #include <string>
 #include <vector>
 
-#include "apps/report.h"
+#include "apps/progress.h"
+#include "apps/results.h"
 #include "core/error.h"
 
 namespace qgrad {
@@ -51,58 +51,35 @@ std::string matrix_table(const Json& rows, const std::string& title) {
   return text;
 }
 
-// The rows of one quantizer's seeds, or a row by itself.
-struct Group {
-  std::string name;
-  std::vector<const Json*> rows;
-
-  // pointer: a JSON pointer into a row.
-  std::vector<double> values(const char* pointer) const {
-    std::vector<double> all;
-    for (const Json* row : rows) all.push_back(row->at(Json::json_pointer(pointer)).get<double>());
-    return all;
-  }
-  double mean(const char* pointer) const {
-    double sum = 0;
-    for (const double value : values(pointer)) sum += value;
-    return sum / static_cast<double>(rows.size());
-  }
-  // Of the population that the seeds are a sample of.
-  double deviation(const char* pointer) const {
-    double sum = 0;
-    for (const double value : values(pointer)) sum += (value - mean(pointer)) * (value - mean(pointer));
-    return std::sqrt(sum / static_cast<double>(rows.size() - 1));
-  }
-};
-
-std::vector<Group> groups_of(const Json& rows) {
-  std::vector<Group> groups;
-  for (const Json& row : rows) {
-    if (row.contains("matrix")) continue;
-    const std::string name = row.value("row", row.at("name").get<std::string>());
-    if (groups.empty() || groups.back().name != name) groups.push_back({name, {}});
-    groups.back().rows.push_back(&row);
-  }
-  return groups;
-}
-
 std::string rows_table(const Json& results) {
   std::string text =
-      "\n| row | W/A | top-1 % | to float | loss | weights | engine top-1 % | engine images/s | program | minutes |\n"
-      "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n";
-  const std::vector<Group> groups = groups_of(results.at("rows"));
-  const double reference = groups.at(0).mean("/top1");
-  for (const Group& group : groups) {
-    const Json& first = *group.rows[0];
+      "\n| row | W/A | top-1 % | to float | loss | weights | engine top-1 % | engine images/s | program | epochs | "
+      "minutes |\n"
+      "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n";
+  const double reference = score_of(*float_row(results));
+  for (const RowGroup& group : row_groups(results)) {
+    const Json& first = group.first();
     const bool is_float = first.at("kind") == "float";
     const std::string spread = group.rows.size() > 1 ? fmt::format(" ± {:.2f}", group.deviation("/top1")) : "";
+    const std::string epochs = first.at("epochs").empty() ? "" : std::to_string(first.at("epochs").size());
     ProgramTexts program = program_texts(first);
     if (program.top1 != "-") program.top1 = fmt::format("{:.2f}", group.mean("/program/top1"));
-    text += fmt::format("| {} | {} | {:.2f}{} | {} | {:.4f} | {} | {} | {} | {} | {:.1f} |\n", group.name,
+    text += fmt::format("| {} | {} | {:.2f}{} | {} | {:.4f} | {} | {} | {} | {} | {} | {:.1f} |\n", group.name,
                         bits_text(first), group.mean("/top1"), spread,
                         is_float ? "" : fmt::format("{:+.2f}", group.mean("/top1") - reference), group.mean("/loss"),
                         bytes_text(first.at("model_bytes").get<double>()), program.top1, program.speed, program.bytes,
-                        group.mean("/seconds") / 60);
+                        epochs, group.mean("/seconds") / 60);
+  }
+  return text;
+}
+
+// Writes the charts beside the document.
+std::string chart_links(const std::filesystem::path& file, const Json& results) {
+  std::string text;
+  for (const Chart& chart : charts(results)) {
+    const std::string name = fmt::format("{}_{}.svg", file.stem().string(), chart.name);
+    write_file_atomically(file.parent_path() / name, svg(chart));
+    text += fmt::format("\n![{}]({})\n", chart.title, name);
   }
   return text;
 }
@@ -114,11 +91,14 @@ void update_document(const std::filesystem::path& file, const Json& results) {
       "{}\nAccuracy on the {} test images of {}, {}. Made by\n\n```\n{}\n```\n", kResultsBegin,
       results.at("dataset").at("test_images").get<int64_t>(), results.at("dataset").at("class").get<std::string>(),
       results.at("model").at("class").get<std::string>(), results.at("command").get<std::string>());
+  text += fmt::format("\nThe {} rows took {} on {} threads.\n", results.at("rows").size(),
+                      format_duration(results.at("seconds").get<double>()), results.at("threads").get<int>());
   text += rows_table(results);
   std::vector<std::string> titles;
   for (const Json& row : results.at("rows"))
     if (row.contains("matrix")) add_once(titles, row.at("matrix").get<std::string>());
   for (const std::string& title : titles) text += matrix_table(results.at("rows"), title);
+  text += chart_links(file, results);
   text += fmt::format("\n{}", kResultsEnd);
 
   if (std::ifstream old(file, std::ios::binary); old) {

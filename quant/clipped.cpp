@@ -25,6 +25,14 @@ struct Clip {
   bool dequantize = true;
 };
 
+struct FixedClipSettings {
+  float act_clip_val = 1;
+};
+template <class V>
+void fields(V& v, FixedClipSettings& s) {
+  v("act_clip_val", s.act_clip_val, {.min = 0.001, .max = 1e6});
+}
+
 // clamp(x, low, high) on the grid that ends there; the gradient is that of the clamp, ends included.
 Tensor clip_and_quantize(const Tensor& x, const Clip& clip) {
   if (!clip.bits) return clamp(x, clip.low, clip.high);
@@ -101,6 +109,16 @@ std::map<std::string, Replacement, std::less<>> clipped_activations(const MakeCl
              return std::make_unique<FakeQuantizationWrapper>(std::move(module),
                                                               std::make_unique<ClippedLinearQuantization>(clip));
            })}};
+}
+
+std::map<std::string, Replacement, std::less<>> fixed_clips(float act_clip_val) {
+  return clipped_activations(
+      [act_clip_val](const Site& site, float largest) {
+        const auto settings = site.settings_onto(FixedClipSettings{act_clip_val});
+        return std::make_unique<ClippedLinearQuantization>(
+            ClippedLinearConfig{.bits = *site.bits.activations, .clip_val = std::min(settings.act_clip_val, largest)});
+      },
+      keys_of<FixedClipSettings>());
 }
 
 }  // namespace qgrad

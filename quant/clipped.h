@@ -62,4 +62,22 @@ using MakeClip = std::function<ModulePtr(const Site& site, float largest)>;
 std::map<std::string, Replacement, std::less<>> clipped_activations(const MakeClip& make,
                                                                     const std::vector<std::string>& settings);
 
+// What quantizers with fixed clips have in their configs. In a network of batch norms and ReLUs, a clip of c is the
+// same as one of 1 on activations that are all divided by c.
+struct FixedClipConfig : QuantizerConfig {
+  float act_clip_val = 1;
+};
+template <class V>
+void fields(V& v, FixedClipConfig& c) {
+  fields(v, static_cast<QuantizerConfig&>(c));
+  v("act_clip_val", c.act_clip_val,
+    {.help = "activations are clipped to [0, act_clip_val]; networks that were trained without clips need more than 1",
+     .min = 0.001,
+     .max = 1e6});
+}
+
+// Clips at act_clip_val, or at the activation's own bound where that is lower (6 for a ReLU6). Overrides of activations
+// also take "act_clip_val".
+std::map<std::string, Replacement, std::less<>> fixed_clips(float act_clip_val);
+
 }  // namespace qgrad

@@ -5,7 +5,6 @@
 
 #include "core/ops.h"
 #include "core/tape.h"
-#include "quant/clipped.h"
 #include "quant/ste.h"
 
 namespace qgrad {
@@ -25,13 +24,8 @@ Tensor binarized(const Tensor& x) {
 
 }  // namespace
 
-DorefaQuantizer::DorefaQuantizer(DorefaConfig config) : Quantizer(std::move(config)) {
-  replacement_factory = clipped_activations(
-      [](const Site& site, float) {
-        return std::make_unique<ClippedLinearQuantization>(
-            ClippedLinearConfig{.bits = *site.bits.activations, .clip_val = 1});
-      },
-      {});
+DorefaQuantizer::DorefaQuantizer(DorefaConfig config) : Quantizer(config) {
+  replacement_factory = fixed_clips(config.act_clip_val);
 }
 
 ModulePtr DorefaQuantizer::weight_transform(const Site&, Parameter&, int bits) {

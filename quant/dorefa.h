@@ -1,14 +1,15 @@
 // DoReFa (Zhou et al., "DoReFa-Net: Training Low Bitwidth Convolutional Neural Networks with Low Bitwidth Gradients",
-// 2016): weights through tanh, activations clipped to [0, 1].
+// 2016): weights through tanh, activations clipped to [0, 1] (or to act_clip_val).
 #pragma once
 
 #include "quant/adjustable.h"
+#include "quant/clipped.h"
 #include "quant/quantizer.h"
 
 namespace qgrad {
 
 // Config: {"class": "DorefaQuantizer", "bits_activations": 4, "bits_weights": 4}
-struct DorefaConfig : QuantizerConfig {};
+struct DorefaConfig : FixedClipConfig {};
 
 // Gradients are not quantized, as in Distiller.
 class DorefaQuantizer final : public Quantizer {

@@ -1,7 +1,6 @@
 // What is clipped, and the weights.
 #include "quant/wrpn.h"
 
-#include "quant/clipped.h"
 #include "quant/ste.h"
 
 namespace qgrad {
@@ -12,12 +11,7 @@ const Registered<Quantizer, WRPNQuantizer, WRPNConfig> registered{"WRPNQuantizer
 }  // namespace
 
 WRPNQuantizer::WRPNQuantizer(WRPNConfig config) : Quantizer(config), config_(std::move(config)) {
-  replacement_factory = clipped_activations(
-      [](const Site& site, float) {
-        return std::make_unique<ClippedLinearQuantization>(
-            ClippedLinearConfig{.bits = *site.bits.activations, .clip_val = 1});
-      },
-      {});
+  replacement_factory = fixed_clips(config_.act_clip_val);
 }
 
 ModulePtr WRPNQuantizer::weight_transform(const Site&, Parameter& parameter, int bits) {

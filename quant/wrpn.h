@@ -1,19 +1,20 @@
 // WRPN (Mishra et al., "WRPN: Wide Reduced-Precision Networks", 2017): weights clipped to [-1, 1], activations to
-// [0, 1].
+// [0, 1] (or to [0, act_clip_val]).
 #pragma once
 
 #include "quant/adjustable.h"
+#include "quant/clipped.h"
 #include "quant/quantizer.h"
 
 namespace qgrad {
 
 // Config: {"class": "WRPNQuantizer", "bits_activations": 8, "bits_weights": 4}
-struct WRPNConfig : QuantizerConfig {
+struct WRPNConfig : FixedClipConfig {
   bool clamp_integers = true;
 };
 template <class V>
 void fields(V& v, WRPNConfig& c) {
-  fields(v, static_cast<QuantizerConfig&>(c));
+  fields(v, static_cast<FixedClipConfig&>(c));
   v("clamp_integers", c.clamp_integers,
     {.help = "false: allow the one level beyond the integer range that Distiller has"});
 }

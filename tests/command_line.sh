@@ -60,10 +60,13 @@ expect 0 "a config may name its schema" "$qgrad" inspect with_schema.json
 # --- the config's shorter run ---
 sed 's|^{|{"quick": {"name": "in_short", "train": {"epochs": 2}, "quant_aware_train": {"epochs": 1}},|' "$digits" >with_quick.json
 printf '# Seeds\n<!-- results -->\n<!-- end of results -->\nAfter\n' >seeds.md
-expect 0 "quick" "$qgrad" compare with_quick.json --quick --set 'rows=[{"name":"LSQ","quantizer":{"class":"LSQQuantizer","bits_weights":4,"bits_activations":4},"seeds":[1,2]}]' --set document=seeds.md
+expect 0 "quick" "$qgrad" compare with_quick.json --quick --set 'rows=[{"name":"LSQ","quantizer":{"class":"LSQQuantizer","bits_weights":4,"bits_activations":4},"seeds":[1,2],"train":{"epochs":5}}]' --set max_epochs=2 --set document=seeds.md
 holds "--quick merges its settings" grep -q '"name": "in_short"' out/in_short/results.json
 holds "every seed has a row" grep -q '"name": "LSQ, seed 2"' out/in_short/results.json
 holds "and the document has their mean and deviation" grep -qE '^\| LSQ \| 4/4 \| [0-9.]+ ± [0-9.]+ \|' seeds.md
+holds "no fine-tuning is longer than max_epochs" [ "$(grep -c '"epoch":' out/in_short/results.json)" = 6 ]
+holds "the document's charts lie beside it" grep -q '^!\[Training: .*\](seeds_training.svg)$' seeds.md
+holds "as pictures that stand alone" grep -q '^<svg xmlns="http://www.w3.org/2000/svg"' seeds_training.svg
 holds "between its own text" grep -q '^After$' seeds.md
 holds "and another training" sh -c '! cmp -s out/in_short/LSQ__seed_1/model.safetensors out/in_short/LSQ__seed_2/model.safetensors'
 expect_error "quick without settings" "'quick' is missing" "$qgrad" compare "$digits" --quick

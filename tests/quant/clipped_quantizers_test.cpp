@@ -167,6 +167,17 @@ TEST_CASE("PACT's clips start where the config says, but within the activation's
   CHECK(parameter_at(*prepared(config_of("PACTQuantizer")), "relu.clip_val").raw().item() == 8);
 }
 
+TEST_CASE("fixed clips stand where the config says, but within the activation's own bound") {
+  const std::string quantizer = GENERATE("DorefaQuantizer", "WRPNQuantizer");
+  INFO(quantizer);
+  const ModulePtr model =
+      prepared(config_of(quantizer, {{"act_clip_val", 7}, {"overrides", {{"relu", {{"act_clip_val", 3}}}}}}));
+  CHECK_THAT(find_module(*model, "relu")->describe(), Contains("clip_val=3"));
+  CHECK_THAT(find_module(*model, "relu6")->describe(), Contains("clip_val=6"));
+  CHECK_THAT(find_module(*model, "sigmoid.fake_q")->describe(), Contains("clip_val=1"));
+  CHECK_THAT(find_module(*prepared(config_of(quantizer)), "relu")->describe(), Contains("clip_val=1"));
+}
+
 TEST_CASE("PACT's clips have a parameter group with a decay of their own") {
   const auto decay_of = [](const Json& members) {
     Sgd optimizer({.lr = 0.1f, .weight_decay = 0.5f});

@@ -1,0 +1,33 @@
+// Line charts as SVG text that stands alone: in a page, or as a file that a document shows.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace qgrad {
+
+struct Series {
+  struct Point {
+    double x, y;
+  };
+  std::string label;  // empty: not in the legend
+  std::string color;
+  std::vector<Point> points;
+  bool dashed = false;  // a line without marks
+};
+
+struct Chart {
+  std::string name;  // of its file, without an ending
+  std::string title, x_label, y_label;
+  std::vector<double> x_ticks;
+  std::vector<Series> series;
+  bool descending_x = false;
+};
+
+// 640 units wide, with its y axis fitted to the data and a legend below.
+std::string svg(const Chart& chart);
+
+// For text between the tags of HTML and SVG, and for attributes in double quotes.
+std::string escape_html(const std::string& text);
+
+}  // namespace qgrad

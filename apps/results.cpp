@@ -1,0 +1,194 @@
+// Rows into numbers, texts and charts.
+#include "apps/results.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+namespace qgrad {
+namespace {
+
+constexpr RowKind kKinds[] = {{"float", "float", "#555f6b"},
+                              {"post-train", "post-training", "#c2571a"},
+                              {"quant-aware-train", "quantization-aware training", "#1d6fb8"}};
+constexpr const char* kLineColors[] = {"#1d6fb8", "#c2571a", "#2e8b57", "#8a4fbf",
+                                       "#b8860b", "#c03a6b", "#4d7c8a", "#7a5c3e"};
+
+std::vector<Chart> accuracy_chart(const Json& results) {
+  std::map<std::string, std::map<int, double>> best;
+  std::map<int, bool> widths;
+  const auto take = [&](const Json& row, double score) {
+    if (row.at("bits_weights").is_null() || row.at("bits_weights") != row.at("bits_activations")) return;
+    const int bits = row.at("bits_weights").get<int>();
+    widths[bits] = true;
+    double& entry = best[row.at("kind").get<std::string>()].try_emplace(bits, -1.0).first->second;
+    entry = std::max(entry, score);
+  };
+  for (const RowGroup& group : row_groups(results))
+    take(group.first(), group.mean(fmt::format("/{}", metrics_of(group.first())[0].key)));
+  for (const Json& row : results.at("rows"))
+    if (row.contains("matrix")) take(row, score_of(row));
+  if (widths.size() < 2) return {};
+  const char* label = metrics_of(results.at("rows")[0])[0].label;
+  Chart chart{.name = "accuracy",
+              .title = fmt::format("{} by bits of weights and activations", label),
+              .x_label = "bits",
+              .y_label = label,
+              .x_ticks = {},
+              .series = {},
+              .descending_x = true};
+  for (const auto& [bits, seen] : widths) chart.x_ticks.push_back(bits);
+  for (const RowKind& kind : kKinds)
+    if (const auto it = best.find(kind.id); it != best.end()) {
+      Series series{.label = kind.label, .color = kind.color, .points = {}};
+      for (const auto& [bits, score] : it->second) series.points.push_back({static_cast<double>(bits), score});
+      chart.series.push_back(std::move(series));
+    }
+  if (const Json* reference = float_row(results)) {
+    const double y = score_of(*reference);
+    chart.series.push_back({.label = "float",
+                            .color = kKinds[0].color,
+                            .points = {{chart.x_ticks.front(), y}, {chart.x_ticks.back(), y}},
+                            .dashed = true});
+  }
+  return {chart};
+}
+
+// The scores on held-out images after each epoch; none where nothing was held out.
+std::vector<Series::Point> course_of(const Json& row) {
+  std::vector<Series::Point> points;
+  for (const Json& epoch : row.value("epochs", Json::array()))
+    if (const Json validation = epoch.value("validation", Json()); !validation.is_null())
+      points.push_back({epoch.at("epoch").get<double>(), score_of(validation)});
+  return points;
+}
+
+std::vector<Chart> training_charts(const Json& results) {
+  const std::vector<RowGroup> groups = row_groups(results);
+  const auto trained =
+      std::ranges::count_if(groups, [](const RowGroup& group) { return !course_of(group.first()).empty(); });
+  const bool split = trained > static_cast<std::ptrdiff_t>(std::size(kLineColors));
+  const Metric score = metrics_of(results.at("rows")[0])[0];
+  std::vector<Chart> all;
+  std::vector<std::string> widths;  // of the charts
+  for (const RowGroup& group : groups) {
+    if (course_of(group.first()).empty()) continue;
+    const std::string width = split ? bits_text(group.first()) : "";
+    const auto place = std::ranges::find(widths, width) - widths.begin();
+    if (place == static_cast<std::ptrdiff_t>(widths.size())) {
+      std::string name = split ? "training_" + width : "training";
+      std::ranges::replace(name, '/', '-');
+      widths.push_back(width);
+      all.push_back(
+          {.name = name,
+           .title = fmt::format("Training{}: validation {} by epoch", split ? " at " + width : "", score.label),
+           .x_label = "epoch",
+           .y_label = score.label,
+           .x_ticks = {},
+           .series = {}});
+    }
+    Chart& chart = all[static_cast<size_t>(place)];
+    const auto colors_used =
+        static_cast<size_t>(std::ranges::count_if(chart.series, [](const Series& s) { return !s.label.empty(); }));
+    const char* color =
+        group.first().at("kind") == "float" ? kKinds[0].color : kLineColors[colors_used % std::size(kLineColors)];
+    for (const Json* row : group.rows)
+      chart.series.push_back(
+          {.label = row == group.rows[0] ? group.name : "", .color = color, .points = course_of(*row)});
+  }
+  for (Chart& chart : all) {
+    double longest = 1;
+    for (const Series& series : chart.series) longest = std::max(longest, series.points.back().x);
+    const double step = std::max(1.0, std::floor((longest + 9) / 10));
+    for (double epoch = 1; epoch <= longest; epoch += step) chart.x_ticks.push_back(epoch);
+    if (chart.x_ticks.back() < longest) chart.x_ticks.push_back(longest);
+  }
+  std::erase_if(all, [](const Chart& chart) { return chart.x_ticks.size() < 2; });
+  return all;
+}
+
+}  // namespace
+
+const RowKind& kind_of(const Json& row) {
+  for (const RowKind& kind : kKinds)
+    if (row.at("kind") == kind.id) return kind;
+  return kKinds[0];
+}
+
+std::vector<Metric> metrics_of(const Json& row) {
+  if (row.contains("hit_rate_at_10")) return {{"hit_rate_at_10", "HR@10 %", 2}, {"ndcg_at_10", "NDCG@10 %", 2}};
+  return {{"top1", "top-1 %", 2}, {"top5", "top-5 %", 2}, {"loss", "loss", 4}};
+}
+
+std::string metric_text(const Json& row, const Metric& metric) {
+  return fmt::format("{:.{}f}", row.at(metric.key).get<double>(), metric.digits);
+}
+
+double score_of(const Json& row) { return row.at(metrics_of(row)[0].key).get<double>(); }
+
+const Json* float_row(const Json& results) {
+  for (const Json& row : results.at("rows"))
+    if (row.at("kind") == "float") return &row;
+  return nullptr;
+}
+
+std::string drop_text(const Json& results, const Json& row) {
+  const Json* reference = float_row(results);
+  return !reference || row.at("kind") == "float" ? "" : fmt::format("{:+.2f}", score_of(row) - score_of(*reference));
+}
+
+std::string bits_text(const Json& row) {
+  const auto one = [&](const char* key) {
+    return row.at(key).is_null() ? std::string("32") : std::to_string(row.at(key).get<int>());
+  };
+  return one("bits_weights") + "/" + one("bits_activations");
+}
+
+std::string bytes_text(double bytes) {
+  if (bytes < 1000) return fmt::format("{:.0f} B", bytes);
+  return bytes < 1e6 ? fmt::format("{:.1f} kB", bytes / 1e3) : fmt::format("{:.2f} MB", bytes / 1e6);
+}
+
+ProgramTexts program_texts(const Json& row) {
+  if (!row.contains("program") || !row.at("program").contains("top1")) return {};
+  const Json& program = row.at("program");
+  const auto number = [&](const char* key, int digits) {
+    return fmt::format("{:.{}f}", program.at(key).get<double>(), digits);
+  };
+  return {number("top1", 2), number("images_per_second", 0), number("simulated_images_per_second", 0),
+          bytes_text(program.at("bytes").get<double>())};
+}
+
+double RowGroup::mean(const std::string& pointer) const {
+  double sum = 0;
+  for (const Json* row : rows) sum += row->at(Json::json_pointer(pointer)).get<double>();
+  return sum / static_cast<double>(rows.size());
+}
+
+double RowGroup::deviation(const std::string& pointer) const {
+  const double middle = mean(pointer);
+  double sum = 0;
+  for (const Json* row : rows) sum += std::pow(row->at(Json::json_pointer(pointer)).get<double>() - middle, 2);
+  return std::sqrt(sum / static_cast<double>(rows.size() - 1));
+}
+
+std::vector<RowGroup> row_groups(const Json& results) {
+  std::vector<RowGroup> groups;
+  for (const Json& row : results.at("rows")) {
+    if (row.contains("matrix")) continue;
+    const std::string name = row.value("row", row.at("name").get<std::string>());
+    if (groups.empty() || groups.back().name != name) groups.push_back({name, {}});
+    groups.back().rows.push_back(&row);
+  }
+  return groups;
+}
+
+std::vector<Chart> charts(const Json& results) {
+  std::vector<Chart> all = accuracy_chart(results);
+  for (Chart& chart : training_charts(results)) all.push_back(std::move(chart));
+  return all;
+}
+
+}  // namespace qgrad

@@ -1,0 +1,105 @@
+// Groups of rows, their means, and the charts that are made of them.
+#include "apps/results.h"
+
+#include "support/catch.h"
+
+using namespace qgrad;
+
+namespace {
+
+Json trained_row(const std::string& name, int bits, double top1, const std::vector<double>& course) {
+  Json epochs = Json::array();
+  for (const double value : course)
+    epochs.push_back({{"epoch", epochs.size() + 1}, {"validation", {{"top1", value}, {"top5", 99}, {"loss", 1}}}});
+  return {{"name", name},
+          {"kind", "quant-aware-train"},
+          {"bits_weights", bits},
+          {"bits_activations", bits},
+          {"top1", top1},
+          {"top5", 99},
+          {"loss", 1},
+          {"seconds", 60},
+          {"model_bytes", 1e5},
+          {"epochs", epochs}};
+}
+
+Json results_of(std::vector<Json> quantized) {
+  Json rows = {{{"name", "float"},
+                {"kind", "float"},
+                {"bits_weights", nullptr},
+                {"bits_activations", nullptr},
+                {"top1", 92},
+                {"top5", 99},
+                {"loss", 1},
+                {"epochs", Json::array()}}};
+  for (Json& row : quantized) rows.push_back(std::move(row));
+  return {{"rows", rows}};
+}
+
+Json with_seed(Json row, const std::string& group) {
+  row["row"] = group;
+  return row;
+}
+
+}  // namespace
+
+TEST_CASE("rows of several seeds are one group, with the mean and the sample's deviation") {
+  const Json results = results_of(
+      {with_seed(trained_row("LSQ, seed 1", 4, 90, {}), "LSQ"), with_seed(trained_row("LSQ, seed 2", 4, 91, {}), "LSQ"),
+       with_seed(trained_row("LSQ, seed 3", 4, 92, {}), "LSQ"), trained_row("PACT", 4, 80, {})});
+  const auto groups = row_groups(results);
+  REQUIRE(groups.size() == 3);
+  CHECK(groups[1].name == "LSQ");
+  CHECK(groups[1].mean("/top1") == Approx(91));
+  CHECK(groups[1].deviation("/top1") == Approx(1));
+  CHECK(groups[2].rows.size() == 1);
+  CHECK(drop_text(results, groups[2].first()) == "-12.00");
+  CHECK(drop_text(results, groups[0].first()) == "");
+}
+
+TEST_CASE("the accuracy chart shows the best of each width, seeds by their mean") {
+  const Json results = results_of({with_seed(trained_row("LSQ, seed 1", 4, 90, {}), "LSQ"),
+                                   with_seed(trained_row("LSQ, seed 2", 4, 92, {}), "LSQ"),
+                                   trained_row("PACT", 4, 91.5, {}), trained_row("PACT 2", 2, 70, {})});
+  const auto all = charts(results);
+  REQUIRE(all.size() == 1);
+  CHECK(all[0].x_ticks == std::vector<double>{2, 4});
+  const Series& line = all[0].series.at(0);
+  CHECK(line.points.at(0).y == 70);
+  CHECK(line.points.at(1).y == 91.5);
+  CHECK(all[0].series.back().dashed);
+}
+
+TEST_CASE("many trainings are drawn width by width, and seeds share a color and a name") {
+  std::vector<Json> rows;
+  for (int i = 0; i < 5; ++i) rows.push_back(trained_row("four " + std::to_string(i), 4, 90, {80, 90}));
+  for (int i = 0; i < 4; ++i) rows.push_back(trained_row("two " + std::to_string(i), 2, 70, {60, 65, 70}));
+  rows.push_back(with_seed(trained_row("two, seed 1", 2, 70, {60, 65, 70}), "two"));
+  rows.push_back(with_seed(trained_row("two, seed 2", 2, 70, {60, 65, 71}), "two"));
+  const auto all = charts(results_of(rows));
+  REQUIRE(all.size() == 3);
+  CHECK(all[1].name == "training_4-4");
+  CHECK(all[1].series.size() == 5);
+  CHECK(all[2].name == "training_2-2");
+  REQUIRE(all[2].series.size() == 6);
+  CHECK(all[2].x_ticks == std::vector<double>{1, 2, 3});
+  CHECK(all[2].series[4].color == all[2].series[5].color);
+  CHECK(all[2].series[4].label == "two");
+  CHECK(all[2].series[5].label == "");
+  rows.resize(6);
+  CHECK(charts(results_of(rows))[1].name == "training");
+}
+
+TEST_CASE("a chart is SVG that stands alone, whatever its labels hold") {
+  const std::string text = svg({.name = "a",
+                                .title = "A < B & \"C\"",
+                                .x_label = "epoch",
+                                .y_label = "top-1 %",
+                                .x_ticks = {1, 2},
+                                .series = {{.label = "x<y", .color = "#123456", .points = {{1, 10}, {2, 20}}}}});
+  CHECK_THAT(text, Contains("<svg xmlns=\"http://www.w3.org/2000/svg\""));
+  CHECK_THAT(text, Contains("A &lt; B &amp; &quot;C&quot;"));
+  CHECK_THAT(text, Contains(">x&lt;y</text>"));
+  CHECK_THAT(text, Contains("stroke=\"#123456\""));
+  CHECK(text.find("A < B") == std::string::npos);
+}
