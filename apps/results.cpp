@@ -90,10 +90,10 @@ std::vector<Chart> training_charts(const Json& results) {
            .series = {}});
     }
     Chart& chart = all[static_cast<size_t>(place)];
-    const auto colors_used =
-        static_cast<size_t>(std::ranges::count_if(chart.series, [](const Series& s) { return !s.label.empty(); }));
+    const auto lines = static_cast<size_t>(std::ranges::count_if(
+        chart.series, [](const Series& s) { return !s.label.empty() && s.color != kKinds[0].color; }));
     const char* color =
-        group.first().at("kind") == "float" ? kKinds[0].color : kLineColors[colors_used % std::size(kLineColors)];
+        group.first().at("kind") == "float" ? kKinds[0].color : kLineColors[lines % std::size(kLineColors)];
     for (const Json* row : group.rows)
       chart.series.push_back(
           {.label = row == group.rows[0] ? group.name : "", .color = color, .points = course_of(*row)});
