@@ -6,7 +6,6 @@
 #include <chrono>
 
 #include "apps/progress.h"
-#include "quant/deploy/engine.h"
 #include "quant/deploy/file.h"
 #include "quant/deploy/quant_aware.h"
 #include "quant/post_train_linear.h"
@@ -31,6 +30,21 @@ deploy::Lowered program_of(ModelFile& file) {
   return deploy::lower(*file.model, example);
 }
 
+EngineRun run_engine(const deploy::Engine& engine, Loader loader, const std::string& label,
+                     const std::function<void(const Tensor& images)>& beside) {
+  EngineRun run;
+  Progress progress(label, loader.images());
+  loader.start_epoch(0);
+  while (const auto batch = loader.next()) {
+    Tensor logits = Tensor::empty({batch->images.dim(0), engine.output_count()});
+    run.seconds += seconds_of([&] { engine.run(batch->images.data(), logits.mutable_data()); });
+    run.metrics.add(logits, batch->labels);
+    if (beside) beside(batch->images);
+    progress.update(run.metrics.images, fmt::format("top1 {:.2f}", run.metrics.top1()));
+  }
+  return run;
+}
+
 Deployment deploy_checkpoint(const std::filesystem::path& checkpoint, const ExperimentData& data,
                              const std::string& label) {
   Deployment result;
@@ -43,24 +57,16 @@ Deployment deploy_checkpoint(const std::filesystem::path& checkpoint, const Expe
     result.refused = e.what();
     return result;
   }
-  const deploy::Engine engine(std::move(lowered.program));
-  Loader loader = data.test();
-  Progress progress(label, loader.images());
-  loader.start_epoch(0);
-  double engine_seconds = 0, simulation_seconds = 0;
+  double simulation_seconds = 0;
   int64_t simulated = 0;
-  while (const auto batch = loader.next()) {
-    const int64_t images = batch->images.dim(0);
-    Tensor logits = Tensor::empty({images, engine.output_count()});
-    engine_seconds += seconds_of([&] { engine.run(batch->images.data(), logits.mutable_data()); });
-    result.metrics.add(logits, batch->labels);
-    if (simulated < kSimulatedImages) {
-      simulation_seconds += seconds_of([&] { (*file.model)(batch->images); });
-      simulated += images;
-    }
-    progress.update(result.metrics.images, fmt::format("top1 {:.2f}", result.metrics.top1()));
-  }
-  result.images_per_second = static_cast<double>(result.metrics.images) / engine_seconds;
+  const EngineRun run =
+      run_engine(deploy::Engine(std::move(lowered.program)), data.test(), label, [&](const Tensor& images) {
+        if (simulated >= kSimulatedImages) return;
+        simulation_seconds += seconds_of([&] { (*file.model)(images); });
+        simulated += images.dim(0);
+      });
+  result.metrics = run.metrics;
+  result.images_per_second = static_cast<double>(run.metrics.images) / run.seconds;
   result.simulated_images_per_second = static_cast<double>(simulated) / simulation_seconds;
   return result;
 }

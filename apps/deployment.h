@@ -1,13 +1,15 @@
-// What a quantized checkpoint becomes as a program: the engine's accuracy and speed beside the simulation's, and the
-// size of the file.
+// Integer programs on images with labels, and what a quantized checkpoint becomes as a program: the engine's accuracy
+// and speed beside the simulation's, and the size of the file.
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 
 #include "apps/metrics.h"
 #include "apps/model_file.h"
+#include "quant/deploy/engine.h"
 #include "quant/deploy/lowering.h"
 
 namespace qgrad {
@@ -15,6 +17,14 @@ namespace qgrad {
 // The program of a loaded checkpoint, trained with quantization or quantized afterwards. Changes the model, see
 // deploy::to_integer_layers. Throws for what has no form in a program, with the layer and the reason.
 deploy::Lowered program_of(ModelFile& file);
+
+struct EngineRun {
+  Metrics metrics;
+  double seconds = 0;  // of the engine alone
+};
+// `beside` sees every batch too.
+EngineRun run_engine(const deploy::Engine& engine, Loader loader, const std::string& label,
+                     const std::function<void(const Tensor& images)>& beside = {});
 
 struct Deployment {
   std::string refused;  // why there is no program; empty where there is one

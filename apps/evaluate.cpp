@@ -1,36 +1,71 @@
-// qgrad evaluate CHECKPOINT: how well a model does on the test part of its data.
+// qgrad evaluate FILE: how well a checkpoint or an integer program does on the test part of its data.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "apps/command.h"
+#include "apps/deployment.h"
 #include "apps/metrics.h"
 #include "apps/model_file.h"
 #include "apps/progress.h"
+#include "quant/deploy/file.h"
 
 namespace qgrad {
 namespace {
 
 struct EvaluateOptions {
-  std::string checkpoint;
+  std::string file;
   std::optional<std::string> config;
 };
+
+void check_normalisation(const std::string& what, const std::vector<float>& program, const std::vector<float>& data) {
+  for (size_t i = 0; i < program.size(); ++i)
+    check(program[i] == data[data.size() == 1 ? 0 : i], "{}: the program's is {}, that of the config's data {}", what,
+          fmt::join(program, ", "), fmt::join(data, ", "));
+}
+
+struct Evaluation {
+  Json about, test;
+};
+
+Evaluation evaluate_program(const std::string& path, const std::optional<Config>& config,
+                            const CommonOptions& options) {
+  check(config.has_value(), "{}: a program does not say its data: give a config with --config", path);
+  const auto data_config = read_config<DataConfig>(config->at("data"));
+  const deploy::Engine engine(deploy::read_program(path));
+  check_normalisation("mean", engine.program().mean, data_config.transforms.mean);
+  check_normalisation("std", engine.program().deviation, data_config.transforms.std);
+  const ExperimentData data(data_config, /*seed=*/1, options.data);
+  const EngineRun run = run_engine(engine, data.test(), "test");
+  return {{{"program", path},
+           {"dataset", data.describe()},
+           {"images_per_second", static_cast<double>(run.metrics.images) / run.seconds}},
+          run.metrics.to_json()};
+}
+
+Evaluation evaluate_checkpoint(const std::string& path, const std::optional<Config>& config,
+                               const CommonOptions& options) {
+  const ModelFile file = load_model(path, config);
+  const std::string model_class = file.experiment.model.value.at("class").get<std::string>();
+  if (file.guessed)
+    note(fmt::format("{}: no qgrad metadata; its tensors are those of {}, evaluated with that model's default data",
+                     path, model_class));
+  const auto task = open_task(file.experiment, options.data);
+  const auto* images = dynamic_cast<const ExperimentData*>(task.get());
+  return {{{"checkpoint", path},
+           {"model", file.experiment.model.value},
+           {"dataset", task->describe()},
+           {"quantizer", config_for_results(file.quantizer_config)}},
+          images && !file.quantizer_config ? evaluate_float(*file.model, images->test(), "test").to_json()
+                                           : task->evaluate(*file.model, Task::Part::test, "test")};
+}
 
 void run(const EvaluateOptions& chosen, const CommonOptions& options) {
   std::optional<Config> config;
   if (chosen.config) config = read_command_config(*chosen.config, options);
   check(config || options.set.empty(), "--set changes a config file: give one with --config");
-  const ModelFile file = load_model(chosen.checkpoint, config);
-  const std::string model_class = file.experiment.model.value.at("class").get<std::string>();
-  if (file.guessed)
-    note(fmt::format("{}: no qgrad metadata; its tensors are those of {}, evaluated with that model's default data",
-                     chosen.checkpoint, model_class));
-  const auto task = open_task(file.experiment, options.data);
-  const auto* images = dynamic_cast<const ExperimentData*>(task.get());
-  const Json test = images && !file.quantizer_config ? evaluate_float(*file.model, images->test(), "test").to_json()
-                                                     : task->evaluate(*file.model, Task::Part::test, "test");
-  Json results = {{"checkpoint", chosen.checkpoint},
-                  {"model", file.experiment.model.value},
-                  {"dataset", task->describe()},
-                  {"quantizer", config_for_results(file.quantizer_config)}};
+  const auto [about, test] = deploy::is_program_file(chosen.file) ? evaluate_program(chosen.file, config, options)
+                                                                  : evaluate_checkpoint(chosen.file, config, options);
+  Json results = about;
   results.update(test);
   if (options.out) write_json(std::filesystem::path(*options.out) / "results.json", results);
   print_result(options, results,
@@ -41,10 +76,11 @@ void run(const EvaluateOptions& chosen, const CommonOptions& options) {
 
 void add_evaluate_command(CLI::App& app) {
   CLI::App& command = *app.add_subcommand(
-      "evaluate", "accuracy and loss of a checkpoint on the test images, or how it ranks the test items");
+      "evaluate", "accuracy and loss of a checkpoint or a program on the test images, or how it ranks the test items");
   const auto options = add_common_options(command);
   const auto chosen = std::make_shared<EvaluateOptions>();
-  command.add_option("CHECKPOINT", chosen->checkpoint, "safetensors file")->required();
+  command.add_option("FILE", chosen->file, "checkpoint (safetensors), or integer program of `qgrad export`")
+      ->required();
   command.add_option("--config", chosen->config, "config with data and model, for files that do not say");
   command.callback([=] { run(*chosen, *options); });
 }

@@ -291,6 +291,13 @@ expect_error "not a checkpoint" "text.safetensors" "$qgrad" evaluate text.safete
 # --- integer programs ---
 expect 0 "export a program" "$qgrad" export quantized/model.safetensors --program digits.qgi --json
 holds "with its classes" sh -c "grep -a -q '0.*1.*9' digits.qgi"
+expect 0 "a program evaluates" "$qgrad" evaluate digits.qgi --config "$digits" --json
+top1=$(grep '"top1"' stdout)
+"$qgrad" evaluate quantized/model.safetensors --json >simulated.json
+holds "as its simulation does" grep -q "$top1" simulated.json
+expect_error "a program without data" "digits.qgi: a program does not say its data" "$qgrad" evaluate digits.qgi
+expect_error "a program with data of another normalisation" "mean: the program's is 0.5, that of the config's data 0.4" \
+  "$qgrad" evaluate digits.qgi --config "$digits" --set 'data.transforms.mean=[0.4]'
 expect 2 "export of nothing" "$qgrad" export quantized/model.safetensors
 expect 0 "export a float model" "$qgrad" export $good --program float.qgi
 expect_error "predict with a checkpoint" "is no integer program" "$qgrad" predict $good image.png

@@ -10,6 +10,7 @@
 #include <bit>
 #include <cerrno>
 #include <cstring>
+#include <fstream>
 #include <type_traits>
 
 #include "core/error.h"
@@ -243,6 +244,11 @@ Program program_from_bytes(std::string_view bytes, std::string_view file) {
   } catch (const Error& e) {
     fail("{}: {}", file, e.what());
   }
+}
+
+bool is_program_file(const std::filesystem::path& file) {
+  std::string start(kMagic.size(), '\0');
+  return std::ifstream(file, std::ios::binary).read(start.data(), std::ssize(start)) && start == kMagic;
 }
 
 Program read_program(const std::filesystem::path& file) {
