@@ -280,3 +280,19 @@ TEST_CASE("a lowered ResNet-20 computes the simulation's integers on 10,000 imag
     for (int64_t first = 0; first < 10000; first += 250) check_equal(*model, engine, material->batch(first, 250), 32);
   }
 }
+
+TEST_CASE("the lowered ResNet-20 of the examples computes the simulation's integers on 10,000 images",
+          "[.][cifar][slow]") {
+  const std::filesystem::path file = QGRAD_SOURCE_DIR "/examples/cifar10_resnet20/float.safetensors";
+  const std::optional<Material> material = Material::load();
+  if (!material || !golden::available(file)) return;
+  for (const Json& settings : with_fixed_point(main_settings())) {
+    INFO(settings.dump());
+    ModulePtr trained = Registry<Architecture>::create({{{"class", "resnet20"}}, "", "model"})->make();
+    load_state(*trained, read_checkpoint(file));
+    trained->set_training(false);
+    const ModulePtr model = quantized(std::move(trained), settings, material->batch(0, 100));
+    const deploy::Engine engine(deploy::lower(*model, material->batch(0, 1)).program);
+    for (int64_t first = 0; first < 10000; first += 250) check_equal(*model, engine, material->batch(first, 250), 32);
+  }
+}
