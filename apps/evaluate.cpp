@@ -17,10 +17,11 @@ struct EvaluateOptions {
   std::optional<std::string> config;
 };
 
-void check_normalisation(const std::string& what, const std::vector<float>& program, const std::vector<float>& data) {
-  for (size_t i = 0; i < program.size(); ++i)
-    check(program[i] == data[data.size() == 1 ? 0 : i], "{}: the program's is {}, that of the config's data {}", what,
-          fmt::join(program, ", "), fmt::join(data, ", "));
+// Of the program's images, and as the config's data has it.
+void check_same(const char* name, const std::vector<float>& program, const std::vector<float>& config) {
+  const std::vector<float> data = per_channel(config, std::ssize(program), name);
+  check(program == data, "{}: the program's is {}, that of the config's data {}", name, fmt::join(program, ", "),
+        fmt::join(data, ", "));
 }
 
 struct Evaluation {
@@ -32,8 +33,8 @@ Evaluation evaluate_program(const std::string& path, const std::optional<Config>
   check(config.has_value(), "{}: a program does not say its data: give a config with --config", path);
   const auto data_config = read_config<DataConfig>(config->at("data"));
   const deploy::Engine engine(deploy::read_program(path));
-  check_normalisation("mean", engine.program().mean, data_config.transforms.mean);
-  check_normalisation("std", engine.program().deviation, data_config.transforms.std);
+  check_same("mean", engine.program().mean, data_config.transforms.mean);
+  check_same("std", engine.program().deviation, data_config.transforms.std);
   const ExperimentData data(data_config, /*seed=*/1, options.data);
   const EngineRun run = run_engine(engine, data.test(), "test");
   return {{{"program", path},

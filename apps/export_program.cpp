@@ -20,17 +20,13 @@ std::vector<std::string> class_names(const DataConfig& data, const std::optional
   }
 }
 
-std::vector<float> per_channel(const std::vector<float>& values, int32_t channels) {
-  return values.size() == 1 ? std::vector<float>(static_cast<size_t>(channels), values[0]) : values;
-}
-
 }  // namespace
 
 size_t export_program(const std::filesystem::path& file, deploy::Program program, const DataConfig& data,
                       const std::optional<std::string>& data_folder) {
   const int32_t channels = program.tensors[static_cast<size_t>(program.input)].channels;
-  program.mean = per_channel(data.transforms.mean, channels);
-  program.deviation = per_channel(data.transforms.std, channels);
+  program.mean = per_channel(data.transforms.mean, channels, "mean");
+  program.deviation = per_channel(data.transforms.std, channels, "std");
   program.class_names = class_names(data, data_folder);
   const std::string bytes = deploy::program_bytes(program);
   write_file_atomically(file, bytes);

@@ -11,13 +11,6 @@ int64_t scaled(uint32_t random, int64_t n) {
   return static_cast<int64_t>((uint64_t{random} * static_cast<uint64_t>(n)) >> 32);
 }
 
-std::vector<float> per_channel(const std::vector<float>& values, int64_t channels, const char* name) {
-  if (values.size() == 1) return std::vector<float>(static_cast<size_t>(channels), values[0]);
-  check(std::ssize(values) == channels, "transforms: {} has {} numbers, images have {} channels", name, values.size(),
-        channels);
-  return values;
-}
-
 // Compiled for a known number of channels, so that the loop over them disappears; 0: any number.
 template <int64_t kChannels>
 void convert_pixels(const uint8_t* in, int64_t pixels, int64_t step, int64_t channels, const float* table, float* out) {
@@ -27,6 +20,13 @@ void convert_pixels(const uint8_t* in, int64_t pixels, int64_t step, int64_t cha
 }
 
 }  // namespace
+
+std::vector<float> per_channel(const std::vector<float>& values, int64_t channels, const char* name) {
+  if (values.size() == 1) return std::vector<float>(static_cast<size_t>(channels), values[0]);
+  check(std::ssize(values) == channels, "transforms: {} has {} numbers, images have {} channels", name, values.size(),
+        channels);
+  return values;
+}
 
 Transform::Transform(const TransformConfig& config, const Shape& image, uint64_t seed)
     : config_(config), random_(seed, "augment") {

@@ -31,6 +31,9 @@ void fields(V& v, TransformConfig& c) {
   v("cutout", c.cutout, {.help = "side of a square at a random place set to the mean; 0: none", .min = 0, .max = 1024});
 }
 
+// A mean or std for each of an image's channels. `name` is for the message where there are neither 1 nor `channels`.
+std::vector<float> per_channel(const std::vector<float>& values, int64_t channels, const char* name);
+
 // What a Loader applies to an image: bytes [H,W,C] to floats [H,W,C]. Called from several threads at once; the result
 // may depend on nothing but the arguments (sample: the image's place in its ImageSet).
 using SampleTransform =

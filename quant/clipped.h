@@ -71,9 +71,7 @@ template <class V>
 void fields(V& v, FixedClipConfig& c) {
   fields(v, static_cast<QuantizerConfig&>(c));
   v("act_clip_val", c.act_clip_val,
-    {.help = "activations are clipped to [0, act_clip_val]; networks that were trained without clips need more than 1",
-     .min = 0.001,
-     .max = 1e6});
+    {.help = "activations are clipped to [0, act_clip_val]; the paper has 1", .min = 0.001, .max = 1e6});
 }
 
 // Clips at act_clip_val, or at the activation's own bound where that is lower (6 for a ReLU6). Overrides of activations
