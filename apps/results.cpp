@@ -56,12 +56,21 @@ std::vector<Chart> accuracy_chart(const Json& results) {
   return {chart};
 }
 
-// The scores on held-out images after each epoch; none where nothing was held out.
+bool holds_out(const Json& results) {
+  for (const Json& row : results.at("rows"))
+    for (const Json& epoch : row.value("epochs", Json::array()))
+      if (!epoch.at("validation").is_null()) return true;
+  return false;
+}
+
+// After each epoch the score on held-out images; where nothing is held out, the top-1 on the training images.
 std::vector<Series::Point> course_of(const Json& row) {
   std::vector<Series::Point> points;
-  for (const Json& epoch : row.value("epochs", Json::array()))
-    if (const Json validation = epoch.value("validation", Json()); !validation.is_null())
-      points.push_back({epoch.at("epoch").get<double>(), score_of(validation)});
+  for (const Json& epoch : row.value("epochs", Json::array())) {
+    const Json& validation = epoch.at("validation");
+    points.push_back({epoch.at("epoch").get<double>(),
+                      validation.is_null() ? epoch.at("train_top1").get<double>() : score_of(validation)});
+  }
   return points;
 }
 
@@ -70,7 +79,8 @@ std::vector<Chart> training_charts(const Json& results) {
   const auto trained =
       std::ranges::count_if(groups, [](const RowGroup& group) { return !course_of(group.first()).empty(); });
   const bool split = trained > static_cast<std::ptrdiff_t>(std::size(kLineColors));
-  const Metric score = metrics_of(results.at("rows")[0])[0];
+  const bool held_out = holds_out(results);
+  const char* label = held_out ? metrics_of(results.at("rows")[0])[0].label : "top-1 %";
   std::vector<Chart> all;
   std::vector<std::string> widths;  // of the charts
   for (const RowGroup& group : groups) {
@@ -81,13 +91,13 @@ std::vector<Chart> training_charts(const Json& results) {
       std::string name = split ? "training_" + width : "training";
       std::ranges::replace(name, '/', '-');
       widths.push_back(width);
-      all.push_back(
-          {.name = name,
-           .title = fmt::format("Training{}: validation {} by epoch", split ? " at " + width : "", score.label),
-           .x_label = "epoch",
-           .y_label = score.label,
-           .x_ticks = {},
-           .series = {}});
+      all.push_back({.name = name,
+                     .title = fmt::format("Training{}: {} on the {} images by epoch", split ? " at " + width : "",
+                                          label, held_out ? "validation" : "training"),
+                     .x_label = "epoch",
+                     .y_label = label,
+                     .x_ticks = {},
+                     .series = {}});
     }
     Chart& chart = all[static_cast<size_t>(place)];
     const auto lines = static_cast<size_t>(std::ranges::count_if(

@@ -103,3 +103,15 @@ TEST_CASE("a chart is SVG that stands alone, whatever its labels hold") {
   CHECK_THAT(text, Contains("stroke=\"#123456\""));
   CHECK(text.find("A < B") == std::string::npos);
 }
+
+TEST_CASE("where nothing is held out, the training chart shows the training images' score") {
+  Json row = trained_row("LSQ", 4, 90, {80, 90});
+  for (Json& epoch : row["epochs"]) {
+    epoch["train_top1"] = epoch["validation"]["top1"].get<double>() - 10;
+    epoch["validation"] = nullptr;
+  }
+  const auto all = charts(results_of({row}));
+  REQUIRE(all.size() == 1);
+  CHECK(all[0].title == "Training: top-1 % on the training images by epoch");
+  CHECK(all[0].series.at(0).points.at(1).y == 80);
+}
