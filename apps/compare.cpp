@@ -78,7 +78,8 @@ class Stopwatch {
 
 class Comparison {
  public:
-  // `command`: how the results are made. With `resume`, rows that the folder's results have are kept.
+  // `command`: how the results are made. With `resume`, rows that the folder's results have are kept; config.json may
+  // have got further rows since, but nothing that was there may have changed.
   Comparison(CompareCommandConfig config, const CommonOptions& options, std::filesystem::path folder,
              std::string command, bool resume)
       : config_(std::move(config)),
@@ -88,8 +89,9 @@ class Comparison {
         command_(std::move(command)) {
     if (!resume_ || !std::filesystem::exists(folder_ / "results.json")) return;
     const Json finished = read_json(folder_ / "results.json");
+    check_unchanged(finished.at("config"));
     command_ = finished.at("command").get<std::string>();
-    for (const Json& row : finished.at("rows")) finished_[row.at("name").get<std::string>()] = row;
+    for (const Json& row : finished.at("rows")) known_[row.at("name").get<std::string>()] = row;
   }
 
   Json run() {
@@ -113,7 +115,16 @@ class Comparison {
       }
     if (config_.document && task_->score() != "top1")
       config_error(config_.name, "'document' is for comparisons on images; results.json and report.html have it all");
-    for (const RowConfig& row : rows) check_row(row);
+    order_ = {"float"};
+    for (const RowConfig& row : rows) {
+      check_row(row);
+      for (const std::string& other : order_)
+        if (folder_name(row.name) == folder_name(other))
+          config_error(config_.name, "the rows '{}' and '{}' would share the folder '{}': rename one", other, row.name,
+                       folder_name(other));
+      order_.push_back(row.name);
+    }
+    write_results();
     add_float_row();
     for (const RowConfig& row : rows) add_row(row);
     if (config_.document) update_document(*config_.document, results_);
@@ -138,13 +149,30 @@ class Comparison {
     quantize_model(model, config_.model, row.quantizer, nullptr, *task_, std::nullopt, row.name);
   }
 
-  // Where the row's results are known from before.
-  bool keep(const std::string& row) {
-    const auto found = finished_.find(row);
-    if (found == finished_.end()) return false;
-    Json known = found->second;
-    if (known.at("kind") != "float" && !known.contains("program")) add_program(known);
-    add_results(std::move(known));
+  void check_unchanged(const Json& before) const {
+    const Json now = write_config(config_);
+    const auto check_equal = [&](const std::string& what, const Json& was, const Json& is) {
+      check(was == is, "{}: {} is {}, but the rows that are finished were made with {}: compare in another folder",
+            (folder_ / "config.json").string(), what, is.dump(), was.dump());
+    };
+    for (const auto& [key, value] : before.items())
+      if (key != "rows" && key != "document") check_equal(key, value, now.at(key));
+    for (const Json& row : before.at("rows"))
+      for (const Json& other : now.at("rows"))
+        if (row.at("name") == other.at("name"))
+          for (const char* key : {"quantizer", "train"})
+            check_equal(fmt::format("{} of row '{}'", key, row.at("name").get<std::string>()), row.at(key),
+                        other.at(key));
+  }
+
+  // Whether the row's results are known from before.
+  bool is_known(const std::string& row) {
+    const auto found = known_.find(row);
+    if (found == known_.end()) return false;
+    if (Json& known = found->second; known.at("kind") != "float" && !known.contains("program")) {
+      add_program(known);
+      add_results(known);
+    }
     return true;
   }
 
@@ -163,7 +191,7 @@ class Comparison {
 
   void add_float_row() {
     float_checkpoint_ = (folder_of("float") / "model.safetensors").string();
-    if (keep("float")) return;
+    if (is_known("float")) return;
     Stopwatch stopwatch;
     if (config_.train.has_value() == config_.checkpoint.has_value())
       config_error(config_.name, "exactly one of 'train' and 'checkpoint' must be given");
@@ -178,7 +206,7 @@ class Comparison {
   }
 
   void add_row(const RowConfig& row) {
-    if (keep(row.name)) return;
+    if (is_known(row.name)) return;
     Stopwatch stopwatch;
     const bool post_training = is_post_training(row.quantizer);
     ModulePtr model = build_model(config_.model, config_.seed, float_checkpoint_);
@@ -220,7 +248,7 @@ class Comparison {
     json["quantizer"] = config_for_results(quantizer);
     json["epochs"] = epochs;
     json["checkpoint"] = (std::filesystem::path(folder_name(row.name)) / "model.safetensors").string();
-    add_results(std::move(json));
+    add_results(json);
     std::filesystem::remove(folder_of(row.name) / "training.safetensors");
   }
 
@@ -231,15 +259,30 @@ class Comparison {
       row["program"] = deploy_checkpoint(folder_of(name) / "model.safetensors", *images, name + "  program").to_json();
   }
 
-  void add_results(Json row) {
-    rows_.push_back(std::move(row));
-    double seconds = 0;
-    for (const Json& each : rows_) seconds += each.at("seconds").get<double>();
-    results_ = {{"name", config_.name},         {"command", command_}, {"seed", config_.seed},
-                {"threads", num_threads()},     {"seconds", seconds},  {"dataset", task_->describe()},
-                {"model", config_.model.value}, {"rows", rows_}};
-    write_json(folder_ / "results.json", results_);
+  void add_results(const Json& row) {
+    known_[row.at("name").get<std::string>()] = row;
+    write_results();
     write_file_atomically(folder_ / "report.html", results_html(results_));
+  }
+
+  void write_results() {
+    Json rows = Json::array();
+    double seconds = 0;
+    for (const std::string& name : order_)
+      if (const auto found = known_.find(name); found != known_.end()) {
+        rows.push_back(found->second);
+        seconds += found->second.at("seconds").get<double>();
+      }
+    results_ = {{"name", config_.name},
+                {"command", command_},
+                {"seed", config_.seed},
+                {"threads", num_threads()},
+                {"seconds", seconds},
+                {"dataset", task_->describe()},
+                {"model", config_.model.value},
+                {"config", write_config(config_)},
+                {"rows", rows}};
+    write_json(folder_ / "results.json", results_);
   }
 
   CompareCommandConfig config_;
@@ -247,11 +290,12 @@ class Comparison {
   std::unique_ptr<Task> task_;
   bool resume_;
   std::string command_;
-  std::map<std::string, Json> finished_;  // rows by name, from before a stop
+  std::vector<std::string> order_;     // the names of all rows
+  std::map<std::string, Json> known_;  // results by name of row, also from before a stop
   std::string float_checkpoint_;
   Json float_statistics_;               // what calibration measured on it, for all rows
   std::map<std::string, Json> places_;  // of rows that belong to a matrix, or to the seeds of one
-  Json rows_ = Json::array(), results_;
+  Json results_;
 };
 
 void run(const std::string& config_file, const std::optional<std::filesystem::path>& resume,

@@ -175,6 +175,9 @@ expect 0 "compare without a stop" "$qgrad" compare "$digits" "${quick[@]}" --set
 for row in QAT_4-4 QAT_2-2; do
   holds "$row of the killed and resumed comparison has the same bytes" cmp {comparison,without_stop}/$row/model.safetensors
 done
+sed 's/"lr": 0.[0-9]*/"lr": 0.5/' comparison/config.json >changed.json
+cp -r comparison changed && mv changed.json changed/config.json
+expect_error "resume with other settings" "config.json: train is .*were made with" "$qgrad" compare --resume changed
 holds "and the command that began it" grep -q '"command": "qgrad compare .*quant_aware_train.epochs=8"' comparison/results.json
 expect_error "resume from nowhere" "nowhere/config.json: cannot open" "$qgrad" train --resume nowhere
 
@@ -249,6 +252,7 @@ expect_error "unknown quantizer" "edited.json: rows\[0\].quantizer.class: no qua
 edit 's/"seed": 1,/"seed": 1, "seed": 2,/'
 expect_error "key that stands twice" "edited.json: key 'seed' stands twice" "$qgrad" compare edited.json
 edit 's/"seed": 1,/"seed": 1/'
+expect_error "rows that share a folder" "the rows 'LSQ 4/4' and 'LSQ 4-4' would share the folder 'LSQ_4-4'" "$qgrad" compare "$digits" --out shared --set 'rows=[{"name":"LSQ 4/4","quantizer":{"class":"LSQQuantizer"}},{"name":"LSQ 4-4","quantizer":{"class":"LSQQuantizer"}}]'
 expect_error "syntax error" "edited.json:[0-9]+:[0-9]+: not valid JSON" "$qgrad" compare edited.json
 expect_error "missing file" "nowhere.json: cannot open" "$qgrad" compare nowhere.json
 expect_error "--set with an unknown key" "unknown key" "$qgrad" compare "$digits" --set train.epoch=3
