@@ -137,6 +137,7 @@ int num_threads() { return holder().wanted; }
 
 void set_num_threads(int n) {
   check(n >= 1 && n <= 256, "number of threads: expected 1 to 256, got {}", n);
+  check(!inside, "number of threads: it cannot change inside a parallel_for");
   std::lock_guard lock(holder().mutex);
   holder().wanted = n;
 }

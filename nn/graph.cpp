@@ -152,11 +152,12 @@ const GraphNode* Graph::only_successor(const GraphNode& node) const {
   return node.succs.size() == 1 && &node != &nodes_[output_] ? &nodes_[node.succs[0]] : nullptr;
 }
 
+bool Graph::called_once(const GraphNode& node) const {
+  return node.module && std::ranges::count(nodes_, node.module, &GraphNode::module) == 1;
+}
+
 std::vector<std::pair<const GraphNode*, const GraphNode*>> Graph::chains(std::string_view kind_a,
                                                                          std::string_view kind_b) const {
-  const auto called_once = [this](const GraphNode& node) {
-    return node.module && std::ranges::count(nodes_, node.module, &GraphNode::module) == 1;
-  };
   std::vector<std::pair<const GraphNode*, const GraphNode*>> found;
   for (const GraphNode& a : nodes_) {
     const GraphNode* b = only_successor(a);

@@ -37,6 +37,8 @@ class Graph {
   const GraphNode* find(std::string_view name) const;  // null when there is none
   size_t output() const { return output_; }            // the node that made the model's output
 
+  // Whether it is a module's only call.
+  bool called_once(const GraphNode& node) const;
   // Pairs (a, b) of single-call modules of these kinds where b is a's only consumer and a is b's only input.
   std::vector<std::pair<const GraphNode*, const GraphNode*>> chains(std::string_view kind_a,
                                                                     std::string_view kind_b) const;

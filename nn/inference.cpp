@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "core/parallel.h"
+#include "core/tape.h"
 
 namespace qgrad {
 
@@ -17,6 +18,7 @@ Tensor forward_in_blocks(Module& model, const Tensor& images, int64_t block) {
   const std::span<const float> from = images.data();
   std::vector<Tensor> outputs(static_cast<size_t>((s[0] + block - 1) / block));
   parallel_for(s[0], block, [&](int64_t begin, int64_t end) {
+    const Tape::Paused paused;
     const auto first = static_cast<size_t>(begin * each), count = static_cast<size_t>((end - begin) * each);
     outputs[static_cast<size_t>(begin / block)] =
         model(Tensor::from({end - begin, s[1], s[2], s[3]}, from.subspan(first, count)));

@@ -127,7 +127,7 @@ TensorFile read_safetensors(const std::filesystem::path& path) {
   }
   check_layout(file, entries, data.size());
   for (const Entry& entry : entries) {
-    if (is_batch_counter(entry.name)) continue;
+    if (entry.dtype != "F32") continue;  // PyTorch's batch counters
     Tensor tensor = Tensor::empty(entry.shape);
     std::memcpy(tensor.mutable_data().data(), data.data() + entry.begin, entry.end - entry.begin);
     content.tensors.emplace_back(entry.name, std::move(tensor));

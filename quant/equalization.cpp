@@ -10,7 +10,7 @@
 namespace qgrad {
 namespace {
 
-constexpr int kMostRounds = 100;
+constexpr int kMostRounds = 1000;
 constexpr float kConverged = 1e-3f;
 
 struct Layer {
@@ -75,13 +75,9 @@ bool equalize(const Layer& first, const Layer& second) {
   return true;
 }
 
-bool called_once(const Graph& graph, const GraphNode& node) {
-  return node.module && std::ranges::count(graph.nodes(), node.module, &GraphNode::module) == 1;
-}
-
 const GraphNode* next_of(Module& model, const Graph& graph, const GraphNode& node) {
   const GraphNode* next = graph.only_successor(node);
-  while (next && called_once(graph, *next) && find_module(model, next->name)->kind() == "Identity")
+  while (next && graph.called_once(*next) && find_module(model, next->name)->kind() == "Identity")
     next = graph.only_successor(*next);
   return next;
 }
@@ -89,8 +85,8 @@ const GraphNode* next_of(Module& model, const Graph& graph, const GraphNode& nod
 // The layer of the same kind that alone gets this one's output, through a ReLU or directly.
 const GraphNode* partner(Module& model, const Graph& graph, const GraphNode& node) {
   const GraphNode* next = next_of(model, graph, node);
-  if (next && next->kind == "ReLU" && called_once(graph, *next)) next = next_of(model, graph, *next);
-  return next && next->kind == node.kind && called_once(graph, *next) ? next : nullptr;
+  if (next && next->kind == "ReLU" && graph.called_once(*next)) next = next_of(model, graph, *next);
+  return next && next->kind == node.kind && graph.called_once(*next) ? next : nullptr;
 }
 
 struct Pair {
@@ -104,7 +100,7 @@ struct Pair {
 std::vector<EqualizedPair> equalize_cross_layer(Module& model, const Graph& graph) {
   std::vector<Pair> pairs;
   for (const GraphNode& node : graph.nodes()) {
-    if ((node.kind != "Conv2d" && node.kind != "Linear") || !called_once(graph, node)) continue;
+    if ((node.kind != "Conv2d" && node.kind != "Linear") || !graph.called_once(node)) continue;
     const GraphNode* next = partner(model, graph, node);
     if (!next) continue;
     pairs.push_back(

@@ -78,19 +78,10 @@ Tensor avg_pool2d(const Tensor& x, const Pool2dOptions& options) {
   });
 }
 
-// y = the mean over height and width.
+// y = the mean over height and width: one window.
 Tensor global_avg_pool2d(const Tensor& x) {
   check(x.rank() == 4 && x.dim(1) * x.dim(2) > 0, "global_avg_pool2d: expected images [N,H,W,C], got {}", x.shape());
-  const int64_t images = x.dim(0), positions = x.dim(1) * x.dim(2), channels = x.dim(3);
-  Tensor y = Tensor::empty({images, 1, 1, channels});
-  sum_middle(x.data().data(), images, positions, channels, 1.0 / static_cast<double>(positions),
-             y.mutable_data().data());
-  return record("global_avg_pool2d", y, {x}, [shape = x.shape(), images, positions, channels](Tensor dy, Grads& dx) {
-    Tensor gradient = Tensor::empty(shape);
-    repeat_middle(dy.data().data(), images, positions, channels, 1.0f / static_cast<float>(positions),
-                  gradient.mutable_data().data());
-    dx.add(0, gradient);
-  });
+  return avg_pool2d(x, {x.dim(1), x.dim(2), 1, 1, 0, 0});
 }
 
 }  // namespace qgrad

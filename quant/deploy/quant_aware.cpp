@@ -151,7 +151,7 @@ class Conversion {
     return weight_of(*node.module).transform() && node.preds.size() == 1 && grid_of(graph_[node.preds[0]]);
   }
 
-  // A quantized ReLU that alone consumes the layer, or its batch norm.
+  // A quantized ReLU, called nowhere else, that alone consumes the layer or its batch norm.
   void fuse(const GraphNode& layer) {
     const auto norm = last_of_.find(layer.name);
     const GraphNode* next = graph_.only_successor(norm == last_of_.end() ? layer : *graph_.find(norm->second));
@@ -161,7 +161,9 @@ class Conversion {
     if (next->kind == "ReLU6") fused.cap = 6.0f;
     if (is_relu) next = graph_.only_successor(*next);
     const QuantMetadata* grid = next && next->module ? grid_of_module(path_of(*next)) : nullptr;
-    if (!grid || !next->module->children().empty() || (!is_relu && grid->qmin + grid->zero_point != 0)) return;
+    if (!grid || !graph_.called_once(*next) || !next->module->children().empty() ||
+        (!is_relu && grid->qmin + grid->zero_point != 0))
+      return;
     fused.grid = *grid;
     fused_.insert(quantized_path(*next));
     fused_into_.emplace(layer.name, fused);

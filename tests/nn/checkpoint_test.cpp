@@ -14,6 +14,7 @@
 #include "nn/norm.h"
 #include "support/catch.h"
 #include "support/golden.h"
+#include "support/values.h"
 
 using namespace qgrad;
 
@@ -92,6 +93,15 @@ TEST_CASE("a model that was saved and loaded is the same, statistics included") 
     CHECK(a[i].first == b[i].first);
     CHECK(golden::difference(b[i].second, a[i].second, golden::kExact) == "");
   }
+}
+
+TEST_CASE("a batch norm that counts its batches is loaded with its count") {
+  const TemporaryFolder folder;
+  BatchNorm2d saved({.features = 3, .momentum = std::nullopt}), loaded({.features = 3, .momentum = std::nullopt});
+  saved(test::normal_tensor({2, 2, 2, 3}, 1));
+  save_checkpoint(folder.path / "x", saved, {});
+  load_state(loaded, read_checkpoint(folder.path / "x"));
+  CHECK(loaded.next_momentum() == 0.5);
 }
 
 TEST_CASE("the file has PyTorch's names and layouts") {

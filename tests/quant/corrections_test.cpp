@@ -11,6 +11,7 @@
 #include "nn/container.h"
 #include "nn/conv.h"
 #include "nn/linear.h"
+#include "nn/models/architecture.h"
 #include "nn/norm.h"
 #include "quant/equalization.h"
 #include "quant/post_train_linear.h"
@@ -138,6 +139,17 @@ TEST_CASE("equalization gives channels equal ranges in both layers, and once is 
     CHECK(range(conv2, c, 1, 4) == Approx(range(conv3, c, 5, 4)).epsilon(3e-3));
   }
   CHECK(equalize_cross_layer(*net, graph).empty());
+}
+
+TEST_CASE("a long chain is equalized to the end") {
+  ModulePtr net = Registry<Architecture>::create({{{"class", "plain20"}}, "", "model"})->build(3);
+  net->set_training(false);
+  PostTrainLinearQuantizer quantizer(
+      read_config<PostTrainLinearConfig>({{{"cross_layer_equalization", true}}, "", "quantizer"}));
+  const Tensor image = test::normal_tensor({1, 32, 32, 3}, 1);
+  quantizer.prepare_float(net, image);
+  quantizer.set_stats(collect_quant_stats(*net, [&] { (*net)(image); }));
+  CHECK(error_of([&] { quantizer.prepare(net, nullptr, image); }) == "no error");
 }
 
 TEST_CASE("statistics from before equalization are an error") {

@@ -39,11 +39,25 @@ struct SmallResidual final : UnaryModule {
   }
 };
 
+// One ReLU called twice, behind a convolution and behind an addition.
+struct SharedReLU final : UnaryModule {
+  std::string_view kind() const override { return "SharedReLU"; }
+  Child conv1 = child<Conv2d>("conv1", square_conv(3, 8, 3, 1, 1, false)), bn1 = child<BatchNorm2d>("bn1", 8);
+  Child relu = child<ReLU>("relu"), conv2 = child<Conv2d>("conv2", square_conv(8, 8, 3, 1, 1, false));
+  Child bn2 = child<BatchNorm2d>("bn2", 8), add = child<EltwiseAdd>("add");
+  Child average = child<GlobalAvgPool2d>("average"), fc = child<Linear>("fc", 8, 5);
+
+ protected:
+  Tensor forward(const Tensor& x) override {
+    const Tensor a = relu(bn1(conv1(x)));
+    return fc(flatten(average(relu(add(a, bn2(conv2(a)))))));
+  }
+};
+
 Tensor images(int64_t count, uint64_t seed) { return test::normal_tensor({count, 8, 8, 3}, seed); }
 
 // Prepared, and run in training mode so that ranges and running statistics are there. One channel's factor is negative.
-ModulePtr trained(const Json& config) {
-  ModulePtr net = std::make_unique<SmallResidual>();
+ModulePtr trained(const Json& config, ModulePtr net = std::make_unique<SmallResidual>()) {
   uint64_t seed = 50;
   for (Parameter* p : all_parameters(*net))
     if (p->name() == "weight") p->set_raw(test::normal_tensor(p->raw().shape(), seed++, 0.4f));
@@ -86,16 +100,17 @@ float largest_difference(const Tensor& a, const Tensor& b) {
 }  // namespace
 
 TEST_CASE("a trained quantized model as integer layers gives what it gave") {
-  for (const Json& config : quantizers()) {
-    INFO(config.dump());
-    ModulePtr model = trained(config);
-    const Tensor x = images(8, 5), before = (*model)(x);
-    deploy::to_integer_layers(model, images(1, 6));
-    const Tensor after = (*model)(x);
-    float largest = 0;
-    for (const float y : before.data()) largest = std::max(largest, std::fabs(y));
-    CHECK(largest_difference(before, after) < largest * 1e-5f);
-  }
+  for (const Json& config : quantizers())
+    for (const bool shared : {false, true}) {
+      INFO(config.dump() << (shared ? ", a shared ReLU" : ""));
+      ModulePtr model = shared ? trained(config, std::make_unique<SharedReLU>()) : trained(config);
+      const Tensor x = images(8, 5), before = (*model)(x);
+      deploy::to_integer_layers(model, images(1, 6));
+      const Tensor after = (*model)(x);
+      float largest = 0;
+      for (const float y : before.data()) largest = std::max(largest, std::fabs(y));
+      CHECK(largest_difference(before, after) < largest * 1e-5f);
+    }
 }
 
 TEST_CASE("programs of trained quantized models compute the integer layers' integers") {
