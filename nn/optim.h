@@ -4,10 +4,9 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <unordered_map>
-#include <unordered_set>
-#include <utility>
 #include <vector>
 
 #include "core/registry.h"
@@ -41,28 +40,33 @@ class Optimizer {
   void step();
 
   // Momentum buffers and counters by "<parameter path>.<name>", for checkpoints; in the parameters' own layout.
-  virtual std::map<std::string, Tensor> state() const = 0;
+  std::map<std::string, Tensor> state() const;
   // Takes the place of all state. Throws where a name or a shape does not fit.
-  virtual void load_state(const std::map<std::string, Tensor>& state) = 0;
+  void load_state(const std::map<std::string, Tensor>& state);
 
  protected:
-  Optimizer(float lr, float weight_decay) : lr_(lr), base_lr_(lr), weight_decay_(weight_decay) {}
-  virtual void update(Parameter& parameter, float lr, float weight_decay) = 0;
-  // Takes the memory for a parameter's state, if it has none. Called when the parameter is added, so that a training
-  // needs no more memory after its first step.
-  virtual void reserve(const Parameter& parameter) = 0;
-
-  // Helpers for state(): one tensor per parameter, saved under a name; and back.
-  using ParameterBuffers = std::unordered_map<const Parameter*, Tensor>;
-  using ParameterSet = std::unordered_set<const Parameter*>;
-  static void save_buffers(std::map<std::string, Tensor>& state, const char* name, const ParameterBuffers& buffers,
-                           const ParameterSet& of);
-  std::pair<Parameter*, std::string> owner_of(const std::string& key) const;  // "conv1.weight.momentum_buffer"
-  static void load_buffer(ParameterBuffers& buffers, const Parameter& parameter, const Tensor& value,
-                          const Shape& shape);
+  // What an optimizer keeps for every parameter: a tensor of the parameter's shape, or one number.
+  struct Buffer {
+    const char* name;
+    bool is_scalar = false;
+  };
+  Optimizer(float lr, float weight_decay, std::vector<Buffer> buffers)
+      : buffers_(std::move(buffers)), lr_(lr), base_lr_(lr), weight_decay_(weight_decay) {}
+  // `buffers`: in the constructor's order, zeros at the parameter's first step.
+  virtual void update(Parameter& parameter, std::span<Tensor> buffers, bool is_first, float lr, float weight_decay) = 0;
 
  private:
+  struct State {
+    std::vector<Tensor> buffers;
+    bool stepped = false;
+  };
+  Tensor zeros(const Buffer& buffer, const Parameter& parameter) const;
+  Parameter& owner_of(const std::string& path) const;
+
+  std::vector<Buffer> buffers_;
   std::vector<ParamGroup> groups_;
+  // Made when a parameter is added, so that a training needs no more memory after its first step.
+  std::unordered_map<const Parameter*, State> states_;
   float lr_, base_lr_, weight_decay_;
 };
 

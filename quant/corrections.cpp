@@ -1,11 +1,10 @@
-// Catching what flows into and out of one layer.
+// Catching what flows into and out of one layer, and the correction of its bias.
 #include "quant/corrections.h"
 
 #include <algorithm>
 
 #include "core/error.h"
 #include "core/tape.h"
-#include "quant/bias_correction.h"
 
 namespace qgrad {
 namespace {
@@ -75,6 +74,39 @@ const Tensor& weight_of(const Module& layer) {
   const auto found = std::ranges::find(parameters, "weight", [](const Parameter* p) { return p->name(); });
   check(found != parameters.end(), "corrections: '{}' of the float model has no weight", layer.path());
   return (*found)->raw();
+}
+
+// Adds up channels, the last dimension.
+class ChannelMeans {
+ public:
+  explicit ChannelMeans(size_t channels) : sums_(channels, 0.0) {}
+  void add(const Tensor& y) {
+    const std::span<const float> values = y.data();
+    for (size_t i = 0; i < values.size(); ++i) sums_[i % sums_.size()] += values[i];
+    rows_ += static_cast<double>(values.size() / sums_.size());
+  }
+  double mean(size_t channel) const { return sums_[channel] / rows_; }
+
+ private:
+  std::vector<double> sums_;
+  double rows_ = 0;
+};
+
+// bias += E[y] - E[y'] per output channel, before the activation function, where y is the float layer's output in the
+// float model and y' the quantized layer's on the inputs that reach it, both means over all samples and positions.
+// (Nagel et al., "Data-free quantization through weight equalization and bias correction", ICCV 2019, section 4.2 and
+// appendix D, the empirical form.) The layer must have a bias.
+void correct_bias(RangeLinearQuantParamLayerWrapper& layer, const LayerSamples& samples) {
+  check(!samples.inputs.empty(), "bias correction: no samples");
+  check(layer.bias().defined(), "bias correction: {} has no bias", layer.path());
+  const auto channels = static_cast<size_t>(layer.bias().numel());
+  ChannelMeans is(channels), should_be(channels);
+  for (const Tensor& x : samples.inputs) is.add(layer.sums(x));
+  for (const Tensor& y : samples.outputs) should_be.add(y);
+  Tensor bias = layer.bias().clone();
+  for (size_t c = 0; c < channels; ++c)
+    bias.mutable_data()[c] = static_cast<float>(bias.data()[c] + should_be.mean(c) - is.mean(c));
+  layer.set_bias(std::move(bias));
 }
 
 }  // namespace

@@ -77,10 +77,6 @@ void Quantizer::prepare(ModulePtr& model, Optimizer* optimizer, std::span<const 
   model->set_training(training);  // a new root has no owner to take it from
 }
 
-void Quantizer::force_setting(const std::string& path, const std::string& key, Json value) {
-  forced_[path][key] = std::move(value);
-}
-
 const Replacement* Quantizer::replacement_of(const Module& module) const {
   if (const auto it = replacement_factory.find(module.kind()); it != replacement_factory.end())
     return it->second.make ? &it->second : nullptr;
@@ -138,9 +134,7 @@ void Quantizer::resolve(const std::vector<Candidate>& candidates, const Graph& g
   const std::vector<Override> overrides = read_overrides(config_.overrides);
   for (const Candidate& candidate : candidates) {
     const Override* override_entry = find_override(overrides, candidate.path);
-    Config settings = override_entry ? override_entry->settings : Config{Json::object(), "", ""};
-    if (const auto forced = forced_.find(candidate.path); forced != forced_.end())
-      settings.value.update(forced->second);
+    const Config settings = override_entry ? override_entry->settings : Config{Json::object(), "", ""};
     Bits bits = read_bits(settings, default_bits(candidate, graph));
     if (!contains(candidate.takes, "bits_activations")) bits.activations.reset();
     if (!contains(candidate.takes, "bits_weights")) bits.weights.reset();

@@ -117,10 +117,6 @@ class Quantizer {
   virtual std::vector<ParamGroup> param_groups(Module&) { return {}; }
   virtual void post_process(ModulePtr&) {}
 
-  const QuantizerConfig& base_config() const { return config_; }
-  // Lets pre_process add to a module's settings (bits_* too), as ReLU fusion does; stronger than overrides.
-  void force_setting(const std::string& path, const std::string& key, Json value);
-
  private:
   struct Candidate;
   std::vector<Candidate> find_candidates(Module& model) const;
@@ -135,7 +131,6 @@ class Quantizer {
   const Resolved* find_resolved(std::string_view path) const;
 
   QuantizerConfig config_;
-  std::map<std::string, Json> forced_;
   std::vector<Resolved> resolved_;
   bool prepared_ = false;
 };

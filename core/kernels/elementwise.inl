@@ -107,9 +107,6 @@ void sigmoid_backward(const float* y, const float* dy, float* dx, size_t n) {
 void tanh_backward(const float* y, const float* dy, float* dx, size_t n) {
   for (size_t i = 0; i < n; ++i) dx[i] = dy[i] * (1.0f - y[i] * y[i]);
 }
-void axpy(float alpha, const float* x, float* y, size_t n) {
-  for (size_t i = 0; i < n; ++i) y[i] += alpha * x[i];
-}
 
 }  // namespace
 
@@ -135,8 +132,7 @@ ElementwiseKernels QGRAD_ELEMENTWISE() {
           .relu_backward = relu_backward,
           .relu6_backward = relu6_backward,
           .sigmoid_backward = sigmoid_backward,
-          .tanh_backward = tanh_backward,
-          .axpy = axpy};
+          .tanh_backward = tanh_backward};
 }
 
 }  // namespace qgrad

@@ -34,9 +34,6 @@ struct ElementwiseKernels {
   Backward relu6_backward;    // of y: dy where 0 < y < 6
   Backward sigmoid_backward;  // of y: dy y (1 - y)
   Backward tanh_backward;     // of y: dy (1 - y^2)
-
-  // y += alpha * x
-  void (*axpy)(float alpha, const float* x, float* y, size_t n);
 };
 
 }  // namespace qgrad

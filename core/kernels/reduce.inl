@@ -4,8 +4,8 @@
 namespace qgrad {
 namespace {
 
-// What is summed: a[i], a[i]^2 or a[i] b[i].
-enum class Term { plain, squared, product };
+// What is summed: a[i] or a[i] b[i].
+enum class Term { plain, product };
 
 // Sixteen lanes in two accumulators: element i goes to lane i % 16; the lanes are added in order, then the remainder.
 template <Term term>
@@ -14,10 +14,7 @@ double reduce(const float* a, const float* b, size_t n) {
   size_t i = 0;
   for (; i + 2 * kLanes <= n; i += 2 * kLanes) {
     DoubleLanes left = QGRAD_TO_DOUBLE(QGRAD_LOAD(a + i)), right = QGRAD_TO_DOUBLE(QGRAD_LOAD(a + i + kLanes));
-    if constexpr (term == Term::squared) {
-      left *= left;
-      right *= right;
-    } else if constexpr (term == Term::product) {
+    if constexpr (term == Term::product) {
       left *= QGRAD_TO_DOUBLE(QGRAD_LOAD(b + i));
       right *= QGRAD_TO_DOUBLE(QGRAD_LOAD(b + i + kLanes));
     }
@@ -29,7 +26,6 @@ double reduce(const float* a, const float* b, size_t n) {
   for (size_t lane = 0; lane < kLanes; ++lane) total += odd[lane];
   for (; i < n; ++i) {
     double last = a[i];
-    if constexpr (term == Term::squared) last *= a[i];
     if constexpr (term == Term::product) last *= b[i];
     total += last;
   }
@@ -37,7 +33,6 @@ double reduce(const float* a, const float* b, size_t n) {
 }
 
 double sum(const float* x, size_t n) { return reduce<Term::plain>(x, nullptr, n); }
-double sum_squares(const float* x, size_t n) { return reduce<Term::squared>(x, nullptr, n); }
 double dot(const float* a, const float* b, size_t n) { return reduce<Term::product>(a, b, n); }
 
 void sum_columns(const float* x, size_t rows, size_t columns, size_t stride, double* sums) {
@@ -61,6 +56,6 @@ void sum_columns(const float* x, size_t rows, size_t columns, size_t stride, dou
 
 }  // namespace
 
-ReduceKernels QGRAD_REDUCE() { return {sum, sum_squares, dot, sum_columns}; }
+ReduceKernels QGRAD_REDUCE() { return {sum, dot, sum_columns}; }
 
 }  // namespace qgrad

@@ -8,7 +8,6 @@ namespace qgrad {
 
 struct ReduceKernels {
   double (*sum)(const float* x, size_t n);
-  double (*sum_squares)(const float* x, size_t n);
   double (*dot)(const float* a, const float* b, size_t n);
   // sums[c] = sum over rows of x[row * stride + c], for c in 0 .. columns-1, row after row.
   void (*sum_columns)(const float* x, size_t rows, size_t columns, size_t stride, double* sums);

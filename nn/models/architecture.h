@@ -57,11 +57,4 @@ class CifarArchitecture final : public Architecture {
   ClassifierConfig config_;
 };
 
-// --- what a model costs ---
-
-int64_t count_parameters(Module& model);
-// Multiplications of one forward pass of one example (shape [1, ..]) in convolutions and linear layers:
-// output elements * kh * kw * in / groups, and output elements * in. (Distiller counts the same.)
-int64_t count_macs(Module& model, const Shape& example);
-
 }  // namespace qgrad

@@ -31,20 +31,15 @@ class Adam final : public Optimizer {
  public:
   explicit Adam(const AdamConfig& config) : Adam(config, /*decoupled=*/false) {}
   explicit Adam(const AdamWConfig& config) : Adam(config, /*decoupled=*/true) {}
-  std::map<std::string, Tensor> state() const override;
-  void load_state(const std::map<std::string, Tensor>& state) override;
 
  protected:
-  void update(Parameter& parameter, float lr, float weight_decay) override;
-  void reserve(const Parameter& parameter) override;
+  void update(Parameter& parameter, std::span<Tensor> buffers, bool is_first, float lr, float weight_decay) override;
 
  private:
   Adam(const AdamConfig& config, bool decoupled);
 
   AdamConfig config_;
   bool decoupled_;
-  ParameterBuffers mean_, mean_square_, steps_;  // steps_: scalars
-  ParameterSet stepped_;  // those that have moved
 };
 
 }  // namespace qgrad

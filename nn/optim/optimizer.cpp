@@ -1,4 +1,4 @@
-// What all optimizers share: groups, steps, and the names of their state.
+// What all optimizers share: groups, steps, and their state.
 #include <algorithm>
 
 #include "core/json.h"
@@ -12,7 +12,11 @@ void Optimizer::add_param_group(ParamGroup group) {
           group.parameters[i]->path(), group.name);
   for (ParamGroup& earlier : groups_)
     std::erase_if(earlier.parameters, [&](Parameter* p) { return std::ranges::count(group.parameters, p) > 0; });
-  for (const Parameter* p : group.parameters) reserve(*p);
+  for (const Parameter* p : group.parameters) {
+    State& state = states_[p];
+    if (state.buffers.empty())
+      for (const Buffer& buffer : buffers_) state.buffers.push_back(zeros(buffer, *p));
+  }
   groups_.push_back(std::move(group));
 }
 
@@ -23,32 +27,56 @@ void Optimizer::zero_grad() {
 
 void Optimizer::step() {
   for (const ParamGroup& group : groups_)
-    for (Parameter* p : group.parameters)
-      if (p->raw().grad().defined()) update(*p, lr_ * group.lr_factor, group.weight_decay.value_or(weight_decay_));
+    for (Parameter* p : group.parameters) {
+      if (!p->raw().grad().defined()) continue;
+      State& state = states_.at(p);
+      update(*p, state.buffers, !state.stepped, lr_ * group.lr_factor, group.weight_decay.value_or(weight_decay_));
+      state.stepped = true;
+    }
 }
 
-void Optimizer::save_buffers(std::map<std::string, Tensor>& state, const char* name, const ParameterBuffers& buffers,
-                             const ParameterSet& of) {
-  for (const Parameter* p : of) state[p->path() + "." + name] = buffers.at(p).clone();
+std::map<std::string, Tensor> Optimizer::state() const {
+  std::map<std::string, Tensor> all;
+  for (const auto& [parameter, state] : states_)
+    for (size_t i = 0; state.stepped && i < buffers_.size(); ++i)
+      all[parameter->path() + "." + buffers_[i].name] = state.buffers[i].clone();
+  return all;
 }
 
-std::pair<Parameter*, std::string> Optimizer::owner_of(const std::string& key) const {
-  const size_t dot = key.rfind('.');
-  check(dot != std::string::npos, "optimizer state: '{}' is no <parameter>.<name>", key);
+void Optimizer::load_state(const std::map<std::string, Tensor>& all) {
+  std::unordered_map<const Parameter*, State> loaded;
+  for (const auto& [key, value] : all) {
+    const size_t dot = key.rfind('.');
+    check(dot != std::string::npos, "optimizer state: '{}' is no <parameter>.<name>", key);
+    const Parameter& parameter = owner_of(key.substr(0, dot));
+    const auto buffer = std::ranges::find(buffers_, key.substr(dot + 1), &Buffer::name);
+    check(buffer != buffers_.end(), "optimizer state: '{}' is none of this optimizer's", key);
+    const Shape shape = zeros(*buffer, parameter).shape();
+    check(value.shape() == shape, "optimizer state: {} wants shape {}, got {}", key, shape, value.shape());
+    State& state = loaded[&parameter];
+    state.stepped = true;
+    state.buffers.resize(buffers_.size());
+    state.buffers[static_cast<size_t>(buffer - buffers_.begin())] = value.clone();
+  }
+  for (const auto& [parameter, state] : loaded)
+    for (size_t i = 0; i < buffers_.size(); ++i)
+      check(state.buffers[i].defined(), "optimizer state: {} lacks {}", parameter->path(), buffers_[i].name);
+  for (auto& [parameter, state] : states_) state.stepped = false;
+  for (auto& [parameter, state] : loaded) states_[parameter] = std::move(state);
+}
+
+Tensor Optimizer::zeros(const Buffer& buffer, const Parameter& parameter) const {
+  return buffer.is_scalar ? Tensor::scalar(0) : Tensor::zeros(parameter.raw().shape());
+}
+
+Parameter& Optimizer::owner_of(const std::string& path) const {
   std::vector<std::string> paths;
   for (const ParamGroup& group : groups_)
     for (Parameter* p : group.parameters) {
+      if (p->path() == path) return *p;
       paths.push_back(p->path());
-      if (paths.back() == key.substr(0, dot)) return {p, key.substr(dot + 1)};
     }
-  fail("optimizer state: no parameter '{}'{}", key.substr(0, dot), did_you_mean(key.substr(0, dot), paths));
-}
-
-void Optimizer::load_buffer(ParameterBuffers& buffers, const Parameter& parameter, const Tensor& value,
-                            const Shape& shape) {
-  check(value.shape() == shape, "optimizer state: {} wants a buffer of shape {}, got {}", parameter.path(), shape,
-        value.shape());
-  buffers[&parameter] = value.clone();
+  fail("optimizer state: no parameter '{}'{}", path, did_you_mean(path, paths));
 }
 
 }  // namespace qgrad

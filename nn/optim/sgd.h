@@ -26,17 +26,12 @@ void fields(V& v, SgdConfig& c) {
 class Sgd final : public Optimizer {
  public:
   explicit Sgd(const SgdConfig& config);
-  std::map<std::string, Tensor> state() const override;
-  void load_state(const std::map<std::string, Tensor>& state) override;
 
  protected:
-  void update(Parameter& parameter, float lr, float weight_decay) override;
-  void reserve(const Parameter& parameter) override;
+  void update(Parameter& parameter, std::span<Tensor> buffers, bool is_first, float lr, float weight_decay) override;
 
  private:
   SgdConfig config_;
-  ParameterBuffers momentum_;
-  ParameterSet stepped_;  // those that have moved
 };
 
 }  // namespace qgrad

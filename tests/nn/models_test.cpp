@@ -6,6 +6,7 @@
 #include <set>
 
 #include "nn/conv.h"
+#include "nn/graph.h"
 #include "nn/linear.h"
 #include "support/catch.h"
 #include "support/golden.h"
@@ -57,6 +58,28 @@ int count_kind(Module& model, std::string_view kind) {
   int count = 0;
   visit_modules(model, [&](Module& m) { count += m.kind() == kind; });
   return count;
+}
+
+int64_t count_parameters(Module& model) {
+  int64_t count = 0;
+  for (const Parameter* p : all_parameters(model)) count += p->raw().numel();
+  return count;
+}
+
+// Multiplications of one forward pass of one example (shape [1, ..]) in convolutions and linear layers:
+// output elements * kh * kw * in / groups, and output elements * in. (Distiller counts the same.)
+int64_t count_macs(Module& model, const Shape& example) {
+  int64_t macs = 0;
+  const Graph graph = Graph::trace(model, Tensor::zeros(example));
+  for (const GraphNode& node : graph.nodes()) {
+    if (const auto* conv = dynamic_cast<const Conv2d*>(node.module)) {
+      const Conv2dConfig& c = conv->config();
+      macs += node.output_shape.numel() * c.kernel_h * c.kernel_w * c.in / c.options.groups;
+    } else if (const auto* linear = dynamic_cast<const Linear*>(node.module)) {
+      macs += node.output_shape.numel() * linear->weight.raw().dim(0);
+    }
+  }
+  return macs;
 }
 
 int64_t count_weights(Module& model) {

@@ -40,13 +40,9 @@ class MarkingQuantizer final : public Quantizer {
                     {"bound"});
     weight_settings = {"per_channel_wts"};
   }
-  std::string forced_path;
   bool adds_group = false;
 
  protected:
-  void pre_process(ModulePtr&, const Graph&) override {
-    if (!forced_path.empty()) force_setting(forced_path, "bound", 7);
-  }
   ModulePtr weight_transform(const Site& site, Parameter&, int) override {
     return std::make_unique<Marker>(site, nullptr);
   }
@@ -215,13 +211,6 @@ TEST_CASE("the caller's config is not changed") {
   const Json before = config.overrides.value;
   Outcome(config).prepare();
   CHECK(config.overrides.value == before);
-}
-
-TEST_CASE("a forced setting is stronger than an override") {
-  Outcome o(config_with(R"({"relu1": {"bound": 2}})"));
-  o.quantizer->forced_path = "relu1";
-  o.prepare();
-  CHECK(o.at("relu1")->settings == Json{{"bound", 7}});
 }
 
 TEST_CASE("preparing twice, or a quantized model, is an error") {

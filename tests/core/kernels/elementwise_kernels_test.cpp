@@ -210,22 +210,15 @@ TEST_CASE("backward kernels follow their formulas, also over dy") {
       }
 }
 
-TEST_CASE("clamp and axpy follow their formulas") {
+TEST_CASE("clamp follows its formula, in place too") {
   for (const Kernels* isa : available_kernels())
     for (const size_t n : edge_sizes()) {
-      const std::vector<float> x = normal_values(n, 1), y = normal_values(n, 2);
-      std::vector<float> clamped(n), sums(n);
-      for (size_t i = 0; i < n; ++i) {
-        clamped[i] = std::min(std::max(x[i], -0.5f), 0.25f);
-        const float product = -1.3f * x[i];
-        sums[i] = y[i] + product;
-      }
-      auto in_place = guarded(x), accumulated = guarded(y);
-      const auto from = guarded(x);
-      isa->elementwise.axpy(-1.3f, from.data(), accumulated.data(), n);
+      const std::vector<float> x = normal_values(n, 1);
+      std::vector<float> clamped(n);
+      for (size_t i = 0; i < n; ++i) clamped[i] = std::min(std::max(x[i], -0.5f), 0.25f);
+      auto in_place = guarded(x);
       isa->elementwise.clamp(in_place.data(), in_place.data(), n, -0.5f, 0.25f);
       INFO(isa->isa << ", n = " << n);
       REQUIRE(bits(in_place.span()) == bits(clamped));
-      REQUIRE(bits(accumulated.span()) == bits(sums));
     }
 }
