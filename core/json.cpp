@@ -84,15 +84,17 @@ Json parse_json(std::string_view text, std::string_view file) {
   }
 }
 
-Json read_json(const std::filesystem::path& file) {
+std::string read_file(const std::filesystem::path& file, std::string_view expected) {
   std::error_code ignored;  // whatever is wrong shows when the file is opened
-  check(!std::filesystem::is_directory(file, ignored), "{}: is a folder, expected a JSON file", file.string());
+  check(!std::filesystem::is_directory(file, ignored), "{}: is a folder, expected {}", file.string(), expected);
   std::ifstream in(file, std::ios::binary);
   check(in.good(), "{}: cannot open: {}", file.string(), std::strerror(errno));
-  std::ostringstream text;
-  text << in.rdbuf();
-  return parse_json(text.str(), file.string());
+  std::ostringstream bytes;
+  bytes << in.rdbuf();
+  return std::move(bytes).str();
 }
+
+Json read_json(const std::filesystem::path& file) { return parse_json(read_file(file, "a JSON file"), file.string()); }
 
 void write_file_atomically(const std::filesystem::path& file, std::string_view bytes) {
   if (file.has_parent_path()) {

@@ -16,6 +16,9 @@ using Json = nlohmann::ordered_json;
 Json read_json(const std::filesystem::path& file);
 Json parse_json(std::string_view text, std::string_view file_for_messages);
 
+// All of a file. `expected`: what it should be, "a JSON file", for the message where it is a folder.
+std::string read_file(const std::filesystem::path& file, std::string_view expected);
+
 // Written to a temporary name beside the file, flushed to disk, then renamed over it: a reader sees the old content or
 // the new, never a part. Missing folders are made.
 void write_file_atomically(const std::filesystem::path& file, std::string_view bytes);

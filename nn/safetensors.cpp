@@ -3,11 +3,8 @@
 
 #include <algorithm>
 #include <bit>
-#include <cerrno>
 #include <cstring>
-#include <fstream>
 #include <set>
-#include <sstream>
 
 #include "core/error.h"
 #include "core/json.h"
@@ -26,15 +23,6 @@ struct Entry {
   Shape shape;
   uint64_t begin = 0, end = 0;  // bytes, from the end of the header
 };
-
-std::string read_file(const std::filesystem::path& file) {
-  check(!std::filesystem::is_directory(file), "{}: is a folder, expected a safetensors file", file.string());
-  std::ifstream in(file, std::ios::binary);
-  check(in.good(), "{}: cannot open: {}", file.string(), std::strerror(errno));
-  std::ostringstream bytes;
-  bytes << in.rdbuf();
-  return std::move(bytes).str();
-}
 
 bool is_batch_counter(const std::string& name) { return name.ends_with("num_batches_tracked"); }
 
@@ -107,7 +95,7 @@ std::map<std::string, std::string> parse_metadata(const std::string& file, const
 }  // namespace
 
 TensorFile read_safetensors(const std::filesystem::path& path) {
-  const std::string bytes = read_file(path), file = path.string();
+  const std::string bytes = read_file(path, "a safetensors file"), file = path.string();
   check(bytes.size() >= kLengthBytes, "{}: {} bytes are too few for a safetensors file", file, bytes.size());
   uint64_t header_bytes = 0;
   std::memcpy(&header_bytes, bytes.data(), kLengthBytes);

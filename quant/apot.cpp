@@ -29,12 +29,10 @@ Tensor normalized(const Tensor& x, const Moments& m) { return mul_scalar(add_sca
 
 }  // namespace
 
-APoTQuantizer::APoTQuantizer(APoTConfig config)
-    : LearnedQuantizer(config, ReluPlace::fused), normalize_weights_(config.normalize_weights) {}
-
-std::unique_ptr<LearnedQuantization> APoTQuantizer::make(int bits, GridSite site) const {
-  return std::make_unique<APoTQuantization>(bits, site, normalize_weights_);
-}
+APoTQuantizer::APoTQuantizer(const APoTConfig& config)
+    : LearnedQuantizer(config, ReluPlace::fused, [normalize = config.normalize_weights](int bits, GridSite site) {
+        return std::make_unique<APoTQuantization>(bits, site, normalize);
+      }) {}
 
 std::vector<float> additive_powers_of_two(int bits) {
   const int terms = bits / 2, odd = bits % 2;

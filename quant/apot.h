@@ -18,13 +18,7 @@ void fields(V& v, APoTConfig& c) {
 
 class APoTQuantizer final : public LearnedQuantizer {
  public:
-  explicit APoTQuantizer(APoTConfig config);
-
- protected:
-  std::unique_ptr<LearnedQuantization> make(int bits, GridSite site) const override;
-
- private:
-  bool normalize_weights_;
+  explicit APoTQuantizer(const APoTConfig& config);
 };
 
 // The 2^bits levels from 0 to 1: sums of bits / 2 terms, term i being 0 or one of 2^-i, 2^-(i+n), 2^-(i+2n), scaled so

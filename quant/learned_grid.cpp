@@ -104,12 +104,12 @@ Tensor LearnedQuantization::forward(const Tensor& x) {
   return quantize(x, *bits());
 }
 
-LearnedQuantizer::LearnedQuantizer(LearnedQuantizerConfig config, ReluPlace relu)
-    : Quantizer(config), learned_(std::move(config)) {
+LearnedQuantizer::LearnedQuantizer(LearnedQuantizerConfig config, ReluPlace relu, Make make)
+    : Quantizer(config), learned_(std::move(config)), make_(std::move(make)) {
   const auto behind = [this](GridSite place) {
     return Replacement([this, place](const Site& site, ModulePtr module) -> ModulePtr {
       if (!site.bits.activations) return module;
-      return std::make_unique<FakeQuantizationWrapper>(std::move(module), make(*site.bits.activations, place));
+      return std::make_unique<FakeQuantizationWrapper>(std::move(module), make_(*site.bits.activations, place));
     });
   };
   for (const char* kind : {"ReLU6", "Sigmoid"}) replacement_factory.emplace(kind, behind(GridSite::positive));
@@ -119,12 +119,12 @@ LearnedQuantizer::LearnedQuantizer(LearnedQuantizerConfig config, ReluPlace relu
   else
     replacement_factory.emplace("ReLU", Replacement([this](const Site& site, ModulePtr module) -> ModulePtr {
                                   if (!site.bits.activations) return module;
-                                  return make(*site.bits.activations, GridSite::rectified);
+                                  return make_(*site.bits.activations, GridSite::rectified);
                                 }));
 }
 
 ModulePtr LearnedQuantizer::weight_transform(const Site&, Parameter& parameter, int bits) {
-  auto transform = make(bits, GridSite::weights);
+  auto transform = make_(bits, GridSite::weights);
   transform->start_from(parameter.raw());
   return transform;
 }

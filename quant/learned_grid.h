@@ -85,18 +85,19 @@ void fields(V& v, LearnedQuantizerConfig& c) {
   v("learned_weight_decay", c.learned_weight_decay, {.help = "their weight decay", .min = 0, .max = 1e6});
 }
 
-// Quantizes weights, and the outputs of ReLU, ReLU6, Sigmoid and Tanh, as make() says. The grids' parameters are in the
-// parameter group "learned".
+// Quantizes weights, and the outputs of ReLU, ReLU6, Sigmoid and Tanh, each by what `make` gives. The grids' parameters
+// are in the parameter group "learned".
 class LearnedQuantizer : public Quantizer {
  protected:
   enum class ReluPlace { fused, behind };  // a ReLU's quantization takes its place, or comes behind it
-  LearnedQuantizer(LearnedQuantizerConfig config, ReluPlace relu);
-  virtual std::unique_ptr<LearnedQuantization> make(int bits, GridSite site) const = 0;
+  using Make = std::function<std::unique_ptr<LearnedQuantization>(int bits, GridSite site)>;
+  LearnedQuantizer(LearnedQuantizerConfig config, ReluPlace relu, Make make);
   ModulePtr weight_transform(const Site& site, Parameter& parameter, int bits) override;
   std::vector<ParamGroup> param_groups(Module& model) override;
 
  private:
   LearnedQuantizerConfig learned_;
+  Make make_;
 };
 
 // Limits of steps and clips, far beyond what training can use.

@@ -28,14 +28,11 @@ std::vector<std::pair<std::string, LSQStart>> enum_names(LSQStart*) {
   return {{"LSQ", LSQStart::lsq}, {"LSQ+", LSQStart::lsq_plus}, {"MSE", LSQStart::mse}};
 }
 
-LSQQuantizer::LSQQuantizer(LSQConfig config)
-    : LearnedQuantizer(config, config.learn_offset ? ReluPlace::behind : ReluPlace::fused),
-      learn_offset_(config.learn_offset),
-      start_(config.start) {}
-
-std::unique_ptr<LearnedQuantization> LSQQuantizer::make(int bits, GridSite site) const {
-  return std::make_unique<LSQQuantization>(bits, site, start_, learn_offset_);
-}
+LSQQuantizer::LSQQuantizer(const LSQConfig& config)
+    : LearnedQuantizer(config, config.learn_offset ? ReluPlace::behind : ReluPlace::fused,
+                       [start = config.start, learn_offset = config.learn_offset](int bits, GridSite site) {
+                         return std::make_unique<LSQQuantization>(bits, site, start, learn_offset);
+                       }) {}
 
 LSQQuantization::LSQQuantization(int bits, GridSite site, LSQStart start, bool learn_offset)
     : LearnedQuantization(bits, site),

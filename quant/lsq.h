@@ -36,14 +36,7 @@ void fields(V& v, LSQConfig& c) {
 // "LSQQuantizer", and "LSQPlusQuantizer" which learns offsets unless told otherwise.
 class LSQQuantizer final : public LearnedQuantizer {
  public:
-  explicit LSQQuantizer(LSQConfig config);
-
- protected:
-  std::unique_ptr<LearnedQuantization> make(int bits, GridSite site) const override;
-
- private:
-  bool learn_offset_;
-  LSQStart start_;
+  explicit LSQQuantizer(const LSQConfig& config);
 };
 
 // y = s q + offset, q = clamp(round((x - offset) / s), qmin, qmax):

@@ -26,12 +26,10 @@ float beyond(float integer, float direction) {
 
 }  // namespace
 
-TQTQuantizer::TQTQuantizer(TQTConfig config)
-    : LearnedQuantizer(config, ReluPlace::fused), normalize_gradients_(config.normalize_gradients) {}
-
-std::unique_ptr<LearnedQuantization> TQTQuantizer::make(int bits, GridSite site) const {
-  return std::make_unique<TQTQuantization>(bits, site, normalize_gradients_);
-}
+TQTQuantizer::TQTQuantizer(const TQTConfig& config)
+    : LearnedQuantizer(config, ReluPlace::fused, [normalize = config.normalize_gradients](int bits, GridSite site) {
+        return std::make_unique<TQTQuantization>(bits, site, normalize);
+      }) {}
 
 TQTQuantization::TQTQuantization(int bits, GridSite site, bool normalize_gradients)
     : LearnedQuantization(bits, site),

@@ -19,13 +19,7 @@ void fields(V& v, TQTConfig& c) {
 
 class TQTQuantizer final : public LearnedQuantizer {
  public:
-  explicit TQTQuantizer(TQTConfig config);
-
- protected:
-  std::unique_ptr<LearnedQuantization> make(int bits, GridSite site) const override;
-
- private:
-  bool normalize_gradients_;
+  explicit TQTQuantizer(const TQTConfig& config);
 };
 
 // y = s q, q = clamp(round(x / s), qmin, qmax), s = 2^ceil(log2 t) / 2^(bits-1), or / 2^bits without sign (eq. 4):

@@ -204,5 +204,21 @@ void min_max_channels(const float* x, size_t rows, size_t channels, float* min, 
   }
 }
 
+QuantKernels table() {
+  return {.quantize = quantize,
+          .quantize_channels = quantize_channels,
+          .dequantize = dequantize,
+          .dequantize_channels = dequantize_channels,
+          .fake_quant = fake_quant,
+          .fake_quant_streaming = fake_quant,
+          .fake_quant_channels = fake_quant_channels,
+          .mask_outside = mask_outside,
+          .mask_outside_channels = mask_outside_channels,
+          .to_levels = to_levels,
+          .learned_backward = learned_backward,
+          .min_max = min_max,
+          .min_max_channels = min_max_channels};
+}
+
 }  // namespace
 }  // namespace qgrad

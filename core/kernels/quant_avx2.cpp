@@ -33,19 +33,9 @@ void fake_quant_streaming(const float* x, float* y, size_t n, const QuantGrid& g
 }  // namespace
 
 QuantKernels quant_avx2() {
-  return {.quantize = quantize,
-          .quantize_channels = quantize_channels,
-          .dequantize = dequantize,
-          .dequantize_channels = dequantize_channels,
-          .fake_quant = fake_quant,
-          .fake_quant_streaming = fake_quant_streaming,
-          .fake_quant_channels = fake_quant_channels,
-          .mask_outside = mask_outside,
-          .mask_outside_channels = mask_outside_channels,
-          .to_levels = to_levels,
-          .learned_backward = learned_backward,
-          .min_max = min_max,
-          .min_max_channels = min_max_channels};
+  QuantKernels kernels = table();
+  kernels.fake_quant_streaming = fake_quant_streaming;
+  return kernels;
 }
 
 }  // namespace qgrad

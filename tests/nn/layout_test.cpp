@@ -35,13 +35,6 @@ TEST_CASE("a convolution weight of a file moves its output channel last") {
   CHECK(at(hwio, {0, 4, 0, 1}) == at(oihw, {1, 0, 0, 4}));
 }
 
-TEST_CASE("images move their channels last") {
-  const Tensor nchw = counting({2, 3, 4, 5});
-  const Tensor nhwc = nchw_to_nhwc(nchw);
-  REQUIRE(nhwc.shape() == Shape{2, 4, 5, 3});
-  CHECK(at(nhwc, {1, 3, 2, 1}) == at(nchw, {1, 1, 3, 2}));
-}
-
 TEST_CASE("a layout's conversion to a file and back gives the same numbers") {
   for (const auto& [layout, shape] : {std::pair(Layout::conv, Shape{3, 2, 5, 4}),
                                       std::pair(Layout::linear, Shape{4, 7}), std::pair(Layout::plain, Shape{6})}) {
@@ -52,8 +45,6 @@ TEST_CASE("a layout's conversion to a file and back gives the same numbers") {
     CHECK(back.shape() == shape);
     CHECK(std::ranges::equal(back.data(), ours.data()));
   }
-  const Tensor images = counting({2, 3, 4, 5});
-  CHECK(std::ranges::equal(nhwc_to_nchw(nchw_to_nhwc(images)).data(), images.data()));
 }
 
 TEST_CASE("a weight of the wrong rank is no convolution weight") {

@@ -6,7 +6,7 @@
 #include <optional>
 
 #include "core/error.h"
-#include "nn/layout.h"
+#include "core/ops.h"
 #include "quant/stats.h"
 #include "support/catch.h"
 #include "support/golden.h"
@@ -59,7 +59,7 @@ Tensor weight(const Json& value) {
   std::vector<int> order;
   for (int i = 1; i < t.rank(); ++i) order.push_back(i);
   order.push_back(0);
-  return permuted(t, order);
+  return transpose(t, order);
 }
 
 std::vector<ValueRange> per_dim(const Tensor& x, std::optional<int> d) {

@@ -5,8 +5,8 @@
 #include <limits>
 
 #include "core/error.h"
+#include "core/ops.h"
 #include "core/tape.h"
-#include "nn/layout.h"
 #include "quant/settings.h"
 #include "support/catch.h"
 #include "support/golden.h"
@@ -32,7 +32,7 @@ Tensor vector_of(const std::vector<float>& values) {
 Tensor channels_last(const Json& value) {
   const Tensor t = tensor(value);
   const int order[] = {1, 0};
-  return permuted(t.reshaped({t.dim(0), t.numel() / t.dim(0)}), order);
+  return transpose(t.reshaped({t.dim(0), t.numel() / t.dim(0)}), order);
 }
 
 ScaleAndZeroPoint golden_params(const std::string& fn, const Json& in, size_t i) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/ops.h"
 #include "nn/layout.h"
 #include "support/catch.h"
 
@@ -98,10 +99,14 @@ Tensor tensor(const Json& value) {
 
 Tensor activation(const Json& value) {
   const Tensor t = tensor(value);
-  return t.rank() == 4 ? nchw_to_nhwc(t) : t;
+  const int nchw_to_nhwc[] = {0, 2, 3, 1};
+  return t.rank() == 4 ? transpose(t, nchw_to_nhwc) : t;
 }
 
-Tensor file_activation(const Tensor& value) { return value.rank() == 4 ? nhwc_to_nchw(value) : value; }
+Tensor file_activation(const Tensor& value) {
+  const int nhwc_to_nchw[] = {0, 3, 1, 2};
+  return value.rank() == 4 ? transpose(value, nhwc_to_nchw) : value;
+}
 
 bool raises(const Json& expected) { return expected.is_object() && expected.contains("raises"); }
 
