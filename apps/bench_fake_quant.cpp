@@ -34,7 +34,8 @@ void run(const FakeQuantOptions& options, const BenchOptions& bench_options) {
   Tensor x = normal_tensor({options.elements / options.per_channel, options.per_channel}, "bench fake-quant");
   x.set_requires_grad(options.direction == "backward");
   const LinearQuantParams params = params_of(options.per_channel);
-  const SteOptions ste{.integers = quantized_range(8, LinearQuantMode::symmetric), .saturation = ValueRange{-3, 3}};
+  SteOptions ste{.integers = quantized_range(8, LinearQuantMode::symmetric)};
+  if (options.per_channel == 1) ste.saturation = ValueRange{-3, 3};
   Tape tape;
   Tensor loss, copy;
   const Tensor gradient = options.direction == "backward" ? normal_tensor(x.shape(), "bench gradient") : Tensor();

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <set>
 
+#include "core/ops.h"
 #include "nn/activation.h"
 #include "nn/conv.h"
 #include "nn/linear.h"
@@ -15,6 +16,11 @@ LayerParameters layer_parameters(Module& layer) {
   auto* linear = dynamic_cast<Linear*>(&layer);
   check(linear, "expected a Conv2d or a Linear, got a {}", layer.kind());
   return {linear->weight, linear->bias};
+}
+
+Tensor layer_output(const Module& layer, const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  if (const auto* conv = dynamic_cast<const Conv2d*>(&layer)) return conv2d(x, weight, bias, conv->config().options);
+  return linear(x, weight, bias);
 }
 
 std::vector<FoldedBatchNorm> foldable_batch_norms(const Graph& graph) {

@@ -15,6 +15,8 @@ struct LayerParameters {
   Parameter &weight, &bias;
 };
 LayerParameters layer_parameters(Module& layer);
+// What a Conv2d or Linear computes with these in the place of its own.
+Tensor layer_output(const Module& layer, const Tensor& x, const Tensor& weight, const Tensor& bias);
 
 struct FoldedBatchNorm {
   std::string layer, batch_norm;  // paths

@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "core/tape.h"
+#include "nn/fold.h"
 
 namespace qgrad {
 namespace {
@@ -69,13 +70,6 @@ class Catcher final : public CallObserver {
   std::vector<Tensor> caught_;
 };
 
-const Tensor& weight_of(const Module& layer) {
-  const auto parameters = layer.parameters();
-  const auto found = std::ranges::find(parameters, "weight", [](const Parameter* p) { return p->name(); });
-  check(found != parameters.end(), "corrections: '{}' of the float model has no weight", layer.path());
-  return (*found)->raw();
-}
-
 // Adds up channels, the last dimension.
 class ChannelMeans {
  public:
@@ -124,12 +118,12 @@ void correct_layers(Module& quantized, Module& reference, std::span<const Tensor
   for (size_t i = 0; i < finder.layers.size(); ++i) {
     auto& [wrapper, calls] = finder.layers[i];
     const std::string path = wrapper->path();
-    const Module* layer = find_module(reference, path);
+    Module* layer = find_module(reference, path);
     check(layer != nullptr, "corrections: the float model has no layer '{}'", path);
     const LayerSamples samples{Catcher(*wrapper, Catcher::What::input, calls).run(quantized, batches),
                                Catcher(*layer, Catcher::What::output, calls).run(reference, batches)};
     if (corrections.learned_rounding)
-      learn_rounding(*wrapper, weight_of(*layer), samples, *corrections.learned_rounding);
+      learn_rounding(*wrapper, layer_parameters(*layer).weight.raw(), samples, *corrections.learned_rounding);
     if (corrections.bias_correction) correct_bias(*wrapper, samples);
     done(path, i + 1, finder.layers.size());
   }

@@ -10,6 +10,7 @@
 #include "core/tape.h"
 #include "quant/integer/wrapper.h"
 #include "quant/powell.h"
+#include "quant/reductions.h"
 
 namespace qgrad {
 namespace {
@@ -132,16 +133,6 @@ struct Recorder final : CallObserver {
   }
 };
 
-double mean_power_of_difference(const Tensor& a, const Tensor& b, int power) {
-  const std::span<const float> as = a.data(), bs = b.data();
-  double total = 0;
-  for (size_t i = 0; i < as.size(); ++i) {
-    const double difference = std::fabs(double{as[i]} - double{bs[i]});
-    total += power == 1 ? difference : power == 2 ? difference * difference : difference * difference * difference;
-  }
-  return total / static_cast<double>(as.size());
-}
-
 // The parameters of every layer by themselves: least mean |y - y_q|^power.
 void init_layers(Module& quantized, Module& reference, const Tensor& images, int power, const LapqConfig& config) {
   Recorder recorder;
@@ -160,7 +151,7 @@ void init_layers(Module& quantized, Module& reference, const Tensor& images, int
     if (example == recorder.examples.end()) continue;
     RangeLinearQuantWrapper& wrapper = *recorder.wrappers.at(path);
     const auto cost = [&] {
-      return mean_power_of_difference(wrapper.call(example->second.inputs), example->second.output, power);
+      return lp_loss(wrapper.call(example->second.inputs).data(), example->second.output.data(), power);
     };
     Variables(std::move(params))
         .minimize(cost,

@@ -17,12 +17,6 @@
 namespace qgrad {
 namespace {
 
-std::vector<std::string> paths_of(const QuantStats& stats) {
-  std::vector<std::string> paths;
-  for (const auto& [path, entry] : stats) paths.push_back(path);
-  return paths;
-}
-
 FloatPrecision precision_of(const LayerPlan& plan) {
   return plan.settings.fpq_module == 16 ? FloatPrecision::half : FloatPrecision::single;
 }
@@ -78,26 +72,14 @@ void set_quant_params(Module& model, const Config& params) {
 
 PostTrainLinearQuantizer::PostTrainLinearQuantizer(PostTrainLinearConfig config)
     : Quantizer(config), config_(std::move(config)) {
-  const Config& stats = config_.model_activation_stats;
-  if (stats.value.is_string()) {
-    stats_name_ = stats.value.get<std::string>();
-    given_stats_ = read_stats(stats_name_);
+  if (std::optional<NamedStats> given = stats_from_config(config_.model_activation_stats)) {
+    given_stats_ = std::move(given->stats);
+    stats_name_ = std::move(given->name);
     is_static_ = true;
-  } else if (stats.value.is_object()) {
-    stats_name_ = stats.where();
-    given_stats_ = stats_from_json(stats.value, stats_name_);
-    is_static_ = true;
-  } else if (!stats.value.is_null()) {
-    config_error(stats.where(), "expected the name of a file with statistics, its content, or null; got {}",
-                 detail::describe(stats.value));
   }
   check_clip_settings(config_.layers);
 
-  const std::vector<std::string> any = keys_of<PostTrainOverride>();
-  default_replacement = planned(any);
-  for (const char* kind :
-       {"Conv2d", "Linear", "Embedding", "EltwiseAdd", "EltwiseMult", "Concat", "Matmul", "BatchMatmul"})
-    replacement_factory[kind] = planned(any);
+  default_replacement = planned();
 }
 
 void PostTrainLinearQuantizer::set_stats(const QuantStats& stats) {
@@ -107,7 +89,7 @@ void PostTrainLinearQuantizer::set_stats(const QuantStats& stats) {
 }
 
 // Replacing waits until every layer's settings are known (post_process).
-Replacement PostTrainLinearQuantizer::planned(std::vector<std::string> settings) {
+Replacement PostTrainLinearQuantizer::planned() {
   const auto note = [this](const Site& site, ModulePtr module) -> ModulePtr {
     if (!plan_) plan_.emplace(site.graph, is_static_ ? &stats_ : nullptr);
     PostTrainOverride defaults;
@@ -115,7 +97,7 @@ Replacement PostTrainLinearQuantizer::planned(std::vector<std::string> settings)
     plan_->add(site.path, module->kind(), site.bits, site.settings_onto(defaults));
     return module;
   };
-  return Replacement(note, std::move(settings));
+  return Replacement(note, keys_of<PostTrainOverride>());
 }
 
 void PostTrainLinearQuantizer::pre_process(ModulePtr& model, const Graph& graph) {
@@ -125,7 +107,7 @@ void PostTrainLinearQuantizer::pre_process(ModulePtr& model, const Graph& graph)
     ModuleStats* layer = stats_.find(folded.layer);
     const ModuleStats* batch_norm = stats_.find(folded.batch_norm);
     if (!layer || !batch_norm)
-      continue;  // statistics of the folded model, or an incomplete file: stats_of() will say so
+      continue;  // statistics of the folded model, or an incomplete file: stats_.at() will say so
     layer->output = batch_norm->output;
     stats_.erase(folded.batch_norm);
   }
@@ -153,18 +135,11 @@ void PostTrainLinearQuantizer::correct(Module& model, Module& reference, std::sp
   correct_layers(model, reference, batches, {config_.learned_rounding, config_.bias_correction}, done);
 }
 
-const ModuleStats& PostTrainLinearQuantizer::stats_of(const std::string& path) const {
-  const ModuleStats* stats = stats_.find(path);
-  check(stats != nullptr, "{}: no statistics for layer '{}'{}; they belong to another model or another set of layers",
-        stats_name_, path, did_you_mean(path, paths_of(stats_)));
-  return *stats;
-}
-
 void PostTrainLinearQuantizer::post_process(ModulePtr& model) {
   if (!plan_) return set_quant_params(*model, config_.quant_params);  // nothing has bits
   if (is_static_) {
     for (const auto& [path, plan] : plan_->layers())
-      if (plan.quantizes_output()) stats_of(path);
+      if (plan.quantizes_output()) stats_.at(path, stats_name_);
     plan_->fuse_statistics();
   }
   plan_->fuse_relus();
@@ -204,7 +179,8 @@ LayerQuantization PostTrainLinearQuantizer::layer_quantization(const std::string
   }
   quantization.output = plan.output_settings();
   if (is_static_)
-    quantization.output_params = params_from_stats(output_stats(plan, stats_of(path)), *quantization.output);
+    quantization.output_params =
+        params_from_stats(output_stats(plan, stats_.at(path, stats_name_)), *quantization.output);
   return quantization;
 }
 
@@ -216,7 +192,7 @@ ModulePtr PostTrainLinearQuantizer::wrap(const std::string& path, const LayerPla
       return std::make_unique<FPWrapper>(std::move(module), precision_of(plan));
     case Wrapping::embedding: {
       const QuantSettings settings{.bits = *plan.bits.weights, .mode = plan.settings.mode.weights};
-      const ModuleStats* stats = is_static_ ? &stats_of(path) : nullptr;
+      const ModuleStats* stats = is_static_ ? &stats_.at(path, stats_name_) : nullptr;
       return std::make_unique<RangeLinearEmbeddingWrapper>(
           std::move(module), WeightQuantization{settings, config_.save_fp_weights}, stats ? &stats->output : nullptr);
     }

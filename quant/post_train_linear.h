@@ -91,10 +91,9 @@ class PostTrainLinearQuantizer final : public Quantizer {
   void post_process(ModulePtr& model) override;
 
  private:
-  Replacement planned(std::vector<std::string> settings);
+  Replacement planned();
   ModulePtr wrap(const std::string& path, const LayerPlan& plan, ModulePtr module) const;
   LayerQuantization layer_quantization(const std::string& path, const LayerPlan& plan) const;
-  const ModuleStats& stats_of(const std::string& path) const;
 
   PostTrainLinearConfig config_;
   bool is_static_ = false;

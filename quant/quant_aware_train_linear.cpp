@@ -69,10 +69,9 @@ FakeQuantConfig QuantAwareTrainRangeLinearQuantizer::fake_quant_config(int bits)
 }
 
 void QuantAwareTrainRangeLinearQuantizer::pre_process(ModulePtr& model, const Graph& graph) {
-  if (const Config& given = config_.model_activation_stats; !given.value.is_null()) {
-    const std::string name = given.value.is_string() ? given.value.get<std::string>() : given.where();
-    stats_ = given.value.is_string() ? read_stats(name) : stats_from_json(given.value, name);
-    check_stats_describe(*stats_, *model, graph, name);
+  if (std::optional<NamedStats> given = stats_from_config(config_.model_activation_stats)) {
+    check_stats_describe(given->stats, *model, graph, given->name);
+    stats_ = std::move(given->stats);
   }
   for (size_t i = 0; i < graph.nodes().size(); ++i) {
     if (graph[i].kind != "input") continue;

@@ -93,7 +93,10 @@ double lp_loss(std::span<const float> x, std::span<const float> y, double p) {
         double total = 0;
         for (size_t i = 0; i < chunk.size(); ++i) {
           const double distance = std::fabs(static_cast<double>(chunk[i]) - other[i]);
-          total += p == 1 ? distance : p == 2 ? distance * distance : std::pow(distance, p);
+          total += p == 1   ? distance
+                   : p == 2 ? distance * distance
+                   : p == 3 ? distance * distance * distance
+                            : std::pow(distance, p);
         }
         return total;
       },

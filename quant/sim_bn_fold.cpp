@@ -42,11 +42,6 @@ ModulePtr SimulatedFoldedBatchNorm::take_folded() {
   return layer.take();
 }
 
-Tensor SimulatedFoldedBatchNorm::run(const Tensor& x, const Tensor& weight, const Tensor& bias) const {
-  if (const auto* conv = layer.as<Conv2d>()) return conv2d(x, weight, bias, conv->config().options);
-  return linear(x, weight, bias);
-}
-
 // In float32 and in Distiller's order (BatchNorm's is PyTorch's, in double): the last bit of the largest weight decides
 // the side of a tie.
 void SimulatedFoldedBatchNorm::follow(const Tensor& mean, const Tensor& variance, int64_t count) {
@@ -71,11 +66,11 @@ Tensor SimulatedFoldedBatchNorm::forward(const Tensor& x) {
     const Tensor reciprocal = div(ones, sigma(norm().running_var(), eps));
     const Tensor& running_mean = norm().running_mean();
     const Tensor mean = bias.defined() ? sub(running_mean, bias.raw()) : running_mean;
-    return run(x, quantized(weight, mul(weight.raw(), mul(gamma, reciprocal))),
-               quantized(bias, sub(beta, mul(mul(gamma, mean), reciprocal))));
+    return layer_output(*layer, x, quantized(weight, mul(weight.raw(), mul(gamma, reciprocal))),
+                        quantized(bias, sub(beta, mul(mul(gamma, mean), reciprocal))));
   }
 
-  const Tensor unscaled = run(x, weight.raw(), {});
+  const Tensor unscaled = layer_output(*layer, x, weight.raw(), {});
   const int64_t channels = unscaled.dim(-1), count = unscaled.numel() / channels;
   check(count > 1, "SimulatedFoldedBatchNorm: training needs more than one value per channel, the layer gives {}",
         unscaled.shape());
@@ -85,7 +80,7 @@ Tensor SimulatedFoldedBatchNorm::forward(const Tensor& x) {
   const Tensor running = sigma(norm().running_var(), eps), reciprocal = div(ones, sigma(variance, eps));
   const Tensor folded_weight = quantized(weight, mul(weight.raw(), div(gamma, running)));
   const Tensor folded_bias = quantized(bias, sub(beta, mul(mul(gamma, mean), reciprocal)));
-  return add(mul(run(x, folded_weight, {}), mul(running, reciprocal)), folded_bias);
+  return add(mul(layer_output(*layer, x, folded_weight, {}), mul(running, reciprocal)), folded_bias);
 }
 
 void simulate_folded_batch_norms(ModulePtr& model, std::span<const FoldedBatchNorm> pairs) {

@@ -36,7 +36,6 @@ class SimulatedFoldedBatchNorm final : public UnaryModule {
   Tensor forward(const Tensor& x) override;
 
  private:
-  Tensor run(const Tensor& x, const Tensor& weight, const Tensor& bias) const;
   void follow(const Tensor& mean, const Tensor& variance, int64_t count);  // moves the running statistics
 };
 

@@ -181,12 +181,13 @@ ModuleStats* QuantStats::find(std::string_view path) {
   return const_cast<ModuleStats*>(std::as_const(*this).find(path));
 }
 
-const ModuleStats& QuantStats::at(std::string_view path) const {
+const ModuleStats& QuantStats::at(std::string_view path, std::string_view name) const {
   const ModuleStats* found = find(path);
   if (found) return *found;
   std::vector<std::string> paths;
   for (const auto& entry : entries_) paths.push_back(entry.first);
-  fail("no calibration statistics of '{}'{}", path, did_you_mean(path, paths));
+  fail("{}: no statistics for layer '{}'{}; they belong to another model or another set of layers", name, path,
+       did_you_mean(path, paths));
 }
 
 ModuleStats& QuantStats::add(std::string path) {

@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "core/json.h"
+#include "core/config.h"
 #include "nn/graph.h"
 #include "nn/module.h"
 #include "quant/histogram.h"
@@ -39,8 +39,9 @@ class QuantStats {
  public:
   const ModuleStats* find(std::string_view path) const;  // null when there is none
   ModuleStats* find(std::string_view path);
-  const ModuleStats& at(std::string_view path) const;  // throws, naming the nearest path
-  ModuleStats& add(std::string path);                  // a new entry, or the existing one
+  // Throws where there is none, naming the nearest path and these statistics as `name`.
+  const ModuleStats& at(std::string_view path, std::string_view name = "statistics") const;
+  ModuleStats& add(std::string path);  // a new entry, or the existing one
   bool erase(std::string_view path);
   void drop_histograms();
   size_t size() const { return entries_.size(); }
@@ -78,5 +79,12 @@ Json stats_to_json(const QuantStats& stats);
 QuantStats stats_from_json(const Json& json, std::string_view file_for_messages);
 void write_stats(const std::filesystem::path& file, const QuantStats& stats);
 QuantStats read_stats(const std::filesystem::path& file);
+
+// Statistics as a config gives them: the name of a file, its content, or null for none.
+struct NamedStats {
+  QuantStats stats;
+  std::string name;  // for messages
+};
+std::optional<NamedStats> stats_from_config(const Config& config);
 
 }  // namespace qgrad

@@ -92,4 +92,14 @@ void write_stats(const std::filesystem::path& file, const QuantStats& stats) { w
 
 QuantStats read_stats(const std::filesystem::path& file) { return stats_from_json(read_json(file), file.string()); }
 
+std::optional<NamedStats> stats_from_config(const Config& config) {
+  if (config.value.is_null()) return std::nullopt;
+  if (config.value.is_object()) return NamedStats{stats_from_json(config.value, config.where()), config.where()};
+  if (!config.value.is_string())
+    config_error(config.where(), "expected the name of a file with statistics, its content, or null; got {}",
+                 detail::describe(config.value));
+  const auto file = config.value.get<std::string>();
+  return NamedStats{read_stats(file), file};
+}
+
 }  // namespace qgrad

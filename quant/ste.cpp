@@ -58,14 +58,8 @@ Tensor quantize_channels(const Tensor& x, const LinearQuantParams& params, const
   const auto channels = static_cast<int64_t>(params.scale.size());
   check(x.rank() > 0 && x.dim(-1) == channels, "linear_quantize_ste: {} scales do not fit the last dimension of {}",
         channels, x.shape());
+  check(!options.saturation, "linear_quantize_ste: a saturation range is for one scale, got {}", channels);
   ChannelQuantGrid grid{.scale = params.scale.data(), .zero_point = params.zero_point.data()};
-  std::vector<float> low, high;
-  if (options.saturation) {
-    low.assign(params.scale.size(), options.saturation->min);
-    high.assign(params.scale.size(), options.saturation->max);
-    grid.low = low.data();
-    grid.high = high.data();
-  }
   if (options.integers) {
     grid.qmin = options.integers->qmin;
     grid.qmax = options.integers->qmax;

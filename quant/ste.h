@@ -12,7 +12,8 @@ struct SteOptions {
   // Quantized values are clamped to this range, which integers of that width can hold. None: Distiller's behaviour,
   // which reaches one level too many where the largest value lies on a rounding tie.
   std::optional<QuantizedRange> integers;
-  // x is clamped to this first, and has no gradient outside of it (it has one at both ends).
+  // x is clamped to this first, and has no gradient outside of it (it has one at both ends). Not with scales per
+  // channel.
   std::optional<ValueRange> saturation;
   bool dequantize = true;  // false: the result is the integers; the gradient stays the same
 };

@@ -31,16 +31,9 @@ void fake_quant(const float* x, float* y, size_t n, const QuantGrid& grid) {
 void quantize_channels(const float* x, float* q, size_t rows, size_t channels, const ChannelQuantGrid& grid) {
   const ChannelQuantGrid g = grid;
   for (size_t row = 0; row < rows; ++row, x += channels, q += channels) {
-    if (g.low) {
 #pragma GCC ivdep
-      for (size_t c = 0; c < channels; ++c)
-        q[c] = clamped(__builtin_nearbyintf(g.scale[c] * clamped(x[c], g.low[c], g.high[c]) - g.zero_point[c]), g.qmin,
-                       g.qmax);
-    } else {
-#pragma GCC ivdep
-      for (size_t c = 0; c < channels; ++c)
-        q[c] = clamped(__builtin_nearbyintf(g.scale[c] * x[c] - g.zero_point[c]), g.qmin, g.qmax);
-    }
+    for (size_t c = 0; c < channels; ++c)
+      q[c] = clamped(__builtin_nearbyintf(g.scale[c] * x[c] - g.zero_point[c]), g.qmin, g.qmax);
   }
 }
 
@@ -55,32 +48,16 @@ void dequantize_channels(const float* q, float* x, size_t rows, size_t channels,
 void fake_quant_channels(const float* x, float* y, size_t rows, size_t channels, const ChannelQuantGrid& grid) {
   const ChannelQuantGrid g = grid;
   for (size_t row = 0; row < rows; ++row, x += channels, y += channels) {
-    if (g.low) {
 #pragma GCC ivdep
-      for (size_t c = 0; c < channels; ++c) {
-        const float scaled = g.scale[c] * clamped(x[c], g.low[c], g.high[c]) - g.zero_point[c];
-        y[c] = (clamped(__builtin_nearbyintf(scaled), g.qmin, g.qmax) + g.zero_point[c]) / g.scale[c];
-      }
-    } else {
-#pragma GCC ivdep
-      for (size_t c = 0; c < channels; ++c) {
-        const float scaled = g.scale[c] * x[c] - g.zero_point[c];
-        y[c] = (clamped(__builtin_nearbyintf(scaled), g.qmin, g.qmax) + g.zero_point[c]) / g.scale[c];
-      }
+    for (size_t c = 0; c < channels; ++c) {
+      const float scaled = g.scale[c] * x[c] - g.zero_point[c];
+      y[c] = (clamped(__builtin_nearbyintf(scaled), g.qmin, g.qmax) + g.zero_point[c]) / g.scale[c];
     }
   }
 }
 
 void mask_outside(const float* x, const float* dy, float* dx, size_t n, float low, float high) {
   for (size_t i = 0; i < n; ++i) dx[i] = (x[i] >= low) & (x[i] <= high) ? dy[i] : 0.0f;
-}
-
-void mask_outside_channels(const float* x, const float* dy, float* dx, size_t rows, size_t channels, const float* low,
-                           const float* high) {
-  for (size_t row = 0; row < rows; ++row, x += channels, dy += channels, dx += channels) {
-#pragma GCC ivdep
-    for (size_t c = 0; c < channels; ++c) dx[c] = (x[c] >= low[c]) & (x[c] <= high[c]) ? dy[c] : 0.0f;
-  }
 }
 
 // kGroups groups of lanes at a time, so that they share the loads of levels and thresholds.
@@ -213,7 +190,6 @@ QuantKernels table() {
           .fake_quant_streaming = fake_quant,
           .fake_quant_channels = fake_quant_channels,
           .mask_outside = mask_outside,
-          .mask_outside_channels = mask_outside_channels,
           .to_levels = to_levels,
           .learned_backward = learned_backward,
           .min_max = min_max,

@@ -15,12 +15,10 @@ struct QuantGrid {
   float qmin = -__builtin_inff(), qmax = __builtin_inff();  // then the rounded integer to these
 };
 
-// A grid for each of the channels, which are the last dimension; arrays of [channels].
+// A grid for each of the channels, which are the last dimension; arrays of [channels]. x is not clamped.
 struct ChannelQuantGrid {
   const float* scale;
   const float* zero_point;
-  const float* low = nullptr;   // null: no clamp of x
-  const float* high = nullptr;  // null exactly where low is
   float qmin = -__builtin_inff(), qmax = __builtin_inff();
 };
 
@@ -55,8 +53,6 @@ struct QuantKernels {
 
   // The straight-through estimator's gradient: dx = dy where low <= x <= high, else 0. dx may be dy.
   void (*mask_outside)(const float* x, const float* dy, float* dx, size_t n, float low, float high);
-  void (*mask_outside_channels)(const float* x, const float* dy, float* dx, size_t rows, size_t channels,
-                                const float* low, const float* high);
 
   void (*to_levels)(const float* x, float* y, size_t n, const LevelGrid& grid);
   // For y = Q(x) on a learned grid whose ends are reached at low and high: dx = dy where low < x < high, else 0 (dx may

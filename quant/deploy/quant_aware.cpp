@@ -9,6 +9,7 @@
 #include "core/tape.h"
 #include "nn/activation.h"
 #include "nn/conv.h"
+#include "nn/fold.h"
 #include "nn/graph.h"
 #include "nn/linear.h"
 #include "nn/norm.h"
@@ -143,12 +144,9 @@ class Conversion {
     const bool keeps = node.kind == "MaxPool2d" || node.kind == "flatten" || node.kind == "Flatten";
     return keeps ? grid_of(graph_[node.preds.at(0)]) : node.module ? grid_of_module(path_of(node)) : nullptr;
   }
-  static const Parameter& weight_of(Module& layer) {
-    if (auto* conv = dynamic_cast<Conv2d*>(&layer)) return conv->weight;
-    return dynamic_cast<Linear&>(layer).weight;
-  }
   bool computes_on_integers(const GraphNode& node) const {
-    return weight_of(*node.module).transform() && node.preds.size() == 1 && grid_of(graph_[node.preds[0]]);
+    return layer_parameters(*node.module).weight.transform() && node.preds.size() == 1 &&
+           grid_of(graph_[node.preds[0]]);
   }
 
   // A quantized ReLU, called nowhere else, that alone consumes the layer or its batch norm.
@@ -177,10 +175,7 @@ class Conversion {
   }
 
   ModulePtr weighted(const std::string& path, ModulePtr module) {
-    auto* conv = dynamic_cast<Conv2d*>(module.get());
-    auto* linear = dynamic_cast<Linear*>(module.get());
-    Parameter& weight = conv ? conv->weight : linear->weight;
-    Parameter& bias = conv ? conv->bias : linear->bias;
+    const auto [weight, bias] = layer_parameters(*module);
     const GraphNode* node = graph_.find(path);
     const bool integers = node && computes_on_integers(*node);
     check(!integers || !graph_.find(path + "#1"), "{}: it is called more than once", path);

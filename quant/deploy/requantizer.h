@@ -93,6 +93,4 @@ struct Requantizer {
   QuantizedRange range;
 };
 
-std::string path_of(const GraphNode& node) { return node.name.substr(0, node.name.find_first_of(":#")); }
-
 }  // namespace qgrad::deploy

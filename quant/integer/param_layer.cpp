@@ -7,28 +7,16 @@
 
 #include "core/config.h"
 #include "core/error.h"
-#include "nn/conv.h"
-#include "nn/linear.h"
 
 namespace qgrad {
-namespace {
-
-Parameter& parameter_of(Module& layer, std::string_view name) {
-  for (Parameter* p : layer.parameters())
-    if (p->name() == name) return *p;
-  fail("{}: a layer without '{}' can not be quantized as one with weights", layer.kind(), name);
-}
-
-}  // namespace
-
 RangeLinearQuantParamLayerWrapper::RangeLinearQuantParamLayerWrapper(ModulePtr layer, LayerQuantization quantization,
                                                                      WeightQuantization weight,
                                                                      const std::optional<LinearQuantParams>& params)
     : RangeLinearQuantWrapper(std::move(layer), std::move(quantization)),
-      bias_(parameter_of(wrapped(), "bias")),
-      weight_(*this, parameter_of(wrapped(), "weight"), weight,
+      bias_(layer_parameters(wrapped()).bias),
+      weight_(*this, layer_parameters(wrapped()).weight, weight,
               params ? *params
-                     : params_from_tensor(parameter_of(wrapped(), "weight").raw(), weight.settings,
+                     : params_from_tensor(layer_parameters(wrapped()).weight.raw(), weight.settings,
                                           Slices::output_channels)) {}
 
 Tensor RangeLinearQuantParamLayerWrapper::dequantized_bias() const {
@@ -94,12 +82,6 @@ Tensor RangeLinearQuantParamLayerWrapper::shifted_weight() const {
   const size_t channels = params.zero_point.size();
   for (size_t i = 0; i < w.size(); ++i) w[i] += params.zero_point[i % channels];
   return shifted;
-}
-
-Tensor RangeLinearQuantParamLayerWrapper::run(const Tensor& x, const Tensor& weight, const Tensor& bias) const {
-  if (const auto* conv = dynamic_cast<const Conv2d*>(&wrapped()))
-    return conv2d(x, weight, bias, conv->config().options);
-  return linear(x, weight, bias);
 }
 
 Accumulator RangeLinearQuantParamLayerWrapper::accumulate(Inputs x) {

@@ -1,6 +1,7 @@
 // Convolution and fully connected layers on integers (Distiller range_linear.py:RangeLinearQuantParamLayerWrapper).
 #pragma once
 
+#include "nn/fold.h"
 #include "quant/integer/weight.h"
 #include "quant/integer/wrapper.h"
 
@@ -42,7 +43,9 @@ class RangeLinearQuantParamLayerWrapper final : public RangeLinearQuantWrapper {
   // x as the layer computes on it: as it came, or on this layer's input grid.
   Tensor as_computed_on(const Tensor& x) const;
   // The wrapped layer, in float, with these parameters for its own.
-  Tensor run(const Tensor& x, const Tensor& weight, const Tensor& bias) const;
+  Tensor run(const Tensor& x, const Tensor& weight, const Tensor& bias) const {
+    return layer_output(wrapped(), x, weight, bias);
+  }
   const Tensor& bias() const { return bias_.raw(); }
   void set_bias(Tensor bias);  // of the same shape
 

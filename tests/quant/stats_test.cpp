@@ -261,5 +261,6 @@ TEST_CASE("files of statistics are checked") {
 TEST_CASE("a module without statistics is an error that names the nearest one") {
   const QuantStats stats = stats_from_json(stats_example(), "stats.json");
   CHECK(error_of([&] { stats.at("layer1.conf"); }) ==
-        "no calibration statistics of 'layer1.conf' (did you mean 'layer1.conv'?)");
+        "statistics: no statistics for layer 'layer1.conf' (did you mean 'layer1.conv'?); they belong to another model "
+        "or another set of layers");
 }

@@ -54,7 +54,7 @@ TEST_CASE("the gradient is zero outside the saturation range and one at its ends
 TEST_CASE("per-channel quantization treats every channel like a tensor of its own") {
   const Tensor x = test::normal_tensor({4, 3, 5}, 3, 2);
   const LinearQuantParams params{{1, 2, 3, 4, 5}, {0, 1, -1, 2, 0}};
-  const SteOptions options{.integers = kSigned4, .saturation = ValueRange{-2, 2.5f}};
+  const SteOptions options{.integers = kSigned4};
   const Tensor y = linear_quantize_ste(x, params, options);
   for (size_t i = 0; i < y.data().size(); ++i) {
     const size_t c = i % 5;
@@ -63,6 +63,8 @@ TEST_CASE("per-channel quantization treats every channel like a tensor of its ow
     CHECK(y.data()[i] == one.item());
   }
   CHECK_THROWS_WITH(linear_quantize_ste(Tensor::zeros({5, 3}), params, {}), Catch::Contains("do not fit"));
+  CHECK_THROWS_WITH(linear_quantize_ste(x, params, {.saturation = ValueRange{-1, 1}}),
+                    Catch::Contains("for one scale"));
 }
 
 TEST_CASE("a result on an integer grid says which") {
