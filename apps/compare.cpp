@@ -98,21 +98,7 @@ class Comparison {
     write_json(folder_ / "config.json", write_config(config_));
     if (config_.rows.empty() && config_.matrices.empty())
       config_error(config_.name, "neither 'rows' nor 'matrices': there is nothing to compare with");
-    std::vector<RowConfig> rows;
-    for (const RowConfig& row : config_.rows) {
-      if (row.seeds.empty()) rows.push_back(row);
-      for (const uint64_t seed : row.seeds) {
-        rows.push_back({fmt::format("{}, seed {}", row.name, seed), row.quantizer, row.train});
-        rows.back().train["seed"] = seed;
-        places_[rows.back().name] = {{"row", row.name}, {"seed", seed}};
-      }
-    }
-    for (const MatrixConfig& matrix : config_.matrices)
-      for (MatrixRow& row : matrix_rows(matrix)) {
-        const std::string name = fmt::format("{}: {}", matrix.title, fmt::join(row.coordinates, ", "));
-        places_[name] = {{"matrix", matrix.title}, {"coordinates", row.coordinates}};
-        rows.push_back({name, std::move(row.quantizer)});
-      }
+    const std::vector<RowConfig> rows = planned_rows();
     if (config_.document && task_->score() != "top1")
       config_error(config_.name, "'document' is for comparisons on images; results.json and report.html have it all");
     order_ = {"float"};
@@ -132,6 +118,26 @@ class Comparison {
   }
 
  private:
+  // Every row by itself: those of the config, one for each seed, and those of the matrices.
+  std::vector<RowConfig> planned_rows() {
+    std::vector<RowConfig> rows;
+    for (const RowConfig& row : config_.rows) {
+      if (row.seeds.empty()) rows.push_back(row);
+      for (const uint64_t seed : row.seeds) {
+        rows.push_back({fmt::format("{}, seed {}", row.name, seed), row.quantizer, row.train});
+        rows.back().train["seed"] = seed;
+        places_[rows.back().name] = {{"row", row.name}, {"seed", seed}};
+      }
+    }
+    for (const MatrixConfig& matrix : config_.matrices)
+      for (MatrixRow& row : matrix_rows(matrix)) {
+        const std::string name = fmt::format("{}: {}", matrix.title, fmt::join(row.coordinates, ", "));
+        places_[name] = {{"matrix", matrix.title}, {"coordinates", row.coordinates}};
+        rows.push_back({name, std::move(row.quantizer)});
+      }
+    return rows;
+  }
+
   TrainConfig fine_tuning(const RowConfig& row) const {
     Config merged = config_.quant_aware_train;
     merged.value.merge_patch(row.train);

@@ -1,4 +1,5 @@
-// Learning-rate schedules: pure functions of how far training has come.
+// Learning-rate schedules: pure functions of how far training has come. By name: constant, step, multi_step,
+// multi_step_multi_gamma, cosine, one_cycle, polynomial; schedule.cpp has their settings and formulas.
 #pragma once
 
 #include "core/registry.h"

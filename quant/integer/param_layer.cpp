@@ -9,6 +9,7 @@
 #include "core/error.h"
 
 namespace qgrad {
+
 RangeLinearQuantParamLayerWrapper::RangeLinearQuantParamLayerWrapper(ModulePtr layer, LayerQuantization quantization,
                                                                      WeightQuantization weight,
                                                                      const std::optional<LinearQuantParams>& params)
