@@ -23,7 +23,8 @@ ConvGeometry forward_geometry(const Shape& x, const Shape& weight, const Conv2dO
   check(o.padding_h >= 0 && o.padding_w >= 0, "conv2d: padding can not be negative, got {} and {}", o.padding_h,
         o.padding_w);
   check(o.groups >= 1, "conv2d: groups is at least 1, got {}", o.groups);
-  check(weight[0] >= 1 && weight[1] >= 1, "conv2d: weight {} has no taps", weight);
+  check(weight.numel() >= 1, "conv2d: weight {} is empty", weight);
+  check(x[1] >= 1 && x[2] >= 1, "conv2d: images of shape {} have no pixels", x);
   const int64_t in = weight[2] * o.groups, out = weight[3];
   check(x[3] == in, "conv2d: weight {} wants {} input channels, input has {} ({})", weight, in, x[3], x);
   check(out % o.groups == 0, "conv2d: weight {} has {} output channels, not a multiple of {} groups", weight, out,

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "core/error.h"
 #include "core/kernels/kernels.h"
 #include "core/memory.h"
 #include "core/parallel.h"
@@ -48,10 +49,12 @@ Tensor PendingNormalized::compute() {
 }
 
 std::pair<float, float> PendingNormalized::range() {
+  check(x.numel() > 0, "range: a tensor of shape {} has no smallest value", x.shape());
   const int64_t channels = x.dim(-1), chunk = chunk_rows(channels) * channels, chunks = (x.numel() + chunk - 1) / chunk;
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   Scratch scratch;
-  float *low = scratch.take<float>(static_cast<size_t>(chunks)), *high = scratch.take<float>(static_cast<size_t>(chunks));
+  float *low = scratch.take<float>(static_cast<size_t>(chunks)),
+        *high = scratch.take<float>(static_cast<size_t>(chunks));
   std::fill_n(low, chunks, kInfinity);
   std::fill_n(high, chunks, -kInfinity);
   for_each_piece(nullptr, [&](int64_t at, size_t count, float* y) {
@@ -88,8 +91,8 @@ Tensor fused_add(const Tensor& a, const Tensor& b) {
   for (const auto& [waiting, other] : {std::pair(b, a), std::pair(a, b)}) {
     const auto* from = waiting_as<PendingNormalized>(waiting);
     if (!from || from->addend.defined() || from->positive || other.shape() != waiting.shape()) continue;
-    other.data();  // one of two that wait has to be computed
     auto sum = std::make_unique<PendingNormalized>(*from);
+    other.data();  // one of two that wait has to be computed; this may compute the other one too
     sum->addend = other;
     return Tensor::waiting(waiting.shape(), std::move(sum));
   }

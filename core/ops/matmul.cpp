@@ -62,10 +62,10 @@ Tensor bias_gradient(const Tensor& dy) {
   const int64_t columns = dy.dim(-1), rows = dy.shape().numel_until(dy.rank() - 1);
   const int64_t grain = std::max<int64_t>(1, (rows + kChunks - 1) / kChunks);
   Tensor partial = Tensor::zeros({(rows + grain - 1) / grain, columns});
+  const float* from = dy.data().data();
   float* sums = partial.mutable_data().data();
   parallel_for(rows, grain, [&](int64_t begin, int64_t end) {
-    kernels().gemm.add_column_sums(end - begin, columns, dy.data().data() + begin * columns,
-                                   sums + begin / grain * columns);
+    kernels().gemm.add_column_sums(end - begin, columns, from + begin * columns, sums + begin / grain * columns);
   });
   Tensor total = Tensor::zeros({columns});
   kernels().gemm.add_column_sums(partial.dim(0), columns, sums, total.mutable_data().data());
@@ -90,22 +90,22 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
       for (int64_t i = begin; i < end; ++i) product(i);
     });
   };
-  each([&, to = c.mutable_data().data()](int64_t i) {
-    multiply(m, k, n, a.data().data() + i * m * k, b.data().data() + i * k * n, n, 1, nullptr, to + i * m * n);
+  each([&, pa = a.data().data(), pb = b.data().data(), to = c.mutable_data().data()](int64_t i) {
+    multiply(m, k, n, pa + i * m * k, pb + i * k * n, n, 1, nullptr, to + i * m * n);
   });
   return record("matmul", c, {a, b}, [a, b, m, k, n, each](const Tensor& dc, Grads& dx) {
     const float* from = dc.data().data();
     if (dx.needs(0)) {
       Tensor da = Tensor::empty(a.shape());
-      each([&, to = da.mutable_data().data()](int64_t i) {
-        multiply(m, n, k, from + i * m * n, b.data().data() + i * k * n, 1, n, nullptr, to + i * m * k);
+      each([&, pb = b.data().data(), to = da.mutable_data().data()](int64_t i) {
+        multiply(m, n, k, from + i * m * n, pb + i * k * n, 1, n, nullptr, to + i * m * k);
       });
       dx.add(0, da);
     }
     if (dx.needs(1)) {
       Tensor db = Tensor::empty(b.shape());
-      each([&, to = db.mutable_data().data()](int64_t i) {
-        multiply_transposed(k, m, n, a.data().data() + i * m * k, from + i * m * n, to + i * k * n);
+      each([&, pa = a.data().data(), to = db.mutable_data().data()](int64_t i) {
+        multiply_transposed(k, m, n, pa + i * m * k, from + i * m * n, to + i * k * n);
       });
       dx.add(1, db);
     }

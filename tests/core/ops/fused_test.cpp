@@ -84,7 +84,7 @@ TEST_CASE("numbers that wait can not be asked for where work is already split") 
   const Tape::Recording recording(tape);
   const Tensor y = batch_norm_train(x, {}, {}, 1e-5f).y;
   CHECK_THROWS_WITH(parallel_for(64, 1, [&](int64_t, int64_t) { y.data(); }),
-             Contains("ask for them before splitting work"));
+                    Contains("ask for them before splitting work"));
 }
 
 TEST_CASE("a relu's gradient is masked once, and combined with fake quantization's") {
@@ -96,4 +96,24 @@ TEST_CASE("a relu's gradient is masked once, and combined with fake quantization
   };
   const Tensor both = masked(masked(dy.clone(), mask(0b11110000)), mask(0b10101010));
   CHECK(std::vector<float>(both.data().begin(), both.data().end()) == std::vector<float>{0, 0, 0, 0, 0, 6, 0, 8});
+}
+
+TEST_CASE("a waiting tensor is added to itself, and to what it is made of") {
+  const auto sums = [](Read read) {
+    Tensor x = normal_tensor({6, 8}, 1);
+    x.set_requires_grad(true);
+    Tape tape;
+    const Tape::Recording recording(tape);
+    const Tensor y = batch_norm_train(x, {}, {}, 1e-5f).y;
+    const Tensor z = batch_norm_train(y, {}, {}, 1e-5f).y;
+    if (read == Read::at_once) z.data();
+    return std::vector{bits(add(y, y)), bits(add(z, y)), bits(add(y, z))};
+  };
+  CHECK(sums(Read::when_needed) == sums(Read::at_once));
+  Tensor x = normal_tensor({6, 8}, 1);
+  x.set_requires_grad(true);
+  Tape tape;
+  const Tape::Recording recording(tape);
+  const Tensor y = batch_norm_train(x, {}, {}, 1e-5f).y;
+  CHECK(bits(add(y, y)) == bits(mul_scalar(y, 2)));
 }

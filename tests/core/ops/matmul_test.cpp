@@ -105,3 +105,25 @@ TEST_CASE("matmul and linear refuse shapes that do not fit, naming both") {
           linear(zeros({2, 4}), zeros({4, 5}), zeros({4}));
         }) == "linear: weight [4,5] wants a bias [5], got [4]");
 }
+
+TEST_CASE("batches of matrices that wait to be computed are multiplied on any number of threads") {
+  const auto run = [] {
+    Tensor x = normal_tensor({3, 4, 8}, 1);
+    x.set_requires_grad(true);
+    const Tensor other = normal_tensor({3, 8, 5}, 2);
+    Tape tape;
+    Tensor loss;
+    {
+      const Tape::Recording recording(tape);
+      loss = sum(matmul(batch_norm_train(x, {}, {}, 1e-5f).y, other));
+    }
+    tape.backward(loss);
+    return std::vector{bits(loss), bits(x.grad())};
+  };
+  const int before = num_threads();
+  set_num_threads(1);
+  const auto expected = run();
+  set_num_threads(2);
+  CHECK(run() == expected);
+  set_num_threads(before);
+}
