@@ -41,7 +41,8 @@ float n_stds_of(const QuantSettings& settings) {
 }
 
 ValueRange mean_n_stds(const ValueRange& full, float mean, float std, float n_stds) {
-  return {std::max(full.min, mean - n_stds * std), std::min(full.max, mean + n_stds * std)};
+  const float min = std::max(full.min, mean - n_stds * std);
+  return {min, std::max(min, std::min(full.max, mean + n_stds * std))};  // the moments may be those before a ReLU
 }
 
 ValueRange average(const std::vector<ValueRange>& ranges) {

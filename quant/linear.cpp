@@ -73,8 +73,8 @@ ScaleAndZeroPoint asymmetric_params(int bits, float min, float max, const Asymme
 }
 
 ScaleAndZeroPoint params_from_range(int bits, LinearQuantMode mode, float min, float max) {
-  check(bits > 1 || mode != LinearQuantMode::symmetric_restricted, "SYMMETRIC_RESTRICTED needs 2 bits or more, got {}",
-        bits);
+  check(bits > 1 || !is_symmetric(mode),
+        "symmetric quantization needs 2 bits or more, got {}: 1 bit has no level above 0", bits);
   if (is_symmetric(mode))
     return symmetric_params(bits, ValueRange{min, max}.max_abs(), mode == LinearQuantMode::symmetric_restricted);
   return asymmetric_params(bits, min, max, {.is_signed = mode == LinearQuantMode::asymmetric_signed});

@@ -143,6 +143,7 @@ void PostTrainLinearQuantizer::post_process(ModulePtr& model) {
     plan_->fuse_statistics();
   }
   plan_->fuse_relus();
+  for (const auto& [relu, layer] : plan_->fused_relus()) quantized_by(relu, layer);
   plan_->plan_inputs(config_.inputs_keep_half_range);
   model = rewrite(std::move(model), [this](const std::string& path, ModulePtr module) -> ModulePtr {
     if (plan_->fused_relus().contains(path)) return std::make_unique<Identity>();

@@ -48,7 +48,7 @@ void clip_stats(TensorStats& stats, const ValueLimits& limits) {
     stats.min = std::max(limits.low, stats.min);
     stats.avg_min = std::max(limits.low, stats.avg_min);
     stats.max = std::min(limits.high, stats.max);
-    stats.avg_max = std::min(limits.high, stats.avg_max);
+    stats.avg_max = std::clamp(stats.avg_max, limits.low, limits.high);  // rarely active: below 0 in the mean
   }
   if (stats.histogram) stats.histogram = stats.histogram->clipped(stats.min, stats.max);
 }

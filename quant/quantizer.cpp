@@ -2,6 +2,7 @@
 #include "quant/quantizer.h"
 
 #include <algorithm>
+#include <regex>
 #include <set>
 
 #include "quant/overrides.h"
@@ -159,6 +160,17 @@ Site Quantizer::site(const Resolved& resolved, std::span<const std::string> sett
   for (const auto& [key, value] : resolved.settings.items())
     if (contains(settings, key)) some.value[key] = value;
   return {resolved.path, resolved.bits, std::move(some), graph};
+}
+
+void Quantizer::quantized_by(const std::string& path, const std::string& layer) {
+  const auto of = [&](const std::string& p) { return std::ranges::find(resolved_, p, &Resolved::path); };
+  const auto merged = of(path), by = of(layer);
+  if (merged == resolved_.end() || by == resolved_.end()) return;
+  if (merged->pattern && !std::regex_match(layer, std::regex(*merged->pattern)) &&
+      (merged->bits.activations != by->bits.activations || !merged->settings.empty()))
+    config_error(config_.overrides.at(*merged->pattern).where(),
+                 "{} is computed within {}, whose settings count: give the override for that one", path, layer);
+  merged->bits.activations.reset();
 }
 
 void Quantizer::replace(ModulePtr& model, const Graph& graph) {

@@ -117,6 +117,10 @@ class Quantizer {
   virtual std::vector<ParamGroup> param_groups(Module&) { return {}; }
   virtual void post_process(ModulePtr&) {}
 
+  // For post_process: the activations of `path` turned out to be quantized by `layer`, with its settings. Throws where
+  // an override of `path` alone asked for others.
+  void quantized_by(const std::string& path, const std::string& layer);
+
  private:
   struct Candidate;
   std::vector<Candidate> find_candidates(Module& model) const;

@@ -147,8 +147,8 @@ TEST_CASE("ranges that make no sense are errors") {
   CHECK_THROWS_WITH(symmetric_params(8, -1, false), Catch::Contains("must not be negative, got -1"));
   CHECK_THROWS_WITH(asymmetric_params(8, 2, 1), Catch::Contains("minimum 2 is above its maximum 1"));
   CHECK_THROWS_WITH(asymmetric_params(0, 0, 1), Catch::Contains("expected 1 to 32 bits, got 0"));
-  CHECK_THROWS_WITH(params_from_range(1, LinearQuantMode::symmetric_restricted, -1, 1),
-                    Catch::Contains("needs 2 bits"));
+  for (const LinearQuantMode mode : {LinearQuantMode::symmetric, LinearQuantMode::symmetric_restricted})
+    CHECK_THROWS_WITH(params_from_range(1, mode, -1, 1), Catch::Contains("needs 2 bits"));
 }
 
 TEST_CASE("per-channel parameters belong to the last dimension") {

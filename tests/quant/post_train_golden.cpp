@@ -196,6 +196,18 @@ Prepared prepare(const Json& file, const Json& case_inputs, const Json& config) 
   return p;
 }
 
+// Overrides of a ReLU that is fused into its layer do nothing in Distiller; here they are errors, and left out then.
+void leave_out_overrides_of_fused(const Json& file, const Json& case_inputs, Json& config) {
+  const Json overrides = config.at("overrides");
+  for (const auto& [path, settings] : overrides.items()) try {
+      prepare(file, case_inputs, config);
+      return;
+    } catch (const Error& e) {
+      if (std::string(e.what()).find(path + " is computed within") == std::string::npos) throw;
+      config["overrides"].erase(path);
+    }
+}
+
 // Changes clipping values as a case asks: {"conv1.output_clipping": [min, max], "conv1.weight_clipping": ..}.
 void requantize(Module& model, const Json& changes) {
   for (const auto& [name, range] : changes.items()) {
@@ -280,6 +292,7 @@ bool check_post_train_case(const Json& file, const Json& golden_case) {
     CHECK_THROWS(prepare(file, inputs, config));
     return false;
   }
+  leave_out_overrides_of_fused(file, inputs, config);
   Prepared p = prepare(file, inputs, config);
   const bool half_range = inputs_differ(*p.model, expected.at("modules"));
   if (half_range) {

@@ -321,6 +321,37 @@ TEST_CASE("settings for an input that is quantized already are a conflict") {
   CHECK_THAT(error_of([&] { (*net)(images(1)); }), Contains("which is quantized already") && Contains("conv2"));
 }
 
+TEST_CASE("a ReLU that its layer computes has no settings of its own") {
+  CHECK_THAT(error_of([] {
+               quantized({{"overrides", {{"relu1", {{"bits_activations", 4}}}}}});
+             }),
+             Contains("overrides.relu1") && Contains("relu1 is computed within conv1"));
+  CHECK_NOTHROW(quantized({{"overrides", {{".*1", {{"bits_activations", 4}}}}}}));
+  ModulePtr net = make_net();
+  const auto q = quantizer({{"bits_activations", 8}});
+  q->set_stats(stats_of(*net));
+  q->prepare(net, nullptr, images(1));
+  const auto relu = std::ranges::find(q->resolved(), "relu1", &Quantizer::Resolved::path);
+  CHECK_FALSE(relu->bits.activations.has_value());
+}
+
+TEST_CASE("a layer whose ReLU hardly ever lets anything through is quantized in every clip mode") {
+  // The largest values of most images are below 0, one is above.
+  const auto net_of = [] {
+    ModulePtr net = make_net();
+    for (Parameter* p : all_parameters(*net))
+      if (p->path() == "bn1.bias")
+        for (float& b : p->raw().mutable_data()) b -= 2;
+    return net;
+  };
+  for (const char* mode : {"NONE", "AVG", "N_STD", "GAUSS", "LAPLACE"})
+    for (const char* kind : {"ASYMMETRIC_UNSIGNED", "SYMMETRIC"}) {
+      CAPTURE(mode, kind);
+      const ModulePtr net = quantized({{"mode", kind}, {"clip_acts", mode}, {"clip_n_stds", 0.5}}, net_of());
+      for (const float y : test::values((*net)(images(1)))) CHECK(std::isfinite(y));
+    }
+}
+
 TEST_CASE("wrong input overrides are errors") {
   const auto with = [](const Json& overrides) {
     return quantized({{"overrides", {{"conv1", {{"input_overrides", overrides}}}}}});
