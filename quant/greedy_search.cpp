@@ -2,6 +2,8 @@
 #include "quant/greedy_search.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 #include "core/error.h"
 #include "core/tape.h"
@@ -61,7 +63,8 @@ GreedyResult greedy_search(const Json& quantizer, const std::function<ModulePtr(
     for (const ClipMode mode : config.clip_modes) {
       settings["clip_acts"] = enum_name(mode);
       overrides[path] = settings;
-      const double value = cost(*prepared(result.quantizer).model);
+      const double measured = cost(*prepared(result.quantizer).model);
+      const double value = std::isnan(measured) ? std::numeric_limits<double>::infinity() : measured;
       ++result.evaluations;
       if (best && !(value < result.cost)) continue;
       best = settings;

@@ -59,8 +59,12 @@ class RoundingVariable final : public UnaryModule {
 class Samples {
  public:
   explicit Samples(std::span<const Tensor> batches) : batches_(batches) {
-    for (size_t b = 0; b < batches.size(); ++b)
+    for (size_t b = 0; b < batches.size(); ++b) {
+      check(batches[b].numel() * batches[0].dim(0) == batches[0].numel() * batches[b].dim(0),
+            "learned rounding: inputs of {} and of {}: a layer is learned from images of one size", batches[0].shape(),
+            batches[b].shape());
       for (int64_t row = 0; row < batches[b].dim(0); ++row) at_.emplace_back(b, row);
+    }
   }
   size_t size() const { return at_.size(); }
   Tensor gather(std::span<const uint32_t> positions) const {

@@ -61,8 +61,14 @@ void Optimizer::load_state(const std::map<std::string, Tensor>& all) {
   for (const auto& [parameter, state] : loaded)
     for (size_t i = 0; i < buffers_.size(); ++i)
       check(state.buffers[i].defined(), "optimizer state: {} lacks {}", parameter->path(), buffers_[i].name);
-  for (auto& [parameter, state] : states_) state.stepped = false;
-  for (auto& [parameter, state] : loaded) states_[parameter] = std::move(state);
+  for (auto& [parameter, state] : states_) {
+    if (const auto found = loaded.find(parameter); found != loaded.end()) {
+      state = std::move(found->second);
+    } else {
+      state.stepped = false;
+      for (Tensor& buffer : state.buffers) std::ranges::fill(buffer.mutable_data(), 0.0f);
+    }
+  }
 }
 
 Tensor Optimizer::zeros(const Buffer& buffer, const Parameter& parameter) const {

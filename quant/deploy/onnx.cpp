@@ -13,13 +13,14 @@ namespace {
 
 using Names = std::vector<std::string>;
 
+// Paths of modules have no slash: what has one in front is none of them.
 std::vector<std::string> names_of(const Program& program) {
   std::vector<std::string> names;
   std::set<std::string> taken{"input", "output"};
   for (size_t i = 0; i < program.tensors.size(); ++i) {
     const std::string& name = program.tensors[i].name;
     const bool is_end = static_cast<int32_t>(i) == program.input || static_cast<int32_t>(i) == program.output;
-    names.push_back(is_end || name.empty() || !taken.insert(name).second ? fmt::format("tensor{}", i) : name);
+    names.push_back(is_end || name.empty() || !taken.insert(name).second ? fmt::format("/tensor{}", i) : name);
   }
   names[static_cast<size_t>(program.input)] = "input";
   return names;
@@ -129,12 +130,12 @@ class Exporter {
   std::string zero_point(int32_t i) {
     return shared(name(i) + "/zero_point", static_cast<uint8_t>(tensor(i).grid.origin()));
   }
-  std::string byte(uint8_t value) { return shared(fmt::format("byte{}", value), value); }
-  std::string limit(float value) { return shared(fmt::format("limit{}", value), value); }
+  std::string byte(uint8_t value) { return shared(fmt::format("/byte{}", value), value); }
+  std::string limit(float value) { return shared(fmt::format("/limit{}", value), value); }
   std::string vector_shape() {
     const int64_t dims[] = {4}, shape[] = {0, -1, 1, 1};
-    if (constants_.insert("vector").second) model_.constant<int64_t>("vector", dims, shape);
-    return "vector";
+    if (constants_.insert("/vector").second) model_.constant<int64_t>("/vector", dims, shape);
+    return "/vector";
   }
 
   // --- between bytes and real values ---
@@ -312,7 +313,7 @@ class Exporter {
     if (is_real) return;
     const auto [low, high] = limits(op);
     clipped(low, high, op.output, [&](const std::string& to) {
-      model_.node("QuantizeLinear", {rescaled, shared("one", 1.0f), zero_point(op.output)}, to);
+      model_.node("QuantizeLinear", {rescaled, shared("/one", 1.0f), zero_point(op.output)}, to);
     });
   }
 

@@ -92,6 +92,21 @@ TEST_CASE("a state that was saved and loaded continues to the same bits") {
   CHECK(golden::difference(resumed.p.raw(), problem.p.raw(), golden::kExact) == "");
 }
 
+TEST_CASE("a loaded state takes the place of all that was there") {
+  for (const char* json : {R"({"class": "SGD", "lr": 0.02, "momentum": 0.9})", R"({"class": "Adam", "lr": 0.1})"}) {
+    Problem used, fresh;
+    const auto with_history = optimizer(json), without = optimizer(json);
+    with_history->add_param_group({.name = "default", .parameters = {&used.p}});
+    without->add_param_group({.name = "default", .parameters = {&fresh.p}});
+    train(used, *with_history, 3);
+    with_history->load_state({});
+    used.p.set_raw(fresh.p.raw().clone());
+    train(used, *with_history, 2);
+    train(fresh, *without, 2);
+    CHECK(golden::difference(used.p.raw(), fresh.p.raw(), golden::kExact) == "");
+  }
+}
+
 TEST_CASE("a saved state does not change when training goes on") {
   Problem problem;
   const auto o = optimizer(R"({"class": "SGD", "lr": 0.02, "momentum": 0.9})");

@@ -144,3 +144,13 @@ TEST_CASE("the greedy search chooses for every layer the clip mode that costs le
   }
   CHECK(result.quantizer.at("overrides").at("conv1").at("clip_acts") == chosen);
 }
+
+TEST_CASE("the greedy search takes a cost that is no number for the worst") {
+  int calls = 0;
+  const auto broken_at_first = [&](Module& m) { return ++calls % 2 ? std::nan("") : cost(m); };
+  const GreedyResult result = greedy_search(
+      base({{"mode", "ASYMMETRIC_UNSIGNED"}}), [] { return folded(); }, stats(folded()), images(), broken_at_first,
+      {{ClipMode::none, ClipMode::avg}}, [](const std::string&, size_t, size_t) {});
+  CHECK(std::isfinite(result.cost));
+  CHECK(result.quantizer.at("overrides").at("conv1").at("clip_acts") == "AVG");
+}
