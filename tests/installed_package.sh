@@ -29,4 +29,10 @@ if installed/bin/qgrad evaluate trained/model.safetensors >/dev/null 2>refused; 
 grep -q TernaryQuantizer refused
 if "$ternary" train "$config" --set quantizer.treshold=0.5 --out wrong >/dev/null 2>refused; then false; fi
 grep -q "did you mean 'threshold'" refused
+# The engine's library by itself, from C.
+"$ternary" train "$config" --set quantizer=null --set train.epochs=1 --out float >/dev/null 2>&1
+installed/bin/qgrad export float/model.safetensors --program float.qgi >/dev/null
+library=$(dirname "$(find installed -name libqgrad_engine.so)")
+cc "$root/tests/quant/deploy/engine_from_c.c" -I installed/include/qgrad -L "$library" -lqgrad_engine -Wl,-rpath,"$library" -o classify
+./classify float.qgi | grep -qE '^[0-9] -?[0-9.e-]+$'
 echo "installed package: a custom quantizer was built, trained to $(top1 evaluated.json), saved and loaded"
