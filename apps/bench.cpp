@@ -4,12 +4,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <iostream>
 #include <vector>
 
 #include "apps/command.h"
+#include "apps/stopwatch.h"
 #include "core/kernels/kernels.h"
 #include "core/parallel.h"
 #include "core/random.h"
@@ -18,17 +18,15 @@
 namespace qgrad {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 // The rate of runs that together take at least min_time seconds.
 double repetition(const BenchCase& bench, double min_time) {
   double seconds = 0;
   int64_t runs = 0;
   for (; runs == 0 || seconds < min_time; ++runs) {
     if (bench.prepare) bench.prepare();
-    const auto start = Clock::now();
+    const Stopwatch stopwatch;
     bench.run();
-    seconds += std::chrono::duration<double>(Clock::now() - start).count();
+    seconds += stopwatch.seconds();
   }
   return static_cast<double>(runs) * bench.work / seconds;
 }

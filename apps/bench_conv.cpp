@@ -1,9 +1,9 @@
 // qgrad bench conv: one convolution's forward pass or one of its gradients, in GFLOP/s and against a measured peak.
 #include <algorithm>
-#include <chrono>
 #include <vector>
 
 #include "apps/bench.h"
+#include "apps/stopwatch.h"
 #include "core/kernels/kernels.h"
 #include "core/memory.h"
 #include "core/ops.h"
@@ -30,7 +30,7 @@ double measure_peak() {
   const int threads = num_threads();
   double best = 0;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
-    const auto start = std::chrono::steady_clock::now();
+    const Stopwatch stopwatch;
     parallel_for(threads, 1, [&](int64_t, int64_t) {
       Scratch scratch;
       float* a = scratch.take<float>(kRows * kInner);
@@ -42,7 +42,7 @@ double measure_peak() {
         kernels().gemm.multiply(
             {.rows = kRows, .inner = kInner, .columns = kPanel, .a = a, .panels = panels, .bias = nullptr, .c = c});
     });
-    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    const double seconds = stopwatch.seconds();
     best = std::max(best, 2e-9 * kRows * kInner * kPanel * kCalls * threads / seconds);
   }
   return best;

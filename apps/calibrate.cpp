@@ -14,14 +14,16 @@ struct CalibrateCommandConfig : ExperimentConfig {
 template <class V>
 void fields(V& v, CalibrateCommandConfig& c) {
   fields(v, static_cast<ExperimentConfig&>(c));
-  v("calibration", c.calibration, {.help = "how many training images"});
+  v("calibration", c.calibration, {.help = "which training images"});
   v("quantizer", c.quantizer, {.help = "not used here, so that a config of `qgrad quantize` serves both"});
 }
 
 void run(const std::string& config_file, const CommonOptions& options) {
   const auto config = read_config<CalibrateCommandConfig>(read_command_config(config_file, options));
   if (!config.checkpoint) config_error(config_file, "'checkpoint' is missing: calibration needs a trained model");
-  const ExperimentData data(config.data, config.seed, options.data);
+  check_measures(config.calibration);
+  const auto task = open_task(config, options.data);
+  const ExperimentData& data = images_of(*task);
   const ModulePtr model = build_model(config.model, config.seed, config.checkpoint);
   const QuantStats stats = calibration_stats(*model, data, config.calibration, "calibration");
   const auto file = output_folder(options.out, config.name) / "quantization_stats.json";

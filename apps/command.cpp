@@ -2,21 +2,31 @@
 #include "apps/command.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
 
 #include "core/parallel.h"
 
 namespace qgrad {
+namespace {
 
-std::shared_ptr<CommonOptions> add_common_options(CLI::App& command) {
+const std::set<std::string> kConfigOptions = {"--set", "--out", "--data", "--seed", "--quick"};
+
+}  // namespace
+
+std::shared_ptr<CommonOptions> add_common_options(CLI::App& command, const std::set<std::string>& names) {
   auto options = std::make_shared<CommonOptions>();
-  command.add_option("--set", options->set, "set a config value: --set train.optimizer.lr=0.05")
-      ->allow_extra_args(false);
-  command.add_option("--out", options->out, "folder for everything that is written");
-  command.add_option("--data", options->data, "folder of the data set");
-  command.add_option("--seed", options->seed, "seed of all random streams");
+  if (names.contains("--set"))
+    command.add_option("--set", options->set, "set a config value: --set train.optimizer.lr=0.05")
+        ->allow_extra_args(false);
+  if (names.contains("--out")) command.add_option("--out", options->out, "folder for everything that is written");
+  if (names.contains("--data")) command.add_option("--data", options->data, "folder of the data set");
+  if (names.contains("--seed")) command.add_option("--seed", options->seed, "seed of all random streams");
+  if (names.contains("--quick"))
+    command.add_flag("--quick", options->quick, "with the config's \"quick\" settings: a shorter run of the same");
   command.add_option("--threads", options->threads, "number of threads; the results do not depend on it")
       ->check(CLI::Range(1, 256));
-  command.add_flag("--quick", options->quick, "with the config's \"quick\" settings: a shorter run of the same");
   command.add_flag("--json", options->json, "print one JSON document on stdout");
   command.parse_complete_callback([options] {
     if (options->threads) set_num_threads(*options->threads);
@@ -24,18 +34,17 @@ std::shared_ptr<CommonOptions> add_common_options(CLI::App& command) {
   return options;
 }
 
-void add_file_command(CLI::App& app, const std::string& name, const std::string& help, const std::string& argument,
-                      FileCommand run) {
+void add_config_command(CLI::App& app, const std::string& name, const std::string& help, ConfigCommand run) {
   CLI::App& command = *app.add_subcommand(name, help);
-  const auto options = add_common_options(command);
+  const auto options = add_common_options(command, kConfigOptions);
   const auto file = std::make_shared<std::string>();
-  command.add_option(argument, *file, argument == "CONFIG" ? "JSON config" : "file")->required();
+  command.add_option("CONFIG", *file, "JSON config")->required();
   command.callback([=] { run(*file, *options); });
 }
 
 void add_resumable_command(CLI::App& app, const std::string& name, const std::string& help, ResumableCommand run) {
   CLI::App& command = *app.add_subcommand(name, help);
-  const auto options = add_common_options(command);
+  const auto options = add_common_options(command, kConfigOptions);
   const auto file = std::make_shared<std::string>(), folder = std::make_shared<std::string>();
   CLI::Option* config = command.add_option("CONFIG", *file, "JSON config");
   CLI::Option* resume = command.add_option("--resume", *folder, "go on with what stopped in this folder, bit for bit");
@@ -53,11 +62,43 @@ Config read_command_config(const std::string& file, const CommonOptions& options
   Config config = Config::read(file);
   if (!config.value.is_object()) return config;  // an error where it is read
   config.value.erase("$schema");
-  if (options.quick) config.value.merge_patch(config.at("quick").value);
+  if (options.quick) {
+    const Config quick = config.at("quick");
+    if (!quick.value.is_object()) config_error(quick.where(), "expected an object to merge over the config");
+    config.value.merge_patch(quick.value);
+  }
   config.value.erase("quick");
   for (const std::string& assignment : options.set) set_config_value(config, assignment);
   if (options.seed) config.value["seed"] = *options.seed;
   return config;
+}
+
+Config read_parts_of_config(const std::string& file, const CommonOptions& options,
+                            const std::vector<std::string>& parts) {
+  for (const std::string& assignment : options.set) {
+    const std::string key = assignment.substr(0, assignment.find_first_of(".[="));
+    check(std::ranges::find(parts, key) != parts.end(), "--set {}: only {} of a config are read here{}", assignment,
+          fmt::join(parts, ", "), did_you_mean(key, parts));
+  }
+  Config config = read_command_config(file, options);
+  const std::vector<std::string> known = keys_of_configs();
+  for (const auto& [key, value] : config.value.items())
+    if (std::ranges::find(known, key) == known.end())
+      config_error(config.where(), "no command's config has a key '{}'{}", key, did_you_mean(key, known));
+  return config;
+}
+
+std::optional<Config> read_config_option(const std::optional<std::string>& file, const CommonOptions& options,
+                                         const std::vector<std::string>& parts) {
+  check(file || options.set.empty(), "--set changes a config file: give one with --config");
+  return file ? std::optional(read_parts_of_config(*file, options, parts)) : std::nullopt;
+}
+
+void check_unused(const std::filesystem::path& folder) {
+  for (const char* file : {"results.json", "training.safetensors"})
+    check(!std::filesystem::exists(folder / file),
+          "{} is there already: go on with --resume {}, choose another folder with --out, or delete this one",
+          (folder / file).string(), folder.string());
 }
 
 void print_result(const CommonOptions& options, const Json& json, const std::string& text) {

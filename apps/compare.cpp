@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <chrono>
 #include <map>
 
 #include "apps/command.h"
@@ -13,6 +12,7 @@
 #include "apps/progress.h"
 #include "apps/quantization.h"
 #include "apps/report.h"
+#include "apps/stopwatch.h"
 #include "apps/training.h"
 #include "core/parallel.h"
 
@@ -54,27 +54,15 @@ void fields(V& v, CompareCommandConfig& c) {
   v("document", c.document, {.help = "a Markdown file that gets tables, and charts beside it"});
 }
 
-// "post-training 4/4" -> "post-training_4-4", for a folder.
+// "post-training 4/4" -> "post-training_4-4", for a folder; no name gives "." or "..".
 std::string folder_name(const std::string& row) {
   std::string name;
-  for (const char c : row)
-    name += std::isalnum(static_cast<unsigned char>(c)) || c == '.' || c == '-' ? c : c == '/' ? '-' : '_';
+  for (const char c : row) {
+    const bool kept = std::isalnum(static_cast<unsigned char>(c)) || c == '-' || (c == '.' && !name.empty());
+    name += kept ? c : c == '/' ? '-' : '_';
+  }
   return name;
 }
-
-class Stopwatch {
- public:
-  double seconds() const { return shown_ + std::chrono::duration<double>(Clock::now() - start_).count(); }
-  void set(double seconds) {
-    shown_ = seconds;
-    start_ = Clock::now();
-  }
-
- private:
-  using Clock = std::chrono::steady_clock;
-  double shown_ = 0;
-  Clock::time_point start_ = Clock::now();
-};
 
 class Comparison {
  public:
@@ -87,6 +75,8 @@ class Comparison {
         task_(open_task(config_, options.data)),
         resume_(resume),
         command_(std::move(command)) {
+    if (!resume_) check_unused(folder_);
+    written_ = resolved_config(config_, options);
     if (!resume_ || !std::filesystem::exists(folder_ / "results.json")) return;
     const Json finished = read_json(folder_ / "results.json");
     check_unchanged(finished.at("config"));
@@ -95,14 +85,21 @@ class Comparison {
   }
 
   Json run() {
-    write_json(folder_ / "config.json", write_config(config_));
     if (config_.rows.empty() && config_.matrices.empty())
       config_error(config_.name, "neither 'rows' nor 'matrices': there is nothing to compare with");
     const std::vector<RowConfig> rows = planned_rows();
+    if (config_.train.has_value() == config_.checkpoint.has_value())
+      config_error(config_.name, "exactly one of 'train' and 'checkpoint' must be given");
     if (config_.document && task_->score() != "top1")
       config_error(config_.name, "'document' is for comparisons on images; results.json and report.html have it all");
+    if (config_.document) check_document(*config_.document);
+    if (config_.train) {
+      ModulePtr model = Registry<Architecture>::create(config_.model)->make();
+      check_training(*model, *make_optimizer(config_.train->optimizer, *model), *task_, *config_.train);
+    }
     order_ = {"float"};
     for (const RowConfig& row : rows) {
+      if (row.name.empty()) config_error(config_.name, "a row's name is empty");
       check_row(row);
       for (const std::string& other : order_)
         if (folder_name(row.name) == folder_name(other))
@@ -110,6 +107,7 @@ class Comparison {
                        folder_name(other));
       order_.push_back(row.name);
     }
+    write_json(folder_ / "config.json", written_);
     write_results();
     add_float_row();
     for (const RowConfig& row : rows) add_row(row);
@@ -146,17 +144,23 @@ class Comparison {
     return config;
   }
 
-  // Wrong classes, keys and overrides are found before the first epoch; the overrides of post-training rows need
+  // Whatever is wrong in a row's config is found before the first epoch; the overrides of post-training rows need
   // calibration to be checked, and such rows are quick.
   void check_row(const RowConfig& row) const {
     if (is_post_training(row.quantizer)) return;
-    const auto optimizer = Registry<Optimizer>::create(fine_tuning(row).optimizer);
+    const TrainConfig tuning = fine_tuning(row);
     ModulePtr model = Registry<Architecture>::create(config_.model)->make();
-    quantize_model(model, config_.model, row.quantizer, nullptr, *task_, std::nullopt, row.name);
+    const auto optimizer = make_optimizer(tuning.optimizer, *model);
+    quantize_model(model, config_.model, row.quantizer, optimizer.get(), *task_, std::nullopt, row.name);
+    check_training(*model, *optimizer, *task_, tuning);
   }
 
-  void check_unchanged(const Json& before) const {
-    const Json now = write_config(config_);
+  void check_unchanged(const Json& finished) const {
+    const auto without_folder = [](Json config) {  // of the data: it may have moved
+      config["data"]["dataset"].erase("dir");
+      return config;
+    };
+    const Json before = without_folder(finished), now = without_folder(written_);
     const auto check_equal = [&](const std::string& what, const Json& was, const Json& is) {
       check(was == is, "{}: {} is {}, but the rows that are finished were made with {}: compare in another folder",
             (folder_ / "config.json").string(), what, is.dump(), was.dump());
@@ -187,11 +191,10 @@ class Comparison {
   // Trainings go on where they stopped; the stopwatch then counts their earlier epochs too.
   Json train_row(const std::string& row, Module& model, Optimizer& optimizer, const TrainConfig& config,
                  Stopwatch& stopwatch) {
-    const auto file = folder_of(row) / "training.safetensors";
     const double before = stopwatch.seconds();
     const TrainingResult result =
-        train(model, optimizer, *task_, config, row, ResumePoint{file, resume_ && std::filesystem::exists(file)});
-    stopwatch.set(before + result.seconds);
+        train(model, optimizer, *task_, config, row, ResumePoint{folder_of(row) / "training.safetensors", resume_});
+    stopwatch = Stopwatch(before + result.seconds);
     return result.epochs_json();
   }
 
@@ -199,13 +202,10 @@ class Comparison {
     float_checkpoint_ = (folder_of("float") / "model.safetensors").string();
     if (is_known("float")) return;
     Stopwatch stopwatch;
-    if (config_.train.has_value() == config_.checkpoint.has_value())
-      config_error(config_.name, "exactly one of 'train' and 'checkpoint' must be given");
     ModulePtr model = build_model(config_.model, config_.seed, config_.checkpoint);
     Json epochs = Json::array();
     if (config_.train) {
-      const auto optimizer = Registry<Optimizer>::create(config_.train->optimizer);
-      optimizer->add_param_group({.name = "default", .parameters = all_parameters(*model)});
+      const auto optimizer = make_optimizer(config_.train->optimizer, *model);
       epochs = train_row("float", *model, *optimizer, *config_.train, stopwatch);
     }
     finish_row({.name = "float", .kind = "float"}, *model, nullptr, epochs, stopwatch);
@@ -223,8 +223,7 @@ class Comparison {
                                  &float_statistics_);
     } else {
       const TrainConfig tuning = fine_tuning(row);
-      const auto optimizer = Registry<Optimizer>::create(tuning.optimizer);
-      optimizer->add_param_group({.name = "default", .parameters = all_parameters(*model)});
+      const auto optimizer = make_optimizer(tuning.optimizer, *model);
       quantized = quantize_model(model, config_.model, row.quantizer, optimizer.get(), *task_, std::nullopt, row.name);
       epochs = train_row(row.name, *model, *optimizer, tuning, stopwatch);
     }
@@ -279,19 +278,14 @@ class Comparison {
         rows.push_back(found->second);
         seconds += found->second.at("seconds").get<double>();
       }
-    results_ = {{"name", config_.name},
-                {"command", command_},
-                {"seed", config_.seed},
-                {"threads", num_threads()},
-                {"seconds", seconds},
-                {"dataset", task_->describe()},
-                {"model", config_.model.value},
-                {"config", write_config(config_)},
-                {"rows", rows}};
+    results_ = {{"name", config_.name},         {"command", command_}, {"seed", config_.seed},
+                {"threads", num_threads()},     {"seconds", seconds},  {"dataset", task_->describe()},
+                {"model", config_.model.value}, {"config", written_},  {"rows", rows}};
     write_json(folder_ / "results.json", results_);
   }
 
   CompareCommandConfig config_;
+  Json written_;  // the same, resolved
   std::filesystem::path folder_;
   std::unique_ptr<Task> task_;
   bool resume_;

@@ -3,9 +3,7 @@
 
 #include <fmt/format.h>
 
-#include <chrono>
-
-#include "apps/progress.h"
+#include "apps/stopwatch.h"
 #include "quant/deploy/file.h"
 #include "quant/deploy/quant_aware.h"
 #include "quant/post_train_linear.h"
@@ -16,33 +14,29 @@ namespace {
 // The simulation is timed on so many images: it is the slower one.
 constexpr int64_t kSimulatedImages = 1000;
 
-double seconds_of(const auto& work) {
-  const auto start = std::chrono::steady_clock::now();
-  work();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
 }  // namespace
 
 deploy::Lowered program_of(ModelFile& file) {
-  const Tensor example = example_inputs(file.experiment.model).at(0);
+  const std::vector<Tensor> inputs = example_inputs(file.experiment.model);
+  check(inputs.size() == 1, "a program has one input, but the model takes {}", inputs.size());
+  const Tensor& example = inputs[0];
   if (!dynamic_cast<PostTrainLinearQuantizer*>(file.quantizer.get())) deploy::to_integer_layers(file.model, example);
   return deploy::lower(*file.model, example);
 }
 
 EngineRun run_engine(const deploy::Engine& engine, Loader loader, const std::string& label,
                      const std::function<void(const Tensor& images)>& beside) {
-  EngineRun run;
-  Progress progress(label, loader.images());
-  loader.start_epoch(0);
-  while (const auto batch = loader.next()) {
-    Tensor logits = Tensor::empty({batch->images.dim(0), engine.output_count()});
-    run.seconds += seconds_of([&] { engine.run(batch->images.data(), logits.mutable_data()); });
-    run.metrics.add(logits, batch->labels);
-    if (beside) beside(batch->images);
-    progress.update(run.metrics.images, fmt::format("top1 {:.2f}", run.metrics.top1()));
-  }
-  return run;
+  double seconds = 0;
+  const auto forward = [&](const Tensor& images) {
+    Tensor logits = Tensor::empty({images.dim(0), engine.output_count()});
+    const Stopwatch stopwatch;
+    engine.run(images.data(), logits.mutable_data());
+    seconds += stopwatch.seconds();
+    if (beside) beside(images);
+    return logits;
+  };
+  const Metrics metrics = evaluate(forward, loader, label);
+  return {metrics, seconds};
 }
 
 Deployment deploy_checkpoint(const std::filesystem::path& checkpoint, const ExperimentData& data,
@@ -62,7 +56,9 @@ Deployment deploy_checkpoint(const std::filesystem::path& checkpoint, const Expe
   const EngineRun run =
       run_engine(deploy::Engine(std::move(lowered.program)), data.test(), label, [&](const Tensor& images) {
         if (simulated >= kSimulatedImages) return;
-        simulation_seconds += seconds_of([&] { (*file.model)(images); });
+        const Stopwatch stopwatch;
+        (*file.model)(images);
+        simulation_seconds += stopwatch.seconds();
         simulated += images.dim(0);
       });
   result.metrics = run.metrics;

@@ -5,7 +5,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <fstream>
 #include <map>
 #include <string>
 #include <vector>
@@ -17,7 +16,22 @@
 namespace qgrad {
 namespace {
 
-constexpr std::string_view kResultsBegin = "<!-- results -->\n", kResultsEnd = "<!-- end of results -->\n";
+constexpr std::string_view kResultsBegin = "<!-- results -->", kResultsEnd = "<!-- end of results -->";
+
+// What stands around the results.
+struct Frame {
+  std::string before, after;
+};
+
+Frame frame_of(const std::filesystem::path& file, const std::string& title) {
+  if (!std::filesystem::exists(file)) return {fmt::format("# {}\n\n", title), "\n"};
+  const std::string text = read_file(file, "a Markdown file");
+  const size_t begin = text.find(kResultsBegin), end = text.find(kResultsEnd);
+  check(begin != std::string::npos && end != std::string::npos && begin < end,
+        "{}: expected the lines '{}' and '{}', between which the results go", file.string(), kResultsBegin,
+        kResultsEnd);
+  return {text.substr(0, begin), text.substr(end + kResultsEnd.size())};
+}
 
 // Values in the order of their first appearance.
 void add_once(std::vector<std::string>& list, const std::string& value) {
@@ -63,7 +77,9 @@ std::string rows_table(const Json& results) {
     const std::string spread = group.rows.size() > 1 ? fmt::format(" ± {:.2f}", group.deviation("/top1")) : "";
     const std::string epochs = first.at("epochs").empty() ? "" : std::to_string(first.at("epochs").size());
     ProgramTexts program = program_texts(first);
-    if (program.top1 != "-") program.top1 = fmt::format("{:.2f}", group.mean("/program/top1"));
+    const bool all_have_one = std::ranges::all_of(
+        group.rows, [](const Json* row) { return program_texts(*row).top1 != ProgramTexts{}.top1; });
+    if (all_have_one) program.top1 = fmt::format("{:.2f}", group.mean("/program/top1"));
     text += fmt::format("| {} | {} | {:.2f}{} | {} | {:.4f} | {} | {} | {} | {} | {} | {:.1f} |\n", group.name,
                         bits_text(first), group.mean("/top1"), spread,
                         is_float ? "" : fmt::format("{:+.2f}", group.mean("/top1") - reference), group.mean("/loss"),
@@ -86,9 +102,12 @@ std::string chart_links(const std::filesystem::path& file, const Json& results) 
 
 }  // namespace
 
+void check_document(const std::filesystem::path& file) { frame_of(file, ""); }
+
 void update_document(const std::filesystem::path& file, const Json& results) {
+  const Frame frame = frame_of(file, results.at("name").get<std::string>());
   std::string text = fmt::format(
-      "{}\nAccuracy on the {} test images of {}, {}. Made by\n\n```\n{}\n```\n", kResultsBegin,
+      "{}\n\nAccuracy on the {} test images of {}, {}. Made by\n\n```\n{}\n```\n", kResultsBegin,
       results.at("dataset").at("test_images").get<int64_t>(), results.at("dataset").at("class").get<std::string>(),
       results.at("model").at("class").get<std::string>(), results.at("command").get<std::string>());
   text += fmt::format("\nThe {} rows took {} on {} threads.\n", results.at("rows").size(),
@@ -100,18 +119,7 @@ void update_document(const std::filesystem::path& file, const Json& results) {
   for (const std::string& title : titles) text += matrix_table(results.at("rows"), title);
   text += chart_links(file, results);
   text += fmt::format("\n{}", kResultsEnd);
-
-  if (std::ifstream old(file, std::ios::binary); old) {
-    const std::string before{std::istreambuf_iterator<char>(old), {}};
-    const size_t begin = before.find(kResultsBegin), end = before.find(kResultsEnd);
-    check(begin != std::string::npos && end != std::string::npos && begin < end,
-          "{}: expected the lines '{}' and '{}', between which the results go", file.string(),
-          kResultsBegin.substr(0, kResultsBegin.size() - 1), kResultsEnd.substr(0, kResultsEnd.size() - 1));
-    text = before.substr(0, begin) + text + before.substr(end + kResultsEnd.size());
-  } else {
-    text = fmt::format("# {}\n\n{}", results.at("name").get<std::string>(), text);
-  }
-  write_file_atomically(file, text);
+  write_file_atomically(file, frame.before + text + frame.after);
 }
 
 }  // namespace qgrad

@@ -61,11 +61,12 @@ Evaluation evaluate_checkpoint(const std::string& path, const std::optional<Conf
 }
 
 void run(const EvaluateOptions& chosen, const CommonOptions& options) {
-  std::optional<Config> config;
-  if (chosen.config) config = read_command_config(*chosen.config, options);
-  check(config || options.set.empty(), "--set changes a config file: give one with --config");
-  const auto [about, test] = deploy::is_program_file(chosen.file) ? evaluate_program(chosen.file, config, options)
-                                                                  : evaluate_checkpoint(chosen.file, config, options);
+  const bool is_program = deploy::is_program_file(chosen.file);
+  const auto config = read_config_option(
+      chosen.config, options,
+      is_program ? std::vector<std::string>{"data"} : std::vector<std::string>{"data", "model", "quantizer"});
+  const auto [about, test] =
+      is_program ? evaluate_program(chosen.file, config, options) : evaluate_checkpoint(chosen.file, config, options);
   Json results = about;
   results.update(test);
   if (options.out) write_json(std::filesystem::path(*options.out) / "results.json", results);
@@ -78,7 +79,7 @@ void run(const EvaluateOptions& chosen, const CommonOptions& options) {
 void add_evaluate_command(CLI::App& app) {
   CLI::App& command = *app.add_subcommand(
       "evaluate", "accuracy and loss of a checkpoint or a program on the test images, or how it ranks the test items");
-  const auto options = add_common_options(command);
+  const auto options = add_common_options(command, {"--set", "--out", "--data"});
   const auto chosen = std::make_shared<EvaluateOptions>();
   command.add_option("FILE", chosen->file, "checkpoint (safetensors), or integer program of `qgrad export`")
       ->required();

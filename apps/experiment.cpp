@@ -34,10 +34,14 @@ ExperimentData::ExperimentData(const DataConfig& config, uint64_t seed, const st
     : config_(config), seed_(seed) {
   dataset_ = open_dataset(config_.dataset, folder);
   TrainAndValidation parts = split(dataset_->train().size(), config_.validation, seed_);
-  training_ = config_.train_images ? first(parts.train, *config_.train_images) : std::move(parts.train);
+  const auto limited = [](Indices all, const std::optional<int64_t>& count, const char* key) {
+    check(!count || *count <= std::ssize(all), "data.{}: {} were asked for, but there are {}", key, count.value_or(0),
+          all.size());
+    return count ? first(all, *count) : std::move(all);
+  };
+  training_ = limited(std::move(parts.train), config_.train_images, "train_images");
   validation_ = std::move(parts.validation);
-  test_ = all_indices(dataset_->test().size());
-  if (config_.test_images) test_ = first(test_, *config_.test_images);
+  test_ = limited(all_indices(dataset_->test().size()), config_.test_images, "test_images");
 }
 
 std::unique_ptr<Task::Batches> ExperimentData::training(int batch_size, const std::optional<uint64_t>& own_seed) const {
@@ -89,10 +93,38 @@ Json ExperimentData::describe() const {
           {"test_images", test_.size()}};
 }
 
+namespace {
+
+// What is for images alone must be as it is by default.
+void check_of_ratings(const DataConfig& data) {
+  DataConfig plain;
+  plain.dataset = data.dataset;
+  const Json defaults = write_config(plain), given = write_config(data);
+  for (const auto& [key, value] : given.items())
+    if (value != defaults.at(key))
+      config_error(data.dataset.where(), "data.{} is for images; a data set of ratings takes no such setting", key);
+}
+
+void check_classes(const ExperimentConfig& config, const Dataset& dataset) {
+  const auto architecture = Registry<Architecture>::create(config.model);
+  const ModulePtr model = architecture->make();
+  model->set_training(false);
+  const int64_t outputs = model->call(architecture->example()).dim(-1), classes = std::ssize(dataset.class_names());
+  if (outputs != classes)
+    config_error(config.model.where(), "the model has {} outputs, but {} has {} classes", outputs, dataset.name(),
+                 classes);
+}
+
+}  // namespace
+
 std::unique_ptr<Task> open_task(const ExperimentConfig& config, const std::optional<std::string>& folder) {
-  if (is_recommendation(config.data.dataset))
+  if (is_recommendation(config.data.dataset)) {
+    check_of_ratings(config.data);
     return std::make_unique<RankingData>(config.data.dataset, config.seed, folder);
-  return std::make_unique<ExperimentData>(config.data, config.seed, folder);
+  }
+  auto images = std::make_unique<ExperimentData>(config.data, config.seed, folder);
+  check_classes(config, images->dataset());
+  return images;
 }
 
 ModulePtr build_model(const Config& model, uint64_t seed, const std::optional<std::string>& checkpoint) {
@@ -106,7 +138,9 @@ ModulePtr build_model(const Config& model, uint64_t seed, const std::optional<st
 std::vector<Tensor> example_inputs(const Config& model) { return Registry<Architecture>::create(model)->example(); }
 
 std::filesystem::path output_folder(const std::optional<std::string>& out, const std::string& name) {
-  return out ? std::filesystem::path(*out) : std::filesystem::path("out") / name;
+  if (out) return *out;
+  check(!name.empty() && name != "." && name != "..", "name: '{}' can not be the name of a folder in out", name);
+  return std::filesystem::path("out") / name;
 }
 
 }  // namespace qgrad

@@ -128,6 +128,7 @@ class ExperimentData final : public Task {
                 const std::string& label) const override;  // {"images", "top1", "top5", "loss"}
   std::string score() const override { return "top1"; }
   const Dataset& dataset() const { return *dataset_; }
+  int64_t training_images() const { return std::ssize(training_); }
   Tensor example() const;  // one test image, transformed: for traces
   Json describe() const override;
   const DataConfig& config() const { return config_; }
@@ -141,7 +142,8 @@ class ExperimentData final : public Task {
   Indices training_, validation_, test_;
 };
 
-// Images, or ratings, by the class of the data set. `folder`: where --data says it is.
+// Images, or ratings, by the class of the data set. `folder`: where --data says it is. Throws where the model does not
+// have an output for every class.
 std::unique_ptr<Task> open_task(const ExperimentConfig& config, const std::optional<std::string>& folder);
 
 // A new model of the config's class, initialised by the seed, or with the parameters of `checkpoint`.

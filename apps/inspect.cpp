@@ -7,6 +7,7 @@
 #include "apps/model_file.h"
 #include "apps/quantization.h"
 #include "nn/graph.h"
+#include "quant/deploy/file.h"
 
 namespace qgrad {
 namespace {
@@ -17,15 +18,20 @@ struct Inspected {
   Json about;
 };
 
-// A config: the model as it would be built, prepared with the quantizer where it needs no calibration.
+// A config of any command: the model as it would be built and prepared with the quantizer.
 Inspected inspect_config(const Config& config) {
   Inspected result;
   const Config model = config.at("model");
   result.model = build_model(model, 1, std::nullopt);
   result.about = {{"model", model.value}};
   if (config.has("quantizer") && !config.at("quantizer").value.is_null()) {
-    result.quantizer = Registry<Quantizer>::create(config.at("quantizer"));
-    result.about["quantizer"] = Registry<Quantizer>::resolve(config.at("quantizer"));
+    Config quantizer = config.at("quantizer");
+    result.about["quantizer"] = Registry<Quantizer>::resolve(quantizer);
+    if (is_post_training(quantizer)) {  // these two need statistics; what is shown does not depend on them
+      quantizer.value.erase("rounding");
+      quantizer.value.erase("fixed_point");
+    }
+    result.quantizer = Registry<Quantizer>::create(quantizer);
     result.quantizer->prepare(result.model, nullptr, example_inputs(model));
   }
   return result;
@@ -72,7 +78,11 @@ std::string text_of(const Json& result, Module& model) {
 
 void run(const std::string& file, const CommonOptions& options) {
   const bool is_config = std::filesystem::path(file).extension() == ".json";
-  Inspected inspected = is_config ? inspect_config(read_command_config(file, options)) : inspect_checkpoint(file);
+  check(is_config || (options.set.empty() && !options.quick), "{}: --set and --quick are for configs", file);
+  check(is_config || !deploy::is_program_file(file),
+        "{}: an integer program; `qgrad evaluate` and `qgrad predict` take it", file);
+  Inspected inspected = is_config ? inspect_config(read_parts_of_config(file, options, {"model", "quantizer"}))
+                                  : inspect_checkpoint(file);
   const Config model_config{inspected.about.at("model"), file, "model"};
   int64_t parameters = 0;
   for (const Parameter* p : all_parameters(*inspected.model)) parameters += p->raw().numel();
@@ -86,8 +96,12 @@ void run(const std::string& file, const CommonOptions& options) {
 }  // namespace
 
 void add_inspect_command(CLI::App& app) {
-  add_file_command(app, "inspect", "graph, parameters and per-layer quantization of a checkpoint or config",
-                   "CHECKPOINT|CONFIG", run);
+  CLI::App& command =
+      *app.add_subcommand("inspect", "graph, parameters and per-layer quantization of a checkpoint or config");
+  const auto options = add_common_options(command, {"--set", "--quick"});
+  const auto file = std::make_shared<std::string>();
+  command.add_option("CHECKPOINT|CONFIG", *file, "safetensors file, or JSON config of any command")->required();
+  command.callback([=] { run(*file, *options); });
 }
 
 }  // namespace qgrad

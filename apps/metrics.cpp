@@ -44,11 +44,7 @@ std::string metrics_text(const Json& metrics) {
 
 Json Metrics::to_json() const { return {{"images", images}, {"top1", top1()}, {"top5", top5()}, {"loss", loss()}}; }
 
-namespace {
-
-Metrics evaluate(Module& model, Loader& loader, const std::string& label,
-                 const std::function<Tensor(const Tensor&)>& forward) {
-  const EvaluationMode evaluating(model);
+Metrics evaluate(const std::function<Tensor(const Tensor& images)>& forward, Loader& loader, const std::string& label) {
   Metrics metrics;
   Progress progress(label, loader.images());
   loader.start_epoch(0);
@@ -59,15 +55,15 @@ Metrics evaluate(Module& model, Loader& loader, const std::string& label,
   return metrics;
 }
 
-}  // namespace
-
 Metrics evaluate(Module& model, Loader loader, const std::string& label) {
-  return evaluate(model, loader, label, [&](const Tensor& images) { return model(images); });
+  const EvaluationMode evaluating(model);
+  return evaluate([&](const Tensor& images) { return model(images); }, loader, label);
 }
 
 Metrics evaluate_float(Module& model, Loader loader, const std::string& label) {
-  return evaluate(model, loader, label,
-                  [&](const Tensor& images) { return forward_in_blocks(model, images, kInferenceBlock); });
+  const EvaluationMode evaluating(model);
+  return evaluate([&](const Tensor& images) { return forward_in_blocks(model, images, kInferenceBlock); }, loader,
+                  label);
 }
 
 }  // namespace qgrad

@@ -28,7 +28,9 @@ struct Metrics {
   }
 };
 
-// Runs the model in evaluation mode over everything the loader gives; shows progress under `label` unless it is empty.
+// Of what `forward` makes of everything the loader gives; shows progress under `label` unless it is empty.
+Metrics evaluate(const std::function<Tensor(const Tensor& images)>& forward, Loader& loader, const std::string& label);
+// Of a model, in evaluation mode.
 Metrics evaluate(Module& model, Loader loader, const std::string& label);
 // The same numbers of a float model, which computes every image by itself: faster.
 Metrics evaluate_float(Module& model, Loader loader, const std::string& label);

@@ -2,10 +2,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <numeric>
 
 #include "apps/command.h"
+#include "apps/progress.h"
+#include "apps/stopwatch.h"
 #include "core/ops.h"
 #include "data/image.h"
 #include "quant/deploy/engine.h"
@@ -15,12 +16,6 @@ namespace qgrad {
 namespace {
 
 constexpr size_t kClassesShown = 5;
-
-using Clock = std::chrono::steady_clock;
-
-double milliseconds_since(Clock::time_point start) {
-  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
-}
 
 // The classes with the largest probabilities, the likeliest first.
 Json best_classes(const std::vector<float>& logits, const std::vector<std::string>& names) {
@@ -39,43 +34,48 @@ Json best_classes(const std::vector<float>& logits, const std::vector<std::strin
 }
 
 void run(const std::string& file, const std::vector<std::string>& images, const CommonOptions& options) {
-  const auto start = Clock::now();
+  const Stopwatch loading;
   const deploy::Engine engine(deploy::read_program(file));
-  const double load = milliseconds_since(start);
+  const double load = 1000 * loading.seconds();
   const deploy::Program& program = engine.program();
   const deploy::TensorInfo& input = program.tensors[static_cast<size_t>(program.input)];
   check(input.channels == 1 || input.channels == 3, "{}: takes {} channels, images have 1 or 3", file, input.channels);
   Json predictions = Json::array();
   std::string text;
-  for (const std::string& path : images) {
-    const auto image_start = Clock::now();
-    const Image image = resize(read_image(path, input.channels), input.height, input.width);
-    const auto run_start = Clock::now();
-    std::vector<float> logits(static_cast<size_t>(engine.output_count()));
-    engine.run_bytes(image.pixels, logits);
-    const double inference = milliseconds_since(run_start), whole = milliseconds_since(image_start);
-    const Json best = best_classes(logits, program.class_names);
-    predictions.push_back(
-        {{"image", path}, {"best", best}, {"inference_milliseconds", inference}, {"milliseconds", whole}});
-    text += fmt::format("{}  ({:.2f} ms, {:.2f} of them inference)\n", path, whole, inference);
-    for (const Json& b : best)
-      text +=
-          fmt::format("  {:6.2f} %  {}\n", 100 * b.at("probability").get<double>(), b.at("name").get<std::string>());
-  }
+  size_t unread = 0;
+  for (const std::string& path : images) try {
+      const Stopwatch whole;
+      const Image image = resize(read_image(path, input.channels), input.height, input.width);
+      const Stopwatch inference;
+      std::vector<float> logits(static_cast<size_t>(engine.output_count()));
+      engine.run_bytes(image.pixels, logits);
+      const double of_inference = 1000 * inference.seconds(), of_all = 1000 * whole.seconds();
+      const Json best = best_classes(logits, program.class_names);
+      predictions.push_back(
+          {{"image", path}, {"best", best}, {"inference_milliseconds", of_inference}, {"milliseconds", of_all}});
+      text += fmt::format("{}  ({:.2f} ms, {:.2f} of them inference)\n", path, of_all, of_inference);
+      for (const Json& b : best)
+        text +=
+            fmt::format("  {:6.2f} %  {}\n", 100 * b.at("probability").get<double>(), b.at("name").get<std::string>());
+    } catch (const Error& e) {
+      note(fmt::format("qgrad: {}", e.what()));
+      predictions.push_back({{"image", path}, {"error", e.what()}});
+      ++unread;
+    }
   print_result(options, {{"program", file}, {"load_milliseconds", load}, {"predictions", predictions}}, text);
+  check(unread == 0, "{} of {} images could not be classified", unread, images.size());
 }
 
 }  // namespace
 
 void add_predict_command(CLI::App& app) {
   CLI::App& command = *app.add_subcommand("predict", "classify PNG and JPEG files with an integer program");
-  const auto options = std::make_shared<CommonOptions>();
+  const auto options = add_common_options(command, {});
   const auto file = std::make_shared<std::string>();
   const auto images = std::make_shared<std::vector<std::string>>();
   command.add_option("PROGRAM", *file, "file of `qgrad export`")->required();
   command.add_option("IMAGE", *images, "PNG or JPEG files of any size; they are resized to the program's input")
       ->required();
-  command.add_flag("--json", options->json, "print one JSON document on stdout");
   command.callback([=] { run(*file, *images, *options); });
 }
 

@@ -17,18 +17,10 @@ bool stderr_is_terminal() { return ::isatty(STDERR_FILENO) == 1; }
 }  // namespace
 
 Progress::Progress(std::string label, int64_t total)
-    : label_(std::move(label)),
-      total_(total),
-      terminal_(stderr_is_terminal()),
-      start_(std::chrono::steady_clock::now()),
-      last_(start_) {}
-
-double Progress::seconds() const {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-}
+    : label_(std::move(label)), total_(total), terminal_(stderr_is_terminal()) {}
 
 std::string Progress::line(const std::string& details) const {
-  const double elapsed = seconds(), rate = elapsed > 0 ? static_cast<double>(done_) / elapsed : 0;
+  const double elapsed = stopwatch_.seconds(), rate = elapsed > 0 ? static_cast<double>(done_) / elapsed : 0;
   std::string text = fmt::format("{}  {}", label_, details);
   if (rate > 0) text += fmt::format("  {:.0f} images/s", rate);
   if (rate > 0 && done_ < total_)
@@ -38,9 +30,9 @@ std::string Progress::line(const std::string& details) const {
 
 void Progress::update(int64_t done, const std::string& details) {
   done_ = done;
-  const auto now = std::chrono::steady_clock::now();
-  if (std::chrono::duration<double>(now - last_).count() < (terminal_ ? kRedrawSeconds : kQuietSeconds)) return;
-  last_ = now;
+  const double now = stopwatch_.seconds();
+  if (now - shown_ < (terminal_ ? kRedrawSeconds : kQuietSeconds)) return;
+  shown_ = now;
   drawn_ = terminal_;
   if (terminal_)
     fmt::print(stderr, "\r\033[K{} {:3.0f} %", line(details),

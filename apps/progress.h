@@ -1,9 +1,10 @@
 // The live progress line on a terminal; plain lines where stderr is a file or a pipe.
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <string>
+
+#include "apps/stopwatch.h"
 
 namespace qgrad {
 
@@ -20,12 +21,12 @@ class Progress {
 
  private:
   std::string line(const std::string& details) const;
-  double seconds() const;
 
   std::string label_;
   int64_t total_, done_ = 0;
   bool terminal_, drawn_ = false;
-  std::chrono::steady_clock::time_point start_, last_;
+  Stopwatch stopwatch_;
+  double shown_ = 0;  // when, in seconds
 };
 
 // A line on stderr that does not mix with a live progress line.

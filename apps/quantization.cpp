@@ -55,6 +55,11 @@ const ExperimentData& images_of(const Task& task) {
   return *data;
 }
 
+void check_measures(const CalibrationConfig& config) {
+  check(!config.statistics, "calibration.statistics: statistics are measured here, so that those of '{}' have no use",
+        config.statistics.value_or(""));
+}
+
 bool is_post_training(const Config& quantizer) {
   return dynamic_cast<PostTrainLinearQuantizer*>(Registry<Quantizer>::create(quantizer).get()) != nullptr;
 }
@@ -89,7 +94,9 @@ Quantized quantize_model(ModulePtr& model, const Config& architecture, const Con
     const auto& as_configured = dynamic_cast<const PostTrainLinearQuantizer&>(*unprepared);
     result.reference = twin_of(*model, architecture);
     as_configured.prepare_float(result.reference, images_of(task).example());
-    result.images = calibration_images(images_of(task), calibration.value_or(CalibrationConfig{}));
+    CalibrationConfig images = calibration.value_or(CalibrationConfig{});
+    if (!calibration) images.images = std::min(images.images, images_of(task).training_images());
+    result.images = calibration_images(images_of(task), images);
     if (resolved["cross_layer_equalization"].get<bool>()) {
       check(takes_stats && !(calibration && calibration->statistics),
             "{}: cross_layer_equalization changes what flows through the layers, so that statistics measured before do "

@@ -12,6 +12,9 @@ namespace qgrad {
 // The task as one of images; throws where it is another.
 const ExperimentData& images_of(const Task& task);
 
+// Throws where the config names statistics, for what measures them itself.
+void check_measures(const CalibrationConfig& config);
+
 // Statistics measured on the config's training images.
 QuantStats calibration_stats(Module& model, const ExperimentData& data, const CalibrationConfig& config,
                              const std::string& label);

@@ -30,7 +30,8 @@ void run(const std::string& config_file, const CommonOptions& options) {
   if (!is_post_training(config.quantizer))
     config_error(config.quantizer.where(), "this quantizer works by training; use `qgrad train`");
   const auto folder = output_folder(options.out, config.name);
-  const ExperimentData data(config.data, config.seed, options.data);
+  const auto task = open_task(config, options.data);
+  const ExperimentData& data = images_of(*task);
   ModulePtr model = build_model(config.model, config.seed, config.checkpoint);
   const Metrics before = evaluate_float(*model, data.test(), "float");
   const Quantized quantized =
@@ -38,7 +39,7 @@ void run(const std::string& config_file, const CommonOptions& options) {
   const Metrics after = evaluate(*model, data.test(), "quantized");
   const std::vector<LayerError> layers = layer_report(*model, *quantized.reference, quantized.images);
 
-  write_json(folder / "config.json", write_config(config));
+  write_json(folder / "config.json", resolved_config(config, options));
   write_json(folder / "layer_quant_params.json", PostTrainLinearQuantizer::layer_quant_params(*model));
   const auto& post_train = dynamic_cast<const PostTrainLinearQuantizer&>(*quantized.quantizer);
   if (const QuantStats& stats = post_train.stats_after_prepare(); !stats.empty())

@@ -2,8 +2,10 @@
 #include "apps/report.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <functional>
 
 #include "apps/progress.h"
 #include "apps/results.h"
@@ -29,53 +31,59 @@ std::string about(const Json& results) {
                      images ? "images" : "users", results.at("seed").get<uint64_t>());
 }
 
+struct Column {
+  std::string heading;
+  std::function<std::string(const Json& row)> text;
+};
+
+constexpr size_t kScoreColumn = 2;
+
+std::vector<Column> columns_of(const Json& results) {
+  std::vector<Column> columns{{"row", [](const Json& row) { return row.at("name").get<std::string>(); }},
+                              {"W/A", bits_text}};
+  for (const Metric& metric : metrics_of(results.at("rows")[0])) {
+    columns.push_back({metric.label, [metric](const Json& row) { return metric_text(row, metric); }});
+    if (columns.size() == kScoreColumn + 1)
+      columns.push_back({"drop", [&results](const Json& row) { return drop_text(results, row); }});
+  }
+  columns.push_back({"weights", [](const Json& row) { return bytes_text(row.at("model_bytes").get<double>()); }});
+  columns.push_back({"time", [](const Json& row) { return format_duration(row.at("seconds").get<double>()); }});
+  columns.push_back({"engine %", [](const Json& row) { return program_texts(row).top1; }});
+  columns.push_back({"images/s", [](const Json& row) { return program_texts(row).speed; }});
+  columns.push_back({"simulated", [](const Json& row) { return program_texts(row).simulated_speed; }});
+  columns.push_back({"program", [](const Json& row) { return program_texts(row).bytes; }});
+  return columns;
+}
+
 }  // namespace
 
 std::string results_table(const Json& results) {
-  size_t width = 4;
-  for (const Json& row : results.at("rows")) width = std::max(width, row.at("name").get<std::string>().size());
-  std::string out = fmt::format("{}: {}\n\n", results.at("name").get<std::string>(), about(results));
-  const auto metrics = metrics_of(results.at("rows")[0]);
-  const auto line = [&](const std::string& name, const std::string& bits, const auto& metric, const std::string& drop,
-                        const std::string& bytes, const std::string& time, const ProgramTexts& program) {
-    out += fmt::format("{:<{}}  {:>5}", name, width, bits);
-    for (size_t i = 0; i < metrics.size(); ++i) {
-      out += fmt::format("  {:>9}", metric(metrics[i]));
-      if (i == 0) out += fmt::format("  {:>7}", drop);
-    }
-    out += fmt::format("  {:>9}  {:>12}  {:>8}  {:>8}  {:>9}  {:>9}\n", bytes, time, program.top1, program.speed,
-                       program.simulated_speed, program.bytes);
-  };
-  line(
-      "row", "W/A", [](const Metric& m) { return std::string(m.label); }, "drop", "weights", "time",
-      ProgramTexts{"engine %", "images/s", "simulated", "program"});
-  for (const Json& row : results.at("rows"))
-    line(
-        row.at("name").get<std::string>(), bits_text(row), [&](const Metric& m) { return metric_text(row, m); },
-        drop_text(results, row), bytes_text(row.at("model_bytes").get<double>()),
-        format_duration(row.at("seconds").get<double>()), program_texts(row));
-  return out;
+  const std::vector<Column> columns = columns_of(results);
+  std::vector<std::string> lines(results.at("rows").size() + 1);
+  for (size_t c = 0; c < columns.size(); ++c) {
+    std::vector<std::string> cells{columns[c].heading};
+    for (const Json& row : results.at("rows")) cells.push_back(columns[c].text(row));
+    size_t width = 0;
+    for (const std::string& cell : cells) width = std::max(width, cell.size());
+    for (size_t i = 0; i < cells.size(); ++i)
+      lines[i] += c == 0 ? fmt::format("{:<{}}", cells[i], width) : fmt::format("  {:>{}}", cells[i], width);
+  }
+  return fmt::format("{}: {}\n\n{}\n", results.at("name").get<std::string>(), about(results), fmt::join(lines, "\n"));
 }
 
 std::string results_html(const Json& results) {
-  std::string rows;
-  const auto metrics = metrics_of(results.at("rows")[0]);
-  std::string headings;
-  for (size_t i = 0; i < metrics.size(); ++i)
-    headings += fmt::format("<th>{}</th>{}", metrics[i].label, i == 0 ? "<th></th><th>drop</th>" : "");
+  const std::vector<Column> columns = columns_of(results);
+  std::string table = "<tr>";
+  for (size_t c = 0; c < columns.size(); ++c)
+    table += fmt::format("<th>{}</th>{}", columns[c].heading, c == kScoreColumn ? "<th></th>" : "");
   for (const Json& row : results.at("rows")) {
-    rows += fmt::format("<tr><td>{}</td><td>{}</td>", escape_html(row.at("name").get<std::string>()), bits_text(row));
-    for (size_t i = 0; i < metrics.size(); ++i) {
-      rows += fmt::format("<td>{}</td>", metric_text(row, metrics[i]));
-      if (i == 0)
-        rows += fmt::format("<td class=\"bar\"><i style=\"width:{:.1f}%;background:{}\"></i></td><td>{}</td>",
-                            score_of(row), kind_of(row).color, drop_text(results, row));
+    table += "</tr>\n<tr>";
+    for (size_t c = 0; c < columns.size(); ++c) {
+      table += fmt::format("<td>{}</td>", escape_html(columns[c].text(row)));
+      if (c == kScoreColumn)
+        table += fmt::format("<td class=\"bar\"><i style=\"width:{:.1f}%;background:{}\"></i></td>", score_of(row),
+                             kind_of(row).color);
     }
-    const ProgramTexts program = program_texts(row);
-    rows +=
-        fmt::format("<td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n",
-                    bytes_text(row.at("model_bytes").get<double>()), format_duration(row.at("seconds").get<double>()),
-                    program.top1, program.speed, program.simulated_speed, program.bytes);
   }
   std::string drawings;
   for (const Chart& chart : charts(results)) drawings += svg(chart);
@@ -85,12 +93,11 @@ std::string results_html(const Json& results) {
 <title>{0}</title><style>{1}</style></head><body>
 <h1>{0}</h1>
 <p class="about">{2}</p>
-<table><tr><th>row</th><th>W/A bits</th>{6}<th>weights</th><th>time</th><th>engine %</th><th>images/s</th><th>simulated</th><th>program</th></tr>
-{3}</table>
+<table>{3}</tr></table>
 {4}<details><summary>results.json</summary><pre>{5}</pre></details>
 </body></html>
 )",
-                     name, kPageStyle, escape_html(about(results)), rows, drawings, escape_html(results.dump(2)), headings);
+                     name, kPageStyle, escape_html(about(results)), table, drawings, escape_html(json_text(results)));
 }
 
 }  // namespace qgrad

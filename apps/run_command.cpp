@@ -10,6 +10,7 @@
 #include "apps/command.h"
 #include "apps/progress.h"
 #include "data/dataset.h"
+#include "data/movielens.h"
 #include "nn/models/architecture.h"
 #include "nn/optim.h"
 #include "nn/schedule.h"
@@ -30,7 +31,7 @@ int run_command(int argc, char** argv) {
   app.require_subcommand(1);
   app.set_help_all_flag("--help-all", "help for every subcommand");
   app.footer("Classes that configs can name:\n" + class_names<Quantizer>() + class_names<Architecture>() +
-             class_names<Dataset>() + class_names<Optimizer>() + class_names<Schedule>());
+             class_names<Dataset>() + class_names<RatingSource>() + class_names<Optimizer>() + class_names<Schedule>());
   add_train_command(app);
   add_evaluate_command(app);
   add_calibrate_command(app);

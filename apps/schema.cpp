@@ -25,7 +25,8 @@ std::map<std::string, MakeSchema>& schemas() {
 // Of images or of ratings.
 Json dataset_schema() {
   Json schema = Registry<Dataset>::instance().schema();
-  for (Json& ratings : Registry<RatingSource>::instance().schema()["oneOf"]) schema["oneOf"].push_back(ratings);
+  const Json of_ratings = Registry<RatingSource>::instance().schema();
+  for (const Json& ratings : of_ratings.at("oneOf")) schema["oneOf"].push_back(ratings);
   return schema;
 }
 
@@ -75,6 +76,15 @@ std::vector<std::string> commands_with_schema() {
   std::vector<std::string> names;
   for (const auto& [name, make] : schemas()) names.push_back(name);
   return names;
+}
+
+std::vector<std::string> keys_of_configs() {
+  std::vector<std::string> keys;
+  for (const auto& [name, make] : schemas()) {
+    const Json schema = make();
+    for (const auto& [key, property] : schema.at("properties").items()) keys.push_back(key);
+  }
+  return keys;
 }
 
 Json config_schema(const std::string& command) {

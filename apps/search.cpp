@@ -123,12 +123,14 @@ void run(const std::string& config_file, const CommonOptions& options) {
                  "this quantizer works by training; a search is for PostTrainLinearQuantizer");
   if (config.search.lapq.has_value() == config.search.greedy.has_value())
     config_error(config_file + ": search", "expected exactly one of 'lapq' and 'greedy'");
+  if (config.search.greedy) check_measures(config.calibration);
   const auto folder = output_folder(options.out, config.name);
-  const ExperimentData data(config.data, config.seed, options.data);
+  const auto task = open_task(config, options.data);
+  const ExperimentData& data = images_of(*task);
   const Judge judge(data, config.calibration);
   const Found found = config.search.lapq ? search_lapq(config, data, judge) : search_greedy(config, data, judge);
 
-  Json experiment = write_config(config);
+  Json experiment = resolved_config(config, options);
   experiment.erase("search");
   experiment["quantizer"] = found.quantizer;
   const std::string file = (folder / "quantize.json").string();

@@ -32,6 +32,7 @@ const QuantAwareTrainRangeLinearQuantizer& folding_quantizer(const Quantized& qu
   images_of(task);
   const auto* quantizer = dynamic_cast<const QuantAwareTrainRangeLinearQuantizer*>(quantized.quantizer.get());
   check(quantizer, "fold_batch_norms: only weights that QuantAwareTrainRangeLinearQuantizer quantizes can be folded");
+  quantizer->check_can_fold();
   return *quantizer;
 }
 
@@ -59,10 +60,10 @@ void run(const std::string& config_file, const std::optional<std::filesystem::pa
          const CommonOptions& options) {
   const auto config = read_config<TrainCommandConfig>(read_command_config(config_file, options));
   const auto folder = resume ? *resume : output_folder(options.out, config.name);
+  if (!resume) check_unused(folder);
   const auto task = open_task(config, options.data);
   ModulePtr model = build_model(config.model, config.seed, config.checkpoint);
-  const auto optimizer = Registry<Optimizer>::create(config.train.optimizer);
-  optimizer->add_param_group({.name = "default", .parameters = all_parameters(*model)});
+  const auto optimizer = make_optimizer(config.train.optimizer, *model);
   std::optional<Config> quantizer_config;
   Quantized quantized;
   if (config.quantizer) {
@@ -72,8 +73,11 @@ void run(const std::string& config_file, const std::optional<std::filesystem::pa
         quantize_model(model, config.model, *config.quantizer, optimizer.get(), *task, config.calibration, config.name);
     quantizer_config = quantized.config;
   }
-  if (config.fold_batch_norms) folding_quantizer(quantized, *task);  // refuses before training rather than after it
-  write_json(folder / "config.json", write_config(config));
+  if (config.fold_batch_norms) {  // what folding would refuse is refused before training
+    folding_quantizer(quantized, *task);
+    images_of(*task).calibration(*config.fold_batch_norms);
+  }
+  write_json(folder / "config.json", resolved_config(config, options));
 
   const TrainingResult training = train(*model, *optimizer, *task, config.train, config.name,
                                         ResumePoint{folder / "training.safetensors", resume.has_value()});

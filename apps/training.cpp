@@ -3,11 +3,11 @@
 
 #include <fmt/format.h>
 
-#include <chrono>
 #include <cmath>
 #include <regex>
 
 #include "apps/progress.h"
+#include "apps/stopwatch.h"
 #include "apps/training_state.h"
 #include "core/ops.h"
 #include "core/tape.h"
@@ -16,25 +16,9 @@
 namespace qgrad {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
-
 struct EpochTotals {
   Metrics metrics;
   float lr = 0;
-};
-
-// What a training follows besides its data.
-struct Course {
-  std::unique_ptr<Schedule> learning_rate;
-  std::optional<QuantSchedule> quantization;
-  std::optional<Distillation> distillation;
-
-  Course(const TrainConfig& config, Module& model) : learning_rate(Registry<Schedule>::create(config.schedule)) {
-    if (config.quantization) quantization.emplace(*config.quantization, model, config.epochs);
-    if (config.distillation) distillation.emplace(*config.distillation);
-  }
 };
 
 // Groups by pattern; each must pick something.
@@ -53,8 +37,27 @@ void add_param_groups(Optimizer& optimizer, Module& model, const TrainConfig& co
   }
 }
 
-EpochTotals train_epoch(Module& model, Optimizer& optimizer, const Task& task, Course& course, Task::Batches& batches,
+// What a training follows, all that can be wrong with it known.
+struct Course {
+  std::unique_ptr<Schedule> learning_rate;
+  std::optional<QuantSchedule> quantization;
+  std::optional<Distillation> distillation;
+  std::unique_ptr<Task::Batches> batches;
+
+  Course(const TrainConfig& config, Module& model, Optimizer& optimizer, const Task& task)
+      : learning_rate(Registry<Schedule>::create(config.schedule)),
+        batches(task.training(config.batch_size, config.seed)) {
+    if (config.quantization) quantization.emplace(*config.quantization, model, config.epochs);
+    if (config.distillation) distillation.emplace(*config.distillation);
+    add_param_groups(optimizer, model, config);
+    check(batches->count() > 0, "training: a batch of {} is more than the {} training examples", config.batch_size,
+          batches->examples());
+  }
+};
+
+EpochTotals train_epoch(Module& model, Optimizer& optimizer, const Task& task, Course& course,
                         const TrainConfig& config, int epoch, const std::string& label) {
+  Task::Batches& batches = *course.batches;
   model.set_training(true);
   EpochTotals totals;
   Progress progress(label, batches.count() * config.batch_size);
@@ -94,20 +97,27 @@ Json TrainingResult::epochs_json() const {
   return list;
 }
 
+std::unique_ptr<Optimizer> make_optimizer(const Config& config, Module& model) {
+  auto optimizer = Registry<Optimizer>::create(config);
+  optimizer->add_param_group({.name = "default", .parameters = all_parameters(model)});
+  return optimizer;
+}
+
+void check_training(Module& model, Optimizer& optimizer, const Task& task, const TrainConfig& config) {
+  Course(config, model, optimizer, task);
+}
+
 TrainingResult train(Module& model, Optimizer& optimizer, const Task& task, const TrainConfig& config,
                      const std::string& label, const std::optional<ResumePoint>& resume_point) {
-  Course course(config, model);
-  add_param_groups(optimizer, model, config);
-  const auto batches = task.training(config.batch_size, config.seed);
-  check(batches->count() > 0, "training: a batch of {} is more than the {} training examples", config.batch_size,
-        batches->examples());
+  Course course(config, model, optimizer, task);
   TrainingState state;
-  if (resume_point && resume_point->resume) state = load_training_state(resume_point->file, model, optimizer);
+  if (resume_point && resume_point->resume && std::filesystem::exists(resume_point->file))
+    state = load_training_state(resume_point->file, model, optimizer);
   TrainingResult& result = state.result;
   for (int epoch = static_cast<int>(result.epochs.size()); epoch < config.epochs; ++epoch) {
-    const auto epoch_start = Clock::now();
+    const Stopwatch stopwatch;
     const std::string epoch_label = fmt::format("{}  epoch {}/{}", label, epoch + 1, config.epochs);
-    const EpochTotals totals = train_epoch(model, optimizer, task, course, *batches, config, epoch, epoch_label);
+    const EpochTotals totals = train_epoch(model, optimizer, task, course, config, epoch, epoch_label);
     EpochLog log{
         .epoch = epoch + 1, .lr = totals.lr, .train_loss = totals.metrics.loss(), .train_top1 = totals.metrics.top1()};
     std::string line = fmt::format("loss {:.4f}  top1 {:.2f}", log.train_loss, log.train_top1);
@@ -115,7 +125,7 @@ TrainingResult train(Module& model, Optimizer& optimizer, const Task& task, cons
       log.validation = task.evaluate(model, Task::Part::validation, "");
       line += "  validation " + metrics_text(log.validation);
     }
-    log.seconds = seconds_since(epoch_start);
+    log.seconds = stopwatch.seconds();
     note(fmt::format("{}  {}  {}", epoch_label, line, format_duration(log.seconds)));
     const bool eligible = !course.quantization || course.quantization->is_final(epoch);
     const double score = log.validation.is_null() ? 0 : log.validation.at(task.score()).get<double>();

@@ -41,8 +41,14 @@ struct TrainingResult {
 // Where a training keeps the state that it can go on from.
 struct ResumePoint {
   std::filesystem::path file;  // written after every epoch
-  bool resume = false;         // begin where the file says; otherwise an old file is overwritten
+  bool resume = false;         // begin where the file, if there is one, says; otherwise it is overwritten
 };
+
+// The config's optimizer, with all parameters of the model in one group.
+std::unique_ptr<Optimizer> make_optimizer(const Config& config, Module& model);
+
+// Throws what train() would throw before its first step: settings that are wrong, files that are missing.
+void check_training(Module& model, Optimizer& optimizer, const Task& task, const TrainConfig& config);
 
 // Trains the model in place and leaves it with the parameters of its best epoch. `label` starts the progress lines.
 TrainingResult train(Module& model, Optimizer& optimizer, const Task& task, const TrainConfig& config,

@@ -36,8 +36,9 @@ void check_bounds(double value, const Field& field, const std::string& where) {
 std::string describe(const Json& value) {
   if (value.is_object()) return "an object";
   if (value.is_array()) return "a list";
-  const std::string text = value.dump();
-  return text.size() <= 60 ? text : text.substr(0, 57) + "...";
+  std::string text = json_line(value);
+  if (text.size() > 60) text.replace(57, std::string::npos, "...");
+  return text;
 }
 
 }  // namespace detail
@@ -70,8 +71,8 @@ void set_config_value(Config& config, std::string_view assignment) {
   const size_t equals = assignment.find('=');
   check(equals != std::string_view::npos && equals > 0, "--set {}: expected KEY=VALUE", assignment);
   const std::string name(assignment.substr(0, equals)), text(assignment.substr(equals + 1));
-  Json value = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (value.is_discarded()) value = text;
+  Json value = text;
+  if (Json::accept(text)) value = parse_json(text, fmt::format("--set {}", name));
 
   std::vector<std::string> keys;
   try {

@@ -38,21 +38,26 @@ size_t edit_distance(std::string_view a, std::string_view b) {
   return row.back();
 }
 
+}  // namespace
+
+// A string that is not UTF-8 (a file's name, say) is written with replacement characters.
+std::string json_line(const Json& value) { return value.dump(-1, ' ', false, Json::error_handler_t::replace); }
+
+namespace {
+
 // Indented; a list of plain values stands on one line, so that thousands of numbers do not take thousands of lines.
 void print(const Json& value, size_t indent, std::string& text) {
-  // A string that is not UTF-8 (a file's name, say) is written with replacement characters.
-  const auto plain = [](const Json& v) { return v.dump(-1, ' ', false, Json::error_handler_t::replace); };
   const bool lists_plain_values =
       value.is_array() && std::ranges::none_of(value, [](const Json& element) { return element.is_structured(); });
   if (!value.is_structured() || value.empty() || lists_plain_values) {
-    text += plain(value);
+    text += json_line(value);
     return;
   }
   text += value.is_object() ? "{" : "[";
   bool first = true;
   for (const auto& item : value.items()) {
     text += (first ? "\n" : ",\n") + std::string(indent + 2, ' ');
-    if (value.is_object()) text += plain(item.key()) + ": ";
+    if (value.is_object()) text += json_line(item.key()) + ": ";
     print(item.value(), indent + 2, text);
     first = false;
   }

@@ -26,6 +26,8 @@ void write_json(const std::filesystem::path& file, const Json& value);  // json_
 // Indented by two, lists of plain values on one line, newline at the end.
 std::string json_text(const Json& value);
 
+std::string json_line(const Json& value);  // without line breaks
+
 // The candidate with the smallest edit distance to `word`, or "" when none is near.
 std::string nearest(std::string_view word, std::span<const std::string> candidates);
 // " (did you mean 'bits_weights'?)", or "".

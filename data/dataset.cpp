@@ -3,7 +3,7 @@
 
 namespace qgrad {
 
-std::unique_ptr<Dataset> open_dataset(Config& config, const std::optional<std::string>& folder) {
+std::unique_ptr<Dataset> open_dataset(Config config, const std::optional<std::string>& folder) {
   if (folder) {
     const Json resolved = Registry<Dataset>::resolve(config);
     check(resolved.contains("dir"), "--data {}: the data set '{}' reads no folder", *folder,

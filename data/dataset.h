@@ -32,8 +32,8 @@ class Dataset {
   virtual const ImageSet& test() = 0;
 };
 
-// Creates the data set a config names. A folder given on the command line (--data) goes before the config's "dir"; it
-// is put into `config`, so that a resolved config says where the images came from. Throws where the class takes none.
-std::unique_ptr<Dataset> open_dataset(Config& config, const std::optional<std::string>& folder);
+// Creates the data set a config names. A folder given on the command line (--data) goes before the config's "dir".
+// Throws where the class takes none.
+std::unique_ptr<Dataset> open_dataset(Config config, const std::optional<std::string>& folder);
 
 }  // namespace qgrad

@@ -83,7 +83,12 @@ const Registered<Dataset, ImageFolder, ImageFolderConfig> registered{"image_fold
 }  // namespace
 
 ImageSet read_image_folder(const fs::path& folder, const std::vector<std::string>& class_names, const Shape& image) {
-  ImageSet set{image, {}, {}};
+  struct Source {
+    size_t place;  // among its class
+    int32_t label;
+    fs::path file;
+  };
+  std::vector<Source> sources;
   for (const std::string& name : folders_in(folder)) {
     const auto known = std::find(class_names.begin(), class_names.end(), name);
     check(known != class_names.end(), "image_folder: {}: '{}' is not a class{}", folder.string(), name,
@@ -91,11 +96,15 @@ ImageSet read_image_folder(const fs::path& folder, const std::vector<std::string
     const std::vector<std::string> files =
         sorted_names(folder / name, [](const fs::directory_entry& entry) { return is_image(entry.path()); });
     check(!files.empty(), "image_folder: {}: no .png, .jpg or .jpeg in it", (folder / name).string());
-    for (const std::string& file : files) {
-      const Image resized = resize(read_image(folder / name / file, image[2]), image[0], image[1]);
-      set.pixels.insert(set.pixels.end(), resized.pixels.begin(), resized.pixels.end());
-      set.labels.push_back(static_cast<int32_t>(known - class_names.begin()));
-    }
+    for (size_t i = 0; i < files.size(); ++i)
+      sources.push_back({i, static_cast<int32_t>(known - class_names.begin()), folder / name / files[i]});
+  }
+  std::ranges::stable_sort(sources, {}, &Source::place);
+  ImageSet set{image, {}, {}};
+  for (const Source& source : sources) {
+    const Image resized = resize(read_image(source.file, image[2]), image[0], image[1]);
+    set.pixels.insert(set.pixels.end(), resized.pixels.begin(), resized.pixels.end());
+    set.labels.push_back(source.label);
   }
   check(set.size() > 0, "image_folder: {}: no images", folder.string());
   return set;

@@ -80,7 +80,8 @@ NamedTensors model_state(Module& model) {
 }
 
 void save_checkpoint(const std::filesystem::path& file, Module& model, const Json& config) {
-  write_safetensors(file, {.metadata = {{"format", "pt"}, {kConfigKey, config.dump()}}, .tensors = model_state(model)});
+  write_safetensors(file,
+                    {.metadata = {{"format", "pt"}, {kConfigKey, json_line(config)}}, .tensors = model_state(model)});
 }
 
 Checkpoint read_checkpoint(const std::filesystem::path& file) {

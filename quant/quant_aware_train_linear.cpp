@@ -144,14 +144,18 @@ Json QuantAwareTrainRangeLinearQuantizer::self_contained(Json resolved) const {
   return resolved;
 }
 
-Json QuantAwareTrainRangeLinearQuantizer::fold_trained(ModulePtr& model, const Tensor& example, Json resolved) const {
+void QuantAwareTrainRangeLinearQuantizer::check_can_fold() const {
   check(config_.batch_norm_folding != BatchNormFolding::folded, "the model's batch norms are folded already");
+  check(config_.batch_norm_folding == BatchNormFolding::simulated || !config_.bits_bias,
+        "folding makes biases that training did not quantize: leave out bits_bias, or train with "
+        "batch_norm_folding \"simulated\"");
+}
+
+Json QuantAwareTrainRangeLinearQuantizer::fold_trained(ModulePtr& model, const Tensor& example, Json resolved) const {
+  check_can_fold();
   if (config_.batch_norm_folding == BatchNormFolding::simulated) {
     fold_simulated_batch_norms(model);
   } else {
-    check(!config_.bits_bias,
-          "folding makes biases that training did not quantize: leave out bits_bias, or train with "
-          "batch_norm_folding \"simulated\"");
     fold_batch_norms(model, Graph::trace(*model, example));
   }
   resolved["batch_norm_folding"] = "folded";

@@ -53,6 +53,7 @@ expect 2 "unknown option" "$qgrad" train --colour x.json
 expect 0 "schema" "$qgrad" schema train
 holds "every quantizer is in the schema" grep -q '"const": "LSQQuantizer"' stdout
 holds "with the help of its settings" grep -q '"description": "bits of activations; null: not quantized"' stdout
+holds "and every data set, of ratings too" grep -q '"const": "synthetic_ratings"' stdout
 expect_error "a command without a config has no schema" "'evaluate' takes no config" "$qgrad" schema evaluate
 { printf '{"$schema": "train.schema.json",'; tail -c +2 "$digits"; } >with_schema.json
 expect 0 "a config may name its schema" "$qgrad" inspect with_schema.json
@@ -69,14 +70,20 @@ holds "the document's charts lie beside it" grep -q '^!\[Training: .*\](seeds_tr
 holds "as pictures that stand alone" grep -q '^<svg xmlns="http://www.w3.org/2000/svg"' seeds_training.svg
 holds "between its own text" grep -q '^After$' seeds.md
 holds "and another training" sh -c '! cmp -s out/in_short/LSQ__seed_1/model.safetensors out/in_short/LSQ__seed_2/model.safetensors'
+sed 's|^{|{"quick": 5,|' "$digits" >wrong_quick.json
+expect_error "quick that is no object" "quick: expected an object" "$qgrad" compare wrong_quick.json --quick
 expect_error "quick without settings" "'quick' is missing" "$qgrad" compare "$digits" --quick
 expect_error "an override of a late row that matches nothing is found before the first epoch" "conv9" "$qgrad" compare "$digits" --out late --set 'rows=[{"name":"LSQ","quantizer":{"class":"LSQQuantizer","overrides":{"conv9":{"bits_weights":4}}}}]'
-holds "no row was trained" [ ! -e late/float ]
+expect_error "and so is a wrong schedule" "no learning-rate schedule 'cosin'" "$qgrad" compare "$digits" --out late --set quant_aware_train.schedule.class=cosin
+printf 'no marks\n' >plain.md
+expect_error "and a document without a place for results" "plain.md: expected the lines '<!-- results -->'" "$qgrad" compare "$digits" --out late --set document=plain.md
+holds "no row was trained" [ ! -e late ]
 
 # --- the comparison, in short ---
 expect 0 "compare" "$qgrad" compare "$digits" "${quick[@]}" --out compared --json
 holds "results on stdout are those in the file" cmp stdout compared/results.json
 holds "a report is written" test -s compared/report.html
+expect_error "a second comparison does not overwrite the first" "compared/results.json is there already: go on with --resume compared" "$qgrad" compare "$digits" "${quick[@]}" --out compared
 expect 0 "a quantized row's checkpoint evaluates by itself" "$qgrad" evaluate compared/QAT_4-4/model.safetensors --json
 cp stdout qat.json
 row=$(grep -A 8 '"name": "QAT 4/4"' compared/results.json | grep '"top1"' | sed 's|.*: ||; s|,||')
@@ -94,6 +101,7 @@ cat >quantize.json <<'END'
 END
 expect 0 "calibrate" "$qgrad" calibrate quantize.json --out calibrated
 stats=calibrated/quantization_stats.json
+expect_error "calibrate with statistics" "calibration.statistics: statistics are measured here" "$qgrad" calibrate quantize.json --set calibration.statistics=$stats
 expect 0 "quantize" "$qgrad" quantize quantize.json --out quantized --json
 holds "quantize's results on stdout are those in the file" cmp stdout quantized/results.json
 holds "what each layer got is written" grep -q '"clip": "MSE"' quantized/layer_quant_params.json
@@ -159,6 +167,10 @@ train_and_kill long.json stopped
 holds "the killed training left no model" test ! -f stopped/model.safetensors
 expect 0 "resume" "$qgrad" train --resume stopped
 holds "a killed and resumed training ends with the same bytes" cmp whole/model.safetensors stopped/model.safetensors
+expect_error "a new training does not overwrite it" "stopped/results.json is there already" "$qgrad" train long.json --out stopped
+mkdir first_epoch && cp stopped/config.json first_epoch/
+expect 0 "resume a training that was stopped in its first epoch" "$qgrad" train --resume first_epoch
+holds "ends with the same bytes too" cmp whole/model.safetensors first_epoch/model.safetensors
 expect 2 "resume and a config" "$qgrad" train long.json --resume stopped
 expect 2 "resume and other settings" "$qgrad" train --resume stopped --set train.epochs=3
 
@@ -235,6 +247,9 @@ holds "and end with the same bytes" cmp ncf_whole/model.safetensors ncf_stopped/
 expect 0 "compare recommenders" "$qgrad" compare "$root/configs/ncf_compare.json" --out ncf_compared --set train.epochs=1 --set quant_aware_train.epochs=1 --set 'data.dataset={"class": "synthetic_ratings", "users": 60, "items": 300, "interactions": 1500}' --set train.batch_size=64 --set quant_aware_train.batch_size=64
 holds "the table has hit rates" grep -q "HR@10 %" stdout
 holds "and so has the report" grep -q "NDCG@10 %" ncf_compared/report.html
+expect_error "settings of images for ratings" "data.validation is for images" "$qgrad" train ncf.json --out x --set data.validation=0.2
+expect_error "a program of a recommender" "one input, but the model takes 2" "$qgrad" export ncf/model.safetensors --program ncf.qgi
+holds "the folder of --data is remembered" grep -q '"dir": "ml"' ml_out/config.json
 expect_error "calibrating on ratings" "need a data set of images" "$qgrad" train ncf.json --out x --set 'calibration={}' --set 'quantizer={"class": "NCFQuantAwareTrainQuantizer"}'
 
 expect 0 "train from calibrated ranges" "$qgrad" train train.json --out calibrated --set train.epochs=1 --set 'calibration={"images": 64}'
@@ -248,13 +263,22 @@ expect_error "wrong type" 'edited.json: rows\[0\].quantizer.bits_weights: expect
 edit 's/"bits_weights": 8/"bits_weights": 8, "overrides": {"conv99": {"bits_weights": 4}}/'
 expect_error "override that matches nothing" "edited.json: rows\[0\].quantizer.overrides.*conv99" "$qgrad" compare edited.json "${quick[@]}"
 edit 's/PostTrainLinearQuantizer/PostTrainQuantizer/'
-expect_error "unknown quantizer" "edited.json: rows\[0\].quantizer.class: no quantizer 'PostTrainQuantizer'.*have:.*QuantAwareTrainRangeLinearQuantizer" "$qgrad" compare edited.json
+expect_error "unknown quantizer" "edited.json: rows\[0\].quantizer.class: no quantizer 'PostTrainQuantizer'.*have:.*QuantAwareTrainRangeLinearQuantizer" "$qgrad" compare edited.json --out unknown
 edit 's/"seed": 1,/"seed": 1, "seed": 2,/'
 expect_error "key that stands twice" "edited.json: key 'seed' stands twice" "$qgrad" compare edited.json
 edit 's/"seed": 1,/"seed": 1/'
 expect_error "rows that share a folder" "the rows 'LSQ 4/4' and 'LSQ 4-4' would share the folder 'LSQ_4-4'" "$qgrad" compare "$digits" --out shared --set 'rows=[{"name":"LSQ 4/4","quantizer":{"class":"LSQQuantizer"}},{"name":"LSQ 4-4","quantizer":{"class":"LSQQuantizer"}}]'
 expect_error "syntax error" "edited.json:[0-9]+:[0-9]+: not valid JSON" "$qgrad" compare edited.json
 expect_error "missing file" "nowhere.json: cannot open" "$qgrad" compare nowhere.json
+expect_error "a model with other outputs than the data's classes" "model: the model has 12 outputs, but digits has 10 classes" "$qgrad" compare "$digits" --set model.classes=12
+expect_error "a key that stands twice in --set" "key 'a' stands twice" "$qgrad" compare "$digits" --set 'train={"a": 1, "a": 2}'
+expect_error "more training images than there are" "data.train_images: 5000 were asked for" "$qgrad" compare "$digits" --set data.train_images=5000
+expect_error "--set of a key that no command has" "only model, quantizer of a config are read here" "$qgrad" inspect "$digits" --set trian.epochs=2
+edit 's/"train": {/"trian": {/'
+expect_error "a key that no command has" "no command's config has a key 'trian' \(did you mean 'train'\?\)" "$qgrad" inspect edited.json
+expect_error "--set for a checkpoint" "are for configs" "$qgrad" inspect compared/float/model.safetensors --set model.classes=3
+expect 2 "an option without a use" "$qgrad" evaluate compared/float/model.safetensors --seed 5
+expect_error "a row without a name" "a row's name is empty" "$qgrad" compare "$digits" --out nameless --set 'rows=[{"name":"","quantizer":{"class":"LSQQuantizer"}}]'
 expect_error "--set with an unknown key" "unknown key" "$qgrad" compare "$digits" --set train.epoch=3
 
 # --- benchmarks: that they run and answer, not how fast ---
@@ -299,13 +323,18 @@ expect 0 "a program evaluates" "$qgrad" evaluate digits.qgi --config "$digits" -
 top1=$(grep '"top1"' stdout)
 "$qgrad" evaluate quantized/model.safetensors --json >simulated.json
 holds "as its simulation does" grep -q "$top1" simulated.json
+expect_error "--set of what a program does not read" "only data of a config are read here" "$qgrad" evaluate digits.qgi --config "$digits" --set model.classes=3
+expect_error "inspect a program" "an integer program; \`qgrad evaluate\`" "$qgrad" inspect digits.qgi
 expect_error "a program without data" "digits.qgi: a program does not say its data" "$qgrad" evaluate digits.qgi
 expect_error "a program with data of another normalisation" "mean: the program's is 0.5, that of the config's data 0.4" \
   "$qgrad" evaluate digits.qgi --config "$digits" --set 'data.transforms.mean=[0.4]'
+expect_error "export of two files, one of which is refused" "ONNX" "$qgrad" export quantized/model.safetensors --program half.qgi --onnx half.onnx
+holds "writes neither" [ ! -e half.qgi ]
 expect 2 "export of nothing" "$qgrad" export quantized/model.safetensors
 expect 0 "export a float model" "$qgrad" export $good --program float.qgi
 expect_error "predict with a checkpoint" "is no integer program" "$qgrad" predict $good image.png
-expect_error "predict without an image" "nowhere.png: can not be read" "$qgrad" predict digits.qgi nowhere.png
+expect_error "predict without an image" "1 of 1 images could not be classified" "$qgrad" predict digits.qgi nowhere.png
+holds "says which" grep -q 'nowhere.png: can not be read' stderr
 bench_answers inference --batch 2 --integer 8,8
 bench_answers inference --batch 2 --fold
 if [ -x "$(dirname "$qgrad")/engine_from_c" ]; then

@@ -99,11 +99,13 @@ TEST_CASE("the layer report counts outputs beyond the grid as saturated") {
   Pair pair = linear_pair({{"mode", "ASYMMETRIC_UNSIGNED"}});
   named_quant_param(*pair.quantized, "first.output_clipping").set(std::vector{0.5f});
   int64_t beyond = 0, all = 0;
-  for (const Tensor& batch : pair.images)
-    for (const float r : relu((*find_module(*pair.reference, "first"))(batch)).data()) {
+  for (const Tensor& batch : pair.images) {
+    const Tensor rectified = relu((*find_module(*pair.reference, "first"))(batch));
+    for (const float r : rectified.data()) {
       beyond += r > 0.5f + 0.25f / 255;
       ++all;
     }
+  }
   const std::vector<LayerError> report = pair.report();
   REQUIRE(report.front().path == "first");
   CHECK(beyond > 0);
