@@ -59,9 +59,10 @@ float nearest_clip(const Tensor& x, float ratio, const std::function<Tensor(floa
 }
 
 void restrain_to(Parameter& parameter, float low, float high) {
-  float& value = parameter.raw().mutable_data()[0];
-  check(!std::isnan(value), "{} is no number any more; has training diverged?", parameter.path());
-  value = std::clamp(value, low, high);
+  for (float& value : parameter.raw().mutable_data()) {
+    check(!std::isnan(value), "{} is no number any more; has training diverged?", parameter.path());
+    value = std::clamp(value, low, high);
+  }
 }
 
 LearnedQuantization::LearnedQuantization(int bits, GridSite site)
@@ -72,7 +73,9 @@ LearnedQuantization::LearnedQuantization(int bits, GridSite site)
 std::string LearnedQuantization::describe() const {
   std::string text = fmt::format("bits={}", own_bits());
   for (const Parameter* p : parameters())
-    if (p->defined()) text += fmt::format(", {}={}", p->name(), p->raw().item());
+    if (p->defined())
+      text += p->raw().numel() == 1 ? fmt::format(", {}={}", p->name(), p->raw().item())
+                                    : fmt::format(", {} {}s", p->raw().numel(), p->name());
   return text;
 }
 

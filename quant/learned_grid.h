@@ -103,7 +103,7 @@ class LearnedQuantizer : public Quantizer {
 // Limits of steps and clips, far beyond what training can use.
 inline constexpr float kSmallestStep = 1e-6f, kLargestStep = 1e6f;
 
-// Keeps a [1] parameter within limits; throws where it is no number any more.
+// Keeps a parameter within limits; throws where it is no number any more.
 void restrain_to(Parameter& parameter, float low, float high);
 
 }  // namespace qgrad

@@ -20,8 +20,6 @@ Tensor on_grid(const Tensor& x, float step, float offset, const QuantizedRange& 
   return linear_quantize_ste(x, {{1 / step}, {offset / step}}, {.integers = range});
 }
 
-void set(Parameter& parameter, float value) { parameter.raw().mutable_data()[0] = value; }
-
 }  // namespace
 
 std::vector<std::pair<std::string, LSQStart>> enum_names(LSQStart*) {
@@ -29,25 +27,28 @@ std::vector<std::pair<std::string, LSQStart>> enum_names(LSQStart*) {
 }
 
 LSQQuantizer::LSQQuantizer(const LSQConfig& config)
-    : LearnedQuantizer(config, config.learn_offset ? ReluPlace::behind : ReluPlace::fused,
-                       [start = config.start, learn_offset = config.learn_offset](int bits, GridSite site) {
-                         return std::make_unique<LSQQuantization>(bits, site, start, learn_offset);
-                       }) {}
+    : LearnedQuantizer(
+          config, config.learn_offset ? ReluPlace::behind : ReluPlace::fused,
+          [options = LSQOptions{config.start, config.learn_offset, config.per_channel_wts}](int bits, GridSite site) {
+            return std::make_unique<LSQQuantization>(bits, site, options);
+          }) {}
 
-LSQQuantization::LSQQuantization(int bits, GridSite site, LSQStart start, bool learn_offset)
+LSQQuantization::LSQQuantization(int bits, GridSite site, LSQOptions options)
     : LearnedQuantization(bits, site),
       step(parameter("step", Tensor::full({1}, 1))),
-      offset(parameter("offset", learn_offset && site != GridSite::weights ? Tensor::zeros({1}) : Tensor())),
-      start_(start) {}
+      offset(parameter("offset", options.learn_offset && site != GridSite::weights ? Tensor::zeros({1}) : Tensor())),
+      start_(options.start),
+      per_channel_(options.per_channel && site == GridSite::weights) {}
 
-void LSQQuantization::start(const Tensor& x, int bits) {
+LSQQuantization::Grid LSQQuantization::first_grid(const Tensor& x, int bits) const {
   const QuantizedRange q = range(bits);
+  Grid grid{0, 0};
   if (start_ == LSQStart::lsq) {
-    set(step, 2 * mean(abs(x)).item() / std::sqrt(q.qmax));
+    grid.step = 2 * mean(abs(x)).item() / std::sqrt(q.qmax);
   } else if (start_ == LSQStart::lsq_plus && site() == GridSite::weights) {
     const double center = mean(x).item(), n = static_cast<double>(x.numel());
     const double deviation = std::sqrt(deviations_from(center, x.data()).square / n);
-    set(step, static_cast<float>((std::fabs(center) + 3 * deviation) / (q.qmax + 1)));
+    grid.step = static_cast<float>((std::fabs(center) + 3 * deviation) / (q.qmax + 1));
   } else {
     // The whole range, or a share of it: from min to max where an offset can follow, else around or above zero.
     const ValueRange all = min_max(x.data());
@@ -61,11 +62,28 @@ void LSQQuantization::start(const Tensor& x, int bits) {
       return on_grid(x, std::max(share * width, kSmallestStep), offset_of(share), q);
     });
     const float share = largest > 0 ? clip / largest : 1;
-    set(step, share * width);
-    if (offset.defined()) set(offset, offset_of(share));
+    grid = {share * width, offset_of(share)};
   }
   // Numbers that are all equal say nothing about their width: the grid then spans [-1, 1] or [0, 1].
-  if (step.raw().item() == 0) set(step, 1 / q.qmax);
+  if (grid.step == 0) grid.step = 1 / q.qmax;
+  return grid;
+}
+
+void LSQQuantization::start(const Tensor& x, int bits) {
+  if (!per_channel_) {
+    const Grid grid = first_grid(x, bits);
+    step.raw().mutable_data()[0] = grid.step;
+    if (offset.defined()) offset.raw().mutable_data()[0] = grid.offset;
+    return;
+  }
+  const int64_t channels = x.dim(-1), rows = x.numel() / channels;
+  if (step.raw().numel() != channels) step.set_raw(Tensor::full({channels}, 1));
+  Tensor column = Tensor::empty({rows});
+  for (int64_t c = 0; c < channels; ++c) {
+    for (int64_t row = 0; row < rows; ++row)
+      column.mutable_data()[static_cast<size_t>(row)] = x.data()[static_cast<size_t>(row * channels + c)];
+    step.raw().mutable_data()[static_cast<size_t>(c)] = first_grid(column, bits).step;
+  }
 }
 
 void LSQQuantization::restrain() {
@@ -75,6 +93,7 @@ void LSQQuantization::restrain() {
 
 Tensor LSQQuantization::quantize(const Tensor& x, int bits) {
   const QuantizedRange q = range(bits);
+  if (per_channel_) return quantize_channels(x, q);
   const float s = step.raw().item(), o = offset.defined() ? offset.raw().item() : 0, g = gradient_scale(x, q.qmax);
   std::vector<GridParameter> parameters{{learned(step), [=](const GridSums& sums) {
                                            return static_cast<float>(
@@ -84,6 +103,33 @@ Tensor LSQQuantization::quantize(const Tensor& x, int bits) {
     parameters.push_back(
         {learned(offset), [=](const GridSums& sums) { return static_cast<float>(g * (sums.below + sums.above)); }});
   return record_on_grid("lsq", x, on_grid(x, s, o, q), {q.qmin * s + o, q.qmax * s + o}, parameters);
+}
+
+Tensor LSQQuantization::quantize_channels(const Tensor& x, const QuantizedRange& q) {
+  const std::vector<float> steps(step.raw().data().begin(), step.raw().data().end());
+  LinearQuantParams params{{}, std::vector<float>(steps.size(), 0.0f)};
+  for (const float s : steps) params.scale.push_back(1 / s);
+  Tensor y;
+  {
+    const Tape::Paused paused;
+    y = linear_quantize_ste(x, params, {.integers = q});
+  }
+  const double g = 1 / std::sqrt(static_cast<double>(x.numel()) / static_cast<double>(steps.size()) * q.qmax);
+  return record("lsq", y, {x, learned(step)}, [x, y, q, steps, g](const Tensor& dy, Grads& dx) {
+    Tensor of_x = Tensor::empty(x.shape()), of_steps = Tensor::empty({static_cast<int64_t>(steps.size())});
+    const std::span<const float> xs = x.data(), ys = y.data(), dys = dy.data();
+    std::vector<double> sums(steps.size());
+    for (size_t i = 0; i < xs.size(); ++i) {
+      const size_t c = i % steps.size();
+      const float s = steps[c];
+      const bool below = xs[i] <= q.qmin * s, above = xs[i] >= q.qmax * s;
+      of_x.mutable_data()[i] = below || above ? 0 : dys[i];
+      sums[c] += double{dys[i]} * (below ? q.qmin : above ? q.qmax : (ys[i] - xs[i]) / s);
+    }
+    for (size_t c = 0; c < steps.size(); ++c) of_steps.mutable_data()[c] = static_cast<float>(g * sums[c]);
+    if (dx.needs(0)) dx.add(0, of_x);
+    if (dx.needs(1)) dx.add(1, of_steps);
+  });
 }
 
 }  // namespace qgrad

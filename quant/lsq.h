@@ -19,6 +19,7 @@ std::vector<std::pair<std::string, LSQStart>> enum_names(LSQStart*);  // "LSQ", 
 struct LSQConfig : LearnedQuantizerConfig {
   bool learn_offset = false;
   LSQStart start = LSQStart::lsq;
+  bool per_channel_wts = false;
 };
 struct LSQPlusConfig : LSQConfig {
   LSQPlusConfig() {
@@ -31,6 +32,7 @@ void fields(V& v, LSQConfig& c) {
   fields(v, static_cast<LearnedQuantizerConfig&>(c));
   v("learn_offset", c.learn_offset, {.help = "activations learn where their grid begins, too (LSQ+)"});
   v("start", c.start, {.help = "the rule that the first steps come from"});
+  v("per_channel_wts", c.per_channel_wts, {.help = "weights learn a step for each output channel"});
 }
 
 // "LSQQuantizer", and "LSQPlusQuantizer" which learns offsets unless told otherwise.
@@ -39,17 +41,24 @@ class LSQQuantizer final : public LearnedQuantizer {
   explicit LSQQuantizer(const LSQConfig& config);
 };
 
+struct LSQOptions {
+  LSQStart start = LSQStart::lsq;
+  bool learn_offset = false;  // weights have none
+  bool per_channel = false;   // activations have one step
+};
+
 // y = s q + offset, q = clamp(round((x - offset) / s), qmin, qmax):
 //   dy/ds = q - (x - offset) / s between the ends, qmin below, qmax above, all times g = 1 / sqrt(N qmax)
 //   dy/doffset = 0 between the ends, 1 beyond them, times g;  dy/dx = 1 between the ends, else 0
-// (LSQ eq. 1 to 3 and section 2.2; LSQ+ eq. 1, 6 and 7, where activations are unsigned.)
+// (LSQ eq. 1 to 3 and section 2.2; LSQ+ eq. 1, 6 and 7, where activations are unsigned.) With a step for each output
+// channel, sums and N are those of its weights.
 class LSQQuantization final : public LearnedQuantization {
  public:
-  // Weights have no offset, whatever learn_offset says.
-  LSQQuantization(int bits, GridSite site, LSQStart start = LSQStart::lsq, bool learn_offset = false);
+  LSQQuantization(int bits, GridSite site, LSQOptions options = {});
   std::string_view kind() const override { return "LSQQuantization"; }
 
-  Parameter step, offset;  // [1]; the offset is absent where none is learned
+  Parameter step;    // [1], or [channels] of weights, the last dimension
+  Parameter offset;  // [1]; absent where none is learned
 
  protected:
   void start(const Tensor& x, int bits) override;
@@ -57,7 +66,14 @@ class LSQQuantization final : public LearnedQuantization {
   void restrain() override;
 
  private:
+  struct Grid {
+    float step, offset;
+  };
+  Grid first_grid(const Tensor& x, int bits) const;
+  Tensor quantize_channels(const Tensor& x, const QuantizedRange& q);
+
   LSQStart start_;
+  bool per_channel_;
 };
 
 }  // namespace qgrad

@@ -115,7 +115,7 @@ TEST_CASE("LSQ's step gradient is the derivative of the straight-through form") 
 }
 
 TEST_CASE("LSQ+'s gradients are equations 6 and 7 of its paper") {
-  const auto lsq = started<LSQQuantization>(3, GridSite::any_sign, LSQStart::lsq_plus, true);
+  const auto lsq = started<LSQQuantization>(3, GridSite::any_sign, LSQOptions{LSQStart::lsq_plus, true});
   const double s = 0.25, beta = -0.3, n = -4, p = 3, g = 1 / std::sqrt(200.0 * p);
   set(lsq->step, 0.25f);
   set(lsq->offset, -0.3f);
@@ -266,8 +266,8 @@ TEST_CASE("LSQ starts from twice the mean magnitude over the root of the largest
 
 TEST_CASE("LSQ+ starts weights at three deviations and activations where the error is small") {
   const Tensor x = add_scalar(spread(0.5f), 2);
-  LSQQuantization weights(4, GridSite::weights, LSQStart::lsq_plus, true),
-      activations(4, GridSite::any_sign, LSQStart::lsq_plus, true);
+  LSQQuantization weights(4, GridSite::weights, {LSQStart::lsq_plus, true}),
+      activations(4, GridSite::any_sign, {LSQStart::lsq_plus, true});
   weights.start_from(x);
   const double average = mean(x).item();
   const double deviation = std::sqrt(mean(square(add_scalar(x, -static_cast<float>(average)))).item());
@@ -281,13 +281,47 @@ TEST_CASE("LSQ+ starts weights at three deviations and activations where the err
 TEST_CASE("LSQ can start where the squared error is small") {
   const Tensor x = spread(0.7f);
   for (const GridSite site : {GridSite::weights, GridSite::rectified}) {
-    LSQQuantization own(2, site, LSQStart::lsq), nearest(2, site, LSQStart::mse);
+    LSQQuantization own(2, site, {LSQStart::lsq}), nearest(2, site, {LSQStart::mse});
     const Tensor target = site == GridSite::weights ? x : relu(x);
     const auto error = [&](LSQQuantization& lsq) {
       lsq.start_from(x);
       return mean(square(sub(run(lsq, x.clone(), Tensor::full(x.shape(), 1)).y, target))).item();
     };
     CHECK(error(nearest) < error(own));
+  }
+}
+
+TEST_CASE("LSQ with a step for each channel is LSQ of every channel by itself") {
+  const LSQStart start = GENERATE(LSQStart::lsq, LSQStart::lsq_plus, LSQStart::mse);
+  constexpr int64_t kRows = 40, kChannels = 3;
+  Tensor x = test::normal_tensor({5, 2, 4, kChannels}, 1);
+  for (int64_t i = 0; i < x.numel(); ++i)
+    x.mutable_data()[static_cast<size_t>(i)] *= static_cast<float>(1 + i % kChannels);
+  const Tensor dy = test::normal_tensor(x.shape(), 2);
+  LSQQuantization whole(3, GridSite::weights, {.start = start, .per_channel = true});
+  whole.start_from(x);
+  REQUIRE(whole.step.raw().shape() == Shape{kChannels});
+  x.set_requires_grad(true);
+  Tape tape;
+  Tensor y;
+  {
+    const Tape::Recording recording(tape);
+    y = whole(x);
+    tape.backward(test::weighted_sum(y, dy));
+  }
+  for (int64_t c = 0; c < kChannels; ++c) {
+    const auto column = [&](const Tensor& t) {
+      std::vector<float> values;
+      for (int64_t row = 0; row < kRows; ++row) values.push_back(t.data()[static_cast<size_t>(row * kChannels + c)]);
+      return Tensor::from({kRows}, values);
+    };
+    LSQQuantization one(3, GridSite::weights, {.start = start});
+    one.start_from(column(x));
+    CHECK(one.step.raw().item() == whole.step.raw().data()[static_cast<size_t>(c)]);
+    const Result alone = run(one, column(x), column(dy));
+    CHECK(difference(column(y), alone.y, kExact) == "");
+    CHECK(difference(column(x.grad()), alone.dx, kExact) == "");
+    CHECK(whole.step.raw().grad().data()[static_cast<size_t>(c)] == Approx(alone.parameters[0]).epsilon(1e-4));
   }
 }
 
