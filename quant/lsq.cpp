@@ -29,22 +29,34 @@ std::vector<std::pair<std::string, LSQStart>> enum_names(LSQStart*) {
 LSQQuantizer::LSQQuantizer(const LSQConfig& config)
     : LearnedQuantizer(
           config, config.learn_offset ? ReluPlace::behind : ReluPlace::fused,
-          [options = LSQOptions{config.start, config.learn_offset, config.per_channel_wts}](int bits, GridSite site) {
-            return std::make_unique<LSQQuantization>(bits, site, options);
-          }) {}
+          [options = LSQOptions{config.start, config.learn_offset, config.per_channel_wts, config.midrise_wts}](
+              int bits, GridSite site) { return std::make_unique<LSQQuantization>(bits, site, options); }) {}
 
 LSQQuantization::LSQQuantization(int bits, GridSite site, LSQOptions options)
     : LearnedQuantization(bits, site),
       step(parameter("step", Tensor::full({1}, 1))),
       offset(parameter("offset", options.learn_offset && site != GridSite::weights ? Tensor::zeros({1}) : Tensor())),
       start_(options.start),
-      per_channel_(options.per_channel && site == GridSite::weights) {}
+      per_channel_(options.per_channel && site == GridSite::weights),
+      midrise_(options.midrise && site == GridSite::weights) {}
+
+std::vector<float> LSQQuantization::integer_scale() const {
+  std::vector<float> scale;
+  for (const float s : step.raw().data()) scale.push_back((midrise_ ? 2 : 1) / s);
+  return scale;
+}
+
+LSQQuantization::Levels LSQQuantization::levels(int bits) const {
+  const QuantizedRange q = range(bits);
+  const float shift = midrise_ ? 0.5f : 0.0f;
+  return {q, shift, q.qmin + shift, q.qmax + shift};
+}
 
 LSQQuantization::Grid LSQQuantization::first_grid(const Tensor& x, int bits) const {
-  const QuantizedRange q = range(bits);
+  const auto [q, shift, low, high] = levels(bits);
   Grid grid{0, 0};
   if (start_ == LSQStart::lsq) {
-    grid.step = 2 * mean(abs(x)).item() / std::sqrt(q.qmax);
+    grid.step = 2 * mean(abs(x)).item() / std::sqrt(high);
   } else if (start_ == LSQStart::lsq_plus && site() == GridSite::weights) {
     const double center = mean(x).item(), n = static_cast<double>(x.numel());
     const double deviation = std::sqrt(deviations_from(center, x.data()).square / n);
@@ -53,9 +65,9 @@ LSQQuantization::Grid LSQQuantization::first_grid(const Tensor& x, int bits) con
     // The whole range, or a share of it: from min to max where an offset can follow, else around or above zero.
     const ValueRange all = min_max(x.data());
     const float largest = all.max_abs();
-    const float width = offset.defined() ? (all.max - all.min) / (q.qmax - q.qmin) : largest / q.qmax;
+    const float width = offset.defined() ? (all.max - all.min) / (q.qmax - q.qmin) : largest / high;
     const auto offset_of = [&](float share) {
-      return offset.defined() ? share * all.min - q.qmin * share * width : 0.0f;
+      return offset.defined() ? share * all.min - q.qmin * share * width : shift * share * width;
     };
     const float clip = nearest_clip(x, 0.85f, [&](float c) {
       const float share = c / largest;
@@ -65,7 +77,7 @@ LSQQuantization::Grid LSQQuantization::first_grid(const Tensor& x, int bits) con
     grid = {share * width, offset_of(share)};
   }
   // Numbers that are all equal say nothing about their width: the grid then spans [-1, 1] or [0, 1].
-  if (grid.step == 0) grid.step = 1 / q.qmax;
+  if (grid.step == 0) grid.step = 1 / high;
   return grid;
 }
 
@@ -92,39 +104,41 @@ void LSQQuantization::restrain() {
 }
 
 Tensor LSQQuantization::quantize(const Tensor& x, int bits) {
-  const QuantizedRange q = range(bits);
-  if (per_channel_) return quantize_channels(x, q);
-  const float s = step.raw().item(), o = offset.defined() ? offset.raw().item() : 0, g = gradient_scale(x, q.qmax);
-  std::vector<GridParameter> parameters{{learned(step), [=](const GridSums& sums) {
-                                           return static_cast<float>(
-                                               g * (sums.inside / s + q.qmin * sums.below + q.qmax * sums.above));
-                                         }}};
+  const Levels levels = this->levels(bits);
+  if (per_channel_) return quantize_channels(x, levels);
+  const auto [q, shift, low, high] = levels;
+  const float s = step.raw().item(), o = offset.defined() ? offset.raw().item() : shift * s;
+  const float g = gradient_scale(x, q.qmax);
+  std::vector<GridParameter> parameters{
+      {learned(step), [s, g, levels](const GridSums& sums) {
+         return static_cast<float>(g * (sums.inside / s + levels.low * sums.below + levels.high * sums.above));
+       }}};
   if (offset.defined())
     parameters.push_back(
-        {learned(offset), [=](const GridSums& sums) { return static_cast<float>(g * (sums.below + sums.above)); }});
+        {learned(offset), [g](const GridSums& sums) { return static_cast<float>(g * (sums.below + sums.above)); }});
   return record_on_grid("lsq", x, on_grid(x, s, o, q), {q.qmin * s + o, q.qmax * s + o}, parameters);
 }
 
-Tensor LSQQuantization::quantize_channels(const Tensor& x, const QuantizedRange& q) {
+Tensor LSQQuantization::quantize_channels(const Tensor& x, const Levels& levels) {
   const std::vector<float> steps(step.raw().data().begin(), step.raw().data().end());
-  LinearQuantParams params{{}, std::vector<float>(steps.size(), 0.0f)};
+  LinearQuantParams params{{}, std::vector<float>(steps.size(), levels.shift)};
   for (const float s : steps) params.scale.push_back(1 / s);
   Tensor y;
   {
     const Tape::Paused paused;
-    y = linear_quantize_ste(x, params, {.integers = q});
+    y = linear_quantize_ste(x, params, {.integers = levels.q});
   }
-  const double g = 1 / std::sqrt(static_cast<double>(x.numel()) / static_cast<double>(steps.size()) * q.qmax);
-  return record("lsq", y, {x, learned(step)}, [x, y, q, steps, g](const Tensor& dy, Grads& dx) {
+  const double g = 1 / std::sqrt(static_cast<double>(x.numel()) / static_cast<double>(steps.size()) * levels.q.qmax);
+  return record("lsq", y, {x, learned(step)}, [x, y, levels, steps, g](const Tensor& dy, Grads& dx) {
     Tensor of_x = Tensor::empty(x.shape()), of_steps = Tensor::empty({static_cast<int64_t>(steps.size())});
     const std::span<const float> xs = x.data(), ys = y.data(), dys = dy.data();
     std::vector<double> sums(steps.size());
     for (size_t i = 0; i < xs.size(); ++i) {
       const size_t c = i % steps.size();
       const float s = steps[c];
-      const bool below = xs[i] <= q.qmin * s, above = xs[i] >= q.qmax * s;
+      const bool below = xs[i] <= levels.low * s, above = xs[i] >= levels.high * s;
       of_x.mutable_data()[i] = below || above ? 0 : dys[i];
-      sums[c] += double{dys[i]} * (below ? q.qmin : above ? q.qmax : (ys[i] - xs[i]) / s);
+      sums[c] += double{dys[i]} * (below ? levels.low : above ? levels.high : (ys[i] - xs[i]) / s);
     }
     for (size_t c = 0; c < steps.size(); ++c) of_steps.mutable_data()[c] = static_cast<float>(g * sums[c]);
     if (dx.needs(0)) dx.add(0, of_x);

@@ -19,7 +19,7 @@ std::vector<std::pair<std::string, LSQStart>> enum_names(LSQStart*);  // "LSQ", 
 struct LSQConfig : LearnedQuantizerConfig {
   bool learn_offset = false;
   LSQStart start = LSQStart::lsq;
-  bool per_channel_wts = false;
+  bool per_channel_wts = false, midrise_wts = false;
 };
 struct LSQPlusConfig : LSQConfig {
   LSQPlusConfig() {
@@ -33,6 +33,7 @@ void fields(V& v, LSQConfig& c) {
   v("learn_offset", c.learn_offset, {.help = "activations learn where their grid begins, too (LSQ+)"});
   v("start", c.start, {.help = "the rule that the first steps come from"});
   v("per_channel_wts", c.per_channel_wts, {.help = "weights learn a step for each output channel"});
+  v("midrise_wts", c.midrise_wts, {.help = "weights have as many levels above zero as below, and none at zero"});
 }
 
 // "LSQQuantizer", and "LSQPlusQuantizer" which learns offsets unless told otherwise.
@@ -45,17 +46,21 @@ struct LSQOptions {
   LSQStart start = LSQStart::lsq;
   bool learn_offset = false;  // weights have none
   bool per_channel = false;   // activations have one step
+  bool midrise = false;       // activations have a level at zero
 };
 
 // y = s q + offset, q = clamp(round((x - offset) / s), qmin, qmax):
 //   dy/ds = q - (x - offset) / s between the ends, qmin below, qmax above, all times g = 1 / sqrt(N qmax)
 //   dy/doffset = 0 between the ends, 1 beyond them, times g;  dy/dx = 1 between the ends, else 0
 // (LSQ eq. 1 to 3 and section 2.2; LSQ+ eq. 1, 6 and 7, where activations are unsigned.) With a step for each output
-// channel, sums and N are those of its weights.
+// channel, sums and N are those of its weights. Mid-rise weights are s (q + 1/2): +-s/2, +-3s/2, .. instead of one more
+// level below zero than above, which at 2 bits are levels of -2, -1, 0 and 1; q + 1/2 then stands for q in dy/ds.
 class LSQQuantization final : public LearnedQuantization {
  public:
   LSQQuantization(int bits, GridSite site, LSQOptions options = {});
   std::string_view kind() const override { return "LSQQuantization"; }
+
+  std::vector<float> integer_scale() const;  // times which quantized weights are integers: one, or one per channel
 
   Parameter step;    // [1], or [channels] of weights, the last dimension
   Parameter offset;  // [1]; absent where none is learned
@@ -69,11 +74,17 @@ class LSQQuantization final : public LearnedQuantization {
   struct Grid {
     float step, offset;
   };
+  // The outermost levels, and what q is less than a level, all in steps.
+  struct Levels {
+    QuantizedRange q;
+    float shift, low, high;
+  };
+  Levels levels(int bits) const;
   Grid first_grid(const Tensor& x, int bits) const;
-  Tensor quantize_channels(const Tensor& x, const QuantizedRange& q);
+  Tensor quantize_channels(const Tensor& x, const Levels& levels);
 
   LSQStart start_;
-  bool per_channel_;
+  bool per_channel_, midrise_;
 };
 
 }  // namespace qgrad

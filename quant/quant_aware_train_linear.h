@@ -69,8 +69,8 @@ class QuantAwareTrainRangeLinearQuantizer : public Quantizer {
   // Folds the batch norms of a model that this quantizer prepared and that was trained since, and returns the config
   // that rebuilds the result. With "simulated" the model goes on to compute the same; otherwise its weights have other
   // ranges, so that those of activations should be measured again (measure_ranges_again).
-  void check_can_fold() const;  // throws what fold_trained would throw, for the config alone
   Json fold_trained(ModulePtr& model, const Tensor& example, Json resolved) const;
+  void check_can_fold() const;  // throws what fold_trained would throw, for the config alone
 
  protected:
   void pre_process(ModulePtr& model, const Graph& graph) override;

@@ -53,11 +53,7 @@ struct IntegerForm {
 std::vector<float> scales_of(Module& transform, const Tensor& quantized, const Tensor& raw) {
   if (auto* linear = dynamic_cast<LinearQuantizeParam*>(&transform))
     return {linear->scale().data().begin(), linear->scale().data().end()};
-  if (auto* lsq = dynamic_cast<LSQQuantization*>(&transform); lsq && lsq->step.raw().numel() > 1) {
-    std::vector<float> scales;
-    for (const float step : lsq->step.raw().data()) scales.push_back(1 / step);
-    return scales;
-  }
+  if (auto* lsq = dynamic_cast<LSQQuantization*>(&transform)) return lsq->integer_scale();
   if (auto* dorefa = dynamic_cast<DorefaQuantizeParam*>(&transform)) {
     if (dorefa->own_bits() > 1) return {static_cast<float>(std::exp2(dorefa->own_bits()) - 1)};
     return {1.0f / std::max(std::fabs(quantized.data()[0]), 1e-12f)};

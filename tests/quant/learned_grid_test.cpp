@@ -99,19 +99,43 @@ TEST_CASE("LSQ's gradients are equations 2 and 3 of its paper") {
 }
 
 TEST_CASE("LSQ's step gradient is the derivative of the straight-through form") {
-  const auto lsq = started<LSQQuantization>(3, GridSite::weights);
-  const double s = 0.4, h = 1e-6;
+  const bool midrise = GENERATE(false, true);
+  const auto lsq = started<LSQQuantization>(3, GridSite::weights, LSQOptions{.midrise = midrise});
+  const double s = 0.4, h = 1e-6, half = midrise ? 0.5 : 0;
   set(lsq->step, 0.4f);
   const Tensor x = spread(1);
   const Result ours = run(*lsq, x.clone(), Tensor::full(x.shape(), 1));
   // y = s (clamp(x / s) + r), where r, the rounding, is held.
   double numeric = 0;
   for (const float v : x.data()) {
-    const auto clamped = [&](double step) { return std::clamp(v / step, -4.0, 3.0); };
-    const double r = std::nearbyint(clamped(s)) - clamped(s);
+    const auto clamped = [&](double step) { return std::clamp(v / step, -4 + half, 3 + half); };
+    const double r = std::nearbyint(clamped(s) - half) + half - clamped(s);
     numeric += ((s + h) * (clamped(s + h) + r) - (s - h) * (clamped(s - h) + r)) / (2 * h);
   }
   CHECK(ours.parameters[0] == Approx(numeric / std::sqrt(1000.0 * 3)).epsilon(1e-3));
+}
+
+TEST_CASE("mid-rise weights of LSQ have the same levels above zero as below, and none at zero") {
+  const auto lsq = started<LSQQuantization>(2, GridSite::weights, LSQOptions{.midrise = true});
+  const double s = 0.5, g = 1 / std::sqrt(1000.0);
+  set(lsq->step, 0.5f);
+  check_formula(*lsq, spread(1), [&](double x) -> Point {
+    const double v = x / s, level = std::clamp(std::nearbyint(v - 0.5) + 0.5, -1.5, 1.5);
+    const bool between = std::fabs(v) < 1.5;
+    return {level * s, between ? 1.0 : 0.0, {(between ? level - v : level) * g}};
+  });
+  const LSQStart start = GENERATE(LSQStart::lsq, LSQStart::lsq_plus, LSQStart::mse);
+  LSQQuantization of_weights(2, GridSite::weights, {.start = start, .midrise = true}),
+      with_zero(2, GridSite::weights, {.start = start});
+  const auto error = [](LSQQuantization& q) {
+    const Tensor x = spread(0.7f);
+    q.start_from(x);
+    return mean(square(sub(run(q, x.clone(), Tensor::full(x.shape(), 1)).y, x))).item();
+  };
+  CHECK(error(of_weights) < error(with_zero));
+  LSQQuantization of_activations(2, GridSite::rectified, {.midrise = true});
+  of_activations.start_from(spread(1));
+  CHECK(run(of_activations, Tensor::zeros({4}), Tensor::zeros({4})).y.data()[0] == 0);
 }
 
 TEST_CASE("LSQ+'s gradients are equations 6 and 7 of its paper") {
@@ -293,12 +317,13 @@ TEST_CASE("LSQ can start where the squared error is small") {
 
 TEST_CASE("LSQ with a step for each channel is LSQ of every channel by itself") {
   const LSQStart start = GENERATE(LSQStart::lsq, LSQStart::lsq_plus, LSQStart::mse);
+  const bool midrise = GENERATE(false, true);
   constexpr int64_t kRows = 40, kChannels = 3;
   Tensor x = test::normal_tensor({5, 2, 4, kChannels}, 1);
   for (int64_t i = 0; i < x.numel(); ++i)
     x.mutable_data()[static_cast<size_t>(i)] *= static_cast<float>(1 + i % kChannels);
   const Tensor dy = test::normal_tensor(x.shape(), 2);
-  LSQQuantization whole(3, GridSite::weights, {.start = start, .per_channel = true});
+  LSQQuantization whole(3, GridSite::weights, {.start = start, .per_channel = true, .midrise = midrise});
   whole.start_from(x);
   REQUIRE(whole.step.raw().shape() == Shape{kChannels});
   x.set_requires_grad(true);
@@ -315,7 +340,7 @@ TEST_CASE("LSQ with a step for each channel is LSQ of every channel by itself") 
       for (int64_t row = 0; row < kRows; ++row) values.push_back(t.data()[static_cast<size_t>(row * kChannels + c)]);
       return Tensor::from({kRows}, values);
     };
-    LSQQuantization one(3, GridSite::weights, {.start = start});
+    LSQQuantization one(3, GridSite::weights, {.start = start, .midrise = midrise});
     one.start_from(column(x));
     CHECK(one.step.raw().item() == whole.step.raw().data()[static_cast<size_t>(c)]);
     const Result alone = run(one, column(x), column(dy));

@@ -78,9 +78,9 @@ const std::vector<Json>& quantizers() {
          {"PACTQuantizer", "DorefaQuantizer", "WRPNQuantizer", "LSQQuantizer", "LSQPlusQuantizer", "TQTQuantizer"})
       for (const int bits : {8, 4, 2})
         list.push_back({{"class", name}, {"bits_activations", bits}, {"bits_weights", bits}});
-    for (const int bits : {8, 4, 2})
-      list.push_back(
-          {{"class", "LSQQuantizer"}, {"bits_activations", bits}, {"bits_weights", bits}, {"per_channel_wts", true}});
+    for (const char* key : {"per_channel_wts", "midrise_wts"})
+      for (const int bits : {8, 4, 2})
+        list.push_back({{"class", "LSQQuantizer"}, {"bits_activations", bits}, {"bits_weights", bits}, {key, true}});
     for (const bool per_channel : {false, true})
       for (const char* mode : {"SYMMETRIC", "ASYMMETRIC_UNSIGNED"})
         for (const int bits : {8, 4})
