@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "apps/task.h"
 #include "core/config.h"
@@ -15,6 +16,8 @@ struct DistillationConfig {
   std::optional<Config> model;
   float weight_student = 0.5f, weight_distill = 0.5f;
   float temperature = 1;
+  std::vector<std::string> features;
+  float weight_features = 1;
   double from_epoch = 0;
 };
 template <class V>
@@ -24,20 +27,28 @@ void fields(V& v, DistillationConfig& c) {
   v("weight_student", c.weight_student, {.help = "factor of the loss against the labels", .min = 0});
   v("weight_distill", c.weight_distill, {.help = "factor of the loss against the teacher", .min = 0});
   v("temperature", c.temperature, {.help = "divides both sides' logits", .min = 0, .above_min = true});
+  v("features", c.features, {.help = "paths of modules whose outputs are targets too, in student and teacher"});
+  v("weight_features", c.weight_features, {.help = "factor of the loss against these", .min = 0});
   v("from_epoch", c.from_epoch, {.help = "epoch from which the teacher is asked", .min = 0});
 }
 
 class Distillation {
  public:
-  explicit Distillation(const DistillationConfig& config);
+  // The student must outlive it.
+  Distillation(const DistillationConfig& config, Module& student);
 
-  // weight_student * label_loss + weight_distill * distillation_loss (nn/distillation.h), or label_loss itself before
-  // from_epoch.
-  Tensor loss(const Tensor& label_loss, const Tensor& logits, const Task& task, Inputs inputs, double epoch) const;
+  // Calls the student, and remembers its features for loss().
+  Tensor call_student(Inputs inputs);
+
+  // weight_student * label_loss + weight_distill * distillation_loss + weight_features * feature_loss
+  // (nn/distillation.h) for the last call of the student, or label_loss itself before from_epoch.
+  Tensor loss(const Tensor& label_loss, const Tensor& logits, const Task& task, Inputs inputs, double epoch);
 
  private:
   DistillationConfig config_;
+  Module& student_;
   Teacher teacher_;
+  FeatureRecorder student_features_, teacher_features_;
 };
 
 }  // namespace qgrad

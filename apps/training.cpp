@@ -48,7 +48,7 @@ struct Course {
       : learning_rate(Registry<Schedule>::create(config.schedule)),
         batches(task.training(config.batch_size, config.seed)) {
     if (config.quantization) quantization.emplace(*config.quantization, model, config.epochs);
-    if (config.distillation) distillation.emplace(*config.distillation);
+    if (config.distillation) distillation.emplace(*config.distillation, model);
     add_param_groups(optimizer, model, config);
     check(batches->count() > 0, "training: a batch of {} is more than the {} training examples", config.batch_size,
           batches->examples());
@@ -72,7 +72,8 @@ EpochTotals train_epoch(Module& model, Optimizer& optimizer, const Task& task, C
     Tensor logits, loss;
     {
       const Tape::Recording recording(tape);
-      logits = task.logits(model.call(batch->inputs));
+      logits = task.logits(course.distillation ? course.distillation->call_student(batch->inputs)
+                                               : model.call(batch->inputs));
       loss = softmax_cross_entropy(logits, batch->labels, config.label_smoothing);
       if (course.distillation) loss = course.distillation->loss(loss, logits, task, batch->inputs, position);
     }

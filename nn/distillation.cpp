@@ -1,5 +1,8 @@
-// Cross entropy against the teacher's probabilities, less their own entropy.
+// Cross entropy against the teacher's probabilities, less their own entropy; squared distances of features.
 #include "nn/distillation.h"
+
+#include <algorithm>
+#include <utility>
 
 #include "core/error.h"
 #include "core/ops.h"
@@ -21,6 +24,45 @@ Tensor distillation_loss(const Tensor& student, const Tensor& teacher, float tem
   const Tensor agreement = sum(mul(log_softmax(mul_scalar(student, 1 / temperature)), probabilities));
   const float factor = temperature * temperature / static_cast<float>(student.dim(0));
   return mul_scalar(add_scalar(mul_scalar(agreement, -1), negative_entropy), factor);
+}
+
+Tensor feature_loss(std::span<const Tensor> student, std::span<const Tensor> teacher) {
+  check(!student.empty() && student.size() == teacher.size(),
+        "distillation: {} features of the student, {} of the teacher", student.size(), teacher.size());
+  Tensor total;
+  for (size_t i = 0; i < student.size(); ++i) {
+    check(student[i].shape() == teacher[i].shape(), "distillation: a feature of the teacher is {}, the student's {}",
+          teacher[i].shape(), student[i].shape());
+    float scale = 0;
+    {
+      const Tape::Paused paused;
+      scale = sum(square(teacher[i])).item();
+    }
+    // A teacher that gives zeros has no size to compare with.
+    const Tensor distance = mul_scalar(sum(square(sub(student[i], teacher[i]))), 1 / std::max(scale, 1e-12f));
+    total = total.defined() ? add(total, distance) : distance;
+  }
+  return mul_scalar(total, 1 / static_cast<float>(student.size()));
+}
+
+FeatureRecorder::FeatureRecorder(Module& model, const std::vector<std::string>& paths, std::string who)
+    : who_(std::move(who)), paths_(paths), outputs_(paths.size()) {
+  for (const std::string& path : paths) {
+    const Module* module = find_module(model, path);
+    check(module, "distillation.features: the {} has no module '{}'", who_, path);
+    modules_.push_back(module);
+  }
+}
+
+void FeatureRecorder::leave(Module& module, Inputs, const Tensor& y) {
+  for (size_t i = 0; i < modules_.size(); ++i)
+    if (modules_[i] == &module) outputs_[i] = y;
+}
+
+std::vector<Tensor> FeatureRecorder::take() {
+  for (size_t i = 0; i < paths_.size(); ++i)
+    check(outputs_[i].defined(), "distillation.features: '{}' of the {} was not called", paths_[i], who_);
+  return std::exchange(outputs_, std::vector<Tensor>(paths_.size()));
 }
 
 Teacher::Teacher(ModulePtr model) : model_(std::move(model)) { model_->set_training(false); }
