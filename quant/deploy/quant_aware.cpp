@@ -229,21 +229,54 @@ class Conversion {
     form.scale = scale;
   }
 
+  // The largest magnitudes that the sums of each channel and its bias can have, in steps of the sums.
+  struct Reach {
+    std::vector<float> sums, bias;
+  };
+  static Reach reach_of(const IntegerForm& form, const Parameter& bias, const QuantMetadata& input) {
+    const float largest_input =
+        std::max(std::fabs(input.qmin + input.zero_point), std::fabs(input.qmax + input.zero_point));
+    const auto channels = static_cast<size_t>(form.integers.dim(-1));
+    Reach reach{std::vector<float>(channels, 1.0f), std::vector<float>(channels, 0.0f)};
+    for (size_t i = 0; i < form.integers.data().size(); ++i)
+      reach.sums[i % channels] += std::fabs(form.integers.data()[i]) * largest_input;
+    for (size_t c = 0; bias.defined() && c < channels; ++c)
+      reach.bias[c] = std::fabs(bias.raw().data()[c]) * form.scale[c % form.scale.size()] * input.scale;
+    return reach;
+  }
+
+  // Where a batch norm leaves next to nothing of a channel, its bias is huge in steps of its sums, which must stay
+  // below 2^24, and no channel has more bits behind the point than the largest allows. Such a channel gets steps so
+  // coarse that it is no larger than the others: its weights lose bits, or vanish, but they added little to the bias.
+  static void coarsen_faint_channels(IntegerForm& form, const Parameter& bias, const QuantMetadata& input) {
+    const Reach reach = reach_of(form, bias, input);
+    const size_t channels = reach.sums.size();
+    if (form.scale.size() != channels) return;
+    const auto is_faint = [&](size_t c) {
+      return reach.bias[c] > std::min(std::max(256 * reach.sums[c], 0x1p20f), 0x1p23f);
+    };
+    float others = 0x1p10f;
+    for (size_t c = 0; c < channels; ++c)
+      if (!is_faint(c)) others = std::max(others, reach.sums[c] + reach.bias[c]);
+    std::vector<int> dropped(channels);
+    for (size_t c = 0; c < channels; ++c) {
+      if (is_faint(c)) dropped[c] = std::max(std::ilogb(reach.bias[c] / others) + 2, 0);
+      form.scale[c] = std::ldexp(form.scale[c], -dropped[c]);
+    }
+    const std::span<float> integers = form.integers.mutable_data();
+    for (size_t i = 0; i < integers.size(); ++i)
+      integers[i] = std::nearbyint(std::ldexp(integers[i], -dropped[i % channels]));
+  }
+
   // Biases are integers at the scale of the sums, whose steps are coarse where weights and inputs have few bits, and
   // batch norms leave biases with any value. Weights are therefore multiplied by a power of two, as large a one as
   // keeps every sum below 2^24, where the simulation's floats are exact: sums and biases have that many bits behind the
   // point.
   static void refine(IntegerForm& form, const Parameter& bias, const QuantMetadata& input) {
-    const float largest_input =
-        std::max(std::fabs(input.qmin + input.zero_point), std::fabs(input.qmax + input.zero_point));
-    const size_t channels = static_cast<size_t>(form.integers.dim(-1));
-    std::vector<float> largest(channels, 1.0f);
-    for (size_t i = 0; i < form.integers.data().size(); ++i)
-      largest[i % channels] += std::fabs(form.integers.data()[i]) * largest_input;
-    for (size_t c = 0; bias.defined() && c < channels; ++c)
-      largest[c] += std::fabs(bias.raw().data()[c]) * form.scale[c % form.scale.size()] * input.scale;
-    const float room = std::log2(0x1p24f / *std::ranges::max_element(largest));
-    const int bits = std::clamp(static_cast<int>(std::floor(room)), 0, kMostSumShift);
+    const Reach reach = reach_of(form, bias, input);
+    float largest = 1;
+    for (size_t c = 0; c < reach.sums.size(); ++c) largest = std::max(largest, reach.sums[c] + reach.bias[c]);
+    const int bits = std::clamp(static_cast<int>(std::floor(std::log2(0x1p24f / largest))), 0, kMostSumShift);
     for (float& w : form.integers.mutable_data()) w = std::ldexp(w, bits);
     for (float& scale : form.scale) scale = std::ldexp(scale, bits);
   }
@@ -251,6 +284,7 @@ class Conversion {
   ModulePtr on_integers(ModulePtr module, Parameter& weight, const Parameter& bias, IntegerForm form,
                         const GraphNode& node) {
     const QuantMetadata& input = *grid_of(graph_[node.preds[0]]);
+    coarsen_faint_channels(form, bias, input);
     refine(form, bias, input);
     float largest = 1;
     for (const float w : form.integers.data()) largest = std::max(largest, std::fabs(w));

@@ -56,7 +56,8 @@ struct SharedReLU final : UnaryModule {
 
 Tensor images(int64_t count, uint64_t seed) { return test::normal_tensor({count, 8, 8, 3}, seed); }
 
-// Prepared, and run in training mode so that ranges and running statistics are there. One channel's factor is negative.
+// Prepared, and run in training mode so that ranges and running statistics are there. One channel's factor is negative,
+// one is zero, one next to it.
 ModulePtr trained(const Json& config, ModulePtr net = std::make_unique<SmallResidual>()) {
   uint64_t seed = 50;
   for (Parameter* p : all_parameters(*net))
@@ -65,6 +66,8 @@ ModulePtr trained(const Json& config, ModulePtr net = std::make_unique<SmallResi
   quantizer->prepare(net, nullptr, images(1, 9));
   dynamic_cast<BatchNorm2d*>(find_module(*net, "bn1"))->weight.raw().mutable_data()[1] = -0.7f;
   dynamic_cast<BatchNorm2d*>(find_module(*net, "bn2"))->weight.raw().mutable_data()[2] = 0.0f;
+  dynamic_cast<BatchNorm2d*>(find_module(*net, "bn2"))->weight.raw().mutable_data()[3] = 1e-10f;
+  dynamic_cast<BatchNorm2d*>(find_module(*net, "bn2"))->bias.raw().mutable_data()[3] = 0.3141f;
   net->set_training(true);
   for (uint64_t i = 0; i < 3; ++i) (*net)(images(16, i + 1));
   net->set_training(false);
