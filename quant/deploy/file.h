@@ -13,7 +13,7 @@
 
 namespace qgrad::deploy {
 
-inline constexpr uint32_t kProgramVersion = 4;
+inline constexpr uint32_t kProgramVersion = 5;
 
 std::string program_bytes(const Program& program);
 // Throws Error, naming the file, for anything but a program that an engine can run.

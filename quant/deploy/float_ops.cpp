@@ -70,7 +70,8 @@ void real_conv(const Program& program, const Op& op, const ConvPanels& weight, c
   std::ranges::copy(op.bias, bias);
   convolve(g, weight, bias, integers, y);
   for (int64_t position = 0; position < g.out_h * g.out_w; ++position, y += g.out)
-    for (int64_t c = 0; c < g.out; ++c) y[c] *= op.rescale[static_cast<size_t>(c)];
+    for (int64_t c = 0; c < g.out; ++c)
+      y[c] = y[c] * op.rescale[static_cast<size_t>(c)] + op.real_bias[static_cast<size_t>(c)];
 }
 
 }  // namespace

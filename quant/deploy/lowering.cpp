@@ -135,11 +135,14 @@ class Lowering : ProgramBuilder {
     return output;
   }
 
-  // Real values of the sums.
+  // Real values of the sums, with a bias in float.
   int32_t real_sums(const GraphNode& node, RangeLinearQuantParamLayerWrapper& layer, const std::vector<Value>& inputs) {
     Op op = sums_of(OpKind::real_conv, layer, inputs);
     const std::vector<float> step = layer.accumulator_step(metadata_of(tensor(op.inputs[0]).grid));
-    for (size_t c = 0; c < op.bias.size(); ++c) op.rescale.push_back(step[c % step.size()]);
+    for (size_t c = 0; c < op.bias.size(); ++c) {
+      op.rescale.push_back(step[c % step.size()]);
+      op.real_bias.push_back(layer.bias().defined() ? layer.bias().data()[c] : 0.0f);
+    }
     return emit(std::move(op), add_tensor(node, path_of(node), Type::float32, {}));
   }
 

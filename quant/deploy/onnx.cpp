@@ -304,13 +304,16 @@ class Exporter {
                          out + "/sums/fine");
     }
     const int64_t dims[] = {1, static_cast<int64_t>(channels), 1, 1};
-    sums = model_.node("Add", {sums, model_.constant<int32_t>(out + "/bias", dims, op.bias)}, out + "/sums/biased");
+    if (std::ranges::any_of(op.bias, [](int32_t b) { return b != 0; }))
+      sums = model_.node("Add", {sums, model_.constant<int32_t>(out + "/bias", dims, op.bias)}, out + "/sums/biased");
     const std::string real_sums = model_.node("Cast", {sums}, out + "/sums/float", {{"to", int64_t{1}}});
     const bool is_real = tensor(op.output).type == Type::float32;
     const std::string rescaled =
-        model_.node("Mul", {real_sums, model_.constant<float>(out + "/rescale", dims, op.rescale)},
-                    is_real ? out : out + "/rescaled");
-    if (is_real) return;
+        model_.node("Mul", {real_sums, model_.constant<float>(out + "/rescale", dims, op.rescale)}, out + "/rescaled");
+    if (is_real) {
+      model_.node("Add", {rescaled, model_.constant<float>(out + "/bias", dims, op.real_bias)}, out);
+      return;
+    }
     const auto [low, high] = limits(op);
     clipped(low, high, op.output, [&](const std::string& to) {
       model_.node("QuantizeLinear", {rescaled, shared("/one", 1.0f), zero_point(op.output)}, to);

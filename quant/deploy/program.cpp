@@ -169,6 +169,8 @@ class OpCheck {
   void real_conv() const {
     weights(op_.weight.size(), op_.bias.size());
     check(op_.rescale.size() == op_.bias.size(), "expected {} factors, got {}", op_.bias.size(), op_.rescale.size());
+    check(op_.real_bias.size() == op_.bias.size(), "expected {} biases in float, got {}", op_.bias.size(),
+          op_.real_bias.size());
     const int64_t largest = largest_sum(program_, op_);
     check(largest <= 1 << 24, "sums may reach {}, beyond 2^24", largest);
   }

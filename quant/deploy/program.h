@@ -43,7 +43,7 @@ enum class OpKind : uint8_t {
   max_pool,        // byte -> byte of the same grid, or float -> float
   average_pool,    // float -> float, padding counting as zeros
   channels_first,  // any type: [height,width,channels] as [channels,height,width], in a row
-  real_conv,       // byte -> float: conv whose sums become real values
+  real_conv,       // byte -> float: conv whose sums become real values, to which the bias is added
   float_conv,      // float -> float
   clamp,           // float -> float, to real_low .. real_high
   concat,          // float, along the channels
@@ -67,9 +67,9 @@ struct Op {
   // conv under Rounding::onnx: what a weight's integer, times 2^sum_shift, is a multiple of, one value or [out]. For
   // ONNX files; program files are without it.
   std::vector<float> weight_step;
-  std::vector<float> real_weight, real_bias;  // float_conv: as weight and bias
+  std::vector<float> real_weight, real_bias;  // float_conv: as weight and bias; real_conv: the bias, `bias` being zeros
   float real_low = 0, real_high = 0;          // clamp
-  // real_conv: sum * rescale, one for each channel. Else
+  // real_conv: sum * rescale + real_bias, one of each for every channel. Else
   // q = clamp(round(rescale * sum - zero point), low, high), under Rounding::onnx clamp(round(rescale * sum) - zero
   // point, low, high), the limits as bytes of the output: conv one of each for every channel; quantize, add and
   // multiply one. Under Rounding::onnx these three have real values for sums, which are divided by the output's step.

@@ -268,10 +268,10 @@ class Conversion {
       integers[i] = std::nearbyint(std::ldexp(integers[i], -dropped[i % channels]));
   }
 
-  // Biases are integers at the scale of the sums, whose steps are coarse where weights and inputs have few bits, and
-  // batch norms leave biases with any value. Weights are therefore multiplied by a power of two, as large a one as
-  // keeps every sum below 2^24, where the simulation's floats are exact: sums and biases have that many bits behind the
-  // point.
+  // Biases that are added before requantization are integers at the scale of the sums, whose steps are coarse where
+  // weights and inputs have few bits, and batch norms leave biases with any value. Weights are therefore multiplied by
+  // a power of two, as large a one as keeps every sum below 2^24, where the simulation's floats are exact: sums and
+  // biases have that many bits behind the point.
   static void refine(IntegerForm& form, const Parameter& bias, const QuantMetadata& input) {
     const Reach reach = reach_of(form, bias, input);
     float largest = 1;
@@ -284,8 +284,11 @@ class Conversion {
   ModulePtr on_integers(ModulePtr module, Parameter& weight, const Parameter& bias, IntegerForm form,
                         const GraphNode& node) {
     const QuantMetadata& input = *grid_of(graph_[node.preds[0]]);
-    coarsen_faint_channels(form, bias, input);
-    refine(form, bias, input);
+    const auto fused = fused_into_.find(node.name);
+    if (fused != fused_into_.end()) {
+      coarsen_faint_channels(form, bias, input);
+      refine(form, bias, input);
+    }
     float largest = 1;
     for (const float w : form.integers.data()) largest = std::max(largest, std::fabs(w));
     QuantSettings settings{.bits = static_cast<int>(std::floor(std::log2(largest))) + 2,
@@ -298,7 +301,6 @@ class Conversion {
 
     LayerQuantization quantization{.rounding = Rounding::onnx};
     quantization.inputs.push_back({.settings = settings_of(input), .params = {{input.scale, input.zero_point}}});
-    const auto fused = fused_into_.find(node.name);
     quantization.real_sums = fused == fused_into_.end();
     if (fused != fused_into_.end()) {
       const QuantMetadata& grid = fused->second.grid;

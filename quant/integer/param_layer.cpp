@@ -54,7 +54,7 @@ std::vector<float> RangeLinearQuantParamLayerWrapper::accumulator_step(const Qua
 }
 
 Tensor RangeLinearQuantParamLayerWrapper::bias_q(const QuantMetadata& input) const {
-  if (!bias_.defined()) return {};
+  if (!bias_.defined() || quantization().real_sums) return {};
   const QuantizedRange range = quantized_range(quantization().bits_accum, LinearQuantMode::symmetric);
   if (const std::vector<float> step = accumulator_step(input); !step.empty()) {
     Tensor q = bias_.raw().clone();

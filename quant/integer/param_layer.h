@@ -32,7 +32,7 @@ class RangeLinearQuantParamLayerWrapper final : public RangeLinearQuantWrapper {
   // Of the accumulator for an input with this quantization: one, or one per output channel.
   std::vector<float> accumulator_scale(const QuantMetadata& input) const;
   std::vector<float> accumulator_step(const QuantMetadata& input) const;  // Rounding::onnx, else empty
-  Tensor bias_q(const QuantMetadata& input) const;                        // undefined where there is no bias
+  Tensor bias_q(const QuantMetadata& input) const;  // undefined where there is no bias, or one that stays in float
   // Dynamic: the bias quantized on its own.
   LinearQuantParams base_bias_params() const;
   Tensor base_bias_q() const;
@@ -52,6 +52,7 @@ class RangeLinearQuantParamLayerWrapper final : public RangeLinearQuantWrapper {
  protected:
   Accumulator accumulate(Inputs x) override;
   Tensor forward_float(Inputs x) override;
+  Tensor real_bias() const override { return bias_.raw(); }
 
  private:
   Tensor shifted_weight() const;  // w_q + zero point

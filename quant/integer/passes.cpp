@@ -72,17 +72,19 @@ Tensor fake_quantized(const Tensor& x, const QuantMetadata& metadata, Rounding r
                 [&](const float* in, float* out, size_t n) { kernels().integer.fake_quant(in, out, n, grid); });
 }
 
-Tensor to_real(const Accumulator& accumulator, const AccumulatorLimits& limits) {
+Tensor to_real(const Accumulator& accumulator, const AccumulatorLimits& limits, const Tensor& bias) {
   const size_t channels = accumulator.scale.size();
   const float low = lower_limit(limits);
   const std::vector<float> high = upper_limits(accumulator, limits, channels);
   Tensor y = Tensor::empty(accumulator.values.shape());
   const std::span<const float> in = accumulator.values.data();
+  const std::span<const float> added = bias.defined() ? bias.data() : std::span<const float>();
   const std::span<float> out = y.mutable_data();
   for (size_t i = 0; i < in.size(); ++i) {
     const size_t c = channels == 1 ? 0 : i % channels;
     const float limited = std::min(std::max(in[i], low), high[c]);
     out[i] = accumulator.step.empty() ? limited / accumulator.scale[c] : limited * accumulator.step[c];
+    if (!added.empty()) out[i] += added[i % added.size()];
   }
   return without_gradient("to_real", std::move(y), accumulator.values);
 }

@@ -36,8 +36,8 @@ Tensor to_integers_rescaled(const Tensor& x, const QuantMetadata& grid, float re
 // The values that the integers of a tensor stand for.
 Tensor fake_quantized(const Tensor& x, const QuantMetadata& grid, Rounding rounding);
 
-// The real values of a limited accumulator.
-Tensor to_real(const Accumulator& accumulator, const AccumulatorLimits& limits);
+// The real values of a limited accumulator, and a bias for each channel.
+Tensor to_real(const Accumulator& accumulator, const AccumulatorLimits& limits, const Tensor& bias = {});
 // Brings a limited accumulator to the output's grid: multiplied by `factor`, one or one per channel, and divided by
 // `divisor`, 1 but for real values under Rounding::onnx. Returns the real values, with their metadata. Overwrites the
 // accumulator where nobody else holds it.

@@ -143,7 +143,7 @@ Tensor RangeLinearQuantWrapper::forward(Inputs x) {
   check(!training(), "{}: a layer quantized after training can not be trained; switch the model to evaluation", kind());
   const AccumulatorLimits limits{accumulator_range(), quantization_.relu, quantization_.relu_cap};
   if (!quantization_.output) {
-    if (quantization_.real_sums) return to_real(accumulate(x), limits);
+    if (quantization_.real_sums) return to_real(accumulate(x), limits, real_bias());
     const Accumulator result{forward_float(x), {1.0f}, {}, true};
     return quantization_.relu ? to_real(result, limits) : result.values;
   }

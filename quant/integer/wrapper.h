@@ -27,7 +27,8 @@ struct LayerQuantization {
   std::vector<InputQuantization> inputs;           // by index; empty where the layer does not quantize its inputs
   int bits_accum = 32;
   Rounding rounding = Rounding::distiller;
-  bool real_sums = false;  // with a float output: the layer computes on integers, and its sums become real values
+  // With a float output: the layer computes on integers, its sums become real values, and the bias is added to these.
+  bool real_sums = false;
   // Products with approximated factors, which are a multiplier and a shift, are not rounded, and means over windows are
   // sums of integers: what an engine computes without floating point.
   bool fixed_point = false;
@@ -71,6 +72,8 @@ class RangeLinearQuantWrapper : public Module, public PostTrainLayer {
   virtual Accumulator accumulate(Inputs x) = 0;
   // The layer with a float output, where quantization().output is null.
   virtual Tensor forward_float(Inputs x);
+  // What is added to the sums under real_sums, one for each channel; undefined where nothing is.
+  virtual Tensor real_bias() const { return {}; }
   // What brings an accumulator to an output of this scale: output_scale / accumulator scale, one or one per channel,
   // approximated where asked for; under Rounding::onnx accumulator step / output step.
   virtual Rescale rescale(float output_scale, const Accumulator& accumulator) const;
