@@ -117,8 +117,10 @@ class Lowering : ProgramBuilder {
 
   // --- layers ---
   int32_t weighted(const GraphNode& node, RangeLinearQuantParamLayerWrapper& layer, const std::vector<Value>& inputs) {
-    const Requantizer to(layer, true);
     Op op = sums_of(OpKind::conv, layer, inputs);
+    const QuantizedRange accumulator = quantized_range(layer.quantization().bits_accum, LinearQuantMode::symmetric);
+    const bool is_limited = static_cast<double>(largest_sum(result_.program, op)) > double{accumulator.qmax};
+    const Requantizer to(layer, is_limited);
     op.fixed_point = to.quantization.fixed_point;
     const QuantMetadata input = metadata_of(tensor(op.inputs[0]).grid);
     const std::vector<float> scale = layer.accumulator_scale(input), step = layer.accumulator_step(input);

@@ -48,9 +48,9 @@ struct Requantizer {
         rounded(integer_grid(metadata_of(grid), quantization.rounding)) {
     if (is_onnx() && quantization.relu_cap)
       rounded.qmax = std::min(rounded.qmax, std::nearbyint(*quantization.relu_cap / rounded.divisor));
-    const float infinity = std::numeric_limits<float>::infinity();
+    const float largest = std::numeric_limits<float>::max();
     range = limited_accumulator ? quantized_range(quantization.bits_accum, LinearQuantMode::symmetric)
-                                : QuantizedRange{-infinity, infinity};
+                                : QuantizedRange{-largest, largest};
   }
 
   // The output's integer for a sum, or for a real value, whose scale is 1. exact: the product is not rounded.
