@@ -75,6 +75,21 @@ TEST_CASE("weights beyond 8 bits are sums of two integer convolutions") {
   CHECK_THAT(exported({{"mode", "SYMMETRIC"}, {"per_channel_wts", true}}), !Contains("ConvInteger"));
 }
 
+TEST_CASE("a channel whose weights have died is exported like the others") {
+  ModulePtr net = every_layer();
+  Parameter* weight = nullptr;
+  for (Parameter* p : all_parameters(*net))
+    if (!weight && p->layout() == Layout::conv) weight = p;
+  REQUIRE(weight);
+  Tensor almost_dead = weight->raw().clone();
+  const auto channels = static_cast<size_t>(almost_dead.dim(-1));
+  for (size_t i = 0; i < almost_dead.data().size(); i += channels) almost_dead.mutable_data()[i] *= 1e-5f;
+  weight->set_raw(almost_dead);
+  const Json config = {{"mode", "SYMMETRIC"}, {"per_channel_wts", true}, {"rounding", "onnx"}};
+  const ModulePtr model = test::quantized(std::move(net), config, images(4, 1));
+  CHECK(deploy::onnx_model(deploy::lower(*model, images(1, 2)).program, {}).size() > 1000);
+}
+
 TEST_CASE("all quantized tensors can be outputs") {
   CHECK(exported(Json::object(), {.all_tensors = true}).size() > exported(Json::object()).size() + 14 * 10);
 }
