@@ -64,12 +64,12 @@ std::map<std::string, Replacement, std::less<>> clipped_activations(const MakeCl
 
 // What quantizers with fixed clips have in their configs. In a network of batch norms and ReLUs, a clip of c is the
 // same as one of 1 on activations that are all divided by c.
-struct FixedClipConfig : QuantizerConfig {
+struct FixedClipConfig : QuantAwareTrainConfig {
   float act_clip_val = 1;
 };
 template <class V>
 void fields(V& v, FixedClipConfig& c) {
-  fields(v, static_cast<QuantizerConfig&>(c));
+  fields(v, static_cast<QuantAwareTrainConfig&>(c));
   v("act_clip_val", c.act_clip_val,
     {.help = "activations are clipped to [0, act_clip_val]; the paper has 1", .min = 0.001, .max = 1e6});
 }

@@ -75,4 +75,17 @@ class FakeQuantizationWrapper final : public Module {
   Tensor forward(Inputs x) override;
 };
 
+// A layer whose input is quantized, by "<path>.input_quant". It shares its path with the layer.
+class InputQuantizationWrapper final : public UnaryModule {
+ public:
+  InputQuantizationWrapper(ModulePtr quantization, ModulePtr layer);
+  std::string_view kind() const override { return "InputQuantizationWrapper"; }
+
+  Child input_quant;
+  Child layer;
+
+ protected:
+  Tensor forward(const Tensor& x) override;
+};
+
 }  // namespace qgrad

@@ -117,6 +117,7 @@ LearnedQuantizer::LearnedQuantizer(LearnedQuantizerConfig config, ReluPlace relu
   };
   for (const char* kind : {"ReLU6", "Sigmoid"}) replacement_factory.emplace(kind, behind(GridSite::positive));
   replacement_factory.emplace("Tanh", behind(GridSite::any_sign));
+  replacement_factory.emplace("input", behind(GridSite::input));
   if (relu == ReluPlace::behind)
     replacement_factory.emplace("ReLU", behind(GridSite::positive));
   else

@@ -38,6 +38,7 @@ enum class GridSite {
   positive,   // behind an activation that has no negative values
   rectified,  // in the place of a ReLU, which it computes too
   any_sign,   // behind an activation that has both signs
+  input,      // of the model, both signs: its zero, with which convolutions pad, is a level
 };
 
 // The base of quantizations with learned parameters. They start from the numbers that are quantized: weights when the
@@ -67,19 +68,19 @@ class LearnedQuantization : public UnaryModule, public AdjustableBits {
 
   // A parameter as GridParameter::value: an undefined tensor when frozen.
   Tensor learned(const Parameter& parameter) const { return frozen_ ? Tensor() : parameter(); }
-  bool is_signed() const { return site_ == GridSite::weights || site_ == GridSite::any_sign; }
+  bool is_signed() const { return site_ != GridSite::positive && site_ != GridSite::rectified; }
   QuantizedRange range(int bits) const;  // signed or not, as the site wants
   // 1 / sqrt(N qmax): N weights, or features of one example (LSQ, section 2.2).
   float gradient_scale(const Tensor& x, float qmax) const;
 };
 
-struct LearnedQuantizerConfig : QuantizerConfig {
+struct LearnedQuantizerConfig : QuantAwareTrainConfig {
   float learned_lr_factor = 1;
   float learned_weight_decay = 0;
 };
 template <class V>
 void fields(V& v, LearnedQuantizerConfig& c) {
-  fields(v, static_cast<QuantizerConfig&>(c));
+  fields(v, static_cast<QuantAwareTrainConfig&>(c));
   v("learned_lr_factor", c.learned_lr_factor,
     {.help = "learning rate of the grids' parameters, as a factor of the scheduled one", .min = 0, .max = 1e6});
   v("learned_weight_decay", c.learned_weight_decay, {.help = "their weight decay", .min = 0, .max = 1e6});

@@ -15,6 +15,8 @@ namespace {
 const Registered<Quantizer, LSQQuantizer, LSQConfig> registered_lsq{"LSQQuantizer"};
 const Registered<Quantizer, LSQQuantizer, LSQPlusConfig> registered_lsq_plus{"LSQPlusQuantizer"};
 
+bool has_offset(GridSite site) { return site != GridSite::weights && site != GridSite::input; }
+
 Tensor on_grid(const Tensor& x, float step, float offset, const QuantizedRange& range) {
   const Tape::Paused paused;
   return linear_quantize_ste(x, {{1 / step}, {offset / step}}, {.integers = range});
@@ -35,7 +37,7 @@ LSQQuantizer::LSQQuantizer(const LSQConfig& config)
 LSQQuantization::LSQQuantization(int bits, GridSite site, LSQOptions options)
     : LearnedQuantization(bits, site),
       step(parameter("step", Tensor::full({1}, 1))),
-      offset(parameter("offset", options.learn_offset && site != GridSite::weights ? Tensor::zeros({1}) : Tensor())),
+      offset(parameter("offset", has_offset(site) && options.learn_offset ? Tensor::zeros({1}) : Tensor())),
       start_(options.start),
       per_channel_(options.per_channel && site == GridSite::weights),
       midrise_(options.midrise && site == GridSite::weights) {}

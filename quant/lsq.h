@@ -44,7 +44,7 @@ class LSQQuantizer final : public LearnedQuantizer {
 
 struct LSQOptions {
   LSQStart start = LSQStart::lsq;
-  bool learn_offset = false;  // weights have none
+  bool learn_offset = false;  // weights and the model's input have none
   bool per_channel = false;   // activations have one step
   bool midrise = false;       // activations have a level at zero
 };

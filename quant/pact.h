@@ -7,13 +7,13 @@
 namespace qgrad {
 
 // Config: {"class": "PACTQuantizer", "bits_activations": 4, "bits_weights": 4, "act_clip_decay": 0.0001}
-struct PACTConfig : QuantizerConfig {
+struct PACTConfig : QuantAwareTrainConfig {
   float act_clip_init_val = 8;
   std::optional<float> act_clip_decay;
 };
 template <class V>
 void fields(V& v, PACTConfig& c) {
-  fields(v, static_cast<QuantizerConfig&>(c));
+  fields(v, static_cast<QuantAwareTrainConfig&>(c));
   v("act_clip_init_val", c.act_clip_init_val,
     {.help = "where learned clipping values start", .min = 0.001, .max = 1e6});
   v("act_clip_decay", c.act_clip_decay,

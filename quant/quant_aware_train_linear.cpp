@@ -124,8 +124,10 @@ void QuantAwareTrainRangeLinearQuantizer::start_ranges(Module& model) const {
   visit_modules(model, [&](Module& module) {
     auto* wrapper = dynamic_cast<FakeQuantizationWrapper*>(&module);
     if (auto* range = wrapper ? wrapper->fake_q.as<FakeLinearQuantization>() : nullptr) {
-      const TensorStats& output = stats_->at(module.path()).output;
-      range->set_range({static_cast<float>(output.min), static_cast<float>(output.max)});
+      const std::string path = module.path(), layer = path.substr(0, path.rfind('.'));
+      const bool is_input = dynamic_cast<InputQuantizationWrapper*>(find_module(model, layer)) != nullptr;
+      const TensorStats& of = is_input ? stats_->at(layer).inputs.at(0) : stats_->at(path).output;
+      range->set_range({static_cast<float>(of.min), static_cast<float>(of.max)});
     }
   });
   for (size_t i = 0; i < inputs_.size(); ++i) {

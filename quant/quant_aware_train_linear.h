@@ -24,7 +24,7 @@ enum class BatchNormFolding {
 };
 std::vector<std::pair<std::string, BatchNormFolding>> enum_names(BatchNormFolding*);
 
-struct QuantAwareTrainRangeLinearConfig : QuantizerConfig {
+struct QuantAwareTrainRangeLinearConfig : QuantAwareTrainConfig {
   ModuleQuantMode mode;
   float ema_decay = 0.999f;
   bool per_channel_wts = false;
@@ -36,7 +36,7 @@ struct QuantAwareTrainRangeLinearConfig : QuantizerConfig {
 };
 template <class V>
 void fields(V& v, QuantAwareTrainRangeLinearConfig& c) {
-  fields(v, static_cast<QuantizerConfig&>(c));
+  fields(v, static_cast<QuantAwareTrainConfig&>(c));
   v("mode", c.mode,
     {.help = "which integers stand for a range: a mode, or one for \"activations\" and one for \"weights\""});
   v("ema_decay", c.ema_decay, {.help = "decay of the moving averages of activation ranges", .min = 0, .max = 0.999999});

@@ -2,13 +2,20 @@
 #include "quant/quantizer.h"
 
 #include <algorithm>
+#include <array>
 #include <regex>
 #include <set>
 
+#include "nn/activation.h"
+#include "quant/fake_quant.h"
 #include "quant/overrides.h"
 
 namespace qgrad {
 namespace {
+
+// What hands on numbers or means of them: the signs of its inputs are those of its outputs.
+constexpr std::array<std::string_view, 7> kHandsOn{"MaxPool2d", "AvgPool2d", "GlobalAvgPool2d", "Flatten",
+                                                   "flatten",   "Dropout",   "reshape"};
 
 bool is_bias(const Parameter& parameter) { return parameter.name().ends_with("bias"); }
 
@@ -29,10 +36,15 @@ std::string joined(std::span<const std::string> words) {
 
 }  // namespace
 
+std::vector<std::pair<std::string, QuantizedActivations>> enum_names(QuantizedActivations*) {
+  return {{"outputs", QuantizedActivations::outputs}, {"inputs", QuantizedActivations::inputs}};
+}
+
 // A module as the resolution of overrides sees it.
 struct Quantizer::Candidate {
   std::string path, kind;
-  std::vector<std::string> takes;  // override keys, bits_* among them
+  std::vector<std::string> takes;            // override keys, bits_* among them
+  const Replacement* replacement = nullptr;  // of the module, or of its input
 };
 
 // Every override must match something, and something it matches must take each of its settings. Bits that are null ask
@@ -63,14 +75,15 @@ void Quantizer::prepare(ModulePtr& model, Optimizer* optimizer, std::span<const 
   check(!prepared_, "prepare can be called only once: make a new quantizer for another model");
   prepared_ = true;
   const bool training = model->training();
-  std::vector<Candidate> known = find_candidates(*model);
-  pre_process(model, Graph::trace(*model, example));
+  const Graph first_graph = Graph::trace(*model, example);
+  std::vector<Candidate> known = find_candidates(*model, first_graph);
+  pre_process(model, first_graph);
   const Graph graph = Graph::trace(*model, example);
-  const std::vector<Candidate> final_candidates = find_candidates(*model);
+  const std::vector<Candidate> final_candidates = find_candidates(*model, graph);
   known.insert(known.end(), final_candidates.begin(), final_candidates.end());
   check_overrides(known);
   resolve(final_candidates, graph);
-  replace(model, graph);
+  replace(model, final_candidates, graph);
   attach_weight_transforms(*model, graph);
   if (optimizer)
     for (ParamGroup& group : param_groups(*model)) optimizer->add_param_group(std::move(group));
@@ -85,20 +98,36 @@ const Replacement* Quantizer::replacement_of(const Module& module) const {
   return other_leaf && default_replacement.make ? &default_replacement : nullptr;
 }
 
+const Replacement* Quantizer::replacement_of_input(const Module& layer, const Graph& graph) const {
+  const GraphNode* node =
+      is_weight_kind(layer.kind()) && layer.kind() != "Embedding" ? graph.find(layer.path()) : nullptr;
+  while (node && node->preds.size() == 1) {
+    node = &graph[node->preds[0]];
+    const auto factory = replacement_factory.find(node->kind);
+    if (factory != replacement_factory.end()) return factory->second.make ? &factory->second : nullptr;
+    if (std::ranges::find(kHandsOn, node->kind) == kHandsOn.end()) return nullptr;
+  }
+  return nullptr;
+}
+
 bool Quantizer::is_weight_kind(std::string_view kind) const { return contains(weight_kinds, kind); }
 
-std::vector<Quantizer::Candidate> Quantizer::find_candidates(Module& model) const {
+std::vector<Quantizer::Candidate> Quantizer::find_candidates(Module& model, const Graph& graph) const {
   std::vector<Candidate> found;
   visit_modules(model, [&](Module& module) {
-    Candidate candidate{module.path(), std::string(module.kind()), {}};
+    Candidate candidate{
+        module.path(),
+        std::string(module.kind()),
+        {},
+        quantized_ == QuantizedActivations::outputs ? replacement_of(module) : replacement_of_input(module, graph)};
     for (const Parameter* p : module.parameters())
       if (p->transform())
         fail("the model is quantized already: {} has the transform {}", p->path(), p->transform()->kind());
     if (!candidate.path.empty() && !found.empty() && found.back().path == candidate.path)
       fail("the model is quantized already: {} is a {} that wraps a {}", candidate.path, found.back().kind,
            candidate.kind);
-    if (const Replacement* replacement = replacement_of(module)) {
-      candidate.takes = replacement->settings;
+    if (candidate.replacement) {
+      candidate.takes = candidate.replacement->settings;
       candidate.takes.push_back("bits_activations");
     }
     if (is_weight_kind(module.kind())) {
@@ -121,13 +150,17 @@ Bits Quantizer::default_bits(const Candidate& candidate, const Graph& graph) con
       last = &node;
     }
   if (!first) return bits;
-  if (candidate.path == first->module->path() || candidate.path == last->module->path())
+  if (candidate.path == first->module->path() || candidate.path == last->module->path()) {
     bits.weights = config_.bits_first_last;
+    if (quantized_ == QuantizedActivations::inputs) bits.activations = config_.bits_first_last;
+    return bits;
+  }
   // Back from the last layer, through what is not quantized, to the activation that it reads.
   const GraphNode* node = last;
   do node = node->preds.size() == 1 ? &graph[node->preds[0]] : nullptr;
   while (node && !(node->module && replacement_of(*node->module)));
-  if (node && candidate.path == node->module->path()) bits.activations = config_.bits_first_last;
+  if (quantized_ == QuantizedActivations::outputs && node && candidate.path == node->module->path())
+    bits.activations = config_.bits_first_last;
   return bits;
 }
 
@@ -173,12 +206,17 @@ void Quantizer::quantized_by(const std::string& path, const std::string& layer) 
   merged->bits.activations.reset();
 }
 
-void Quantizer::replace(ModulePtr& model, const Graph& graph) {
+void Quantizer::replace(ModulePtr& model, const std::vector<Candidate>& candidates, const Graph& graph) {
   model = rewrite(std::move(model), [&](const std::string& path, ModulePtr module) -> ModulePtr {
-    const Replacement* replacement = replacement_of(*module);
+    const auto candidate = std::ranges::find(candidates, path, &Candidate::path);
+    const Replacement* replacement = candidate == candidates.end() ? nullptr : candidate->replacement;
     const Resolved* resolved = find_resolved(path);
     if (!replacement || !resolved || (resolved->bits == Bits{} && resolved->settings.empty())) return module;
-    return replacement->make(site(*resolved, replacement->settings, graph), std::move(module));
+    const Site here = site(*resolved, replacement->settings, graph);
+    if (quantized_ == QuantizedActivations::outputs) return replacement->make(here, std::move(module));
+    if (!here.bits.activations) return module;
+    return std::make_unique<InputQuantizationWrapper>(replacement->make(here, std::make_unique<Identity>()),
+                                                      std::move(module));
   });
 }
 

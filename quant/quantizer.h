@@ -40,9 +40,26 @@ void fields(V& v, QuantizerConfig& c) {
      .max = 32});
 }
 
+// Which activations are quantized: what ReLU, ReLU6, Sigmoid and Tanh give, so that all that comes after them is of
+// that grid, the shortcuts of residual blocks too (Distiller); or what layers with weights read of such an activation,
+// each with a quantization of its own, so that shortcuts stay in float (LSQ section 2, APoT).
+enum class QuantizedActivations { outputs, inputs };
+std::vector<std::pair<std::string, QuantizedActivations>> enum_names(QuantizedActivations*);  // "outputs", "inputs"
+
+// Of quantizers for training.
+struct QuantAwareTrainConfig : QuantizerConfig {
+  QuantizedActivations quantized_activations = QuantizedActivations::outputs;
+};
+template <class V>
+void fields(V& v, QuantAwareTrainConfig& c) {
+  fields(v, static_cast<QuantizerConfig&>(c));
+  v("quantized_activations", c.quantized_activations,
+    {.help = "outputs of activation functions, shortcuts included, or inputs of layers with weights only"});
+}
+
 // One module and the settings that were resolved for it.
 struct Site {
-  std::string path;
+  std::string path;  // of the layer, also where its input is quantized
   Bits bits;
   Config settings;     // the override's keys other than bits_*; an empty object where no override matches
   const Graph& graph;  // of the model as it was when replacement began
@@ -87,7 +104,8 @@ class Quantizer {
   }
 
   // What each module got, in the order of the model; filled by prepare. Bits are those that have an effect: of
-  // activations where the module is replaced, of weights and biases where it has them and its kind is in weight_kinds.
+  // activations where the module is replaced or its input quantized, of weights and biases where it has them and its
+  // kind is in weight_kinds.
   struct Resolved {
     std::string path, kind;
     Bits bits;
@@ -101,9 +119,12 @@ class Quantizer {
 
  protected:
   explicit Quantizer(QuantizerConfig config) : config_(std::move(config)) {}
+  explicit Quantizer(const QuantAwareTrainConfig& config) : config_(config), quantized_(config.quantized_activations) {}
 
   // Kind of module -> what to make of it; default_replacement is for the other leaves (a null `make`: leave them).
-  // Modules are replaced bottom-up, and each only once.
+  // Modules are replaced bottom-up, and each only once. Where the inputs of layers are quantized, what an Identity
+  // would be replaced by, were it of the activation's kind, stands before each layer of weight_kinds that reads the
+  // activation, directly or through pooling and the like; "input" is then the kind of the model's inputs.
   std::map<std::string, Replacement, std::less<>> replacement_factory;
   Replacement default_replacement;
   // Kinds whose weights get bits_weights, and bias bits_bias; other modules' parameters are never quantized.
@@ -123,18 +144,20 @@ class Quantizer {
 
  private:
   struct Candidate;
-  std::vector<Candidate> find_candidates(Module& model) const;
+  std::vector<Candidate> find_candidates(Module& model, const Graph& graph) const;
   void check_overrides(const std::vector<Candidate>& candidates) const;
   void resolve(const std::vector<Candidate>& candidates, const Graph& graph);
   Bits default_bits(const Candidate& candidate, const Graph& graph) const;
-  void replace(ModulePtr& model, const Graph& graph);
+  void replace(ModulePtr& model, const std::vector<Candidate>& candidates, const Graph& graph);
   void attach_weight_transforms(Module& model, const Graph& graph);
   const Replacement* replacement_of(const Module& module) const;
+  const Replacement* replacement_of_input(const Module& layer, const Graph& graph) const;
   bool is_weight_kind(std::string_view kind) const;
   Site site(const Resolved& resolved, std::span<const std::string> settings, const Graph& graph) const;
   const Resolved* find_resolved(std::string_view path) const;
 
   QuantizerConfig config_;
+  QuantizedActivations quantized_ = QuantizedActivations::outputs;
   std::vector<Resolved> resolved_;
   bool prepared_ = false;
 };

@@ -115,6 +115,10 @@ class Conversion {
     if (folded_.contains(path) && dynamic_cast<BatchNorm*>(module.get())) return std::make_unique<Identity>();
     if (dynamic_cast<Conv2d*>(module.get()) || dynamic_cast<Linear*>(module.get()))
       return weighted(path, std::move(module));
+    if (auto* wrapper = dynamic_cast<InputQuantizationWrapper*>(module.get())) {
+      const bool quantizes_itself = dynamic_cast<PostTrainLayer*>(&*wrapper->layer) != nullptr;
+      return quantizes_itself ? wrapper->layer.take() : std::move(module);
+    }
     if (auto* wrapper = dynamic_cast<FakeQuantizationWrapper*>(module.get())) {
       const QuantMetadata* grid = grid_of_module(path);
       if (fused_.contains(path)) return std::make_unique<Identity>();

@@ -1,9 +1,12 @@
 // What the quantizers with learned grids make of a model.
 #include <cmath>
+#include <map>
+#include <set>
 
 #include "core/ops.h"
 #include "core/tape.h"
 #include "nn/checkpoint.h"
+#include "nn/models/architecture.h"
 #include "nn/optim/sgd.h"
 #include "quant/learned_grid.h"
 #include "quant/quant_aware_train_golden.h"
@@ -69,6 +72,39 @@ TEST_CASE("learned grids take every activation, and weights") {
   CHECK(parameter_at(*model, "conv.weight").transform()->kind() == kind);
   CHECK_THAT(parameter_at(*model, "fc.weight").transform()->describe(), Contains("bits=8"));
   CHECK(parameter_at(*model, "conv.bias").transform() == nullptr);
+}
+
+TEST_CASE("shortcuts stay in float where the inputs of layers are quantized, the image among them") {
+  const Tensor images = test::normal_tensor({2, 32, 32, 3}, 5);
+  const auto distinct_values = [&](const char* quantized_activations) {
+    ModulePtr model = Registry<Architecture>::create({{{"class", "resnet20"}}, "", "model"})->build(1);
+    quantizer_of({{"class", "LSQQuantizer"},
+                  {"bits_activations", 2},
+                  {"bits_weights", 2},
+                  {"bits_first_last", 8},
+                  {"quantized_activations", quantized_activations}})
+        ->prepare(model, nullptr, images);
+    (*model)(images);
+    std::map<std::string, size_t> count;
+    struct Values final : CallObserver {
+      explicit Values(std::map<std::string, size_t>& c) : count(c) {}
+      void leave(Module& module, Inputs, const Tensor& y) override {
+        count[module.path()] = std::set<float>(y.data().begin(), y.data().end()).size();
+      }
+      std::map<std::string, size_t>& count;
+    } observer(count);
+    const Observing observing(observer);
+    (*model)(images);
+    return count;
+  };
+  std::map<std::string, size_t> outputs = distinct_values("outputs"), inputs = distinct_values("inputs");
+  CHECK(outputs["layer1.0.relu2"] <= 4);
+  CHECK(inputs["layer1.0.relu2"] > 100);
+  CHECK(inputs["layer1.1.conv1.input_quant"] <= 4);
+  CHECK(inputs["layer2.0.downsample.0.input_quant"] <= 4);
+  CHECK(inputs["conv1.input_quant"] > 16);
+  CHECK(inputs["conv1.input_quant"] <= 256);
+  CHECK(inputs["fc.input_quant"] > 4);
 }
 
 TEST_CASE("evaluation before there is a grid is refused, and a checkpoint brings the grid along") {

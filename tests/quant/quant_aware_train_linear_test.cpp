@@ -168,6 +168,18 @@ TEST_CASE("statistics are ranges to start from, slow to forget, and no part of t
             .is_null());
 }
 
+TEST_CASE("where the inputs of layers are quantized, their statistics are the ranges to start from") {
+  ModulePtr model = small_net();
+  const QuantStats stats = collect_quant_stats(*model, [&] { (*model)(small_input()); });
+  quantizer_of(qat_config({{"model_activation_stats", stats_to_json(stats)}, {"quantized_activations", "inputs"}}))
+      ->prepare(model, nullptr, small_input());
+  CHECK(fake_quant_at(*model, "inputs_quant").tracked_min.item() ==
+        static_cast<float>(stats.at("conv1").inputs.at(0).min));
+  for (const char* layer : {"conv2", "fc"})
+    CHECK(fake_quant_at(*model, std::string(layer) + ".input_quant").tracked_max.item() ==
+          static_cast<float>(stats.at(layer).inputs.at(0).max));
+}
+
 TEST_CASE("statistics of another model are refused") {
   ModulePtr model = small_net(), other = small_net();
   Json stats = stats_to_json(collect_quant_stats(*other, [&] { (*other)(small_input()); }));

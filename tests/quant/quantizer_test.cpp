@@ -3,8 +3,11 @@
 
 #include "nn/activation.h"
 #include "nn/container.h"
+#include "nn/conv.h"
 #include "nn/linear.h"
+#include "nn/norm.h"
 #include "nn/optim/sgd.h"
+#include "nn/pool.h"
 #include "quant/overrides.h"
 #include "support/catch.h"
 #include "support/errors.h"
@@ -33,7 +36,8 @@ struct Marker final : UnaryModule {
 // Marks ReLUs (setting "bound") and weights of Linear layers (setting "per_channel_wts").
 class MarkingQuantizer final : public Quantizer {
  public:
-  explicit MarkingQuantizer(QuantizerConfig config) : Quantizer(std::move(config)) {
+  template <class C>
+  explicit MarkingQuantizer(C config) : Quantizer(std::move(config)) {
     replacement_factory["ReLU"] =
         Replacement([](const Site& site,
                        ModulePtr module) -> ModulePtr { return std::make_unique<Marker>(site, std::move(module)); },
@@ -75,7 +79,8 @@ QuantizerConfig config_with(const char* overrides) {
 struct Outcome {
   ModulePtr model = net();
   std::unique_ptr<MarkingQuantizer> quantizer;
-  explicit Outcome(QuantizerConfig config) : quantizer(std::make_unique<MarkingQuantizer>(std::move(config))) {}
+  template <class C>
+  explicit Outcome(C config) : quantizer(std::make_unique<MarkingQuantizer>(std::move(config))) {}
   Outcome& prepare(Optimizer* optimizer = nullptr) {
     quantizer->prepare(model, optimizer, Tensor::zeros({1, 4}));
     return *this;
@@ -94,6 +99,10 @@ Outcome outcome(const char* overrides) {
 }
 std::string overrides_error(const char* overrides) {
   return error_of([&] { outcome(overrides); });
+}
+
+QuantAwareTrainConfig of_inputs(const char* overrides) {
+  return {config_with(overrides), QuantizedActivations::inputs};
 }
 
 }  // namespace
@@ -128,8 +137,56 @@ TEST_CASE("the first and the last layer, and what the last one reads, can have b
   CHECK(o.transform_of("fc2.weight")->bits == Bits{{}, 16, {}});
   CHECK(o.at("relu1")->bits == Bits{8, {}, {}});
   CHECK(o.at("layer1.relu")->bits == Bits{16, {}, {}});
-  Outcome without_overrides({.bits_activations = 8, .bits_weights = 6, .bits_first_last = 16});
+  Outcome without_overrides(QuantizerConfig{.bits_activations = 8, .bits_weights = 6, .bits_first_last = 16});
   CHECK(without_overrides.prepare().transform_of("fc1.weight")->bits == Bits{{}, 16, {}});
+}
+
+TEST_CASE("what layers read can be quantized in place of what activations give") {
+  Outcome o(of_inputs(R"({"layer1\\.fc": {"bits_activations": 3, "bound": 2}})"));
+  o.prepare();
+  for (const char* relu : {"relu1", "layer1.relu"}) CHECK(find_module(*o.model, relu)->kind() == "ReLU");
+  CHECK_FALSE(find_module(*o.model, "fc1.input_quant"));  // it reads the model's input
+  REQUIRE(o.at("layer1.fc.input_quant"));
+  CHECK(o.at("layer1.fc.input_quant")->bits == Bits{3, 6, {}});
+  CHECK(o.at("layer1.fc.input_quant")->settings == Json{{"bound", 2}});
+  REQUIRE(o.at("fc2.input_quant"));
+  CHECK(o.at("fc2.input_quant")->bits == Bits{8, 6, {}});
+  for (const char* weight : {"fc1.weight", "layer1.fc.weight", "fc2.weight"}) CHECK(o.transform_of(weight));
+  for (const Quantizer::Resolved& r : o.quantizer->resolved())
+    CHECK(r.bits.activations.has_value() == (r.path == "layer1.fc" || r.path == "fc2"));
+}
+
+TEST_CASE("bits of the first and the last layer are those of their inputs, too, where inputs are quantized") {
+  QuantAwareTrainConfig config = of_inputs("{}");
+  config.bits_first_last = 16;
+  Outcome o(config);
+  o.prepare();
+  CHECK(o.at("layer1.fc.input_quant")->bits == Bits{8, 6, {}});
+  CHECK(o.at("fc2.input_quant")->bits == Bits{16, 16, {}});
+}
+
+TEST_CASE("a layer's input can be left alone, and activations have no bits where inputs are quantized") {
+  Outcome o(of_inputs(R"({"fc2": {"bits_activations": null}})"));
+  o.prepare();
+  CHECK(find_module(*o.model, "fc2")->kind() == "Linear");
+  CHECK(error_of([] {
+          Outcome(of_inputs(R"({"relu1": {"bits_activations": 3}})")).prepare();
+        }).find("quantizer.overrides.relu1.bits_activations: no module that this matches (ReLU)") != std::string::npos);
+}
+
+TEST_CASE("layers read an activation through what hands on its numbers, and not through what changes them") {
+  const auto wrapped = [](ModulePtr between) {
+    auto model = std::make_unique<Sequential>();
+    model->add("relu", std::make_unique<ReLU>()).add("between", std::move(between));
+    model->add("conv", std::make_unique<Conv2d>(square_conv(2, 2, 1)));
+    ModulePtr root = std::move(model);
+    MarkingQuantizer(of_inputs("{}")).prepare(root, nullptr, Tensor::zeros({1, 4, 4, 2}));
+    return find_module(*root, "conv.input_quant") != nullptr;
+  };
+  CHECK(wrapped(std::make_unique<MaxPool2d>(2)));
+  CHECK(wrapped(std::make_unique<AvgPool2d>(2)));
+  CHECK_FALSE(wrapped(std::make_unique<BatchNorm2d>(2)));
+  CHECK_FALSE(wrapped(std::make_unique<Conv2d>(square_conv(2, 2, 1))));
 }
 
 TEST_CASE("a key that equals the path wins over earlier expressions") {

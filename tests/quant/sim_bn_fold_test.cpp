@@ -210,14 +210,17 @@ TEST_CASE("layers and batch norms that do not belong together are refused") {
 }
 
 TEST_CASE("the quantizer trains with simulated folding, and the folded model computes the same") {
-  Trained trained(quantizer_config("simulated"));
+  const bool inputs = GENERATE(false, true);
+  Json simulated = quantizer_config("simulated");
+  simulated["quantized_activations"] = inputs ? "inputs" : "outputs";
+  Trained trained(simulated);
   CHECK(find_module(*trained.model, "conv1")->kind() == "SimulatedFoldedBatchNorm");
   CHECK(find_module(*trained.model, "bn2")->kind() == "Identity");
-  CHECK(find_module(*trained.model, "fc")->kind() == "Linear");
+  CHECK(find_module(*trained.model, "fc")->kind() == (inputs ? "InputQuantizationWrapper" : "Linear"));
   CHECK(parameter_at(*trained.model, "conv1.bias").transform() != nullptr);
   const Tensor before = (*trained.model)(images(3));
   auto& quantizer = dynamic_cast<QuantAwareTrainRangeLinearQuantizer&>(*trained.quantizer);
-  const Json config = quantizer.fold_trained(trained.model, images(1), quantizer_config("simulated"));
+  const Json config = quantizer.fold_trained(trained.model, images(1), simulated);
   CHECK(find_module(*trained.model, "conv1")->kind() == "Conv2d");
   CHECK(test::bits((*trained.model)(images(3))) == test::bits(before));
 
