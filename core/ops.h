@@ -34,6 +34,8 @@ Tensor sum(const Tensor& x);  // to a scalar
 Tensor mean(const Tensor& x);
 Tensor sum(const Tensor& x, int dim, bool keep_dim);
 Tensor mean(const Tensor& x, int dim, bool keep_dim);
+Tensor dot(const Tensor& a, const Tensor& b);               // the sum of a b; both of one shape, of any rank
+Tensor squared_distance(const Tensor& a, const Tensor& b);  // the sum of (a - b)^2; the same
 Tensor max(const Tensor& x);  // to a scalar; the gradient is shared equally among equal maxima, as in PyTorch
 Tensor min(const Tensor& x);  // both ignore NaNs
 

@@ -19,9 +19,9 @@ Tensor distillation_loss(const Tensor& student, const Tensor& teacher, float tem
     const Tape::Paused paused;
     const Tensor log_probabilities = log_softmax(mul_scalar(teacher, 1 / temperature));
     probabilities = exp(log_probabilities);
-    negative_entropy = sum(mul(probabilities, log_probabilities)).item();
+    negative_entropy = dot(probabilities, log_probabilities).item();
   }
-  const Tensor agreement = sum(mul(log_softmax(mul_scalar(student, 1 / temperature)), probabilities));
+  const Tensor agreement = dot(log_softmax(mul_scalar(student, 1 / temperature)), probabilities);
   const float factor = temperature * temperature / static_cast<float>(student.dim(0));
   return mul_scalar(add_scalar(mul_scalar(agreement, -1), negative_entropy), factor);
 }
@@ -33,13 +33,13 @@ Tensor feature_loss(std::span<const Tensor> student, std::span<const Tensor> tea
   for (size_t i = 0; i < student.size(); ++i) {
     check(student[i].shape() == teacher[i].shape(), "distillation: a feature of the teacher is {}, the student's {}",
           teacher[i].shape(), student[i].shape());
-    float scale = 0;
+    float size = 0;
     {
       const Tape::Paused paused;
-      scale = sum(square(teacher[i])).item();
+      size = dot(teacher[i], teacher[i]).item();
     }
     // A teacher that gives zeros has no size to compare with.
-    const Tensor distance = mul_scalar(sum(square(sub(student[i], teacher[i]))), 1 / std::max(scale, 1e-12f));
+    const Tensor distance = mul_scalar(squared_distance(student[i], teacher[i]), 1 / std::max(size, 1e-12f));
     total = total.defined() ? add(total, distance) : distance;
   }
   return mul_scalar(total, 1 / static_cast<float>(student.size()));

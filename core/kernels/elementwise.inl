@@ -83,6 +83,10 @@ void clamp(const float* x, float* y, size_t n, float low, float high) {
   for (size_t i = 0; i < n; ++i) y[i] = clamp_of(x[i], low, high);
 }
 
+void scaled_difference(const float* a, const float* b, float factor, float* y, size_t n) {
+  for (size_t i = 0; i < n; ++i) y[i] = factor * (a[i] - b[i]);
+}
+
 void abs_backward(const float* x, const float* dy, float* dx, size_t n) {
   for (size_t i = 0; i < n; ++i) {
     const float kept = x[i] != 0.0f ? dy[i] : 0.0f;
@@ -126,6 +130,7 @@ ElementwiseKernels QGRAD_ELEMENTWISE() {
           .sigmoid = unary<Sigmoid>,
           .tanh = unary<Tanh>,
           .clamp = clamp,
+          .scaled_difference = scaled_difference,
           .abs_backward = abs_backward,
           .square_backward = square_backward,
           .sqrt_backward = sqrt_backward,

@@ -24,6 +24,7 @@ struct ElementwiseKernels {
   using Unary = void (*)(const float* x, float* y, size_t n);
   Unary neg, abs, square, sqrt, exp, log, relu, relu6, sigmoid, tanh;
   void (*clamp)(const float* x, float* y, size_t n, float low, float high);
+  void (*scaled_difference)(const float* a, const float* b, float factor, float* y, size_t n);  // factor (a - b)
 
   // dx from dy and what forward left: its output y where that is enough, else its input x.
   using Backward = void (*)(const float* saved, const float* dy, float* dx, size_t n);

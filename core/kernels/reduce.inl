@@ -4,8 +4,15 @@
 namespace qgrad {
 namespace {
 
-// What is summed: a[i] or a[i] b[i].
-enum class Term { plain, product };
+// What is summed: a[i], a[i] b[i] or (a[i] - b[i])^2.
+enum class Term { plain, product, squared_difference };
+
+// The term in the place of a: of eight lanes, or of one number.
+template <Term term, class Doubles>
+void combine(Doubles& a, const Doubles& b) {
+  if constexpr (term == Term::product) a *= b;
+  if constexpr (term == Term::squared_difference) a -= b, a *= a;
+}
 
 // Sixteen lanes in two accumulators: element i goes to lane i % 16; the lanes are added in order, then the remainder.
 template <Term term>
@@ -14,9 +21,9 @@ double reduce(const float* a, const float* b, size_t n) {
   size_t i = 0;
   for (; i + 2 * kLanes <= n; i += 2 * kLanes) {
     DoubleLanes left = QGRAD_TO_DOUBLE(QGRAD_LOAD(a + i)), right = QGRAD_TO_DOUBLE(QGRAD_LOAD(a + i + kLanes));
-    if constexpr (term == Term::product) {
-      left *= QGRAD_TO_DOUBLE(QGRAD_LOAD(b + i));
-      right *= QGRAD_TO_DOUBLE(QGRAD_LOAD(b + i + kLanes));
+    if constexpr (term != Term::plain) {
+      combine<term>(left, QGRAD_TO_DOUBLE(QGRAD_LOAD(b + i)));
+      combine<term>(right, QGRAD_TO_DOUBLE(QGRAD_LOAD(b + i + kLanes)));
     }
     even += left;
     odd += right;
@@ -26,7 +33,7 @@ double reduce(const float* a, const float* b, size_t n) {
   for (size_t lane = 0; lane < kLanes; ++lane) total += odd[lane];
   for (; i < n; ++i) {
     double last = a[i];
-    if constexpr (term == Term::product) last *= b[i];
+    if constexpr (term != Term::plain) combine<term>(last, double{b[i]});
     total += last;
   }
   return total;
@@ -34,6 +41,7 @@ double reduce(const float* a, const float* b, size_t n) {
 
 double sum(const float* x, size_t n) { return reduce<Term::plain>(x, nullptr, n); }
 double dot(const float* a, const float* b, size_t n) { return reduce<Term::product>(a, b, n); }
+double squared_distance(const float* a, const float* b, size_t n) { return reduce<Term::squared_difference>(a, b, n); }
 
 void sum_columns(const float* x, size_t rows, size_t columns, size_t stride, double* sums) {
   size_t c = 0;
@@ -56,6 +64,6 @@ void sum_columns(const float* x, size_t rows, size_t columns, size_t stride, dou
 
 }  // namespace
 
-ReduceKernels QGRAD_REDUCE() { return {sum, dot, sum_columns}; }
+ReduceKernels QGRAD_REDUCE() { return {sum, dot, squared_distance, sum_columns}; }
 
 }  // namespace qgrad

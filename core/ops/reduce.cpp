@@ -1,6 +1,7 @@
 // Sums, means and extremes. Sums are taken in double, in an order that depends on the shape only.
 #include <algorithm>
 #include <array>
+#include <numeric>
 
 #include "core/error.h"
 #include "core/kernels/kernels.h"
@@ -39,6 +40,30 @@ Tensor sum_over(const char* name, const Tensor& x, const int* dim, bool keep_dim
   });
 }
 
+// The sum of what `kernel` sums of a pair of numbers, over all pairs.
+double sum_of_pairs(const char* name, double (*kernel)(const float*, const float*, size_t), const Tensor& a,
+                    const Tensor& b) {
+  check(a.shape() == b.shape(), "{}: expected two tensors of one shape, got {} and {}", name, a.shape(), b.shape());
+  const int64_t n = a.numel(), chunks = (n + kElementwiseGrain - 1) / kElementwiseGrain;
+  Scratch scratch;
+  auto* partial = scratch.take<double>(static_cast<size_t>(chunks));
+  const float *pa = a.data().data(), *pb = b.data().data();
+  parallel_for(n, kElementwiseGrain, [&](int64_t begin, int64_t end) {
+    partial[begin / kElementwiseGrain] = kernel(pa + begin, pb + begin, static_cast<size_t>(end - begin));
+  });
+  return std::accumulate(partial, partial + chunks, 0.0);
+}
+
+// A tensor of x's shape that fill(first number, numbers, count) fills piece by piece.
+template <class F>
+Tensor in_chunks(const Tensor& x, F&& fill) {
+  Tensor y = Tensor::empty(x.shape());
+  float* to = y.mutable_data().data();
+  parallel_for(y.numel(), kElementwiseGrain,
+               [&](int64_t begin, int64_t end) { fill(begin, to + begin, static_cast<size_t>(end - begin)); });
+  return y;
+}
+
 struct Extremes {
   float min, max;
 };
@@ -67,12 +92,10 @@ Tensor extreme(const char* name, const Tensor& x, float Extremes::*which) {
   return record(name, Tensor::scalar(value), {x}, [x, value](Tensor dy, Grads& dx) {
     const std::span<const float> from = x.data();
     const float share = dy.item() / static_cast<float>(std::ranges::count(from, value));
-    Tensor g = Tensor::empty(x.shape());
-    float* to = g.mutable_data().data();
-    parallel_for(x.numel(), kElementwiseGrain, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) to[i] = from[static_cast<size_t>(i)] == value ? share : 0.0f;
-    });
-    dx.add(0, g);
+    dx.add(0, in_chunks(x, [&](int64_t begin, float* to, size_t count) {
+             const float* values = from.data() + begin;
+             for (size_t i = 0; i < count; ++i) to[i] = values[i] == value ? share : 0.0f;
+           }));
   });
 }
 
@@ -82,6 +105,35 @@ Tensor sum(const Tensor& x) { return sum_over("sum", x, nullptr, false, false); 
 Tensor mean(const Tensor& x) { return sum_over("mean", x, nullptr, false, true); }
 Tensor sum(const Tensor& x, int dim, bool keep_dim) { return sum_over("sum", x, &dim, keep_dim, false); }
 Tensor mean(const Tensor& x, int dim, bool keep_dim) { return sum_over("mean", x, &dim, keep_dim, true); }
+
+// da = dy b, db = dy a
+Tensor dot(const Tensor& a, const Tensor& b) {
+  const double total = sum_of_pairs("dot", kernels().reduce.dot, a, b);
+  return record("dot", Tensor::scalar(static_cast<float>(total)), {a, b}, [a, b](Tensor dy, Grads& dx) {
+    const auto scaled = [&](const Tensor& x) {
+      return in_chunks(x, [&, from = x.data().data()](int64_t begin, float* to, size_t count) {
+        kernels().elementwise.mul.scalar_right(from + begin, dy.item(), to, count);
+      });
+    };
+    if (dx.needs(0)) dx.add(0, scaled(b));
+    if (dx.needs(1)) dx.add(1, scaled(a));
+  });
+}
+
+// da = 2 dy (a - b), db = -da
+Tensor squared_distance(const Tensor& a, const Tensor& b) {
+  const double total = sum_of_pairs("squared_distance", kernels().reduce.squared_distance, a, b);
+  return record("squared_distance", Tensor::scalar(static_cast<float>(total)), {a, b}, [a, b](Tensor dy, Grads& dx) {
+    const auto difference = [&](const Tensor& x, const Tensor& from) {
+      return in_chunks(x, [&, px = x.data().data(), py = from.data().data()](int64_t begin, float* to, size_t count) {
+        kernels().elementwise.scaled_difference(px + begin, py + begin, 2 * dy.item(), to, count);
+      });
+    };
+    if (dx.needs(0)) dx.add(0, difference(a, b));
+    if (dx.needs(1)) dx.add(1, difference(b, a));
+  });
+}
+
 Tensor max(const Tensor& x) { return extreme("max", x, &Extremes::max); }
 Tensor min(const Tensor& x) { return extreme("min", x, &Extremes::min); }
 

@@ -222,3 +222,19 @@ TEST_CASE("clamp follows its formula, in place too") {
       REQUIRE(bits(in_place.span()) == bits(clamped));
     }
 }
+
+TEST_CASE("scaled differences follow their formula, in place too") {
+  for (const Kernels* isa : available_kernels())
+    for (const size_t n : edge_sizes()) {
+      const std::vector<float> a = normal_values(n, 1), b = normal_values(n, 2);
+      std::vector<float> expected(n);
+      for (size_t i = 0; i < n; ++i) {
+        const float difference = a[i] - b[i];
+        expected[i] = -1.7f * difference;
+      }
+      auto in_place = guarded(b);
+      isa->elementwise.scaled_difference(a.data(), in_place.data(), -1.7f, in_place.data(), n);
+      INFO(isa->isa << ", n = " << n);
+      REQUIRE(bits(in_place.span()) == bits(expected));
+    }
+}

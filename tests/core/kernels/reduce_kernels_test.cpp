@@ -26,21 +26,28 @@ std::vector<double> to_vector(const Guarded<double>& g) { return {g.span().begin
 
 }  // namespace
 
-TEST_CASE("sums and dot products are right to double precision, with the same bits everywhere") {
+TEST_CASE("sums, dot products and squared distances are right to double precision, with the same bits everywhere") {
   for (const Kernels* isa : available_kernels())
     for (const size_t n : edge_sizes())
       for (const Guard guard : {Guard::end, Guard::one_past_begin}) {
         const auto a = guarded(normal_values(n, 1), guard), b = guarded(normal_values(n, 2), guard);
-        long double sum = 0, dot = 0;
+        long double sum = 0, dot = 0, distance = 0;
         for (size_t i = 0; i < n; ++i) {
           sum += a.data()[i];
           dot += static_cast<long double>(a.data()[i]) * b.data()[i];
+          const long double difference = static_cast<long double>(a.data()[i]) - b.data()[i];
+          distance += difference * difference;
         }
-        const std::vector<double> got{isa->reduce.sum(a.data(), n), isa->reduce.dot(a.data(), b.data(), n)};
+        const auto all = [&](const ReduceKernels& reduce) {
+          return std::vector<double>{reduce.sum(a.data(), n), reduce.dot(a.data(), b.data(), n),
+                                     reduce.squared_distance(a.data(), b.data(), n)};
+        };
+        const std::vector<double> got = all(isa->reduce);
         INFO(isa->isa << ", n = " << n);
         REQUIRE(std::fabs(got[0] - static_cast<double>(sum)) <= 1e-12);
         REQUIRE(std::fabs(got[1] - static_cast<double>(dot)) <= 1e-12);
-        REQUIRE(same_bits(got, {scalar().reduce.sum(a.data(), n), scalar().reduce.dot(a.data(), b.data(), n)}));
+        REQUIRE(std::fabs(got[2] - static_cast<double>(distance)) <= 1e-11);
+        REQUIRE(same_bits(got, all(scalar().reduce)));
       }
 }
 

@@ -70,6 +70,9 @@ TEST_CASE("gradients of sums, means and extremes are right") {
   const bool keep_dim = GENERATE(false, true);
   CHECK(gradcheck([=](Inputs i) { return sum(i[0], dim, keep_dim); }, {x}) == "");
   CHECK(gradcheck([=](Inputs i) { return mean(i[0], dim, keep_dim); }, {x}) == "");
+  const Tensor y = normal_tensor({3, 4, 5}, 2);
+  CHECK(gradcheck([](Inputs i) { return dot(i[0], i[1]); }, {x, y}) == "");
+  CHECK(gradcheck([](Inputs i) { return squared_distance(i[0], i[1]); }, {x, y}) == "");
   const Tensor apart = Tensor::from({2, 3}, std::vector<float>{1, -5, 3, 9, -2, 4});
   CHECK(gradcheck([](Inputs i) { return max(i[0]); }, {apart}) == "");
   CHECK(gradcheck([](Inputs i) { return min(i[0]); }, {apart}) == "");

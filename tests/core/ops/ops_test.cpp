@@ -103,6 +103,20 @@ TEST_CASE("a large sum keeps its digits") {
   CHECK(mean(Tensor::full({1 << 22}, 0.1f)).item() == 0.1f);
 }
 
+TEST_CASE("sums over pairs of numbers equal plain loops, also where they are split among threads") {
+  const Tensor a = normal_tensor({100, 999}, 1), b = normal_tensor({100, 999}, 2);
+  double products = 0, squares = 0;
+  for (size_t i = 0; i < a.data().size(); ++i) {
+    products += double{a.data()[i]} * b.data()[i];
+    squares += std::pow(double{a.data()[i]} - b.data()[i], 2);
+  }
+  CHECK(dot(a, b).item() == Approx(products).epsilon(1e-6));
+  CHECK(squared_distance(a, b).item() == Approx(squares).epsilon(1e-6));
+  CHECK(squared_distance(Tensor::zeros({0, 2}), Tensor::zeros({0, 2})).item() == 0);
+  CHECK(error_of([&] { squared_distance(a, Tensor::zeros({999})); }) ==
+        "squared_distance: expected two tensors of one shape, got [100,999] and [999]");
+}
+
 TEST_CASE("reductions refuse dimensions that do not exist and means of nothing") {
   const Tensor x = Tensor::zeros({2, 0});
   CHECK(error_of([&] { sum(x, 2, false); }) == "dimension 2 is out of range for shape [2,0]");
