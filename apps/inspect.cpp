@@ -66,7 +66,8 @@ std::string text_of(const Json& result, Module& model) {
                        node.at("kind").get<std::string>(), node.at("output_shape").dump(), inputs);
   }
   if (!result.contains("layers")) return out;
-  out += "\nquantization (bits of weights/activations/bias):\n";
+  const bool of_inputs = result.at("quantizer").value("quantized_activations", "outputs") == "inputs";
+  out += fmt::format("\nquantization (bits of weights/{}/bias):\n", of_inputs ? "inputs" : "activations");
   const auto bits = [](const Json& b) { return b.is_null() ? std::string("-") : std::to_string(b.get<int>()); };
   for (const Json& layer : result.at("layers"))
     out += fmt::format("  {:<32} {:<12} {}/{}/{}{}\n", layer.at("path").get<std::string>(),

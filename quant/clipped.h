@@ -74,8 +74,8 @@ void fields(V& v, FixedClipConfig& c) {
     {.help = "activations are clipped to [0, act_clip_val]; the paper has 1", .min = 0.001, .max = 1e6});
 }
 
-// Clips at act_clip_val, or at the activation's own bound where that is lower (6 for a ReLU6). Overrides of activations
-// also take "act_clip_val".
+// Clips at act_clip_val, or at the activation's own bound where that is lower (6 for a ReLU6). Overrides of what is
+// quantized also take "act_clip_val".
 std::map<std::string, Replacement, std::less<>> fixed_clips(float act_clip_val);
 
 }  // namespace qgrad

@@ -123,7 +123,7 @@ FakeQuantizationWrapper::FakeQuantizationWrapper(ModulePtr module, ModulePtr qua
 Tensor FakeQuantizationWrapper::forward(Inputs x) { return fake_q(wrapped->call(x)); }
 
 InputQuantizationWrapper::InputQuantizationWrapper(ModulePtr quantization, ModulePtr of)
-    : input_quant(child("input_quant", std::move(quantization))), layer(child("", std::move(of))) {}
+    : layer(child("", std::move(of))), input_quant(child("input_quant", std::move(quantization))) {}
 
 Tensor InputQuantizationWrapper::forward(const Tensor& x) { return layer(input_quant(x)); }
 

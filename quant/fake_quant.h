@@ -81,8 +81,8 @@ class InputQuantizationWrapper final : public UnaryModule {
   InputQuantizationWrapper(ModulePtr quantization, ModulePtr layer);
   std::string_view kind() const override { return "InputQuantizationWrapper"; }
 
-  Child input_quant;
   Child layer;
+  Child input_quant;
 
  protected:
   Tensor forward(const Tensor& x) override;

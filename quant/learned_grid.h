@@ -86,8 +86,8 @@ void fields(V& v, LearnedQuantizerConfig& c) {
   v("learned_weight_decay", c.learned_weight_decay, {.help = "their weight decay", .min = 0, .max = 1e6});
 }
 
-// Quantizes weights, and the outputs of ReLU, ReLU6, Sigmoid and Tanh, each by what `make` gives. The grids' parameters
-// are in the parameter group "learned".
+// Quantizes weights, and activations behind ReLU, ReLU6, Sigmoid and Tanh, each by what `make` gives; where the inputs
+// of layers are quantized, the model's inputs too. The grids' parameters are in the parameter group "learned".
 class LearnedQuantizer : public Quantizer {
  protected:
   enum class ReluPlace { fused, behind };  // a ReLU's quantization takes its place, or comes behind it

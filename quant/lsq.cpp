@@ -64,8 +64,10 @@ LSQQuantization::Grid LSQQuantization::first_grid(const Tensor& x, int bits) con
     const double deviation = std::sqrt(deviations_from(center, x.data()).square / n);
     grid.step = static_cast<float>((std::fabs(center) + 3 * deviation) / (q.qmax + 1));
   } else {
-    // The whole range, or a share of it: from min to max where an offset can follow, else around or above zero.
-    const ValueRange all = min_max(x.data());
+    // The whole range, with zero, or a share of it: from min to max where an offset can follow, else around or above
+    // zero.
+    ValueRange all = min_max(x.data());
+    all = {std::min(all.min, 0.0f), std::max(all.max, 0.0f)};
     const float largest = all.max_abs();
     const float width = offset.defined() ? (all.max - all.min) / (q.qmax - q.qmin) : largest / high;
     const auto offset_of = [&](float share) {

@@ -10,7 +10,8 @@ struct NCFConfig : QuantAwareTrainRangeLinearConfig {
   NCFConfig() { quantize_inputs = false; }
 };
 
-// QuantAwareTrainRangeLinearQuantizer that fake-quantizes the outputs of EltwiseMult, Concat and Linear too.
+// QuantAwareTrainRangeLinearQuantizer that fake-quantizes the outputs of EltwiseMult, Concat and Linear too, or what
+// layers read of them.
 class NCFQuantAwareTrainQuantizer final : public QuantAwareTrainRangeLinearQuantizer {
  public:
   explicit NCFQuantAwareTrainQuantizer(const NCFConfig& config);

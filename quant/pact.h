@@ -20,9 +20,10 @@ void fields(V& v, PACTConfig& c) {
     {.help = "weight decay of the clipping values; null: the optimizer's own", .min = 0, .max = 1e6});
 }
 
-// Clipping values are parameters "<activation>.clip_val" in the parameter group "clip_val". They start at
-// act_clip_init_val, or at the activation's own bound where that is lower (6 for a ReLU6). Overrides of activations
-// also take "act_clip_init_val". (Distiller clipped_linear.PACTQuantizer)
+// Clipping values are parameters "<activation>.clip_val", or "<layer>.input_quant.clip_val" where the inputs of layers
+// are quantized, in the parameter group "clip_val". They start at act_clip_init_val, or at the activation's own bound
+// where that is lower (6 for a ReLU6). Overrides of what is quantized also take "act_clip_init_val".
+// (Distiller clipped_linear.PACTQuantizer)
 class PACTQuantizer final : public Quantizer {
  public:
   explicit PACTQuantizer(PACTConfig config);

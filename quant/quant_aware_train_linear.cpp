@@ -121,12 +121,15 @@ void QuantAwareTrainRangeLinearQuantizer::post_process(ModulePtr& model) {
 }
 
 void QuantAwareTrainRangeLinearQuantizer::start_ranges(Module& model) const {
+  std::map<const Module*, std::string> reader;  // of what an input's quantization gives
   visit_modules(model, [&](Module& module) {
+    if (auto* wrapper = dynamic_cast<InputQuantizationWrapper*>(&module))
+      reader[&*wrapper->input_quant] = wrapper->path();
     auto* wrapper = dynamic_cast<FakeQuantizationWrapper*>(&module);
     if (auto* range = wrapper ? wrapper->fake_q.as<FakeLinearQuantization>() : nullptr) {
-      const std::string path = module.path(), layer = path.substr(0, path.rfind('.'));
-      const bool is_input = dynamic_cast<InputQuantizationWrapper*>(find_module(model, layer)) != nullptr;
-      const TensorStats& of = is_input ? stats_->at(layer).inputs.at(0) : stats_->at(path).output;
+      const auto layer = reader.find(&module);
+      const TensorStats& of =
+          layer != reader.end() ? stats_->at(layer->second).inputs.at(0) : stats_->at(module.path()).output;
       range->set_range({static_cast<float>(of.min), static_cast<float>(of.max)});
     }
   });

@@ -55,8 +55,8 @@ void fields(V& v, QuantAwareTrainRangeLinearConfig& c) {
          "calibration statistics that ranges start from: a file, or its content; null: the first batches set them"});
 }
 
-// Outputs of kQuantizedActivations are fake-quantized, and weights before every use. Overrides also take "mode" (all),
-// "ema_decay" (activations) and "per_channel_wts" (convolution and linear layers).
+// What kQuantizedActivations give, or layers read of them, is fake-quantized, and weights before every use. Overrides
+// also take "mode" (all), "ema_decay" (activations) and "per_channel_wts" (convolution and linear layers).
 //
 // With statistics the model can be evaluated before its first training step, as one that was quantized after training
 // with the same ranges; they then count as a past that is long against ema_decay. What they set is in the state, so a

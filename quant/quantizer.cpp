@@ -13,9 +13,10 @@
 namespace qgrad {
 namespace {
 
-// What hands on numbers or means of them: the signs of its inputs are those of its outputs.
-constexpr std::array<std::string_view, 7> kHandsOn{"MaxPool2d", "AvgPool2d", "GlobalAvgPool2d", "Flatten",
-                                                   "flatten",   "Dropout",   "reshape"};
+// What hands on numbers, means of them, and zeros: the signs and bounds of its inputs are those of its outputs.
+constexpr std::array<std::string_view, 11> kHandsOn{"MaxPool2d",   "AvgPool2d", "GlobalAvgPool2d", "Flatten",   "Split",
+                                                    "PadChannels", "flatten",   "reshape",         "transpose", "slice",
+                                                    "pad"};
 
 bool is_bias(const Parameter& parameter) { return parameter.name().ends_with("bias"); }
 
@@ -45,6 +46,7 @@ struct Quantizer::Candidate {
   std::string path, kind;
   std::vector<std::string> takes;            // override keys, bits_* among them
   const Replacement* replacement = nullptr;  // of the module, or of its input
+  bool is_left_to_readers = false;           // an activation, where the inputs of layers are quantized
 };
 
 // Every override must match something, and something it matches must take each of its settings. Bits that are null ask
@@ -52,10 +54,12 @@ struct Quantizer::Candidate {
 void Quantizer::check_overrides(const std::vector<Candidate>& candidates) const {
   for (const Override& entry : read_overrides(config_.overrides)) {
     std::set<std::string> kinds, taken;
+    bool left_to_readers = false;
     for (const Candidate& candidate : candidates)
       if (entry.matches(candidate.path)) {
         kinds.insert(candidate.kind);
         taken.insert(candidate.takes.begin(), candidate.takes.end());
+        left_to_readers |= candidate.is_left_to_readers;
       }
     if (kinds.empty()) {
       std::vector<std::string> paths;
@@ -63,10 +67,15 @@ void Quantizer::check_overrides(const std::vector<Candidate>& candidates) const 
       config_error(entry.settings.where(), "matches no module of the model{}", did_you_mean(entry.pattern, paths));
     }
     for (const auto& [key, value] : entry.settings.value.items()) {
-      if (taken.contains(key) || (is_bits_key(key) && value.is_null())) continue;
+      if (taken.contains(key)) continue;
+      const bool of_readers = left_to_readers && key == "bits_activations";
+      if (is_bits_key(key) && value.is_null() && !of_readers) continue;
       const std::vector<std::string> kind_list(kinds.begin(), kinds.end()), taken_list(taken.begin(), taken.end());
-      config_error(entry.settings.where(key), "no module that this matches ({}) takes this setting{}; they take: {}",
-                   joined(kind_list), did_you_mean(key, taken_list), taken.empty() ? "none" : joined(taken_list));
+      config_error(entry.settings.where(key), "no module that this matches ({}) takes this setting{}; they take: {}{}",
+                   joined(kind_list), did_you_mean(key, taken_list), taken.empty() ? "none" : joined(taken_list),
+                   left_to_readers ? "; with quantized_activations \"inputs\", settings of activations belong to the "
+                                     "layers that read them"
+                                   : "");
     }
   }
 }
@@ -98,16 +107,25 @@ const Replacement* Quantizer::replacement_of(const Module& module) const {
   return other_leaf && default_replacement.make ? &default_replacement : nullptr;
 }
 
+// All calls of a layer must read the same kind of activation.
 const Replacement* Quantizer::replacement_of_input(const Module& layer, const Graph& graph) const {
-  const GraphNode* node =
-      is_weight_kind(layer.kind()) && layer.kind() != "Embedding" ? graph.find(layer.path()) : nullptr;
-  while (node && node->preds.size() == 1) {
-    node = &graph[node->preds[0]];
-    const auto factory = replacement_factory.find(node->kind);
-    if (factory != replacement_factory.end()) return factory->second.make ? &factory->second : nullptr;
-    if (std::ranges::find(kHandsOn, node->kind) == kHandsOn.end()) return nullptr;
+  if (!is_weight_kind(layer.kind()) || layer.kind() == "Embedding") return nullptr;
+  std::optional<const Replacement*> all;
+  for (const GraphNode& call : graph.nodes()) {
+    if (call.module != &layer) continue;
+    const Replacement* replacement = nullptr;
+    for (const GraphNode* node = &call; node->preds.size() == 1;) {
+      node = &graph[node->preds[0]];
+      if (const auto factory = replacement_factory.find(node->kind); factory != replacement_factory.end()) {
+        replacement = factory->second.make ? &factory->second : nullptr;
+        break;
+      }
+      if (std::ranges::find(kHandsOn, node->kind) == kHandsOn.end()) break;
+    }
+    if (all && *all != replacement) return nullptr;
+    all = replacement;
   }
-  return nullptr;
+  return all.value_or(nullptr);
 }
 
 bool Quantizer::is_weight_kind(std::string_view kind) const { return contains(weight_kinds, kind); }
@@ -115,11 +133,11 @@ bool Quantizer::is_weight_kind(std::string_view kind) const { return contains(we
 std::vector<Quantizer::Candidate> Quantizer::find_candidates(Module& model, const Graph& graph) const {
   std::vector<Candidate> found;
   visit_modules(model, [&](Module& module) {
-    Candidate candidate{
-        module.path(),
-        std::string(module.kind()),
-        {},
-        quantized_ == QuantizedActivations::outputs ? replacement_of(module) : replacement_of_input(module, graph)};
+    Candidate candidate{module.path(), std::string(module.kind()), {}, replacement_of(module)};
+    if (quantized_ == QuantizedActivations::inputs) {
+      candidate.is_left_to_readers = candidate.replacement != nullptr;
+      candidate.replacement = replacement_of_input(module, graph);
+    }
     for (const Parameter* p : module.parameters())
       if (p->transform())
         fail("the model is quantized already: {} has the transform {}", p->path(), p->transform()->kind());
@@ -150,17 +168,19 @@ Bits Quantizer::default_bits(const Candidate& candidate, const Graph& graph) con
       last = &node;
     }
   if (!first) return bits;
-  if (candidate.path == first->module->path() || candidate.path == last->module->path()) {
-    bits.weights = config_.bits_first_last;
-    if (quantized_ == QuantizedActivations::inputs) bits.activations = config_.bits_first_last;
+  const bool is_last = candidate.path == last->module->path();
+  if (is_last || candidate.path == first->module->path()) bits.weights = config_.bits_first_last;
+  if (quantized_ == QuantizedActivations::inputs) {
+    const auto of_model = replacement_factory.find("input");
+    const bool reads_model_input = of_model != replacement_factory.end() && candidate.replacement == &of_model->second;
+    if (is_last || reads_model_input) bits.activations = config_.bits_first_last;
     return bits;
   }
   // Back from the last layer, through what is not quantized, to the activation that it reads.
   const GraphNode* node = last;
   do node = node->preds.size() == 1 ? &graph[node->preds[0]] : nullptr;
   while (node && !(node->module && replacement_of(*node->module)));
-  if (quantized_ == QuantizedActivations::outputs && node && candidate.path == node->module->path())
-    bits.activations = config_.bits_first_last;
+  if (node && candidate.path == node->module->path()) bits.activations = config_.bits_first_last;
   return bits;
 }
 
@@ -213,10 +233,14 @@ void Quantizer::replace(ModulePtr& model, const std::vector<Candidate>& candidat
     const Resolved* resolved = find_resolved(path);
     if (!replacement || !resolved || (resolved->bits == Bits{} && resolved->settings.empty())) return module;
     const Site here = site(*resolved, replacement->settings, graph);
-    if (quantized_ == QuantizedActivations::outputs) return replacement->make(here, std::move(module));
-    if (!here.bits.activations) return module;
-    return std::make_unique<InputQuantizationWrapper>(replacement->make(here, std::make_unique<Identity>()),
-                                                      std::move(module));
+    try {
+      if (quantized_ == QuantizedActivations::outputs) return replacement->make(here, std::move(module));
+      if (!here.bits.activations) return module;
+      return std::make_unique<InputQuantizationWrapper>(replacement->make(here, std::make_unique<Identity>()),
+                                                        std::move(module));
+    } catch (const Error& e) {
+      throw e.is_located() ? e : e.located(path);
+    }
   });
 }
 

@@ -22,8 +22,8 @@ struct QuantizerConfig {
   // equals the path wins, else the first expression that matches. Settings: bits_* (null: not quantized, absent:
   // inherited) and whatever the quantizer takes for that kind of module.
   Config overrides{Json::object(), "", "overrides"};
-  // Of the weights of the first and the last layer that have some, and of the last one's input, where no override says
-  // otherwise; null: as everywhere.
+  // Of the weights of the first and the last layer that have some, of the last one's input, and of the model's inputs
+  // where layers quantize them, unless an override says otherwise; null: as everywhere.
   std::optional<int> bits_first_last;
 };
 template <class V>
@@ -34,8 +34,8 @@ void fields(V& v, QuantizerConfig& c) {
   v("overrides", c.overrides, {.help = "module path or regular expression -> settings"});
   v("bits_first_last", c.bits_first_last,
     {.help =
-         "bits of the first and last layer's weights and of the last one's input, where no override says otherwise; "
-         "null: as everywhere",
+         "bits of the first and last layer's weights, of the last one's input, and of the model's inputs where layers "
+         "quantize them, unless an override says otherwise; null: as everywhere",
      .min = 1,
      .max = 32});
 }
@@ -54,7 +54,8 @@ template <class V>
 void fields(V& v, QuantAwareTrainConfig& c) {
   fields(v, static_cast<QuantizerConfig&>(c));
   v("quantized_activations", c.quantized_activations,
-    {.help = "outputs of activation functions, shortcuts included, or inputs of layers with weights only"});
+    {.help = "outputs: of activations, shortcuts included; inputs: what layers with weights read of activations, each "
+             "by settings of the layer"});
 }
 
 // One module and the settings that were resolved for it.

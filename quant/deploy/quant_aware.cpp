@@ -97,6 +97,10 @@ class Conversion {
     const Tape::Paused paused;
     const Observing observing(grids_);
     model(example);
+    for (const auto& [path, grid] : grids_.of)
+      check(grid.qmin + grid.zero_point <= 0 && grid.qmax + grid.zero_point >= 0,
+            "{}: its levels, {} to {} steps, have none for zero", path, grid.qmin + grid.zero_point,
+            grid.qmax + grid.zero_point);
     graph_ = Graph::trace(model, example);
     visit_modules(model, [this](Module& module) {
       if (dynamic_cast<FakeQuantizationWrapper*>(&module)) wrappers_.insert(module.path());
@@ -125,12 +129,10 @@ class Conversion {
       return grid ? quantized(wrapper->wrapped.take(), *grid) : std::move(module);
     }
     // What stands in a wrapper shares its path or is its quantization; the wrapper comes next.
-    const bool is_inner = wrappers_.contains(path) || path.ends_with(".fake_q");
-    if (const QuantMetadata* grid = grid_of_module(path); grid && module->children().empty() && !is_inner) {
-      if (fused_.contains(path)) return std::make_unique<Identity>();
-      return quantized(std::make_unique<Identity>(), *grid);
-    }
-    return module;
+    if (wrappers_.contains(path) || path.ends_with(".fake_q") || !module->children().empty()) return module;
+    if (fused_.contains(path)) return std::make_unique<Identity>();
+    const QuantMetadata* grid = grid_of_module(path);
+    return grid ? quantized(std::make_unique<Identity>(), *grid) : std::move(module);
   }
 
  private:
@@ -155,20 +157,23 @@ class Conversion {
            grid_of(graph_[node.preds[0]]);
   }
 
-  // A quantized ReLU, called nowhere else, that alone consumes the layer or its batch norm.
+  // A quantized ReLU, called nowhere else, that alone consumes the layer or its batch norm. Max pooling may stand
+  // before the quantization: the largest number has the largest integer.
   void fuse(const GraphNode& layer) {
     const auto norm = last_of_.find(layer.name);
     const GraphNode* next = graph_.only_successor(norm == last_of_.end() ? layer : *graph_.find(norm->second));
     if (!next) return;
     Fused fused;
-    const bool is_relu = next->kind == "ReLU" || next->kind == "ReLU6";
+    const GraphNode* relu = next->kind == "ReLU" || next->kind == "ReLU6" ? next : nullptr;
     if (next->kind == "ReLU6") fused.cap = 6.0f;
-    if (is_relu) next = graph_.only_successor(*next);
+    if (relu) next = graph_.only_successor(*relu);
+    while (next && next->kind == "MaxPool2d") next = graph_.only_successor(*next);
     const QuantMetadata* grid = next && next->module ? grid_of_module(path_of(*next)) : nullptr;
     if (!grid || !graph_.called_once(*next) || !next->module->children().empty() ||
-        (!is_relu && grid->qmin + grid->zero_point != 0))
+        (!relu && grid->qmin + grid->zero_point != 0))
       return;
     fused.grid = *grid;
+    if (relu && graph_.called_once(*relu)) fused_.insert(path_of(*relu));
     fused_.insert(quantized_path(*next));
     fused_into_.emplace(layer.name, fused);
   }

@@ -97,14 +97,47 @@ TEST_CASE("shortcuts stay in float where the inputs of layers are quantized, the
     (*model)(images);
     return count;
   };
-  std::map<std::string, size_t> outputs = distinct_values("outputs"), inputs = distinct_values("inputs");
-  CHECK(outputs["layer1.0.relu2"] <= 4);
-  CHECK(inputs["layer1.0.relu2"] > 100);
-  CHECK(inputs["layer1.1.conv1.input_quant"] <= 4);
-  CHECK(inputs["layer2.0.downsample.0.input_quant"] <= 4);
-  CHECK(inputs["conv1.input_quant"] > 16);
-  CHECK(inputs["conv1.input_quant"] <= 256);
-  CHECK(inputs["fc.input_quant"] > 4);
+  const std::map<std::string, size_t> outputs = distinct_values("outputs"), inputs = distinct_values("inputs");
+  CHECK(outputs.at("layer1.0.relu2") <= 4);
+  CHECK(inputs.at("layer1.0.relu2") > 100);
+  CHECK(inputs.at("layer1.1.conv1.input_quant") <= 4);
+  CHECK(inputs.at("layer2.0.downsample.0.input_quant") <= 4);
+  CHECK(inputs.at("conv1.input_quant") > 16);
+  CHECK(inputs.at("conv1.input_quant") <= 256);
+  CHECK(inputs.at("fc.input_quant") > 4);
+}
+
+TEST_CASE("every layer that reads the image reads it with the bits of the first layer, and has its own weights") {
+  struct TwoStems final : UnaryModule {
+    std::string_view kind() const override { return "TwoStems"; }
+    Child a = child<Linear>("a", 4, 4), b = child<Linear>("b", 4, 4), relu = child<ReLU>("relu"),
+          fc = child<Linear>("fc", 4, 2);
+
+   protected:
+    Tensor forward(const Tensor& x) override {
+      const Tensor first = a(x);
+      return fc(relu(add(first, b(x))));
+    }
+  };
+  ModulePtr model = std::make_unique<TwoStems>();
+  const auto quantizer = quantizer_of({{"class", "LSQQuantizer"},
+                                       {"bits_activations", 2},
+                                       {"bits_weights", 3},
+                                       {"bits_first_last", 8},
+                                       {"quantized_activations", "inputs"}});
+  quantizer->prepare(model, nullptr, Tensor::zeros({1, 4}));
+  std::map<std::string, Bits> bits;
+  for (const Quantizer::Resolved& r : quantizer->resolved()) bits[r.path] = r.bits;
+  CHECK(bits.at("a") == Bits{8, 8, {}});
+  CHECK(bits.at("b") == Bits{8, 3, {}});
+  CHECK(bits.at("fc") == Bits{8, 8, {}});
+}
+
+TEST_CASE("a grid that cannot be is refused with the layer whose input it would quantize") {
+  CHECK_THAT(test::error_of([] {
+               prepared({{"class", "LSQQuantizer"}, {"bits_activations", 1}, {"quantized_activations", "inputs"}});
+             }),
+             Contains("1 bit has no level above zero") && Contains("in conv"));
 }
 
 TEST_CASE("evaluation before there is a grid is refused, and a checkpoint brings the grid along") {

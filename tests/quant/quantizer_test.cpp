@@ -165,13 +165,48 @@ TEST_CASE("bits of the first and the last layer are those of their inputs, too, 
   CHECK(o.at("fc2.input_quant")->bits == Bits{16, 16, {}});
 }
 
-TEST_CASE("a layer's input can be left alone, and activations have no bits where inputs are quantized") {
+TEST_CASE("a layer's input can be left alone") {
   Outcome o(of_inputs(R"({"fc2": {"bits_activations": null}})"));
   o.prepare();
   CHECK(find_module(*o.model, "fc2")->kind() == "Linear");
-  CHECK(error_of([] {
-          Outcome(of_inputs(R"({"relu1": {"bits_activations": 3}})")).prepare();
-        }).find("quantizer.overrides.relu1.bits_activations: no module that this matches (ReLU)") != std::string::npos);
+}
+
+TEST_CASE("an activation is not left alone by its own override where inputs are quantized") {
+  const auto error = [](const char* overrides) { return error_of([&] { Outcome(of_inputs(overrides)).prepare(); }); };
+  const std::string expected =
+      "quantizer.overrides.relu1.bits_activations: no module that this matches (ReLU) takes this setting; they take: "
+      "none; with quantized_activations \"inputs\", settings of activations belong to the layers that read them";
+  CHECK(error(R"({"relu1": {"bits_activations": 3}})").find(expected) != std::string::npos);
+  CHECK(error(R"({"relu1": {"bits_activations": null}})").find(expected) != std::string::npos);
+}
+
+TEST_CASE("a layer that is called on different kinds of numbers reads them in float") {
+  struct CalledTwice final : UnaryModule {
+    explicit CalledTwice(bool both_positive) : both(both_positive) {}
+    std::string_view kind() const override { return "CalledTwice"; }
+    bool both;
+    Child relu = child<ReLU>("relu"), relu2 = child<ReLU>("relu2"), fc = child<Linear>("fc", 4, 4);
+
+   protected:
+    Tensor forward(const Tensor& x) override {
+      const Tensor y = fc(relu(x));
+      return fc(both ? relu2(y) : y);
+    }
+  };
+  for (const bool both_positive : {true, false}) {
+    ModulePtr model = std::make_unique<CalledTwice>(both_positive);
+    MarkingQuantizer(of_inputs("{}")).prepare(model, nullptr, Tensor::zeros({1, 4}));
+    CHECK((find_module(*model, "fc.input_quant") != nullptr) == both_positive);
+  }
+}
+
+TEST_CASE("a model that reads quantized inputs is refused as one that is quantized already") {
+  const QuantAwareTrainConfig config = of_inputs(R"({".*": {"bits_weights": null}})");
+  Outcome o(config);
+  o.prepare();
+  CHECK(error_of([&] {
+          MarkingQuantizer(config).prepare(o.model, nullptr, Tensor::zeros({1, 4}));
+        }).find("the model is quantized already") != std::string::npos);
 }
 
 TEST_CASE("layers read an activation through what hands on its numbers, and not through what changes them") {

@@ -97,12 +97,12 @@ const std::vector<Json>& quantizers() {
                           {"bits_weights", bits},
                           {"mode", mode},
                           {"per_channel_wts", per_channel}});
-    // The offsets of LSQ+ become whole steps, which moves grids that begin above zero, as behind an average.
     for (size_t i = 0, outputs = list.size(); i < outputs; ++i) {
-      if (list[i]["class"] == "LSQPlusQuantizer") continue;
       list.push_back(list[i]);
       list.back()["quantized_activations"] = "inputs";
     }
+    list.push_back(list.back());  // layers in float that read numbers on a grid
+    list.back()["overrides"] = {{"conv4|fc", {{"bits_weights", nullptr}}}};
     return list;
   }();
   return all;
@@ -147,6 +147,26 @@ TEST_CASE("programs of trained quantized models compute the integer layers' inte
     CHECK(agreement.differing == 0);
     CHECK(agreement.logits_differing == 0);
     CHECK(deploy::onnx_model(program, {}).size() > 1000);
+  }
+}
+
+TEST_CASE("a ReLU whose numbers only one quantized layer reads is the lower limit of a requantization") {
+  for (const char* quantized : {"outputs", "inputs"}) {
+    ModulePtr model = trained({{"class", "LSQQuantizer"},
+                               {"bits_activations", 4},
+                               {"bits_weights", 4},
+                               {"quantized_activations", quantized}});
+    deploy::to_integer_layers(model, images(1, 6));
+    const deploy::Program program = deploy::lower(*model, images(1, 6)).program;
+    std::vector<deploy::OpKind> of_conv3;
+    int64_t clamps = 0;  // what is left of ReLUs
+    for (const deploy::Op& op : program.ops) {
+      if (program.tensors[static_cast<size_t>(op.output)].name == "conv3") of_conv3.push_back(op.kind);
+      clamps += op.kind == deploy::OpKind::clamp;
+    }
+    INFO(quantized);
+    CHECK(of_conv3 == std::vector{deploy::OpKind::conv});
+    CHECK(clamps == (quantized == std::string("inputs") ? 3 : 0));  // relu1 and relu2 have two readers, relu4 an average
   }
 }
 
