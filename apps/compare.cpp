@@ -51,7 +51,7 @@ void fields(V& v, CompareCommandConfig& c) {
   v("max_epochs", c.max_epochs, {.help = "no fine-tuning is longer than this; null: as the rows say", .min = 1});
   v("rows", c.rows, {.help = "the quantized rows, in order"});
   v("matrices", c.matrices, {.help = "further rows: all combinations of settings"});
-  v("document", c.document, {.help = "a Markdown file that gets tables, and charts beside it"});
+  v("document", c.document, {.help = "a Markdown file that gets tables; charts and results go beside it"});
 }
 
 // "post-training 4/4" -> "post-training_4-4", for a folder; no name gives "." or "..".

@@ -119,6 +119,7 @@ void update_document(const std::filesystem::path& file, const Json& results) {
   for (const std::string& title : titles) text += matrix_table(results.at("rows"), title);
   text += chart_links(file, results);
   text += fmt::format("\n{}", kResultsEnd);
+  write_json(std::filesystem::path(file).replace_extension(".json"), results);
   write_file_atomically(file, frame.before + text + frame.after);
 }
 

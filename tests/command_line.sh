@@ -66,6 +66,7 @@ holds "--quick merges its settings" grep -q '"name": "in_short"' out/in_short/re
 holds "every seed has a row" grep -q '"name": "LSQ, seed 2"' out/in_short/results.json
 holds "and the document has their mean and deviation" grep -qE '^\| LSQ \| 4/4 \| [0-9.]+ ± [0-9.]+ \|' seeds.md
 holds "no fine-tuning is longer than max_epochs" [ "$(grep -c '"epoch":' out/in_short/results.json)" = 6 ]
+holds "the document's results lie beside it" cmp seeds.json out/in_short/results.json
 holds "the document's charts lie beside it" grep -q '^!\[Training: .*\](seeds_training.svg)$' seeds.md
 holds "as pictures that stand alone" grep -q '^<svg xmlns="http://www.w3.org/2000/svg"' seeds_training.svg
 holds "between its own text" grep -q '^After$' seeds.md
