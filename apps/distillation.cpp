@@ -1,8 +1,11 @@
 // Loading the teacher, weighing the losses.
 #include "apps/distillation.h"
 
+#include <algorithm>
+
 #include "apps/experiment.h"
 #include "apps/model_file.h"
+#include "core/error.h"
 #include "core/ops.h"
 
 namespace qgrad {
@@ -13,7 +16,11 @@ Distillation::Distillation(const DistillationConfig& config, Module& student)
       teacher_(config.model ? build_model(*config.model, /*seed=*/0, config.teacher)
                             : load_model(config.teacher, std::nullopt).model),
       student_features_(student, config.features, "student"),
-      teacher_features_(teacher_.model(), config.features, "teacher") {}
+      teacher_features_(teacher_.model(), config.features, "teacher") {
+  check(!config.features_until || (!config.features.empty() && *config.features_until > config.from_epoch),
+        "distillation.features_until: no features would count, with {} of them, from epoch {} until epoch {}",
+        config.features.size(), config.from_epoch, config.features_until.value_or(0));
+}
 
 Tensor Distillation::call_student(Inputs inputs) {
   const Observing observing(student_features_);
@@ -31,8 +38,10 @@ Tensor Distillation::loss(const Tensor& label_loss, const Tensor& logits, const 
   }
   const Tensor loss = add(mul_scalar(label_loss, config_.weight_student),
                           mul_scalar(distillation_loss(logits, target, config_.temperature), config_.weight_distill));
-  if (features.empty()) return loss;
-  return add(loss, mul_scalar(feature_loss(features, teacher_features_.take()), config_.weight_features));
+  const double left = config_.features_until ? std::max(0.0, 1 - epoch / *config_.features_until) : 1.0;
+  if (features.empty() || left == 0) return loss;
+  const float weight = config_.weight_features * static_cast<float>(left);
+  return add(loss, mul_scalar(feature_loss(features, teacher_features_.take()), weight));
 }
 
 }  // namespace qgrad

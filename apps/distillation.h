@@ -18,6 +18,7 @@ struct DistillationConfig {
   float temperature = 1;
   std::vector<std::string> features;
   float weight_features = 1;
+  std::optional<double> features_until;
   double from_epoch = 0;
 };
 template <class V>
@@ -29,6 +30,8 @@ void fields(V& v, DistillationConfig& c) {
   v("temperature", c.temperature, {.help = "divides both sides' logits", .min = 0, .above_min = true});
   v("features", c.features, {.help = "paths of modules whose outputs are targets too, in student and teacher"});
   v("weight_features", c.weight_features, {.help = "factor of the loss against these", .min = 0});
+  v("features_until", c.features_until,
+    {.help = "epoch at which that factor has fallen to 0, along a line; null: it stays", .min = 0, .above_min = true});
   v("from_epoch", c.from_epoch, {.help = "epoch from which the teacher is asked", .min = 0});
 }
 
@@ -41,7 +44,8 @@ class Distillation {
   Tensor call_student(Inputs inputs);
 
   // weight_student * label_loss + weight_distill * distillation_loss + weight_features * feature_loss
-  // (nn/distillation.h) for the last call of the student, or label_loss itself before from_epoch.
+  // (nn/distillation.h) for the last call of the student, or label_loss itself before from_epoch. weight_features falls
+  // to 0 until features_until, so that features guide the beginning alone, as FitNets' hints do.
   Tensor loss(const Tensor& label_loss, const Tensor& logits, const Task& task, Inputs inputs, double epoch);
 
  private:
