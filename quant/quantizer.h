@@ -119,7 +119,7 @@ class Quantizer {
   virtual Json self_contained(Json resolved) const { return resolved; }
 
  protected:
-  explicit Quantizer(QuantizerConfig config) : config_(std::move(config)) {}
+  explicit Quantizer(const QuantizerConfig& config) : config_(config) {}
   explicit Quantizer(const QuantAwareTrainConfig& config) : config_(config), quantized_(config.quantized_activations) {}
 
   // Kind of module -> what to make of it; default_replacement is for the other leaves (a null `make`: leave them).
