@@ -1,6 +1,7 @@
 // Models trained with quantization in the loop: as integer layers, and their programs.
 #include "quant/deploy/quant_aware.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "core/ops.h"
@@ -53,6 +54,20 @@ struct SharedReLU final : UnaryModule {
   Tensor forward(const Tensor& x) override {
     const Tensor a = relu(bn1(conv1(x)));
     return fc(flatten(average(relu(add(a, bn2(conv2(a)))))));
+  }
+};
+
+// A pooling between a ReLU and the only layer that reads it.
+struct Pooled final : UnaryModule {
+  std::string_view kind() const override { return "Pooled"; }
+  Child conv1 = child<Conv2d>("conv1", square_conv(3, 8, 3, 1, 1, false)), bn1 = child<BatchNorm2d>("bn1", 8);
+  Child relu1 = child<ReLU>("relu1"), pool = child<MaxPool2d>("pool", 2);
+  Child conv2 = child<Conv2d>("conv2", square_conv(8, 8, 3, 1, 1, false)), bn2 = child<BatchNorm2d>("bn2", 8);
+  Child relu2 = child<ReLU>("relu2"), average = child<GlobalAvgPool2d>("average"), fc = child<Linear>("fc", 8, 5);
+
+ protected:
+  Tensor forward(const Tensor& x) override {
+    return fc(flatten(average(relu2(bn2(conv2(pool(relu1(bn1(conv1(x))))))))));
   }
 };
 
@@ -114,6 +129,17 @@ float largest_difference(const Tensor& a, const Tensor& b) {
   return largest;
 }
 
+// Images whose outputs differ by more than rounding: a number that lies between two levels may go to the other one.
+int64_t images_differing(const Tensor& before, const Tensor& after) {
+  float largest = 0;
+  for (const float y : before.data()) largest = std::max(largest, std::fabs(y));
+  int64_t differing = 0;
+  for (int64_t image = 0; image < before.dim(0); ++image)
+    differing +=
+        largest_difference(slice(before, 0, image, image + 1), slice(after, 0, image, image + 1)) > largest * 1e-5f;
+  return differing;
+}
+
 }  // namespace
 
 TEST_CASE("a trained quantized model as integer layers gives what it gave") {
@@ -123,14 +149,7 @@ TEST_CASE("a trained quantized model as integer layers gives what it gave") {
       ModulePtr model = shared ? trained(config, std::make_unique<SharedReLU>()) : trained(config);
       const Tensor x = images(8, 5), before = (*model)(x);
       deploy::to_integer_layers(model, images(1, 6));
-      const Tensor after = (*model)(x);
-      float largest = 0;
-      for (const float y : before.data()) largest = std::max(largest, std::fabs(y));
-      int differing = 0;  // a number that lies between two levels may go to the other one
-      for (int64_t image = 0; image < 8; ++image)
-        differing +=
-            largest_difference(slice(before, 0, image, image + 1), slice(after, 0, image, image + 1)) > largest * 1e-5f;
-      CHECK(differing <= 1);
+      CHECK(images_differing(before, (*model)(x)) <= 1);
     }
 }
 
@@ -166,7 +185,30 @@ TEST_CASE("a ReLU whose numbers only one quantized layer reads is the lower limi
     }
     INFO(quantized);
     CHECK(of_conv3 == std::vector{deploy::OpKind::conv});
-    CHECK(clamps == (quantized == std::string("inputs") ? 3 : 0));  // relu1 and relu2 have two readers, relu4 an average
+    CHECK(clamps ==
+          (quantized == std::string("inputs") ? 3 : 0));  // relu1 and relu2 have two readers, relu4 an average
+  }
+}
+
+TEST_CASE("a pooling of the largest between a ReLU and its quantization works on the layer's integers") {
+  for (const int bits : {8, 4, 2}) {
+    INFO(bits << " bits");
+    ModulePtr model = trained({{"class", "LSQQuantizer"},
+                               {"bits_activations", bits},
+                               {"bits_weights", bits},
+                               {"quantized_activations", "inputs"}},
+                              std::make_unique<Pooled>());
+    const Tensor x = images(8, 5), before = (*model)(x);
+    deploy::to_integer_layers(model, images(1, 6));
+    const deploy::Program program = deploy::lower(*model, images(1, 6)).program;
+    const auto pool = std::ranges::find(program.ops, deploy::OpKind::max_pool, &deploy::Op::kind);
+    REQUIRE(pool != program.ops.end());
+    CHECK(program.tensors[static_cast<size_t>(pool->inputs[0])].type == deploy::Type::byte);
+    const test::Agreement agreement = test::compare_with_simulation(*model, deploy::Engine(program), x);
+    CHECK(agreement.integers > 0);
+    CHECK(agreement.differing == 0);
+    CHECK(agreement.logits_differing == 0);
+    CHECK(images_differing(before, (*model)(x)) <= 1);
   }
 }
 
