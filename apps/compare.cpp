@@ -267,7 +267,6 @@ class Comparison {
   void add_results(const Json& row) {
     known_[row.at("name").get<std::string>()] = row;
     write_results();
-    write_file_atomically(folder_ / "report.html", results_html(results_));
   }
 
   void write_results() {
@@ -282,6 +281,7 @@ class Comparison {
                 {"threads", num_threads()},     {"seconds", seconds},  {"dataset", task_->describe()},
                 {"model", config_.model.value}, {"config", written_},  {"rows", rows}};
     write_json(folder_ / "results.json", results_);
+    if (!rows.empty()) write_file_atomically(folder_ / "report.html", results_html(results_));
   }
 
   CompareCommandConfig config_;

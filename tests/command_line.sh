@@ -192,6 +192,9 @@ sed 's/"lr": 0.[0-9]*/"lr": 0.5/' comparison/config.json >changed.json
 cp -r comparison changed && mv changed.json changed/config.json
 expect_error "resume with other settings" "config.json: train is .*were made with" "$qgrad" compare --resume changed
 holds "and the command that began it" grep -q '"command": "qgrad compare .*quant_aware_train.epochs=8"' comparison/results.json
+rm comparison/report.html
+expect 0 "resume a finished comparison" "$qgrad" compare --resume comparison
+holds "and its report is there" test -s comparison/report.html
 expect_error "resume from nowhere" "nowhere/config.json: cannot open" "$qgrad" train --resume nowhere
 
 # --- schedules, groups and a teacher, killed and resumed ---
