@@ -110,8 +110,8 @@ void update_document(const std::filesystem::path& file, const Json& results) {
       "{}\n\nAccuracy on the {} test images of {}, {}. Made by\n\n```\n{}\n```\n", kResultsBegin,
       results.at("dataset").at("test_images").get<int64_t>(), results.at("dataset").at("class").get<std::string>(),
       results.at("model").at("class").get<std::string>(), results.at("command").get<std::string>());
-  text += fmt::format("\nThe {} rows took {} on {} threads.\n", results.at("rows").size(),
-                      format_duration(results.at("seconds").get<double>()), results.at("threads").get<int>());
+  text += fmt::format("\nIt took {} on {} threads.\n", format_duration(results.at("seconds").get<double>()),
+                      results.at("threads").get<int>());
   text += rows_table(results);
   std::vector<std::string> titles;
   for (const Json& row : results.at("rows"))

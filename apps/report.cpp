@@ -14,12 +14,12 @@ namespace qgrad {
 namespace {
 
 constexpr const char* kPageStyle = R"(
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; color: #1c2127; }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 84rem; margin: 2rem auto; padding: 0 1rem; color: #1c2127; }
 h1 { font-size: 1.5rem; margin-bottom: 0 } .about { color: #5b6570; margin-top: .2rem }
 table { border-collapse: collapse; width: 100%; margin: 1.5rem 0 }
 th, td { padding: .35rem .5rem; text-align: right; border-bottom: 1px solid #e3e7eb; font-variant-numeric: tabular-nums; white-space: nowrap }
-th { font-weight: 600; border-bottom: 2px solid #b9c1c9 } th:first-child, td:first-child { text-align: left }
-td.bar { min-width: 8rem; text-align: left } td.bar i { display: block; height: .8rem; border-radius: 2px }
+th { font-weight: 600; border-bottom: 2px solid #b9c1c9 } th:first-child, td:first-child { text-align: left; white-space: normal }
+td.bar { min-width: 4rem; text-align: left } td.bar i { display: block; height: .8rem; border-radius: 2px }
 svg { display: block; width: 100%; max-width: 46rem; margin-top: 1rem } details { margin: 1.5rem 0 } pre { overflow-x: auto; background: #f5f7f9; padding: 1rem }
 )";
 
