@@ -64,10 +64,20 @@ std::string folder_name(const std::string& row) {
   return name;
 }
 
+// As a shell takes it for one word.
+std::string shell_word(const std::string& text) {
+  if (text.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-+.,:=/@%") ==
+      std::string::npos)
+    return text;
+  std::string quoted = "'";
+  for (const char c : text) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return quoted + "'";
+}
+
 class Comparison {
  public:
-  // `command`: how the results are made. With `resume`, rows that the folder's results have are kept; config.json may
-  // have got further rows since, but nothing that was there may have changed.
+  // `command`: how the results are made. With `resume`, rows that the folder's results have are kept; rows that were
+  // not begun may be changed in config.json, and others added.
   Comparison(CompareCommandConfig config, const CommonOptions& options, std::filesystem::path folder,
              std::string command, bool resume)
       : config_(std::move(config)),
@@ -79,15 +89,16 @@ class Comparison {
     written_ = resolved_config(config_, options);
     if (!resume_ || !std::filesystem::exists(folder_ / "results.json")) return;
     const Json finished = read_json(folder_ / "results.json");
-    check_unchanged(finished.at("config"));
     command_ = finished.at("command").get<std::string>();
     for (const Json& row : finished.at("rows")) known_[row.at("name").get<std::string>()] = row;
+    earlier_ = finished.at("config");
   }
 
   Json run() {
     if (config_.rows.empty() && config_.matrices.empty())
       config_error(config_.name, "neither 'rows' nor 'matrices': there is nothing to compare with");
-    const std::vector<RowConfig> rows = planned_rows();
+    const std::vector<RowConfig> rows = planned_rows(config_);
+    if (!earlier_.is_null()) check_unchanged(rows);
     if (config_.train.has_value() == config_.checkpoint.has_value())
       config_error(config_.name, "exactly one of 'train' and 'checkpoint' must be given");
     if (config_.document && task_->score() != "top1")
@@ -97,6 +108,7 @@ class Comparison {
       ModulePtr model = Registry<Architecture>::create(config_.model)->make();
       check_training(*model, *make_optimizer(config_.train->optimizer, *model), *task_, *config_.train);
     }
+    read_config<TrainConfig>(config_.quant_aware_train);  // also where no row needs it
     order_ = {"float"};
     for (const RowConfig& row : rows) {
       if (row.name.empty()) config_error(config_.name, "a row's name is empty");
@@ -117,9 +129,14 @@ class Comparison {
 
  private:
   // Every row by itself: those of the config, one for each seed, and those of the matrices.
-  std::vector<RowConfig> planned_rows() {
+  std::vector<RowConfig> planned_rows(const CompareCommandConfig& config) {
     std::vector<RowConfig> rows;
-    for (const RowConfig& row : config_.rows) {
+    for (const RowConfig& row : config.rows) {
+      const auto refuse = [&](std::string_view why) { config_error(config.name, "row '{}': {}", row.name, why); };
+      if (std::ranges::count(config.rows, row.name, &RowConfig::name) > 1) refuse("another one has its name");
+      if (!row.train.is_object()) refuse(fmt::format("its train is no object, but {}", row.train.dump()));
+      if (is_post_training(row.quantizer) && !(row.train.empty() && row.seeds.empty()))
+        refuse("it is not trained, so that train and seeds have no effect");
       if (row.seeds.empty()) rows.push_back(row);
       for (const uint64_t seed : row.seeds) {
         rows.push_back({fmt::format("{}, seed {}", row.name, seed), row.quantizer, row.train});
@@ -127,7 +144,7 @@ class Comparison {
         places_[rows.back().name] = {{"row", row.name}, {"seed", seed}};
       }
     }
-    for (const MatrixConfig& matrix : config_.matrices)
+    for (const MatrixConfig& matrix : config.matrices)
       for (MatrixRow& row : matrix_rows(matrix)) {
         const std::string name = fmt::format("{}: {}", matrix.title, fmt::join(row.coordinates, ", "));
         places_[name] = {{"matrix", matrix.title}, {"coordinates", row.coordinates}};
@@ -148,31 +165,46 @@ class Comparison {
   // calibration to be checked, and such rows are quick.
   void check_row(const RowConfig& row) const {
     if (is_post_training(row.quantizer)) return;
-    const TrainConfig tuning = fine_tuning(row);
-    ModulePtr model = Registry<Architecture>::create(config_.model)->make();
-    const auto optimizer = make_optimizer(tuning.optimizer, *model);
-    quantize_model(model, config_.model, row.quantizer, optimizer.get(), *task_, std::nullopt, row.name);
-    check_training(*model, *optimizer, *task_, tuning);
+    try {
+      const TrainConfig tuning = fine_tuning(row);
+      ModulePtr model = Registry<Architecture>::create(config_.model)->make();
+      const auto optimizer = make_optimizer(tuning.optimizer, *model);
+      quantize_model(model, config_.model, row.quantizer, optimizer.get(), *task_, std::nullopt, row.name);
+      check_training(*model, *optimizer, *task_, tuning);
+    } catch (const Error& e) {
+      fail("row '{}': {}", row.name, e.what());
+    }
   }
 
-  void check_unchanged(const Json& finished) const {
+  // Rows that are finished, or begun, must be as they were in the config that they were made with.
+  void check_unchanged(const std::vector<RowConfig>& rows) {
+    const std::string file = (folder_ / "config.json").string();
+    const auto check_equal = [&](const std::string& what, const Json& was, const Json& is) {
+      check(was == is, "{}: {} is {}, but what is there was made with {}: compare in another folder", file, what,
+            is.dump(), was.dump());
+    };
     const auto without_folder = [](Json config) {  // of the data: it may have moved
       config["data"]["dataset"].erase("dir");
       return config;
     };
-    const Json before = without_folder(finished), now = without_folder(written_);
-    const auto check_equal = [&](const std::string& what, const Json& was, const Json& is) {
-      check(was == is, "{}: {} is {}, but the rows that are finished were made with {}: compare in another folder",
-            (folder_ / "config.json").string(), what, is.dump(), was.dump());
-    };
+    const Json before = without_folder(earlier_), now = without_folder(written_);
     for (const auto& [key, value] : before.items())
-      if (key != "rows" && key != "document") check_equal(key, value, now.at(key));
-    for (const Json& row : before.at("rows"))
-      for (const Json& other : now.at("rows"))
-        if (row.at("name") == other.at("name"))
-          for (const char* key : {"quantizer", "train"})
-            check_equal(fmt::format("{} of row '{}'", key, row.at("name").get<std::string>()), row.at(key),
-                        other.at(key));
+      if (key != "rows" && key != "matrices" && key != "document") check_equal(key, value, now.at(key));
+    const auto places = places_;
+    const std::vector<RowConfig> made =
+        planned_rows(read_config<CompareCommandConfig>({earlier_, (folder_ / "results.json").string(), "config"}));
+    places_ = places;
+    for (const auto& [name, row] : known_)
+      check(name == "float" || std::ranges::count(rows, name, &RowConfig::name) > 0,
+            "{}: row '{}' is finished, but is not there any more: compare in another folder", file, name);
+    for (const RowConfig& row : rows) {
+      const auto was = std::ranges::find(made, row.name, &RowConfig::name);
+      if (was == made.end() ||
+          !(known_.contains(row.name) || std::filesystem::exists(folder_of(row.name) / "training.safetensors")))
+        continue;
+      check_equal(fmt::format("quantizer of row '{}'", row.name), was->quantizer.value, row.quantizer.value);
+      check_equal(fmt::format("train of row '{}'", row.name), was->train, row.train);
+    }
   }
 
   // Whether the row's results are known from before.
@@ -286,6 +318,7 @@ class Comparison {
 
   CompareCommandConfig config_;
   Json written_;  // the same, resolved
+  Json earlier_;  // the one that the rows of a resumed comparison were made with
   std::filesystem::path folder_;
   std::unique_ptr<Task> task_;
   bool resume_;
@@ -302,7 +335,7 @@ void run(const std::string& config_file, const std::optional<std::filesystem::pa
          const CommonOptions& options) {
   std::string command = "qgrad compare " + config_file;
   if (options.quick) command += " --quick";
-  for (const std::string& setting : options.set) command += " --set " + setting;
+  for (const std::string& setting : options.set) command += " --set " + shell_word(setting);
   if (options.seed) command += fmt::format(" --seed {}", *options.seed);
   auto config = read_config<CompareCommandConfig>(read_command_config(config_file, options));
   const auto folder = resume ? *resume : output_folder(options.out, config.name);

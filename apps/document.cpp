@@ -76,10 +76,13 @@ std::string rows_table(const Json& results) {
     const bool is_float = first.at("kind") == "float";
     const std::string spread = group.rows.size() > 1 ? fmt::format(" ± {:.2f}", group.deviation("/top1")) : "";
     const std::string epochs = first.at("epochs").empty() ? "" : std::to_string(first.at("epochs").size());
-    ProgramTexts program = program_texts(first);
-    const bool all_have_one = std::ranges::all_of(
-        group.rows, [](const Json* row) { return program_texts(*row).top1 != ProgramTexts{}.top1; });
-    if (all_have_one) program.top1 = fmt::format("{:.2f}", group.mean("/program/top1"));
+    ProgramTexts program;
+    if (std::ranges::all_of(group.rows,
+                            [](const Json* row) { return program_texts(*row).top1 != ProgramTexts{}.top1; })) {
+      program = program_texts(first);
+      program.top1 = fmt::format("{:.2f}", group.mean("/program/top1"));
+      program.speed = fmt::format("{:.0f}", group.mean("/program/images_per_second"));
+    }
     text += fmt::format("| {} | {} | {:.2f}{} | {} | {:.4f} | {} | {} | {} | {} | {} | {:.1f} |\n", group.name,
                         bits_text(first), group.mean("/top1"), spread,
                         is_float ? "" : fmt::format("{:+.2f}", group.mean("/top1") - reference), group.mean("/loss"),

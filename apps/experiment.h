@@ -43,16 +43,16 @@ void fields(V& v, DataConfig& c) {
 // Parameters that a pattern picks, and how they are optimized.
 struct ParamGroupConfig {
   std::string name, parameters;
-  float lr_factor = 1;
-  std::optional<float> weight_decay;
+  std::optional<float> lr_factor, weight_decay;
 };
 template <class V>
 void fields(V& v, ParamGroupConfig& c) {
   v("name", c.name, {.help = "name of the group", .required = true});
   v("parameters", c.parameters,
     {.help = "regular expression that must match the whole path of a parameter", .required = true});
-  v("lr_factor", c.lr_factor, {.help = "factor of the scheduled learning rate", .min = 0});
-  v("weight_decay", c.weight_decay, {.help = "null: the optimizer's own", .min = 0});
+  v("lr_factor", c.lr_factor,
+    {.help = "factor of the scheduled learning rate; null: as the quantizer has it, or 1", .min = 0});
+  v("weight_decay", c.weight_decay, {.help = "null: as the quantizer or the optimizer has it", .min = 0});
 }
 
 struct TrainConfig {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 
 namespace qgrad {
@@ -15,6 +16,11 @@ constexpr RowKind kKinds[] = {{"float", "float", "#555f6b"},
                               {"quant-aware-train", "quantization-aware training", "#1d6fb8"}};
 constexpr const char* kLineColors[] = {"#1d6fb8", "#c2571a", "#2e8b57", "#8a4fbf",
                                        "#b8860b", "#c03a6b", "#4d7c8a", "#7a5c3e"};
+
+// JSON has null for what is no number, such as the loss of a broken model.
+double number(const Json& value) {
+  return value.is_null() ? std::numeric_limits<double>::quiet_NaN() : value.get<double>();
+}
 
 std::vector<Chart> accuracy_chart(const Json& results) {
   std::map<std::string, std::map<int, double>> best;
@@ -133,10 +139,10 @@ std::vector<Metric> metrics_of(const Json& row) {
 }
 
 std::string metric_text(const Json& row, const Metric& metric) {
-  return fmt::format("{:.{}f}", row.at(metric.key).get<double>(), metric.digits);
+  return fmt::format("{:.{}f}", number(row.at(metric.key)), metric.digits);
 }
 
-double score_of(const Json& row) { return row.at(metrics_of(row)[0].key).get<double>(); }
+double score_of(const Json& row) { return number(row.at(metrics_of(row)[0].key)); }
 
 const Json* float_row(const Json& results) {
   for (const Json& row : results.at("rows"))
@@ -164,23 +170,23 @@ std::string bytes_text(double bytes) {
 ProgramTexts program_texts(const Json& row) {
   if (!row.contains("program") || !row.at("program").contains("top1")) return {};
   const Json& program = row.at("program");
-  const auto number = [&](const char* key, int digits) {
-    return fmt::format("{:.{}f}", program.at(key).get<double>(), digits);
+  const auto text = [&](const char* key, int digits) {
+    return fmt::format("{:.{}f}", number(program.at(key)), digits);
   };
-  return {number("top1", 2), number("images_per_second", 0), number("simulated_images_per_second", 0),
+  return {text("top1", 2), text("images_per_second", 0), text("simulated_images_per_second", 0),
           bytes_text(program.at("bytes").get<double>())};
 }
 
 double RowGroup::mean(const std::string& pointer) const {
   double sum = 0;
-  for (const Json* row : rows) sum += row->at(Json::json_pointer(pointer)).get<double>();
+  for (const Json* row : rows) sum += number(row->at(Json::json_pointer(pointer)));
   return sum / static_cast<double>(rows.size());
 }
 
 double RowGroup::deviation(const std::string& pointer) const {
   const double middle = mean(pointer);
   double sum = 0;
-  for (const Json* row : rows) sum += std::pow(row->at(Json::json_pointer(pointer)).get<double>() - middle, 2);
+  for (const Json* row : rows) sum += std::pow(number(row->at(Json::json_pointer(pointer))) - middle, 2);
   return std::sqrt(sum / static_cast<double>(rows.size() - 1));
 }
 

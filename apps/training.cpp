@@ -21,19 +21,29 @@ struct EpochTotals {
   float lr = 0;
 };
 
-// Groups by pattern; each must pick something.
+// Groups by pattern; each must pick something. What a group leaves open stays as it was for each of its parameters,
+// which a quantizer may have put in a group of its own.
 void add_param_groups(Optimizer& optimizer, Module& model, const TrainConfig& config) {
   for (const ParamGroupConfig& c : config.param_groups) {
-    ParamGroup group{.name = c.name, .parameters = {}, .weight_decay = c.weight_decay, .lr_factor = c.lr_factor};
+    std::vector<Parameter*> picked;
     try {
       const std::regex pattern(c.parameters);
       for (Parameter* p : all_parameters(model))
-        if (std::regex_match(p->path(), pattern)) group.parameters.push_back(p);
+        if (std::regex_match(p->path(), pattern)) picked.push_back(p);
     } catch (const std::regex_error& e) {
       fail("train.param_groups: '{}' is no regular expression: {}", c.parameters, e.what());
     }
-    check(!group.parameters.empty(), "train.param_groups: '{}' matches no parameter of the model", c.parameters);
-    optimizer.add_param_group(std::move(group));
+    check(!picked.empty(), "train.param_groups: '{}' matches no parameter of the model", c.parameters);
+    const std::vector<ParamGroup> before = optimizer.param_groups();
+    for (const ParamGroup& earlier : before) {
+      ParamGroup group{.name = c.name,
+                       .parameters = {},
+                       .weight_decay = c.weight_decay ? c.weight_decay : earlier.weight_decay,
+                       .lr_factor = c.lr_factor.value_or(earlier.lr_factor)};
+      std::ranges::copy_if(picked, std::back_inserter(group.parameters),
+                           [&](Parameter* p) { return std::ranges::count(earlier.parameters, p) > 0; });
+      if (!group.parameters.empty()) optimizer.add_param_group(std::move(group));
+    }
   }
 }
 
@@ -48,7 +58,12 @@ struct Course {
       : learning_rate(Registry<Schedule>::create(config.schedule)),
         batches(task.training(config.batch_size, config.seed)) {
     if (config.quantization) quantization.emplace(*config.quantization, model, config.epochs);
-    if (config.distillation) distillation.emplace(*config.distillation, model);
+    if (config.distillation) {
+      check(config.distillation->from_epoch < config.epochs,
+            "distillation.from_epoch: the teacher would never be asked, from epoch {} in a training of {}",
+            config.distillation->from_epoch, config.epochs);
+      distillation.emplace(*config.distillation, model);
+    }
     add_param_groups(optimizer, model, config);
     check(batches->count() > 0, "training: a batch of {} is more than the {} training examples", config.batch_size,
           batches->examples());

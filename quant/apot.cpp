@@ -93,12 +93,11 @@ void APoTQuantization::restrain() { restrain_to(alpha, kSmallestStep, kLargestSt
 Tensor APoTQuantization::quantize(const Tensor& x, int bits) {
   make_levels(bits);
   const float clip = alpha.raw().item(), below = is_signed() ? -1.0f : 0.0f;
-  const bool weights = site() == GridSite::weights;
   const auto on_grid = [&](const Tensor& values) {
     const GridParameter parameter{learned(alpha), [=](const GridSums& sums) {
                                     return static_cast<float>(sums.inside / clip + below * sums.below + sums.above);
                                   }};
-    return record_on_grid("apot", values, on_levels(values, clip), {below * clip, clip, /*everywhere=*/weights},
+    return record_on_grid("apot", values, on_levels(values, clip), {below * clip, clip, /*everywhere=*/is_parameter()},
                           {parameter});
   };
   if (!normalize_) return on_grid(x);

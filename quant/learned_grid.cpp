@@ -84,7 +84,7 @@ QuantizedRange LearnedQuantization::range(int bits) const {
 }
 
 float LearnedQuantization::gradient_scale(const Tensor& x, float qmax) const {
-  const int64_t count = site_ == GridSite::weights ? x.numel() : x.numel() / x.dim(0);
+  const int64_t count = is_parameter() ? x.numel() : x.numel() / x.dim(0);
   return static_cast<float>(1 / std::sqrt(static_cast<double>(count) * qmax));
 }
 
@@ -128,7 +128,7 @@ LearnedQuantizer::LearnedQuantizer(LearnedQuantizerConfig config, ReluPlace relu
 }
 
 ModulePtr LearnedQuantizer::weight_transform(const Site&, Parameter& parameter, int bits) {
-  auto transform = make_(bits, GridSite::weights);
+  auto transform = make_(bits, parameter.name() == "bias" ? GridSite::bias : GridSite::weights);
   transform->start_from(parameter.raw());
   return transform;
 }

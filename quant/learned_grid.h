@@ -35,6 +35,7 @@ float nearest_clip(const Tensor& x, float ratio, const std::function<Tensor(floa
 // Where a learned quantization stands.
 enum class GridSite {
   weights,    // a parameter's transform
+  bias,       // the same, of numbers that are no weights
   positive,   // behind an activation that has no negative values
   rectified,  // in the place of a ReLU, which it computes too
   any_sign,   // behind an activation that has both signs
@@ -68,6 +69,7 @@ class LearnedQuantization : public UnaryModule, public AdjustableBits {
 
   // A parameter as GridParameter::value: an undefined tensor when frozen.
   Tensor learned(const Parameter& parameter) const { return frozen_ ? Tensor() : parameter(); }
+  bool is_parameter() const { return site_ == GridSite::weights || site_ == GridSite::bias; }
   bool is_signed() const { return site_ != GridSite::positive && site_ != GridSite::rectified; }
   QuantizedRange range(int bits) const;  // signed or not, as the site wants
   // 1 / sqrt(N qmax): N weights, or features of one example (LSQ, section 2.2).

@@ -15,7 +15,9 @@ namespace {
 const Registered<Quantizer, LSQQuantizer, LSQConfig> registered_lsq{"LSQQuantizer"};
 const Registered<Quantizer, LSQQuantizer, LSQPlusConfig> registered_lsq_plus{"LSQPlusQuantizer"};
 
-bool has_offset(GridSite site) { return site != GridSite::weights && site != GridSite::input; }
+bool has_offset(GridSite site) {
+  return site != GridSite::weights && site != GridSite::bias && site != GridSite::input;
+}
 
 Tensor on_grid(const Tensor& x, float step, float offset, const QuantizedRange& range) {
   const Tape::Paused paused;
@@ -59,7 +61,7 @@ LSQQuantization::Grid LSQQuantization::first_grid(const Tensor& x, int bits) con
   Grid grid{0, 0};
   if (start_ == LSQStart::lsq) {
     grid.step = 2 * mean(abs(x)).item() / std::sqrt(high);
-  } else if (start_ == LSQStart::lsq_plus && site() == GridSite::weights) {
+  } else if (start_ == LSQStart::lsq_plus && is_parameter()) {
     const double center = mean(x).item(), n = static_cast<double>(x.numel());
     const double deviation = std::sqrt(deviations_from(center, x.data()).square / n);
     grid.step = static_cast<float>((std::fabs(center) + 3 * deviation) / (q.qmax + 1));

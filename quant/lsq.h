@@ -32,7 +32,8 @@ void fields(V& v, LSQConfig& c) {
   fields(v, static_cast<LearnedQuantizerConfig&>(c));
   v("learn_offset", c.learn_offset, {.help = "activations learn where their grid begins, too (LSQ+)"});
   v("start", c.start, {.help = "the rule that the first steps come from"});
-  v("per_channel_wts", c.per_channel_wts, {.help = "weights learn a step for each output channel"});
+  v("per_channel_wts", c.per_channel_wts,
+    {.help = "weights learn a step for each output channel, embeddings for each feature"});
   v("midrise_wts", c.midrise_wts, {.help = "weights have as many levels above zero as below, and none at zero"});
 }
 

@@ -76,6 +76,13 @@ expect_error "quick that is no object" "quick: expected an object" "$qgrad" comp
 expect_error "quick without settings" "'quick' is missing" "$qgrad" compare "$digits" --quick
 expect_error "an override of a late row that matches nothing is found before the first epoch" "conv9" "$qgrad" compare "$digits" --out late --set 'rows=[{"name":"LSQ","quantizer":{"class":"LSQQuantizer","overrides":{"conv9":{"bits_weights":4}}}}]'
 expect_error "and so is a wrong schedule" "no learning-rate schedule 'cosin'" "$qgrad" compare "$digits" --out late --set quant_aware_train.schedule.class=cosin
+lsq='"quantizer":{"class":"LSQQuantizer"}' after='"quantizer":{"class":"PostTrainLinearQuantizer"}'
+expect_error "and a wrong setting of a row's training, with the row" "row 'LSQ': .*epochz: unknown key" "$qgrad" compare "$digits" --out late --set "rows=[{\"name\":\"LSQ\",\"train\":{\"epochz\":1},$lsq}]"
+expect_error "and one that is no object" "row 'LSQ': its train is no object, but 5" "$qgrad" compare "$digits" --out late --set "rows=[{\"name\":\"LSQ\",\"train\":5,\"seeds\":[1],$lsq}]"
+expect_error "and a wrong setting that no row needs" "quant_aware_train.*epochz: unknown key" "$qgrad" compare "$digits" --out late --set 'quant_aware_train={"epochz":1}' --set "rows=[{\"name\":\"after\",$after}]"
+expect_error "and seeds of a row that is not trained" "row 'after': it is not trained" "$qgrad" compare "$digits" --out late --set "rows=[{\"name\":\"after\",\"seeds\":[1,2],$after}]"
+expect_error "and two rows of one name" "row 'LSQ': another one has its name" "$qgrad" compare "$digits" --out late --set "rows=[{\"name\":\"LSQ\",\"seeds\":[1],$lsq},{\"name\":\"LSQ\",\"seeds\":[2],$lsq}]"
+expect_error "and a teacher that is never asked" "never be asked, from epoch 4 in a training of 4" "$qgrad" compare "$digits" --out late --set 'quant_aware_train={"epochs":4,"distillation":{"teacher":"out/in_short/float/model.safetensors","from_epoch":4}}' --set "rows=[{\"name\":\"LSQ\",$lsq}]"
 printf 'no marks\n' >plain.md
 expect_error "and a document without a place for results" "plain.md: expected the lines '<!-- results -->'" "$qgrad" compare "$digits" --out late --set document=plain.md
 holds "no row was trained" [ ! -e late ]
@@ -181,6 +188,7 @@ victim=$!
 until ls comparison/QAT*/training.safetensors >/dev/null 2>&1; do sleep 0.02; done
 kill -9 $victim
 wait $victim 2>/dev/null
+cp -r comparison stopped_early
 finished=$(stat -c %Y.%i comparison/float/model.safetensors)
 expect 0 "resume a comparison" "$qgrad" compare --resume comparison
 holds "finished rows are kept" [ "$finished" = "$(stat -c %Y.%i comparison/float/model.safetensors)" ]
@@ -190,7 +198,15 @@ for row in QAT_4-4 QAT_2-2; do
 done
 sed 's/"lr": 0.[0-9]*/"lr": 0.5/' comparison/config.json >changed.json
 cp -r comparison changed && mv changed.json changed/config.json
-expect_error "resume with other settings" "config.json: train is .*were made with" "$qgrad" compare --resume changed
+expect_error "resume with other settings" "config.json: train is .*what is there was made with" "$qgrad" compare --resume changed
+sed 's|"QAT 2/2"|"QAT 2/2 anew"|' comparison/config.json >changed/config.json
+expect_error "resume without a row that is finished" "row 'QAT 2/2' is finished, but is not there any more" "$qgrad" compare --resume changed
+holds "which loses nothing" cmp {comparison,changed}/results.json
+sed '/"name": "QAT 4.4"/,/}/ s|"bits_weights": 4|"bits_weights": 5|' comparison/config.json >stopped_early/config.json
+expect_error "resume with another row, begun" "quantizer of row 'QAT 4/4' is .*what is there was made with" "$qgrad" compare --resume stopped_early
+sed '/"name": "QAT 2.2"/,/}/ s|"bits_weights": 2|"bits_weights": 5|' comparison/config.json >stopped_early/config.json
+expect 0 "resume with another row, not begun" "$qgrad" compare --resume stopped_early
+holds "that row is the new one" grep -q '"bits_weights": 5' stopped_early/results.json
 holds "and the command that began it" grep -q '"command": "qgrad compare .*quant_aware_train.epochs=8"' comparison/results.json
 rm comparison/report.html
 expect 0 "resume a finished comparison" "$qgrad" compare --resume comparison
@@ -215,6 +231,9 @@ holds "the killed training by a schedule left no model" test ! -f course_stopped
 expect 0 "resume by a schedule" "$qgrad" train --resume course_stopped
 holds "and end with the same bytes" cmp course/model.safetensors course_stopped/model.safetensors
 expect 0 "its checkpoint evaluates by itself" "$qgrad" evaluate course/model.safetensors
+expect 0 "train with the quantizer's own group" "$qgrad" train course.json --out own_group --set 'train.param_groups=[]' --set quantizer.learned_lr_factor=0.5
+expect 0 "and with one that takes its place" "$qgrad" train course.json --out group --set 'train.param_groups=[{"name": "steps", "parameters": ".*step", "weight_decay": 0}]' --set quantizer.learned_lr_factor=0.5
+holds "which leaves the learning rate as it was" cmp {own_group,group}/model.safetensors
 expect_error "a group that picks nothing" "'.*stp' matches no parameter" "$qgrad" train course.json --out x --set 'train.param_groups=[{"name": "s", "parameters": ".*stp"}]'
 expect_error "a schedule without quantization" "nothing that is quantized" "$qgrad" train train.json --out x --set quantizer=null --set 'train.quantization={}'
 expect_error "a teacher that is not there" "nowhere.safetensors" "$qgrad" train course.json --out x --set train.distillation.teacher=nowhere.safetensors

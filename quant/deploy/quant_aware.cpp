@@ -93,7 +93,7 @@ ChannelMap map_of(const BatchNorm& norm) {
 
 class Conversion {
  public:
-  Conversion(Module& model, const Tensor& example) : model_(model) {
+  Conversion(Module& model, const Tensor& example) {
     const Tape::Paused paused;
     const Observing observing(grids_);
     model(example);
@@ -327,7 +327,6 @@ class Conversion {
     std::optional<float> cap;
   };
 
-  Module& model_;
   OutputGrids grids_;
   Graph graph_;
   std::map<std::string, ChannelMap> norms_;          // by the layer they are folded into

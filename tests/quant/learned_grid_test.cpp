@@ -133,6 +133,10 @@ TEST_CASE("mid-rise weights of LSQ have the same levels above zero as below, and
     return mean(square(sub(run(q, x.clone(), Tensor::full(x.shape(), 1)).y, x))).item();
   };
   CHECK(error(of_weights) < error(with_zero));
+  LSQQuantization of_biases(8, GridSite::bias, {.per_channel = true, .midrise = true});
+  of_biases.start_from(spread(1));
+  CHECK(of_biases.step.raw().numel() == 1);
+  CHECK(run(of_biases, Tensor::zeros({4}), Tensor::zeros({4})).y.data()[0] == 0);
   LSQQuantization of_activations(2, GridSite::rectified, {.midrise = true});
   of_activations.start_from(spread(1));
   CHECK(run(of_activations, Tensor::zeros({4}), Tensor::zeros({4})).y.data()[0] == 0);
