@@ -9,7 +9,6 @@
 #include "apps/document.h"
 #include "apps/matrix.h"
 #include "apps/model_file.h"
-#include "apps/progress.h"
 #include "apps/quantization.h"
 #include "apps/report.h"
 #include "apps/stopwatch.h"
@@ -32,6 +31,14 @@ void fields(V& v, RowConfig& c) {
   v("train", c.train, {.help = "what this row's fine-tuning changes of quant_aware_train"});
   v("seeds", c.seeds, {.help = "a fine-tuning for each, with this train.seed; empty: one"});
 }
+
+// One row of the table: a RowConfig's, or that of one of its seeds, or a cell of a matrix.
+struct PlannedRow {
+  std::string name;
+  Config quantizer;
+  Json train = Json::object();
+  Json place = Json::object();  // in the results: the row and seed, or the matrix and coordinates, that it is of
+};
 
 struct CompareCommandConfig : ExperimentConfig {
   std::optional<TrainConfig> train;
@@ -78,9 +85,10 @@ class Comparison {
  public:
   // `command`: how the results are made. With `resume`, rows that the folder's results have are kept; rows that were
   // not begun may be changed in config.json, and others added.
-  Comparison(CompareCommandConfig config, const CommonOptions& options, std::filesystem::path folder,
-             std::string command, bool resume)
+  Comparison(CompareCommandConfig config, std::string config_file, const CommonOptions& options,
+             std::filesystem::path folder, std::string command, bool resume)
       : config_(std::move(config)),
+        file_(std::move(config_file)),
         folder_(std::move(folder)),
         task_(open_task(config_, options.data)),
         resume_(resume),
@@ -96,13 +104,13 @@ class Comparison {
 
   Json run() {
     if (config_.rows.empty() && config_.matrices.empty())
-      config_error(config_.name, "neither 'rows' nor 'matrices': there is nothing to compare with");
-    const std::vector<RowConfig> rows = planned_rows(config_);
+      config_error(file_, "neither 'rows' nor 'matrices': there is nothing to compare with");
+    const std::vector<PlannedRow> rows = planned_rows(config_, file_);
     if (!earlier_.is_null()) check_unchanged(rows);
     if (config_.train.has_value() == config_.checkpoint.has_value())
-      config_error(config_.name, "exactly one of 'train' and 'checkpoint' must be given");
+      config_error(file_, "exactly one of 'train' and 'checkpoint' must be given");
     if (config_.document && task_->score() != "top1")
-      config_error(config_.name, "'document' is for comparisons on images; results.json and report.html have it all");
+      config_error(file_, "'document' is for comparisons on images; results.json and report.html have it all");
     if (config_.document) check_document(*config_.document);
     if (config_.train) {
       ModulePtr model = Registry<Architecture>::create(config_.model)->make();
@@ -110,50 +118,51 @@ class Comparison {
     }
     read_config<TrainConfig>(config_.quant_aware_train);  // also where no row needs it
     order_ = {"float"};
-    for (const RowConfig& row : rows) {
-      if (row.name.empty()) config_error(config_.name, "a row's name is empty");
+    for (const PlannedRow& row : rows) {
+      if (row.name.empty()) config_error(file_, "a row's name is empty");
       check_row(row);
       for (const std::string& other : order_)
         if (folder_name(row.name) == folder_name(other))
-          config_error(config_.name, "the rows '{}' and '{}' would share the folder '{}': rename one", other, row.name,
+          config_error(file_, "the rows '{}' and '{}' would share the folder '{}': rename one", other, row.name,
                        folder_name(other));
       order_.push_back(row.name);
     }
     write_json(folder_ / "config.json", written_);
     write_results();
     add_float_row();
-    for (const RowConfig& row : rows) add_row(row);
+    for (const PlannedRow& row : rows) add_row(row);
     if (config_.document) update_document(*config_.document, results_);
     return results_;
   }
 
  private:
   // Every row by itself: those of the config, one for each seed, and those of the matrices.
-  std::vector<RowConfig> planned_rows(const CompareCommandConfig& config) {
-    std::vector<RowConfig> rows;
+  static std::vector<PlannedRow> planned_rows(const CompareCommandConfig& config, const std::string& file) {
+    std::vector<PlannedRow> rows;
     for (const RowConfig& row : config.rows) {
-      const auto refuse = [&](std::string_view why) { config_error(config.name, "row '{}': {}", row.name, why); };
+      const auto refuse = [&](std::string_view why) { config_error(file, "row '{}': {}", row.name, why); };
       if (std::ranges::count(config.rows, row.name, &RowConfig::name) > 1) refuse("another one has its name");
       if (!row.train.is_object()) refuse(fmt::format("its train is no object, but {}", row.train.dump()));
       if (is_post_training(row.quantizer) && !(row.train.empty() && row.seeds.empty()))
         refuse("it is not trained, so that train and seeds have no effect");
-      if (row.seeds.empty()) rows.push_back(row);
+      if (row.seeds.empty()) rows.push_back({row.name, row.quantizer, row.train});
       for (const uint64_t seed : row.seeds) {
-        rows.push_back({fmt::format("{}, seed {}", row.name, seed), row.quantizer, row.train});
+        rows.push_back({.name = fmt::format("{}, seed {}", row.name, seed),
+                        .quantizer = row.quantizer,
+                        .train = row.train,
+                        .place = {{"row", row.name}, {"seed", seed}}});
         rows.back().train["seed"] = seed;
-        places_[rows.back().name] = {{"row", row.name}, {"seed", seed}};
       }
     }
     for (const MatrixConfig& matrix : config.matrices)
-      for (MatrixRow& row : matrix_rows(matrix)) {
-        const std::string name = fmt::format("{}: {}", matrix.title, fmt::join(row.coordinates, ", "));
-        places_[name] = {{"matrix", matrix.title}, {"coordinates", row.coordinates}};
-        rows.push_back({name, std::move(row.quantizer)});
-      }
+      for (MatrixRow& row : matrix_rows(matrix, file))
+        rows.push_back({.name = fmt::format("{}: {}", matrix.title, fmt::join(row.coordinates, ", ")),
+                        .quantizer = std::move(row.quantizer),
+                        .place = {{"matrix", matrix.title}, {"coordinates", row.coordinates}}});
     return rows;
   }
 
-  TrainConfig fine_tuning(const RowConfig& row) const {
+  TrainConfig fine_tuning(const PlannedRow& row) const {
     Config merged = config_.quant_aware_train;
     merged.value.merge_patch(row.train);
     auto config = read_config<TrainConfig>(merged);
@@ -163,7 +172,7 @@ class Comparison {
 
   // Whatever is wrong in a row's config is found before the first epoch; the overrides of post-training rows need
   // calibration to be checked, and such rows are quick.
-  void check_row(const RowConfig& row) const {
+  void check_row(const PlannedRow& row) const {
     if (is_post_training(row.quantizer)) return;
     try {
       const TrainConfig tuning = fine_tuning(row);
@@ -177,10 +186,9 @@ class Comparison {
   }
 
   // Rows that are finished, or begun, must be as they were in the config that they were made with.
-  void check_unchanged(const std::vector<RowConfig>& rows) {
-    const std::string file = (folder_ / "config.json").string();
+  void check_unchanged(const std::vector<PlannedRow>& rows) const {
     const auto check_equal = [&](const std::string& what, const Json& was, const Json& is) {
-      check(was == is, "{}: {} is {}, but what is there was made with {}: compare in another folder", file, what,
+      check(was == is, "{}: {} is {}, but what is there was made with {}: compare in another folder", file_, what,
             is.dump(), was.dump());
     };
     const auto without_folder = [](Json config) {  // of the data: it may have moved
@@ -190,32 +198,20 @@ class Comparison {
     const Json before = without_folder(earlier_), now = without_folder(written_);
     for (const auto& [key, value] : before.items())
       if (key != "rows" && key != "matrices" && key != "document") check_equal(key, value, now.at(key));
-    const auto places = places_;
-    const std::vector<RowConfig> made =
-        planned_rows(read_config<CompareCommandConfig>({earlier_, (folder_ / "results.json").string(), "config"}));
-    places_ = places;
+    const std::string earlier_file = (folder_ / "results.json").string();
+    const std::vector<PlannedRow> made =
+        planned_rows(read_config<CompareCommandConfig>({earlier_, earlier_file, "config"}), earlier_file);
     for (const auto& [name, row] : known_)
-      check(name == "float" || std::ranges::count(rows, name, &RowConfig::name) > 0,
-            "{}: row '{}' is finished, but is not there any more: compare in another folder", file, name);
-    for (const RowConfig& row : rows) {
-      const auto was = std::ranges::find(made, row.name, &RowConfig::name);
+      check(name == "float" || std::ranges::count(rows, name, &PlannedRow::name) > 0,
+            "{}: row '{}' is finished, but is not there any more: compare in another folder", file_, name);
+    for (const PlannedRow& row : rows) {
+      const auto was = std::ranges::find(made, row.name, &PlannedRow::name);
       if (was == made.end() ||
           !(known_.contains(row.name) || std::filesystem::exists(folder_of(row.name) / "training.safetensors")))
         continue;
       check_equal(fmt::format("quantizer of row '{}'", row.name), was->quantizer.value, row.quantizer.value);
       check_equal(fmt::format("train of row '{}'", row.name), was->train, row.train);
     }
-  }
-
-  // Whether the row's results are known from before.
-  bool is_known(const std::string& row) {
-    const auto found = known_.find(row);
-    if (found == known_.end()) return false;
-    if (Json& known = found->second; known.at("kind") != "float" && !known.contains("program")) {
-      add_program(known);
-      add_results(known);
-    }
-    return true;
   }
 
   std::filesystem::path folder_of(const std::string& row) const { return folder_ / folder_name(row); }
@@ -232,7 +228,7 @@ class Comparison {
 
   void add_float_row() {
     float_checkpoint_ = (folder_of("float") / "model.safetensors").string();
-    if (is_known("float")) return;
+    if (known_.contains("float")) return;
     Stopwatch stopwatch;
     ModulePtr model = build_model(config_.model, config_.seed, config_.checkpoint);
     Json epochs = Json::array();
@@ -240,11 +236,11 @@ class Comparison {
       const auto optimizer = make_optimizer(config_.train->optimizer, *model);
       epochs = train_row("float", *model, *optimizer, *config_.train, stopwatch);
     }
-    finish_row({.name = "float", .kind = "float"}, *model, nullptr, epochs, stopwatch);
+    finish_row("float", "float", Json::object(), *model, nullptr, epochs, stopwatch);
   }
 
-  void add_row(const RowConfig& row) {
-    if (is_known(row.name)) return;
+  void add_row(const PlannedRow& row) {
+    if (known_.contains(row.name)) return;
     Stopwatch stopwatch;
     const bool post_training = is_post_training(row.quantizer);
     ModulePtr model = build_model(config_.model, config_.seed, float_checkpoint_);
@@ -259,46 +255,33 @@ class Comparison {
       quantized = quantize_model(model, config_.model, row.quantizer, optimizer.get(), *task_, std::nullopt, row.name);
       epochs = train_row(row.name, *model, *optimizer, tuning, stopwatch);
     }
-    finish_row({.name = row.name, .kind = post_training ? "post-train" : "quant-aware-train"}, *model, &quantized,
-               epochs, stopwatch);
+    finish_row(row.name, post_training ? "post-train" : "quant-aware-train", row.place, *model, &quantized, epochs,
+               stopwatch);
   }
 
-  struct RowName {
-    std::string name, kind;
-  };
   // Evaluates on the test images, saves the row's checkpoint and the results so far.
-  void finish_row(const RowName& row, Module& model, const Quantized* quantized, const Json& epochs,
-                  const Stopwatch& stopwatch) {
-    const Json test = task_->evaluate(model, Task::Part::test, row.name + "  test");
+  void finish_row(const std::string& name, const std::string& kind, const Json& place, Module& model,
+                  const Quantized* quantized, const Json& epochs, const Stopwatch& stopwatch) {
+    const Json test = task_->evaluate(model, Task::Part::test, name + "  test");
     const std::optional<Config> quantizer = quantized ? std::optional(quantized->config) : std::nullopt;
-    save_model(folder_of(row.name) / "model.safetensors", model, config_, quantizer, test);
+    save_model(folder_of(name) / "model.safetensors", model, config_, quantizer, test);
     const auto bits = [&](const char* key) { return quantizer ? quantizer->value.at(key) : Json(nullptr); };
-    Json json = {{"name", row.name},
-                 {"kind", row.kind},
+    Json json = {{"name", name},
+                 {"kind", kind},
                  {"bits_weights", bits("bits_weights")},
                  {"bits_activations", bits("bits_activations")}};
     json.update(test);
     json["model_bytes"] = packed_bytes(model, quantized ? quantized->quantizer.get() : nullptr);
-    if (quantized) add_program(json);
+    if (const auto* images = dynamic_cast<const ExperimentData*>(&*task_); images && quantized)
+      json["program"] = deploy_checkpoint(folder_of(name) / "model.safetensors", *images, name + "  program").to_json();
     json["seconds"] = stopwatch.seconds();
-    if (const auto place = places_.find(row.name); place != places_.end()) json.update(place->second);
+    json.update(place);
     json["quantizer"] = config_for_results(quantizer);
     json["epochs"] = epochs;
-    json["checkpoint"] = (std::filesystem::path(folder_name(row.name)) / "model.safetensors").string();
-    add_results(json);
-    std::filesystem::remove(folder_of(row.name) / "training.safetensors");
-  }
-
-  // What the integer program of a row's checkpoint reaches, for models of images.
-  void add_program(Json& row) {
-    const auto name = row.at("name").get<std::string>();
-    if (const auto* images = dynamic_cast<const ExperimentData*>(&*task_))
-      row["program"] = deploy_checkpoint(folder_of(name) / "model.safetensors", *images, name + "  program").to_json();
-  }
-
-  void add_results(const Json& row) {
-    known_[row.at("name").get<std::string>()] = row;
+    json["checkpoint"] = (std::filesystem::path(folder_name(name)) / "model.safetensors").string();
+    known_[name] = json;
     write_results();
+    std::filesystem::remove(folder_of(name) / "training.safetensors");
   }
 
   void write_results() {
@@ -317,8 +300,9 @@ class Comparison {
   }
 
   CompareCommandConfig config_;
-  Json written_;  // the same, resolved
-  Json earlier_;  // the one that the rows of a resumed comparison were made with
+  std::string file_;  // of the config
+  Json written_;      // the same, resolved
+  Json earlier_;      // the one that the rows of a resumed comparison were made with
   std::filesystem::path folder_;
   std::unique_ptr<Task> task_;
   bool resume_;
@@ -326,8 +310,7 @@ class Comparison {
   std::vector<std::string> order_;     // the names of all rows
   std::map<std::string, Json> known_;  // results by name of row, also from before a stop
   std::string float_checkpoint_;
-  Json float_statistics_;               // what calibration measured on it, for all rows
-  std::map<std::string, Json> places_;  // of rows that belong to a matrix, or to the seeds of one
+  Json float_statistics_;  // what calibration measured on it, for all rows
   Json results_;
 };
 
@@ -339,7 +322,7 @@ void run(const std::string& config_file, const std::optional<std::filesystem::pa
   if (options.seed) command += fmt::format(" --seed {}", *options.seed);
   auto config = read_config<CompareCommandConfig>(read_command_config(config_file, options));
   const auto folder = resume ? *resume : output_folder(options.out, config.name);
-  Comparison comparison(std::move(config), options, folder, command, resume.has_value());
+  Comparison comparison(std::move(config), config_file, options, folder, command, resume.has_value());
   const Json results = comparison.run();
   print_result(options, results, results_table(results) + fmt::format("\n{}\n", (folder / "report.html").string()));
 }

@@ -28,7 +28,8 @@ struct MatrixRow {
   std::vector<std::string> coordinates;  // a name from each axis
   Config quantizer;
 };
-// In order, the last axis changing fastest. Throws where an axis is no object of objects or empty.
-std::vector<MatrixRow> matrix_rows(const MatrixConfig& matrix);
+// In order, the last axis changing fastest. Throws, naming the config's file, where an axis is no object of objects or
+// empty.
+std::vector<MatrixRow> matrix_rows(const MatrixConfig& matrix, const std::string& file);
 
 }  // namespace qgrad
