@@ -16,13 +16,13 @@ bool stderr_is_terminal() { return ::isatty(STDERR_FILENO) == 1; }
 
 }  // namespace
 
-Progress::Progress(std::string label, int64_t total)
-    : label_(std::move(label)), total_(total), terminal_(stderr_is_terminal()) {}
+Progress::Progress(std::string label, int64_t total, std::string unit)
+    : label_(std::move(label)), unit_(std::move(unit)), total_(total), terminal_(stderr_is_terminal()) {}
 
 std::string Progress::line(const std::string& details) const {
   const double elapsed = stopwatch_.seconds(), rate = elapsed > 0 ? static_cast<double>(done_) / elapsed : 0;
   std::string text = fmt::format("{}  {}", label_, details);
-  if (rate > 0) text += fmt::format("  {:.0f} images/s", rate);
+  if (rate > 0) text += fmt::format("  {:.{}f} {}/s", rate, rate < 10 ? 1 : 0, unit_);
   if (rate > 0 && done_ < total_)
     text += fmt::format("  {} left", format_duration(static_cast<double>(total_ - done_) / rate));
   return text;

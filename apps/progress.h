@@ -8,11 +8,11 @@
 
 namespace qgrad {
 
-// One task of `total` images. On a terminal the line is redrawn at most ten times a second, and wiped out when the task
-// is over; elsewhere a line is written every 20 seconds.
+// One task of `total` images, or of another unit. On a terminal the line is redrawn at most ten times a second, and
+// wiped out when the task is over; elsewhere a line is written every 20 seconds.
 class Progress {
  public:
-  Progress(std::string label, int64_t total);
+  Progress(std::string label, int64_t total, std::string unit = "images");
   ~Progress();
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
@@ -22,7 +22,7 @@ class Progress {
  private:
   std::string line(const std::string& details) const;
 
-  std::string label_;
+  std::string label_, unit_;
   int64_t total_, done_ = 0;
   bool terminal_, drawn_ = false;
   Stopwatch stopwatch_;

@@ -151,7 +151,7 @@ Json RankingData::evaluate(Module& model, Part part, const std::string& label) c
   constexpr int64_t kUsersPerBatch = 50;
   const EvaluationMode evaluation(model);
   RankingMetrics metrics;
-  Progress progress(label, set_.users);
+  Progress progress(label, set_.users, "users");
   for (int64_t first = 0; first < set_.users; first += kUsersPerBatch) {
     const int64_t end = std::min(first + kUsersPerBatch, set_.users);
     std::vector<int32_t> users, items;

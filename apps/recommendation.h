@@ -50,6 +50,7 @@ class RankingData final : public Task {
   // For all users with a held-out item. A score of it that is no number is the lowest.
   Json evaluate(Module& model, Part part, const std::string& label) const override;
   std::string score() const override { return "hit_rate_at_10"; }
+  std::string unit() const override { return "interactions"; }
   Json describe() const override;
 
   static constexpr int kNegatives = 99, kNegativesPerPositive = 4;

@@ -77,7 +77,7 @@ Found search_lapq(const SearchCommandConfig& config, const ExperimentData& data,
   const Quantized quantized = quantize_model(
       model, config.model, {without_corrections(quantizer), config.quantizer.file, config.quantizer.path}, nullptr,
       data, config.calibration, "calibration");
-  Progress progress("search", lapq.max_evaluations);
+  Progress progress("search", lapq.max_evaluations, "evaluations");
   const LapqResult result = lapq_search(
       *model, *quantized.reference, judge.first_images(), [&](Module& m) { return judge(m).loss(); }, lapq,
       [&](double loss, int evaluations) { progress.update(evaluations, fmt::format("loss {:.5f}", loss)); });

@@ -42,6 +42,7 @@ class Task {
   virtual Json evaluate(Module& model, Part part, const std::string& label) const = 0;
   // The metric that the best epoch has most of on the validation part.
   virtual std::string score() const = 0;
+  virtual std::string unit() const { return "images"; }  // what the training examples are
 
   virtual Json describe() const = 0;  // for results.json
 };
