@@ -8,7 +8,6 @@
 #include <iostream>
 #include <vector>
 
-#include "apps/command.h"
 #include "apps/stopwatch.h"
 #include "core/kernels/kernels.h"
 #include "core/parallel.h"
@@ -70,20 +69,15 @@ void serve(const BenchCase& bench, const BenchOptions& options) {
 
 std::shared_ptr<BenchOptions> add_bench_options(CLI::App& command) {
   auto options = std::make_shared<BenchOptions>();
-  command.add_option("--threads", options->threads, "number of threads; default: all of the processor's")
-      ->check(CLI::Range(1, 256));
+  options->common = add_common_options(command, {});
   command.add_option("--repeat", options->repeat, "repetitions; the value is their median")
       ->check(CLI::Range(1, 1000000))
       ->capture_default_str();
   command.add_option("--min-time", options->min_time, "seconds of measured work in a repetition")
       ->check(CLI::Range(0.0, 3600.0))
       ->capture_default_str();
-  command.add_flag("--json", options->json, "print one line of JSON");
   command.add_flag("--serve", options->serve,
                    "print {\"ready\": true}, then time one repetition for each line read; end at \"quit\"");
-  command.parse_complete_callback([options] {
-    if (options->threads) set_num_threads(*options->threads);
-  });
   return options;
 }
 
@@ -93,7 +87,7 @@ void run_bench(const BenchCase& bench, const BenchOptions& options) {
   std::vector<double> rates;
   for (int i = 0; i < options.repeat; ++i) rates.push_back(repetition(bench, options.min_time));
   const Json result = result_of(bench, std::move(rates));
-  if (options.json)
+  if (options.common->json)
     print_line(result);
   else
     fmt::print("{}", text_of(result));

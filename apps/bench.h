@@ -7,17 +7,17 @@
 #include <optional>
 #include <string>
 
+#include "apps/command.h"
 #include "core/json.h"
 #include "core/tensor.h"
 
 namespace qgrad {
 
 struct BenchOptions {
-  std::optional<int> threads;  // null: one for each of the processor's threads
-  int repeat = 9;              // repetitions
-  double min_time = 0.3;       // seconds of measured work in each
-  bool json = false;           // print JSON instead of a sentence
-  bool serve = false;          // one repetition for each line of the standard input
+  std::shared_ptr<CommonOptions> common;  // --threads and --json
+  int repeat = 9;                         // repetitions
+  double min_time = 0.3;                  // seconds of measured work in each
+  bool serve = false;                     // one repetition for each line of the standard input
 };
 
 // Adds the options above to a case's subcommand.

@@ -1,5 +1,4 @@
 // qgrad bench train-step and inference: whole models on a fixed synthetic batch that lies in memory.
-#include <fmt/format.h>
 #include <sys/resource.h>
 
 #include "apps/bench.h"

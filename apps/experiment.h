@@ -1,4 +1,4 @@
-// What the configs of train, quantize and compare have in common: data, model, training, calibration.
+// What the configs of all commands have in common: data, model, training, calibration.
 #pragma once
 
 #include <filesystem>
@@ -131,7 +131,6 @@ class ExperimentData final : public Task {
   int64_t training_images() const { return std::ssize(training_); }
   Tensor example() const;  // one test image, transformed: for traces
   Json describe() const override;
-  const DataConfig& config() const { return config_; }
 
  private:
   Loader evaluation(const ImageSet& images, Indices indices, int batch_size) const;

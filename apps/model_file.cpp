@@ -1,8 +1,6 @@
 // Saving and rebuilding models.
 #include "apps/model_file.h"
 
-#include <fmt/format.h>
-
 #include "nn/checkpoint.h"
 
 namespace qgrad {

@@ -1,8 +1,6 @@
 // Calibrating, preparing, and what the result weighs.
 #include "apps/quantization.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <map>
 
@@ -19,7 +17,7 @@ constexpr int64_t kMostImagesInMemory = 4096;
 // The same model again, in evaluation mode.
 ModulePtr twin_of(Module& model, const Config& architecture) {
   ModulePtr twin = Registry<Architecture>::create(architecture)->make();
-  load_state(*twin, {{}, model_state(model), {}, {}});
+  load_state(*twin, model_state(model), "the float model");
   twin->set_training(false);
   return twin;
 }

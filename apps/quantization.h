@@ -1,4 +1,4 @@
-// Steps that quantize, compare and calibrate share.
+// Steps of quantizing a model that several commands share.
 #pragma once
 
 #include <memory>

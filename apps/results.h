@@ -6,7 +6,6 @@
 // differ in their seed alone have their common name in "row"; those of a matrix have "matrix" and "coordinates".
 #pragma once
 
-#include <optional>
 #include <string>
 #include <vector>
 

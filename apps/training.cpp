@@ -11,6 +11,7 @@
 #include "apps/training_state.h"
 #include "core/ops.h"
 #include "core/tape.h"
+#include "nn/checkpoint.h"
 #include "nn/schedule.h"
 
 namespace qgrad {
@@ -31,9 +32,9 @@ void add_param_groups(Optimizer& optimizer, Module& model, const TrainConfig& co
       for (Parameter* p : all_parameters(model))
         if (std::regex_match(p->path(), pattern)) picked.push_back(p);
     } catch (const std::regex_error& e) {
-      fail("train.param_groups: '{}' is no regular expression: {}", c.parameters, e.what());
+      fail("train.param_groups: {}: '{}' is no regular expression: {}", c.name, c.parameters, e.what());
     }
-    check(!picked.empty(), "train.param_groups: '{}' matches no parameter of the model", c.parameters);
+    check(!picked.empty(), "train.param_groups: {}: '{}' matches no parameter of the model", c.name, c.parameters);
     const std::vector<ParamGroup> before = optimizer.param_groups();
     for (const ParamGroup& earlier : before) {
       ParamGroup group{.name = c.name,
@@ -75,7 +76,7 @@ EpochTotals train_epoch(Module& model, Optimizer& optimizer, const Task& task, C
   Task::Batches& batches = *course.batches;
   model.set_training(true);
   EpochTotals totals;
-  Progress progress(label, batches.count() * config.batch_size);
+  Progress progress(label, batches.count() * config.batch_size, task.unit());
   Tape tape;
   batches.start_epoch(epoch);
   for (int64_t step = 0; const auto batch = batches.next(); ++step) {
@@ -147,14 +148,14 @@ TrainingResult train(Module& model, Optimizer& optimizer, const Task& task, cons
     const double score = log.validation.is_null() ? 0 : log.validation.at(task.score()).get<double>();
     if (eligible && (log.validation.is_null() || score >= state.best_score)) {
       state.best_score = score;
-      state.best = copy_state(model);
+      state.best = model_state(model);
       result.best_epoch = epoch + 1;
     }
     result.seconds += log.seconds;
     result.epochs.push_back(log);
     if (resume_point) save_training_state(resume_point->file, model, optimizer, state);
   }
-  restore_state(model, state.best);
+  load_state(model, state.best, "the best epoch");
   return result;
 }
 

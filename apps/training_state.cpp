@@ -21,19 +21,6 @@ NamedTensors take(const NamedTensors& all, const std::string& prefix) {
 
 }  // namespace
 
-NamedTensors copy_state(Module& model) {
-  NamedTensors state = model_state(model);
-  for (auto& [name, tensor] : state) tensor = tensor.clone();
-  return state;
-}
-
-void restore_state(Module& model, const NamedTensors& state) {
-  Checkpoint checkpoint;
-  checkpoint.file = "training state";
-  checkpoint.tensors = state;
-  load_state(model, checkpoint);
-}
-
 void save_training_state(const std::filesystem::path& file, Module& model, const Optimizer& optimizer,
                          const TrainingState& state) {
   TensorFile content;
@@ -52,10 +39,7 @@ TrainingState load_training_state(const std::filesystem::path& file, Module& mod
   const TensorFile content = read_safetensors(file);
   const auto metadata = content.metadata.find(kMetadataKey);
   check(metadata != content.metadata.end(), "{}: is no training state", file.string());
-  Checkpoint now;
-  now.file = file;
-  now.tensors = take(content.tensors, "model/");
-  load_state(model, now);
+  load_state(model, take(content.tensors, "model/"), file.string());
   std::map<std::string, Tensor> optimizer_state;
   for (const auto& [name, tensor] : take(content.tensors, "optimizer/")) optimizer_state.emplace(name, tensor);
   optimizer.load_state(optimizer_state);

@@ -16,10 +16,6 @@ struct TrainingState {
   NamedTensors best;       // the parameters and buffers of the best epoch, in the file's layout
 };
 
-// Parameters and buffers as they are now, copied.
-NamedTensors copy_state(Module& model);
-void restore_state(Module& model, const NamedTensors& state);
-
 void save_training_state(const std::filesystem::path& file, Module& model, const Optimizer& optimizer,
                          const TrainingState& state);
 // Puts the model and the optimizer back where they were. Throws where the file is another model's or optimizer's.

@@ -123,7 +123,6 @@ class ConfigReader {
     read({*it, config_.file, config_.path.empty() ? key : config_.path + "." + key}, value, field);
   }
   void finish() const;  // throws at the first unknown key, with the nearest known one
-  const std::vector<std::string>& keys() const { return keys_; }
 
   template <class T>
   static void read(const Config& from, T& value, const Field& field);
@@ -180,9 +179,7 @@ void ConfigReader::read(const Config& from, T& value, const Field& field) {
       }
       names.push_back(name);
     }
-    std::string list;
-    for (const std::string& name : names) list += (list.empty() ? "" : ", ") + name;
-    config_error(from.where(), "expected one of {}; got {}{}", list, detail::describe(json),
+    config_error(from.where(), "expected one of {}; got {}{}", joined(names), detail::describe(json),
                  did_you_mean(json.get<std::string>(), names));
   } else if constexpr (detail::is_vector<T>::value) {
     expect(json.is_array(), "a list");

@@ -2,6 +2,7 @@
 #include "core/json.h"
 
 #include <fcntl.h>
+#include <fmt/ranges.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -149,5 +150,7 @@ std::string did_you_mean(std::string_view word, std::span<const std::string> can
   const std::string best = nearest(word, candidates);
   return best.empty() ? "" : fmt::format(" (did you mean '{}'?)", best);
 }
+
+std::string joined(std::span<const std::string> words) { return fmt::format("{}", fmt::join(words, ", ")); }
 
 }  // namespace qgrad

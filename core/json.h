@@ -32,5 +32,6 @@ std::string json_line(const Json& value);  // without line breaks
 std::string nearest(std::string_view word, std::span<const std::string> candidates);
 // " (did you mean 'bits_weights'?)", or "".
 std::string did_you_mean(std::string_view word, std::span<const std::string> candidates);
+std::string joined(std::span<const std::string> words);  // "a, b, c"
 
 }  // namespace qgrad

@@ -16,12 +16,6 @@
 namespace qgrad {
 namespace {
 
-void relax() {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#endif
-}
-
 constexpr int kSpins = 4000;  // some 50 us: longer than the gap between two kernels of a training step
 
 struct Job {
@@ -80,7 +74,7 @@ class ThreadPool {
       std::lock_guard lock(mutex_);
       job_ = nullptr;
     }
-    for (int spin = 0; spin < kSpins && working_.load(std::memory_order_acquire) != 0; ++spin) relax();
+    for (int spin = 0; spin < kSpins && working_.load(std::memory_order_acquire) != 0; ++spin) __builtin_ia32_pause();
     if (working_.load(std::memory_order_acquire) == 0) return;
     std::unique_lock lock(mutex_);
     done_.wait(lock, [&] { return working_.load(std::memory_order_acquire) == 0; });
@@ -90,7 +84,8 @@ class ThreadPool {
   void worker() {
     inside = true;
     for (uint64_t seen = 0;;) {
-      for (int spin = 0; spin < kSpins && generation_.load(std::memory_order_acquire) == seen; ++spin) relax();
+      for (int spin = 0; spin < kSpins && generation_.load(std::memory_order_acquire) == seen; ++spin)
+        __builtin_ia32_pause();
       Job* job;
       {
         std::unique_lock lock(mutex_);

@@ -75,10 +75,8 @@ class Registry {
     const auto it = registry.entries_.find(name.value.get<std::string>());
     if (it == registry.entries_.end()) {
       const std::vector<std::string> names = registry.names();
-      std::string list;
-      for (const std::string& n : names) list += (list.empty() ? "" : ", ") + n;
       config_error(name.where(), "no {} '{}'{}; have: {}", Base::kRole, name.value.get<std::string>(),
-                   did_you_mean(name.value.get<std::string>(), names), list);
+                   did_you_mean(name.value.get<std::string>(), names), joined(names));
     }
     return it->second;
   }

@@ -2,7 +2,9 @@
 #include "data/cifar10.h"
 
 #include <array>
+#include <cerrno>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 
 namespace qgrad {
@@ -17,7 +19,7 @@ const Shape kImage{kSide, kSide, 3};
 
 std::vector<std::string> read_class_names(const fs::path& file) {
   std::ifstream stream(file);
-  check(stream.good(), "{}: can not be opened", file.string());
+  check(stream.good(), "{}: cannot open: {}", file.string(), std::strerror(errno));
   std::vector<std::string> names;
   for (std::string line; std::getline(stream, line);) {
     if (!line.empty() && line.back() == '\r') line.pop_back();
@@ -32,7 +34,8 @@ struct Cifar10Config {
 };
 template <class V>
 void fields(V& v, Cifar10Config& c) {
-  v("dir", c.dir, {.help = "folder of data_batch_1.bin ..; null: QGRAD_DATA, or ./data/cifar-10-batches-bin"});
+  v("dir", c.dir,
+    {.help = "folder of data_batch_1.bin ..; null: QGRAD_DATA, else ./data/ or ../shared/cifar-10-batches-bin"});
 }
 
 class Cifar10 final : public Dataset {
@@ -73,7 +76,7 @@ const Registered<Dataset, Cifar10, Cifar10Config> registered{"cifar10"};
 
 void read_cifar10_batch(const fs::path& file, ImageSet& set) {
   std::ifstream stream(file, std::ios::binary | std::ios::ate);
-  check(stream.good(), "{}: can not be opened", file.string());
+  check(stream.good(), "{}: cannot open: {}", file.string(), std::strerror(errno));
   const std::streamoff bytes = stream.tellg();
   check(bytes == kFileBytes, "{}: expected {} bytes ({} records of {}), got {}", file.string(), kFileBytes, kRecords,
         kRecordBytes, bytes);

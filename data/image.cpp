@@ -5,29 +5,17 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
 #include <memory>
-#include <string>
 
 #include "core/error.h"
+#include "core/json.h"
 
 namespace qgrad {
 namespace {
 
 constexpr int64_t kMaxPixels = int64_t{1} << 26;
 
-constexpr std::streamoff kMaxBytes = std::streamoff{1} << 30;
-
-std::vector<uint8_t> read_bytes(const std::filesystem::path& file) {
-  std::ifstream stream(file, std::ios::binary | std::ios::ate);
-  const std::streamoff size = stream ? std::streamoff{stream.tellg()} : -1;
-  check(size >= 0 && size <= kMaxBytes, "{}: can not be read", file.string());  // a folder claims to be huge
-  std::vector<uint8_t> bytes(static_cast<size_t>(size));
-  stream.seekg(0);
-  stream.read(reinterpret_cast<char*>(bytes.data()), size);
-  check(stream.good(), "{}: can not be read", file.string());
-  return bytes;
-}
+constexpr size_t kMaxBytes = size_t{1} << 30;
 
 // What one output position takes from its line of input: fixed-point weights of inputs first, first + 1, ...
 struct Taps {
@@ -84,16 +72,18 @@ std::vector<uint8_t> resize_dimension(const std::vector<uint8_t>& pixels, int64_
 
 Image read_image(const std::filesystem::path& file, int64_t channels) {
   check(channels == 1 || channels == 3, "read_image: expected 1 or 3 channels, got {}", channels);
-  const std::vector<uint8_t> bytes = read_bytes(file);
-  const int size = static_cast<int>(bytes.size());
+  const std::string content = read_file(file, "a PNG or JPEG image");
+  check(content.size() <= kMaxBytes, "{}: {} bytes are more than {}", file.string(), content.size(), kMaxBytes);
+  const auto* const bytes = reinterpret_cast<const stbi_uc*>(content.data());
+  const auto size = static_cast<int>(content.size());
   int width = 0, height = 0, channels_in_file = 0;
-  const bool known = stbi_info_from_memory(bytes.data(), size, &width, &height, &channels_in_file) != 0;
+  const bool known = stbi_info_from_memory(bytes, size, &width, &height, &channels_in_file) != 0;
   check(known, "{}: not a PNG or JPEG image ({})", file.string(), stbi_failure_reason());
   check(int64_t{width} * height <= kMaxPixels, "{}: {}x{} pixels are more than {}", file.string(), width, height,
         kMaxPixels);
 
   const std::unique_ptr<stbi_uc, void (*)(void*)> pixels(
-      stbi_load_from_memory(bytes.data(), size, &width, &height, &channels_in_file, static_cast<int>(channels)),
+      stbi_load_from_memory(bytes, size, &width, &height, &channels_in_file, static_cast<int>(channels)),
       stbi_image_free);
   check(pixels != nullptr, "{}: damaged image ({})", file.string(), stbi_failure_reason());
   const Shape shape{height, width, channels};

@@ -2,8 +2,10 @@
 #include "data/movielens.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
 #include <cmath>
+#include <cstring>
 #include <fstream>
 #include <map>
 #include <numeric>
@@ -102,7 +104,7 @@ std::vector<size_t> activities(const SyntheticRatingsConfig& c) {
 
 InteractionSet read_movielens(const std::filesystem::path& file) {
   std::ifstream in(file);
-  check(in.is_open(), "{}: cannot open", file.string());
+  check(in.is_open(), "{}: cannot open: {}", file.string(), std::strerror(errno));
   std::vector<Line> lines;
   std::string text, separator;
   for (int64_t number = 1; std::getline(in, text); ++number) {

@@ -3,9 +3,6 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <memory>
-#include <optional>
-#include <string>
 #include <vector>
 
 #include "core/registry.h"

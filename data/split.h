@@ -6,7 +6,7 @@
 
 namespace qgrad {
 
-// Places in an ImageSet; here always ascending.
+// Places in an ImageSet; those that the functions return are ascending.
 using Indices = std::vector<int64_t>;
 
 Indices all_indices(int64_t size);

@@ -94,11 +94,11 @@ Checkpoint read_checkpoint(const std::filesystem::path& file) {
   return checkpoint;
 }
 
-void load_state(Module& model, const Checkpoint& checkpoint) {
+void load_state(Module& model, const NamedTensors& state, std::string_view source) {
   const std::map<std::string, Wanted> wanted = wanted_by(model);
-  const std::string complaint = misfit(wanted, checkpoint.tensors);
-  check(complaint.empty(), "{}: does not fit {}{}", checkpoint.file.string(), model.kind(), complaint);
-  for (const auto& [name, tensor] : checkpoint.tensors) wanted.at(name).set(tensor);
+  const std::string complaint = misfit(wanted, state);
+  check(complaint.empty(), "{}: does not fit {}{}", source, model.kind(), complaint);
+  for (const auto& [name, tensor] : state) wanted.at(name).set(tensor);
 }
 
 std::optional<Json> guess_architecture(const Checkpoint& checkpoint) {

@@ -20,16 +20,20 @@ struct Checkpoint {
   std::map<std::string, std::string> metadata;  // the other strings of the file
 };
 
-// Parameters (as the optimizer sees them) and buffers by path, in the file's layout, in the order of the model.
+// Parameters (as the optimizer sees them) and buffers by path, in the file's layout, in the order of the model; as they
+// are now, whatever the model does next.
 NamedTensors model_state(Module& model);
 
 void save_checkpoint(const std::filesystem::path& file, Module& model, const Json& config);
 Checkpoint read_checkpoint(const std::filesystem::path& file);
 
-// Replaces every parameter and buffer of the model. Throws, and changes nothing, unless the checkpoint has exactly the
-// model's tensors; the error names the first missing, unknown and mis-shaped ones. Buffers that are undefined in the
-// model may be there or not.
-void load_state(Module& model, const Checkpoint& checkpoint);
+// Replaces every parameter and buffer of the model. Throws, and changes nothing, unless `state` has exactly the model's
+// tensors; the error names `source` and the first missing, unknown and mis-shaped ones. Buffers that are undefined in
+// the model may be there or not.
+void load_state(Module& model, const NamedTensors& state, std::string_view source);
+inline void load_state(Module& model, const Checkpoint& checkpoint) {
+  load_state(model, checkpoint.tensors, checkpoint.file.string());
+}
 
 // The config of the registered architecture whose tensors have exactly the checkpoint's names and shapes, with the
 // number of classes taken from the checkpoint; nothing where there is none. For files that were made elsewhere.

@@ -18,6 +18,10 @@ LayerParameters layer_parameters(Module& layer) {
   return {linear->weight, linear->bias};
 }
 
+void give_bias(const LayerParameters& layer) {
+  if (!layer.bias.defined()) layer.bias.set_raw(Tensor::zeros({layer.weight.raw().dim(-1)}));
+}
+
 Tensor layer_output(const Module& layer, const Tensor& x, const Tensor& weight, const Tensor& bias) {
   if (const auto* conv = dynamic_cast<const Conv2d*>(&layer)) return conv2d(x, weight, bias, conv->config().options);
   return linear(x, weight, bias);

@@ -15,6 +15,8 @@ struct LayerParameters {
   Parameter &weight, &bias;
 };
 LayerParameters layer_parameters(Module& layer);
+// Zeros where the layer has no bias.
+void give_bias(const LayerParameters& layer);
 // What a Conv2d or Linear computes with these in the place of its own.
 Tensor layer_output(const Module& layer, const Tensor& x, const Tensor& weight, const Tensor& bias);
 

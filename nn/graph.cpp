@@ -156,14 +156,17 @@ bool Graph::called_once(const GraphNode& node) const {
   return node.module && std::ranges::count(nodes_, node.module, &GraphNode::module) == 1;
 }
 
+const GraphNode* Graph::sole_successor(const GraphNode& node) const {
+  const GraphNode* next = only_successor(node);
+  return next && next->preds.size() == 1 && called_once(node) && called_once(*next) ? next : nullptr;
+}
+
 std::vector<std::pair<const GraphNode*, const GraphNode*>> Graph::chains(std::string_view kind_a,
                                                                          std::string_view kind_b) const {
   std::vector<std::pair<const GraphNode*, const GraphNode*>> found;
-  for (const GraphNode& a : nodes_) {
-    const GraphNode* b = only_successor(a);
-    if (a.kind == kind_a && b && b->kind == kind_b && b->preds.size() == 1 && called_once(a) && called_once(*b))
+  for (const GraphNode& a : nodes_)
+    if (const GraphNode* b = a.kind == kind_a ? sole_successor(a) : nullptr; b && b->kind == kind_b)
       found.emplace_back(&a, b);
-  }
   return found;
 }
 

@@ -22,6 +22,8 @@ struct GraphNode {
   Shape output_shape;
   std::vector<size_t> preds;  // in the order of the inputs; weights and constants are not listed
   std::vector<size_t> succs;  // every consumer once per use
+
+  std::string path() const { return name.substr(0, name.find_first_of(":#")); }  // of the module
 };
 
 // A snapshot in execution order: names stay valid across rewrite(), module pointers do not. Identity modules, which do
@@ -39,7 +41,9 @@ class Graph {
 
   // Whether it is a module's only call.
   bool called_once(const GraphNode& node) const;
-  // Pairs (a, b) of single-call modules of these kinds where b is a's only consumer and a is b's only input.
+  // The module that alone consumes what this one gives, and consumes nothing else, each of them called once; or null.
+  const GraphNode* sole_successor(const GraphNode& node) const;
+  // Pairs (a, b) of modules of these kinds where b is a's sole successor.
   std::vector<std::pair<const GraphNode*, const GraphNode*>> chains(std::string_view kind_a,
                                                                     std::string_view kind_b) const;
   // The only consumer of a node, or null; to be the model's output counts as a use.

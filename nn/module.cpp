@@ -43,10 +43,7 @@ Tensor Module::call(Inputs x) {
 std::string Module::path() const { return slot_ ? join(slot_->owner().path(), slot_->name()) : ""; }
 
 void Module::set_training(bool training) {
-  visit_modules(*this, [training](Module& m) {
-    m.training_ = training;
-    m.training_changed();
-  });
+  visit_modules(*this, [training](Module& m) { m.training_ = training; });
 }
 
 Child Module::child(std::string name, ModulePtr module) { return Child(*this, std::move(name), std::move(module)); }

@@ -57,7 +57,6 @@ class Module {
 
  protected:
   virtual Tensor forward(Inputs x) = 0;
-  virtual void training_changed() {}
 
   // For member initialisers: Child conv1 = child<Conv2d>("conv1", Conv2dConfig{...});
   template <class M, class... A>

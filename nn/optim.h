@@ -2,7 +2,6 @@
 #pragma once
 
 #include <map>
-#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -31,7 +30,6 @@ class Optimizer {
   void add_param_group(ParamGroup group);
   const std::vector<ParamGroup>& param_groups() const { return groups_; }
 
-  float lr() const { return lr_; }
   void set_lr(float lr) { lr_ = lr; }
   float base_lr() const { return base_lr_; }  // the config's
 

@@ -4,10 +4,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "core/kernels/kernels.h"
 #include "core/ops.h"
-#include "core/parallel.h"
-#include "core/tape.h"
+#include "core/ops/map.h"
 #include "quant/reductions.h"
 
 namespace qgrad {
@@ -72,13 +70,7 @@ void APoTQuantization::make_levels(int bits) {
 
 Tensor APoTQuantization::on_levels(const Tensor& x, float clip) const {
   const LevelGrid grid{levels_.levels.data(), levels_.thresholds.data(), levels_.levels.size(), clip};
-  Tensor y = Tensor::empty(x.shape());
-  const float* from = x.data().data();
-  float* to = y.mutable_data().data();
-  parallel_for(x.numel(), kElementwiseGrain, [&](int64_t begin, int64_t end) {
-    kernels().quant.to_levels(from + begin, to + begin, static_cast<size_t>(end - begin), grid);
-  });
-  return y;
+  return map(x, [&](const float* in, float* out, size_t n) { kernels().quant.to_levels(in, out, n, grid); });
 }
 
 void APoTQuantization::start(const Tensor& x, int bits) {

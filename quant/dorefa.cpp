@@ -1,8 +1,6 @@
 // What is clipped, and the two forms of weights.
 #include "quant/dorefa.h"
 
-#include <cmath>
-
 #include "core/ops.h"
 #include "core/tape.h"
 #include "quant/ste.h"

@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "nn/conv.h"
-#include "nn/linear.h"
+#include "nn/fold.h"
 
 namespace qgrad {
 namespace {
@@ -28,9 +28,9 @@ struct Layer {
 };
 
 Layer layer_of(Module& module) {
-  if (auto* conv = dynamic_cast<Conv2d*>(&module)) return {&conv->weight, &conv->bias, conv->config().options.groups};
-  auto& linear = dynamic_cast<Linear&>(module);
-  return {&linear.weight, &linear.bias, 1};
+  const auto [weight, bias] = layer_parameters(module);
+  const auto* conv = dynamic_cast<const Conv2d*>(&module);
+  return {&weight, &bias, conv ? conv->config().options.groups : 1};
 }
 
 template <class ChannelOf>

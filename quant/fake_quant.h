@@ -37,7 +37,6 @@ class FakeLinearQuantization final : public UnaryModule, public AdjustableBits {
   bool has_range() const { return iter_count.item() > 0; }
   void forget_range();                      // the next training forward begins a new one
   void set_range(const ValueRange& range);  // as if it had been followed for so long that its beginning does not count
-  ScaleAndZeroPoint params() const { return {scale.item(), zero_point.item()}; }
 
  private:
   FakeQuantConfig config_;

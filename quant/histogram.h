@@ -26,7 +26,6 @@ struct Histogram {
   // Values outside of the bins are counted in the last bin on their side.
   void add(std::span<const float> values);
 
-  bool empty() const { return counts.empty(); }
   int64_t total() const;
   double edge(size_t i) const { return static_cast<double>(first_bin + static_cast<int64_t>(i)) * bin_width; }
   // The value below which this share of the values lies, as if they were spread evenly within each bin.

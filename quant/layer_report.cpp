@@ -9,16 +9,12 @@
 #include <unordered_map>
 
 #include "core/tape.h"
-#include "quant/integer/embedding.h"
-#include "quant/integer/float_layer.h"
+#include "quant/integer/wrapper.h"
 
 namespace qgrad {
 namespace {
 
-bool is_quantized_layer(const Module& module) {
-  return dynamic_cast<const RangeLinearQuantWrapper*>(&module) || dynamic_cast<const FPWrapper*>(&module) ||
-         dynamic_cast<const RangeLinearEmbeddingWrapper*>(&module);
-}
+bool is_quantized_layer(const Module& module) { return dynamic_cast<const PostTrainLayer*>(&module) != nullptr; }
 
 struct Sums {
   double error = 0, reference = 0, output = 0, product = 0;

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 
 #include "core/tensor.h"
 #include "quant/integer/param_layer.h"
@@ -49,7 +48,7 @@ struct LayerSamples {
 void learn_rounding(RangeLinearQuantParamLayerWrapper& layer, const Tensor& float_weight, const LayerSamples& samples,
                     const LearnedRoundingConfig& config);
 
-// --- the two operations of the objective, for tests ---
+// --- the two operations of the objective ---
 // W' of the formula above; differentiable in v.
 struct SoftRounding {
   Tensor floors;             // floor(scale W - zero_point)

@@ -5,8 +5,7 @@
 #include <cmath>
 
 #include "core/error.h"
-#include "core/kernels/kernels.h"
-#include "core/parallel.h"
+#include "core/ops/map.h"
 #include "core/tape.h"
 
 namespace qgrad {
@@ -32,17 +31,7 @@ Tensor elementwise(const char* op, const Tensor& x, const LinearQuantParams& par
   const auto width = static_cast<int64_t>(params.scale.size());
   check(width == 1 || (x.rank() > 0 && x.dim(-1) == width),
         "{}: {} scales do not fit the last dimension of a tensor of shape {}", op, width, x.shape());
-  Tensor y = Tensor::empty(x.shape());
-  const float* in = x.data().data();
-  float* out = y.mutable_data().data();
-  parallel_for(x.numel() / width, std::max<int64_t>(1, kElementwiseGrain / width), [&](int64_t begin, int64_t end) {
-    const auto rows = static_cast<size_t>(end - begin);
-    if (width == 1)
-      whole(in + begin, out + begin, rows);
-    else
-      channels(in + begin * width, out + begin * width, rows);
-  });
-  return record(op, y, {x}, [op](Tensor, Grads&) {
+  return record(op, width == 1 ? map(x, whole) : map_rows(x, width, channels), {x}, [op](Tensor, Grads&) {
     fail("{} has no gradient; linear_quantize_ste passes gradients straight through", op);
   });
 }

@@ -45,11 +45,7 @@ bool names_histogram_mode(const Json& config) {
 // A layer must have a bias for it to be corrected.
 void give_biases(Module& model) {
   visit_modules(model, [](Module& module) {
-    const auto give = [](const Parameter& weight, Parameter& bias) {
-      if (!bias.defined()) bias.set_raw(Tensor::zeros({weight.raw().dim(-1)}));
-    };
-    if (auto* conv = dynamic_cast<Conv2d*>(&module)) give(conv->weight, conv->bias);
-    if (auto* linear = dynamic_cast<Linear*>(&module)) give(linear->weight, linear->bias);
+    if (dynamic_cast<Conv2d*>(&module) || dynamic_cast<Linear*>(&module)) give_bias(layer_parameters(module));
   });
 }
 

@@ -152,25 +152,12 @@ void PostTrainPlan::add(const std::string& path, std::string_view kind, const Bi
                    .relu = settings.clip_half_range};
 }
 
-const GraphNode* PostTrainPlan::single_call(const std::string& path) const {
-  return graph_.find(path + "#1") ? nullptr : graph_.find(path);
-}
-
-// The module that alone consumes this layer's output, if it consumes nothing else.
-const GraphNode* PostTrainPlan::fusable_successor(const std::string& path) const {
-  const GraphNode* node = single_call(path);
-  if (!node || &graph_[graph_.output()] == node) return nullptr;
-  const GraphNode* next = graph_.only_successor(*node);
-  return next && next->preds.size() == 1 && single_call(next->name) ? next : nullptr;
-}
-
 // The Splits that alone consume this layer's output; none where something else does too.
-std::vector<const GraphNode*> PostTrainPlan::split_successors(const std::string& path) const {
-  const GraphNode* node = single_call(path);
-  if (!node || &graph_[graph_.output()] == node) return {};
+std::vector<const GraphNode*> PostTrainPlan::split_successors(const GraphNode& node) const {
+  if (!graph_.called_once(node) || &graph_[graph_.output()] == &node) return {};
   std::vector<const GraphNode*> splits;
-  for (const size_t i : node->succs) {
-    if (graph_[i].kind != "Split" || !single_call(graph_[i].name)) return {};
+  for (const size_t i : node.succs) {
+    if (graph_[i].kind != "Split" || !graph_.called_once(graph_[i])) return {};
     splits.push_back(&graph_[i]);
   }
   return splits;
@@ -181,11 +168,11 @@ void PostTrainPlan::fuse_statistics() {
     const auto layer = layers_.find(node.name);
     ModuleStats* stats = stats_->find(node.name);
     if (layer == layers_.end() || !layer->second.quantizes_output() || !stats) continue;
-    const std::vector<const GraphNode*> splits = split_successors(node.name);
-    const GraphNode* next = splits.empty() ? fusable_successor(node.name) : splits[0];
+    const std::vector<const GraphNode*> splits = split_successors(node);
+    const GraphNode* next = splits.empty() ? graph_.sole_successor(node) : splits[0];
     std::string activation = next ? next->kind : "";
     for (const GraphNode* split : splits) {
-      const GraphNode* after = fusable_successor(split->name);
+      const GraphNode* after = graph_.sole_successor(*split);
       const std::string kind = after ? after->kind : "";
       const bool gates = is_one_of(kind, {"Sigmoid", "Tanh"}) && is_one_of(activation, {"Sigmoid", "Tanh"});
       activation = split == splits[0] || kind == activation ? kind : gates ? "Sigmoid" : "";
@@ -204,7 +191,7 @@ void PostTrainPlan::fuse_relus() {
   for (const GraphNode& node : graph_.nodes()) {
     const auto layer = layers_.find(node.name);
     if (layer == layers_.end() || !layer->second.quantizes_output()) continue;
-    const GraphNode* next = fusable_successor(node.name);
+    const GraphNode* next = graph_.sole_successor(node);
     if (!next || !is_relu(next->kind)) continue;
     layer->second.relu = true;
     if (next->kind == "ReLU6") layer->second.relu_cap = 6.0f;
@@ -215,7 +202,7 @@ void PostTrainPlan::fuse_relus() {
 
 bool PostTrainPlan::carries_quantization(const GraphNode& node) const {
   if (!node.module) return false;
-  const std::string path = node.name.substr(0, node.name.find('#'));
+  const std::string path = node.path();
   if (fused_relus_.contains(path)) return true;
   const auto layer = layers_.find(path);
   return layer != layers_.end() && (layer->second.quantizes_output() || layer->second.wrapping == Wrapping::embedding);

@@ -106,9 +106,7 @@ class PostTrainPlan {
   const std::map<std::string, std::string>& fused_relus() const { return fused_relus_; }
 
  private:
-  const GraphNode* single_call(const std::string& path) const;
-  const GraphNode* fusable_successor(const std::string& path) const;
-  std::vector<const GraphNode*> split_successors(const std::string& path) const;
+  std::vector<const GraphNode*> split_successors(const GraphNode& node) const;
   bool carries_quantization(const GraphNode& node) const;
   std::vector<InputQuantization> own_inputs(const std::string& path, const LayerPlan& plan, bool half_range) const;
 

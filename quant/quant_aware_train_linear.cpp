@@ -2,7 +2,6 @@
 #include "quant/quant_aware_train_linear.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "quant/clip.h"
 #include "quant/sim_bn_fold.h"
@@ -34,6 +33,13 @@ void fields(V& v, WeightSettings& s) {
   v("per_channel_wts", s.per_channel_wts);
 }
 
+// A parameter can have one scale per output channel when it is the weight of a convolution or linear layer: neither
+// embeddings nor biases.
+bool has_output_channels(const Parameter& parameter) {
+  const int rank = parameter.raw().rank();
+  return (rank == 2 || rank == 4) && parameter.owner().kind() != "Embedding";
+}
+
 Tensor vector_of(const std::vector<float>& values) {
   return Tensor::from({static_cast<int64_t>(values.size())}, values);
 }
@@ -56,7 +62,7 @@ QuantAwareTrainRangeLinearQuantizer::QuantAwareTrainRangeLinearQuantizer(QuantAw
     fake_quant.ema_decay = settings.ema_decay;
     return std::make_unique<FakeQuantizationWrapper>(std::move(module), fake_quant);
   };
-  for (const std::string_view kind : kQuantizedActivations)
+  for (const char* kind : {"ReLU", "ReLU6", "Sigmoid", "Tanh"})
     replacement_factory.emplace(kind, Replacement(fake_quantize, keys_of<ActivationSettings>()));
   weight_settings = keys_of<WeightSettings>();
 }
@@ -86,11 +92,8 @@ void QuantAwareTrainRangeLinearQuantizer::pre_process(ModulePtr& model, const Gr
   if (config_.batch_norm_folding == BatchNormFolding::folded) fold_batch_norms(model, graph);
   if (config_.batch_norm_folding != BatchNormFolding::simulated) return;
   simulated_ = foldable_batch_norms(graph);
-  for (const FoldedBatchNorm& pair : simulated_) {
-    // Folded layers have a bias, which may be quantized.
-    const auto [weight, bias] = layer_parameters(*graph.find(pair.layer)->module);
-    if (!bias.defined()) bias.set_raw(Tensor::zeros({weight.raw().dim(-1)}));
-  }
+  // Folded layers have a bias, which may be quantized.
+  for (const FoldedBatchNorm& pair : simulated_) give_bias(layer_parameters(*graph.find(pair.layer)->module));
 }
 
 // Parameters that an optimizer holds would be gone.
@@ -165,11 +168,6 @@ Json QuantAwareTrainRangeLinearQuantizer::fold_trained(ModulePtr& model, const T
   }
   resolved["batch_norm_folding"] = "folded";
   return resolved;
-}
-
-bool has_output_channels(const Parameter& parameter) {
-  const int rank = parameter.raw().rank();
-  return (rank == 2 || rank == 4) && parameter.owner().kind() != "Embedding";
 }
 
 LinearQuantizeParam::LinearQuantizeParam(const LinearQuantizeParamConfig& config, const Shape& parameter)

@@ -1,8 +1,6 @@
 // Quantization-aware training with ranges that follow the data (Distiller's QuantAwareTrainRangeLinearQuantizer).
 #pragma once
 
-#include <array>
-#include <string_view>
 #include <vector>
 
 #include "nn/fold.h"
@@ -12,9 +10,6 @@
 #include "quant/stats.h"
 
 namespace qgrad {
-
-// Activation functions whose outputs are fake-quantized.
-inline constexpr std::array<std::string_view, 4> kQuantizedActivations{"ReLU", "ReLU6", "Sigmoid", "Tanh"};
 
 // What becomes of batch norms behind convolution and linear layers.
 enum class BatchNormFolding {
@@ -55,8 +50,8 @@ void fields(V& v, QuantAwareTrainRangeLinearConfig& c) {
          "calibration statistics that ranges start from: a file, or its content; null: the first batches set them"});
 }
 
-// What kQuantizedActivations give, or layers read of them, is fake-quantized, and weights before every use. Overrides
-// also take "mode" (all), "ema_decay" (activations) and "per_channel_wts" (convolution and linear layers).
+// What ReLU, ReLU6, Sigmoid and Tanh give, or layers read of them, is fake-quantized, and weights before every use.
+// Overrides also take "mode" (all), "ema_decay" (activations) and "per_channel_wts" (convolution and linear layers).
 //
 // With statistics the model can be evaluated before its first training step, as one that was quantized after training
 // with the same ranges; they then count as a past that is long against ema_decay. What they set is in the state, so a
@@ -110,7 +105,6 @@ class LinearQuantizeParam final : public UnaryModule, public AdjustableBits {
   explicit LinearQuantizeParam(const LinearQuantizeParamConfig& config, const Shape& parameter);
   std::string_view kind() const override { return "LinearQuantizeParam"; }
   std::string describe() const override;
-  const LinearQuantizeParamConfig& config() const { return config_; }
 
  private:
   LinearQuantizeParamConfig config_;
@@ -121,10 +115,6 @@ class LinearQuantizeParam final : public UnaryModule, public AdjustableBits {
  protected:
   Tensor forward(const Tensor& parameter) override;
 };
-
-// A parameter can have one scale per output channel when it is the weight of a convolution or linear layer: neither
-// embeddings nor biases.
-bool has_output_channels(const Parameter& parameter);
 
 // A model whose inputs are fake-quantized, by the children "inputs_quant", "inputs_quant1", ..; the model keeps its
 // paths.

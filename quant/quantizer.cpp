@@ -29,12 +29,6 @@ bool contains(std::span<const std::string> list, std::string_view word) {
   return std::ranges::find(list, word) != list.end();
 }
 
-std::string joined(std::span<const std::string> words) {
-  std::string text;
-  for (const std::string& word : words) text += (text.empty() ? "" : ", ") + word;
-  return text;
-}
-
 }  // namespace
 
 std::vector<std::pair<std::string, QuantizedActivations>> enum_names(QuantizedActivations*) {

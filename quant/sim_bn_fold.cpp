@@ -7,8 +7,6 @@
 #include "core/ops.h"
 #include "core/tape.h"
 #include "nn/activation.h"
-#include "nn/conv.h"
-#include "nn/linear.h"
 
 namespace qgrad {
 namespace {

@@ -1,12 +1,9 @@
 // One pass forward, at most one backward.
 #include "quant/ste.h"
 
-#include <algorithm>
-
 #include "core/error.h"
-#include "core/kernels/kernels.h"
 #include "core/ops/fused.h"
-#include "core/parallel.h"
+#include "core/ops/map.h"
 #include "core/tape.h"
 
 namespace qgrad {
@@ -41,17 +38,11 @@ QuantGrid grid_of(const LinearQuantParams& params, const SteOptions& options) {
 }
 
 Tensor quantize_whole(const Tensor& x, const QuantGrid& grid, bool dequantize) {
-  Tensor y = Tensor::empty(x.shape());
-  const float* in = x.data().data();
-  float* out = y.mutable_data().data();
   const bool beyond_caches = x.numel() >= kStreamingNumbers;
   const auto kernel = !dequantize     ? kernels().quant.quantize
                       : beyond_caches ? kernels().quant.fake_quant_streaming
                                       : kernels().quant.fake_quant;
-  parallel_for(x.numel(), kElementwiseGrain, [&](int64_t begin, int64_t end) {
-    kernel(in + begin, out + begin, static_cast<size_t>(end - begin), grid);
-  });
-  return y;
+  return map(x, [&](const float* in, float* out, size_t n) { kernel(in, out, n, grid); });
 }
 
 Tensor quantize_channels(const Tensor& x, const LinearQuantParams& params, const SteOptions& options) {
@@ -64,16 +55,9 @@ Tensor quantize_channels(const Tensor& x, const LinearQuantParams& params, const
     grid.qmin = options.integers->qmin;
     grid.qmax = options.integers->qmax;
   }
-  Tensor y = Tensor::empty(x.shape());
-  const float* in = x.data().data();
-  float* out = y.mutable_data().data();
   const auto kernel = options.dequantize ? kernels().quant.fake_quant_channels : kernels().quant.quantize_channels;
-  parallel_for(x.numel() / channels, std::max<int64_t>(1, kElementwiseGrain / channels),
-               [&](int64_t begin, int64_t end) {
-                 kernel(in + begin * channels, out + begin * channels, static_cast<size_t>(end - begin),
-                        params.scale.size(), grid);
-               });
-  return y;
+  return map_rows(x, channels,
+                  [&](const float* in, float* out, size_t rows) { kernel(in, out, rows, params.scale.size(), grid); });
 }
 
 Tensor record_straight_through(const Tensor& x, Tensor y, const SteOptions& options) {

@@ -359,7 +359,7 @@ expect 2 "export of nothing" "$qgrad" export quantized/model.safetensors
 expect 0 "export a float model" "$qgrad" export $good --program float.qgi
 expect_error "predict with a checkpoint" "is no integer program" "$qgrad" predict $good image.png
 expect_error "predict without an image" "1 of 1 images could not be classified" "$qgrad" predict digits.qgi nowhere.png
-holds "says which" grep -q 'nowhere.png: can not be read' stderr
+holds "says which" grep -q 'nowhere.png: cannot open' stderr
 bench_answers inference --batch 2 --integer 8,8
 bench_answers inference --batch 2 --fold
 if [ -x "$(dirname "$qgrad")/engine_from_c" ]; then

@@ -13,10 +13,8 @@ std::span<const ByteKernels* const> available_byte_kernels() {
   static const std::vector<const ByteKernels*> rows = [] {
     static const ByteKernels scalar = byte_scalar();
     std::vector<const ByteKernels*> available{&scalar};
-#if defined(__x86_64__)
     static const ByteKernels avx2 = byte_avx2();
     if (processor_has_avx2()) available.push_back(&avx2);
-#endif
     return available;
   }();
   return rows;

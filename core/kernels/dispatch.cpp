@@ -34,7 +34,6 @@ const Kernels* scalar_row() {
   return &row;
 }
 
-#if defined(__x86_64__)
 const Kernels* avx2_row() {
   static const Kernels row{
       .isa = "avx2",
@@ -49,16 +48,13 @@ const Kernels* avx2_row() {
   };
   return &row;
 }
-#endif
 
 }  // namespace
 
 std::span<const Kernels* const> available_kernels() {
   static const std::vector<const Kernels*> rows = [] {
     std::vector<const Kernels*> available{scalar_row()};
-#if defined(__x86_64__)
     if (processor_has_avx2()) available.push_back(avx2_row());
-#endif
     return available;
   }();
   return rows;

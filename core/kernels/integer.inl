@@ -1,14 +1,11 @@
 // Loops of integer layers, written once and compiled per instruction set: the including file names QGRAD_INTEGER.
+#include "core/kernels/functions.h"
+
 namespace qgrad {
 namespace {
 
-inline float clamped(float x, float low, float high) {
-  const float raised = x < low ? low : x;
-  return raised > high ? high : raised;
-}
-
 inline float to_integer(float x, const IntegerGrid& g) {
-  return clamped(__builtin_nearbyintf(g.scale * x / g.divisor - g.zero_point), g.qmin, g.qmax) + g.zero_point;
+  return clamp_of(__builtin_nearbyintf(g.scale * x / g.divisor - g.zero_point), g.qmin, g.qmax) + g.zero_point;
 }
 
 inline float to_value(float integer, const IntegerGrid& g) { return integer * g.divisor / g.scale; }
@@ -16,12 +13,12 @@ inline float to_value(float integer, const IntegerGrid& g) { return integer * g.
 template <bool kExact>
 inline float to_output(float accumulator, float rescale, float high, const Requantization& to) {
   const IntegerGrid& g = to.grid;
-  const float limited = clamped(accumulator, to.low, high);
+  const float limited = clamp_of(accumulator, to.low, high);
   const float rounded =
       kExact ? static_cast<float>(__builtin_nearbyint(static_cast<double>(rescale) * static_cast<double>(limited) -
                                                       static_cast<double>(g.zero_point)))
              : __builtin_nearbyintf(rescale * limited / to.divisor - g.zero_point);
-  return to_value(clamped(rounded, g.qmin, g.qmax) + g.zero_point, g);
+  return to_value(clamp_of(rounded, g.qmin, g.qmax) + g.zero_point, g);
 }
 
 template <bool kExact>
@@ -46,7 +43,7 @@ void to_integers(const float* x, float* y, size_t n, const IntegerGrid& grid) {
 void to_integers_rescaled(const float* x, float* y, size_t n, const IntegerGrid& grid, float rescale, float low,
                           float high) {
   const IntegerGrid g = grid;
-  for (size_t i = 0; i < n; ++i) y[i] = clamped(__builtin_nearbyintf(rescale * to_integer(x[i], g)), low, high);
+  for (size_t i = 0; i < n; ++i) y[i] = clamp_of(__builtin_nearbyintf(rescale * to_integer(x[i], g)), low, high);
 }
 
 void fake_quant(const float* x, float* y, size_t n, const IntegerGrid& grid) {

@@ -9,13 +9,7 @@
 
 namespace qgrad {
 
-inline bool processor_has_avx2() {
-#if defined(__x86_64__)
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
-#else
-  return false;
-#endif
-}
+inline bool processor_has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
 
 // The row that QGRAD_ISA names, else the last one. Rows have a name `isa` and stand in order, scalar first.
 template <class Row>

@@ -7,7 +7,6 @@
 
 #include <cstdint>
 #include <span>
-#include <string_view>
 
 #include "core/kernels/conv_kernels.h"
 #include "core/kernels/elementwise_kernels.h"

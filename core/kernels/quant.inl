@@ -1,16 +1,12 @@
 // Quantization loops, written once and compiled per instruction set.
+#include "core/kernels/functions.h"
 #include "core/kernels/lanes.h"
 
 namespace qgrad {
 namespace {
 
-inline float clamped(float x, float low, float high) {
-  const float raised = x < low ? low : x;
-  return raised > high ? high : raised;
-}
-
 inline float to_grid(float x, const QuantGrid& g) {
-  return clamped(__builtin_nearbyintf(g.scale * clamped(x, g.low, g.high) - g.zero_point), g.qmin, g.qmax);
+  return clamp_of(__builtin_nearbyintf(g.scale * clamp_of(x, g.low, g.high) - g.zero_point), g.qmin, g.qmax);
 }
 
 void quantize(const float* x, float* q, size_t n, const QuantGrid& grid) {
@@ -33,7 +29,7 @@ void quantize_channels(const float* x, float* q, size_t rows, size_t channels, c
   for (size_t row = 0; row < rows; ++row, x += channels, q += channels) {
 #pragma GCC ivdep
     for (size_t c = 0; c < channels; ++c)
-      q[c] = clamped(__builtin_nearbyintf(g.scale[c] * x[c] - g.zero_point[c]), g.qmin, g.qmax);
+      q[c] = clamp_of(__builtin_nearbyintf(g.scale[c] * x[c] - g.zero_point[c]), g.qmin, g.qmax);
   }
 }
 
@@ -51,7 +47,7 @@ void fake_quant_channels(const float* x, float* y, size_t rows, size_t channels,
 #pragma GCC ivdep
     for (size_t c = 0; c < channels; ++c) {
       const float scaled = g.scale[c] * x[c] - g.zero_point[c];
-      y[c] = (clamped(__builtin_nearbyintf(scaled), g.qmin, g.qmax) + g.zero_point[c]) / g.scale[c];
+      y[c] = (clamp_of(__builtin_nearbyintf(scaled), g.qmin, g.qmax) + g.zero_point[c]) / g.scale[c];
     }
   }
 }

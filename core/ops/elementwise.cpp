@@ -1,10 +1,9 @@
 // Elementwise ops: two operands with broadcasting, and functions of one.
 #include "core/error.h"
-#include "core/kernels/kernels.h"
 #include "core/ops.h"
 #include "core/ops/broadcast.h"
 #include "core/ops/fused.h"
-#include "core/parallel.h"
+#include "core/ops/map.h"
 #include "core/tape.h"
 
 namespace qgrad {
@@ -14,16 +13,6 @@ namespace {
 template <class F>
 void in_chunks(int64_t n, F&& fn) {
   parallel_for(n, kElementwiseGrain, [&](int64_t begin, int64_t end) { fn(begin, static_cast<size_t>(end - begin)); });
-}
-
-// y_i = fn(x_i), where fn(x, y, count) is a kernel.
-template <class F>
-Tensor map(const Tensor& x, F&& fn) {
-  Tensor y = Tensor::empty(x.shape());
-  const float* from = x.data().data();
-  float* to = y.mutable_data().data();
-  in_chunks(x.numel(), [&](int64_t begin, size_t count) { fn(from + begin, to + begin, count); });
-  return y;
 }
 
 // fn(dy, out, count) written over dy where nobody else holds it, else to a new tensor.

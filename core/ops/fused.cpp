@@ -8,7 +8,6 @@
 #include "core/kernels/kernels.h"
 #include "core/memory.h"
 #include "core/parallel.h"
-#include "core/tape.h"
 
 namespace qgrad {
 namespace {

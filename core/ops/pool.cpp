@@ -2,7 +2,6 @@
 #include "core/error.h"
 #include "core/kernels/kernels.h"
 #include "core/ops.h"
-#include "core/ops/broadcast.h"
 #include "core/parallel.h"
 #include "core/tape.h"
 

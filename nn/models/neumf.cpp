@@ -1,6 +1,8 @@
 // "neumf": neural matrix factorization for implicit feedback (He, Liao, Zhang, Nie, Hu and Chua, "Neural collaborative
 // filtering", WWW 2017, section 3.4): a product of embeddings (GMF) and layers on top of others (MLP), joined at the
 // end.
+#include <fmt/ranges.h>
+
 #include "core/ops.h"
 #include "nn/activation.h"
 #include "nn/eltwise.h"
@@ -46,7 +48,9 @@ class NeuMF final : public Module {
  protected:
   // Users [N] and items [N] to logits [N, 1].
   Tensor forward(Inputs x) override {
-    check(x.size() == 2 && x[0].rank() == 1 && x[0].shape() == x[1].shape(), "NeuMF: expected users [N] and items [N]");
+    check(x.size() == 2, "NeuMF: expected users and items, got {} inputs", x.size());
+    check(x[0].rank() == 1 && x[0].shape() == x[1].shape(), "NeuMF: expected users [N] and items [N], got {} and {}",
+          x[0].shape(), x[1].shape());
     const Tensor product = mf_mult_(mf_user_embed_(x[0]), mf_item_embed_(x[1]));
     Tensor hidden = mlp_concat_(mlp_user_embed_(x[0]), mlp_item_embed_(x[1]));
     for (const auto& layer : mlp_) hidden = (*layer)(hidden);
@@ -63,7 +67,8 @@ class NeuMFArchitecture final : public Architecture {
  public:
   explicit NeuMFArchitecture(NeuMFConfig config) : config_(std::move(config)) {
     check(config_.layers.size() >= 2 && config_.layers[0] % 2 == 0,
-          "neumf: layers must be two widths or more, of which the first is even");
+          "neumf: expected two widths or more in 'layers', the first one even, got [{}]",
+          fmt::join(config_.layers, ", "));
     for (const int64_t width : config_.layers)
       check(width > 0, "neumf: a layer's width must be positive, got {}", width);
   }

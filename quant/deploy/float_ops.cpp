@@ -27,14 +27,10 @@ struct FloatKernels {
 };
 const FloatKernels& kernels() {
   static const FloatKernels scalar{"scalar", conv_scalar(), pool_scalar()};
-#if defined(__x86_64__)
   static const FloatKernels avx2{"avx2", conv_avx2(), pool_avx2()};
   static const FloatKernels* const rows[] = {&scalar, &avx2};
   static const FloatKernels& chosen = chosen_row(std::span(rows, processor_has_avx2() ? 2 : 1));
   return chosen;
-#else
-  return scalar;
-#endif
 }
 
 ConvGeometry dense_geometry(const Program& program, const Op& op) {

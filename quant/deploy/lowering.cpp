@@ -18,8 +18,6 @@
 namespace qgrad::deploy {
 namespace {
 
-std::string path_of(const GraphNode& node) { return node.name.substr(0, node.name.find_first_of(":#")); }
-
 class Lowering : ProgramBuilder {
  public:
   Lowering(Module& model, const Tensor& example) : model_(model), graph_(Graph::trace(model, example)) {
@@ -34,7 +32,7 @@ class Lowering : ProgramBuilder {
       try {
         visit(i, node);
       } catch (const Error& e) {
-        fail("{}: {} can not be lowered: {}", path_of(node), kind_of(node), e.what());
+        fail("{}: {} can not be lowered: {}", node.path(), kind_of(node), e.what());
       }
     }
     const Value output = values_[graph_.output()];
@@ -47,7 +45,7 @@ class Lowering : ProgramBuilder {
  private:
   // --- the graph ---
   std::string kind_of(const GraphNode& node) const {
-    const Module* module = find_module(model_, path_of(node));
+    const Module* module = find_module(model_, node.path());
     return node.module || !module || module == &model_ ? node.kind : std::string(module->kind());
   }
 
@@ -57,7 +55,7 @@ class Lowering : ProgramBuilder {
       result_.program.input = values_[i].tensor = add_tensor(node, node.name, Type::float32, {});
       return;
     }
-    Module* outermost = find_module(model_, path_of(node));
+    Module* outermost = find_module(model_, node.path());
     if (dynamic_cast<PostTrainLayer*>(outermost)) return visit_wrapped(i, node, *outermost);
     std::vector<int32_t> inputs;
     for (const size_t pred : node.preds) inputs.push_back(made_by(graph_[pred], values_[pred]));
@@ -80,7 +78,7 @@ class Lowering : ProgramBuilder {
     auto* wrapper = dynamic_cast<RangeLinearQuantWrapper*>(&module);
     const bool is_real = wrapper && !wrapper->quantization().output && wrapper->quantization().real_sums;
     if (node.kind != (is_real ? "to_real" : "requantize")) return;
-    check(lowered_.insert(path_of(node)).second, "it is called more than once");
+    check(lowered_.insert(node.path()).second, "it is called more than once");
     check(wrapper && (is_real || wrapper->output_metadata().has_value()),
           "its scales come from the values of every batch; give calibration statistics");
     const std::vector<Value> inputs = inputs_of(node);
@@ -95,7 +93,7 @@ class Lowering : ProgramBuilder {
   std::vector<Value> inputs_of(const GraphNode& node) const {
     std::vector<Value> inputs;
     for (const size_t pred : node.preds) {
-      if (path_of(graph_[pred]) != path_of(node)) {
+      if (graph_[pred].path() != node.path()) {
         made_by(graph_[pred], values_[pred]);
         inputs.push_back(values_[pred]);
         continue;
@@ -131,9 +129,9 @@ class Lowering : ProgramBuilder {
                              : step[c % step.size()] / to.rounded.divisor,
                 s);
     }
-    const int32_t output = emit(std::move(op), add_tensor(node, path_of(node), Type::byte, to.grid));
+    const int32_t output = emit(std::move(op), add_tensor(node, node.path(), Type::byte, to.grid));
     if (largest_sum(result_.program, result_.program.ops.back()) >= int64_t{1} << 24)
-      result_.beyond_simulation.push_back(path_of(node));
+      result_.beyond_simulation.push_back(node.path());
     return output;
   }
 
@@ -145,7 +143,7 @@ class Lowering : ProgramBuilder {
       op.rescale.push_back(step[c % step.size()]);
       op.real_bias.push_back(layer.bias().defined() ? layer.bias().data()[c] : 0.0f);
     }
-    return emit(std::move(op), add_tensor(node, path_of(node), Type::float32, {}));
+    return emit(std::move(op), add_tensor(node, node.path(), Type::float32, {}));
   }
 
   // The zero bits that all weights end with: to_integer_layers makes some, for the sake of biases.
@@ -192,7 +190,7 @@ class Lowering : ProgramBuilder {
     Op op{.kind = OpKind::add, .fixed_point = to.quantization.fixed_point};
     for (size_t i = 0; i < inputs.size(); ++i) op.inputs.push_back(on_grid(wrapper, i, inputs[i]));
     for (const int32_t input : op.inputs) op.input_rescale.push_back(to.grid.scale / tensor(input).grid.scale);
-    const int32_t output = add_tensor(node, path_of(node), Type::byte, to.grid);
+    const int32_t output = add_tensor(node, node.path(), Type::byte, to.grid);
     const auto* concat = dynamic_cast<const Concat*>(wrapper.children()[0]->get());
     if (!concat) {
       op.input_limit = to.range.qmax;
@@ -223,7 +221,7 @@ class Lowering : ProgramBuilder {
     }
     const float scale = wrapper.accumulator_scale(grids);
     to.add_to(op, maybe_approximated(to.grid.scale / scale, *to.quantization.output), scale);
-    return emit(std::move(op), add_tensor(node, path_of(node), Type::byte, to.grid));
+    return emit(std::move(op), add_tensor(node, node.path(), Type::byte, to.grid));
   }
 
   // What the wrapper computes in float: of one byte, a table; of a window, its own operation.
@@ -245,7 +243,7 @@ class Lowering : ProgramBuilder {
            pooled);
       Op op{.kind = OpKind::quantize, .inputs = {pooled}};
       to.add_real_to(op);
-      return emit(std::move(op), add_tensor(node, path_of(node), Type::byte, to.grid));
+      return emit(std::move(op), add_tensor(node, node.path(), Type::byte, to.grid));
     }
     const std::string_view kind = layer.kind();
     if (tensor(in.tensor).type == Type::float32) {
@@ -255,7 +253,7 @@ class Lowering : ProgramBuilder {
       const auto byte = [&](float x) { return static_cast<uint8_t>(to.of_real(x) - static_cast<float>(to.grid.qmin)); };
       if (kind != "Identity") op.low[0] = std::max(op.low[0], byte(0));
       if (kind == "ReLU6") op.high[0] = std::min(op.high[0], byte(6));
-      return emit(std::move(op), add_tensor(node, path_of(node), Type::byte, to.grid));
+      return emit(std::move(op), add_tensor(node, node.path(), Type::byte, to.grid));
     }
     Tensor values = values_of(tensor(in.tensor).grid, to.quantization.rounding);
     if (const auto* pool = dynamic_cast<const MaxPool2d*>(&layer)) {
@@ -269,7 +267,7 @@ class Lowering : ProgramBuilder {
       values = to_integers(wrapper(values), metadata_of(to.grid), to.quantization.rounding);
       for (float& q : values.mutable_data()) q -= static_cast<float>(to.grid.zero_point);
     }
-    const int32_t output = add_tensor(node, path_of(node), Type::byte, to.grid);
+    const int32_t output = add_tensor(node, node.path(), Type::byte, to.grid);
     return emit({.kind = OpKind::lookup, .inputs = {in.tensor}, .tables = {table_of(values.data(), to.grid)}}, output);
   }
 
@@ -281,7 +279,7 @@ class Lowering : ProgramBuilder {
       check(tensor(input.tensor).type == Type::byte, "one of its inputs is float");
       op.inputs.push_back(input.tensor);
     }
-    const int32_t output = add_tensor(node, path_of(node), Type::byte, to.grid);
+    const int32_t output = add_tensor(node, node.path(), Type::byte, to.grid);
     if (const auto* concat = dynamic_cast<const Concat*>(&layer)) {
       check_along_channels(*concat, node);
       op.kind = OpKind::lookup;
@@ -309,12 +307,12 @@ class Lowering : ProgramBuilder {
       const float scale = RangeLinearFakeQuantWrapper::sum_scale(in_scale, window);
       const float factor = maybe_approximated(to.grid.scale / scale, *to.quantization.output);
       for (int32_t c = 0; c < channels; ++c) to.add_to(op, factor, scale);
-      return emit(std::move(op), add_tensor(node, path_of(node), Type::byte, to.grid));
+      return emit(std::move(op), add_tensor(node, node.path(), Type::byte, to.grid));
     }
     op.weight_step = {RangeLinearFakeQuantWrapper::window_step(window)};
     const float step = step_of(in_scale) * RangeLinearFakeQuantWrapper::window_step(window);
     for (int32_t c = 0; c < channels; ++c) to.add_to(op, step / to.rounded.divisor, 1 / step);
-    return emit(std::move(op), add_tensor(node, path_of(node), Type::byte, to.grid));
+    return emit(std::move(op), add_tensor(node, node.path(), Type::byte, to.grid));
   }
 
   static void check_along_channels(const Concat& concat, const GraphNode& node) {

@@ -38,6 +38,8 @@ int64_t positions(int32_t size, int32_t padding, int32_t kernel, int32_t dilatio
   return room < 0 ? 0 : room / stride + 1;
 }
 
+std::string_view name_of(Type type) { return type == Type::byte ? "bytes" : "float32"; }
+
 // One operation of a program whose tensors are sound.
 class OpCheck {
  public:
@@ -104,14 +106,15 @@ class OpCheck {
           op_.inputs.size());
   }
   void types(Type input, Type output) const {
-    bool right = out_.type == output;
-    for (size_t i = 0; i < op_.inputs.size(); ++i) right = right && in(i).type == input;
-    check(right, "wrong types of tensors");
+    for (size_t i = 0; i < op_.inputs.size(); ++i)
+      check(in(i).type == input, "expected {} for input {}, got {}", name_of(input), i, name_of(in(i).type));
+    check(out_.type == output, "expected {} for its output, got {}", name_of(output), name_of(out_.type));
   }
   void same_shape() const {
     for (size_t i = 0; i < op_.inputs.size(); ++i)
       check(in(i).height == out_.height && in(i).width == out_.width && in(i).channels == out_.channels,
-            "input {} has another shape than the output", i);
+            "input {} is {}x{}x{}, but the output {}x{}x{}", i, in(i).height, in(i).width, in(i).channels, out_.height,
+            out_.width, out_.channels);
   }
   void outputs(size_t count) const {
     check(op_.rescale.size() == count && op_.low.size() == count && op_.high.size() == count,

@@ -137,10 +137,9 @@ class Conversion {
 
  private:
   static bool is_weighted(const GraphNode& node) { return node.kind == "Conv2d" || node.kind == "Linear"; }
-  static std::string path_of(const GraphNode& node) { return node.name.substr(0, node.name.find('#')); }
   // Where a wrapper's quantization stands: "relu1" for "relu1.fake_q".
   static std::string quantized_path(const GraphNode& node) {
-    const std::string path = path_of(node);
+    const std::string path = node.path();
     return path.ends_with(".fake_q") ? path.substr(0, path.size() - 7) : path;
   }
   const QuantMetadata* grid_of_module(const std::string& path) const {
@@ -150,7 +149,7 @@ class Conversion {
   // Of what a node gives, through layers that only choose or move numbers.
   const QuantMetadata* grid_of(const GraphNode& node) const {
     const bool keeps = node.kind == "MaxPool2d" || node.kind == "flatten" || node.kind == "Flatten";
-    return keeps ? grid_of(graph_[node.preds.at(0)]) : node.module ? grid_of_module(path_of(node)) : nullptr;
+    return keeps ? grid_of(graph_[node.preds.at(0)]) : node.module ? grid_of_module(node.path()) : nullptr;
   }
   bool computes_on_integers(const GraphNode& node) const {
     return layer_parameters(*node.module).weight.transform() && node.preds.size() == 1 &&
@@ -168,12 +167,12 @@ class Conversion {
     if (next->kind == "ReLU6") fused.cap = 6.0f;
     if (relu) next = graph_.only_successor(*relu);
     while (next && next->kind == "MaxPool2d") next = graph_.only_successor(*next);
-    const QuantMetadata* grid = next && next->module ? grid_of_module(path_of(*next)) : nullptr;
+    const QuantMetadata* grid = next && next->module ? grid_of_module(next->path()) : nullptr;
     if (!grid || !graph_.called_once(*next) || !next->module->children().empty() ||
         (!relu && grid->qmin + grid->zero_point != 0))
       return;
     fused.grid = *grid;
-    if (relu && graph_.called_once(*relu)) fused_.insert(path_of(*relu));
+    if (relu && graph_.called_once(*relu)) fused_.insert(relu->path());
     fused_.insert(quantized_path(*next));
     fused_into_.emplace(layer.name, fused);
   }

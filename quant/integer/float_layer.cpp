@@ -1,14 +1,12 @@
 // Float layers with quantized outputs, and float layers in half precision.
 #include "quant/integer/float_layer.h"
 
-#include <bit>
 #include <cmath>
 #include <limits>
 
 #include "core/error.h"
 #include "core/tape.h"
 #include "nn/pool.h"
-#include "quant/linear.h"
 
 namespace qgrad {
 namespace {

@@ -1,7 +1,6 @@
 // Names for scales, zero points and clipping values.
 #include "quant/integer/layer.h"
 
-#include <algorithm>
 #include <cmath>
 
 #include "core/error.h"

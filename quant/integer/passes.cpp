@@ -5,10 +5,8 @@
 #include <cmath>
 
 #include "core/error.h"
-#include "core/kernels/kernels.h"
-#include "core/parallel.h"
+#include "core/ops/map.h"
 #include "core/tape.h"
-#include "quant/linear.h"
 
 namespace qgrad {
 namespace {
@@ -20,12 +18,7 @@ Tensor without_gradient(const char* op, Tensor y, const Tensor& x) {
 
 template <class F>
 Tensor mapped(const char* op, const Tensor& x, F&& kernel) {
-  Tensor y = Tensor::empty(x.shape());
-  const float* in = x.data().data();
-  float* out = y.mutable_data().data();
-  parallel_for(x.numel(), kElementwiseGrain,
-               [&](int64_t begin, int64_t end) { kernel(in + begin, out + begin, static_cast<size_t>(end - begin)); });
-  return without_gradient(op, std::move(y), x);
+  return without_gradient(op, map(x, kernel), x);
 }
 
 float lower_limit(const AccumulatorLimits& limits) {

@@ -1,7 +1,6 @@
 // The elementwise passes of integer layers as operations on tensors. None has a gradient; backward through one throws.
 #pragma once
 
-#include <span>
 #include <vector>
 
 #include "core/kernels/integer_kernels.h"
