@@ -13,7 +13,7 @@
 #include <fstream>
 #include <type_traits>
 
-#include "core/error.h"
+#include "core/narrow.h"
 
 namespace qgrad::deploy {
 namespace {
@@ -36,11 +36,11 @@ class Writer {
   }
   template <class T>
   void operator()(const std::vector<T>& values) {
-    (*this)(static_cast<uint32_t>(values.size()));
+    (*this)(narrow<uint32_t>(values.size(), "list's length"));
     for (const T& value : values) (*this)(value);
   }
   void operator()(const std::string& text) {
-    (*this)(static_cast<uint32_t>(text.size()));
+    (*this)(narrow<uint32_t>(text.size(), "text's length"));
     bytes += text;
   }
   void operator()(const std::array<uint8_t, 256>& table) {
@@ -109,7 +109,7 @@ void fields(V& v, PackedWeights& w) {
 }
 
 PackedWeights pack(const std::vector<int16_t>& weight, size_t channels) {
-  PackedWeights w{.count = static_cast<uint32_t>(weight.size())};
+  PackedWeights w{.count = narrow<uint32_t>(weight.size(), "number of weights")};
   if (weight.empty()) return w;
   w.smallest.assign(weight.begin(), weight.begin() + static_cast<int64_t>(channels));
   for (size_t i = 0; i < weight.size(); ++i) w.smallest[i % channels] = std::min(w.smallest[i % channels], weight[i]);

@@ -167,12 +167,12 @@ class Lowering : ProgramBuilder {
       const float weight = q.data()[i] + params.zero_point[i % params.zero_point.size()];
       check(weight == std::nearbyint(weight) && std::fabs(weight) <= (255 << kMostSumShift),
             "its weight {} is no integer of 8 bits", weight);
-      weights.push_back(static_cast<int32_t>(weight));
+      weights.push_back(narrow<int32_t>(weight, "weight"));
     }
     op.sum_shift = common_shift(weights);
     for (const int32_t weight : weights) {
       check(std::abs(weight >> op.sum_shift) <= 255, "its weight {} is no integer of 8 bits", weight);
-      op.weight.push_back(static_cast<int16_t>(weight >> op.sum_shift));
+      op.weight.push_back(narrow<int16_t>(weight >> op.sum_shift, "weight"));
     }
     if (layer.quantization().rounding == Rounding::onnx)
       for (const float s : params.scale) op.weight_step.push_back(step_of(s));
@@ -180,7 +180,7 @@ class Lowering : ProgramBuilder {
     for (size_t c = 0; c < channels; ++c) {
       const float b = bias.defined() ? bias.data()[c] : 0.0f;
       check(std::fabs(b) < 0x1p30f, "its bias {} at the scale of the sums needs more than 31 bits", b);
-      op.bias.push_back(static_cast<int32_t>(b));
+      op.bias.push_back(narrow<int32_t>(b, "bias at the scale of the sums"));
     }
     return op;
   }
@@ -250,7 +250,9 @@ class Lowering : ProgramBuilder {
       check(kind == "ReLU" || kind == "ReLU6" || kind == "Identity", "its input is float");
       Op op{.kind = OpKind::quantize, .inputs = {in.tensor}};
       to.add_real_to(op);
-      const auto byte = [&](float x) { return static_cast<uint8_t>(to.of_real(x) - static_cast<float>(to.grid.qmin)); };
+      const auto byte = [&](float x) {
+        return narrow<uint8_t>(to.of_real(x) - static_cast<float>(to.grid.qmin), "limit");
+      };
       if (kind != "Identity") op.low[0] = std::max(op.low[0], byte(0));
       if (kind == "ReLU6") op.high[0] = std::min(op.high[0], byte(6));
       return emit(std::move(op), add_tensor(node, node.path(), Type::byte, to.grid));
@@ -348,7 +350,7 @@ class Lowering : ProgramBuilder {
             "it has no form in a program");
       op.kind = node.kind == "EltwiseMult" ? OpKind::multiply : OpKind::add;
     }
-    return emit(std::move(op), add_tensor(node, "", Type::float32, {}));
+    return emit(std::move(op), add_tensor(node, node.path(), Type::float32, {}));
   }
 
   static void set_real_weight(Op& op, const Parameter& weight, const Parameter& bias) {

@@ -17,26 +17,27 @@ struct Value {
 
 class ProgramBuilder {
  protected:
+  static int32_t size(int64_t value) { return narrow<int32_t>(value, "size"); }
+
   static Window window_of(const Conv2dOptions& o, const Shape& weight) {
-    return {static_cast<int32_t>(weight[0]),    static_cast<int32_t>(weight[1]),    static_cast<int32_t>(o.stride_h),
-            static_cast<int32_t>(o.stride_w),   static_cast<int32_t>(o.padding_h),  static_cast<int32_t>(o.padding_w),
-            static_cast<int32_t>(o.dilation_h), static_cast<int32_t>(o.dilation_w), static_cast<int32_t>(o.groups)};
+    return {size(weight[0]),   size(weight[1]),    size(o.stride_h),   size(o.stride_w), size(o.padding_h),
+            size(o.padding_w), size(o.dilation_h), size(o.dilation_w), size(o.groups)};
   }
 
   static Window window_of(const Pool2dOptions& o) {
-    return {.kernel_h = static_cast<int32_t>(o.kernel_h),
-            .kernel_w = static_cast<int32_t>(o.kernel_w),
-            .stride_h = static_cast<int32_t>(o.stride_h),
-            .stride_w = static_cast<int32_t>(o.stride_w),
-            .padding_h = static_cast<int32_t>(o.padding_h),
-            .padding_w = static_cast<int32_t>(o.padding_w)};
+    return {.kernel_h = size(o.kernel_h),
+            .kernel_w = size(o.kernel_w),
+            .stride_h = size(o.stride_h),
+            .stride_w = size(o.stride_w),
+            .padding_h = size(o.padding_h),
+            .padding_w = size(o.padding_w)};
   }
 
   TensorInfo& tensor(int32_t i) { return result_.program.tensors[static_cast<size_t>(i)]; }
 
   int32_t add_tensor(TensorInfo info) {
     result_.program.tensors.push_back(std::move(info));
-    return static_cast<int32_t>(result_.program.tensors.size()) - 1;
+    return size(std::ssize(result_.program.tensors)) - 1;
   }
   int32_t add_tensor(const GraphNode& node, const std::string& name, Type type, const Grid& grid) {
     const Shape& shape = node.output_shape;
@@ -44,9 +45,9 @@ class ProgramBuilder {
     const bool image = shape.rank() == 4;
     return add_tensor({.name = name,
                        .type = type,
-                       .height = image ? static_cast<int32_t>(shape[1]) : 1,
-                       .width = image ? static_cast<int32_t>(shape[2]) : 1,
-                       .channels = static_cast<int32_t>(shape[-1]),
+                       .height = image ? size(shape[1]) : 1,
+                       .width = image ? size(shape[2]) : 1,
+                       .channels = size(shape[-1]),
                        .grid = grid});
   }
   // A tensor of the same shape as another one.
@@ -88,7 +89,7 @@ class ProgramBuilder {
       op.kind = OpKind::quantize;
       op.rescale = {wrapper.quantization().rounding == Rounding::onnx ? 1.0f : grid.scale};
       op.low = {0};
-      op.high = {static_cast<uint8_t>(grid.qmax - grid.qmin)};
+      op.high = {narrow<uint8_t>(grid.qmax - grid.qmin, "largest byte")};
     } else {
       const Rounding rounding = wrapper.quantization().rounding;
       Tensor integers = to_integers(values_of(from.grid, rounding), metadata, rounding);

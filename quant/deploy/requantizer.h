@@ -5,16 +5,16 @@
 #include <cmath>
 #include <limits>
 
-#include "core/error.h"
+#include "core/narrow.h"
 #include "quant/deploy/program.h"
 #include "quant/integer/wrapper.h"
 
 namespace qgrad::deploy {
 
 inline Grid grid_of(const QuantMetadata& m) {
-  check(m.zero_point == std::nearbyint(m.zero_point), "its zero point {} is not an integer", m.zero_point);
   check(m.qmax - m.qmin <= 255, "its integers {} to {} need more than 8 bits", m.qmin, m.qmax);
-  return {m.scale, static_cast<int32_t>(m.zero_point), static_cast<int32_t>(m.qmin), static_cast<int32_t>(m.qmax)};
+  return {m.scale, narrow<int32_t>(m.zero_point, "zero point"), narrow<int32_t>(m.qmin, "smallest integer"),
+          narrow<int32_t>(m.qmax, "largest integer")};
 }
 
 inline QuantMetadata metadata_of(const Grid& g) {
@@ -35,7 +35,7 @@ inline Tensor values_of(const Grid& g, Rounding rounding) {
 inline std::array<uint8_t, 256> table_of(std::span<const float> integers, const Grid& g) {
   std::array<uint8_t, 256> table;
   for (size_t i = 0; i < table.size(); ++i)
-    table[i] = static_cast<uint8_t>(integers[std::min(i, integers.size() - 1)] - static_cast<float>(g.qmin));
+    table[i] = narrow<uint8_t>(integers[std::min(i, integers.size() - 1)] - static_cast<float>(g.qmin), "table's byte");
   return table;
 }
 
@@ -74,7 +74,7 @@ struct Requantizer {
     op.rescale.push_back(rescale);
     const float infinity = std::numeric_limits<float>::infinity();
     const auto byte = [&](float sum) {
-      return static_cast<uint8_t>((*this)(sum, rescale, op.fixed_point) - static_cast<float>(grid.qmin));
+      return narrow<uint8_t>((*this)(sum, rescale, op.fixed_point) - static_cast<float>(grid.qmin), "limit");
     };
     op.low.push_back(byte(limited(-infinity, accumulator_scale)));
     op.high.push_back(byte(highest(accumulator_scale)));
