@@ -6,6 +6,8 @@
 #include <set>
 
 #include "core/error.h"
+#include "core/narrow.h"
+#include "quant/deploy/onnx_check.h"
 #include "quant/deploy/onnx_model.h"
 
 namespace qgrad::deploy {
@@ -128,7 +130,7 @@ class Exporter {
   }
   std::string step(int32_t i) { return shared(name(i) + "/step", step_of(tensor(i).grid.scale)); }
   std::string zero_point(int32_t i) {
-    return shared(name(i) + "/zero_point", static_cast<uint8_t>(tensor(i).grid.origin()));
+    return shared(name(i) + "/zero_point", narrow<uint8_t>(tensor(i).grid.origin(), "zero point"));
   }
   std::string byte(uint8_t value) { return shared(fmt::format("/byte{}", value), value); }
   std::string limit(float value) { return shared(fmt::format("/limit{}", value), value); }
@@ -202,7 +204,7 @@ class Exporter {
     result.reserve(weight.size());
     for (size_t o = 0; o < out; ++o)
       for (size_t i = 0; i < in; ++i)
-        for (size_t tap = 0; tap < taps; ++tap) result.push_back(static_cast<T>(weight[(tap * in + i) * out + o]));
+        for (size_t tap = 0; tap < taps; ++tap) result.push_back(narrow<T>(weight[(tap * in + i) * out + o], "weight"));
     return result;
   }
   static std::vector<int64_t> weight_dims(const Op& op, size_t out) {
@@ -226,33 +228,27 @@ class Exporter {
 
   void conv(const Op& op) {
     check(!op.weight_step.empty(), "the steps of its weights are not known; export a model, not a program file");
-    const auto [smallest, largest] = std::ranges::minmax(op.weight);
-    if (op.sum_shift > 0) {
-      const int factor = 1 << op.sum_shift;
-      if (smallest * factor < -128 || largest * factor > 127) return conv_by_integers(op);
-      Op whole = op;
-      for (int16_t& w : whole.weight) w = static_cast<int16_t>(w * factor);
-      whole.sum_shift = 0;
-      return conv_of<int8_t>(whole, 0);
-    }
-    if (smallest >= -128 && largest <= 127) return conv_of<int8_t>(op, 0);
-    if (op.weight_step.size() == 1 && largest - smallest <= 255) return conv_of<uint8_t>(op, smallest);
+    std::vector<int32_t> weight(op.weight.begin(), op.weight.end());
+    for (int32_t& w : weight) w *= 1 << op.sum_shift;
+    const auto [smallest, largest] = std::ranges::minmax(weight);
+    if (smallest >= -128 && largest <= 127) return conv_of<int8_t>(op, weight, 0);
+    const int32_t origin = std::min(smallest, 0);  // zero is one of the bytes
+    if (op.weight_step.size() == 1 && std::max(largest, 0) - origin <= 255) return conv_of<uint8_t>(op, weight, origin);
     conv_by_integers(op);
   }
 
-  // In QDQ form, with weights less `origin` in a container of 8 bits.
+  // In QDQ form, with the weights, times 2^sum_shift, less `origin` in a container of 8 bits.
   template <class T>
-  void conv_of(const Op& op, int16_t origin) {
+  void conv_of(const Op& op, std::vector<int32_t> weight, int32_t origin) {
     const std::string& out = name(op.output);
     const size_t channels = op.bias.size();
     const std::vector<int64_t> dims = weight_dims(op, channels);
-    std::vector<int16_t> shifted = op.weight;
-    for (int16_t& w : shifted) w = static_cast<int16_t>(w - origin);
+    for (int32_t& w : weight) w -= origin;
     Names inputs{real(op.inputs[0]),
                  per_channel(out + "/weight",
                              model_.constant<T>(out + "/weight/bytes", dims,
-                                                output_channels_first<T>(shifted, op.window, channels)),
-                             op.weight_step, static_cast<T>(-origin))};
+                                                output_channels_first<T>(weight, op.window, channels)),
+                             op.weight_step, narrow<T>(-origin, "zero point of weights"))};
     if (std::ranges::any_of(op.bias, [](int32_t b) { return b != 0; })) {
       const int64_t bias_dims[] = {static_cast<int64_t>(channels)};
       std::vector<float> steps = op.weight_step;
@@ -282,21 +278,23 @@ class Exporter {
     const std::string& out = name(op.output);
     const size_t channels = op.bias.size();
     std::string sums;
-    std::vector<int16_t> rest = op.weight;
-    for (const char* part : {"/first", "/second"}) {
-      if (std::ranges::all_of(rest, [](int16_t w) { return w == 0; })) break;
-      std::vector<int16_t> bytes = rest;  // 128 more than the weights
-      for (size_t i = 0; i < rest.size(); ++i) {
-        bytes[i] = static_cast<int16_t>(std::clamp<int16_t>(rest[i], -128, 127) + 128);
-        rest[i] = static_cast<int16_t>(rest[i] - (bytes[i] - 128));
+    std::vector<int32_t> rest(op.weight.begin(), op.weight.end());
+    // Together the two hold -255 to 255.
+    for (const auto& [part, zero] : {std::pair("/first", uint8_t{128}), std::pair("/second", uint8_t{127})}) {
+      std::vector<int32_t> bytes;
+      for (int32_t& w : rest) {
+        bytes.push_back(std::clamp(w + zero, 0, 255));
+        w -= bytes.back() - zero;
       }
       const std::string weight = model_.constant<uint8_t>(out + part + "/weight", weight_dims(op, channels),
                                                           output_channels_first<uint8_t>(bytes, op.window, channels));
       const std::string product =
-          model_.node("ConvInteger", {name(op.inputs[0]), weight, zero_point(op.inputs[0]), byte(128)},
+          model_.node("ConvInteger", {name(op.inputs[0]), weight, zero_point(op.inputs[0]), byte(zero)},
                       out + part + "/sums", conv_attributes(op.window));
       sums = sums.empty() ? product : model_.node("Add", {sums, product}, out + "/sums");
+      if (std::ranges::all_of(rest, [](int32_t w) { return w == 0; })) break;
     }
+    for (size_t i = 0; i < rest.size(); ++i) check(rest[i] == 0, "its weight {} is beyond -255 to 255", op.weight[i]);
     if (op.sum_shift > 0) {
       const int64_t scalar[] = {1};
       const std::vector<int32_t> factor{1 << op.sum_shift};
@@ -305,7 +303,8 @@ class Exporter {
     }
     const int64_t dims[] = {1, static_cast<int64_t>(channels), 1, 1};
     if (std::ranges::any_of(op.bias, [](int32_t b) { return b != 0; }))
-      sums = model_.node("Add", {sums, model_.constant<int32_t>(out + "/bias", dims, op.bias)}, out + "/sums/biased");
+      sums =
+          model_.node("Add", {sums, model_.constant<int32_t>(out + "/sums/bias", dims, op.bias)}, out + "/sums/biased");
     const std::string real_sums = model_.node("Cast", {sums}, out + "/sums/float", {{"to", int64_t{1}}});
     const bool is_real = tensor(op.output).type == Type::float32;
     const std::string rescaled =
@@ -327,7 +326,7 @@ class Exporter {
     bool is_regridding = is_concat;
     for (size_t i = 0; i < op.inputs.size(); ++i) is_regridding = is_regridding && regrids(op, i);
     if (is_regridding) {
-      const auto top = static_cast<uint8_t>(tensor(op.output).grid.qmax - tensor(op.output).grid.qmin);
+      const auto top = narrow<uint8_t>(tensor(op.output).grid.qmax - tensor(op.output).grid.qmin, "largest byte");
       const std::string all = model_.node("Concat", real_inputs(op), out + "/concat", {{"axis", int64_t{1}}});
       return clipped(0, top, op.output, [&](const std::string& to) {
         model_.node("QuantizeLinear", {all, step(op.output), zero_point(op.output)}, to);
@@ -351,7 +350,7 @@ class Exporter {
       const float x = static_cast<float>(b - from.origin()) * step_of(from.scale);
       const float q = std::nearbyint(x / step_of(to.scale)) + static_cast<float>(to.origin());
       const float byte = std::clamp(q, 0.0f, static_cast<float>(to.qmax - to.qmin));
-      if (op.tables[i][static_cast<size_t>(b)] != static_cast<uint8_t>(byte)) return false;
+      if (op.tables[i][static_cast<size_t>(b)] != narrow<uint8_t>(byte, "regridded byte")) return false;
     }
     return true;
   }
@@ -374,6 +373,11 @@ std::vector<OnnxTensor> onnx_quantized_tensors(const Program& program) {
   return tensors;
 }
 
-std::string onnx_model(const Program& program, const OnnxOptions& options) { return Exporter(program, options).run(); }
+std::string onnx_model(const Program& program, const OnnxOptions& options) {
+  validate(program);
+  std::string bytes = Exporter(program, options).run();
+  check_onnx(bytes);
+  return bytes;
+}
 
 }  // namespace qgrad::deploy

@@ -21,6 +21,7 @@ struct OnnxOptions {
 // output channel, biases int32. Sums of tensors are Sum, which runtimes compute in float as written, and not Add, for
 // which they have integer forms of their own that round differently.
 // The program's rounding must be Rounding::onnx where it has integers. Throws Error naming the tensor and the reason.
+// The bytes have passed check_onnx.
 std::string onnx_model(const Program& program, const OnnxOptions& options);
 
 // The tensors that all_tensors makes outputs, in the program's order: their indices and their names in the model.

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <limits>
+#include <optional>
 
 #include "core/error.h"
 #include "core/kernels/byte_kernels.h"
@@ -73,7 +74,7 @@ class OpCheck {
         arity(1, 1), types(Type::byte, Type::float32), real_conv();
         return;
       case OpKind::float_conv:
-        arity(1, 1), types(Type::float32, Type::float32), weights(op_.real_weight.size(), op_.real_bias.size());
+        arity(1, 1), types(Type::float32, Type::float32), float_conv();
         return;
       case OpKind::clamp:
         arity(1, 1), types(Type::float32, Type::float32), same_shape();
@@ -163,14 +164,27 @@ class OpCheck {
     check(biases == channels, "expected {} biases, got {}", channels, biases);
     check(op_.sum_shift <= kMostSumShift, "sums shifted by {}, expected 0 to {}", op_.sum_shift, kMostSumShift);
   }
-  void conv() const {
+  void integer_weights() const {
     weights(op_.weight.size(), op_.bias.size());
+    for (const int16_t weight : op_.weight)
+      check(std::abs(weight) <= 255, "its weight {} is beyond -255 to 255", weight);
+  }
+  static void finite(const char* what, const std::vector<float>& values) {
+    for (const float value : values) check(std::isfinite(value), "its {} holds {}", what, value);
+  }
+  void conv() const {
+    integer_weights();
     outputs(op_.bias.size());
     const int64_t largest = largest_sum(program_, op_);
     check(largest <= std::numeric_limits<int32_t>::max(), "sums may reach {}, beyond 32 bits", largest);
   }
+  void float_conv() const {
+    weights(op_.real_weight.size(), op_.real_bias.size());
+    finite("weight", op_.real_weight), finite("bias", op_.real_bias);
+  }
   void real_conv() const {
-    weights(op_.weight.size(), op_.bias.size());
+    integer_weights();
+    finite("factor", op_.rescale), finite("bias", op_.real_bias);
     check(op_.rescale.size() == op_.bias.size(), "expected {} factors, got {}", op_.bias.size(), op_.rescale.size());
     check(op_.real_bias.size() == op_.bias.size(), "expected {} biases in float, got {}", op_.bias.size(),
           op_.real_bias.size());
@@ -281,6 +295,22 @@ int64_t largest_sum(const Program& program, const Op& op) {
   for (size_t c = 0; c < weights.size(); ++c)
     largest = std::max(largest, (weights[c] * largest_input << op.sum_shift) + std::abs(int64_t{op.bias[c]}));
   return largest;
+}
+
+std::vector<std::string> float_sums_before_integers(const Program& program) {
+  // Of tensors that become integers: their names, or those of what is made of them.
+  std::vector<std::optional<std::string>> becomes(program.tensors.size());
+  std::vector<std::string> names;
+  for (auto op = program.ops.rbegin(); op != program.ops.rend(); ++op) {
+    const auto output = static_cast<size_t>(op->output);
+    if (op->kind != OpKind::quantize && !becomes[output]) continue;
+    std::string name = program.tensors[output].name;
+    if (name.empty()) name = becomes[output].value_or("");
+    if (op->kind == OpKind::float_conv || op->kind == OpKind::average_pool) names.push_back(name);
+    for (const int32_t input : op->inputs) becomes[static_cast<size_t>(input)] = name;
+  }
+  std::ranges::reverse(names);
+  return names;
 }
 
 bool is_fixed_point_factor(float factor) { return factor >= 0x1p-36f && factor <= 0x1p6f; }

@@ -98,6 +98,10 @@ struct Program {
 
 inline constexpr int kMostSumShift = 16;
 
+// Convolutions and averages of floats, by name, whose numbers become integers further on. Another runtime, or another
+// instruction set, adds them up in another order: integers of numbers that lie at a tie then differ, and what follows.
+std::vector<std::string> float_sums_before_integers(const Program& program);
+
 // Whether a factor can be one of an operation in fixed point.
 bool is_fixed_point_factor(float factor);
 

@@ -1,13 +1,16 @@
 // ONNX files, as far as their bytes tell; tests/onnx runs them in ONNX Runtime.
 #include "quant/deploy/onnx.h"
 
+#include <algorithm>
 #include <cstdlib>
+#include <limits>
 
 #include "apps/onnx_test_data.h"
 #include "core/json.h"
 #include "quant/deploy/every_layer.h"
 #include "quant/deploy/lowering.h"
 #include "quant/deploy/onnx_model.h"
+#include "quant/deploy/onnx_reader.h"
 #include "quant/resnet_material.h"
 #include "support/catch.h"
 #include "support/errors.h"
@@ -26,7 +29,101 @@ std::string exported(Json config, const deploy::OnnxOptions& options = {}) {
   return deploy::onnx_model(deploy::lower(*model, images(1, 2)).program, options);
 }
 
+// A 1x1 convolution of one channel with these weights, one for each output channel.
+deploy::Program with_weights(const std::vector<int16_t>& weights, bool per_channel, deploy::OpKind kind) {
+  using namespace deploy;
+  const auto channels = static_cast<int32_t>(weights.size());
+  const bool real = kind == OpKind::real_conv;
+  Program p{.rounding = Rounding::onnx};
+  p.tensors = {{.name = "input", .type = Type::float32},
+               {.name = "quantized", .grid = {.scale = 10, .qmin = 0, .qmax = 255}},
+               {.name = "layer",
+                .type = real ? Type::float32 : Type::byte,
+                .channels = channels,
+                .grid = {.scale = 3, .qmin = 0, .qmax = 255}},
+               {.name = "values", .type = Type::float32, .channels = channels}};
+  Op conv{.kind = kind, .inputs = {1}, .output = 2, .weight = weights};
+  conv.bias.assign(weights.size(), 0);
+  conv.weight_step.assign(per_channel ? weights.size() : 1, 0.01f);
+  conv.rescale.assign(weights.size(), 0.1f * 0.01f * 3);
+  conv.real_bias.assign(real ? weights.size() : 0, 0.0f);
+  conv.low.assign(weights.size(), 0), conv.high.assign(weights.size(), 255);
+  p.ops = {{.kind = OpKind::quantize, .inputs = {0}, .output = 1, .rescale = {1}, .low = {0}, .high = {255}}, conv};
+  if (!real) p.ops.push_back({.kind = OpKind::dequantize, .inputs = {2}, .output = 3});
+  p.output = real ? 2 : 3;
+  if (real) p.tensors.pop_back();
+  return p;
+}
+
+// The integers that a file has for weights: bytes less their zero points, over all parts of a layer.
+std::vector<int16_t> weights_in(const std::string& bytes) {
+  const deploy::OnnxGraph graph = deploy::read_onnx(bytes);
+  const auto integers = [&](const std::string& name) {
+    const auto c = std::ranges::find(graph.constants, name, &deploy::OnnxConstant::name);
+    REQUIRE(c != graph.constants.end());
+    std::vector<int16_t> values;
+    for (const char v : c->values)
+      values.push_back(c->type == OnnxType::int8 ? int16_t{static_cast<int8_t>(v)} : int16_t{static_cast<uint8_t>(v)});
+    return values;
+  };
+  std::vector<int16_t> sum;
+  for (const deploy::OnnxNode& node : graph.nodes) {
+    const bool part = node.op == "ConvInteger",
+               whole = node.op == "DequantizeLinear" && node.outputs[0] == "layer/weight";
+    if (!part && !whole) continue;
+    const std::vector<int16_t> values = integers(node.inputs[part ? 1 : 0]),
+                               zeros = integers(node.inputs[part ? 3 : 2]);
+    sum.resize(values.size());
+    for (size_t i = 0; i < values.size(); ++i)
+      sum[i] = static_cast<int16_t>(sum[i] + values[i] - zeros[zeros.size() == 1 ? 0 : i]);
+  }
+  return sum;
+}
+
 }  // namespace
+
+TEST_CASE("every integer weight of a layer is in its file") {
+  std::vector<int16_t> all, positive, negative, far_positive;
+  for (int16_t w = -255; w <= 255; ++w) {
+    all.push_back(w);
+    if (w > 0) positive.push_back(w);
+    if (w < 0) negative.push_back(w);
+    if (w >= 200) far_positive.push_back(w);
+  }
+  const std::vector<std::vector<int16_t>> cases{all, positive, negative, far_positive, {0, 0, 0},
+                                                {0}, {255},    {-255},   {-128, 127},  {-128, 128}};
+  for (const std::vector<int16_t>& weights : cases)
+    for (const deploy::OpKind kind : {deploy::OpKind::conv, deploy::OpKind::real_conv})
+      for (const bool per_channel : {false, true}) {
+        INFO(weights.front() << " to " << weights.back() << (per_channel ? ", per channel" : ""));
+        deploy::Program program = with_weights(weights, per_channel, kind);
+        CHECK(weights_in(deploy::onnx_model(program, {})) == weights);
+        program.ops[1].sum_shift = 4;  // the integers are those of the file times 16, or the file's are
+        const std::vector<int16_t> shifted = weights_in(deploy::onnx_model(program, {}));
+        for (size_t i = 0; i < weights.size(); ++i) CHECK((shifted[i] == weights[i] || shifted[i] == 16 * weights[i]));
+      }
+}
+
+TEST_CASE("what is not finite, or beyond a byte, is refused with the layer") {
+  const auto refused = [](deploy::OpKind kind, auto&& spoil) {
+    deploy::Program program = with_weights({1, 2}, true, kind);
+    spoil(program);
+    return test::error_of([&] { deploy::onnx_model(program, {}); });
+  };
+  const float nan = std::numeric_limits<float>::quiet_NaN(), infinity = std::numeric_limits<float>::infinity();
+  using deploy::OpKind;
+  CHECK_THAT(refused(OpKind::conv, [](auto& p) { p.ops[1].weight[0] = 256; }), Contains("layer") && Contains("256"));
+  CHECK_THAT(refused(OpKind::real_conv, [&](auto& p) { p.ops[1].real_bias[1] = nan; }),
+             Contains("layer") && Contains("its bias holds nan"));
+  CHECK_THAT(refused(OpKind::real_conv, [&](auto& p) { p.ops[1].rescale[1] = infinity; }),
+             Contains("layer") && Contains("its factor holds inf"));
+  CHECK_THAT(refused(OpKind::conv, [&](auto& p) { p.ops[1].weight_step[1] = nan; }),
+             Contains("layer/weight/step: holds"));
+  CHECK_THAT(refused(OpKind::conv, [&](auto& p) { p.ops[1].weight_step[1] = 0; }),
+             Contains("layer/weight") && Contains("its step is 0"));
+  CHECK_THAT(refused(OpKind::conv, [&](auto& p) { p.tensors[2].grid.scale = 1e-41f; }),
+             Contains("layer/step: holds inf"));
+}
 
 TEST_CASE("a tensor's bytes are a TensorProto") {
   const int64_t dims[] = {2, 300};
