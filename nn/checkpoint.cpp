@@ -16,6 +16,7 @@ struct Wanted {
   Parameter* parameter = nullptr;
   Buffer* buffer = nullptr;
 
+  const Limits& limits() const { return parameter ? parameter->limits() : buffer->limits(); }
   void set(const Tensor& value) const {
     if (parameter)
       parameter->set_raw(from_file_layout(value, parameter->layout()));
@@ -66,7 +67,21 @@ std::string misfit(const std::map<std::string, Wanted>& wanted, const NamedTenso
   return missing.text("missing") + unknown.text("unknown") + wrong.text("wrong shape:");
 }
 
+void check_numbers(std::string_view source, const std::string& name, const Tensor& tensor, const Limits& limits) {
+  for (size_t i = 0; i < tensor.data().size(); ++i) {
+    const float value = tensor.data()[i];
+    check(value >= limits.low && value <= limits.high, "{}: {}: number {} is {}, expected {}", source, name, i, value,
+          limits == Limits() ? "a finite one" : fmt::format("one from {} to {}", limits.low, limits.high));
+  }
+}
+
 }  // namespace
+
+void check_numbers(Module& model, std::string_view source) {
+  for (const Parameter* p : all_parameters(model)) check_numbers(source, p->path(), p->raw(), p->limits());
+  for (const Buffer* b : all_buffers(model))
+    if ((*b)().defined()) check_numbers(source, b->path(), (*b)(), b->limits());
+}
 
 NamedTensors model_state(Module& model) {
   NamedTensors state;
@@ -80,6 +95,7 @@ NamedTensors model_state(Module& model) {
 }
 
 void save_checkpoint(const std::filesystem::path& file, Module& model, const Json& config) {
+  check_numbers(model, file.string());
   write_safetensors(file,
                     {.metadata = {{"format", "pt"}, {kConfigKey, json_line(config)}}, .tensors = model_state(model)});
 }
@@ -98,6 +114,7 @@ void load_state(Module& model, const NamedTensors& state, std::string_view sourc
   const std::map<std::string, Wanted> wanted = wanted_by(model);
   const std::string complaint = misfit(wanted, state);
   check(complaint.empty(), "{}: does not fit {}{}", source, model.kind(), complaint);
+  for (const auto& [name, tensor] : state) check_numbers(source, name, tensor, wanted.at(name).limits());
   for (const auto& [name, tensor] : state) wanted.at(name).set(tensor);
 }
 

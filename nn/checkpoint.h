@@ -24,12 +24,15 @@ struct Checkpoint {
 // are now, whatever the model does next.
 NamedTensors model_state(Module& model);
 
-void save_checkpoint(const std::filesystem::path& file, Module& model, const Json& config);
+// Throws where a number is not finite, or beyond its parameter's or buffer's limits; the error begins with `source`.
+void check_numbers(Module& model, std::string_view source);
+
+void save_checkpoint(const std::filesystem::path& file, Module& model, const Json& config);  // of such numbers only
 Checkpoint read_checkpoint(const std::filesystem::path& file);
 
 // Replaces every parameter and buffer of the model. Throws, and changes nothing, unless `state` has exactly the model's
-// tensors; the error names `source` and the first missing, unknown and mis-shaped ones. Buffers that are undefined in
-// the model may be there or not.
+// tensors, of numbers within their limits; the error names `source` and the first missing, unknown and mis-shaped ones.
+// Buffers that are undefined in the model may be there or not.
 void load_state(Module& model, const NamedTensors& state, std::string_view source);
 inline void load_state(Module& model, const Checkpoint& checkpoint) {
   load_state(model, checkpoint.tensors, checkpoint.file.string());

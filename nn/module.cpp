@@ -3,6 +3,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
+
 #include "core/tape.h"
 
 namespace qgrad {
@@ -85,6 +88,14 @@ Tensor Parameter::operator()() const { return transform_.get() && raw_.defined()
 void Parameter::set_raw(Tensor value) {
   raw_ = std::move(value);
   if (raw_.defined()) raw_.set_requires_grad(true);
+}
+
+void Parameter::restrain() {
+  if (limits_ == Limits()) return;
+  for (float& value : raw_.mutable_data()) {
+    check(!std::isnan(value), "{} is no number any more; has training diverged?", path());
+    value = std::clamp(value, limits_.low, limits_.high);
+  }
 }
 
 std::string Parameter::path() const { return join(owner().path(), name_); }

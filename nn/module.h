@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <limits>
 #include <memory>
 #include <span>
 #include <string>
@@ -116,6 +117,12 @@ class Child {
   ModulePtr module_;
 };
 
+// What the numbers of a parameter or a buffer can be; NaN and infinity are none.
+struct Limits {
+  float low = -std::numeric_limits<float>::max(), high = std::numeric_limits<float>::max();
+  bool operator==(const Limits&) const = default;
+};
+
 // A leaf of the optimisation, seen through an optional transform module (fake quantization of weights, say).
 class Parameter {
  public:
@@ -132,6 +139,11 @@ class Parameter {
   void set_raw(Tensor value);
   bool defined() const { return raw_.defined(); }
 
+  // Every step of an optimizer ends within the limits; checkpoints beyond them are refused.
+  const Limits& limits() const { return limits_; }
+  void set_limits(const Limits& limits) { limits_ = limits; }
+  void restrain();  // to the limits, where some are set; throws where a number is NaN
+
   const std::string& name() const { return name_; }
   Module& owner() const { return transform_.owner(); }
   std::string path() const;  // "layer1.0.conv1.weight"
@@ -145,6 +157,7 @@ class Parameter {
   std::string name_;
   Tensor raw_;
   Layout layout_;
+  Limits limits_;
   Child transform_;
 };
 
@@ -158,6 +171,8 @@ class Buffer {
   const Tensor& operator()() const { return value_; }
   void set(Tensor value) { value_ = std::move(value); }
   float item() const { return value_.item(); }
+  const Limits& limits() const { return limits_; }  // checkpoints beyond them are refused
+  void set_limits(const Limits& limits) { limits_ = limits; }
   const std::string& name() const { return name_; }
   std::string path() const;
 
@@ -165,6 +180,7 @@ class Buffer {
   Module& owner_;
   std::string name_;
   Tensor value_;
+  Limits limits_;
 };
 
 template <class M, class... A>

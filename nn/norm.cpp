@@ -25,6 +25,7 @@ BatchNorm::BatchNorm(const BatchNormConfig& config)
       bias(parameter("bias", constant_if(config.affine, config.features, 0))),
       running_mean(buffer("running_mean", Tensor::zeros({config.features}))),
       running_var(buffer("running_var", Tensor::full({config.features}, 1))) {
+  running_var.set_limits({.low = 0});
   check(config.features > 0, "batch norm: features must be positive, got {}", config.features);
   if (!config.momentum) num_batches_tracked.emplace(*this, "num_batches_tracked", Tensor::zeros({1}));
 }

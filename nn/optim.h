@@ -34,7 +34,7 @@ class Optimizer {
   float base_lr() const { return base_lr_; }  // the config's
 
   void zero_grad();
-  // Updates every parameter that has a gradient.
+  // Updates every parameter that has a gradient, within its limits.
   void step();
 
   // Momentum buffers and counters by "<parameter path>.<name>", for checkpoints; in the parameters' own layout.

@@ -54,6 +54,7 @@ APoTQuantization::APoTQuantization(int bits, GridSite site, bool normalize_weigh
       alpha(parameter("alpha", Tensor::full({1}, 1))),
       normalize_(normalize_weights && site == GridSite::weights) {
   check(bits <= kMostBits, "APoT: expected at most {} bits, got {}", kMostBits, bits);
+  alpha.set_limits({kSmallestStep, kLargestStep});
   make_levels(bits);
 }
 
@@ -79,8 +80,6 @@ void APoTQuantization::start(const Tensor& x, int bits) {
   const float clip = nearest_clip(values, 0.85f, [&](float c) { return on_levels(values, c); });
   alpha.raw().mutable_data()[0] = clip > 0 ? clip : 1;
 }
-
-void APoTQuantization::restrain() { restrain_to(alpha, kSmallestStep, kLargestStep); }
 
 Tensor APoTQuantization::quantize(const Tensor& x, int bits) {
   make_levels(bits);

@@ -43,7 +43,6 @@ class APoTQuantization final : public LearnedQuantization {
  protected:
   void start(const Tensor& x, int bits) override;
   Tensor quantize(const Tensor& x, int bits) override;
-  void restrain() override;
 
  private:
   struct Levels {

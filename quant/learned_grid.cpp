@@ -58,13 +58,6 @@ float nearest_clip(const Tensor& x, float ratio, const std::function<Tensor(floa
   return best;
 }
 
-void restrain_to(Parameter& parameter, float low, float high) {
-  for (float& value : parameter.raw().mutable_data()) {
-    check(!std::isnan(value), "{} is no number any more; has training diverged?", parameter.path());
-    value = std::clamp(value, low, high);
-  }
-}
-
 LearnedQuantization::LearnedQuantization(int bits, GridSite site)
     : AdjustableBits(bits), site_(site), started_for_bits(buffer("started_for_bits", Tensor::zeros({1}))) {
   check(range(bits).qmax > 0, "learned quantization: 1 bit has no level above zero here, expected 2 bits or more");
@@ -92,15 +85,14 @@ void LearnedQuantization::start_from(const Tensor& x) {
   const Tape::Paused paused;
   const int now = bits().value_or(own_bits());
   start(site_ == GridSite::rectified ? relu(x) : x, now);
+  for (Parameter* parameter : parameters())
+    if (parameter->defined()) parameter->restrain();
   started_for_bits.set(Tensor::full({1}, static_cast<float>(now)));
 }
 
 Tensor LearnedQuantization::forward(const Tensor& x) {
   if (!bits()) return site_ == GridSite::rectified ? relu(x) : x;
-  if (training()) {
-    if (started_for_bits.item() != static_cast<float>(*bits())) start_from(x);
-    restrain();
-  }
+  if (training() && started_for_bits.item() != static_cast<float>(*bits())) start_from(x);
   check(started_for_bits.item() > 0 || Tape::is_tracing(),
         "learned quantization: no grid yet, since no training step was made and no checkpoint loaded; run at least one "
         "forward pass in training mode first");

@@ -42,9 +42,9 @@ enum class GridSite {
   input,      // of the model, both signs: its zero, with which convolutions pad, is a level
 };
 
-// The base of quantizations with learned parameters. They start from the numbers that are quantized: weights when the
-// model is prepared, activations at the first forward in training mode; and again when a schedule changes the bits.
-// Evaluation before that throws.
+// The base of quantizations with learned parameters, whose limits keep them where they mean something. They start from
+// the numbers that are quantized: weights when the model is prepared, activations at the first forward in training
+// mode; and again when a schedule changes the bits. Evaluation before that throws.
 class LearnedQuantization : public UnaryModule, public AdjustableBits {
  public:
   std::string describe() const override;
@@ -64,8 +64,6 @@ class LearnedQuantization : public UnaryModule, public AdjustableBits {
   Tensor forward(const Tensor& x) final;
   virtual void start(const Tensor& x, int bits) = 0;
   virtual Tensor quantize(const Tensor& x, int bits) = 0;
-  // Parameters that gradients have moved are put back to where they mean something, before each forward in training.
-  virtual void restrain() = 0;
 
   // A parameter as GridParameter::value: an undefined tensor when frozen.
   Tensor learned(const Parameter& parameter) const { return frozen_ ? Tensor() : parameter(); }
@@ -105,8 +103,5 @@ class LearnedQuantizer : public Quantizer {
 
 // Limits of steps and clips, far beyond what training can use.
 inline constexpr float kSmallestStep = 1e-6f, kLargestStep = 1e6f;
-
-// Keeps a parameter within limits; throws where it is no number any more.
-void restrain_to(Parameter& parameter, float low, float high);
 
 }  // namespace qgrad

@@ -42,7 +42,10 @@ LSQQuantization::LSQQuantization(int bits, GridSite site, LSQOptions options)
       offset(parameter("offset", has_offset(site) && options.learn_offset ? Tensor::zeros({1}) : Tensor())),
       start_(options.start),
       per_channel_(options.per_channel && site == GridSite::weights),
-      midrise_(options.midrise && site == GridSite::weights) {}
+      midrise_(options.midrise && site == GridSite::weights) {
+  step.set_limits({kSmallestStep, kLargestStep});
+  offset.set_limits({-kLargestStep, kLargestStep});
+}
 
 std::vector<float> LSQQuantization::integer_scale() const {
   std::vector<float> scale;
@@ -102,11 +105,6 @@ void LSQQuantization::start(const Tensor& x, int bits) {
       column.mutable_data()[static_cast<size_t>(row)] = x.data()[static_cast<size_t>(row * channels + c)];
     step.raw().mutable_data()[static_cast<size_t>(c)] = first_grid(column, bits).step;
   }
-}
-
-void LSQQuantization::restrain() {
-  restrain_to(step, kSmallestStep, kLargestStep);
-  if (offset.defined()) restrain_to(offset, -kLargestStep, kLargestStep);
 }
 
 Tensor LSQQuantization::quantize(const Tensor& x, int bits) {

@@ -69,7 +69,6 @@ class LSQQuantization final : public LearnedQuantization {
  protected:
   void start(const Tensor& x, int bits) override;
   Tensor quantize(const Tensor& x, int bits) override;
-  void restrain() override;
 
  private:
   struct Grid {

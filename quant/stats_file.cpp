@@ -1,5 +1,6 @@
 // Calibration statistics as JSON.
 #include <algorithm>
+#include <limits>
 
 #include "core/config.h"
 #include "quant/stats.h"
@@ -16,13 +17,16 @@ void fields(V& v, Histogram& h) {
 
 template <class V>
 void fields(V& v, TensorStats& s) {
-  v("min", s.min, {.required = true});
-  v("max", s.max, {.required = true});
-  v("avg_min", s.avg_min, {.required = true});
-  v("avg_max", s.avg_max, {.required = true});
-  v("mean", s.mean, {.required = true});
-  v("std", s.std, {.min = 0, .required = true});
-  v("b", s.b, {.min = 0, .required = true});
+  constexpr double kLargest = std::numeric_limits<float>::max();  // ranges are floats
+  const Field number{.min = -kLargest, .max = kLargest, .required = true};
+  const Field magnitude{.min = 0, .max = kLargest, .required = true};
+  v("min", s.min, number);
+  v("max", s.max, number);
+  v("avg_min", s.avg_min, number);
+  v("avg_max", s.avg_max, number);
+  v("mean", s.mean, number);
+  v("std", s.std, magnitude);
+  v("b", s.b, magnitude);
   v("shape", s.shape);
   v("total_numel", s.total_numel, {.min = 0});
   v("histogram", s.histogram);

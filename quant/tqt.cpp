@@ -36,7 +36,11 @@ TQTQuantization::TQTQuantization(int bits, GridSite site, bool normalize_gradien
       log2_threshold(parameter("log2_threshold", Tensor::zeros({1}))),
       gradient_square(buffer("gradient_square", Tensor::zeros({1}))),
       gradient_count(buffer("gradient_count", Tensor::zeros({1}))),
-      normalize_gradients_(normalize_gradients) {}
+      normalize_gradients_(normalize_gradients) {
+  log2_threshold.set_limits({-20, 20});
+  gradient_square.set_limits({.low = 0});
+  gradient_count.set_limits({.low = 0});
+}
 
 float TQTQuantization::step(int bits) const {
   return std::exp2(std::ceil(log2_threshold.raw().item()) - static_cast<float>(is_signed() ? bits - 1 : bits));
@@ -50,8 +54,6 @@ void TQTQuantization::start(const Tensor& x, int bits) {
   });
   exponent = clip > 0 ? std::log2(clip) : 0;
 }
-
-void TQTQuantization::restrain() { restrain_to(log2_threshold, -20, 20); }
 
 float TQTQuantization::normalized(double gradient) {
   if (!normalize_gradients_) return static_cast<float>(gradient);

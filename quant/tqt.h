@@ -39,7 +39,6 @@ class TQTQuantization final : public LearnedQuantization {
  protected:
   void start(const Tensor& x, int bits) override;
   Tensor quantize(const Tensor& x, int bits) override;
-  void restrain() override;
 
  private:
   float normalized(double gradient);

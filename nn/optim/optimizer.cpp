@@ -31,6 +31,7 @@ void Optimizer::step() {
       if (!p->raw().grad().defined()) continue;
       State& state = states_.at(p);
       update(*p, state.buffers, !state.stepped, lr_ * group.lr_factor, group.weight_decay.value_or(weight_decay_));
+      p->restrain();
       state.stepped = true;
     }
 }

@@ -8,6 +8,7 @@
 
 #include "core/tape.h"
 #include "nn/activation.h"
+#include "nn/checkpoint.h"
 #include "nn/conv.h"
 #include "nn/fold.h"
 #include "nn/graph.h"
@@ -87,6 +88,8 @@ ChannelMap map_of(const BatchNorm& norm) {
     map.factor.push_back((norm.weight.defined() ? norm.weight.raw().data()[c] : 1.0f) / sigma);
     const float beta = norm.bias.defined() ? norm.bias.raw().data()[c] : 0.0f;
     map.shift.push_back(beta - map.factor[c] * norm.running_mean().data()[c]);
+    check(std::isfinite(map.factor[c]) && std::isfinite(map.shift[c]),
+          "{}: channel {} becomes {} times what it was, plus {}", norm.path(), c, map.factor[c], map.shift[c]);
   }
   return map;
 }
@@ -337,6 +340,7 @@ class Conversion {
 }  // namespace
 
 void to_integer_layers(ModulePtr& model, const Tensor& example) {
+  check_numbers(*model, "the model");
   model->set_training(false);
   Conversion conversion(*model, example);
   model = rewrite(std::move(model), [&](const std::string& path, ModulePtr module) {

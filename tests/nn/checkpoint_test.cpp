@@ -2,9 +2,11 @@
 #include "nn/checkpoint.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <utility>
 
 #include "core/random.h"
 #include "nn/container.h"
@@ -13,6 +15,7 @@
 #include "nn/models/architecture.h"
 #include "nn/norm.h"
 #include "support/catch.h"
+#include "support/errors.h"
 #include "support/golden.h"
 #include "support/values.h"
 
@@ -76,6 +79,38 @@ std::string load_error(Module& model, const Checkpoint& checkpoint) {
 }
 
 }  // namespace
+
+TEST_CASE("numbers that are not finite are refused by name, on the way in and on the way out") {
+  const TemporaryFolder folder;
+  const ModulePtr model = small_model(), other = small_model(2);
+  const NamedTensors good = model_state(*model), before = model_state(*other);
+  for (size_t i = 0; i < good.size(); ++i)
+    for (const float bad : {NAN, INFINITY, -INFINITY}) {
+      INFO(good[i].first << " holds " << bad);
+      Checkpoint spoilt{.file = "spoilt.safetensors", .tensors = good};
+      spoilt.tensors[i].second = good[i].second.clone();
+      spoilt.tensors[i].second.mutable_data().back() = bad;
+      CHECK_THAT(load_error(*other, spoilt),
+                 Contains("spoilt.safetensors: " + good[i].first + ": number ") && Contains("expected "));
+      CHECK(test::bits(model_state(*other)[i].second) == test::bits(before[i].second));
+    }
+  for (Parameter* p : all_parameters(*model)) {
+    INFO(p->path());
+    const float was = std::exchange(p->raw().mutable_data()[0], NAN);
+    CHECK_THAT(test::error_of([&] { save_checkpoint(folder.path / "x.safetensors", *model, {}); }),
+               Contains(p->path()));
+    CHECK_FALSE(std::filesystem::exists(folder.path / "x.safetensors"));
+    p->raw().mutable_data()[0] = was;
+  }
+}
+
+TEST_CASE("a variance below zero is refused") {
+  const ModulePtr model = small_model();
+  Checkpoint checkpoint{.file = "x.safetensors", .tensors = model_state(*model)};
+  for (auto& [name, tensor] : checkpoint.tensors)
+    if (name == "bn.running_var") tensor = Tensor::from({3}, std::vector<float>{1, -1e-3f, 1});
+  CHECK_THAT(load_error(*model, checkpoint), Contains("bn.running_var: number 1 is -0.001, expected one from 0"));
+}
 
 TEST_CASE("a model that was saved and loaded is the same, statistics included") {
   const TemporaryFolder folder;

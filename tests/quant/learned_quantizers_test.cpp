@@ -180,6 +180,46 @@ TEST_CASE("learned parameters are a group with a learning rate and a decay of th
   }
 }
 
+// A training that stops there is evaluated, saved and exported with the grids that training goes on with.
+TEST_CASE("grids keep their meaning behind a step of the optimizer of any size") {
+  for (const char* name : {"LSQQuantizer", "LSQPlusQuantizer", "TQTQuantizer", "APoTQuantizer"})
+    for (const float lr : {1e-2f, 1.0f, 1e6f}) {
+      INFO(name << ", learning rate " << lr);
+      Sgd optimizer({.lr = lr});
+      const ModulePtr model = prepared({{"class", name}}, &optimizer);
+      const int32_t labels[] = {1, 3};
+      Tape tape;
+      Tensor loss;
+      {
+        const Tape::Recording recording(tape);
+        loss = softmax_cross_entropy((*model)(small_input()), labels);
+      }
+      tape.backward(loss);
+      optimizer.step();
+      for (const Parameter* p : optimizer.param_groups().back().parameters)
+        for (const float value : p->raw().data()) CHECK((value >= p->limits().low && value <= p->limits().high));
+    }
+}
+
+TEST_CASE("a checkpoint with a grid that has no meaning is refused with the layer and the number") {
+  for (const auto& [name, parameter, bad] : {std::tuple("LSQQuantizer", "step", -0.1f),
+                                             {"LSQQuantizer", "step", 0.0f},
+                                             {"LSQPlusQuantizer", "offset", 1e7f},
+                                             {"APoTQuantizer", "alpha", -1.0f},
+                                             {"TQTQuantizer", "log2_threshold", 200.0f}}) {
+    const ModulePtr model = prepared({{"class", name}});
+    Checkpoint checkpoint{.file = "x.safetensors", .tensors = model_state(*model)};
+    std::string spoilt;
+    for (auto& [path, tensor] : checkpoint.tensors)
+      if (spoilt.empty() && path.ends_with(parameter)) {
+        spoilt = path;
+        tensor = Tensor::full({1}, bad);
+      }
+    CHECK_THAT(test::error_of([&] { load_state(*model, checkpoint); }),
+               Contains(fmt::format("x.safetensors: {}: number 0 is {}, expected one from", spoilt, bad)));
+  }
+}
+
 TEST_CASE("bits that leave nothing but zero are refused") {
   for (const char* name : {"LSQQuantizer", "TQTQuantizer", "APoTQuantizer"})
     CHECK(test::error_of([&] {

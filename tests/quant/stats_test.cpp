@@ -245,7 +245,7 @@ TEST_CASE("files of statistics are checked") {
   CHECK(reading_error(json) == "stats.json: layer1.conv.output.avgmin: unknown key (did you mean 'avg_min'?)");
   json = stats_example();
   json["layer1.conv"]["output"]["b"] = -1;
-  CHECK(reading_error(json) == "stats.json: layer1.conv.output.b: expected at least 0, got -1");
+  CHECK(reading_error(json) == "stats.json: layer1.conv.output.b: expected 0 to 3.4028234663852886e+38, got -1");
   json = stats_example();
   json["layer1.conv"]["output"]["histogram"] = {{"bin_width", 0.5}, {"first_bin", -2}, {"counts", {1, -1, 3}}};
   CHECK(reading_error(json) ==
