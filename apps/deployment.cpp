@@ -3,7 +3,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
+
 #include "apps/stopwatch.h"
+#include "core/ops.h"
 #include "quant/deploy/file.h"
 #include "quant/deploy/quant_aware.h"
 #include "quant/post_train_linear.h"
@@ -14,14 +18,89 @@ namespace {
 // The simulation is timed on so many images: it is the slower one.
 constexpr int64_t kSimulatedImages = 1000;
 
+// Of outputs, one row for each image.
+struct Difference {
+  int64_t numbers = 0, same_class = 0;
+  double largest = 0;
+};
+Difference difference(const Tensor& a, const Tensor& b) {
+  Difference d;
+  for (int64_t row = 0, n = a.dim(1); row < a.dim(0); ++row) {
+    const auto x = a.data().subspan(static_cast<size_t>(row * n), static_cast<size_t>(n));
+    const auto y = b.data().subspan(static_cast<size_t>(row * n), static_cast<size_t>(n));
+    for (size_t i = 0; i < x.size(); ++i) {
+      d.numbers += x[i] != y[i];
+      d.largest = std::max(d.largest, std::fabs(double{x[i]} - double{y[i]}));
+    }
+    d.same_class += std::ranges::max_element(x) - x.begin() == std::ranges::max_element(y) - y.begin();
+  }
+  return d;
+}
+
+// Other kernels may add floats up in another order.
+bool sums_floats(const deploy::Program& program) {
+  return std::ranges::any_of(program.ops, [](const deploy::Op& op) {
+    return op.kind == deploy::OpKind::float_conv || op.kind == deploy::OpKind::average_pool;
+  });
+}
+
+void check_finite(const char* whose, const Tensor& outputs) {
+  for (const float y : outputs.data()) check(std::isfinite(y), "{} gives {} for an image", whose, y);
+}
+
 }  // namespace
 
-deploy::Lowered program_of(ModelFile& file) {
+Tensor example_of_program(const ModelFile& file) {
   const std::vector<Tensor> inputs = example_inputs(file.experiment.model);
   check(inputs.size() == 1, "a program has one input, but the model takes {}", inputs.size());
-  const Tensor& example = inputs[0];
+  return inputs[0];
+}
+
+deploy::Lowered program_of(ModelFile& file) {
+  const Tensor example = example_of_program(file);
   if (!dynamic_cast<PostTrainLinearQuantizer*>(file.quantizer.get())) deploy::to_integer_layers(file.model, example);
   return deploy::lower(*file.model, example);
+}
+
+Comparison compare_with_model(std::string_view program, const deploy::Lowered& lowered, Module& model,
+                              const Tensor& images, const Tensor& expected) {
+  const deploy::Engine engine(deploy::program_from_bytes(program, "the program"));
+  Tensor computed = Tensor::empty({images.dim(0), engine.output_count()});
+  engine.run(images.data(), computed.mutable_data());
+  const Tensor simulated = reshape(model(images), computed.shape());
+  check_finite("the checkpoint's model", expected);
+  check_finite("the program", computed);
+  const Difference from_model = difference(computed, simulated);
+  const Difference from_checkpoint = difference(computed, reshape(expected, computed.shape()));
+  const bool is_exact = lowered.beyond_simulation.empty() && !sums_floats(lowered.program);
+  const double tolerance = is_exact ? 0 : 0.1 * double{max(abs(simulated)).item()};
+  check(from_model.largest <= tolerance,
+        "the program does not compute what the model does: {} of {} outputs differ, by up to {}", from_model.numbers,
+        computed.numel(), from_model.largest);
+  return {.images = images.dim(0),
+          .outputs = computed.numel(),
+          .differing = from_model.numbers,
+          .largest = from_model.largest,
+          .same_class = from_checkpoint.same_class,
+          .from_checkpoint = from_checkpoint.largest};
+}
+
+Json Comparison::to_json() const {
+  return {{"images", images},
+          {"outputs", outputs},
+          {"differing", differing},
+          {"largest_difference", largest},
+          {"same_class_as_checkpoint", same_class},
+          {"largest_difference_from_checkpoint", from_checkpoint}};
+}
+
+std::string Comparison::to_text() const {
+  return fmt::format(
+      "{} of {} outputs differ from the integer layers'{}; {} of {} images get the class that the checkpoint gives "
+      "them, "
+      "whose outputs differ by up to {:.2g}",
+      differing, outputs, differing > 0 ? fmt::format(", by up to {:.2g}", largest) : "", same_class, images,
+      from_checkpoint);
 }
 
 EngineRun run_engine(const deploy::Engine& engine, Loader loader, const std::string& label,

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <functional>
 #include <string>
+#include <string_view>
 
 #include "apps/metrics.h"
 #include "apps/model_file.h"
@@ -13,9 +14,28 @@
 
 namespace qgrad {
 
+// One example of the model's input, all zeros. Throws where a model has several inputs, as no program does.
+Tensor example_of_program(const ModelFile& file);
+
 // The program of a loaded checkpoint, trained with quantization or quantized afterwards. Changes the model, see
 // deploy::to_integer_layers. Throws for what has no form in a program, with the layer and the reason.
 deploy::Lowered program_of(ModelFile& file);
+
+// A program beside the model that it was made of, on the same images.
+struct Comparison {
+  int64_t images = 0, outputs = 0;
+  int64_t differing = 0;       // outputs that are not the model's to the bit
+  double largest = 0;          // difference of an output
+  int64_t same_class = 0;      // images with the class that the checkpoint's model gives
+  double from_checkpoint = 0;  // largest difference of an output
+  Json to_json() const;
+  std::string to_text() const;  // one line
+};
+// Runs the bytes of a program file. model: what was lowered, which the program must agree with: to the bit, but where
+// it computes in float, or beyond the simulation, within a tenth of the largest output. expected: what the checkpoint's
+// model gave for the images before it was turned into integer layers. Throws where outputs are not finite, or disagree.
+Comparison compare_with_model(std::string_view program, const deploy::Lowered& lowered, Module& model,
+                              const Tensor& images, const Tensor& expected);
 
 struct EngineRun {
   Metrics metrics;

@@ -6,6 +6,7 @@
 #include "apps/onnx_test_data.h"
 #include "apps/progress.h"
 #include "core/json.h"
+#include "core/random.h"
 #include "quant/deploy/engine.h"
 #include "quant/deploy/file.h"
 #include "quant/deploy/onnx.h"
@@ -20,30 +21,63 @@ struct ExportOptions {
   int64_t test_images = 0;
 };
 
-constexpr int64_t kImagesOfSet = 100;
+constexpr int64_t kImagesOfSet = 100, kImagesCompared = 16;
 
-// Adds what a program's users need to know: the normalisation and, where the data set is here (`folder`: --data), its
-// classes' names. A program runs without names, so a data set that is not here is no reason to stop.
-deploy::Program with_data(deploy::Program program, const DataConfig& data, const std::optional<std::string>& folder) {
-  const int32_t channels = program.tensors[static_cast<size_t>(program.input)].channels;
-  program.mean = per_channel(data.transforms.mean, channels, "mean");
-  program.deviation = per_channel(data.transforms.std, channels, "std");
+// What an export wants of the checkpoint's data set.
+struct DataForExport {
+  std::vector<std::string> class_names;
+  Tensor images;
+  const char* kind = "test images";
+};
+
+// A data set that is not here (`folder`: --data) is no reason to stop: a program runs without names, and random numbers
+// do for a comparison.
+DataForExport data_for_export(const ModelFile& file, const Tensor& example, const std::optional<std::string>& folder) {
+  DataConfig config = file.experiment.data;
+  config.eval_batch_size = kImagesCompared;
+  config.train_images = config.test_images = std::nullopt;
+  config.validation = 0;
+  DataForExport result;
   try {
-    program.class_names = open_dataset(data.dataset, folder)->class_names();
+    const ExperimentData data(config, file.experiment.seed, folder);
+    result.class_names = data.dataset().class_names();
+    Loader test = data.test();
+    test.start_epoch(0);
+    result.images = test.next()->images;
   } catch (const Error& e) {
-    note(fmt::format("classes stay without names: {}", e.what()));
+    note(fmt::format("classes stay without names, and random numbers stand for images: {}", e.what()));
+    std::vector<int64_t> dims(example.shape().dims().begin(), example.shape().dims().end());
+    dims[0] = kImagesCompared;
+    result.images = Tensor::empty(Shape(std::span<const int64_t>(dims)));
+    RandomStream random(file.experiment.seed, "export");
+    for (float& x : result.images.mutable_data()) x = random.normal();
+    result.kind = "images of random numbers";
   }
+  return result;
+}
+
+// Adds what a program's users need to know.
+deploy::Program with_labels(deploy::Program program, const TransformConfig& transforms,
+                            const std::vector<std::string>& class_names) {
+  const int32_t channels = program.tensors[static_cast<size_t>(program.input)].channels;
+  program.mean = per_channel(transforms.mean, channels, "mean");
+  program.deviation = per_channel(transforms.std, channels, "std");
+  program.class_names = class_names;
   return program;
 }
 
-// The engine's results on the first test images, beside the ONNX file.
-void write_test_data(const ExportOptions& chosen, const ModelFile& file, const deploy::Program& program,
-                     const std::optional<std::string>& data_folder) {
+// The images of --test-data.
+ExperimentData data_of_test_sets(const ExportOptions& chosen, const ModelFile& file,
+                                 const std::optional<std::string>& folder) {
+  DataConfig config = file.experiment.data;
+  config.eval_batch_size = kImagesOfSet;
+  config.test_images = chosen.test_images;
+  return {config, file.experiment.seed, folder};
+}
+
+// The engine's results, beside the ONNX file.
+void write_test_data(const ExportOptions& chosen, const deploy::Program& program, const ExperimentData& data) {
   const deploy::Engine engine(program);
-  DataConfig data_config = file.experiment.data;
-  data_config.eval_batch_size = kImagesOfSet;
-  data_config.test_images = chosen.test_images;
-  const ExperimentData data(data_config, file.experiment.seed, data_folder);
   Loader test = data.test();
   test.start_epoch(0);
   const std::filesystem::path folder = std::filesystem::path(*chosen.onnx).parent_path();
@@ -54,16 +88,21 @@ void write_test_data(const ExportOptions& chosen, const ModelFile& file, const d
 void run(const ExportOptions& chosen, const CommonOptions& options) {
   ModelFile file =
       load_model(chosen.checkpoint, read_config_option(chosen.config, options, {"data", "model", "quantizer"}));
+  const DataForExport data = data_for_export(file, example_of_program(file), options.data);
+  const Tensor expected = (*file.model)(data.images);
   const deploy::Lowered lowered = program_of(file);
   // Whatever may be refused comes before the first file is written.
+  std::optional<ExperimentData> test_sets;
+  if (chosen.test_images > 0) test_sets.emplace(data_of_test_sets(chosen, file, options.data));
+  const std::string program =
+      deploy::program_bytes(with_labels(lowered.program, file.experiment.data.transforms, data.class_names));
+  const Comparison comparison = compare_with_model(program, lowered, *file.model, data.images, expected);
   struct Export {
     const char* kind;
     std::string file, bytes;
   };
   std::vector<Export> exports;
-  if (chosen.program)
-    exports.push_back({"program", *chosen.program,
-                       deploy::program_bytes(with_data(lowered.program, file.experiment.data, options.data))});
+  if (chosen.program) exports.push_back({"program", *chosen.program, program});
   if (chosen.onnx)
     exports.push_back(
         {"onnx", *chosen.onnx,
@@ -75,7 +114,20 @@ void run(const ExportOptions& chosen, const CommonOptions& options) {
     result[e.kind] = {{"file", e.file}, {"bytes", e.bytes.size()}};
     text += fmt::format("{}: {} bytes\n", e.file, e.bytes.size());
   }
-  if (chosen.test_images > 0) write_test_data(chosen, file, lowered.program, options.data);
+  if (test_sets) write_test_data(chosen, lowered.program, *test_sets);
+  result["compared"] = comparison.to_json();
+  result["compared"]["kind"] = data.kind;
+  text += fmt::format("the program was run on {} {}: {}\n", comparison.images, data.kind, comparison.to_text());
+  if (chosen.onnx) {
+    const std::vector<std::string> layers = deploy::float_sums_before_integers(lowered.program);
+    result["onnx"]["float_sums_before_integers"] = layers;
+    text += "the ONNX file was read back: names, types, shapes and sizes fit, every number is finite\n";
+    for (const std::string& layer : layers)
+      text += fmt::format(
+          "{}: sums floats whose results become integers; other runtimes sum in another order, and integers at ties, "
+          "with what follows from them, may differ\n",
+          layer);
+  }
   for (const std::string& layer : lowered.beyond_simulation)
     text += fmt::format("{}: sums may pass 2^24, which the simulation rounds and the exported model does not\n", layer);
   print_result(options, result, text);

@@ -340,10 +340,16 @@ sed 's/"conv1.weight"/"conv7.weight"/' $good >renamed.safetensors
 expect_error "missing and extra tensor" "renamed.safetensors.*conv1.weight" "$qgrad" evaluate renamed.safetensors
 printf 'hello' >text.safetensors
 expect_error "not a checkpoint" "text.safetensors" "$qgrad" evaluate text.safetensors
+cp $good nan.safetensors && printf '\x00\x00\xc0\x7f' | dd of=nan.safetensors bs=1 seek=$(($(stat -c %s $good) - 4)) conv=notrunc 2>/dev/null
+expect_error "a checkpoint with NaN" "nan.safetensors: .*: number [0-9]+ is nan, expected a finite one" "$qgrad" evaluate nan.safetensors
+expect_error "export of NaN" "nan.safetensors: .*: number" "$qgrad" export nan.safetensors --onnx nan.onnx
+holds "writes no file" [ ! -e nan.onnx ]
 
 # --- integer programs ---
 expect 0 "export a program" "$qgrad" export quantized/model.safetensors --program digits.qgi --json
 holds "with its classes" sh -c "grep -a -q '0.*1.*9' digits.qgi"
+holds "which was run on test images" grep -q '"images": 16' stdout
+holds "and computes what the layers do" grep -q '"differing": 0' stdout
 expect 0 "a program evaluates" "$qgrad" evaluate digits.qgi --config "$digits" --json
 top1=$(grep '"top1"' stdout)
 "$qgrad" evaluate quantized/model.safetensors --json >simulated.json
@@ -357,6 +363,10 @@ expect_error "export of two files, one of which is refused" "ONNX" "$qgrad" expo
 holds "writes neither" [ ! -e half.qgi ]
 expect 2 "export of nothing" "$qgrad" export quantized/model.safetensors
 expect 0 "export a float model" "$qgrad" export $good --program float.qgi
+expect 0 "export a trained model with a float first layer" "$qgrad" export course/model.safetensors --onnx course.onnx
+holds "which is named" grep -q "conv1: sums floats whose results become integers" stdout
+expect_error "more test data than there are" "100000 were asked for" "$qgrad" export $good --onnx half.onnx --test-data 100000
+holds "leave no file" [ ! -e half.onnx ]
 expect_error "predict with a checkpoint" "is no integer program" "$qgrad" predict $good image.png
 expect_error "predict without an image" "1 of 1 images could not be classified" "$qgrad" predict digits.qgi nowhere.png
 holds "says which" grep -q 'nowhere.png: cannot open' stderr
