@@ -68,6 +68,7 @@ Tensor ClippedLinearQuantization::forward(const Tensor& x) {
 LearnedClippedLinearQuantization::LearnedClippedLinearQuantization(int bits, float initial_clip_val)
     : AdjustableBits(bits), clip_val(parameter("clip_val", Tensor::full({1}, initial_clip_val))) {
   check_clip(initial_clip_val);
+  clip_val.set_limits({.low = kSmallestClip});
   quantized_range(bits, LinearQuantMode::asymmetric_unsigned);  // checks the bits
 }
 
@@ -75,17 +76,16 @@ std::string LearnedClippedLinearQuantization::describe() const {
   return fmt::format("bits={}, clip_val={}", own_bits(), clip_val.raw().item());
 }
 
-float LearnedClippedLinearQuantization::clip() const { return std::max(kSmallestClip, clip_val.raw().item()); }
-
 Tensor LearnedClippedLinearQuantization::forward(const Tensor& x) {
-  const float learned = clip_val.raw().item(), used = clip();
-  check(std::isfinite(learned), "learned clip: the clipping value is {}; has training diverged?", learned);
+  const float clip = clip_val.raw().item();
+  check(std::isfinite(clip) && clip >= kSmallestClip,
+        "learned clip: the clipping value is {}, expected {} or more; has training diverged?", clip, kSmallestClip);
   Tensor y;
   {
     const Tape::Paused paused;  // one pass, with a gradient of its own
-    y = clip_and_quantize(x, {.bits = bits(), .high = used});
+    y = clip_and_quantize(x, {.bits = bits(), .high = clip});
   }
-  return record_on_grid("learned_clip", x, y, {.low = 0, .high = used},
+  return record_on_grid("learned_clip", x, y, {.low = 0, .high = clip},
                         {{clip_val(), [](const GridSums& sums) { return static_cast<float>(sums.above); }}});
 }
 

@@ -37,8 +37,8 @@ class ClippedLinearQuantization final : public UnaryModule, public AdjustableBit
 
 // The same with a learned clip:
 //   dL/dx = dL/dy where 0 < x < clip, else 0;  dL/dclip = sum of dL/dy where x >= clip
-// A step of the optimizer can take the parameter below zero, where no grid exists: the clip that is used is
-// max(clip_val, kSmallestClip). There the gradient still reaches clip_val, so that it can grow again.
+// A step of the optimizer could take the parameter below zero, where no grid exists: it stops at kSmallestClip, from
+// where it can grow again.
 // (Distiller clipped_linear.LearnedClippedLinearQuantization; Choi et al., "PACT: Parameterized Clipping Activation for
 // Quantized Neural Networks", 2018, eq. 1 to 3)
 class LearnedClippedLinearQuantization final : public UnaryModule, public AdjustableBits {
@@ -48,7 +48,6 @@ class LearnedClippedLinearQuantization final : public UnaryModule, public Adjust
   LearnedClippedLinearQuantization(int bits, float initial_clip_val);  // throws unless the clip is positive
   std::string_view kind() const override { return "LearnedClippedLinearQuantization"; }
   std::string describe() const override;
-  float clip() const;  // the one that is used
 
   Parameter clip_val;  // [1]
 

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "core/tape.h"
+#include "nn/optim/sgd.h"
 #include "quant/ste.h"
 #include "support/catch.h"
 #include "support/errors.h"
@@ -84,16 +85,28 @@ TEST_CASE("the gradient of a learned clip sums over large tensors, the same on e
   CHECK(gradient() == gradient());
 }
 
-TEST_CASE("a clip that was driven below zero still has a grid, and grows again") {
+TEST_CASE("a clip that is driven towards zero stops where there is still a grid, and grows again") {
   LearnedClippedLinearQuantization quantize(4, 1);
-  quantize.clip_val.set_raw(tensor_of({-0.5f}));
-  CHECK(quantize.clip() == LearnedClippedLinearQuantization::kSmallestClip);
+  Sgd optimizer({.lr = 1});
+  optimizer.add_param_group({.name = "clip_val", .parameters = {&quantize.clip_val}});
+  quantize.clip_val.raw().set_grad(tensor_of({1.5f}));
+  optimizer.step();
+  CHECK(quantize.clip_val.raw().item() == LearnedClippedLinearQuantization::kSmallestClip);
+  optimizer.zero_grad();
   Tape tape;
   const Tape::Recording recording(tape);
   const Tensor y = quantize(tensor_of({-1, 0, 0.5f, 3}));
   CHECK(difference(y, tensor_of({0, 0, 1e-3f, 1e-3f})) == "");
   tape.backward(test::weighted_sum(y, tensor_of({1, 10, -100, -1000})));
   CHECK(quantize.clip_val.raw().grad().item() == -1100);
+  optimizer.step();
+  CHECK(quantize.clip_val.raw().item() > 1000);
+}
+
+TEST_CASE("a clip below zero is an error") {
+  LearnedClippedLinearQuantization quantize(4, 1);
+  quantize.clip_val.set_raw(tensor_of({-0.5f}));
+  CHECK_THAT(test::error_of([&] { quantize(tensor_of({1})); }), Contains("the clipping value is -0.5"));
 }
 
 TEST_CASE("clipped outputs carry the integer grid they lie on") {
