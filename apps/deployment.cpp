@@ -96,8 +96,7 @@ Json Comparison::to_json() const {
 
 std::string Comparison::to_text() const {
   return fmt::format(
-      "{} of {} outputs differ from the integer layers'{}; {} of {} images get the class that the checkpoint gives "
-      "them, "
+      "{} of {} outputs differ from the simulation's{}; {} of {} images get the class that the checkpoint gives them, "
       "whose outputs differ by up to {:.2g}",
       differing, outputs, differing > 0 ? fmt::format(", by up to {:.2g}", largest) : "", same_class, images,
       from_checkpoint);

@@ -38,12 +38,20 @@ struct OutputGrids final : CallObserver {
 
 // Settings whose range of integers is that of the grid.
 QuantSettings settings_of(const QuantMetadata& grid) {
-  const auto bits = [](float levels) { return static_cast<int>(std::lround(std::log2(levels))); };
-  if (grid.qmin == 0) return {.bits = bits(grid.qmax + 1), .mode = LinearQuantMode::asymmetric_unsigned};
-  const int signed_bits = bits(grid.qmax + 1) + 1;
-  if (grid.qmin == -grid.qmax) return {.bits = signed_bits, .mode = LinearQuantMode::symmetric_restricted};
-  return {.bits = signed_bits, .mode = LinearQuantMode::asymmetric_signed};
+  const int bits = static_cast<int>(std::lround(std::log2(grid.qmax + 1)));
+  QuantSettings settings{.bits = bits, .mode = LinearQuantMode::asymmetric_unsigned};
+  if (grid.qmin == -grid.qmax)
+    settings = {.bits = bits + 1, .mode = LinearQuantMode::symmetric_restricted};
+  else if (grid.qmin != 0)
+    settings = {.bits = bits + 1, .mode = LinearQuantMode::asymmetric_signed};
+  const QuantizedRange range = quantized_range(settings.bits, settings.mode);
+  check(range.qmin == grid.qmin && range.qmax == grid.qmax, "its integers {} to {} are those of no number of bits",
+        grid.qmin, grid.qmax);
+  return settings;
 }
+
+// A batch norm that takes a channel's weights to less leaves its shift alone.
+constexpr float kLargestScale = 0x1p100f;
 
 // Weights as integers / scale, one scale or one for each output channel.
 struct IntegerForm {
@@ -233,8 +241,9 @@ class Conversion {
     std::vector<float> scale(channels), sign(channels);
     for (size_t c = 0; c < channels; ++c) {
       const float factor = map.factor[c], of_weight = form.scale[c % form.scale.size()];
-      sign[c] = factor == 0 ? 0.0f : std::copysign(1.0f, factor);  // 0: the channel is its shift
-      scale[c] = factor == 0 ? of_weight : of_weight / std::fabs(factor);
+      const bool is_silent = !(of_weight / std::fabs(factor) < kLargestScale);
+      sign[c] = is_silent ? 0.0f : std::copysign(1.0f, factor);  // 0: the channel is its shift
+      scale[c] = is_silent ? of_weight : of_weight / std::fabs(factor);
     }
     for (size_t i = 0; i < w.size(); ++i) w[i] *= sign[i % channels];
     form.scale = scale;
@@ -242,17 +251,18 @@ class Conversion {
 
   // The largest magnitudes that the sums of each channel and its bias can have, in steps of the sums.
   struct Reach {
-    std::vector<float> sums, bias;
+    std::vector<double> sums, bias;
   };
   static Reach reach_of(const IntegerForm& form, const Parameter& bias, const QuantMetadata& input) {
     const float largest_input =
         std::max(std::fabs(input.qmin + input.zero_point), std::fabs(input.qmax + input.zero_point));
     const auto channels = static_cast<size_t>(form.integers.dim(-1));
-    Reach reach{std::vector<float>(channels, 1.0f), std::vector<float>(channels, 0.0f)};
+    Reach reach{std::vector<double>(channels, 1), std::vector<double>(channels, 0)};
     for (size_t i = 0; i < form.integers.data().size(); ++i)
-      reach.sums[i % channels] += std::fabs(form.integers.data()[i]) * largest_input;
+      reach.sums[i % channels] += std::fabs(form.integers.data()[i]) * double{largest_input};
     for (size_t c = 0; bias.defined() && c < channels; ++c)
-      reach.bias[c] = std::fabs(bias.raw().data()[c]) * form.scale[c % form.scale.size()] * input.scale;
+      reach.bias[c] =
+          std::fabs(double{bias.raw().data()[c]}) * double{form.scale[c % form.scale.size()]} * double{input.scale};
     return reach;
   }
 
@@ -264,9 +274,9 @@ class Conversion {
     const size_t channels = reach.sums.size();
     if (form.scale.size() != channels) return;
     const auto is_faint = [&](size_t c) {
-      return reach.bias[c] > std::min(std::max(256 * reach.sums[c], 0x1p20f), 0x1p23f);
+      return reach.bias[c] > std::min(std::max(256 * reach.sums[c], 0x1p20), 0x1p23);
     };
-    float others = 0x1p10f;
+    double others = 0x1p10;
     for (size_t c = 0; c < channels; ++c)
       if (!is_faint(c)) others = std::max(others, reach.sums[c] + reach.bias[c]);
     std::vector<int> dropped(channels);
@@ -285,9 +295,9 @@ class Conversion {
   // biases have that many bits behind the point.
   static void refine(IntegerForm& form, const Parameter& bias, const QuantMetadata& input) {
     const Reach reach = reach_of(form, bias, input);
-    float largest = 1;
+    double largest = 1;
     for (size_t c = 0; c < reach.sums.size(); ++c) largest = std::max(largest, reach.sums[c] + reach.bias[c]);
-    const int bits = std::clamp(static_cast<int>(std::floor(std::log2(0x1p24f / largest))), 0, kMostSumShift);
+    const int bits = std::clamp(static_cast<int>(std::floor(std::log2(0x1p24 / largest))), 0, kMostSumShift);
     for (float& w : form.integers.mutable_data()) w = std::ldexp(w, bits);
     for (float& scale : form.scale) scale = std::ldexp(scale, bits);
   }

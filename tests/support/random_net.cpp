@@ -97,7 +97,7 @@ class RandomNet final : public UnaryModule {
     };
     switch (what) {
       case Planted::faint_channel: {
-        const float strength = std::pow(10.0f, -3.0f - static_cast<float>(random_.below(8)));
+        const float strength = std::pow(10.0f, -3.0f - 3.0f * static_cast<float>(random_.below(15)));  // to denormals
         Module& owner = u.norm ? **u.norm : **u.layer;
         parameter_of(owner, "bias").raw().mutable_data()[channel] = 0.5f;
         if (u.norm)
