@@ -213,8 +213,8 @@ size_t byte_add(const ByteOperand* operands, size_t count, uint8_t* y, size_t n,
     of[k] = {_mm256_set1_epi32(static_cast<int32_t>(operands[k].origin)), words(-limit - 1), words(limit),
              _mm256_set1_ps(operands[k].rescale)};
   const __m256i shift = words(to.zero_point + to.qmin);
-  const __m128i low = _mm_set1_epi8(static_cast<char>(to.low - to.qmin));
-  const __m128i high = _mm_set1_epi8(static_cast<char>(to.high - to.qmin));
+  const auto byte = [](float x) { return _mm_set1_epi8(static_cast<char>(static_cast<uint8_t>(x))); };
+  const __m128i low = byte(to.low - to.qmin), high = byte(to.high - to.qmin);
   size_t i = 0;
   for (; i + 16 <= n; i += 16) {
     const __m256i sum = _mm256_add_epi16(of[0](operands[0].x + i), of[1](operands[1].x + i));
