@@ -23,6 +23,19 @@ struct Order final : CallObserver {
 
 Json or_null(const std::optional<int>& bits) { return bits ? Json(*bits) : Json(nullptr); }
 
+// Of a layer's settings, those that count in this clip mode.
+Json settings_of(const Quantizer::Resolved& layer, ClipMode mode) {
+  Json all = layer.settings, settings = Json::object();
+  all["bits_activations"] = or_null(layer.bits.activations);
+  all["bits_weights"] = or_null(layer.bits.weights);
+  all["clip_acts"] = enum_name(mode);
+  if (mode != ClipMode::n_std) all.erase("clip_n_stds");
+  if (mode != ClipMode::percentile) all.erase("clip_percentile");
+  for (const auto& [key, value] : all.items())
+    if (std::ranges::count(layer.takes, key) > 0) settings[key] = value;
+  return settings;
+}
+
 }  // namespace
 
 GreedyResult greedy_search(const Json& quantizer, const std::function<ModulePtr()>& float_model,
@@ -56,12 +69,9 @@ GreedyResult greedy_search(const Json& quantizer, const std::function<ModulePtr(
     const std::string& path = order.paths[i];
     const auto layer = std::ranges::find(whole.quantizer->resolved(), path, &Quantizer::Resolved::path);
     check(layer != whole.quantizer->resolved().end(), "greedy search: '{}' has no settings", path);
-    Json settings = layer->settings;
-    settings["bits_activations"] = or_null(layer->bits.activations);
-    settings["bits_weights"] = or_null(layer->bits.weights);
     std::optional<Json> best;
     for (const ClipMode mode : config.clip_modes) {
-      settings["clip_acts"] = enum_name(mode);
+      const Json settings = settings_of(*layer, mode);
       overrides[path] = settings;
       const double measured = cost(*prepared(result.quantizer).model);
       const double value = std::isnan(measured) ? std::numeric_limits<double>::infinity() : measured;

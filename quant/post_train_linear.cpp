@@ -17,6 +17,8 @@
 namespace qgrad {
 namespace {
 
+constexpr const char* kNoBiasBits = "biases of a model quantized after training get bits_accum bits";
+
 FloatPrecision precision_of(const LayerPlan& plan) {
   return plan.settings.fpq_module == 16 ? FloatPrecision::half : FloatPrecision::single;
 }
@@ -36,9 +38,9 @@ TensorStats output_stats(const LayerPlan& plan, const ModuleStats& stats) {
 bool names_histogram_mode(const Json& config) {
   return std::ranges::any_of(config.items(), [](const auto& item) {
     if (item.key() != "clip_acts") return item.value().is_structured() && names_histogram_mode(item.value());
-    ClipMode clip{};
-    ConfigReader::read({item.value(), "", item.key()}, clip, {});
-    return needs_histogram(clip);
+    return std::ranges::any_of(enum_names(static_cast<ClipMode*>(nullptr)), [&](const auto& mode) {
+      return needs_histogram(mode.second) && item.value() == mode.first;
+    });
   });
 }
 
@@ -74,6 +76,7 @@ PostTrainLinearQuantizer::PostTrainLinearQuantizer(PostTrainLinearConfig config)
     is_static_ = true;
   }
   check_clip_settings(config_.layers);
+  check(!config_.bits_bias, "bits_bias: {}", kNoBiasBits);
 
   default_replacement = planned();
 }
@@ -88,12 +91,31 @@ void PostTrainLinearQuantizer::set_stats(const QuantStats& stats) {
 Replacement PostTrainLinearQuantizer::planned() {
   const auto note = [this](const Site& site, ModulePtr module) -> ModulePtr {
     if (!plan_) plan_.emplace(site.graph, is_static_ ? &stats_ : nullptr);
-    PostTrainOverride defaults;
-    static_cast<PostTrainLayerSettings&>(defaults) = config_.layers;
-    plan_->add(site.path, module->kind(), site.bits, site.settings_onto(defaults));
+    if (site.bits.bias) config_error(site.settings.where("bits_bias"), "{}", kNoBiasBits);
+    const PostTrainOverride settings = settings_at(site);
+    placed_at(site.settings, [&] { check_clip_settings(settings); });
+    plan_->add(site.path, module->kind(), site.bits, settings);
     return module;
   };
-  return Replacement(note, keys_of<PostTrainOverride>());
+  Replacement replacement(note, keys_of<PostTrainOverride>());
+  replacement.counts_without_bits = true;  // fpq_module
+  return replacement;
+}
+
+PostTrainOverride PostTrainLinearQuantizer::settings_at(const Site& site) const {
+  PostTrainOverride defaults;
+  static_cast<PostTrainLayerSettings&>(defaults) = config_.layers;
+  return site.settings_onto(defaults);
+}
+
+std::vector<std::string> PostTrainLinearQuantizer::settings_without_effect(const Site& site,
+                                                                           std::string_view kind) const {
+  std::vector<std::string> idle = idle_layer_settings(kind, site.bits, settings_at(site), config_.also_clip_weights);
+  const GraphNode* node = site.graph.find(site.path);
+  const GraphNode* next = node ? site.graph.sole_successor(*node) : nullptr;
+  const auto is_relu = [](std::string_view k) { return k == "ReLU" || k == "ReLU6"; };
+  if (is_relu(kind) || (site.bits.activations && next && is_relu(next->kind))) idle.emplace_back("clip_half_range");
+  return idle;
 }
 
 void PostTrainLinearQuantizer::pre_process(ModulePtr& model, const Graph& graph) {

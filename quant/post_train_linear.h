@@ -88,10 +88,12 @@ class PostTrainLinearQuantizer final : public Quantizer {
 
  protected:
   void pre_process(ModulePtr& model, const Graph& graph) override;
+  std::vector<std::string> settings_without_effect(const Site& site, std::string_view kind) const override;
   void post_process(ModulePtr& model) override;
 
  private:
   Replacement planned();
+  PostTrainOverride settings_at(const Site& site) const;
   ModulePtr wrap(const std::string& path, const LayerPlan& plan, ModulePtr module) const;
   LayerQuantization layer_quantization(const std::string& path, const LayerPlan& plan) const;
 

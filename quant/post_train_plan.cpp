@@ -123,6 +123,45 @@ bool LayerPlan::quantizes_inputs() const {
   return true;
 }
 
+// Statistics may still be missing, as in `qgrad inspect`: they are taken to come.
+std::vector<std::string> idle_layer_settings(std::string_view kind, const Bits& bits, const PostTrainOverride& settings,
+                                             bool also_clip_weights) {
+  const auto plan_with = [&](const std::optional<int>& bits_activations) {
+    const Bits changed{bits_activations, bits.weights, bits.bias};
+    LayerPlan plan{.kind = std::string(kind), .bits = changed, .settings = settings};
+    plan.wrapping = wrapping_of(kind, changed, settings, /*is_static=*/true);
+    return plan;
+  };
+  const LayerPlan plan = plan_with(bits.activations);
+  const bool output = plan.quantizes_output(), param_layer = plan.wrapping == Wrapping::param_layer;
+  const bool weights = param_layer || plan.wrapping == Wrapping::embedding;
+  const bool clips = output || (param_layer && also_clip_weights);
+  const bool own_inputs = output && !settings.input_overrides.value.empty();
+  const bool takes_float = plan.wrapping == Wrapping::fake_quant && !is_one_of(kind, {"Conv2d", "Linear", "Embedding"});
+  PostTrainOverride half = settings;
+  half.fpq_module = 16;
+  const Wrapping in_float = wrapping_of(kind, bits, half, /*is_static=*/true);
+  const std::pair<const char*, bool> effects[] = {
+      {"bits_activations", plan_with(8).quantizes_output()},
+      {"bits_weights", kind != "Identity" && !settings.fpq_module},
+      {"mode", output || weights},
+      {"per_channel_wts", param_layer},
+      {"clip_acts", clips},
+      {"clip_n_stds", clips && (settings.clip_acts == ClipMode::n_std || own_inputs)},
+      {"clip_percentile", clips && (settings.clip_acts == ClipMode::percentile || own_inputs)},
+      {"clip_half_range", output},
+      {"scale_approx_mult_bits", output},
+      {"inputs_quant_auto_fallback", plan.quantizes_inputs()},
+      {"fpq_module", in_float == Wrapping::reduced_float || (in_float == Wrapping::fake_quant && bits.activations)},
+      {"fake", settings.fpq_module.has_value()},
+      {"quantize_inputs", output && takes_float},
+      {"input_overrides", plan.quantizes_inputs()}};
+  std::vector<std::string> idle;
+  for (const auto& [key, has_effect] : effects)
+    if (!has_effect) idle.emplace_back(key);
+  return idle;
+}
+
 QuantSettings LayerPlan::output_settings() const {
   return {.bits = bits.activations.value(),
           .mode = settings.mode.activations,
@@ -135,7 +174,6 @@ QuantSettings LayerPlan::output_settings() const {
 
 void PostTrainPlan::add(const std::string& path, std::string_view kind, const Bits& bits,
                         const PostTrainOverride& settings) {
-  check(!bits.bias, "{}: bits_bias: biases of a model quantized after training get bits_accum bits", path);
   try {
     check_clip_settings(settings);
   } catch (const Error& e) {

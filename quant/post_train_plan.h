@@ -81,6 +81,10 @@ struct LayerPlan {
   QuantSettings output_settings() const;
 };
 
+// The override keys that change nothing for a layer of this kind, given its bits and its other settings.
+std::vector<std::string> idle_layer_settings(std::string_view kind, const Bits& bits, const PostTrainOverride& settings,
+                                             bool also_clip_weights);
+
 // The plans of a model, by module path.
 class PostTrainPlan {
  public:

@@ -112,6 +112,12 @@ ModulePtr QuantAwareTrainRangeLinearQuantizer::weight_transform(const Site& site
   return std::make_unique<LinearQuantizeParam>(quantize, parameter.raw().shape());
 }
 
+std::vector<std::string> QuantAwareTrainRangeLinearQuantizer::settings_without_effect(const Site& site,
+                                                                                      std::string_view kind) const {
+  if (kind != "Embedding" && site.bits.weights) return {};
+  return {"per_channel_wts"};
+}
+
 void QuantAwareTrainRangeLinearQuantizer::post_process(ModulePtr& model) {
   simulate_folded_batch_norms(model, simulated_);
   const std::optional<int> bits = config_.num_bits_inputs ? config_.num_bits_inputs : config_.bits_activations;

@@ -70,6 +70,7 @@ class QuantAwareTrainRangeLinearQuantizer : public Quantizer {
  protected:
   void pre_process(ModulePtr& model, const Graph& graph) override;
   ModulePtr weight_transform(const Site& site, Parameter& parameter, int bits) override;
+  std::vector<std::string> settings_without_effect(const Site& site, std::string_view kind) const override;
   std::vector<ParamGroup> param_groups(Module& model) override;
   void post_process(ModulePtr& model) override;
 

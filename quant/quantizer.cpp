@@ -43,35 +43,80 @@ struct Quantizer::Candidate {
   bool is_left_to_readers = false;           // an activation, where the inputs of layers are quantized
 };
 
-// Every override must match something, and something it matches must take each of its settings. Bits that are null ask
-// for nothing, so nobody need take them.
-void Quantizer::check_overrides(const std::vector<Candidate>& candidates) const {
+// Every override must match something, and each of its settings must have an effect on a module that goes by it. Bits
+// that are null beside a setting with an effect may have none: an addition that is left in float may have null weights.
+void Quantizer::check_overrides(const std::vector<Candidate>& before, const std::vector<Candidate>& candidates) const {
   for (const Override& entry : read_overrides(config_.overrides)) {
-    std::set<std::string> kinds, taken;
+    std::set<std::string> kinds, paths, taken, effective;
     bool left_to_readers = false;
-    for (const Candidate& candidate : candidates)
-      if (entry.matches(candidate.path)) {
+    for (const std::vector<Candidate>* all : {&before, &candidates})
+      for (const Candidate& candidate : *all) {
+        paths.insert(candidate.path);
+        if (!entry.matches(candidate.path)) continue;
         kinds.insert(candidate.kind);
-        taken.insert(candidate.takes.begin(), candidate.takes.end());
         left_to_readers |= candidate.is_left_to_readers;
       }
-    if (kinds.empty()) {
-      std::vector<std::string> paths;
-      for (const Candidate& candidate : candidates) paths.push_back(candidate.path);
-      config_error(entry.settings.where(), "matches no module of the model{}", did_you_mean(entry.pattern, paths));
-    }
+    if (kinds.empty())
+      config_error(entry.settings.where(), "matches no module of the model{}",
+                   did_you_mean(entry.pattern, std::vector(paths.begin(), paths.end())));
+    for (size_t i = 0; i < resolved_.size(); ++i)
+      if (resolved_[i].pattern == entry.pattern) {
+        taken.insert(candidates[i].takes.begin(), candidates[i].takes.end());
+        effective.insert(resolved_[i].takes.begin(), resolved_[i].takes.end());
+      }
+    const auto has_effect = [&](const auto& setting) { return effective.contains(setting.key()); };
+    const bool any_effect = std::ranges::any_of(entry.settings.value.items(), has_effect);
+    const auto list = [](const std::set<std::string>& words) {
+      return words.empty() ? "none" : joined(std::vector(words.begin(), words.end()));
+    };
     for (const auto& [key, value] : entry.settings.value.items()) {
-      if (taken.contains(key)) continue;
-      const bool of_readers = left_to_readers && key == "bits_activations";
-      if (is_bits_key(key) && value.is_null() && !of_readers) continue;
-      const std::vector<std::string> kind_list(kinds.begin(), kinds.end()), taken_list(taken.begin(), taken.end());
-      config_error(entry.settings.where(key), "no module that this matches ({}) takes this setting{}; they take: {}{}",
-                   joined(kind_list), did_you_mean(key, taken_list), taken.empty() ? "none" : joined(taken_list),
+      if (effective.contains(key)) check_reaches_below(entry, key);
+      if (effective.contains(key) || (any_effect && is_bits_key(key) && value.is_null())) continue;
+      if (taken.contains(key))
+        config_error(entry.settings.where(key),
+                     "has no effect on the modules that this matches ({}), with the bits and settings they have; what "
+                     "has: {}",
+                     list(kinds), list(effective));
+      config_error(entry.settings.where(key),
+                   "no module that this matches ({}) takes this setting{}; they take: {}{}{}", list(kinds),
+                   did_you_mean(key, std::vector(taken.begin(), taken.end())), list(taken),
                    left_to_readers ? "; with quantized_activations \"inputs\", settings of activations belong to the "
                                      "layers that read them"
-                                   : "");
+                                   : "",
+                   elsewhere(entry, key));
     }
   }
+}
+
+// A container that is matched and none of what is below it, beside what takes the setting: "layer1|fc".
+void Quantizer::check_reaches_below(const Override& entry, const std::string& key) const {
+  for (const Resolved& container : resolved_) {
+    if (container.path.empty() || container.pattern != entry.pattern || !container.takes.empty()) continue;
+    bool takes = false, matched = false;
+    for (const Resolved& layer : resolved_)
+      if (layer.path.starts_with(container.path + ".")) {
+        takes |= contains(layer.takes, key);
+        matched |= entry.matches(layer.path);
+      }
+    if (takes && !matched)
+      config_error(entry.settings.where(key), "matches the container '{}', but nothing below it{}", container.path,
+                   elsewhere(entry, key));
+  }
+}
+
+// Where a setting that an override has in vain would count: "; '...' ..", or "".
+std::string Quantizer::elsewhere(const Override& entry, const std::string& key) const {
+  const bool alternates = entry.pattern.find('|') != std::string::npos;
+  const std::string pattern = alternates ? "(" + entry.pattern + ").*" : entry.pattern + ".*";
+  const Override below{pattern, entry.settings, std::regex(pattern)};
+  bool below_takes = false;
+  for (const Resolved& layer : resolved_) {
+    if (!contains(layer.takes, key)) continue;
+    if (layer.pattern && layer.pattern != entry.pattern && entry.matches(layer.path))
+      return fmt::format("; '{}' goes by '{}', which comes first", layer.path, *layer.pattern);
+    below_takes |= below.matches(layer.path);
+  }
+  return below_takes ? fmt::format("; '{}' matches what is below, which does", pattern) : "";
 }
 
 void Quantizer::prepare(ModulePtr& model, Optimizer* optimizer, std::span<const Tensor> example) {
@@ -79,14 +124,13 @@ void Quantizer::prepare(ModulePtr& model, Optimizer* optimizer, std::span<const 
   prepared_ = true;
   const bool training = model->training();
   const Graph first_graph = Graph::trace(*model, example);
-  std::vector<Candidate> known = find_candidates(*model, first_graph);
+  const std::vector<Candidate> before = find_candidates(*model, first_graph);
   pre_process(model, first_graph);
   const Graph graph = Graph::trace(*model, example);
-  const std::vector<Candidate> final_candidates = find_candidates(*model, graph);
-  known.insert(known.end(), final_candidates.begin(), final_candidates.end());
-  check_overrides(known);
-  resolve(final_candidates, graph);
-  replace(model, final_candidates, graph);
+  const std::vector<Candidate> candidates = find_candidates(*model, graph);
+  resolve(candidates, graph);
+  check_overrides(before, candidates);
+  replace(model, candidates, graph);
   attach_weight_transforms(*model, graph);
   if (optimizer)
     for (ParamGroup& group : param_groups(*model)) optimizer->add_param_group(std::move(group));
@@ -190,9 +234,31 @@ void Quantizer::resolve(const std::vector<Candidate>& candidates, const Graph& g
     Json taken = Json::object();
     for (const auto& [key, value] : settings.value.items())
       if (!is_bits_key(key) && contains(candidate.takes, key)) taken[key] = value;
-    resolved_.push_back({candidate.path, candidate.kind, bits, std::move(taken),
-                         override_entry ? std::optional(override_entry->pattern) : std::nullopt});
+    Resolved resolved{.path = candidate.path,
+                      .kind = candidate.kind,
+                      .bits = bits,
+                      .settings = std::move(taken),
+                      .pattern = override_entry ? std::optional(override_entry->pattern) : std::nullopt};
+    resolved.takes = effective_settings(candidate, resolved, graph);
+    resolved_.push_back(std::move(resolved));
   }
+}
+
+// Settings of activations and of weights count where these have bits.
+std::vector<std::string> Quantizer::effective_settings(const Candidate& candidate, const Resolved& resolved,
+                                                       const Graph& graph) const {
+  const Bits& bits = resolved.bits;
+  const Replacement* replacement = candidate.replacement;
+  const bool of_activations = replacement && (bits.activations || replacement->counts_without_bits);
+  const bool of_weights = is_weight_kind(candidate.kind) && (bits.weights || bits.bias);
+  const std::vector<std::string> idle = settings_without_effect(site(resolved, candidate.takes, graph), candidate.kind);
+  std::vector<std::string> effective;
+  std::ranges::copy_if(candidate.takes, std::back_inserter(effective), [&](const std::string& key) {
+    const bool counts = is_bits_key(key) || (of_activations && contains(replacement->settings, key)) ||
+                        (of_weights && contains(weight_settings, key));
+    return counts && !contains(idle, key);
+  });
+  return effective;
 }
 
 const Quantizer::Resolved* Quantizer::find_resolved(std::string_view path) const {

@@ -15,6 +15,8 @@
 
 namespace qgrad {
 
+struct Override;
+
 // What every quantizer's config has. Derived configs list these first in their fields().
 struct QuantizerConfig {
   std::optional<int> bits_activations, bits_weights, bits_bias;  // null: not quantized
@@ -78,6 +80,7 @@ struct Site {
 struct Replacement {
   std::function<ModulePtr(const Site&, ModulePtr)> make;  // may return the module itself
   std::vector<std::string> settings;
+  bool counts_without_bits = false;  // whether settings have an effect where activations have no bits
   Replacement() = default;
   template <class F>
   Replacement(F function, std::vector<std::string> takes = {})
@@ -96,9 +99,9 @@ class Quantizer {
 
   // In one fixed order: trace; pre_process; trace again; resolve overrides; replace; attach weight transforms; add
   // parameter groups to the optimizer (if there is one); post_process. Writes no files and prints nothing. Throws when
-  // called twice or on a quantized model, when an override is no regular expression or matches no module, and when no
-  // matched module takes one of its settings, neither before pre_process nor after it; the error names file, JSON path,
-  // and the nearest module or setting.
+  // called twice or on a quantized model, when an override is no regular expression or matches no module (neither
+  // before pre_process nor after it), and when one of its settings has no effect on any module that goes by it; the
+  // error names file, JSON path, and the nearest module or setting, or the pattern that would have an effect.
   void prepare(ModulePtr& model, Optimizer* optimizer, std::span<const Tensor> example);
   void prepare(ModulePtr& model, Optimizer* optimizer, const Tensor& example) {
     prepare(model, optimizer, std::span(&example, 1));
@@ -112,6 +115,7 @@ class Quantizer {
     Bits bits;
     Json settings;
     std::optional<std::string> pattern;  // the override that matched
+    std::vector<std::string> takes;      // override keys, bits_* among them, that have an effect on it
   };
   const std::vector<Resolved>& resolved() const { return resolved_; }
 
@@ -136,6 +140,9 @@ class Quantizer {
   virtual ModulePtr weight_transform(const Site&, Parameter&, int /*bits*/) { return nullptr; }
   // Override keys that weight_transform reads, on modules of weight_kinds.
   std::vector<std::string> weight_settings;
+  // Of the override keys that a module of this kind takes: those that change nothing for it, given its bits and its
+  // other settings (all of them in `site`). The base knows that settings of what has no bits do not count.
+  virtual std::vector<std::string> settings_without_effect(const Site&, std::string_view /*kind*/) const { return {}; }
   virtual std::vector<ParamGroup> param_groups(Module&) { return {}; }
   virtual void post_process(ModulePtr&) {}
 
@@ -146,8 +153,12 @@ class Quantizer {
  private:
   struct Candidate;
   std::vector<Candidate> find_candidates(Module& model, const Graph& graph) const;
-  void check_overrides(const std::vector<Candidate>& candidates) const;
   void resolve(const std::vector<Candidate>& candidates, const Graph& graph);
+  std::vector<std::string> effective_settings(const Candidate& candidate, const Resolved& resolved,
+                                              const Graph& graph) const;
+  void check_overrides(const std::vector<Candidate>& before, const std::vector<Candidate>& candidates) const;
+  void check_reaches_below(const Override& entry, const std::string& key) const;
+  std::string elsewhere(const Override& entry, const std::string& key) const;
   Bits default_bits(const Candidate& candidate, const Graph& graph) const;
   void replace(ModulePtr& model, const std::vector<Candidate>& candidates, const Graph& graph);
   void attach_weight_transforms(Module& model, const Graph& graph);

@@ -44,6 +44,9 @@ std::vector<std::pair<std::string, ClipMode>> enum_names(ClipMode*) {
 
 void read_value(const Config& from, ModuleQuantMode& mode) {
   if (from.value.is_object()) {
+    if (from.value.empty())
+      config_error(from.where(),
+                   "expected a mode, or an object with 'activations', 'weights' or both; got an empty one");
     ModePair pair{mode.activations, mode.weights};
     read_onto(pair, from);
     mode = {pair.activations, pair.weights};

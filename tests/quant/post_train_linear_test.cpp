@@ -177,7 +177,7 @@ TEST_CASE("a clip mode that reads histograms needs statistics that have them, an
     ModulePtr net = make_net();
     QuantStats stats = stats_of(*net);
     stats.drop_histograms();
-    const auto q = quantizer({{"overrides", {{"conv2", {{"clip_acts", clip}, {"clip_percentile", 99}}}}}});
+    const auto q = quantizer({{"clip_percentile", 99}, {"overrides", {{"conv2", {{"clip_acts", clip}}}}}});
     q->set_stats(stats);
     CHECK_THAT(error_of([&] { q->prepare(net, nullptr, images(1)); }),
                Contains(std::string(clip) + " clipping needs a histogram") && Contains("in conv2"));
@@ -289,11 +289,19 @@ TEST_CASE("a ReLU6 that is computed in the layer before it still stops at 6") {
   CHECK(*std::ranges::min_element(y.data()) == 0);
 }
 
-TEST_CASE("a layer without bits stays as it is, whatever else its override says") {
-  const ModulePtr net = quantized(
-      {{"overrides", {{"conv2", {{"bits_activations", nullptr}, {"bits_weights", nullptr}, {"clip_acts", "AVG"}}}}}});
+TEST_CASE("a layer without bits stays as it is, and settings that then have no effect are errors") {
+  const Json none = {{"bits_activations", nullptr}, {"bits_weights", nullptr}};
+  const ModulePtr net = quantized({{"overrides", {{"conv2", none}}}});
   CHECK(kind_at(*net, "conv2") == "Conv2d");
   CHECK(kind_at(*net, "flat") == "RangeLinearFakeQuantWrapper");
+  Json clipped = none;
+  clipped["clip_acts"] = "AVG";
+  CHECK(
+      error_of([&] {
+        quantized({{"overrides", {{"conv2", clipped}}}});
+      }) ==
+      "quantizer.overrides.conv2.clip_acts: has no effect on the modules that this matches (Conv2d), with the bits and "
+      "settings they have; what has: bits_activations, bits_bias, bits_weights, fpq_module");
 }
 
 TEST_CASE("fpq_module computes a layer in half precision and leaves its output in float") {

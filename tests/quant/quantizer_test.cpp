@@ -42,6 +42,7 @@ class MarkingQuantizer final : public Quantizer {
         Replacement([](const Site& site,
                        ModulePtr module) -> ModulePtr { return std::make_unique<Marker>(site, std::move(module)); },
                     {"bound"});
+    replacement_factory["ReLU"].counts_without_bits = true;
     weight_settings = {"per_channel_wts"};
   }
   bool adds_group = false;
@@ -225,10 +226,9 @@ TEST_CASE("layers read an activation through what hands on its numbers, and not 
 }
 
 TEST_CASE("a key that equals the path wins over earlier expressions") {
-  const Outcome o = outcome(
-      R"({"relu.*": {"bits_activations": 2}, "relu1": {"bits_activations": 3}, "layer1\\.relu": {"bits_activations": 4}})");
+  const Outcome o = outcome(R"({"relu.*|layer1\\.relu": {"bits_activations": 2}, "relu1": {"bits_activations": 3}})");
   CHECK(o.at("relu1")->bits.activations == 3);
-  CHECK(o.at("layer1.relu")->bits.activations == 4);
+  CHECK(o.at("layer1.relu")->bits.activations == 2);
 }
 
 TEST_CASE("otherwise the first expression that matches the whole path wins") {
@@ -255,7 +255,10 @@ TEST_CASE("alternatives match whole paths") {
 TEST_CASE("paths are matched as they are, also with 'module' in them") {
   CHECK(overrides_error(R"({"sub": {"bits_weights": null}})") ==
         "net.json: quantizer.overrides.sub: matches no module of the model");
-  CHECK_NOTHROW(outcome(R"({"submodule": {"bits_weights": null}})"));
+  CHECK_NOTHROW(outcome(R"({"fc1|submodule": {"bits_weights": null}})"));
+  CHECK(overrides_error(R"({"submodule": {"bits_weights": null}})") ==
+        "net.json: quantizer.overrides.submodule.bits_weights: no module that this matches (Sequential) takes this "
+        "setting; they take: none");
 }
 
 TEST_CASE("an override that matches nothing is an error with the nearest path") {
