@@ -20,17 +20,25 @@ Config Config::at(std::string_view key) const {
   return {value.at(std::string(key)), file, path.empty() ? std::string(key) : fmt::format("{}.{}", path, key)};
 }
 
+Error Config::with_place(const Error& e) const {
+  const std::string_view what = e.what();
+  const bool names_file = !file.empty() && what.find(file) != std::string_view::npos;
+  return names_file || what.starts_with(where()) ? e : Error(fmt::format("{}: {}", where(), what));
+}
+
 namespace detail {
 
-void check_bounds(double value, const Field& field, const std::string& where) {
+void check_bounds(const Json& number, const Field& field, const std::string& where) {
+  const double value = number.get<double>();
   const bool low = field.above_min ? value <= field.min : value < field.min;
   if (!low && value <= field.max) return;
   const double inf = std::numeric_limits<double>::infinity();
+  const std::string got = describe(number);
   if (field.max == inf)
-    config_error(where, "expected {} {}, got {}", field.above_min ? "more than" : "at least", field.min, value);
-  if (field.min == -inf) config_error(where, "expected at most {}, got {}", field.max, value);
+    config_error(where, "expected {} {}, got {}", field.above_min ? "more than" : "at least", field.min, got);
+  if (field.min == -inf) config_error(where, "expected at most {}, got {}", field.max, got);
   config_error(where, "expected {} to {}{}, got {}", field.min, field.max, field.above_min ? " (exclusive below)" : "",
-               value);
+               got);
 }
 
 std::string describe(const Json& value) {

@@ -41,7 +41,18 @@ struct Config {
   std::string where(std::string_view key) const;  // of a member
   Config at(std::string_view key) const;          // a member; throws where absent
   bool has(std::string_view key) const { return value.is_object() && value.contains(std::string(key)); }
+  Error with_place(const Error& e) const;  // the same error with where() before it, unless it names the file itself
 };
+
+// What a call gives; an error of it gets this place.
+template <class F>
+auto placed_at(const Config& place, F&& call) {
+  try {
+    return call();
+  } catch (const Error& e) {
+    throw place.with_place(e);
+  }
+}
 
 // "file: path: why"
 template <class... A>
@@ -81,7 +92,7 @@ template <class T>
 struct is_vector<std::vector<T>> : std::true_type {
   using inner = T;
 };
-void check_bounds(double value, const Field& field, const std::string& where);
+void check_bounds(const Json& number, const Field& field, const std::string& where);
 std::string describe(const Json& value);  // "three" in quotes, numbers as they are, "an object", ...
 }  // namespace detail
 
@@ -156,16 +167,22 @@ void ConfigReader::read(const Config& from, T& value, const Field& field) {
     expect(json.is_boolean(), "true or false");
     value = json.get<bool>();
   } else if constexpr (std::integral<T>) {
-    expect(json.is_number_integer(), "an integer");
-    detail::check_bounds(json.get<double>(), field, from.where());
-    if (json.is_number_unsigned() ? !std::in_range<T>(json.get<uint64_t>()) : !std::in_range<T>(json.get<int64_t>()))
-      config_error(from.where(), "{} is out of range", detail::describe(json));
+    const bool is_huge = json.is_number_float() && std::fabs(json.get<double>()) > 0x1p53;  // the range says more
+    expect(json.is_number_integer() || is_huge, "an integer");
+    detail::check_bounds(json, field, from.where());
+    const bool fits = json.is_number_unsigned() ? std::in_range<T>(json.get<uint64_t>())
+                                                : json.is_number_integer() && std::in_range<T>(json.get<int64_t>());
+    if (!fits)
+      config_error(from.where(), "expected an integer from {} to {}, got {}", std::numeric_limits<T>::min(),
+                   std::numeric_limits<T>::max(), detail::describe(json));
     value = json.get<T>();
   } else if constexpr (std::floating_point<T>) {
     expect(json.is_number(), "a number");
-    detail::check_bounds(json.get<double>(), field, from.where());
+    detail::check_bounds(json, field, from.where());
     value = json.get<T>();
-    if (!std::isfinite(value)) config_error(from.where(), "{} is out of range", detail::describe(json));
+    if (!std::isfinite(value) || (value == 0 && json.get<double>() != 0))
+      config_error(from.where(), "expected 0 or a number of size {} to {}, got {}",
+                   std::numeric_limits<T>::denorm_min(), std::numeric_limits<T>::max(), detail::describe(json));
   } else if constexpr (std::is_same_v<T, std::string>) {
     expect(json.is_string(), "a string");
     value = json.get<std::string>();
@@ -300,6 +317,25 @@ Json SchemaWriter::schema_of(T& value, const Field& field) {
     fields(writer, value);
     return writer.take();
   }
+}
+
+// A struct with fields() that knows where it stood, for what is found wrong with it after it was read.
+template <HasFields T>
+struct Placed : T {
+  Config place = {};  // without a value
+};
+template <class T>
+void read_value(const Config& from, Placed<T>& value) {
+  ConfigReader::read(from, static_cast<T&>(value), {});
+  value.place = {nullptr, from.file, from.path};
+}
+template <class T>
+Json write_value(const Placed<T>& value) {
+  return ConfigWriter::write(static_cast<const T&>(value));
+}
+template <class T>
+Json value_schema(Placed<T>* value) {
+  return SchemaWriter::schema_of(static_cast<T&>(*value), {});
 }
 
 // Reads every member onto `value`, which holds the defaults; unknown keys and wrong types throw.

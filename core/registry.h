@@ -2,6 +2,7 @@
 //
 //   const Registered<Optimizer, Sgd, SgdConfig> sgd{"SGD"};        // in sgd.cpp; Sgd is constructed from an SgdConfig
 //   auto optimizer = Registry<Optimizer>::create(config);          // {"class": "SGD", "lr": 0.1}
+//   ClassConfig<Optimizer> optimizer;                              // a member of another config
 //
 // A registered object in a static library is dropped by the linker unless the library is linked whole; the build does.
 #pragma once
@@ -95,11 +96,34 @@ template <class Base, class T, HasFields ConfigStruct>
 struct Registered {
   explicit Registered(const char* name) {
     Registry<Base>::instance().add(name, {[](const Config& c) -> std::unique_ptr<Base> {
-                                            return std::make_unique<T>(read_config<ConfigStruct>(c));
+                                            auto config = read_config<ConfigStruct>(c);
+                                            return placed_at(c, [&] { return std::make_unique<T>(config); });
                                           },
                                           [] { return schema_of<ConfigStruct>(); },
                                           [](const Config& c) { return write_config(read_config<ConfigStruct>(c)); }});
   }
 };
+
+// A class of a registry by its config: checked when it is read, made when it is needed.
+template <class Base>
+struct ClassConfig : Config {
+  ClassConfig() = default;
+  ClassConfig(Config config) : Config(std::move(config)) {}
+  ClassConfig(Json json, std::string in_file, std::string json_path)
+      : Config{std::move(json), std::move(in_file), std::move(json_path)} {}
+};
+template <class Base>
+void read_value(const Config& from, ClassConfig<Base>& value) {
+  Registry<Base>::resolve(from);
+  value = from;
+}
+template <class Base>
+Json write_value(const ClassConfig<Base>& value) {
+  return value.value;
+}
+template <class Base>
+Json value_schema(ClassConfig<Base>*) {
+  return Json::object();
+}
 
 }  // namespace qgrad

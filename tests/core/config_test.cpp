@@ -114,10 +114,22 @@ TEST_CASE("numbers outside of their bounds or their type are refused") {
   CHECK(refusal(R"({"bits": 0})") == "train.json: bits: expected 1 to 32, got 0");
   CHECK(refusal(R"({"bits": 33})") == "train.json: bits: expected 1 to 32, got 33");
   CHECK(refusal(R"({"lr": 0})") == "train.json: lr: expected more than 0, got 0");
-  CHECK(refusal(R"({"lr": 1e300})") == "train.json: lr: 1e+300 is out of range");
-  CHECK(refusal(R"({"seed": -1})") == "train.json: seed: -1 is out of range");
+  CHECK(refusal(R"({"lr": 1e300})") ==
+        "train.json: lr: expected 0 or a number of size 1e-45 to 3.4028235e+38, got 1e+300");
+  CHECK(refusal(R"({"lr": 1e39})").find("got 1e+39") != std::string::npos);
+  CHECK(refusal(R"({"lr": 1e-60})") ==
+        "train.json: lr: expected 0 or a number of size 1e-45 to 3.4028235e+38, got 1e-60");
+  CHECK(read(R"({"lr": 1e-40})").lr > 0);
+  CHECK(refusal(R"({"seed": -1})") == "train.json: seed: expected an integer from 0 to 18446744073709551615, got -1");
+  CHECK(refusal(R"({"seed": 18446744073709551616})") ==
+        "train.json: seed: expected an integer from 0 to 18446744073709551615, got 1.8446744073709552e+19");
+  CHECK(refusal(R"({"seed": 1e20})").find("from 0 to 18446744073709551615, got 1e+20") != std::string::npos);
+  CHECK(refusal(R"({"seed": 1.5})") == "train.json: seed: expected an integer, got 1.5");
+  CHECK(refusal(R"({"seed": 3.0})") == "train.json: seed: expected an integer, got 3.0");
   CHECK(refusal(R"({"bits_bias": 9223372036854775808})") ==
-        "train.json: bits_bias: 9223372036854775808 is out of range");
+        "train.json: bits_bias: expected an integer from -9223372036854775808 to 9223372036854775807, got "
+        "9223372036854775808");
+  CHECK(refusal(R"({"bits": 4294967297})") == "train.json: bits: expected 1 to 32, got 4294967297");
   CHECK(refusal(R"({"schedule": [{"epoch": -1}]})") == "train.json: schedule[0].epoch: expected at least 0, got -1");
 }
 
@@ -180,6 +192,24 @@ TEST_CASE("--set refuses what leads nowhere") {
   CHECK(refused("list[2]=1") == "--set list[2]=1: '2' is no position in a list of 2");
   CHECK(refused("list.x=1") == "--set list.x=1: 'x' is no position in a list of 2");
   CHECK(config.value == parse_json(R"({"lr": 0.1, "list": [1, 2]})", ""));
+}
+
+TEST_CASE("a placed struct knows where it stood, and reads, writes and describes itself as it would without") {
+  const Config list{parse_json(R"([{"epoch": 1}, {"epoch": 2, "lr": 0.5}])", ""), "train.json", "schedule"};
+  std::vector<Placed<Step>> steps;
+  ConfigReader::read(list, steps, {});
+  CHECK(steps.at(1).place.where("lr") == "train.json: schedule[1].lr");
+  CHECK(steps.at(1).lr == 0.5f);
+  CHECK(ConfigWriter::write(steps).dump() == R"([{"epoch":1,"lr":0},{"epoch":2,"lr":0.5}])");
+  CHECK(SchemaWriter::schema_of(steps.at(0), {}) == schema_of<Step>());
+}
+
+TEST_CASE("what goes wrong after reading gets the config's place, once") {
+  const Config config{Json(), "train.json", "optimizer"};
+  const auto error = [&](const char* what) { return error_of([&] { placed_at(config, [&] { fail("{}", what); }); }); };
+  CHECK(error("too large") == "train.json: optimizer: too large");
+  CHECK(error("train.json: optimizer.lr: too large") == "train.json: optimizer.lr: too large");
+  CHECK(placed_at(config, [] { return 3; }) == 3);
 }
 
 TEST_CASE("members of a config know where they stand") {

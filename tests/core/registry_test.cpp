@@ -83,6 +83,19 @@ TEST_CASE("the schema offers every registered class") {
   CHECK(of_dog.at("required") == Json::array({"class"}));
 }
 
+TEST_CASE("a class as a member of a config is checked when the config is read") {
+  ClassConfig<Animal> animal;
+  const auto refusal = [&](const char* text) {
+    return error_of([&] { ConfigReader::read(config(text), animal, {}); });
+  };
+  CHECK(refusal(R"({"class": "Dog", "volume": "loud"})") ==
+        "zoo.json: animal.volume: expected an integer, got \"loud\"");
+  CHECK(refusal(R"({"class": "Cat", "volume": 1})") == "zoo.json: animal.volume: unknown key");
+  ConfigReader::read(config(R"({"class": "Dog", "volume": 2})"), animal, {});
+  CHECK(Registry<Animal>::create(animal)->sound() == "!!");
+  CHECK(ConfigWriter::write(animal).dump() == R"({"class":"Dog","volume":2})");
+}
+
 TEST_CASE("a name registered twice is reported by the first create") {
   CHECK(error_of([] { Registry<Plant>::create({Json{{"class", "Fern"}}, "", ""}); }) == "'Fern' is registered twice");
 }
