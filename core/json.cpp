@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/file_kind.h"
 
 namespace qgrad {
 namespace {
@@ -100,7 +101,12 @@ std::string read_file(const std::filesystem::path& file, std::string_view expect
   return std::move(bytes).str();
 }
 
-Json read_json(const std::filesystem::path& file) { return parse_json(read_file(file, "a JSON file"), file.string()); }
+Json read_json(const std::filesystem::path& file) {
+  const std::string text = read_file(file, "a JSON file"), kind = file_kind(text);
+  check(kind.empty() || kind == "a JSON file" || kind == "a text file", "{}: expected a JSON file, got {}",
+        file.string(), kind);
+  return parse_json(text, file.string());
+}
 
 void write_file_atomically(const std::filesystem::path& file, std::string_view bytes) {
   if (file.has_parent_path()) {

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "core/error.h"
+#include "core/file_kind.h"
 #include "core/json.h"
 
 namespace qgrad {
@@ -96,10 +97,13 @@ std::map<std::string, std::string> parse_metadata(const std::string& file, const
 
 TensorFile read_safetensors(const std::filesystem::path& path) {
   const std::string bytes = read_file(path, "a safetensors file"), file = path.string();
+  const std::string kind = file_kind_to_convert(bytes, file);
+  check(kind.empty() || kind == "a safetensors file", "{}: expected a safetensors file, got {}", file, kind);
   check(bytes.size() >= kLengthBytes, "{}: {} bytes are too few for a safetensors file", file, bytes.size());
   uint64_t header_bytes = 0;
   std::memcpy(&header_bytes, bytes.data(), kLengthBytes);
-  check(header_bytes <= bytes.size() - kLengthBytes, "{}: a header of {} bytes is announced, the file has {}", file,
+  check(header_bytes <= bytes.size() - kLengthBytes,
+        "{}: no safetensors file, or a part of one: a header of {} bytes is announced, the file has {}", file,
         header_bytes, bytes.size());
   const Json header = parse_json(std::string_view(bytes).substr(kLengthBytes, header_bytes), file + " (header)");
   check(header.is_object(), "{}: the header is no JSON object", file);

@@ -13,6 +13,7 @@
 #include <fstream>
 #include <type_traits>
 
+#include "core/file_kind.h"
 #include "core/narrow.h"
 
 namespace qgrad::deploy {
@@ -224,8 +225,9 @@ std::string program_bytes(const Program& program) {
 }
 
 Program program_from_bytes(std::string_view bytes, std::string_view file) {
-  check(bytes.starts_with(kMagic), "{}: is no integer program; `qgrad export` makes one of a quantized checkpoint",
-        file);
+  const std::string kind = file_kind(bytes);
+  check(bytes.starts_with(kMagic), "{}: is no integer program{}{}; `qgrad export` makes one of a quantized checkpoint",
+        file, kind.empty() ? "" : ", but ", kind);
   try {
     Reader head(bytes.substr(kMagic.size()));
     uint32_t version = 0;

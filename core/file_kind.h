@@ -1,0 +1,16 @@
+// What a file is by its first bytes, so that a file of another kind than expected is called by its name.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace qgrad {
+
+// "a PNG image", "an ONNX model"; "" for what is not known.
+std::string file_kind(std::string_view bytes);
+
+// The same for a message about what can not be read as a checkpoint; with what makes a safetensors file of it, where
+// that is known.
+std::string file_kind_to_convert(std::string_view bytes, std::string_view file);
+
+}  // namespace qgrad
