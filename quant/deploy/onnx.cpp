@@ -34,6 +34,11 @@ class Exporter {
       : program_(program), options_(options), names_(names_of(program)) {}
 
   std::string run() {
+    const bool has_bytes = std::ranges::count(program_.tensors, Type::byte, &TensorInfo::type) > 0;
+    check(
+        !has_bytes || program_.rounding == Rounding::onnx,
+        "this model has no form in ONNX: it was quantized with rounding \"distiller\"; quantize it with \"rounding\": "
+        "\"onnx\", which is what ONNX computes, or export it as a program");
     const TensorInfo& input = tensor(program_.input);
     model_.input("input", OnnxType::float32, std::vector<int64_t>{input.channels, input.height, input.width});
     for (const Op& op : program_.ops) {
@@ -62,10 +67,6 @@ class Exporter {
   }
 
   void add(const Op& op) {
-    const bool has_bytes = tensor(op.inputs[0]).type == Type::byte || tensor(op.output).type == Type::byte;
-    check(!has_bytes || program_.rounding == Rounding::onnx,
-          "the model was quantized with rounding 'distiller'; quantize it with \"rounding\": \"onnx\", which is what "
-          "ONNX computes");
     const std::string& out = name(op.output);
     switch (op.kind) {
       case OpKind::quantize:
