@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "apps/command.h"
 #include "apps/progress.h"
 #include "apps/results.h"
 #include "core/error.h"
@@ -67,7 +68,7 @@ std::string matrix_table(const Json& rows, const std::string& title) {
 
 std::string rows_table(const Json& results) {
   std::string text =
-      "\n| row | W/A | top-1 % | to float | loss | weights | engine top-1 % | engine images/s | program | epochs | "
+      "\n| row | W/A | top-1 % | change | loss | weights | engine top-1 % | engine images/s | program | epochs | "
       "minutes |\n"
       "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n";
   const double reference = score_of(*float_row(results));
@@ -105,7 +106,11 @@ std::string chart_links(const std::filesystem::path& file, const Json& results) 
 
 }  // namespace
 
-void check_document(const std::filesystem::path& file) { frame_of(file, ""); }
+void check_document(const std::filesystem::path& file) {
+  frame_of(file, "");
+  check_can_write(file);
+  check_can_write(std::filesystem::path(file).replace_extension(".json"));
+}
 
 void update_document(const std::filesystem::path& file, const Json& results) {
   const Frame frame = frame_of(file, results.at("name").get<std::string>());
@@ -115,6 +120,7 @@ void update_document(const std::filesystem::path& file, const Json& results) {
       results.at("model").at("class").get<std::string>(), results.at("command").get<std::string>());
   text += fmt::format("\nIt took {} on {} threads.\n", format_duration(results.at("seconds").get<double>()),
                       results.at("threads").get<int>());
+  text += "\nchange: percentage points above (+) or below (-) the float row.\n";
   text += rows_table(results);
   std::vector<std::string> titles;
   for (const Json& row : results.at("rows"))

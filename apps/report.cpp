@@ -20,6 +20,7 @@ table { border-collapse: collapse; width: 100%; margin: 1.5rem 0 }
 th, td { padding: .35rem .5rem; text-align: right; border-bottom: 1px solid #e3e7eb; font-variant-numeric: tabular-nums; white-space: nowrap }
 th { font-weight: 600; border-bottom: 2px solid #b9c1c9 } th:first-child, td:first-child { text-align: left; white-space: normal }
 td.bar { min-width: 4rem; text-align: left } td.bar i { display: block; height: .8rem; border-radius: 2px }
+.legend { color: #5b6570 } .legend i { display: inline-block; width: .8rem; height: .8rem; margin: 0 .3rem 0 1rem }
 svg { display: block; width: 100%; max-width: 46rem; margin-top: 1rem } details { margin: 1.5rem 0 } pre { overflow-x: auto; background: #f5f7f9; padding: 1rem }
 )";
 
@@ -44,7 +45,7 @@ std::vector<Column> columns_of(const Json& results) {
   for (const Metric& metric : metrics_of(results.at("rows")[0])) {
     columns.push_back({metric.label, [metric](const Json& row) { return metric_text(row, metric); }});
     if (columns.size() == kScoreColumn + 1)
-      columns.push_back({"drop", [&results](const Json& row) { return drop_text(results, row); }});
+      columns.push_back({"change", [&results](const Json& row) { return change_text(results, row); }});
   }
   columns.push_back({"weights", [](const Json& row) { return bytes_text(row.at("model_bytes").get<double>()); }});
   columns.push_back({"time", [](const Json& row) { return format_duration(row.at("seconds").get<double>()); }});
@@ -85,6 +86,12 @@ std::string results_html(const Json& results) {
                              kind_of(row).color);
     }
   }
+  std::string legend;
+  for (const Json& row : results.at("rows")) {
+    const RowKind& kind = kind_of(row);
+    if (legend.find(kind.color) == std::string::npos)
+      legend += fmt::format("<i style=\"background:{}\"></i>{} ", kind.color, kind.label);
+  }
   std::string drawings;
   for (const Chart& chart : charts(results)) drawings += svg(chart);
   const std::string name = escape_html(results.at("name").get<std::string>());
@@ -94,10 +101,12 @@ std::string results_html(const Json& results) {
 <h1>{0}</h1>
 <p class="about">{2}</p>
 <table>{3}</tr></table>
-{4}<details><summary>results.json</summary><pre>{5}</pre></details>
+<p class="legend">{4}change: percentage points above (+) or below (-) the float row</p>
+{5}<details><summary>results.json</summary><pre>{6}</pre></details>
 </body></html>
 )",
-                     name, kPageStyle, escape_html(about(results)), table, drawings, escape_html(json_text(results)));
+                     name, kPageStyle, escape_html(about(results)), table, legend, drawings,
+                     escape_html(json_text(results)));
 }
 
 }  // namespace qgrad

@@ -14,8 +14,9 @@ namespace {
 constexpr RowKind kKinds[] = {{"float", "float", "#555f6b"},
                               {"post-train", "post-training", "#c2571a"},
                               {"quant-aware-train", "quantization-aware training", "#1d6fb8"}};
-constexpr const char* kLineColors[] = {"#1d6fb8", "#c2571a", "#2e8b57", "#8a4fbf",
-                                       "#b8860b", "#c03a6b", "#4d7c8a", "#7a5c3e"};
+// Of single rows: none is a kind's.
+constexpr const char* kLineColors[] = {"#2e8b57", "#8a4fbf", "#b8860b", "#c03a6b",
+                                       "#4d7c8a", "#7a5c3e", "#17becf", "#98bf21"};
 
 // JSON has null for what is no number, such as the loss of a broken model.
 double number(const Json& value) {
@@ -80,6 +81,13 @@ std::vector<Series::Point> course_of(const Json& row) {
   return points;
 }
 
+// The n-th row's, another for every n: the list, then hues that are far from one another.
+std::string line_color(size_t n) {
+  constexpr size_t kListed = std::size(kLineColors);
+  if (n < kListed) return kLineColors[n];
+  return fmt::format("hsl({:.0f}, 55%, {}%)", std::fmod(137.508 * static_cast<double>(n), 360), n % 2 ? 62 : 32);
+}
+
 std::vector<Chart> training_charts(const Json& results) {
   const std::vector<RowGroup> groups = row_groups(results);
   const auto trained =
@@ -89,6 +97,7 @@ std::vector<Chart> training_charts(const Json& results) {
   const char* label = held_out ? metrics_of(results.at("rows")[0])[0].label : "top-1 %";
   std::vector<Chart> all;
   std::vector<std::string> widths;  // of the charts
+  size_t lines = 0;                 // of all charts, so that a color is one row's alone
   for (const RowGroup& group : groups) {
     if (course_of(group.first()).empty()) continue;
     const std::string width = split ? bits_text(group.first()) : "";
@@ -106,10 +115,7 @@ std::vector<Chart> training_charts(const Json& results) {
                      .series = {}});
     }
     Chart& chart = all[static_cast<size_t>(place)];
-    const auto lines = static_cast<size_t>(std::ranges::count_if(
-        chart.series, [](const Series& s) { return !s.label.empty() && s.color != kKinds[0].color; }));
-    const char* color =
-        group.first().at("kind") == "float" ? kKinds[0].color : kLineColors[lines % std::size(kLineColors)];
+    const std::string color = group.first().at("kind") == "float" ? kKinds[0].color : line_color(lines++);
     for (const Json* row : group.rows)
       chart.series.push_back(
           {.label = row == group.rows[0] ? group.name : "", .color = color, .points = course_of(*row)});
@@ -126,6 +132,39 @@ std::vector<Chart> training_charts(const Json& results) {
 }
 
 }  // namespace
+
+void check_results(const Config& results) {
+  const auto check_type = []<class T>(const Config& at, T value) { ConfigReader::read(at, value, {}); };
+  check_type(results.at("command"), std::string());
+  check_type(results.at("config"), Json());
+  std::vector<Config> rows;
+  ConfigReader::read(results.at("rows"), rows, {});
+  for (const Config& row : rows) {
+    for (const char* key : {"name", "kind"}) check_type(row.at(key), std::string());
+    for (const char* key : {"bits_weights", "bits_activations"}) check_type(row.at(key), std::optional<int>());
+    for (const char* key : {"model_bytes", "seconds"}) check_type(row.at(key), 0.0);
+    for (const Metric& metric : metrics_of(row.value)) check_type(row.at(metric.key), std::optional<double>());
+    if (row.has("row")) check_type(row.at("row"), std::string());
+    if (row.has("matrix")) {
+      check_type(row.at("matrix"), std::string());
+      check_type(row.at("coordinates"), std::vector<std::string>());
+    }
+    if (row.has("program") && row.at("program").has("top1")) {
+      const Config program = row.at("program");
+      for (const char* key : {"top1", "images_per_second", "simulated_images_per_second"})
+        check_type(program.at(key), std::optional<double>());
+      check_type(program.at("bytes"), 0.0);
+    }
+    std::vector<Config> epochs;
+    ConfigReader::read(row.at("epochs"), epochs, {});
+    for (const Config& epoch : epochs) {
+      for (const char* key : {"epoch", "train_top1"}) check_type(epoch.at(key), 0.0);
+      const Config validation = epoch.at("validation");
+      if (!validation.value.is_null())
+        check_type(validation.at(metrics_of(validation.value)[0].key), std::optional<double>());
+    }
+  }
+}
 
 const RowKind& kind_of(const Json& row) {
   for (const RowKind& kind : kKinds)
@@ -150,7 +189,7 @@ const Json* float_row(const Json& results) {
   return nullptr;
 }
 
-std::string drop_text(const Json& results, const Json& row) {
+std::string change_text(const Json& results, const Json& row) {
   const Json* reference = float_row(results);
   return !reference || row.at("kind") == "float" ? "" : fmt::format("{:+.2f}", score_of(row) - score_of(*reference));
 }

@@ -10,9 +10,12 @@
 #include <vector>
 
 #include "apps/chart.h"
-#include "core/json.h"
+#include "core/config.h"
 
 namespace qgrad {
+
+// Throws where something that is read of them is not there or has another type.
+void check_results(const Config& results);
 
 struct RowKind {
   const char *id, *label, *color;
@@ -28,10 +31,11 @@ std::vector<Metric> metrics_of(const Json& row);
 std::string metric_text(const Json& row, const Metric& metric);
 double score_of(const Json& row);
 
-const Json* float_row(const Json& results);                   // the first, or null
-std::string drop_text(const Json& results, const Json& row);  // "-0.72": to the float row; empty for that itself
-std::string bits_text(const Json& row);                       // "4/8": weights, activations; 32 where they are float
-std::string bytes_text(double bytes);                         // "138.6 kB"
+const Json* float_row(const Json& results);  // the first, or null
+// "-0.72": so many points lower than the float row; empty for that itself.
+std::string change_text(const Json& results, const Json& row);
+std::string bits_text(const Json& row);  // "4/8": weights, activations; 32 where they are float
+std::string bytes_text(double bytes);    // "138.6 kB"
 
 // Of a row's integer program; "-" where there is none.
 struct ProgramTexts {

@@ -1,7 +1,12 @@
 // Groups of rows, their means, and the charts that are made of them.
 #include "apps/results.h"
 
+#include <functional>
+#include <map>
+#include <set>
+
 #include "support/catch.h"
+#include "support/errors.h"
 
 using namespace qgrad;
 
@@ -53,8 +58,8 @@ TEST_CASE("rows of several seeds are one group, with the mean and the sample's d
   CHECK(groups[1].mean("/top1") == Approx(91));
   CHECK(groups[1].deviation("/top1") == Approx(1));
   CHECK(groups[2].rows.size() == 1);
-  CHECK(drop_text(results, groups[2].first()) == "-12.00");
-  CHECK(drop_text(results, groups[0].first()) == "");
+  CHECK(change_text(results, groups[2].first()) == "-12.00");
+  CHECK(change_text(results, groups[0].first()) == "");
 }
 
 TEST_CASE("the accuracy chart shows the best of each width, seeds by their mean") {
@@ -88,6 +93,50 @@ TEST_CASE("many trainings are drawn width by width, and seeds share a color and 
   CHECK(all[2].series[5].label == "");
   rows.resize(6);
   CHECK(charts(results_of(rows))[1].name == "training");
+}
+
+TEST_CASE("results of another shape are refused with their place, before anything is read of them") {
+  Json row = with_seed(trained_row("LSQ, seed 1", 4, 90, {80, 90}), "LSQ");
+  row["program"] = {{"top1", 90}, {"images_per_second", 1}, {"simulated_images_per_second", 1}, {"bytes", 100}};
+  for (Json& epoch : row["epochs"]) epoch["train_top1"] = 50;
+  Json good = results_of({row, trained_row("PACT", 2, 70, {})});
+  good["rows"][0].update({{"model_bytes", 1}, {"seconds", 1}});
+  good["rows"][2].update({{"matrix", "t"}, {"coordinates", {"a", "b"}}});
+  good["command"] = "qgrad compare";
+  good["config"] = Json::object();
+  CHECK_NOTHROW(check_results({good, "results.json", ""}));
+  int refused = 0;
+  std::function<void(const Json::json_pointer&)> visit = [&](const Json::json_pointer& at) {
+    for (const Json& wrong : {Json("x"), Json(5), Json(nullptr), Json::array(), Json::object(), Json::array({5})}) {
+      Json changed = good;
+      changed[at] = wrong;
+      CAPTURE(at.to_string(), wrong.dump());
+      const std::string error = test::error_of([&] { check_results({changed, "results.json", ""}); });
+      refused += error.starts_with("results.json: ");
+      if (error != "no error") continue;
+      CHECK_NOTHROW(charts(changed));
+      for (const Json& r : changed.at("rows")) CHECK_NOTHROW(change_text(changed, r) + program_texts(r).top1);
+    }
+    const Json& value = good.at(at);
+    if (value.is_object())
+      for (const auto& [key, member] : value.items()) visit(at / key);
+    if (value.is_array())
+      for (size_t i = 0; i < value.size(); ++i) visit(at / i);
+  };
+  visit(Json::json_pointer());
+  CHECK(refused > 100);
+}
+
+TEST_CASE("a color of a chart means one kind of rows or one row alone") {
+  std::vector<Json> rows;
+  for (const int bits : {2, 4})
+    for (int i = 0; i < 12; ++i)
+      rows.push_back(trained_row(std::to_string(bits) + ", " + std::to_string(i), bits, 70, {60, 70}));
+  std::map<std::string, std::set<std::string>> meanings;
+  for (const Chart& chart : charts(results_of(rows)))
+    for (const Series& series : chart.series) meanings[series.color].insert(series.label);
+  CHECK(meanings.size() == 2 + 24);  // the accuracies of float and of what was trained, and every row
+  for (const auto& [color, labels] : meanings) CHECK(labels.size() == 1);
 }
 
 TEST_CASE("a chart is SVG that stands alone, whatever its labels hold") {
