@@ -71,10 +71,10 @@ std::shared_ptr<BenchOptions> add_bench_options(CLI::App& command) {
   auto options = std::make_shared<BenchOptions>();
   options->common = add_common_options(command, {});
   command.add_option("--repeat", options->repeat, "repetitions; the value is their median")
-      ->check(CLI::Range(1, 1000000))
+      ->check(whole_number(1, 1000000))
       ->capture_default_str();
   command.add_option("--min-time", options->min_time, "seconds of measured work in a repetition")
-      ->check(CLI::Range(0.0, 3600.0))
+      ->check(number_between(0, 3600))
       ->capture_default_str();
   command.add_flag("--serve", options->serve,
                    "print {\"ready\": true}, then time one repetition for each line read; end at \"quit\"");

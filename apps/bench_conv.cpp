@@ -121,12 +121,14 @@ void add_conv_bench(CLI::App& bench) {
                   "in,out,size,kernel,stride: channels, square image and kernel; padding kernel/2")
       ->delimiter(',')
       ->expected(5)
-      ->check(CLI::Range(1, 4096))
+      ->check(whole_number(1, 4096))
       ->capture_default_str();
   command.add_option("--pass", options->pass, "forward, input-gradient or weight-gradient")
       ->check(CLI::IsMember({"forward", "input-gradient", "weight-gradient"}))
       ->capture_default_str();
-  command.add_option("--batch", options->batch, "images per batch")->check(CLI::Range(1, 65536))->capture_default_str();
+  command.add_option("--batch", options->batch, "images per batch")
+      ->check(whole_number(1, 65536))
+      ->capture_default_str();
   command.callback([=] { run(*options, *bench_options); });
 }
 

@@ -80,13 +80,13 @@ void add_fake_quant_bench(CLI::App& bench) {
   const auto bench_options = add_bench_options(command);
   const auto options = std::make_shared<FakeQuantOptions>();
   command.add_option("--elements", options->elements, "float32 numbers in the tensor")
-      ->check(CLI::Range(1, 1 << 28))
+      ->check(whole_number(1, 1 << 28))
       ->capture_default_str();
   command.add_option("--direction", options->direction, "forward, backward, or copy: a plain copy for comparison")
       ->check(CLI::IsMember({"forward", "backward", "copy"}))
       ->capture_default_str();
   command.add_option("--per-channel", options->per_channel, "channels, each with a scale of its own; 1: one scale")
-      ->check(CLI::Range(1, 1 << 20))
+      ->check(whole_number(1, 1 << 20))
       ->capture_default_str();
   command.callback([=] { run(*options, *bench_options); });
 }

@@ -34,7 +34,9 @@ std::shared_ptr<ModelOptions> add_model_options(CLI::App& command) {
   command.add_option("--model", options->model, "the model's class")
       ->check(CLI::IsMember(Registry<Architecture>::instance().names()))
       ->capture_default_str();
-  command.add_option("--batch", options->batch, "images per batch")->check(CLI::Range(1, 65536))->capture_default_str();
+  command.add_option("--batch", options->batch, "images per batch")
+      ->check(whole_number(1, 65536))
+      ->capture_default_str();
   command.add_option("--quantizer", options->quantizer, "none, or a JSON config whose \"quantizer\" is used")
       ->capture_default_str();
   return options;
@@ -196,7 +198,7 @@ void add_model_benches(CLI::App& bench) {
                   "W,A: run the integer program of the model quantized to so many bits of weights and activations")
       ->delimiter(',')
       ->expected(2)
-      ->check(CLI::Range(2, 8));
+      ->check(whole_number(2, 8));
   inference.callback([=] { run_inference(*inference_model, *options, *inference_bench); });
 }
 

@@ -9,7 +9,7 @@ namespace {
 
 struct CalibrateCommandConfig : ExperimentConfig {
   CalibrationConfig calibration;
-  std::optional<Config> quantizer;
+  std::optional<ClassConfig<Quantizer>> quantizer;
 };
 template <class V>
 void fields(V& v, CalibrateCommandConfig& c) {
@@ -19,14 +19,15 @@ void fields(V& v, CalibrateCommandConfig& c) {
 }
 
 void run(const std::string& config_file, const CommonOptions& options) {
-  const auto config = read_config<CalibrateCommandConfig>(read_command_config(config_file, options));
+  const auto config = read_command_config<CalibrateCommandConfig>(config_file, options);
   if (!config.checkpoint) config_error(config_file, "'checkpoint' is missing: calibration needs a trained model");
   check_measures(config.calibration);
   const auto task = open_task(config, options.data);
   const ExperimentData& data = images_of(*task);
+  const auto file = output_folder(options.out, config.name) / "quantization_stats.json";
+  check_can_write(file);
   const ModulePtr model = build_model(config.model, config.seed, config.checkpoint);
   const QuantStats stats = calibration_stats(*model, data, config.calibration, "calibration");
-  const auto file = output_folder(options.out, config.name) / "quantization_stats.json";
   write_stats(file, stats);
   print_result(options,
                {{"statistics", file.string()}, {"images", config.calibration.images}, {"layers", stats.size()}},

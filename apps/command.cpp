@@ -4,7 +4,13 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+#include <limits>
 
 #include "core/parallel.h"
 
@@ -15,6 +21,29 @@ const std::set<std::string> kConfigOptions = {"--set", "--out", "--data", "--see
 
 }  // namespace
 
+CLI::Validator whole_number(uint64_t low, uint64_t high) {
+  const std::string range = fmt::format("{} to {}", low, high);
+  const auto check_text = [=](const std::string& text) -> std::string {
+    uint64_t value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    const bool is_decimal = error == std::errc() && end == text.data() + text.size() && (text == "0" || text[0] != '0');
+    if (is_decimal && value >= low && value <= high) return "";
+    return fmt::format("expected an integer from {}, got '{}'", range, text);
+  };
+  return CLI::Validator(check_text, range);
+}
+
+CLI::Validator number_between(double low, double high) {
+  const std::string range = fmt::format("{} to {}", low, high);
+  const auto check_text = [=](const std::string& text) -> std::string {
+    double value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error == std::errc() && end == text.data() + text.size() && value >= low && value <= high) return "";
+    return fmt::format("expected a number from {}, got '{}'", range, text);
+  };
+  return CLI::Validator(check_text, range);
+}
+
 std::shared_ptr<CommonOptions> add_common_options(CLI::App& command, const std::set<std::string>& names) {
   auto options = std::make_shared<CommonOptions>();
   if (names.contains("--set"))
@@ -22,11 +51,13 @@ std::shared_ptr<CommonOptions> add_common_options(CLI::App& command, const std::
         ->allow_extra_args(false);
   if (names.contains("--out")) command.add_option("--out", options->out, "folder for everything that is written");
   if (names.contains("--data")) command.add_option("--data", options->data, "folder of the data set");
-  if (names.contains("--seed")) command.add_option("--seed", options->seed, "seed of all random streams");
+  if (names.contains("--seed"))
+    command.add_option("--seed", options->seed, "seed of all random streams")
+        ->check(whole_number(0, std::numeric_limits<uint64_t>::max()));
   if (names.contains("--quick"))
     command.add_flag("--quick", options->quick, "with the config's \"quick\" settings: a shorter run of the same");
   command.add_option("--threads", options->threads, "number of threads; the results do not depend on it")
-      ->check(CLI::Range(1, 256));
+      ->check(whole_number(1, 256));
   command.add_flag("--json", options->json, "print one JSON document on stdout");
   command.parse_complete_callback([options] {
     if (options->threads) set_num_threads(*options->threads);
@@ -58,19 +89,32 @@ void add_resumable_command(CLI::App& app, const std::string& name, const std::st
   });
 }
 
-Config read_command_config(const std::string& file, const CommonOptions& options) {
-  Config config = Config::read(file);
-  if (!config.value.is_object()) return config;  // an error where it is read
-  config.value.erase("$schema");
-  if (options.quick) {
-    const Config quick = config.at("quick");
-    if (!quick.value.is_object()) config_error(quick.where(), "expected an object to merge over the config");
-    config.value.merge_patch(quick.value);
+ConfigForms config_forms(const Config& content, const CommonOptions& options) {
+  if (!content.value.is_object()) return {content, std::nullopt};  // an error where it is read
+  Config plain = content;
+  plain.value.erase("$schema");
+  plain.value.erase("quick");
+  std::optional<Config> quick;
+  if (options.quick || content.has("quick")) {
+    const Config changes = content.at("quick");
+    if (!changes.value.is_object())
+      config_error(changes.where(), "expected an object to merge over the config, got {}",
+                   detail::describe(changes.value));
+    quick = plain;
+    quick->value.merge_patch(changes.value);
+    quick->file += " with \"quick\"";
   }
-  config.value.erase("quick");
-  for (const std::string& assignment : options.set) set_config_value(config, assignment);
-  if (options.seed) config.value["seed"] = *options.seed;
-  return config;
+  for (Config* form : {&plain, quick ? &*quick : nullptr}) {
+    if (!form) continue;
+    for (const std::string& assignment : options.set) set_config_value(*form, assignment);
+    if (options.seed) form->value["seed"] = *options.seed;
+  }
+  if (options.quick) return {*quick, plain};
+  return {plain, quick};
+}
+
+Config read_command_config(const std::string& file, const CommonOptions& options) {
+  return config_forms(Config::read(file), options).used;
 }
 
 Config read_parts_of_config(const std::string& file, const CommonOptions& options,
@@ -81,6 +125,8 @@ Config read_parts_of_config(const std::string& file, const CommonOptions& option
           fmt::join(parts, ", "), did_you_mean(key, parts));
   }
   Config config = read_command_config(file, options);
+  if (!config.value.is_object())
+    config_error(config.where(), "expected an object, got {}", detail::describe(config.value));
   const std::vector<std::string> known = keys_of_configs();
   for (const auto& [key, value] : config.value.items())
     if (std::ranges::find(known, key) == known.end())
@@ -99,6 +145,17 @@ void check_unused(const std::filesystem::path& folder) {
     check(!std::filesystem::exists(folder / file),
           "{} is there already: go on with --resume {}, choose another folder with --out, or delete this one",
           (folder / file).string(), folder.string());
+}
+
+void check_can_write(const std::filesystem::path& file) {
+  namespace fs = std::filesystem;
+  std::error_code ignored;  // what can not be looked at shows as not there
+  check(!fs::is_directory(file, ignored), "{}: is a folder, expected a file to write", file.string());
+  fs::path folder = fs::absolute(file).parent_path();
+  while (!fs::exists(folder, ignored) && folder.has_relative_path()) folder = folder.parent_path();
+  check(fs::is_directory(folder, ignored), "{}: can not be written: {} is no folder", file.string(), folder.string());
+  check(::access(folder.c_str(), W_OK | X_OK) == 0, "{}: can not be written: {}: {}", file.string(), folder.string(),
+        std::strerror(errno));
 }
 
 void print_result(const CommonOptions& options, const Json& json, const std::string& text) {

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "apps/experiment.h"
 #include "apps/schema.h"
 #include "core/config.h"
 
@@ -24,15 +25,22 @@ struct CommonOptions {
   bool json = false;                // --json: stdout is one JSON document
 };
 
+// A validator: decimal digits, for a number from low to high.
+CLI::Validator whole_number(uint64_t low, uint64_t high);
+CLI::Validator number_between(double low, double high);
+
 // Adds --threads, --json, and those of the options above that are named, to a subcommand.
 std::shared_ptr<CommonOptions> add_common_options(CLI::App& command, const std::set<std::string>& names);
+
+template <HasFields C>
+ConfigKind config_kind();
 
 // A subcommand whose only argument is a config file, with the schema of C, and with all common options.
 using ConfigCommand = void (*)(const std::string& config_file, const CommonOptions& options);
 void add_config_command(CLI::App& app, const std::string& name, const std::string& help, ConfigCommand run);
 template <HasFields C>
 void add_config_command(CLI::App& app, const std::string& name, const std::string& help, ConfigCommand run) {
-  register_config_schema(name, schema_of<C>);
+  register_config(name, config_kind<C>());
   add_config_command(app, name, help, run);
 }
 
@@ -43,16 +51,48 @@ using ResumableCommand = void (*)(const std::string& config_file, const std::opt
 void add_resumable_command(CLI::App& app, const std::string& name, const std::string& help, ResumableCommand run);
 template <HasFields C>
 void add_resumable_command(CLI::App& app, const std::string& name, const std::string& help, ResumableCommand run) {
-  register_config_schema(name, schema_of<C>);
+  register_config(name, config_kind<C>());
   add_resumable_command(app, name, help, run);
 }
 
-// The file with --quick (its "quick" object merged over it, RFC 7386), --set and --seed applied, in this order; without
-// "quick", and without "$schema", which is there for editors.
+// A config file with --quick (its "quick" object merged over it, RFC 7386), --set and --seed applied, in this order;
+// without "quick", and without "$schema", which is there for editors.
 Config read_command_config(const std::string& file, const CommonOptions& options);
 
-// The same for a command that takes a config of any command and reads only its `parts`: other keys must be some
-// command's, and --set may change only what is read.
+// The same of a file's content, and where it has "quick" settings the other form, with them or without: what is wrong
+// with either is an error of both.
+struct ConfigForms {
+  Config used;
+  std::optional<Config> other;
+};
+ConfigForms config_forms(const Config& content, const CommonOptions& options);
+
+template <HasFields C>
+C checked_config(const Config& from) {
+  auto config = read_config<C>(from);
+  check_config(config, from);
+  return config;
+}
+template <HasFields C>
+C read_command_config(const Config& content, const CommonOptions& options) {
+  const ConfigForms forms = config_forms(content, options);
+  if (forms.other) checked_config<C>(*forms.other);
+  return checked_config<C>(forms.used);
+}
+template <HasFields C>
+C read_command_config(const std::string& file, const CommonOptions& options) {
+  return read_command_config<C>(Config::read(file), options);
+}
+
+template <HasFields C>
+ConfigKind config_kind() {
+  return {schema_of<C>, [](const Config& content, const CommonOptions& options) {
+            return write_config(read_command_config<C>(content, options));
+          }};
+}
+
+// read_command_config for a command that takes a config of any command and reads only its `parts`: other keys must be
+// some command's, and --set may change only what is read.
 Config read_parts_of_config(const std::string& file, const CommonOptions& options,
                             const std::vector<std::string>& parts);
 
@@ -71,8 +111,15 @@ Json resolved_config(const C& config, const CommonOptions& options) {
 // Refuses a folder with the results of another run, or with one that stopped: nothing is lost by a second command.
 void check_unused(const std::filesystem::path& folder);
 
+// Throws where write_file_atomically could not write this file, as far as that is known beforehand: results of hours
+// should have a place to go.
+void check_can_write(const std::filesystem::path& file);
+
 // stdout: the JSON document with --json, else the text.
 void print_result(const CommonOptions& options, const Json& json, const std::string& text);
+
+// All subcommands. Options that take a value take none that is empty.
+void add_commands(CLI::App& app);
 
 // One function per subcommand, each in its own file.
 void add_train_command(CLI::App& app);

@@ -6,14 +6,15 @@
 #include <vector>
 
 #include "apps/task.h"
-#include "core/config.h"
+#include "core/registry.h"
 #include "nn/distillation.h"
+#include "nn/models/architecture.h"
 
 namespace qgrad {
 
 struct DistillationConfig {
   std::string teacher;
-  std::optional<Config> model;
+  std::optional<ClassConfig<Architecture>> model;
   float weight_student = 0.5f, weight_distill = 0.5f;
   float temperature = 1;
   std::vector<std::string> features;

@@ -1,6 +1,7 @@
 // Opening data sets, building models, choosing folders.
 #include "apps/experiment.h"
 
+#include <algorithm>
 #include <numeric>
 
 #include "apps/metrics.h"
@@ -137,10 +138,24 @@ ModulePtr build_model(const Config& model, uint64_t seed, const std::optional<st
 
 std::vector<Tensor> example_inputs(const Config& model) { return Registry<Architecture>::create(model)->example(); }
 
+void read_value(const Config& from, DatasetConfig& value) {
+  is_recommendation(from) ? Registry<RatingSource>::resolve(from) : Registry<Dataset>::resolve(from);
+  value = from;
+}
+Json write_value(const DatasetConfig& value) { return value.value; }
+Json value_schema(DatasetConfig*) { return Json::object(); }
+
+void check_config(const ExperimentConfig& config, const Config& place) {
+  const bool is_folder = !config.name.empty() && config.name != "." && config.name != "..";
+  const auto allowed = [](char c) { return c != '/' && c != '\\' && static_cast<unsigned char>(c) >= ' '; };
+  constexpr size_t kLongest = 200;
+  if (!is_folder || !std::ranges::all_of(config.name, allowed) || config.name.size() > kLongest)
+    config_error(place.where("name"), "expected a name that can be that of a folder, without slashes; got {}",
+                 detail::describe(config.name));
+}
+
 std::filesystem::path output_folder(const std::optional<std::string>& out, const std::string& name) {
-  if (out) return *out;
-  check(!name.empty() && name != "." && name != "..", "name: '{}' can not be the name of a folder in out", name);
-  return std::filesystem::path("out") / name;
+  return out ? std::filesystem::path(*out) : std::filesystem::path("out") / name;
 }
 
 }  // namespace qgrad

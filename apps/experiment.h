@@ -15,12 +15,23 @@
 #include "data/transforms.h"
 #include "nn/models/architecture.h"
 #include "nn/module.h"
+#include "nn/optim.h"
+#include "nn/schedule.h"
 #include "quant/quant_schedule.h"
 
 namespace qgrad {
 
+// A data set of images or of ratings, by its class.
+struct DatasetConfig : Config {
+  DatasetConfig() = default;
+  DatasetConfig(Config config) : Config(std::move(config)) {}
+};
+void read_value(const Config& from, DatasetConfig& value);
+Json write_value(const DatasetConfig& value);
+Json value_schema(DatasetConfig*);
+
 struct DataConfig {
-  Config dataset;
+  DatasetConfig dataset;
   TransformConfig transforms;
   double validation = 0.1;
   int eval_batch_size = 250;
@@ -59,8 +70,8 @@ struct TrainConfig {
   int epochs = 1;
   int batch_size = 128;
   float label_smoothing = 0;
-  Config optimizer{{{"class", "SGD"}, {"lr", 0.1}, {"momentum", 0.9}}, "", "train.optimizer"};
-  Config schedule{{{"class", "constant"}}, "", "train.schedule"};
+  ClassConfig<Optimizer> optimizer{{{"class", "SGD"}, {"lr", 0.1}, {"momentum", 0.9}}, "", "train.optimizer"};
+  ClassConfig<Schedule> schedule{{{"class", "constant"}}, "", "train.schedule"};
   std::optional<uint64_t> seed;
   std::vector<ParamGroupConfig> param_groups;
   std::optional<QuantScheduleConfig> quantization;
@@ -100,7 +111,7 @@ struct ExperimentConfig {
   std::string name;
   uint64_t seed = 1;
   DataConfig data;
-  Config model;
+  ClassConfig<Architecture> model;
   std::optional<std::string> checkpoint;
 };
 template <class V>
@@ -111,6 +122,9 @@ void fields(V& v, ExperimentConfig& c) {
   v("model", c.model, {.help = "the model's class and settings", .required = true});
   v("checkpoint", c.checkpoint, {.help = "trained parameters to start from (safetensors)"});
 }
+
+// Throws what is wrong with a config that was read, beyond its members one by one. Overloads know the commands' own.
+void check_config(const ExperimentConfig& config, const Config& place);
 
 // The images of an experiment: read once, split, shared by its loaders.
 class ExperimentData final : public Task {

@@ -151,7 +151,7 @@ void add_export_command(CLI::App& app) {
   command
       .add_option("--test-data", chosen->test_images,
                   "write the engine's results for the first N test images beside the model, as ONNX test data")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 31))
+      ->check(whole_number(1, uint64_t{1} << 31))
       ->needs(onnx);
   command.callback([=] { run(*chosen, *options); });
 }

@@ -1,24 +1,40 @@
 // All combinations of the axes' settings.
 #include "apps/matrix.h"
 
-#include <algorithm>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "quant/quantizer.h"
 
 namespace qgrad {
 
-std::vector<MatrixRow> matrix_rows(const MatrixConfig& matrix, const std::string& file) {
+std::vector<MatrixRow> matrix_rows(const MatrixConfig& matrix, const Config& place) {
+  const auto check_object = [](const Config& config, const char* of) {
+    if (!config.value.is_object() || (config.value.empty() && *of))
+      config_error(config.where(), "expected an object{}, got {}", of,
+                   config.value.empty() && config.value.is_object() ? "an empty one" : detail::describe(config.value));
+  };
+  constexpr size_t kMostRows = 10000;
+  check_object(matrix.quantizer, "");
+  if (matrix.axes.empty()) config_error(place.where("axes"), "expected at least one axis, got an empty list");
   std::vector<MatrixRow> rows{{{}, matrix.quantizer}};
-  for (const Json& axis : matrix.axes) {
-    const auto is_object = [](const Json& value) { return value.is_object(); };
-    if (!axis.is_object() || axis.empty() || !std::ranges::all_of(axis, is_object))
-      config_error(file, "matrix '{}': every axis is an object of name -> settings, got {}", matrix.title, axis.dump());
+  for (const Config& axis : matrix.axes) {
+    check_object(axis, " of name -> settings");
+    if (rows.size() * axis.value.size() > kMostRows)
+      config_error(axis.where(), "the matrix would have more than {} rows", kMostRows);
     std::vector<MatrixRow> longer;
     for (const MatrixRow& row : rows)
-      for (const auto& [name, settings] : axis.items()) {
+      for (const auto& [name, settings] : axis.value.items()) {
+        check_object(axis.at(name), "");
         longer.push_back(row);
         longer.back().coordinates.push_back(name);
         longer.back().quantizer.value.update(settings);
       }
     rows = std::move(longer);
+  }
+  for (MatrixRow& row : rows) {
+    row.quantizer.path = fmt::format("{} ({})", place.path, fmt::join(row.coordinates, ", "));
+    Registry<Quantizer>::resolve(row.quantizer);
   }
   return rows;
 }

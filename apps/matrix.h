@@ -11,7 +11,7 @@ namespace qgrad {
 struct MatrixConfig {
   std::string title;
   Config quantizer;
-  std::vector<Json> axes;
+  std::vector<Config> axes;
 };
 template <class V>
 void fields(V& v, MatrixConfig& c) {
@@ -28,8 +28,8 @@ struct MatrixRow {
   std::vector<std::string> coordinates;  // a name from each axis
   Config quantizer;
 };
-// In order, the last axis changing fastest. Throws, naming the config's file, where an axis is no object of objects or
-// empty.
-std::vector<MatrixRow> matrix_rows(const MatrixConfig& matrix, const std::string& file);
+// In order, the last axis changing fastest. `place`: of the matrix. Throws where an axis is no object of objects or
+// empty, and where a combination is no quantizer's config.
+std::vector<MatrixRow> matrix_rows(const MatrixConfig& matrix, const Config& place);
 
 }  // namespace qgrad

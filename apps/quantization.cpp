@@ -118,12 +118,24 @@ Quantized quantize_model(ModulePtr& model, const Config& architecture, const Con
   result.quantizer = Registry<Quantizer>::create(config);
   result.config = {Registry<Quantizer>::resolve(config), config.file, config.path};
   result.config.value = result.quantizer->self_contained(std::move(result.config.value));
-  result.quantizer->prepare(model, optimizer, example_inputs(architecture));
+  placed_at(quantizer, [&] { result.quantizer->prepare(model, optimizer, example_inputs(architecture)); });
   if (post_training) {
     model->set_training(false);
     correct(dynamic_cast<const PostTrainLinearQuantizer&>(*result.quantizer), *model, result, label);
   }
   return result;
+}
+
+void check_post_training(const ExperimentConfig& experiment, Config quantizer, const Task& task,
+                         std::optional<CalibrationConfig> calibration) {
+  constexpr int64_t kImages = 16;
+  if (calibration) calibration->images = std::min(calibration->images, kImages);
+  quantizer.value["bias_correction"] = false;
+  quantizer.value["learned_rounding"] = nullptr;
+  ModulePtr model = build_model(experiment.model, experiment.seed, experiment.checkpoint);
+  quantize_model(model, experiment.model, quantizer, nullptr, task, calibration, "check");
+  const EvaluationMode evaluating(*model);
+  placed_at(quantizer, [&] { return (*model)(images_of(task).example()); });
 }
 
 int64_t packed_bytes(Module& model, const Quantizer* quantizer) {

@@ -40,6 +40,11 @@ Quantized quantize_model(ModulePtr& model, const Config& architecture, const Con
 
 bool is_post_training(const Config& quantizer);
 
+// Throws what preparing the experiment's model with this quantizer would throw, and what the prepared model would say
+// to an image: on a few calibration images, without corrections.
+void check_post_training(const ExperimentConfig& experiment, Config quantizer, const Task& task,
+                         std::optional<CalibrationConfig> calibration);
+
 // The bytes a model's parameters take when every quantized one is packed at its bit width and the others are float32;
 // without the float weights that save_fp_weights keeps beside them.
 int64_t packed_bytes(Module& model, const Quantizer* quantizer);

@@ -13,7 +13,7 @@ namespace {
 constexpr size_t kLayersPrinted = 8;
 
 struct QuantizeCommandConfig : ExperimentConfig {
-  Config quantizer;
+  ClassConfig<Quantizer> quantizer;
   std::optional<CalibrationConfig> calibration = CalibrationConfig{};
 };
 template <class V>
@@ -24,7 +24,7 @@ void fields(V& v, QuantizeCommandConfig& c) {
 }
 
 void run(const std::string& config_file, const CommonOptions& options) {
-  const auto config = read_config<QuantizeCommandConfig>(read_command_config(config_file, options));
+  const auto config = read_command_config<QuantizeCommandConfig>(config_file, options);
   if (!config.checkpoint)
     config_error(config_file, "'checkpoint' is missing: post-training quantization needs a trained model");
   if (!is_post_training(config.quantizer))
@@ -32,6 +32,8 @@ void run(const std::string& config_file, const CommonOptions& options) {
   const auto folder = output_folder(options.out, config.name);
   const auto task = open_task(config, options.data);
   const ExperimentData& data = images_of(*task);
+  check_can_write(folder / "results.json");
+  check_post_training(config, config.quantizer, data, config.calibration);
   ModulePtr model = build_model(config.model, config.seed, config.checkpoint);
   const Metrics before = evaluate_float(*model, data.test(), "float");
   const Quantized quantized =

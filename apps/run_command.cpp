@@ -24,14 +24,40 @@ std::string class_names() {
   return fmt::format("  {:<24}{}\n", Base::kRole, fmt::join(Registry<Base>::instance().names(), ", "));
 }
 
+// Of every option and argument, those of subcommands too: neither "" nor slashes alone name a file or a folder.
+void refuse_empty_values(CLI::App& app) {
+  const auto says_something = [](const std::string& value) -> std::string {
+    return value.find_first_not_of('/') == std::string::npos ? fmt::format("expected a value, got '{}'", value) : "";
+  };
+  for (CLI::Option* option : app.get_options())
+    if (option->get_items_expected_max() > 0) option->check(CLI::Validator(says_something, ""));
+  for (CLI::App* command : app.get_subcommands([](CLI::App*) { return true; })) refuse_empty_values(*command);
+}
+
+// What to say of the first word of the command line that is no command or option where one is expected, or "".
+std::string unknown_word(const CLI::App& app) {
+  const CLI::App* at = &app;
+  while (!at->get_subcommands().empty()) at = at->get_subcommands().front();
+  const std::vector<std::string> rest = at->remaining();
+  if (rest.empty()) return "";
+  const std::string word = rest[0].substr(0, rest[0].find('='));
+  std::vector<std::string> known;
+  if (word[0] == '-') {
+    for (const CLI::Option* option : at->get_options()) known.push_back(option->get_name());
+    return fmt::format("unknown option '{}'{}; `qgrad {} --help` lists them", word, did_you_mean(word, known),
+                       at == &app ? "" : at->get_name());
+  }
+  for (const CLI::App* command : at->get_subcommands([](const CLI::App*) { return true; }))
+    known.push_back(command->get_name());
+  std::erase(known, "");
+  return known.empty()
+             ? ""
+             : fmt::format("unknown command '{}'{}; have: {}", word, did_you_mean(word, known), joined(known));
+}
+
 }  // namespace
 
-int run_command(int argc, char** argv) {
-  CLI::App app{"qgrad: train and quantize neural networks on a CPU, driven by JSON configs"};
-  app.require_subcommand(1);
-  app.set_help_all_flag("--help-all", "help for every subcommand");
-  app.footer("Classes that configs can name:\n" + class_names<Quantizer>() + class_names<Architecture>() +
-             class_names<Dataset>() + class_names<RatingSource>() + class_names<Optimizer>() + class_names<Schedule>());
+void add_commands(CLI::App& app) {
   add_train_command(app);
   add_evaluate_command(app);
   add_calibrate_command(app);
@@ -43,12 +69,28 @@ int run_command(int argc, char** argv) {
   add_predict_command(app);
   add_bench_command(app);
   add_schema_command(app);
+  const std::string classes = "Classes that configs can name, with settings that `qgrad schema COMMAND` lists:\n" +
+                              class_names<Quantizer>() + class_names<Architecture>() + class_names<Dataset>() +
+                              class_names<RatingSource>() + class_names<Optimizer>() + class_names<Schedule>();
+  for (const char* command : {"train", "quantize", "compare"}) app.get_subcommand(command)->footer(classes);
+  app.footer("`qgrad train --help` lists the classes that configs can name.");
+  refuse_empty_values(app);
+}
+
+int run_command(int argc, char** argv) {
+  CLI::App app{"qgrad: train and quantize neural networks on a CPU, driven by JSON configs"};
+  app.require_subcommand(1);
+  app.set_help_all_flag("--help-all", "help for every subcommand");
+  add_commands(app);
   try {
     app.parse(argc, argv);
     if (std::fflush(stdout) != 0) throw Error("stdout: cannot write");
     return 0;
   } catch (const CLI::ParseError& e) {
-    return app.exit(e) == 0 ? 0 : 2;
+    const std::string unknown = unknown_word(app);
+    if (unknown.empty() || e.get_exit_code() == 0) return app.exit(e) == 0 ? 0 : 2;
+    note(fmt::format("qgrad: {}", unknown));
+    return 2;
   } catch (const std::exception& e) {
     note(fmt::format("qgrad: {}", e.what()));
     return 1;

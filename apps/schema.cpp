@@ -17,9 +17,16 @@
 namespace qgrad {
 namespace {
 
-std::map<std::string, MakeSchema>& schemas() {
-  static std::map<std::string, MakeSchema> all;
+std::map<std::string, ConfigKind>& kinds() {
+  static std::map<std::string, ConfigKind> all;
   return all;
+}
+
+const ConfigKind& kind_of_config(const std::string& command) {
+  const auto found = kinds().find(command);
+  check(found != kinds().end(), "qgrad schema: '{}' takes no config{}", command,
+        did_you_mean(command, commands_with_schema()));
+  return found->second;
 }
 
 // Of images or of ratings.
@@ -31,8 +38,8 @@ Json dataset_schema() {
 }
 
 // Parts of configs that fields() leaves for later, by their key.
-const std::map<std::string, MakeSchema>& parts() {
-  static const std::map<std::string, MakeSchema> all = {
+const std::map<std::string, Json (*)()>& parts() {
+  static const std::map<std::string, Json (*)()> all = {
       {"quantizer", [] { return Registry<Quantizer>::instance().schema(); }},
       {"model", [] { return Registry<Architecture>::instance().schema(); }},
       {"dataset", dataset_schema},
@@ -70,28 +77,25 @@ void refer_to_parts(Json& schema, std::map<std::string, Json>& used) {
 
 }  // namespace
 
-void register_config_schema(const std::string& command, MakeSchema make) { schemas()[command] = make; }
+void register_config(const std::string& command, ConfigKind kind) { kinds()[command] = kind; }
 
 std::vector<std::string> commands_with_schema() {
   std::vector<std::string> names;
-  for (const auto& [name, make] : schemas()) names.push_back(name);
+  for (const auto& [name, kind] : kinds()) names.push_back(name);
   return names;
 }
 
 std::vector<std::string> keys_of_configs() {
   std::vector<std::string> keys;
-  for (const auto& [name, make] : schemas()) {
-    const Json schema = make();
+  for (const auto& [name, kind] : kinds()) {
+    const Json schema = kind.schema();
     for (const auto& [key, property] : schema.at("properties").items()) keys.push_back(key);
   }
   return keys;
 }
 
 Json config_schema(const std::string& command) {
-  const auto found = schemas().find(command);
-  check(found != schemas().end(), "qgrad schema: '{}' takes no config{}", command,
-        did_you_mean(command, commands_with_schema()));
-  Json schema = found->second();
+  Json schema = kind_of_config(command).schema();
   std::map<std::string, Json> used;
   refer_to_parts(schema, used);
   schema["properties"]["$schema"] = {{"type", "string"}};
@@ -100,6 +104,10 @@ Json config_schema(const std::string& command) {
   whole.update(schema);
   whole["$defs"] = used;
   return whole;
+}
+
+Json resolve_config(const std::string& command, const Config& content, const CommonOptions& options) {
+  return kind_of_config(command).resolve(content, options);
 }
 
 void add_schema_command(CLI::App& app) {

@@ -22,7 +22,7 @@ void fields(V& v, SearchConfig& c) {
 }
 
 struct SearchCommandConfig : ExperimentConfig {
-  Config quantizer;
+  ClassConfig<Quantizer> quantizer;
   CalibrationConfig calibration;
   SearchConfig search;
 };
@@ -72,7 +72,8 @@ Found search_lapq(const SearchCommandConfig& config, const ExperimentData& data,
   quantizer["save_fp_weights"] = quantizer["also_clip_weights"] = true;
   quantizer["clip_acts"] = lapq.init >= LapqInit::l1 ? "NONE" : enum_name(lapq.init);
   if (quantizer.contains("overrides"))
-    for (auto& [pattern, settings] : quantizer["overrides"].items()) settings.erase("clip_acts");
+    for (auto& [pattern, settings] : quantizer["overrides"].items())
+      for (const char* key : {"clip_acts", "clip_n_stds", "clip_percentile"}) settings.erase(key);
   ModulePtr model = build_model(config.model, config.seed, config.checkpoint);
   const Quantized quantized = quantize_model(
       model, config.model, {without_corrections(quantizer), config.quantizer.file, config.quantizer.path}, nullptr,
@@ -116,7 +117,7 @@ Found search_greedy(const SearchCommandConfig& config, const ExperimentData& dat
 }
 
 void run(const std::string& config_file, const CommonOptions& options) {
-  const auto config = read_config<SearchCommandConfig>(read_command_config(config_file, options));
+  const auto config = read_command_config<SearchCommandConfig>(config_file, options);
   if (!config.checkpoint) config_error(config_file, "'checkpoint' is missing: the search needs a trained model");
   if (!is_post_training(config.quantizer))
     config_error(config.quantizer.where(),
@@ -127,6 +128,8 @@ void run(const std::string& config_file, const CommonOptions& options) {
   const auto folder = output_folder(options.out, config.name);
   const auto task = open_task(config, options.data);
   const ExperimentData& data = images_of(*task);
+  check_can_write(folder / "results.json");
+  check_post_training(config, config.quantizer, data, config.calibration);
   const Judge judge(data, config.calibration);
   const Found found = config.search.lapq ? search_lapq(config, data, judge) : search_greedy(config, data, judge);
 

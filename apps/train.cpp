@@ -12,7 +12,7 @@ namespace {
 
 struct TrainCommandConfig : ExperimentConfig {
   TrainConfig train;
-  std::optional<Config> quantizer;
+  std::optional<ClassConfig<Quantizer>> quantizer;
   std::optional<CalibrationConfig> calibration, fold_batch_norms;
 };
 template <class V>
@@ -58,7 +58,7 @@ Json finish_folded(ModulePtr& model, const Quantized& quantized, const TrainComm
 
 void run(const std::string& config_file, const std::optional<std::filesystem::path>& resume,
          const CommonOptions& options) {
-  const auto config = read_config<TrainCommandConfig>(read_command_config(config_file, options));
+  const auto config = read_command_config<TrainCommandConfig>(config_file, options);
   const auto folder = resume ? *resume : output_folder(options.out, config.name);
   if (!resume) check_unused(folder);
   const auto task = open_task(config, options.data);

@@ -8,6 +8,20 @@ namespace {
 
 constexpr const char* kMetadataKey = "qgrad_training";
 
+// What the metadata says.
+struct TrainingLog {
+  std::vector<EpochLog> epochs;
+  int best_epoch = 0;
+  double best_score = 0, seconds = 0;
+};
+template <class V>
+void fields(V& v, TrainingLog& c) {
+  v("epochs", c.epochs, {.required = true});
+  v("best_epoch", c.best_epoch, {.min = 0, .required = true});
+  v("best_score", c.best_score, {.required = true});
+  v("seconds", c.seconds, {.min = 0, .required = true});
+}
+
 void append(NamedTensors& all, const std::string& prefix, const NamedTensors& tensors) {
   for (const auto& [name, tensor] : tensors) all.emplace_back(prefix + name, tensor);
 }
@@ -27,11 +41,8 @@ void save_training_state(const std::filesystem::path& file, Module& model, const
   append(content.tensors, "model/", model_state(model));
   append(content.tensors, "best/", state.best);
   for (const auto& [name, tensor] : optimizer.state()) content.tensors.emplace_back("optimizer/" + name, tensor);
-  const Json log = {{"epochs", state.result.epochs_json()},
-                    {"best_epoch", state.result.best_epoch},
-                    {"best_score", state.best_score},
-                    {"seconds", state.result.seconds}};
-  content.metadata[kMetadataKey] = log.dump();
+  const TrainingLog log{state.result.epochs, state.result.best_epoch, state.best_score, state.result.seconds};
+  content.metadata[kMetadataKey] = write_config(log).dump();
   write_safetensors(file, content);
 }
 
@@ -44,14 +55,12 @@ TrainingState load_training_state(const std::filesystem::path& file, Module& mod
   for (const auto& [name, tensor] : take(content.tensors, "optimizer/")) optimizer_state.emplace(name, tensor);
   optimizer.load_state(optimizer_state);
 
-  const Config log{parse_json(metadata->second, file.string()), file.string(), ""};
+  const std::string place = fmt::format("{} (metadata '{}')", file.string(), kMetadataKey);
+  const auto log = read_config<TrainingLog>({parse_json(metadata->second, place), place, ""});
   TrainingState state;
   state.best = take(content.tensors, "best/");
-  for (const Json& epoch : log.at("epochs").value)
-    state.result.epochs.push_back(read_config<EpochLog>({epoch, file.string(), "epochs"}));
-  state.result.best_epoch = log.at("best_epoch").value.get<int>();
-  state.best_score = log.at("best_score").value.get<double>();
-  state.result.seconds = log.at("seconds").value.get<double>();
+  state.result = {log.epochs, log.best_epoch, log.seconds};
+  state.best_score = log.best_score;
   return state;
 }
 

@@ -47,7 +47,32 @@ quick=(--set train.epochs=2 --set quant_aware_train.epochs=1)
 expect 0 "help" "$qgrad" --help
 expect 2 "no subcommand" "$qgrad"
 expect 2 "unknown subcommand" "$qgrad" trian
+holds "names the nearest one" grep -qF "unknown command 'trian' (did you mean 'train'?)" stderr
+expect 2 "unknown case of a benchmark" "$qgrad" bench infrence
+holds "names the nearest one, too" grep -qF "unknown command 'infrence' (did you mean 'inference'?)" stderr
 expect 2 "unknown option" "$qgrad" train --colour x.json
+expect 2 "an option with a typing error" "$qgrad" train --thread 2 x.json
+holds "names the nearest option" grep -qF "unknown option '--thread' (did you mean '--threads'?)" stderr
+expect 0 "help of a command that takes no config" "$qgrad" predict --help
+holds "is without the classes of configs" sh -c '! grep -q LSQQuantizer stdout'
+expect 0 "help of training" "$qgrad" train --help
+holds "has them" grep -q LSQQuantizer stdout
+# refused_option NAME ARGUMENTS...: wrong usage, said in a line with the option's name.
+refused_option() {
+  expect 2 "${*:2}" "$qgrad" "${@:2}"
+  holds "${*:2}: the message names it" grep -qF -- "$1" stderr
+}
+for seed in -1 18446744073709551616 1e20 1.5 010 0x10 x; do refused_option --seed train "$root/configs/digits_compare.json" --seed $seed; done
+for threads in 0 -1 257 1.5 010 4294967297; do refused_option --threads compare "$root/configs/digits_compare.json" --threads $threads; done
+for option in --out --data --set --resume; do
+  refused_option $option train $option ''
+  refused_option $option train $option //
+done
+refused_option --config evaluate x.safetensors --config ''
+refused_option --onnx export x.safetensors --onnx ''
+refused_option --program export x.safetensors --program ''
+refused_option CONFIG quantize ''
+refused_option --min-time bench inference --min-time nan
 
 # --- schemas ---
 expect 0 "schema" "$qgrad" schema train
@@ -72,19 +97,49 @@ holds "as pictures that stand alone" grep -q '^<svg xmlns="http://www.w3.org/200
 holds "between its own text" grep -q '^After$' seeds.md
 holds "and another training" sh -c '! cmp -s out/in_short/LSQ__seed_1/model.safetensors out/in_short/LSQ__seed_2/model.safetensors'
 sed 's|^{|{"quick": 5,|' "$digits" >wrong_quick.json
-expect_error "quick that is no object" "quick: expected an object" "$qgrad" compare wrong_quick.json --quick
+expect_error "quick that is no object" "wrong_quick.json: quick: expected an object to merge over the config, got 5" "$qgrad" compare wrong_quick.json --quick
+expect_error "also where it is not asked for" "wrong_quick.json: quick: expected an object to merge over the config, got 5" "$qgrad" compare wrong_quick.json
+sed 's|^{|{"quick": {"data": {"train_imagse": 10}},|' "$digits" >wrong_quick.json
+expect_error "a wrong key of quick where it is not asked for" 'wrong_quick.json with "quick": data.train_imagse: unknown key .did you mean' "$qgrad" compare wrong_quick.json
+sed 's|^{|{"quick": {"rows": [{"name": "a", "quantizer": {"class": "LSQQuantizer", "bits_weights": 99}}]},|' "$digits" >wrong_quick.json
+expect_error "and a wrong setting of its rows" 'wrong_quick.json with "quick": rows\[0\].quantizer.bits_weights: expected 1 to 32, got 99' "$qgrad" compare wrong_quick.json
 expect_error "quick without settings" "'quick' is missing" "$qgrad" compare "$digits" --quick
 expect_error "an override of a late row that matches nothing is found before the first epoch" "conv9" "$qgrad" compare "$digits" --out late --set 'rows=[{"name":"LSQ","quantizer":{"class":"LSQQuantizer","overrides":{"conv9":{"bits_weights":4}}}}]'
 expect_error "and so is a wrong schedule" "no learning-rate schedule 'cosin'" "$qgrad" compare "$digits" --out late --set quant_aware_train.schedule.class=cosin
 lsq='"quantizer":{"class":"LSQQuantizer"}' after='"quantizer":{"class":"PostTrainLinearQuantizer"}'
-expect_error "and a wrong setting of a row's training, with the row" "row 'LSQ': .*epochz: unknown key" "$qgrad" compare "$digits" --out late --set "rows=[{\"name\":\"LSQ\",\"train\":{\"epochz\":1},$lsq}]"
-expect_error "and one that is no object" "row 'LSQ': its train is no object, but 5" "$qgrad" compare "$digits" --out late --set "rows=[{\"name\":\"LSQ\",\"train\":5,\"seeds\":[1],$lsq}]"
+expect_error "and a wrong setting of a row's training, with the row" "rows\[0\].train.epochz: unknown key" "$qgrad" compare "$digits" --out late --set "rows=[{\"name\":\"LSQ\",\"train\":{\"epochz\":1},$lsq}]"
+expect_error "and one that is no object" "rows\[0\].train: expected an object, got 5" "$qgrad" compare "$digits" --out late --set "rows=[{\"name\":\"LSQ\",\"train\":5,\"seeds\":[1],$lsq}]"
 expect_error "and a wrong setting that no row needs" "quant_aware_train.*epochz: unknown key" "$qgrad" compare "$digits" --out late --set 'quant_aware_train={"epochz":1}' --set "rows=[{\"name\":\"after\",$after}]"
 expect_error "and seeds of a row that is not trained" "row 'after': it is not trained" "$qgrad" compare "$digits" --out late --set "rows=[{\"name\":\"after\",\"seeds\":[1,2],$after}]"
 expect_error "and two rows of one name" "row 'LSQ': another one has its name" "$qgrad" compare "$digits" --out late --set "rows=[{\"name\":\"LSQ\",\"seeds\":[1],$lsq},{\"name\":\"LSQ\",\"seeds\":[2],$lsq}]"
 expect_error "and a teacher that is never asked" "never be asked, from epoch 4 in a training of 4" "$qgrad" compare "$digits" --out late --set 'quant_aware_train={"epochs":4,"distillation":{"teacher":"out/in_short/float/model.safetensors","from_epoch":4}}' --set "rows=[{\"name\":\"LSQ\",$lsq}]"
 printf 'no marks\n' >plain.md
 expect_error "and a document without a place for results" "plain.md: expected the lines '<!-- results -->'" "$qgrad" compare "$digits" --out late --set document=plain.md
+# late_error NAME PATTERN SETTING...: said before anything is trained or written.
+late_error() {
+  local name=$1 pattern=$2 settings=()
+  shift 2
+  for setting in "$@"; do settings+=(--set "$setting"); done
+  expect_error "$name" "$pattern" "$qgrad" compare "$digits" --out late "${settings[@]}"
+}
+post='"class":"PostTrainLinearQuantizer","bits_weights":4,"bits_activations":4'
+late_error "a wrong override of a post-training row" "rows\[0\].quantizer.overrides.conv9: matches no module" "rows=[{\"name\":\"a\",\"quantizer\":{$post,\"overrides\":{\"conv9\":{\"bits_weights\":8}}}}]"
+late_error "a wrong setting of one" "digits_compare.json: rows\[0\].quantizer.overrides.fc.clip_acts: expected one of NONE, .*got \"NONEx\"" "rows=[{\"name\":\"a\",\"quantizer\":{$post,\"overrides\":{\"fc\":{\"clip_acts\":\"NONEx\"}}}}]"
+late_error "statistics that are not there" "nowhere.json: cannot open" calibration.statistics=nowhere.json
+late_error "a teacher that is not there" "nowhere.safetensors: cannot open" 'quant_aware_train.distillation={"teacher":"nowhere.safetensors"}'
+late_error "a checkpoint that is not there" "nowhere.safetensors: cannot open" train=null checkpoint=nowhere.safetensors
+late_error "a document that is a folder" "late.md: is a folder" "document=$(mkdir -p late.md && echo late.md)"
+late_error "a document below a file" "digits_compare.json is no folder" "document=$digits/late.md"
+late_error "a document that is no Markdown" "document: expected the name of a Markdown file.*got \"late.json\"" document=late.json
+late_error "a matrix of no quantizer" "digits_compare.json: matrices\[0\].quantizer: expected an object, got 5" 'matrices=[{"title":"t","quantizer":5,"axes":[{"a":{"bits_weights":4}}]}]'
+late_error "an axis of no settings" "matrices\[0\].axes\[0\].a: expected an object, got 4" 'matrices=[{"title":"t","quantizer":{"class":"LSQQuantizer"},"axes":[{"a":4}]}]'
+late_error "a wrong cell of a matrix" "matrices\[0\] \(a\).bits_weights: expected an integer, got \"4\"" 'matrices=[{"title":"t","quantizer":{"class":"LSQQuantizer"},"axes":[{"a":{"bits_weights":"4"}}]}]'
+late_error "a name of several folders" "name: expected a name that can be that of a folder, without slashes; got \"a/b\"" name=a/b
+late_error "a name that leads elsewhere" "name: expected a name that can be that of a folder" name=..
+late_error "a seed below 0" "seed: expected an integer from 0 to 18446744073709551615, got -1" seed=-1
+late_error "a seed of 2^64" "quant_aware_train.seed: expected an integer from 0 to 18446744073709551615, got 1.8446744073709552e\+19" quant_aware_train.seed=18446744073709551616
+late_error "a learning rate beyond float" "train.optimizer.lr: expected 0 or a number of size .* to 3.4.*e\+38, got 1e\+39" train.optimizer.lr=1e39
+late_error "one that float takes for 0" "train.optimizer.lr: expected 0 or a number of size 1.*e-45 to .*, got 1e-60" train.optimizer.lr=1e-60
 holds "no row was trained" [ ! -e late ]
 
 # --- the comparison, in short ---
@@ -303,7 +358,7 @@ edit 's/"train": {/"trian": {/'
 expect_error "a key that no command has" "no command's config has a key 'trian' \(did you mean 'train'\?\)" "$qgrad" inspect edited.json
 expect_error "--set for a checkpoint" "are for configs" "$qgrad" inspect compared/float/model.safetensors --set model.classes=3
 expect 2 "an option without a use" "$qgrad" evaluate compared/float/model.safetensors --seed 5
-expect_error "a row without a name" "a row's name is empty" "$qgrad" compare "$digits" --out nameless --set 'rows=[{"name":"","quantizer":{"class":"LSQQuantizer"}}]'
+expect_error "a row without a name" "rows\[0\].name: expected a name of 1 to 200 bytes" "$qgrad" compare "$digits" --out nameless --set 'rows=[{"name":"","quantizer":{"class":"LSQQuantizer"}}]'
 expect_error "--set with an unknown key" "unknown key" "$qgrad" compare "$digits" --set train.epoch=3
 
 # --- benchmarks: that they run and answer, not how fast ---
@@ -339,11 +394,16 @@ expect_error "header length beyond the file" "lying.safetensors" "$qgrad" evalua
 sed 's/"conv1.weight"/"conv7.weight"/' $good >renamed.safetensors
 expect_error "missing and extra tensor" "renamed.safetensors.*conv1.weight" "$qgrad" evaluate renamed.safetensors
 printf 'hello' >text.safetensors
-expect_error "not a checkpoint" "text.safetensors" "$qgrad" evaluate text.safetensors
 cp $good nan.safetensors && printf '\x00\x00\xc0\x7f' | dd of=nan.safetensors bs=1 seek=$(($(stat -c %s $good) - 4)) conv=notrunc 2>/dev/null
 expect_error "a checkpoint with NaN" "nan.safetensors: .*: number [0-9]+ is nan, expected a finite one" "$qgrad" evaluate nan.safetensors
 expect_error "export of NaN" "nan.safetensors: .*: number" "$qgrad" export nan.safetensors --onnx nan.onnx
 holds "writes no file" [ ! -e nan.onnx ]
+expect_error "not a checkpoint" "text.safetensors: expected a safetensors file, got a text file" "$qgrad" evaluate text.safetensors
+printf 'PK\003\004\0\0archive/data.pkl' >net.pth
+expect 1 "a PyTorch checkpoint" "$qgrad" evaluate net.pth
+holds "is called so" grep -q "net.pth: expected a safetensors file, got a PyTorch checkpoint" stderr
+holds "with lines that convert it" grep -q "torch.load('net.pth'" stderr
+expect_error "a checkpoint in a config's place" "model.safetensors: expected a JSON file, got a safetensors file" "$qgrad" train $good
 
 # --- integer programs ---
 expect 0 "export a program" "$qgrad" export quantized/model.safetensors --program digits.qgi --json
@@ -367,7 +427,7 @@ expect 0 "export a trained model with a float first layer" "$qgrad" export cours
 holds "which is named" grep -q "conv1: sums floats whose results become integers" stdout
 expect_error "more test data than there are" "100000 were asked for" "$qgrad" export $good --onnx half.onnx --test-data 100000
 holds "leave no file" [ ! -e half.onnx ]
-expect_error "predict with a checkpoint" "is no integer program" "$qgrad" predict $good image.png
+expect_error "predict with a checkpoint" "is no integer program, but a safetensors file" "$qgrad" predict $good image.png
 expect_error "predict without an image" "1 of 1 images could not be classified" "$qgrad" predict digits.qgi nowhere.png
 holds "says which" grep -q 'nowhere.png: cannot open' stderr
 bench_answers inference --batch 2 --integer 8,8
