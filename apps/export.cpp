@@ -1,11 +1,15 @@
 // qgrad export CHECKPOINT: a quantized model for other runtimes, or as an integer program for qgrad's own engine.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <tuple>
+
 #include "apps/command.h"
 #include "apps/deployment.h"
 #include "apps/onnx_test_data.h"
 #include "apps/progress.h"
 #include "core/json.h"
+#include "core/ops.h"
 #include "core/random.h"
 #include "quant/deploy/engine.h"
 #include "quant/deploy/file.h"
@@ -30,29 +34,38 @@ struct DataForExport {
   const char* kind = "test images";
 };
 
+Tensor random_images(const Tensor& example, uint64_t seed) {
+  std::vector<int64_t> dims(example.shape().dims().begin(), example.shape().dims().end());
+  dims[0] = kImagesCompared;
+  Tensor images = Tensor::empty(Shape(std::span<const int64_t>(dims)));
+  RandomStream random(seed, "export");
+  for (float& x : images.mutable_data()) x = random.normal();
+  return images;
+}
+
 // A data set that is not here (`folder`: --data) is no reason to stop: a program runs without names, and random numbers
-// do for a comparison.
+// do for a comparison. One of other images than the model's is.
 DataForExport data_for_export(const ModelFile& file, const Tensor& example, const std::optional<std::string>& folder) {
-  DataConfig config = file.experiment.data;
-  config.eval_batch_size = kImagesCompared;
-  config.train_images = config.test_images = std::nullopt;
-  config.validation = 0;
+  const auto& [data, seed] = std::tie(file.experiment.data, file.experiment.seed);
   DataForExport result;
   try {
-    const ExperimentData data(config, file.experiment.seed, folder);
-    result.class_names = data.dataset().class_names();
-    Loader test = data.test();
-    test.start_epoch(0);
-    result.images = test.next()->images;
+    const auto dataset = open_dataset(data.dataset, folder);
+    const ImageSet& test = dataset->test();
+    const int64_t count = std::min(test.size(), kImagesCompared);
+    check(count > 0, "{}: no test images", dataset->name());
+    Loader loader(test, first(all_indices(test.size()), count),
+                  Transform(data.transforms.test_time(), dataset->image_shape(), seed),
+                  {.batch_size = kImagesCompared, .threads = 0});
+    loader.start_epoch(0);
+    result.class_names = dataset->class_names();
+    result.images = loader.next()->images;
   } catch (const Error& e) {
     note(fmt::format("classes stay without names, and random numbers stand for images: {}", e.what()));
-    std::vector<int64_t> dims(example.shape().dims().begin(), example.shape().dims().end());
-    dims[0] = kImagesCompared;
-    result.images = Tensor::empty(Shape(std::span<const int64_t>(dims)));
-    RandomStream random(file.experiment.seed, "export");
-    for (float& x : result.images.mutable_data()) x = random.normal();
+    result.images = random_images(example, seed);
     result.kind = "images of random numbers";
   }
+  const Shape one = slice(result.images, 0, 0, 1).shape();
+  check(one == example.shape(), "the data set's images are {} each, the model takes {}", one, example.shape());
   return result;
 }
 

@@ -17,6 +17,8 @@ namespace {
 
 using Dims = std::vector<int64_t>;
 
+constexpr size_t kMostBytes = size_t{1} << 31;  // of a protobuf message
+
 struct Known {
   OnnxType type{};
   Dims dims;
@@ -268,6 +270,7 @@ class GraphCheck {
 }  // namespace
 
 void check_onnx(std::string_view bytes) {
+  check(bytes.size() < kMostBytes, "the ONNX file would have {} bytes, and can have {}", bytes.size(), kMostBytes);
   const OnnxGraph graph = read_onnx(bytes);
   try {
     GraphCheck(graph).run();

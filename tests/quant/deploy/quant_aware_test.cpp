@@ -169,6 +169,18 @@ TEST_CASE("programs of trained quantized models compute the integer layers' inte
   }
 }
 
+TEST_CASE("float layers whose sums become integers are known by name") {
+  const auto names = [](Json config) {
+    config.update({{"bits_activations", 4}, {"bits_weights", 4}});
+    ModulePtr model = trained(config);
+    deploy::to_integer_layers(model, images(1, 6));
+    return deploy::float_sums_before_integers(deploy::lower(*model, images(1, 6)).program);
+  };
+  CHECK(names({{"class", "LSQQuantizer"}}) == std::vector<std::string>{"conv1"});
+  CHECK(names({{"class", "PACTQuantizer"}, {"quantized_activations", "inputs"}}).front() == "conv1");
+  CHECK(names({{"class", "QuantAwareTrainRangeLinearQuantizer"}}).empty());
+}
+
 TEST_CASE("a ReLU whose numbers only one quantized layer reads is the lower limit of a requantization") {
   for (const char* quantized : {"outputs", "inputs"}) {
     ModulePtr model = trained({{"class", "LSQQuantizer"},
