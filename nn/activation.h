@@ -30,6 +30,20 @@ struct Tanh final : UnaryModule {
  protected:
   Tensor forward(const Tensor& x) override { return tanh(x); }
 };
+class Clamp final : public UnaryModule {  // to low .. high
+ public:
+  Clamp(float low, float high) : low_(low), high_(high) {}
+  std::string_view kind() const override { return "Clamp"; }
+  std::string describe() const override { return fmt::format("{} to {}", low_, high_); }
+  float low() const { return low_; }
+  float high() const { return high_; }
+
+ protected:
+  Tensor forward(const Tensor& x) override { return clamp(x, low_, high_); }
+
+ private:
+  float low_, high_;
+};
 struct Softmax final : UnaryModule {  // over the last dimension
   std::string_view kind() const override { return "Softmax"; }
 

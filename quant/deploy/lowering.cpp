@@ -6,11 +6,13 @@
 #include <limits>
 #include <set>
 
+#include "nn/activation.h"
 #include "nn/conv.h"
 #include "nn/eltwise.h"
 #include "nn/linear.h"
 #include "nn/pool.h"
 #include "quant/deploy/program_builder.h"
+#include "quant/fake_quant.h"
 #include "quant/integer/eltwise.h"
 #include "quant/integer/float_layer.h"
 #include "quant/integer/param_layer.h"
@@ -56,6 +58,8 @@ class Lowering : ProgramBuilder {
       return;
     }
     Module* outermost = find_module(model_, node.path());
+    if (const auto* wrapper = dynamic_cast<const InputQuantizationWrapper*>(outermost))
+      outermost = wrapper->layer.get();
     if (dynamic_cast<PostTrainLayer*>(outermost)) return visit_wrapped(i, node, *outermost);
     std::vector<int32_t> inputs;
     for (const size_t pred : node.preds) inputs.push_back(made_by(graph_[pred], values_[pred]));
@@ -247,14 +251,16 @@ class Lowering : ProgramBuilder {
     }
     const std::string_view kind = layer.kind();
     if (tensor(in.tensor).type == Type::float32) {
-      check(kind == "ReLU" || kind == "ReLU6" || kind == "Identity", "its input is float");
+      const auto* clamp = dynamic_cast<const Clamp*>(&layer);
+      check(clamp || kind == "ReLU" || kind == "ReLU6" || kind == "Identity", "its input is float");
       Op op{.kind = OpKind::quantize, .inputs = {in.tensor}};
       to.add_real_to(op);
       const auto byte = [&](float x) {
         return narrow<uint8_t>(to.of_real(x) - static_cast<float>(to.grid.qmin), "limit");
       };
-      if (kind != "Identity") op.low[0] = std::max(op.low[0], byte(0));
+      if (kind.starts_with("ReLU")) op.low[0] = std::max(op.low[0], byte(0));
       if (kind == "ReLU6") op.high[0] = std::min(op.high[0], byte(6));
+      if (clamp) op.low[0] = byte(clamp->low()), op.high[0] = byte(clamp->high());
       return emit(std::move(op), add_tensor(node, node.path(), Type::byte, to.grid));
     }
     Tensor values = values_of(tensor(in.tensor).grid, to.quantization.rounding);
@@ -263,7 +269,8 @@ class Lowering : ProgramBuilder {
       in.tensor = max_pooled(node, in.tensor, pool->options(), "");
       for (float& x : values.mutable_data()) x = to.of_real(x);
     } else {
-      check(kind == "ReLU" || kind == "ReLU6" || kind == "Sigmoid" || kind == "Tanh" || kind == "Identity",
+      check(kind == "ReLU" || kind == "ReLU6" || kind == "Clamp" || kind == "Sigmoid" || kind == "Tanh" ||
+                kind == "Identity",
             "it computes in float");
       if (in.carries_quantization) values.set_quant_metadata(metadata_of(tensor(in.tensor).grid));
       values = to_integers(wrapper(values), metadata_of(to.grid), to.quantization.rounding);

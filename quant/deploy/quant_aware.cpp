@@ -25,15 +25,27 @@
 namespace qgrad::deploy {
 namespace {
 
-// The grid of every module's output that has one.
+// "relu1" for "relu1.fake_q", where the quantization of a wrapper stands.
+std::string quantized_path(const std::string& path) {
+  return path.ends_with(".fake_q") ? path.substr(0, path.size() - 7) : path;
+}
+
+// The grid of every module's output that has one, and ranges, by quantized_path, that cut off levels next to zero: a
+// tracked range need not hold zero, while its grid does.
 struct OutputGrids final : CallObserver {
   void leave(Module& module, Inputs, const Tensor& y) override {
     if (!y.quant_metadata()) return;
     QuantMetadata grid = *y.quant_metadata();
     grid.zero_point = std::nearbyint(grid.zero_point);
     of[module.path()] = grid;
+    const auto* tracked = dynamic_cast<const FakeLinearQuantization*>(&module);
+    if (!tracked || is_symmetric(tracked->config().mode)) return;
+    const ValueRange range{tracked->tracked_min.item(), tracked->tracked_max.item()};
+    if (std::nearbyint(range.min * grid.scale) > 0 || std::nearbyint(range.max * grid.scale) < 0)
+      cut.emplace(quantized_path(module.path()), range);
   }
   std::map<std::string, QuantMetadata> of;
+  std::map<std::string, ValueRange> cut;
 };
 
 // Settings whose range of integers is that of the grid.
@@ -132,27 +144,23 @@ class Conversion {
       return weighted(path, std::move(module));
     if (auto* wrapper = dynamic_cast<InputQuantizationWrapper*>(module.get())) {
       const bool quantizes_itself = dynamic_cast<PostTrainLayer*>(&*wrapper->layer) != nullptr;
-      return quantizes_itself ? wrapper->layer.take() : std::move(module);
+      return quantizes_itself && !grids_.cut.contains(path + ".input_quant") ? wrapper->layer.take()
+                                                                             : std::move(module);
     }
     if (auto* wrapper = dynamic_cast<FakeQuantizationWrapper*>(module.get())) {
       const QuantMetadata* grid = grid_of_module(path);
       if (fused_.contains(path)) return std::make_unique<Identity>();
-      return grid ? quantized(wrapper->wrapped.take(), *grid) : std::move(module);
+      return grid ? quantized(path, wrapper->wrapped.take(), *grid) : std::move(module);
     }
     // What stands in a wrapper shares its path or is its quantization; the wrapper comes next.
     if (wrappers_.contains(path) || path.ends_with(".fake_q") || !module->children().empty()) return module;
     if (fused_.contains(path)) return std::make_unique<Identity>();
     const QuantMetadata* grid = grid_of_module(path);
-    return grid ? quantized(std::make_unique<Identity>(), *grid) : std::move(module);
+    return grid ? quantized(path, std::make_unique<Identity>(), *grid) : std::move(module);
   }
 
  private:
   static bool is_weighted(const GraphNode& node) { return node.kind == "Conv2d" || node.kind == "Linear"; }
-  // Where a wrapper's quantization stands: "relu1" for "relu1.fake_q".
-  static std::string quantized_path(const GraphNode& node) {
-    const std::string path = node.path();
-    return path.ends_with(".fake_q") ? path.substr(0, path.size() - 7) : path;
-  }
   const QuantMetadata* grid_of_module(const std::string& path) const {
     const auto grid = grids_.of.find(path);
     return grid == grids_.of.end() ? nullptr : &grid->second;
@@ -180,15 +188,28 @@ class Conversion {
     while (next && next->kind == "MaxPool2d") next = graph_.only_successor(*next);
     const QuantMetadata* grid = next && next->module ? grid_of_module(next->path()) : nullptr;
     if (!grid || !graph_.called_once(*next) || !next->module->children().empty() ||
-        (!relu && grid->qmin + grid->zero_point != 0))
+        (!relu && grid->qmin + grid->zero_point != 0) || grids_.cut.contains(quantized_path(next->path())))
       return;
     fused.grid = *grid;
     if (relu && graph_.called_once(*relu)) fused_.insert(relu->path());
-    fused_.insert(quantized_path(*next));
+    fused_.insert(quantized_path(next->path()));
     fused_into_.emplace(layer.name, fused);
   }
 
-  static ModulePtr quantized(ModulePtr layer, const QuantMetadata& grid) {
+  // Within the range, where that cuts off levels.
+  ModulePtr clamped(const std::string& path, ModulePtr layer) const {
+    const auto cut = grids_.cut.find(path);
+    if (cut == grids_.cut.end()) return layer;
+    const auto [low, high] = cut->second;
+    const std::string_view kind = layer->kind();
+    check(kind == "ReLU" || kind == "ReLU6" || kind == "Identity",
+          "{}: its range, {} to {}, has no zero, which is known behind ReLU only, not behind {}", path, low, high,
+          kind);
+    return std::make_unique<Clamp>(low, kind == "ReLU6" ? std::min(high, 6.0f) : high);
+  }
+
+  ModulePtr quantized(const std::string& path, ModulePtr layer, const QuantMetadata& grid) const {
+    layer = clamped(path, std::move(layer));
     LayerQuantization quantization{.output = settings_of(grid), .rounding = Rounding::onnx};
     quantization.output_params = ScaleAndZeroPoint{grid.scale, grid.zero_point};
     return std::make_unique<RangeLinearFakeQuantWrapper>(std::move(layer), std::move(quantization),

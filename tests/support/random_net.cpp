@@ -99,7 +99,7 @@ class RandomNet final : public UnaryModule {
       case Planted::faint_channel: {
         const float strength = std::pow(10.0f, -3.0f - 3.0f * static_cast<float>(random_.below(15)));  // to denormals
         Module& owner = u.norm ? **u.norm : **u.layer;
-        parameter_of(owner, "bias").raw().mutable_data()[channel] = 0.5f;
+        parameter_of(owner, "bias").raw().mutable_data()[channel] = 0.4718f;  // no tie of usual grids
         if (u.norm)
           parameter_of(owner, "weight").raw().mutable_data()[channel] = strength;
         else

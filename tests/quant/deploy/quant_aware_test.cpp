@@ -14,6 +14,7 @@
 #include "quant/deploy/lowering.h"
 #include "quant/deploy/onnx.h"
 #include "quant/deploy/simulation.h"
+#include "quant/fake_quant.h"
 #include "quant/quantizer.h"
 #include "support/catch.h"
 #include "support/errors.h"
@@ -151,6 +152,33 @@ TEST_CASE("a trained quantized model as integer layers gives what it gave") {
       deploy::to_integer_layers(model, images(1, 6));
       CHECK(images_differing(before, (*model)(x)) <= 1);
     }
+}
+
+TEST_CASE("ranges that begin above zero cut off what lies below them in integers, too") {
+  for (const char* quantized : {"outputs", "inputs"}) {
+    INFO(quantized);
+    ModulePtr model = trained({{"class", "QuantAwareTrainRangeLinearQuantizer"},
+                               {"bits_activations", 8},
+                               {"bits_weights", 8},
+                               {"mode", "ASYMMETRIC_UNSIGNED"},
+                               {"quantized_activations", quantized}});
+    int64_t ranges = 0;
+    visit_modules(*model, [&](Module& module) {
+      auto* range = dynamic_cast<FakeLinearQuantization*>(&module);
+      if (!range || range->tracked_min.item() < 0) return;
+      range->set_range({range->tracked_max.item() * 0.31f, range->tracked_max.item()});
+      ++ranges;
+    });
+    CHECK(ranges >= 3);
+    const Tensor x = images(8, 5), before = (*model)(x);
+    deploy::to_integer_layers(model, images(1, 6));
+    CHECK(images_differing(before, (*model)(x)) <= 1);
+    const deploy::Program program = deploy::lower(*model, images(1, 6)).program;
+    const test::Agreement agreement = test::compare_with_simulation(*model, deploy::Engine(program), x);
+    CHECK(agreement.differing == 0);
+    CHECK(agreement.logits_differing == 0);
+    CHECK(deploy::onnx_model(program, {}).size() > 1000);
+  }
 }
 
 TEST_CASE("programs of trained quantized models compute the integer layers' integers") {

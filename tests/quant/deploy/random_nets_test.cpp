@@ -1,4 +1,6 @@
 // Random networks with numbers that are hard to represent, in every quantization: what is simulated is what runs.
+#include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <iostream>
 #include <regex>
@@ -57,7 +59,21 @@ RandomCase random_case(uint64_t seed) {
   return result;
 }
 
-// In integer layers, with ranges of random images.
+// How far outputs are apart, as a share of the largest, in the median of the images: one whose numbers lie at ties may
+// be far.
+float distance(const Tensor& a, const Tensor& b) {
+  float largest = 1e-30f;
+  for (const float y : a.data()) largest = std::max(largest, std::fabs(y));
+  std::vector<float> of_image(static_cast<size_t>(a.dim(0)));
+  for (size_t i = 0; i < a.data().size(); ++i) {
+    float& image = of_image[i / static_cast<size_t>(a.dim(1))];
+    image = std::max(image, std::fabs(a.data()[i] - b.data()[i]) / largest);
+  }
+  std::ranges::sort(of_image);
+  return of_image[of_image.size() / 2];
+}
+
+// In integer layers, with ranges of random images. Those of a trained model have to give what it gave.
 ModulePtr quantized(const RandomCase& c) {
   ModulePtr net = test::random_net(c.seed, c.planted);
   if (c.is_post_training()) {
@@ -70,7 +86,9 @@ ModulePtr quantized(const RandomCase& c) {
   net->set_training(true);
   for (uint64_t i = 0; i < 2; ++i) (*net)(test::images(16, i + 1));
   net->set_training(false);
+  const Tensor x = test::images(16, 7), trained = (*net)(x);
   deploy::to_integer_layers(net, test::images(1, 6));
+  CHECK(distance(trained, (*net)(x)) < 1e-3f);
   return net;
 }
 
