@@ -10,7 +10,8 @@ namespace qgrad::deploy {
 //   - a layer with quantized weights and quantized input computes on integers, its batch norm folded: integers of
 //     batch-normed weights stay what they were, only their scale becomes one for each channel;
 //   - a ReLU with its quantization right behind such a layer is computed there, as requantization;
-//   - other quantized activations are float layers with quantized outputs, and other layers stay in float.
+//   - other quantized activations are float layers with quantized outputs, and other layers stay in float. So are those
+//     whose tracked range has no zero, which clamp their numbers to it.
 // All under Rounding::onnx. An offset that is no multiple of its step (LSQ+) is rounded to one. Throws for weights
 // whose levels are no multiples of a step (APoT), with the layer. example: one image. A model without quantization is
 // left with its batch norms folded.
