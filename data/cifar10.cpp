@@ -40,34 +40,27 @@ void fields(V& v, Cifar10Config& c) {
 
 class Cifar10 final : public Dataset {
  public:
-  explicit Cifar10(const Cifar10Config& config)
-      : folder_(find_cifar10(config.dir)), class_names_(read_class_names(folder_ / "batches.meta.txt")) {}
+  explicit Cifar10(const Cifar10Config& config) : Cifar10(find_cifar10(config.dir)) {}
   std::string name() const override { return "cifar10"; }
-  const std::vector<std::string>& class_names() const override { return class_names_; }
   Shape image_shape() const override { return kImage; }
-
-  const ImageSet& train() override {
-    if (!train_) {
-      ImageSet set{kImage, {}, {}};
-      set.pixels.reserve(5 * kRecords * kPixels);
-      for (int i = 1; i <= 5; ++i) read_cifar10_batch(folder_ / fmt::format("data_batch_{}.bin", i), set);
-      train_ = std::move(set);
-    }
-    return *train_;
-  }
-  const ImageSet& test() override {
-    if (!test_) {
-      ImageSet set{kImage, {}, {}};
-      read_cifar10_batch(folder_ / "test_batch.bin", set);
-      test_ = std::move(set);
-    }
-    return *test_;
-  }
+  std::string folder() const override { return folder_.string(); }
 
  private:
-  fs::path folder_;
-  std::vector<std::string> class_names_;
-  std::optional<ImageSet> train_, test_;
+  explicit Cifar10(const fs::path& folder) : Dataset(read_class_names(folder / "batches.meta.txt")), folder_(folder) {}
+
+  ImageSet read_train() const override {
+    ImageSet set{kImage, {}, {}};
+    set.pixels.reserve(5 * kRecords * kPixels);
+    for (int i = 1; i <= 5; ++i) read_cifar10_batch(folder_ / fmt::format("data_batch_{}.bin", i), set);
+    return set;
+  }
+  ImageSet read_test() const override {
+    ImageSet set{kImage, {}, {}};
+    read_cifar10_batch(folder_ / "test_batch.bin", set);
+    return set;
+  }
+
+  const fs::path folder_;
 };
 
 const Registered<Dataset, Cifar10, Cifar10Config> registered{"cifar10"};

@@ -45,20 +45,17 @@ void fields(V&, DigitsConfig&) {}
 
 class Digits final : public Dataset {
  public:
-  explicit Digits(const DigitsConfig&) {
-    const ImageSet all = parse_digits(digits_file(), "digits.bin (embedded)");
-    train_ = slice(all, 0, kTrainImages);
-    test_ = slice(all, kTrainImages, all.size());
-  }
+  explicit Digits(const DigitsConfig&)
+      : Dataset({"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"}),
+        all_(parse_digits(digits_file(), "digits.bin (embedded)")) {}
   std::string name() const override { return "digits"; }
-  const std::vector<std::string>& class_names() const override { return class_names_; }
-  Shape image_shape() const override { return train_.image; }
-  const ImageSet& train() override { return train_; }
-  const ImageSet& test() override { return test_; }
+  Shape image_shape() const override { return all_.image; }
 
  private:
-  std::vector<std::string> class_names_ = {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"};
-  ImageSet train_, test_;
+  ImageSet read_train() const override { return slice(all_, 0, kTrainImages); }
+  ImageSet read_test() const override { return slice(all_, kTrainImages, all_.size()); }
+
+  const ImageSet all_;
 };
 
 const Registered<Dataset, Digits, DigitsConfig> registered{"digits"};

@@ -55,6 +55,38 @@ TEST_CASE("an image folder is read in order of names, resized, with classes from
   CHECK(open(folder.path(), {{"channels", 1}})->train().pixels.size() == 3 * 4 * 6);
 }
 
+TEST_CASE("files of an image folder that are left out are counted and named, and so is a class without images") {
+  const test::TemporaryFolder folder;
+  const fs::path train = folder.path() / "train", test = folder.path() / "test";
+  for (const char* name : {"daisy", "rose"}) write(train / name / "a.png", 1);
+  write(test / "rose" / "a.png", 1);
+  CHECK(open(folder.path())->train().remarks.empty());
+  write(train / "daisy" / "deep" / "b.png", 2);
+  write(train / "daisy" / "deep" / "er" / "c.png", 2);
+  for (const char* file : {"daisy/d.bmp", "rose/e.webp", "f.png"}) std::ofstream(train / file) << "a picture";
+  fs::create_directory_symlink(train, train / "rose" / "loop");
+  const auto flowers = open(folder.path());
+  CHECK(flowers->train().size() == 2);
+  REQUIRE(flowers->train().remarks.size() == 1);
+  CHECK_THAT(flowers->train().remarks[0], Contains(train.string() + ": 6 files are left out") &&
+                                              Contains("f.png, daisy/d.bmp, daisy/deep/b.png and 3 more"));
+  CHECK(flowers->test().remarks ==
+        std::vector<std::string>{"image_folder: " + test.string() + ": no folder for class 'daisy'"});
+}
+
+TEST_CASE("labels follow the order that the classes are given") {
+  const test::TemporaryFolder folder;
+  for (const char* part : {"train", "test"})
+    for (const char* name : {"a", "b", "c"}) write(folder.path() / part / name / "x.png", 1);
+  const auto letters = open(folder.path());
+  CHECK(letters->train().labels == std::vector<int32_t>{0, 1, 2});
+  letters->order_classes({"c", "a", "b"});
+  CHECK(letters->class_names() == std::vector<std::string>{"c", "a", "b"});
+  CHECK(letters->train().labels == std::vector<int32_t>{1, 2, 0});
+  CHECK(letters->test().labels == std::vector<int32_t>{1, 2, 0});
+  CHECK_THROWS_WITH(letters->order_classes({"a", "b"}), Contains("the classes are a, b, c, which a, b is no order of"));
+}
+
 TEST_CASE("what is wrong in an image folder is named") {
   const test::TemporaryFolder folder;
   const fs::path train = folder.path() / "train", test = folder.path() / "test";
