@@ -1,0 +1,35 @@
+// The folder that a run writes to: one run at a time, and all of its files or an error.
+#pragma once
+
+#include <filesystem>
+#include <set>
+#include <string>
+
+namespace qgrad {
+
+// Locked while it lives, by a file that the system unlocks when the process ends, however it ends. A folder that was
+// made for a run that then wrote nothing is removed again.
+class OutputFolder {
+ public:
+  // Makes it where it is missing. Throws where another process has it, with that process's number.
+  explicit OutputFolder(std::filesystem::path path);
+  ~OutputFolder();
+  OutputFolder(const OutputFolder&) = delete;
+  OutputFolder& operator=(const OutputFolder&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+  // Where to write a file of it, right now. Throws where the folder is not the one that was locked any more (deleted,
+  // or another one in its place), or where a file that was written is gone: a part of a run would be left.
+  std::filesystem::path to_write(const std::string& name);
+  void remove(const std::string& name);
+
+ private:
+  bool is_same() const;
+
+  std::filesystem::path path_;
+  bool made_ = false;
+  int lock_ = -1;
+  std::set<std::string> written_;
+};
+
+}  // namespace qgrad
