@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "apps/command.h"
+#include "apps/output_folder.h"
 #include "apps/quantization.h"
 
 namespace qgrad {
@@ -18,26 +19,28 @@ void fields(V& v, CalibrateCommandConfig& c) {
   v("quantizer", c.quantizer, {.help = "not used here, so that a config of `qgrad quantize` serves both"});
 }
 
-void run(const std::string& config_file, const CommonOptions& options) {
+void run_calibrate(const std::string& config_file, const CommonOptions& options) {
   const auto config = read_command_config<CalibrateCommandConfig>(config_file, options);
   if (!config.checkpoint) config_error(config_file, "'checkpoint' is missing: calibration needs a trained model");
   check_measures(config.calibration);
+  OutputFolder folder(output_folder(options.out, config.name));
   const auto task = open_task(config, options.data);
   const ExperimentData& data = images_of(*task);
-  const auto file = output_folder(options.out, config.name) / "quantization_stats.json";
-  check_can_write(file);
+  check_calibration(data, config.calibration, config_file, "calibration");
+  check_can_write(folder.path() / "quantization_stats.json");
   const ModulePtr model = build_model(config.model, config.seed, config.checkpoint);
   const QuantStats stats = calibration_stats(*model, data, config.calibration, "calibration");
+  const std::filesystem::path file = folder.to_write("quantization_stats.json");
   write_stats(file, stats);
-  print_result(options,
-               {{"statistics", file.string()}, {"images", config.calibration.images}, {"layers", stats.size()}},
-               fmt::format("{} layers, {} images: {}\n", stats.size(), config.calibration.images, file.string()));
+  const int64_t images = data.calibration(config.calibration).images();
+  print_result(options, {{"statistics", file.string()}, {"images", images}, {"layers", stats.size()}},
+               fmt::format("{} layers, {} images: {}\n", stats.size(), images, file.string()));
 }
 
 }  // namespace
 
 void add_calibrate_command(CLI::App& app) {
-  add_config_command<CalibrateCommandConfig>(app, "calibrate", "activation statistics to JSON", run);
+  add_config_command<CalibrateCommandConfig>(app, "calibrate", "activation statistics to JSON", run_calibrate);
 }
 
 }  // namespace qgrad

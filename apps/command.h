@@ -11,6 +11,7 @@
 
 #include "apps/experiment.h"
 #include "apps/schema.h"
+#include "apps/task.h"
 #include "core/config.h"
 
 namespace qgrad {
@@ -100,11 +101,12 @@ Config read_parts_of_config(const std::string& file, const CommonOptions& option
 std::optional<Config> read_config_option(const std::optional<std::string>& file, const CommonOptions& options,
                                          const std::vector<std::string>& parts);
 
-// The config as a run had it, every default and the folder of --data included: what `--resume` goes on with.
+// The config as a run had it, with every default, the folder of the data and the normalisation: what `--resume` goes on
+// with.
 template <HasFields C>
-Json resolved_config(const C& config, const CommonOptions& options) {
+Json resolved_config(const C& config, const Task& task) {
   Json resolved = write_config(config);
-  if (options.data) resolved["data"]["dataset"]["dir"] = *options.data;
+  resolved["data"] = task.data();
   return resolved;
 }
 

@@ -9,6 +9,7 @@
 #include "apps/deployment.h"
 #include "apps/document.h"
 #include "apps/model_file.h"
+#include "apps/output_folder.h"
 #include "apps/quantization.h"
 #include "apps/report.h"
 #include "apps/results.h"
@@ -38,11 +39,12 @@ class Comparison {
       : config_(std::move(config)),
         file_(std::move(config_file)),
         folder_(std::move(folder)),
+        output_(folder_),
         task_(open_task(config_, options.data)),
         resume_(resume),
         command_(std::move(command)) {
     if (!resume_) check_unused(folder_);
-    written_ = resolved_config(config_, options);
+    written_ = resolved_config(config_, *task_);
     const std::filesystem::path results = folder_ / "results.json";
     if (!resume_ || !std::filesystem::exists(results)) return;
     const Config finished = Config::read(results);
@@ -64,12 +66,14 @@ class Comparison {
       placed_at(config_.train->place, [&] {
         check_training(*model, *make_optimizer(config_.train->optimizer, *model), *task_, *config_.train);
       });
+    if (std::ranges::any_of(rows, [](const PlannedRow& row) { return is_post_training(row.quantizer); }))
+      check_calibration(*task_, config_.calibration, file_, "calibration");
     order_ = {"float"};
     for (const PlannedRow& row : rows) {
       check_row(row);
       order_.push_back(row.name);
     }
-    write_json(folder_ / "config.json", written_);
+    write_json(output_.to_write("config.json"), written_);
     write_results();
     add_float_row();
     for (const PlannedRow& row : rows) add_row(row);
@@ -120,13 +124,15 @@ class Comparison {
   }
 
   std::filesystem::path folder_of(const std::string& row) const { return folder_ / folder_name(row); }
+  static std::string state_of(const std::string& row) { return folder_name(row) + "/training.safetensors"; }
 
   // Trainings go on where they stopped; the stopwatch then counts their earlier epochs too.
   Json train_row(const std::string& row, Module& model, Optimizer& optimizer, const TrainConfig& config,
                  Stopwatch& stopwatch) {
     const double before = stopwatch.seconds();
-    const TrainingResult result =
-        train(model, optimizer, *task_, config, row, ResumePoint{folder_of(row) / "training.safetensors", resume_});
+    const ResumePoint point{.folder = output_, .name = state_of(row), .resume = resume_, .config = {}};
+    check_resumable(point, config, *task_);
+    const TrainingResult result = train(model, optimizer, *task_, config, row, point);
     stopwatch = Stopwatch(before + result.seconds);
     return result.epochs_json();
   }
@@ -169,7 +175,7 @@ class Comparison {
                   const Quantized* quantized, const Json& epochs, const Stopwatch& stopwatch) {
     const Json test = task_->evaluate(model, Task::Part::test, name + "  test");
     const std::optional<Config> quantizer = quantized ? std::optional(quantized->config) : std::nullopt;
-    save_model(folder_of(name) / "model.safetensors", model, config_, quantizer, test);
+    save_model(output_.to_write(folder_name(name) + "/model.safetensors"), model, config_, *task_, quantizer, test);
     const auto bits = [&](const char* key) { return quantizer ? quantizer->value.at(key) : Json(nullptr); };
     Json json = {{"name", name},
                  {"kind", kind},
@@ -186,7 +192,7 @@ class Comparison {
     json["checkpoint"] = (std::filesystem::path(folder_name(name)) / "model.safetensors").string();
     known_[name] = json;
     write_results();
-    std::filesystem::remove(folder_of(name) / "training.safetensors");
+    output_.remove(state_of(name));
   }
 
   void write_results() {
@@ -200,8 +206,8 @@ class Comparison {
     results_ = {{"name", config_.name},         {"command", command_}, {"seed", config_.seed},
                 {"threads", num_threads()},     {"seconds", seconds},  {"dataset", task_->describe()},
                 {"model", config_.model.value}, {"config", written_},  {"rows", rows}};
-    write_json(folder_ / "results.json", results_);
-    if (!rows.empty()) write_file_atomically(folder_ / "report.html", results_html(results_));
+    write_json(output_.to_write("results.json"), results_);
+    if (!rows.empty()) write_file_atomically(output_.to_write("report.html"), results_html(results_));
   }
 
   CompareCommandConfig config_;
@@ -209,6 +215,7 @@ class Comparison {
   Json written_;                   // the same, resolved
   std::optional<Config> earlier_;  // the one that the rows of a resumed comparison were made with
   std::filesystem::path folder_;
+  OutputFolder output_;
   std::unique_ptr<Task> task_;
   bool resume_;
   std::string command_;

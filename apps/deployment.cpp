@@ -51,7 +51,7 @@ void check_finite(const char* whose, const Tensor& outputs) {
 }  // namespace
 
 Tensor example_of_program(const ModelFile& file) {
-  const std::vector<Tensor> inputs = example_inputs(file.experiment.model);
+  const std::vector<Tensor> inputs = example_inputs(file.experiment.model, file.trained_on.data);
   check(inputs.size() == 1, "a program has one input, but the model takes {}", inputs.size());
   return inputs[0];
 }
@@ -100,6 +100,14 @@ std::string Comparison::to_text() const {
       "whose outputs differ by up to {:.2g}",
       differing, outputs, differing > 0 ? fmt::format(", by up to {:.2g}", largest) : "", same_class, images,
       from_checkpoint);
+}
+
+DataDescription describe(const deploy::Program& program) {
+  const deploy::TensorInfo& input = program.tensors[static_cast<size_t>(program.input)];
+  return {.image = {input.height, input.width, input.channels},
+          .mean = program.mean,
+          .std = program.deviation,
+          .classes = program.class_names};
 }
 
 EngineRun run_engine(const deploy::Engine& engine, Loader loader, const std::string& label,

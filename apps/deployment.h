@@ -37,6 +37,9 @@ struct Comparison {
 Comparison compare_with_model(std::string_view program, const deploy::Lowered& lowered, Module& model,
                               const Tensor& images, const Tensor& expected);
 
+// What the images of a program are like, and its classes, as far as it says so.
+DataDescription describe(const deploy::Program& program);
+
 struct EngineRun {
   Metrics metrics;
   double seconds = 0;  // of the engine alone

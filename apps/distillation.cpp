@@ -2,6 +2,7 @@
 #include "apps/distillation.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "apps/experiment.h"
 #include "apps/model_file.h"
@@ -10,7 +11,7 @@
 
 namespace qgrad {
 
-Distillation::Distillation(const DistillationConfig& config, Module& student)
+Distillation::Distillation(const DistillationConfig& config, Module& student, const DataDescription& data)
     : config_(config),
       student_(student),
       teacher_(config.model ? build_model(*config.model, /*seed=*/0, config.teacher)
@@ -20,6 +21,19 @@ Distillation::Distillation(const DistillationConfig& config, Module& student)
   check(!config.features_until || (!config.features.empty() && *config.features_until > config.from_epoch),
         "distillation.features_until: no features would count, with {} of them, from epoch {} until epoch {}",
         config.features.size(), config.from_epoch, config.features_until.value_or(0));
+  Described theirs = described(config.teacher);
+  // (x std + mean - teacher's mean) / teacher's std: the same bytes as the teacher was trained to see them.
+  const std::vector<float> mean = std::exchange(theirs.data.mean, {}), std = std::exchange(theirs.data.std, {});
+  theirs.whose = "the teacher " + theirs.whose;
+  check_agree({"the student's data", data}, theirs);
+  if (mean.empty() || data.mean.empty() || (mean == data.mean && std == data.std)) return;
+  std::vector<float> factor, offset;
+  for (size_t c = 0; c < mean.size(); ++c) {
+    factor.push_back(data.std.at(c) / std[c]);
+    offset.push_back((data.mean.at(c) - mean[c]) / std[c]);
+  }
+  factor_ = Tensor::from({std::ssize(factor)}, factor);
+  offset_ = Tensor::from({std::ssize(offset)}, offset);
 }
 
 Tensor Distillation::call_student(Inputs inputs) {
@@ -34,7 +48,12 @@ Tensor Distillation::loss(const Tensor& label_loss, const Tensor& logits, const 
   Tensor target;
   {
     const Observing observing(teacher_features_);
-    target = task.logits(teacher_(inputs));
+    if (!factor_.defined()) {
+      target = task.logits(teacher_(inputs));
+    } else {
+      const Tensor renormalised = add(mul(inputs[0], factor_), offset_);
+      target = task.logits(teacher_({&renormalised, 1}));
+    }
   }
   const Tensor loss = add(mul_scalar(label_loss, config_.weight_student),
                           mul_scalar(distillation_loss(logits, target, config_.temperature), config_.weight_distill));

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "apps/data_description.h"
 #include "apps/task.h"
 #include "core/registry.h"
 #include "nn/distillation.h"
@@ -38,8 +39,9 @@ void fields(V& v, DistillationConfig& c) {
 
 class Distillation {
  public:
-  // The student must outlive it.
-  Distillation(const DistillationConfig& config, Module& student);
+  // The student must outlive it, and gets what `data` describe. The teacher sees the same images, normalised as it was
+  // trained. Throws where it was trained on other images or classes.
+  Distillation(const DistillationConfig& config, Module& student, const DataDescription& data);
 
   // Calls the student, and remembers its features for loss().
   Tensor call_student(Inputs inputs);
@@ -53,6 +55,7 @@ class Distillation {
   DistillationConfig config_;
   Module& student_;
   Teacher teacher_;
+  Tensor factor_, offset_;  // from the student's normalisation to the teacher's, [C]; undefined where they are equal
   FeatureRecorder student_features_, teacher_features_;
 };
 

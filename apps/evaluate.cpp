@@ -1,11 +1,11 @@
 // qgrad evaluate FILE: how well a checkpoint or an integer program does on the test part of its data.
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include "apps/command.h"
 #include "apps/deployment.h"
 #include "apps/metrics.h"
 #include "apps/model_file.h"
+#include "apps/output_folder.h"
 #include "apps/progress.h"
 #include "quant/deploy/file.h"
 
@@ -17,13 +17,6 @@ struct EvaluateOptions {
   std::optional<std::string> config;
 };
 
-// Of the program's images, and as the config's data has it.
-void check_same(const char* name, const std::vector<float>& program, const std::vector<float>& config) {
-  const std::vector<float> data = per_channel(config, std::ssize(program), name);
-  check(program == data, "{}: the program's is {}, that of the config's data {}", name, fmt::join(program, ", "),
-        fmt::join(data, ", "));
-}
-
 struct Evaluation {
   Json about, test;
 };
@@ -31,14 +24,13 @@ struct Evaluation {
 Evaluation evaluate_program(const std::string& path, const std::optional<Config>& config,
                             const CommonOptions& options) {
   check(config.has_value(), "{}: a program does not say its data: give a config with --config", path);
-  const auto data_config = read_config<DataConfig>(config->at("data"));
   const deploy::Engine engine(deploy::read_program(path));
-  check_same("mean", engine.program().mean, data_config.transforms.mean);
-  check_same("std", engine.program().deviation, data_config.transforms.std);
-  const ExperimentData data(data_config, /*seed=*/1, options.data);
+  const ExperimentData data(read_config<DataConfig>(config->at("data")), /*seed=*/1, options.data,
+                            Described{path, describe(engine.program())});
   const EngineRun run = run_engine(engine, data.test(), "test");
   return {{{"program", path},
            {"dataset", data.describe()},
+           {"data", data.data()},
            {"images_per_second", static_cast<double>(run.metrics.images) / run.seconds}},
           run.metrics.to_json()};
 }
@@ -50,11 +42,12 @@ Evaluation evaluate_checkpoint(const std::string& path, const std::optional<Conf
   if (file.guessed)
     note(fmt::format("{}: no qgrad metadata; its tensors are those of {}, evaluated with that model's default data",
                      path, model_class));
-  const auto task = open_task(file.experiment, options.data);
+  const auto task = open_task(file, options.data);
   const auto* images = dynamic_cast<const ExperimentData*>(task.get());
   return {{{"checkpoint", path},
            {"model", file.experiment.model.value},
            {"dataset", task->describe()},
+           {"data", task->data()},
            {"quantizer", config_for_results(file.quantizer_config)}},
           images && !file.quantizer_config ? evaluate_float(*file.model, images->test(), "test").to_json()
                                            : task->evaluate(*file.model, Task::Part::test, "test")};
@@ -69,7 +62,8 @@ void run(const EvaluateOptions& chosen, const CommonOptions& options) {
       is_program ? evaluate_program(chosen.file, config, options) : evaluate_checkpoint(chosen.file, config, options);
   Json results = about;
   results.update(test);
-  if (options.out) write_json(std::filesystem::path(*options.out) / "results.json", results);
+  note(fmt::format("data: {}", json_line(results.at("data").at("dataset"))));
+  if (options.out) write_json(OutputFolder(*options.out).to_write("results.json"), results);
   print_result(options, results,
                fmt::format("{} {}: {}\n", test.front().get<int64_t>(), test.begin().key(), metrics_text(test)));
 }

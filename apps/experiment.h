@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "apps/data_description.h"
 #include "apps/distillation.h"
 #include "apps/task.h"
 #include "core/config.h"
@@ -33,7 +34,7 @@ Json value_schema(DatasetConfig*);
 struct DataConfig {
   DatasetConfig dataset;
   TransformConfig transforms;
-  double validation = 0.1;
+  std::optional<double> validation;
   int eval_batch_size = 250;
   int loader_threads = 1;
   std::optional<int64_t> train_images, test_images;
@@ -43,7 +44,7 @@ void fields(V& v, DataConfig& c) {
   v("dataset", c.dataset, {.help = "the data set's class and settings", .required = true});
   v("transforms", c.transforms, {.help = "normalisation and augmentation"});
   v("validation", c.validation,
-    {.help = "share of the training images held out to choose the best epoch", .min = 0, .max = 0.9});
+    {.help = "share of the training images held out to choose the best epoch; null: 0.1", .min = 0, .max = 0.9});
   v("eval_batch_size", c.eval_batch_size, {.help = "images per batch in evaluation", .min = 1});
   v("loader_threads", c.loader_threads,
     {.help = "threads that prepare batches; the results do not depend on it", .min = 0, .max = 64});
@@ -68,7 +69,7 @@ void fields(V& v, ParamGroupConfig& c) {
 
 struct TrainConfig {
   int epochs = 1;
-  int batch_size = 128;
+  std::optional<int> batch_size;
   float label_smoothing = 0;
   ClassConfig<Optimizer> optimizer{{{"class", "SGD"}, {"lr", 0.1}, {"momentum", 0.9}}, "", "train.optimizer"};
   ClassConfig<Schedule> schedule{{{"class", "constant"}}, "", "train.schedule"};
@@ -80,7 +81,9 @@ struct TrainConfig {
 template <class V>
 void fields(V& v, TrainConfig& c) {
   v("epochs", c.epochs, {.help = "passes over the training images", .min = 1});
-  v("batch_size", c.batch_size, {.help = "images per step; the last, smaller batch of an epoch is dropped", .min = 1});
+  v("batch_size", c.batch_size,
+    {.help = "images per step; the last, smaller batch of an epoch is dropped; null: 128, or all where there are fewer",
+     .min = 1});
   v("label_smoothing", c.label_smoothing, {.help = "probability spread evenly over all classes", .min = 0, .max = 0.9});
   v("optimizer", c.optimizer, {.help = "the optimizer's class and settings"});
   v("schedule", c.schedule, {.help = "the learning-rate schedule's class and settings"});
@@ -92,14 +95,14 @@ void fields(V& v, TrainConfig& c) {
 }
 
 struct CalibrationConfig {
-  int64_t images = 512;
-  std::optional<int64_t> first_image;
+  std::optional<int64_t> images, first_image;
   int batch_size = 100;
   std::optional<std::string> statistics;
 };
 template <class V>
 void fields(V& v, CalibrationConfig& c) {
-  v("images", c.images, {.help = "training images whose activations are measured", .min = 1});
+  v("images", c.images,
+    {.help = "training images whose activations are measured; null: 512, or all where there are fewer", .min = 1});
   v("first_image", c.first_image,
     {.help = "take the images from here on, in the order of the files; null: a random choice", .min = 0});
   v("batch_size", c.batch_size, {.help = "images per batch", .min = 1});
@@ -129,41 +132,64 @@ void check_config(const ExperimentConfig& config, const Config& place);
 // The images of an experiment: read once, split, shared by its loaders.
 class ExperimentData final : public Task {
  public:
-  // `folder`: where --data says the data set is.
-  ExperimentData(const DataConfig& config, uint64_t seed, const std::optional<std::string>& folder);
+  // `folder`: where --data says the data set is. `network`: what it is for, a checkpoint or a program, if there is one
+  // already: its normalisation counts where the config says none, and its order of the classes. Throws where data and
+  // network differ.
+  ExperimentData(const DataConfig& config, uint64_t seed, const std::optional<std::string>& folder,
+                 const std::optional<Described>& network);
 
+  int64_t training_examples() const override { return std::ssize(training_); }
   std::unique_ptr<Batches> training(int batch_size, const std::optional<uint64_t>& seed) const override;  // augmented
   Loader validation() const;  // held-out training images, test-time transforms
   Loader test() const;
   Loader calibration(const CalibrationConfig& config) const;  // training images, test-time transforms
+  // Throws, at `where`, if more images are asked for than there are; says so if the default is more.
+  void check_calibration(const CalibrationConfig& config, const std::string& where) const;
 
   bool has(Part part) const override { return part == Part::test || !validation_.empty(); }
   Json evaluate(Module& model, Part part,
                 const std::string& label) const override;  // {"images", "top1", "top5", "loss"}
   std::string score() const override { return "top1"; }
   const Dataset& dataset() const { return *dataset_; }
-  int64_t training_images() const { return std::ssize(training_); }
   Tensor example() const;  // one test image, transformed: for traces
   Json describe() const override;
+  DataDescription description() const override { return description_; }
+  Json data() const override { return write_config(config_); }
+  const std::string& whose() const { return whose_; }  // for messages
 
  private:
+  Indices limited(Indices all, const std::optional<int64_t>& count, const char* key) const;
+  Indices calibration_images(const CalibrationConfig& config) const;
   Loader evaluation(const ImageSet& images, Indices indices, int batch_size) const;
 
   DataConfig config_;
   uint64_t seed_;
+  std::string whose_;
   std::unique_ptr<Dataset> dataset_;
+  DataDescription description_;
   Indices training_, validation_, test_;
 };
 
-// Images, or ratings, by the class of the data set. `folder`: where --data says it is. Throws where the model does not
-// have an output for every class.
+// Images, or ratings, by the class of the data set. `folder`: where --data says it is. `network`: what a network that
+// is there already was trained on, by default that of the config's checkpoint. Throws where the model does not take the
+// images or does not have an output for every class, and where data and network differ.
 std::unique_ptr<Task> open_task(const ExperimentConfig& config, const std::optional<std::string>& folder);
+std::unique_ptr<Task> open_task(const ExperimentConfig& config, const std::optional<std::string>& folder,
+                                const std::optional<Described>& network);
 
 // A new model of the config's class, initialised by the seed, or with the parameters of `checkpoint`.
 ModulePtr build_model(const Config& model, uint64_t seed, const std::optional<std::string>& checkpoint);
 
-// One example of the model's inputs, all zeros: for traces where no data is at hand.
-std::vector<Tensor> example_inputs(const Config& model);
+// One example of the model's inputs, all zeros, for traces: an image as described, or of the model's default size.
+std::vector<Tensor> example_inputs(const Config& model, const DataDescription& data);
+
+// What a data set is like for a network: its classes, and their labels, come into the network's order, and what the
+// transforms leave open is the network's. `given`: what names the data set, for messages. Throws where they differ.
+DataDescription description_for(Dataset& dataset, const TransformConfig& transforms, const std::string& given,
+                                const std::optional<Described>& network);
+
+// Height, width and channels as the settings of a data set say, if they do: where the images need not be here.
+std::vector<int64_t> configured_image(const Config& dataset);
 
 // The folder a command writes to: --out, or out/<name>.
 std::filesystem::path output_folder(const std::optional<std::string>& out, const std::string& name);

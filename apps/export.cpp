@@ -8,6 +8,7 @@
 #include "apps/deployment.h"
 #include "apps/onnx_test_data.h"
 #include "apps/progress.h"
+#include "apps/quantization.h"
 #include "core/json.h"
 #include "core/ops.h"
 #include "core/random.h"
@@ -27,9 +28,9 @@ struct ExportOptions {
 
 constexpr int64_t kImagesOfSet = 100, kImagesCompared = 16;
 
-// What an export wants of the checkpoint's data set.
+// What an export wants of the checkpoint's data.
 struct DataForExport {
-  std::vector<std::string> class_names;
+  DataDescription description;
   Tensor images;
   const char* kind = "test images";
 };
@@ -43,24 +44,45 @@ Tensor random_images(const Tensor& example, uint64_t seed) {
   return images;
 }
 
-// A data set that is not here (`folder`: --data) is no reason to stop: a program runs without names, and random numbers
-// do for a comparison. One of other images than the model's is.
+// The data set with its test images read. One that is not here is no reason to stop, unless it is given (`folder`:
+// --data): null.
+std::unique_ptr<Dataset> dataset_if_here(const ModelFile& file, const std::optional<std::string>& folder) {
+  try {
+    auto dataset = open_dataset(dataset_of(file, folder), folder);
+    check(dataset->test().size() > 0, "{}: no test images", dataset->name());
+    return dataset;
+  } catch (const Error& e) {
+    if (folder) throw;
+    const bool named = !file.trained_on.data.classes.empty();
+    note(fmt::format("{}random numbers stand for images: {}", named ? "" : "classes stay without names, and ",
+                     e.what()));
+    return nullptr;
+  }
+}
+
+// Without the data set the checkpoint says what it is like, but for the classes' names in files of others and of
+// earlier versions: their programs run without. Random numbers do for a comparison.
 DataForExport data_for_export(const ModelFile& file, const Tensor& example, const std::optional<std::string>& folder) {
   const auto& [data, seed] = std::tie(file.experiment.data, file.experiment.seed);
-  DataForExport result;
-  try {
-    const auto dataset = open_dataset(data.dataset, folder);
+  const auto dataset = dataset_if_here(file, folder);
+  DataForExport result{.description = file.trained_on.data, .images = {}};
+  if (dataset) {
+    result.description =
+        description_for(*dataset, data.transforms, folder ? "--data" : data.dataset.file, file.trained_on);
+  } else if (result.description.mean.empty()) {
+    auto [mean, std] = normalisation(data.transforms, example.dim(-1));
+    result.description.mean = std::move(mean);
+    result.description.std = std::move(std);
+  }
+  if (dataset) {
     const ImageSet& test = dataset->test();
-    const int64_t count = std::min(test.size(), kImagesCompared);
-    check(count > 0, "{}: no test images", dataset->name());
-    Loader loader(test, first(all_indices(test.size()), count),
-                  Transform(data.transforms.test_time(), dataset->image_shape(), seed),
-                  {.batch_size = kImagesCompared, .threads = 0});
+    Loader loader(
+        test, first(all_indices(test.size()), std::min(test.size(), kImagesCompared)),
+        Transform({.mean = result.description.mean, .std = result.description.std}, dataset->image_shape(), seed),
+        {.batch_size = kImagesCompared, .threads = 0});
     loader.start_epoch(0);
-    result.class_names = dataset->class_names();
     result.images = loader.next()->images;
-  } catch (const Error& e) {
-    note(fmt::format("classes stay without names, and random numbers stand for images: {}", e.what()));
+  } else {
     result.images = random_images(example, seed);
     result.kind = "images of random numbers";
   }
@@ -69,29 +91,27 @@ DataForExport data_for_export(const ModelFile& file, const Tensor& example, cons
   return result;
 }
 
+// The images of --test-data.
+std::unique_ptr<Task> data_of_test_sets(const ExportOptions& chosen, const ModelFile& file,
+                                        const std::optional<std::string>& folder) {
+  ModelFile few = {.experiment = file.experiment, .trained_on = file.trained_on};
+  few.experiment.data.eval_batch_size = kImagesOfSet;
+  few.experiment.data.test_images = chosen.test_images;
+  return open_task(few, folder);
+}
+
 // Adds what a program's users need to know.
-deploy::Program with_labels(deploy::Program program, const TransformConfig& transforms,
-                            const std::vector<std::string>& class_names) {
-  const int32_t channels = program.tensors[static_cast<size_t>(program.input)].channels;
-  program.mean = per_channel(transforms.mean, channels, "mean");
-  program.deviation = per_channel(transforms.std, channels, "std");
-  program.class_names = class_names;
+deploy::Program with_labels(deploy::Program program, const DataDescription& data) {
+  program.mean = data.mean;
+  program.deviation = data.std;
+  program.class_names = data.classes;
   return program;
 }
 
-// The images of --test-data.
-ExperimentData data_of_test_sets(const ExportOptions& chosen, const ModelFile& file,
-                                 const std::optional<std::string>& folder) {
-  DataConfig config = file.experiment.data;
-  config.eval_batch_size = kImagesOfSet;
-  config.test_images = chosen.test_images;
-  return {config, file.experiment.seed, folder};
-}
-
 // The engine's results, beside the ONNX file.
-void write_test_data(const ExportOptions& chosen, const deploy::Program& program, const ExperimentData& data) {
+void write_test_data(const ExportOptions& chosen, const deploy::Program& program, const Task& images) {
   const deploy::Engine engine(program);
-  Loader test = data.test();
+  Loader test = images_of(images).test();
   test.start_epoch(0);
   const std::filesystem::path folder = std::filesystem::path(*chosen.onnx).parent_path();
   for (int set = 0; const auto batch = test.next(); ++set)
@@ -105,10 +125,9 @@ void run(const ExportOptions& chosen, const CommonOptions& options) {
   const Tensor expected = (*file.model)(data.images);
   const deploy::Lowered lowered = program_of(file);
   // Whatever may be refused comes before the first file is written.
-  std::optional<ExperimentData> test_sets;
-  if (chosen.test_images > 0) test_sets.emplace(data_of_test_sets(chosen, file, options.data));
-  const std::string program =
-      deploy::program_bytes(with_labels(lowered.program, file.experiment.data.transforms, data.class_names));
+  std::unique_ptr<Task> test_sets;
+  if (chosen.test_images > 0) test_sets = data_of_test_sets(chosen, file, options.data);
+  const std::string program = deploy::program_bytes(with_labels(lowered.program, data.description));
   const Comparison comparison = compare_with_model(program, lowered, *file.model, data.images, expected);
   struct Export {
     const char* kind;

@@ -16,6 +16,7 @@ struct Inspected {
   ModulePtr model;
   std::unique_ptr<Quantizer> quantizer;
   Json about;
+  DataDescription data;
 };
 
 // A config of any command: the model as it would be built and prepared with the quantizer.
@@ -24,6 +25,7 @@ Inspected inspect_config(const Config& config) {
   const Config model = config.at("model");
   result.model = build_model(model, 1, std::nullopt);
   result.about = {{"model", model.value}};
+  if (config.has("data")) result.data.image = configured_image(config.at("data").at("dataset"));
   if (config.has("quantizer") && !config.at("quantizer").value.is_null()) {
     Config quantizer = config.at("quantizer");
     result.about["quantizer"] = Registry<Quantizer>::resolve(quantizer);
@@ -32,7 +34,7 @@ Inspected inspect_config(const Config& config) {
       quantizer.value.erase("fixed_point");
     }
     result.quantizer = Registry<Quantizer>::create(quantizer);
-    result.quantizer->prepare(result.model, nullptr, example_inputs(model));
+    result.quantizer->prepare(result.model, nullptr, example_inputs(model, result.data));
   }
   return result;
 }
@@ -41,7 +43,8 @@ Inspected inspect_checkpoint(const std::string& file) {
   ModelFile loaded = load_model(file, std::nullopt);
   Json about = {{"model", loaded.experiment.model.value}};
   if (loaded.quantizer_config) about["quantizer"] = config_for_results(loaded.quantizer_config);
-  return {std::move(loaded.model), std::move(loaded.quantizer), std::move(about)};
+  about["trained_on"] = write_config(loaded.trained_on.data);
+  return {std::move(loaded.model), std::move(loaded.quantizer), std::move(about), std::move(loaded.trained_on.data)};
 }
 
 Json graph_json(Module& model, std::span<const Tensor> example) {
@@ -77,19 +80,19 @@ std::string text_of(const Json& result, Module& model) {
   return out;
 }
 
-void run(const std::string& file, const CommonOptions& options) {
+void run_inspect(const std::string& file, const CommonOptions& options) {
   const bool is_config = std::filesystem::path(file).extension() == ".json";
   check(is_config || (options.set.empty() && !options.quick), "{}: --set and --quick are for configs", file);
   check(is_config || !deploy::is_program_file(file),
         "{}: an integer program; `qgrad evaluate` and `qgrad predict` take it", file);
-  Inspected inspected = is_config ? inspect_config(read_parts_of_config(file, options, {"model", "quantizer"}))
+  Inspected inspected = is_config ? inspect_config(read_parts_of_config(file, options, {"data", "model", "quantizer"}))
                                   : inspect_checkpoint(file);
   const Config model_config{inspected.about.at("model"), file, "model"};
   int64_t parameters = 0;
   for (const Parameter* p : all_parameters(*inspected.model)) parameters += p->raw().numel();
   Json result = inspected.about;
   result["parameters"] = parameters;
-  result["graph"] = graph_json(*inspected.model, example_inputs(model_config));
+  result["graph"] = graph_json(*inspected.model, example_inputs(model_config, inspected.data));
   if (inspected.quantizer) result["layers"] = resolved_layers(*inspected.quantizer);
   print_result(options, result, text_of(result, *inspected.model));
 }
@@ -102,7 +105,7 @@ void add_inspect_command(CLI::App& app) {
   const auto options = add_common_options(command, {"--set", "--quick"});
   const auto file = std::make_shared<std::string>();
   command.add_option("CHECKPOINT|CONFIG", *file, "safetensors file, or JSON config of any command")->required();
-  command.callback([=] { run(*file, *options); });
+  command.callback([=] { run_inspect(*file, *options); });
 }
 
 }  // namespace qgrad

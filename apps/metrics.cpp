@@ -44,6 +44,11 @@ std::string metrics_text(const Json& metrics) {
 
 Json Metrics::to_json() const { return {{"images", images}, {"top1", top1()}, {"top5", top5()}, {"loss", loss()}}; }
 
+void check_finite(const Json& metrics, const std::string& when) {
+  for (const auto& [name, value] : metrics.items())
+    if (value.is_number()) check(std::isfinite(value.get<double>()), "{}: {} is {}", when, name, value.get<double>());
+}
+
 Metrics evaluate(const std::function<Tensor(const Tensor& images)>& forward, Loader& loader, const std::string& label) {
   Metrics metrics;
   Progress progress(label, loader.images());

@@ -35,4 +35,7 @@ Metrics evaluate(Module& model, Loader loader, const std::string& label);
 // The same numbers of a float model, which computes every image by itself: faster.
 Metrics evaluate_float(Module& model, Loader loader, const std::string& label);
 
+// Throws, with `when` before it, where one is no finite number.
+void check_finite(const Json& metrics, const std::string& when);
+
 }  // namespace qgrad

@@ -1,6 +1,9 @@
 // Saving and rebuilding models.
 #include "apps/model_file.h"
 
+#include "apps/metrics.h"
+#include "apps/progress.h"
+#include "apps/recommendation.h"
 #include "nn/checkpoint.h"
 
 namespace qgrad {
@@ -8,12 +11,14 @@ namespace {
 
 // What a checkpoint's metadata says, besides the experiment itself.
 struct ModelMetadata : ExperimentConfig {
+  std::optional<DataDescription> trained_on;
   std::optional<Config> quantizer;
   Json metrics;
 };
 template <class V>
 void fields(V& v, ModelMetadata& c) {
   fields(v, static_cast<ExperimentConfig&>(c));
+  v("trained_on", c.trained_on, {.help = "what the data were like; null in files of earlier versions"});
   v("quantizer", c.quantizer, {.help = "null for float models"});
   v("metrics", c.metrics, {.help = "on the test images, when it was saved"});
 }
@@ -47,6 +52,58 @@ ModelMetadata metadata_from_config(const Config& config) {
   return metadata;
 }
 
+// Throws where a config says otherwise than the file that it goes with. What it leaves open is no difference, nor are
+// statistics, which the file has from a calibration.
+template <class Base>
+void check_as_saved(const Config& given, const std::optional<Config>& saved, const std::string& file) {
+  const Json is = given.value.is_null() ? Json() : Registry<Base>::resolve(given);
+  const Json was = saved ? Registry<Base>::resolve(*saved) : Json();
+  const auto check_equal = [&](const std::string& where, const Json& a, const Json& b) {
+    if (a != b) config_error(where, "is {}, but {} was saved with {}", json_line(a), file, json_line(b));
+  };
+  if (is.is_null() || was.is_null()) return check_equal(given.where(), is, was);
+  for (const auto& [key, value] : given.value.items())
+    if (key != "model_activation_stats") check_equal(given.where(key), is.at(key), was.value(key, Json()));
+}
+
+// As far as a config says it, the images having as many channels as the known ones unless it says that too.
+DataDescription configured(const DataConfig& config, const DataDescription& known) {
+  DataDescription data{.image = configured_image(config.dataset)};
+  const std::vector<int64_t>& image = data.image.empty() ? known.image : data.image;
+  if (image.empty()) return data;
+  auto [mean, std] = normalisation(config.transforms, image.back());
+  if (config.transforms.mean) data.mean = std::move(mean);
+  if (config.transforms.std) data.std = std::move(std);
+  return data;
+}
+
+// The metadata with the data of a config for any command, which must say nothing else about the network.
+ModelMetadata with_data_of(const Config& config, ModelMetadata metadata, const std::string& file,
+                           const DataDescription& known) {
+  if (config.has("model")) check_as_saved<Architecture>(config.at("model"), metadata.model, file);
+  if (config.has("quantizer")) check_as_saved<Quantizer>(config.at("quantizer"), metadata.quantizer, file);
+  metadata.data = read_config<DataConfig>(config.at("data"));
+  check_agree({config.file, configured(metadata.data, known)}, {file, known});
+  return metadata;
+}
+
+// The description that a file holds, or, if it is of an earlier version, what else in it says.
+DataDescription description_of(const ModelMetadata& metadata) {
+  if (metadata.trained_on) return *metadata.trained_on;
+  DataDescription known;
+  if (is_recommendation(metadata.data.dataset)) return known;
+  known.image = configured_image(metadata.data.dataset);
+  auto [mean, std] = normalisation(metadata.data.transforms, example_inputs(metadata.model, known).front().dim(-1));
+  known.mean = std::move(mean);
+  known.std = std::move(std);
+  return known;
+}
+
+std::optional<ModelMetadata> metadata_of(const Checkpoint& checkpoint) {
+  if (checkpoint.config.is_null()) return std::nullopt;
+  return read_config<ModelMetadata>({checkpoint.config, checkpoint.file.string(), ""});
+}
+
 }  // namespace
 
 Json config_for_results(const std::optional<Config>& quantizer) {
@@ -57,32 +114,61 @@ Json config_for_results(const std::optional<Config>& quantizer) {
   return json;
 }
 
-void save_model(const std::filesystem::path& file, Module& model, const ExperimentConfig& experiment,
+void save_model(const std::filesystem::path& file, Module& model, const ExperimentConfig& experiment, const Task& task,
                 const std::optional<Config>& quantizer, const Json& metrics) {
+  check_finite(metrics, file.string());
   ModelMetadata metadata;
   static_cast<ExperimentConfig&>(metadata) = experiment;
   metadata.checkpoint.reset();
+  metadata.trained_on = task.description();
   metadata.quantizer = quantizer;
   metadata.metrics = metrics;
-  save_checkpoint(file, model, write_config(metadata));
+  Json json = write_config(metadata);
+  json["data"] = task.data();
+  save_checkpoint(file, model, json);
+}
+
+Described described(const std::filesystem::path& checkpoint) {
+  const auto metadata = metadata_of(read_checkpoint(checkpoint));
+  return {checkpoint.string(), metadata ? description_of(*metadata) : DataDescription{}};
+}
+
+Config dataset_of(const ModelFile& file, const std::optional<std::string>& folder) {
+  Config dataset = file.experiment.data.dataset;
+  if (dataset.file == file.trained_on.whose && dataset.has("dir") && dataset.value["dir"].is_string() && !folder) {
+    const std::string read = dataset.value["dir"].get<std::string>();
+    if (!std::filesystem::exists(read)) {
+      note(fmt::format("{}: the folder of its data, {}, is not there", dataset.file, read));
+      dataset.value["dir"] = nullptr;
+    }
+  }
+  return dataset;
+}
+
+std::unique_ptr<Task> open_task(const ModelFile& file, const std::optional<std::string>& folder) {
+  ExperimentConfig experiment = file.experiment;
+  experiment.data.dataset = dataset_of(file, folder);
+  return open_task(experiment, folder, file.trained_on);
 }
 
 ModelFile load_model(const std::filesystem::path& file, const std::optional<Config>& config) {
   const Checkpoint checkpoint = read_checkpoint(file);
   ModelFile loaded;
+  loaded.trained_on.whose = file.string();
   ModelMetadata metadata;
-  if (config) {
+  if (const auto saved = metadata_of(checkpoint)) {
+    loaded.trained_on.data = description_of(*saved);
+    metadata = config ? with_data_of(*config, *saved, file.string(), loaded.trained_on.data) : *saved;
+  } else if (config) {
     metadata = metadata_from_config(*config);
-  } else if (checkpoint.config.is_null()) {
+  } else {
     metadata = guess_metadata(checkpoint);
     loaded.guessed = true;
-  } else {
-    metadata = read_config<ModelMetadata>({checkpoint.config, file.string(), ""});
   }
   loaded.model = Registry<Architecture>::create(metadata.model)->make();
   if (metadata.quantizer) {
     loaded.quantizer = Registry<Quantizer>::create(*metadata.quantizer);
-    loaded.quantizer->prepare(loaded.model, nullptr, example_inputs(metadata.model));
+    loaded.quantizer->prepare(loaded.model, nullptr, example_inputs(metadata.model, loaded.trained_on.data));
   }
   load_state(*loaded.model, checkpoint);
   loaded.model->set_training(false);

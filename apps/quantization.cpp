@@ -24,7 +24,11 @@ ModulePtr twin_of(Module& model, const Config& architecture) {
 
 // In memory, so not more than a few thousand.
 std::vector<Tensor> calibration_images(const ExperimentData& data, CalibrationConfig config) {
-  config.images = std::min(config.images, kMostImagesInMemory);
+  if (config.images.value_or(0) > kMostImagesInMemory) {
+    note(fmt::format("calibration: layers are compared and corrected on {} of the {} images", kMostImagesInMemory,
+                     *config.images));
+    config.images = kMostImagesInMemory;
+  }
   Loader loader = data.calibration(config);
   loader.start_epoch(0);
   std::vector<Tensor> batches;
@@ -56,6 +60,11 @@ const ExperimentData& images_of(const Task& task) {
 void check_measures(const CalibrationConfig& config) {
   check(!config.statistics, "calibration.statistics: statistics are measured here, so that those of '{}' have no use",
         config.statistics.value_or(""));
+}
+
+void check_calibration(const Task& task, const std::optional<CalibrationConfig>& config, const std::string& file,
+                       const char* key) {
+  if (config) images_of(task).check_calibration(*config, fmt::format("{}: {}.images", file, key));
 }
 
 bool is_post_training(const Config& quantizer) {
@@ -92,9 +101,7 @@ Quantized quantize_model(ModulePtr& model, const Config& architecture, const Con
     const auto& as_configured = dynamic_cast<const PostTrainLinearQuantizer&>(*unprepared);
     result.reference = twin_of(*model, architecture);
     as_configured.prepare_float(result.reference, images_of(task).example());
-    CalibrationConfig images = calibration.value_or(CalibrationConfig{});
-    if (!calibration) images.images = std::min(images.images, images_of(task).training_images());
-    result.images = calibration_images(images_of(task), images);
+    result.images = calibration_images(images_of(task), calibration.value_or(CalibrationConfig{}));
     if (resolved["cross_layer_equalization"].get<bool>()) {
       check(takes_stats && !(calibration && calibration->statistics),
             "{}: cross_layer_equalization changes what flows through the layers, so that statistics measured before do "
@@ -118,7 +125,8 @@ Quantized quantize_model(ModulePtr& model, const Config& architecture, const Con
   result.quantizer = Registry<Quantizer>::create(config);
   result.config = {Registry<Quantizer>::resolve(config), config.file, config.path};
   result.config.value = result.quantizer->self_contained(std::move(result.config.value));
-  placed_at(quantizer, [&] { result.quantizer->prepare(model, optimizer, example_inputs(architecture)); });
+  placed_at(quantizer,
+            [&] { result.quantizer->prepare(model, optimizer, example_inputs(architecture, task.description())); });
   if (post_training) {
     model->set_training(false);
     correct(dynamic_cast<const PostTrainLinearQuantizer&>(*result.quantizer), *model, result, label);
@@ -129,7 +137,7 @@ Quantized quantize_model(ModulePtr& model, const Config& architecture, const Con
 void check_post_training(const ExperimentConfig& experiment, Config quantizer, const Task& task,
                          std::optional<CalibrationConfig> calibration) {
   constexpr int64_t kImages = 16;
-  if (calibration) calibration->images = std::min(calibration->images, kImages);
+  if (calibration) calibration->images = std::min(images_of(task).calibration(*calibration).images(), kImages);
   quantizer.value["bias_correction"] = false;
   quantizer.value["learned_rounding"] = nullptr;
   ModulePtr model = build_model(experiment.model, experiment.seed, experiment.checkpoint);

@@ -15,6 +15,10 @@ const ExperimentData& images_of(const Task& task);
 // Throws where the config names statistics, for what measures them itself.
 void check_measures(const CalibrationConfig& config);
 
+// Whatever is wrong with a command's `key`, where it is given, before anything runs: more images than there are.
+void check_calibration(const Task& task, const std::optional<CalibrationConfig>& config, const std::string& file,
+                       const char* key);
+
 // Statistics measured on the config's training images.
 QuantStats calibration_stats(Module& model, const ExperimentData& data, const CalibrationConfig& config,
                              const std::string& label);

@@ -3,6 +3,7 @@
 
 #include "apps/command.h"
 #include "apps/deployment.h"
+#include "apps/output_folder.h"
 #include "apps/quantization.h"
 #include "quant/layer_report.h"
 #include "quant/post_train_linear.h"
@@ -23,16 +24,17 @@ void fields(V& v, QuantizeCommandConfig& c) {
   v("calibration", c.calibration, {.help = "images or statistics that set the ranges; null: dynamic quantization"});
 }
 
-void run(const std::string& config_file, const CommonOptions& options) {
+void run_quantize(const std::string& config_file, const CommonOptions& options) {
   const auto config = read_command_config<QuantizeCommandConfig>(config_file, options);
   if (!config.checkpoint)
     config_error(config_file, "'checkpoint' is missing: post-training quantization needs a trained model");
   if (!is_post_training(config.quantizer))
     config_error(config.quantizer.where(), "this quantizer works by training; use `qgrad train`");
-  const auto folder = output_folder(options.out, config.name);
+  OutputFolder folder(output_folder(options.out, config.name));
   const auto task = open_task(config, options.data);
   const ExperimentData& data = images_of(*task);
-  check_can_write(folder / "results.json");
+  check_can_write(folder.path() / "results.json");
+  check_calibration(data, config.calibration, config_file, "calibration");
   check_post_training(config, config.quantizer, data, config.calibration);
   ModulePtr model = build_model(config.model, config.seed, config.checkpoint);
   const Metrics before = evaluate_float(*model, data.test(), "float");
@@ -41,14 +43,15 @@ void run(const std::string& config_file, const CommonOptions& options) {
   const Metrics after = evaluate(*model, data.test(), "quantized");
   const std::vector<LayerError> layers = layer_report(*model, *quantized.reference, quantized.images);
 
-  write_json(folder / "config.json", resolved_config(config, options));
-  write_json(folder / "layer_quant_params.json", PostTrainLinearQuantizer::layer_quant_params(*model));
+  write_json(folder.to_write("config.json"), resolved_config(config, data));
+  write_json(folder.to_write("layer_quant_params.json"), PostTrainLinearQuantizer::layer_quant_params(*model));
   const auto& post_train = dynamic_cast<const PostTrainLinearQuantizer&>(*quantized.quantizer);
   if (const QuantStats& stats = post_train.stats_after_prepare(); !stats.empty())
-    write_stats(folder / "quant_stats_after_prepare_model.json", stats);
-  save_model(folder / "model.safetensors", *model, config, quantized.config, after.to_json());
+    write_stats(folder.to_write("quant_stats_after_prepare_model.json"), stats);
+  const std::filesystem::path checkpoint = folder.to_write("model.safetensors");
+  save_model(checkpoint, *model, config, data, quantized.config, after.to_json());
   const int64_t bytes = packed_bytes(*model, quantized.quantizer.get());
-  const Deployment program = deploy_checkpoint(folder / "model.safetensors", data, "program");
+  const Deployment program = deploy_checkpoint(checkpoint, data, "program");
   const Json results = {{"name", config.name},
                         {"seed", config.seed},
                         {"dataset", data.describe()},
@@ -59,22 +62,22 @@ void run(const std::string& config_file, const CommonOptions& options) {
                         {"model_bytes", bytes},
                         {"program", program.to_json()},
                         {"layers", to_json(layers)},
-                        {"checkpoint", (folder / "model.safetensors").string()}};
-  write_json(folder / "results.json", results);
+                        {"checkpoint", checkpoint.string()}};
+  write_json(folder.to_write("results.json"), results);
   print_result(
       options, results,
       to_text(layers, kLayersPrinted) +
           fmt::format("\nfloat      top1 {:.2f}  top5 {:.2f}  loss {:.5f}\nquantized  top1 {:.2f}  top5 {:.2f}  "
                       "loss {:.5f}  ({} bytes of parameters)\n{}\n{}\n",
                       before.top1(), before.top5(), before.loss(), after.top1(), after.top5(), after.loss(), bytes,
-                      program.to_text(), (folder / "model.safetensors").string()));
+                      program.to_text(), checkpoint.string()));
 }
 
 }  // namespace
 
 void add_quantize_command(CLI::App& app) {
-  add_config_command<QuantizeCommandConfig>(app, "quantize",
-                                            "post-training quantization: calibrate, prepare, evaluate, save", run);
+  add_config_command<QuantizeCommandConfig>(
+      app, "quantize", "post-training quantization: calibrate, prepare, evaluate, save", run_quantize);
 }
 
 }  // namespace qgrad

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "apps/experiment.h"
 #include "apps/progress.h"
 #include "core/ops.h"
 #include "data/split.h"
@@ -26,7 +27,7 @@ class RatingBatches final : public Task::Batches {
   RatingBatches(const RankingData& data, int batch_size, uint64_t seed)
       : data_(data), seed_(seed), batch_size_(static_cast<size_t>(batch_size)) {}
   int64_t count() const override { return examples() / static_cast<int64_t>(batch_size_); }
-  int64_t examples() const override { return data_.samples(); }
+  int64_t examples() const override { return data_.training_examples(); }
   void start_epoch(int64_t epoch) override {
     samples_ = data_.epoch(epoch, seed_);
     next_ = 0;
@@ -106,7 +107,7 @@ std::vector<int32_t> RankingData::candidates(Part part, int64_t user) const {
 
 RankingData::Samples RankingData::epoch(int64_t number, uint64_t seed) const {
   constexpr int64_t kPer = 1 + kNegativesPerPositive;
-  Indices order = all_indices(samples());
+  Indices order = all_indices(training_examples());
   shuffle(order, seed, "recommendation", static_cast<uint64_t>(number));
   RandomStream random(seed, fmt::format("negatives {}", number));
   std::vector<int32_t> drawn;  // in the order of the interactions, so that the shuffle changes nothing
@@ -124,7 +125,7 @@ RankingData::Samples RankingData::epoch(int64_t number, uint64_t seed) const {
   return samples;
 }
 
-int64_t RankingData::samples() const { return std::ssize(parts_.train) * (1 + kNegativesPerPositive); }
+int64_t RankingData::training_examples() const { return std::ssize(parts_.train) * (1 + kNegativesPerPositive); }
 
 std::unique_ptr<Task::Batches> RankingData::training(int batch_size, const std::optional<uint64_t>& seed) const {
   return std::make_unique<RatingBatches>(*this, batch_size, seed.value_or(seed_));
@@ -145,6 +146,17 @@ Json RankingData::describe() const {
           {"items", set_.items},
           {"training_interactions", parts_.train.size()},
           {"test_users", std::ranges::count_if(parts_.test, [](int32_t i) { return i != LeaveOneOut::kNone; })}};
+}
+
+Json RankingData::data() const {
+  DataConfig data;
+  data.dataset = dataset_;
+  return write_config(data);
+}
+
+std::string RankingData::whose() const {
+  const std::string name = dataset_.value.at("class").get<std::string>();
+  return dataset_.has("dir") ? fmt::format("{} in {}", name, dataset_.value.at("dir").get<std::string>()) : name;
 }
 
 Json RankingData::evaluate(Module& model, Part part, const std::string& label) const {

@@ -41,8 +41,8 @@ class RankingData final : public Task {
     std::vector<int32_t> users, items, labels;  // label 1: an interaction
   };
   Samples epoch(int64_t number, uint64_t seed) const;
-  int64_t samples() const;  // in an epoch
 
+  int64_t training_examples() const override;  // samples of an epoch
   std::unique_ptr<Batches> training(int batch_size, const std::optional<uint64_t>& seed) const override;
   // Users' scores z [N,1] as logits 0 and z of two classes, whose cross entropy is that of sigmoid(z).
   Tensor logits(const Tensor& output) const override;
@@ -52,6 +52,9 @@ class RankingData final : public Task {
   std::string score() const override { return "hit_rate_at_10"; }
   std::string unit() const override { return "interactions"; }
   Json describe() const override;
+  DataDescription description() const override { return {.users = set_.users, .items = set_.items}; }
+  Json data() const override;
+  std::string whose() const;  // for messages
 
   static constexpr int kNegatives = 99, kNegativesPerPositive = 4;
 

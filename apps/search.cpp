@@ -3,6 +3,7 @@
 
 #include "apps/command.h"
 #include "apps/metrics.h"
+#include "apps/output_folder.h"
 #include "apps/progress.h"
 #include "apps/quantization.h"
 #include "quant/greedy_search.h"
@@ -116,7 +117,7 @@ Found search_greedy(const SearchCommandConfig& config, const ExperimentData& dat
       fmt::format("top1 on the calibration images: {:.2f}, {} evaluations\n", 100 - result.cost, result.evaluations)};
 }
 
-void run(const std::string& config_file, const CommonOptions& options) {
+void run_search(const std::string& config_file, const CommonOptions& options) {
   const auto config = read_command_config<SearchCommandConfig>(config_file, options);
   if (!config.checkpoint) config_error(config_file, "'checkpoint' is missing: the search needs a trained model");
   if (!is_post_training(config.quantizer))
@@ -125,30 +126,31 @@ void run(const std::string& config_file, const CommonOptions& options) {
   if (config.search.lapq.has_value() == config.search.greedy.has_value())
     config_error(config_file + ": search", "expected exactly one of 'lapq' and 'greedy'");
   if (config.search.greedy) check_measures(config.calibration);
-  const auto folder = output_folder(options.out, config.name);
+  OutputFolder folder(output_folder(options.out, config.name));
   const auto task = open_task(config, options.data);
   const ExperimentData& data = images_of(*task);
-  check_can_write(folder / "results.json");
+  check_can_write(folder.path() / "results.json");
+  check_calibration(data, config.calibration, config_file, "calibration");
   check_post_training(config, config.quantizer, data, config.calibration);
   const Judge judge(data, config.calibration);
   const Found found = config.search.lapq ? search_lapq(config, data, judge) : search_greedy(config, data, judge);
 
-  Json experiment = resolved_config(config, options);
+  Json experiment = resolved_config(config, data);
   experiment.erase("search");
   experiment["quantizer"] = found.quantizer;
-  const std::string file = (folder / "quantize.json").string();
+  const std::string file = folder.to_write("quantize.json").string();
   write_json(file, experiment);
   Json results = {{"name", config.name}, {"seed", config.seed}, {"config", file}};
   results.update(found.report);
-  write_json(folder / "results.json", results);
+  write_json(folder.to_write("results.json"), results);
   print_result(options, results, found.text + file + "\n");
 }
 
 }  // namespace
 
 void add_search_command(CLI::App& app) {
-  add_config_command<SearchCommandConfig>(app, "search",
-                                          "search quantization parameters; writes a config for `qgrad quantize`", run);
+  add_config_command<SearchCommandConfig>(
+      app, "search", "search quantization parameters; writes a config for `qgrad quantize`", run_search);
 }
 
 }  // namespace qgrad

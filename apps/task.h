@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "apps/data_description.h"
 #include "core/json.h"
 #include "nn/module.h"
 
@@ -31,6 +32,7 @@ class Task {
     virtual std::optional<Batch> next() = 0;  // nothing at the end of the epoch
   };
   // `seed`: of the order and of all that is drawn; null for the experiment's.
+  virtual int64_t training_examples() const = 0;
   virtual std::unique_ptr<Batches> training(int batch_size, const std::optional<uint64_t>& seed) const = 0;
   // What the model gave for a batch, as logits of classes.
   virtual Tensor logits(const Tensor& output) const { return output; }
@@ -45,6 +47,9 @@ class Task {
   virtual std::string unit() const { return "images"; }  // what the training examples are
 
   virtual Json describe() const = 0;  // for results.json
+  virtual DataDescription description() const = 0;
+  // The config's "data" with what it left open: the folder that is read, the normalisation.
+  virtual Json data() const = 0;
 };
 
 // "top1 91.25  top5 99.50  loss 0.26512": metrics without the number of examples, which is the first.

@@ -3,6 +3,7 @@
 
 #include "apps/command.h"
 #include "apps/model_file.h"
+#include "apps/output_folder.h"
 #include "apps/quantization.h"
 #include "apps/training.h"
 #include "quant/quant_aware_train_linear.h"
@@ -39,7 +40,7 @@ const QuantAwareTrainRangeLinearQuantizer& folding_quantizer(const Quantized& qu
 // Folds the trained model's batch norms, measures its activation ranges again where that changes what is quantized,
 // evaluates and saves it.
 Json finish_folded(ModulePtr& model, const Quantized& quantized, const TrainCommandConfig& config, const Task& task,
-                   const std::filesystem::path& file) {
+                   OutputFolder& folder) {
   const ExperimentData& data = images_of(task);
   Config quantizer = quantized.config;
   quantizer.value = folding_quantizer(quantized, task).fold_trained(model, data.example(), std::move(quantizer.value));
@@ -51,19 +52,22 @@ Json finish_folded(ModulePtr& model, const Quantized& quantized, const TrainComm
     });
   }
   Json results = task.evaluate(*model, Task::Part::test, "test, folded");
-  save_model(file, *model, config, quantizer, results);
+  const std::filesystem::path file = folder.to_write("model_folded.safetensors");
+  save_model(file, *model, config, task, quantizer, results);
   results["checkpoint"] = file.string();
   return results;
 }
 
-void run(const std::string& config_file, const std::optional<std::filesystem::path>& resume,
-         const CommonOptions& options) {
+void run_train(const std::string& config_file, const std::optional<std::filesystem::path>& resume,
+               const CommonOptions& options) {
   const auto config = read_command_config<TrainCommandConfig>(config_file, options);
-  const auto folder = resume ? *resume : output_folder(options.out, config.name);
-  if (!resume) check_unused(folder);
+  OutputFolder folder(resume ? *resume : output_folder(options.out, config.name));
+  if (!resume) check_unused(folder.path());
   const auto task = open_task(config, options.data);
   ModulePtr model = build_model(config.model, config.seed, config.checkpoint);
   const auto optimizer = make_optimizer(config.train.optimizer, *model);
+  check_calibration(*task, config.calibration, config_file, "calibration");
+  check_calibration(*task, config.fold_batch_norms, config_file, "fold_batch_norms");
   std::optional<Config> quantizer_config;
   Quantized quantized;
   if (config.quantizer) {
@@ -73,16 +77,16 @@ void run(const std::string& config_file, const std::optional<std::filesystem::pa
         quantize_model(model, config.model, *config.quantizer, optimizer.get(), *task, config.calibration, config.name);
     quantizer_config = quantized.config;
   }
-  if (config.fold_batch_norms) {  // what folding would refuse is refused before training
-    folding_quantizer(quantized, *task);
-    images_of(*task).calibration(*config.fold_batch_norms);
-  }
-  write_json(folder / "config.json", resolved_config(config, options));
+  if (config.fold_batch_norms) folding_quantizer(quantized, *task);  // what it would refuse is refused before training
+  const Json resolved = resolved_config(config, *task);
+  const ResumePoint point{folder, "training.safetensors", resume.has_value(), resolved};
+  check_resumable(point, config.train, *task);
+  write_json(folder.to_write("config.json"), resolved);
 
-  const TrainingResult training = train(*model, *optimizer, *task, config.train, config.name,
-                                        ResumePoint{folder / "training.safetensors", resume.has_value()});
+  const TrainingResult training = train(*model, *optimizer, *task, config.train, config.name, point);
   const Json test = task->evaluate(*model, Task::Part::test, "test");
-  save_model(folder / "model.safetensors", *model, config, quantizer_config, test);
+  const std::filesystem::path checkpoint = folder.to_write("model.safetensors");
+  save_model(checkpoint, *model, config, *task, quantizer_config, test);
   Json results = {{"name", config.name},
                   {"seed", config.seed},
                   {"dataset", task->describe()},
@@ -92,19 +96,18 @@ void run(const std::string& config_file, const std::optional<std::filesystem::pa
                   {"test", test},
                   {"seconds", training.seconds},
                   {"epochs", training.epochs_json()},
-                  {"checkpoint", (folder / "model.safetensors").string()}};
-  if (config.fold_batch_norms)
-    results["folded"] = finish_folded(model, quantized, config, *task, folder / "model_folded.safetensors");
-  write_json(folder / "results.json", results);
+                  {"checkpoint", checkpoint.string()}};
+  if (config.fold_batch_norms) results["folded"] = finish_folded(model, quantized, config, *task, folder);
+  write_json(folder.to_write("results.json"), results);
   print_result(options, results,
                fmt::format("test {}  (epoch {} of {})\n{}\n", metrics_text(test), training.best_epoch,
-                           config.train.epochs, (folder / "model.safetensors").string()));
+                           config.train.epochs, checkpoint.string()));
 }
 
 }  // namespace
 
 void add_train_command(CLI::App& app) {
-  add_resumable_command<TrainCommandConfig>(app, "train", "float or quantization-aware training", run);
+  add_resumable_command<TrainCommandConfig>(app, "train", "float or quantization-aware training", run_train);
 }
 
 }  // namespace qgrad

@@ -2,6 +2,7 @@
 #include "apps/training.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <cmath>
 #include <regex>
@@ -16,6 +17,8 @@
 
 namespace qgrad {
 namespace {
+
+constexpr int kBatchSize = 128;  // by default
 
 struct EpochTotals {
   Metrics metrics;
@@ -53,20 +56,23 @@ struct Course {
   std::unique_ptr<Schedule> learning_rate;
   std::optional<QuantSchedule> quantization;
   std::optional<Distillation> distillation;
+  int batch_size;
   std::unique_ptr<Task::Batches> batches;
 
   Course(const TrainConfig& config, Module& model, Optimizer& optimizer, const Task& task)
       : learning_rate(Registry<Schedule>::create(config.schedule)),
-        batches(task.training(config.batch_size, config.seed)) {
+        batch_size(
+            config.batch_size.value_or(static_cast<int>(std::min<int64_t>(kBatchSize, task.training_examples())))),
+        batches(task.training(batch_size, config.seed)) {
     if (config.quantization) quantization.emplace(*config.quantization, model, config.epochs);
     if (config.distillation) {
       check(config.distillation->from_epoch < config.epochs,
             "distillation.from_epoch: the teacher would never be asked, from epoch {} in a training of {}",
             config.distillation->from_epoch, config.epochs);
-      distillation.emplace(*config.distillation, model);
+      distillation.emplace(*config.distillation, model, task.description());
     }
     add_param_groups(optimizer, model, config);
-    check(batches->count() > 0, "training: a batch of {} is more than the {} training examples", config.batch_size,
+    check(batches->count() > 0, "training: a batch of {} is more than the {} training examples", batch_size,
           batches->examples());
   }
 };
@@ -76,7 +82,7 @@ EpochTotals train_epoch(Module& model, Optimizer& optimizer, const Task& task, C
   Task::Batches& batches = *course.batches;
   model.set_training(true);
   EpochTotals totals;
-  Progress progress(label, batches.count() * config.batch_size, task.unit());
+  Progress progress(label, batches.count() * course.batch_size, task.unit());
   Tape tape;
   batches.start_epoch(epoch);
   for (int64_t step = 0; const auto batch = batches.next(); ++step) {
@@ -124,12 +130,29 @@ void check_training(Module& model, Optimizer& optimizer, const Task& task, const
   Course(config, model, optimizer, task);
 }
 
+void check_resumable(const ResumePoint& point, const TrainConfig& config, const Task& task) {
+  if (!point.is_there()) return;
+  const std::filesystem::path file = point.folder.path() / point.name;
+  const TrainedSoFar before = read_trained_so_far(file);
+  if (before.config.is_null() && !point.config.is_null())
+    note(fmt::format("{}: does not say its config: that it is this one is not checked", file.string()));
+  const std::vector<std::string> differences = config_differences(before.config, point.config);
+  check(differences.empty(), "{}: was made with another config, and can not go on with this one: {}", file.string(),
+        fmt::join(differences, "; "));
+  check(before.epochs <= config.epochs, "{}: {} epochs are finished, which are more than train.epochs, {}",
+        file.string(), before.epochs, config.epochs);
+  check_agree({file.string(), before.trained_on}, {"the data that are there", task.description()});
+}
+
 TrainingResult train(Module& model, Optimizer& optimizer, const Task& task, const TrainConfig& config,
                      const std::string& label, const std::optional<ResumePoint>& resume_point) {
   Course course(config, model, optimizer, task);
+  if (!config.batch_size && course.batch_size < kBatchSize)
+    note(fmt::format("training: batches of all {} training examples, which are fewer than {}", course.batch_size,
+                     kBatchSize));
   TrainingState state;
-  if (resume_point && resume_point->resume && std::filesystem::exists(resume_point->file))
-    state = load_training_state(resume_point->file, model, optimizer);
+  if (resume_point && resume_point->is_there())
+    state = load_training_state(resume_point->folder.path() / resume_point->name, model, optimizer);
   TrainingResult& result = state.result;
   for (int epoch = static_cast<int>(result.epochs.size()); epoch < config.epochs; ++epoch) {
     const Stopwatch stopwatch;
@@ -138,8 +161,11 @@ TrainingResult train(Module& model, Optimizer& optimizer, const Task& task, cons
     EpochLog log{
         .epoch = epoch + 1, .lr = totals.lr, .train_loss = totals.metrics.loss(), .train_top1 = totals.metrics.top1()};
     std::string line = fmt::format("loss {:.4f}  top1 {:.2f}", log.train_loss, log.train_top1);
+    const std::string broken = fmt::format("training broke: after epoch {} (learning rate {})", epoch + 1, totals.lr);
+    check_numbers(model, broken);
     if (task.has(Task::Part::validation)) {
       log.validation = task.evaluate(model, Task::Part::validation, "");
+      check_finite(log.validation, broken + ", on the validation images");
       line += "  validation " + metrics_text(log.validation);
     }
     log.seconds = stopwatch.seconds();
@@ -153,7 +179,9 @@ TrainingResult train(Module& model, Optimizer& optimizer, const Task& task, cons
     }
     result.seconds += log.seconds;
     result.epochs.push_back(log);
-    if (resume_point) save_training_state(resume_point->file, model, optimizer, state);
+    if (resume_point)
+      save_training_state(resume_point->folder.to_write(resume_point->name), model, optimizer, state,
+                          {.config = resume_point->config, .trained_on = task.description()});
   }
   load_state(model, state.best, "the best epoch");
   return result;

@@ -8,6 +8,7 @@
 
 #include "apps/experiment.h"
 #include "apps/metrics.h"
+#include "apps/output_folder.h"
 #include "nn/optim.h"
 
 namespace qgrad {
@@ -40,8 +41,12 @@ struct TrainingResult {
 
 // Where a training keeps the state that it can go on from.
 struct ResumePoint {
-  std::filesystem::path file;  // written after every epoch
-  bool resume = false;         // begin where the file, if there is one, says; otherwise it is overwritten
+  OutputFolder& folder;
+  std::string name;     // of the file in it, written after every epoch
+  bool resume = false;  // begin where the file, if there is one, says; otherwise it is overwritten
+  Json config;          // of the whole run, resolved
+
+  bool is_there() const { return resume && std::filesystem::exists(folder.path() / name); }
 };
 
 // The config's optimizer, with all parameters of the model in one group.
@@ -49,6 +54,11 @@ std::unique_ptr<Optimizer> make_optimizer(const Config& config, Module& model);
 
 // Throws what train() would throw before its first step: settings that are wrong, files that are missing.
 void check_training(Module& model, Optimizer& optimizer, const Task& task, const TrainConfig& config);
+
+// Throws where the state to go on from, if there is one, was made with another config or other data, and names what
+// differs. What may change: train.epochs, unless they are over; and what changes no result: data.loader_threads,
+// data.eval_batch_size, and the folder that the data are in.
+void check_resumable(const ResumePoint& point, const TrainConfig& config, const Task& task);
 
 // Trains the model in place and leaves it with the parameters of its best epoch. `label` starts the progress lines.
 TrainingResult train(Module& model, Optimizer& optimizer, const Task& task, const TrainConfig& config,

@@ -16,8 +16,20 @@ struct TrainingState {
   NamedTensors best;       // the parameters and buffers of the best epoch, in the file's layout
 };
 
+// What a state is of.
+struct TrainedSoFar {
+  Json config;  // of the run, resolved; null in files of earlier versions
+  DataDescription trained_on;
+  int epochs = 0;  // that are finished
+};
+
 void save_training_state(const std::filesystem::path& file, Module& model, const Optimizer& optimizer,
-                         const TrainingState& state);
+                         const TrainingState& state, const TrainedSoFar& about);
+TrainedSoFar read_trained_so_far(const std::filesystem::path& file);
+
+// "quantizer.bits_weights is 2, but was 4" for every key that differs, but for those that a training may go on with
+// when they change.
+std::vector<std::string> config_differences(const Json& before, const Json& now);
 // Puts the model and the optimizer back where they were. Throws where the file is another model's or optimizer's.
 TrainingState load_training_state(const std::filesystem::path& file, Module& model, Optimizer& optimizer);
 

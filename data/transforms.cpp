@@ -19,21 +19,25 @@ void convert_pixels(const uint8_t* in, int64_t pixels, int64_t step, int64_t cha
     for (int64_t c = 0; c < n; ++c) *out++ = table[in[p * step * n + c] * n + c];
 }
 
-}  // namespace
-
-std::vector<float> per_channel(const std::vector<float>& values, int64_t channels, const char* name) {
+std::vector<float> per_channel(const std::optional<std::vector<float>>& given, int64_t channels, const char* name) {
+  const std::vector<float> values = given.value_or(std::vector{0.5f});
   if (values.size() == 1) return std::vector<float>(static_cast<size_t>(channels), values[0]);
   check(std::ssize(values) == channels, "transforms: {} has {} numbers, images have {} channels", name, values.size(),
         channels);
   return values;
 }
 
+}  // namespace
+
+Normalisation normalisation(const TransformConfig& config, int64_t channels) {
+  return {per_channel(config.mean, channels, "mean"), per_channel(config.std, channels, "std")};
+}
+
 Transform::Transform(const TransformConfig& config, const Shape& image, uint64_t seed)
     : config_(config), random_(seed, "augment") {
   check(image.rank() == 3 && image.numel() > 0, "transforms: expected images [H,W,C], got {}", image);
   height_ = image[0], width_ = image[1], channels_ = image[2];
-  const std::vector<float> mean = per_channel(config.mean, channels_, "mean");
-  const std::vector<float> deviation = per_channel(config.std, channels_, "std");
+  const auto [mean, deviation] = normalisation(config, channels_);
   for (int byte = 0; byte < 256; ++byte)
     for (size_t c = 0; c < mean.size(); ++c)
       table_.push_back((static_cast<float>(byte) / 255.0f - mean[c]) / deviation[c]);

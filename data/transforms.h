@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -12,7 +13,7 @@
 namespace qgrad {
 
 struct TransformConfig {
-  std::vector<float> mean = {0.5f}, std = {0.5f};
+  std::optional<std::vector<float>> mean, std;
   int64_t crop_padding = 0;
   bool flip = false;
   int64_t cutout = 0;
@@ -23,16 +24,21 @@ struct TransformConfig {
 
 template <class V>
 void fields(V& v, TransformConfig& c) {
-  v("mean", c.mean, {.help = "per channel, of byte/255; one number serves all channels"});
-  v("std", c.std, {.help = "per channel, of byte/255; one number serves all channels", .min = 0, .above_min = true});
+  v("mean", c.mean,
+    {.help = "per channel, of byte/255; one number serves all channels; null: as the checkpoint has it, else 0.5"});
+  v("std", c.std, {.help = "the same for the deviation", .min = 0, .above_min = true});
   v("crop_padding", c.crop_padding,
     {.help = "random crop out of the image with this many black pixels around it", .min = 0, .max = 1024});
   v("flip", c.flip, {.help = "mirror every second image, at random, left to right"});
   v("cutout", c.cutout, {.help = "side of a square at a random place set to the mean; 0: none", .min = 0, .max = 1024});
 }
 
-// A mean or std for each of an image's channels. `name` is for the message where there are neither 1 nor `channels`.
-std::vector<float> per_channel(const std::vector<float>& values, int64_t channels, const char* name);
+// How bytes become a network's input, (byte / 255 - mean) / std: one of each for every channel.
+struct Normalisation {
+  std::vector<float> mean, std;
+};
+// Throws where mean or std have neither 1 nor `channels` numbers.
+Normalisation normalisation(const TransformConfig& config, int64_t channels);
 
 // What a Loader applies to an image: bytes [H,W,C] to floats [H,W,C]. Called from several threads at once; the result
 // may depend on nothing but the arguments (sample: the image's place in its ImageSet).

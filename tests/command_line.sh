@@ -268,6 +268,104 @@ expect 0 "resume a finished comparison" "$qgrad" compare --resume comparison
 holds "and its report is there" test -s comparison/report.html
 expect_error "resume from nowhere" "nowhere/config.json: cannot open" "$qgrad" train --resume nowhere
 
+# --- data and network: what was trained is what is used ---
+red=iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4paEBAANqAUvLxAaxAAAAAElFTkSuQmCC
+blue=iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGPQ0PgFAAHGAUtB6jsDAAAAAElFTkSuQmCC
+# pictures FOLDER RED BLUE: a data set of red and of blue pictures, six and three of each, in folders of these names.
+pictures() {
+  local part i
+  for part in train test; do
+    mkdir -p "$1/$part/$2" "$1/$part/$3"
+    for i in 1 2 3 4 5 6; do
+      if [ $part = test ] && [ $i -gt 3 ]; then break; fi
+      base64 -d <<<$red >"$1/$part/$2/$i.png"
+      base64 -d <<<$blue >"$1/$part/$3/$i.png"
+    done
+  done
+}
+pictures fruit cherry plum
+pictures berries currant blueberry
+cat >fruit.json <<JSON
+{"name": "fruit", "data": {"dataset": {"class": "image_folder", "dir": "berries", "size": [8, 8]}, "transforms": {"mean": [0.4]}, "validation": 0},
+ "model": {"class": "convnet", "classes": 2, "channels": 3, "width": 4}, "train": {"epochs": 4, "batch_size": 4}}
+JSON
+expect 0 "train with --data" "$qgrad" train fruit.json --data fruit --out fruit_net
+net=fruit_net/model.safetensors
+expect 0 "its checkpoint evaluates on these data" "$qgrad" evaluate $net --json
+holds "as it says" grep -q '"dir": "fruit"' stdout
+holds "also on stderr" grep -q '^data: .*"dir":"fruit"' stderr
+expect 0 "export without the data set" sh -c 'mv fruit away && "$0" export '$net' --program fruit.qgi; status=$?; mv away fruit; exit $status' "$qgrad"
+expect 0 "predict with it" "$qgrad" predict fruit.qgi fruit/test/cherry/1.png
+holds "the names are those of the training" grep -qE '(cherry|plum)' stdout
+holds "not those of the config's folder" sh -c '! grep -qE "(currant|blueberry)" stdout'
+expect_error "evaluate on other classes" "classes of image_folder in berries \(--data\) are blueberry, currant, those of $net are cherry, plum" "$qgrad" evaluate $net --data berries
+expect_error "export with other classes" "classes of .* are blueberry, currant, those of $net are cherry, plum" "$qgrad" export $net --data berries --program berries.qgi
+holds "writes no program" [ ! -e berries.qgi ]
+expect_error "start from a checkpoint of other classes" "those of $net are cherry, plum" "$qgrad" train fruit.json --set checkpoint=$net --out x
+expect_error "a program and other classes" "those of fruit.qgi are cherry, plum" "$qgrad" evaluate fruit.qgi --config fruit.json
+expect_error "a program and images of as many numbers" "images of .* are 4x16x3 .*, those of fruit.qgi are 8x8x3" "$qgrad" evaluate fruit.qgi --config fruit.json --data fruit --set 'data.dataset.size=[4,16]'
+expect_error "a checkpoint and a config of another model" "fruit.json: model.width: is 8, but $net was saved with 4" "$qgrad" evaluate $net --config fruit.json --data fruit --set model.width=8
+cat >fruit8.json <<JSON
+{"name": "fruit8", "data": {"dataset": {"class": "image_folder", "dir": "fruit", "size": [8, 8]}, "validation": 0},
+ "model": {"class": "convnet", "classes": 2, "channels": 3, "width": 4}, "checkpoint": "$net",
+ "quantizer": {"class": "PostTrainLinearQuantizer"}}
+JSON
+expect 0 "quantize by defaults, on few images" "$qgrad" quantize fruit8.json --out fruit8
+holds "says that they are all" grep -q 'calibration: all training images, 12, which are fewer than 512' stderr
+holds "and takes the checkpoint's normalisation" grep -q '"mean": \[0.4,0.4,0.4\]' fruit8/config.json
+expect_error "quantize with another one" "the mean of image_folder in fruit \(fruit8.json\) is 0.5, 0.5, 0.5, that of $net is 0.4, 0.4, 0.4" "$qgrad" quantize fruit8.json --out x --set 'data.transforms.mean=[0.5]'
+expect_error "more calibration images than there are" "fruit8.json: calibration.images: 13 images were asked for, but there are 12 to train on" "$qgrad" quantize fruit8.json --out x --set calibration.images=13
+expect_error "from an image on" "calibration.images: 5 images were asked for, but there are 4 from image 8 on" "$qgrad" calibrate fruit8.json --out x --set 'calibration={"images": 5, "first_image": 8}'
+sed 's/"quantizer"/"rows": [{"name": "8", "quantizer"/; s/Quantizer"}}/Quantizer"}}], "calibration": {"images": 13}}/' fruit8.json >fruit_compare.json
+expect_error "a comparison with more of them" "fruit_compare.json: calibration.images: 13 images were asked for" "$qgrad" compare fruit_compare.json --out x --set checkpoint=null --set 'train={"epochs": 1}'
+holds "none of them leaves a folder" [ ! -e x ]
+expect 0 "train by defaults, on few images" "$qgrad" train fruit.json --data fruit --out few --set train.batch_size=null --set data.validation=null
+holds "says that batches are smaller" grep -q 'training: batches of all 11 training examples, which are fewer than 128' stderr
+expect_error "a share of the images that is none" "fruit.json: data.validation: 0.01 of 12 images is none" "$qgrad" train fruit.json --data fruit --out x --set data.validation=0.01
+cp -r fruit renamed && mv renamed/train/{cherry,zucchini} && mv renamed/test/{cherry,zucchini}
+expect_error "a class that was renamed, and is another one in the order now" "classes of .* are plum, zucchini, those of $net are cherry, plum: only the first has zucchini, only the second has cherry" "$qgrad" evaluate $net --data renamed
+cp -r fruit partly && rm -r partly/test/plum && mkdir partly/train/plum/deeper && cp partly/train/plum/1.png partly/train/plum/deeper/ && cp partly/train/plum/1.png partly/train/plum/1.webp
+expect 0 "a test set without a class" "$qgrad" evaluate $net --data partly
+holds "says so" grep -q "image_folder: partly/test: no folder for class 'plum'" stderr
+holds "and which files are left out" grep -q "image_folder: partly/train: 2 files are left out.*: plum/1.webp, plum/deeper/1.png" stderr
+mv fruit gone
+expect_error "data that are gone" "image_folder: no folder" "$qgrad" evaluate $net
+holds "are said to be" grep -q "$net: the folder of its data, fruit, is not there" stderr
+mv gone fruit
+for size in 48 32; do
+  sed "s/\[8, 8\]/[$size, $size]/; s/\"model\": {[^}]*}/\"model\": {\"class\": \"vgg11\", \"classes\": 2}/; s/\"epochs\": 4/\"epochs\": 1/" fruit.json >fruit$size.json
+done
+expect 0 "train on larger images than the architecture's own" "$qgrad" train fruit48.json --data fruit --out large
+expect 0 "inspect its checkpoint" "$qgrad" inspect large/model.safetensors --json
+holds "of that size" grep -q '"output_shape": \[1,48,48,64\]' stdout
+expect 0 "inspect its config" "$qgrad" inspect fruit48.json --json
+holds "of that size too" grep -q '"output_shape": \[1,48,48,64\]' stdout
+expect 0 "its program" "$qgrad" export large/model.safetensors --program large.qgi
+expect 0 "evaluates on its data" "$qgrad" evaluate large.qgi --config fruit48.json --data fruit
+expect_error "and on no others" "images of .* are 32x32x3 .*, those of large.qgi are 48x48x3" "$qgrad" evaluate large.qgi --config fruit32.json --data fruit
+expect_error "nor does its checkpoint" "images of .* are 32x32x3 .*, those of large/model.safetensors are 48x48x3" "$qgrad" evaluate large/model.safetensors --config fruit32.json --data fruit
+
+# --- a folder is one run's ---
+"$qgrad" train long.json --set train.epochs=100000 --out held >/dev/null 2>&1 &
+holder=$!
+until [ -f held/training.safetensors ]; do sleep 0.02; done
+for command in "train long.json" "train --resume" "compare $digits" "quantize fruit8.json" "calibrate fruit8.json"; do
+  if [[ $command == *--resume ]]; then place=held; else place="--out held"; fi
+  # shellcheck disable=SC2086
+  expect_error "$command into a folder that a run writes to" "held: another run \(process $holder\) writes to this folder" "$qgrad" $command $place
+done
+mv held elsewhere
+got=0; wait $holder 2>/dev/null || got=$?
+holds "a run whose folder is gone ends with an error" [ $got = 1 ]
+holds "and does not make it again" [ ! -e held ]
+expect_error "resume with another config" "run/training.safetensors: was made with another config.*: seed is 7, but was 1; train.batch_size is 16, but was 32" \
+  sh -c 'cp -r elsewhere run && sed -i "s/\"seed\": 1/\"seed\": 7/; s/\"batch_size\": 32/\"batch_size\": 16/" run/config.json && "$0" train --resume run' "$qgrad"
+sed -i 's/"seed": 7/"seed": 1/; s/"batch_size": 16/"batch_size": 32/; s/"epochs": 100000/"epochs": 0/; s/"epochs": 0/"epochs": 1/' run/config.json
+expect_error "resume with fewer epochs than are finished" "epochs are finished, which are more than train.epochs, 1" "$qgrad" train --resume run
+expect_error "a training whose last step diverges" "training broke: after epoch 1 \(learning rate .*\): [a-z0-9.]+: number [0-9]+ is -?(inf|nan)" "$qgrad" train long.json --out broken_net --set train.epochs=1 --set data.train_images=1000 --set train.batch_size=1000 --set 'train.optimizer={"class": "SGD", "lr": 1e38, "weight_decay": 100}' --set quantizer=null
+expect_error "or whose validation does" "training broke: after epoch 1 .*, on the validation images: loss is -?(inf|nan)" "$qgrad" train long.json --out broken_net2 --set train.epochs=1 --set data.train_images=1000 --set train.batch_size=1000 --set 'train.optimizer={"class": "SGD", "lr": 1e30}' --set quantizer=null
+holds "saves no model" [ ! -e broken_net/model.safetensors ]
+
 # --- schedules, groups and a teacher, killed and resumed ---
 cat >course.json <<JSON
 {"name": "c", "data": {"dataset": {"class": "digits"}, "transforms": {"crop_padding": 1}}, "model": {"class": "convnet"},
@@ -353,7 +451,7 @@ expect_error "missing file" "nowhere.json: cannot open" "$qgrad" compare nowhere
 expect_error "a model with other outputs than the data's classes" "model: the model has 12 outputs, but digits has 10 classes" "$qgrad" compare "$digits" --set model.classes=12
 expect_error "a key that stands twice in --set" "key 'a' stands twice" "$qgrad" compare "$digits" --set 'train={"a": 1, "a": 2}'
 expect_error "more training images than there are" "data.train_images: 5000 were asked for" "$qgrad" compare "$digits" --set data.train_images=5000
-expect_error "--set of a key that no command has" "only model, quantizer of a config are read here" "$qgrad" inspect "$digits" --set trian.epochs=2
+expect_error "--set of a key that no command has" "only data, model, quantizer of a config are read here" "$qgrad" inspect "$digits" --set trian.epochs=2
 edit 's/"train": {/"trian": {/'
 expect_error "a key that no command has" "no command's config has a key 'trian' \(did you mean 'train'\?\)" "$qgrad" inspect edited.json
 expect_error "--set for a checkpoint" "are for configs" "$qgrad" inspect compared/float/model.safetensors --set model.classes=3
@@ -417,7 +515,7 @@ holds "as its simulation does" grep -q "$top1" simulated.json
 expect_error "--set of what a program does not read" "only data of a config are read here" "$qgrad" evaluate digits.qgi --config "$digits" --set model.classes=3
 expect_error "inspect a program" "an integer program; \`qgrad evaluate\`" "$qgrad" inspect digits.qgi
 expect_error "a program without data" "digits.qgi: a program does not say its data" "$qgrad" evaluate digits.qgi
-expect_error "a program with data of another normalisation" "mean: the program's is 0.5, that of the config's data 0.4" \
+expect_error "a program with data of another normalisation" "the mean of digits .*is 0.4, that of digits.qgi is 0.5" \
   "$qgrad" evaluate digits.qgi --config "$digits" --set 'data.transforms.mean=[0.4]'
 expect_error "export of two files, one of which is refused" "ONNX" "$qgrad" export quantized/model.safetensors --program half.qgi --onnx half.onnx
 holds "writes neither" [ ! -e half.qgi ]

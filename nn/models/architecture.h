@@ -16,6 +16,8 @@ class Architecture {
   virtual ~Architecture() = default;
 
   virtual Shape image_shape() const = 0;  // [H, W, C] of one input image
+  // Whether it may be for such images; its layers may still refuse their size.
+  virtual bool takes(const Shape& image) const { return image == image_shape(); }
   virtual int64_t classes() const = 0;
   virtual std::vector<Tensor> example() const;  // inputs for traces where no data is at hand: zeros, one example
 
@@ -40,12 +42,13 @@ void fields(V& v, ClassifierConfig& c) {
     {.help = "factor of every inner layer's channels; WRPN makes up for few bits with 2 or 3", .min = 1, .max = 64});
 }
 
-// An architecture for 32x32 colour images that is nothing but a function of this config.
+// An architecture for colour images, 32x32 by default, that is nothing but a function of this config.
 template <ModulePtr (*kMake)(const ClassifierConfig&), ConvInit kConvInit = ConvInit::kaiming_fan_out>
 class CifarArchitecture final : public Architecture {
  public:
   explicit CifarArchitecture(const ClassifierConfig& config) : config_(config) {}
   Shape image_shape() const override { return {32, 32, 3}; }
+  bool takes(const Shape& image) const override { return image.rank() == 3 && image[2] == 3; }
   int64_t classes() const override { return config_.classes; }
   ModulePtr make() const override { return kMake(config_); }
 

@@ -14,11 +14,14 @@ namespace {
 
 // Of a task, the losses need only how logits are read from outputs.
 struct OutputsAreLogits final : Task {
+  int64_t training_examples() const override { return 0; }
   std::unique_ptr<Batches> training(int, const std::optional<uint64_t>&) const override { return nullptr; }
   bool has(Part) const override { return false; }
   Json evaluate(Module&, Part, const std::string&) const override { return {}; }
   std::string score() const override { return ""; }
   Json describe() const override { return {}; }
+  DataDescription description() const override { return {}; }
+  Json data() const override { return {}; }
 };
 
 }  // namespace
@@ -33,7 +36,7 @@ TEST_CASE("the weight of the features falls along a line and is 0 from its last 
   const auto loss_at = [&](double epoch, DistillationConfig config) {
     config.teacher = file;
     config.model = net;
-    Distillation distillation(config, *student);
+    Distillation distillation(config, *student, {});
     const Tensor logits = distillation.call_student({&x, 1});
     return distillation.loss(label_loss, logits, OutputsAreLogits(), {&x, 1}, epoch).item();
   };

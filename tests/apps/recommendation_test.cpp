@@ -85,7 +85,7 @@ TEST_CASE("who knows what is held out hits always, who says always the same hits
 TEST_CASE("an epoch has every training interaction once, with four items that the user has not trained on") {
   const RankingData data = small_data();
   const RankingData::Samples samples = data.epoch(2, 5);
-  REQUIRE(std::ssize(samples.labels) == data.samples());
+  REQUIRE(std::ssize(samples.labels) == data.training_examples());
   std::set<std::pair<int32_t, int32_t>> known;
   std::map<int32_t, int> surplus;  // negatives less four times positives, by user
   for (size_t i = 0; i < samples.labels.size(); ++i) {

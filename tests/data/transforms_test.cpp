@@ -56,11 +56,12 @@ std::vector<float> normalised(const Bytes& bytes, const std::vector<float>& mean
 }  // namespace
 
 TEST_CASE("normalised bytes have the bits that PyTorch's ToTensor and Normalize give") {
-  const TransformConfig config{.mean = {0.4914f, 0.4822f, 0.4465f}, .std = {0.2023f, 0.1994f, 0.2010f}};
+  const TransformConfig config{.mean = std::vector{0.4914f, 0.4822f, 0.4465f},
+                               .std = std::vector{0.2023f, 0.1994f, 0.2010f}};
   Bytes image;
   for (int byte = 0; byte < 256; ++byte) image.insert(image.end(), 3, static_cast<uint8_t>(byte));
   const std::vector<float> x = apply(config, Shape{16, 16, 3}, image);
-  CHECK(x == normalised(image, config.mean, config.std));
+  CHECK(x == normalised(image, *config.mean, *config.std));
   // x.div(255).sub_(mean).div_(std) of torch 1.13.
   const std::map<size_t, std::array<uint32_t, 3>> torch = {
       {0, {0xc01b75d0, 0xc01ac4b0, 0xc00e2b4e}},   {1, {0xc01a3836, 0xc0198277, 0xc00ceba5}},
@@ -110,7 +111,7 @@ TEST_CASE("crop and flip are one of torchvision's outcomes, each of them as ofte
 TEST_CASE("a crop padding larger than the image gives black images too") {
   const Shape shape{2, 3, 1};
   const Bytes image = {10, 20, 30, 40, 50, 60};
-  const TransformConfig config{.mean = {0.0f}, .std = {1.0f}, .crop_padding = 7, .flip = true};
+  const TransformConfig config{.mean = std::vector{0.0f}, .std = std::vector{1.0f}, .crop_padding = 7, .flip = true};
   int black = 0, other = 0;
   for (int sample = 0; sample < 300; ++sample) {
     const std::vector<float> x = apply(config, shape, image, 0, sample);
@@ -127,7 +128,7 @@ TEST_CASE("cutout sets one square, clipped at the border, to the mean and nothin
   const Shape shape{8, 10, 3};
   const Bytes image = test::random_image(shape, 5).pixels;
   const int side = GENERATE(1, 4, 5);
-  const TransformConfig plain{.mean = {0.333f}, .std = {0.25f}};  // no byte is exactly the mean
+  const TransformConfig plain{.mean = std::vector{0.333f}, .std = std::vector{0.25f}};  // no byte is exactly the mean
   TransformConfig config = plain;
   config.cutout = side;
   const std::vector<float> before = apply(plain, shape, image);
@@ -169,13 +170,14 @@ TEST_CASE("augmentation depends on seed, epoch and sample, and on nothing else")
 TEST_CASE("test-time transforms normalise and do nothing random") {
   const Shape shape{6, 6, 3};
   const Bytes image = test::random_image(shape, 7).pixels;
-  const TransformConfig training{.mean = {0.3f}, .std = {0.2f}, .crop_padding = 2, .flip = true, .cutout = 3};
+  const TransformConfig training{
+      .mean = std::vector{0.3f}, .std = std::vector{0.2f}, .crop_padding = 2, .flip = true, .cutout = 3};
   for (int sample = 0; sample < 20; ++sample)
     CHECK(apply(training.test_time(), shape, image, sample, sample) == normalised(image, {0.3f}, {0.2f}));
 }
 
 TEST_CASE("transforms that do not fit the images are errors") {
-  CHECK_THROWS_WITH(Transform({.mean = {0.1f, 0.2f}}, Shape({8, 8, 3}), 0),
+  CHECK_THROWS_WITH(Transform({.mean = std::vector{0.1f, 0.2f}}, Shape({8, 8, 3}), 0),
                     "transforms: mean has 2 numbers, images have 3 channels");
   const auto read = [](const char* text) {
     return read_config<TransformConfig>(Config{Json::parse(text), "c.json", "transform"});
