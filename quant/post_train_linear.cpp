@@ -203,6 +203,15 @@ LayerQuantization PostTrainLinearQuantizer::layer_quantization(const std::string
   return quantization;
 }
 
+QuantSettings PostTrainLinearQuantizer::weight_settings_of(const LayerPlan& plan) const {
+  QuantSettings settings{.bits = *plan.bits.weights, .mode = plan.settings.mode.weights};
+  if (!config_.also_clip_weights) return settings;
+  settings.clip = plan.settings.clip_acts;
+  settings.n_stds = plan.settings.clip_n_stds;
+  settings.percentile = plan.settings.clip_percentile;
+  return settings;
+}
+
 ModulePtr PostTrainLinearQuantizer::wrap(const std::string& path, const LayerPlan& plan, ModulePtr module) const {
   switch (plan.wrapping) {
     case Wrapping::none:
@@ -210,19 +219,15 @@ ModulePtr PostTrainLinearQuantizer::wrap(const std::string& path, const LayerPla
     case Wrapping::reduced_float:
       return std::make_unique<FPWrapper>(std::move(module), precision_of(plan));
     case Wrapping::embedding: {
-      const QuantSettings settings{.bits = *plan.bits.weights, .mode = plan.settings.mode.weights};
+      QuantSettings settings = weight_settings_of(plan);
+      if (config_.also_clip_weights) settings.half_range = plan.settings.clip_half_range;
       const ModuleStats* stats = is_static_ ? &stats_.at(path, stats_name_) : nullptr;
       return std::make_unique<RangeLinearEmbeddingWrapper>(
           std::move(module), WeightQuantization{settings, config_.save_fp_weights}, stats ? &stats->output : nullptr);
     }
     case Wrapping::param_layer: {
-      QuantSettings settings{
-          .bits = *plan.bits.weights, .mode = plan.settings.mode.weights, .per_channel = plan.settings.per_channel_wts};
-      if (config_.also_clip_weights) {
-        settings.clip = plan.settings.clip_acts;
-        settings.n_stds = plan.settings.clip_n_stds;
-        settings.percentile = plan.settings.clip_percentile;
-      }
+      QuantSettings settings = weight_settings_of(plan);
+      settings.per_channel = plan.settings.per_channel_wts;
       return std::make_unique<RangeLinearQuantParamLayerWrapper>(std::move(module), layer_quantization(path, plan),
                                                                  WeightQuantization{settings, config_.save_fp_weights});
     }

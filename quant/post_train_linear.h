@@ -96,6 +96,7 @@ class PostTrainLinearQuantizer final : public Quantizer {
   PostTrainOverride settings_at(const Site& site) const;
   ModulePtr wrap(const std::string& path, const LayerPlan& plan, ModulePtr module) const;
   LayerQuantization layer_quantization(const std::string& path, const LayerPlan& plan) const;
+  QuantSettings weight_settings_of(const LayerPlan& plan) const;  // per tensor
 
   PostTrainLinearConfig config_;
   bool is_static_ = false;

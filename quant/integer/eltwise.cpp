@@ -1,6 +1,8 @@
 // Sums, concatenations and products of integers.
 #include "quant/integer/eltwise.h"
 
+#include <cmath>
+
 #include "core/error.h"
 
 namespace qgrad {
@@ -20,7 +22,10 @@ Accumulator RangeLinearQuantCommonGridWrapper::accumulate(Inputs x) {
   std::vector<Tensor> operands;
   for (size_t i = 0; i < x.size(); ++i) {
     const QuantMetadata input = input_metadata(i, x[i]);
-    operands.push_back(to_integers_rescaled(x[i], input, output_scale / input.scale, accumulator_range()));
+    const float factor = output_scale / input.scale;
+    check(std::isfinite(factor), "{}: its output's scale {} is out of reach of its input's, {}", kind(), output_scale,
+          input.scale);
+    operands.push_back(to_integers_rescaled(x[i], input, factor, accumulator_range()));
   }
   return {wrapped().call(operands), {output_scale}};
 }
@@ -35,7 +40,8 @@ std::string_view RangeLinearQuantProductWrapper::kind() const {
 float RangeLinearQuantProductWrapper::accumulator_scale(std::span<const QuantMetadata> inputs) const {
   float scale = 1;
   for (const QuantMetadata& input : inputs) scale *= input.scale;
-  return maybe_approximated(scale, output_settings());
+  check(scale > 0 && std::isfinite(scale), "{}: the product of its inputs' scales is {}, beyond float", kind(), scale);
+  return scale;
 }
 
 Accumulator RangeLinearQuantProductWrapper::accumulate(Inputs x) {

@@ -5,10 +5,10 @@
 
 namespace qgrad {
 
-// EltwiseAdd and Concat under Rounding::distiller (Distiller RangeLinearQuantEltwiseAddWrapper, RangeLinearQuantConcatWrapper). Every input is
-// brought to the output's grid first: round(output_scale / input_scale * (q + zero_point)), so the output's scale must
-// be fixed. The sum of these rounded integers needs no further scale. As in Distiller, these factors are never
-// approximated.
+// EltwiseAdd and Concat under Rounding::distiller (Distiller RangeLinearQuantEltwiseAddWrapper,
+// RangeLinearQuantConcatWrapper). Every input is brought to the output's grid first: round(output_scale / input_scale *
+// (q + zero_point)), so the output's scale must be fixed. The sum of these rounded integers needs no further scale. As
+// in Distiller, these factors are never approximated.
 class RangeLinearQuantCommonGridWrapper final : public RangeLinearQuantWrapper {
  public:
   // Throws unless quantization.output_params are given.
@@ -21,7 +21,8 @@ class RangeLinearQuantCommonGridWrapper final : public RangeLinearQuantWrapper {
 };
 
 // EltwiseMult, Matmul and BatchMatmul (Distiller RangeLinearQuantEltwiseMultWrapper, RangeLinearQuantMatmulWrapper):
-// the layer on the integers with their zero points added; the accumulator's scale is the product of the inputs' scales.
+// the layer on the integers with their zero points added; the accumulator's scale is the product of the inputs' scales,
+// exactly: approximated are the inputs' scales, the output's, and the factor between the accumulator and the output.
 class RangeLinearQuantProductWrapper final : public RangeLinearQuantWrapper {
  public:
   RangeLinearQuantProductWrapper(ModulePtr layer, LayerQuantization quantization);
