@@ -86,8 +86,9 @@ Parameter::Parameter(Module& owner, std::string name, Tensor initial, Layout lay
 Tensor Parameter::operator()() const { return transform_.get() && raw_.defined() ? transform_(raw_) : raw_; }
 
 void Parameter::set_raw(Tensor value) {
+  const bool learns = !raw_.defined() || raw_.requires_grad();
   raw_ = std::move(value);
-  if (raw_.defined()) raw_.set_requires_grad(true);
+  if (raw_.defined()) raw_.set_requires_grad(learns);
 }
 
 void Parameter::restrain() {

@@ -16,11 +16,12 @@ const Registered<Quantizer, APoTQuantizer, APoTConfig> registered{"APoTQuantizer
 struct Moments {
   float mean, deviation;
 };
-// The sample deviation, as the authors'; 1 where all numbers are equal.
+// The sample deviation, as the authors'; 1 where all numbers are equal, or as good as that.
 Moments moments_of(const Tensor& x) {
   const double n = static_cast<double>(x.numel()), mean = sum_of(x.data()) / n;
   const double square = deviations_from(mean, x.data()).square;
-  return {static_cast<float>(mean), square > 0 ? static_cast<float>(std::sqrt(square / std::max(1.0, n - 1))) : 1.0f};
+  const auto deviation = static_cast<float>(std::sqrt(square / std::max(1.0, n - 1)));
+  return {static_cast<float>(mean), std::isnormal(deviation) ? deviation : 1.0f};
 }
 
 Tensor normalized(const Tensor& x, const Moments& m) { return mul_scalar(add_scalar(x, -m.mean), 1 / m.deviation); }
@@ -85,7 +86,7 @@ Tensor APoTQuantization::quantize(const Tensor& x, int bits) {
   make_levels(bits);
   const float clip = alpha.raw().item(), below = is_signed() ? -1.0f : 0.0f;
   const auto on_grid = [&](const Tensor& values) {
-    const GridParameter parameter{learned(alpha), [=](const GridSums& sums) {
+    const GridParameter parameter{alpha(), [=](const GridSums& sums) {
                                     return static_cast<float>(sums.inside / clip + below * sums.below + sums.above);
                                   }};
     return record_on_grid("apot", values, on_levels(values, clip), {below * clip, clip, /*everywhere=*/is_parameter()},

@@ -47,7 +47,7 @@ Tensor clip_and_quantize(const Tensor& x, const Clip& clip) {
 }  // namespace
 
 ClippedLinearQuantization::ClippedLinearQuantization(const ClippedLinearConfig& config)
-    : AdjustableBits(config.bits), config_(config) {
+    : Quantization(config.bits), config_(config) {
   check_clip(config.clip_val);
   quantized_range(config.bits, LinearQuantMode::asymmetric_unsigned);  // checks the bits
   check(!config.is_signed || config.bits > 1,
@@ -66,7 +66,7 @@ Tensor ClippedLinearQuantization::forward(const Tensor& x) {
 }
 
 LearnedClippedLinearQuantization::LearnedClippedLinearQuantization(int bits, float initial_clip_val)
-    : AdjustableBits(bits), clip_val(parameter("clip_val", Tensor::full({1}, initial_clip_val))) {
+    : Quantization(bits), clip_val(parameter("clip_val", Tensor::full({1}, initial_clip_val))) {
   check_clip(initial_clip_val);
   clip_val.set_limits({.low = kSmallestClip});
   quantized_range(bits, LinearQuantMode::asymmetric_unsigned);  // checks the bits

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "nn/module.h"
-#include "quant/adjustable.h"
+#include "quant/quantization.h"
 #include "quant/quantizer.h"
 
 namespace qgrad {
@@ -21,7 +21,7 @@ struct ClippedLinearConfig {
   bool is_signed = false;
   bool dequantize = true;  // false: the result is the integers; the gradient stays the same
 };
-class ClippedLinearQuantization final : public UnaryModule, public AdjustableBits {
+class ClippedLinearQuantization final : public Quantization {
  public:
   // Throws unless clip_val is positive, and where a sign leaves no bits for levels.
   explicit ClippedLinearQuantization(const ClippedLinearConfig& config);
@@ -41,7 +41,7 @@ class ClippedLinearQuantization final : public UnaryModule, public AdjustableBit
 // where it can grow again.
 // (Distiller clipped_linear.LearnedClippedLinearQuantization; Choi et al., "PACT: Parameterized Clipping Activation for
 // Quantized Neural Networks", 2018, eq. 1 to 3)
-class LearnedClippedLinearQuantization final : public UnaryModule, public AdjustableBits {
+class LearnedClippedLinearQuantization final : public Quantization {
  public:
   static constexpr float kSmallestClip = 1e-3f;
 

@@ -30,7 +30,7 @@ ModulePtr DorefaQuantizer::weight_transform(const Site&, Parameter&, int bits) {
   return std::make_unique<DorefaQuantizeParam>(bits);
 }
 
-DorefaQuantizeParam::DorefaQuantizeParam(int bits) : AdjustableBits(bits) {
+DorefaQuantizeParam::DorefaQuantizeParam(int bits) : Quantization(bits) {
   quantized_range(bits, LinearQuantMode::asymmetric_unsigned);  // checks the bits
 }
 

@@ -2,8 +2,8 @@
 // 2016): weights through tanh, activations clipped to [0, 1] (or to act_clip_val).
 #pragma once
 
-#include "quant/adjustable.h"
 #include "quant/clipped.h"
+#include "quant/quantization.h"
 #include "quant/quantizer.h"
 
 namespace qgrad {
@@ -26,7 +26,7 @@ class DorefaQuantizer final : public Quantizer {
 //     numbers attain it. Zero is not a level: a pruned weight comes back as +-1 / (2^bits - 1).
 //   1 bit: sign(w) mean|w|, sign(0) = 1; the gradient is that of the identity.
 // A parameter that is all zeros is divided by 1.
-class DorefaQuantizeParam final : public UnaryModule, public AdjustableBits {
+class DorefaQuantizeParam final : public Quantization {
  public:
   explicit DorefaQuantizeParam(int bits);
   std::string_view kind() const override { return "DorefaQuantizeParam"; }

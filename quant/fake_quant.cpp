@@ -33,7 +33,7 @@ ValueRange range_of(const Tensor& x) {
 }  // namespace
 
 FakeLinearQuantization::FakeLinearQuantization(const FakeQuantConfig& config)
-    : AdjustableBits(config.bits),
+    : Quantization(config.bits),
       config_(config),
       tracked_min_biased(buffer("tracked_min_biased", one(0))),
       tracked_min(buffer("tracked_min", one(0))),
@@ -85,7 +85,7 @@ void FakeLinearQuantization::forget_range() {
 }
 
 Tensor FakeLinearQuantization::forward(const Tensor& x) {
-  if (training() && !frozen_) follow(x);
+  if (training() && !frozen()) follow(x);
   if (!bits()) return x;
   // A graph can be traced before there is a range; the values do not matter then.
   if (!has_range() && Tape::is_tracing()) return linear_quantize_ste(x, {}, {});

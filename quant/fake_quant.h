@@ -4,8 +4,8 @@
 #include <functional>
 
 #include "nn/module.h"
-#include "quant/adjustable.h"
 #include "quant/linear.h"
+#include "quant/quantization.h"
 #include "quant/settings.h"
 
 namespace qgrad {
@@ -24,23 +24,19 @@ struct FakeQuantConfig {
 // dequantized; the gradient is 1 inside the range, ends included, and 0 outside.
 // Evaluation uses the range as it stands, and throws when no training step nor checkpoint has set one.
 // While a schedule takes the bits away, the input is handed on, and the range followed all the same.
-class FakeLinearQuantization final : public UnaryModule, public AdjustableBits {
+class FakeLinearQuantization final : public Quantization {
  public:
   explicit FakeLinearQuantization(const FakeQuantConfig& config);
   std::string_view kind() const override { return "FakeLinearQuantization"; }
   std::string describe() const override;
   const FakeQuantConfig& config() const { return config_; }
 
-  // Frozen, the range stays as it is in training too. Not saved.
-  void set_frozen(bool frozen) { frozen_ = frozen; }
-  bool frozen() const { return frozen_; }
   bool has_range() const { return iter_count.item() > 0; }
-  void forget_range();                      // the next training forward begins a new one
+  void forget_range() override;
   void set_range(const ValueRange& range);  // as if it had been followed for so long that its beginning does not count
 
  private:
   FakeQuantConfig config_;
-  bool frozen_ = false;
 
  public:
   Buffer tracked_min_biased, tracked_min, tracked_max_biased, tracked_max;  // [1], like all that follow

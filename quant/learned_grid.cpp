@@ -59,7 +59,7 @@ float nearest_clip(const Tensor& x, float ratio, const std::function<Tensor(floa
 }
 
 LearnedQuantization::LearnedQuantization(int bits, GridSite site)
-    : AdjustableBits(bits), site_(site), started_for_bits(buffer("started_for_bits", Tensor::zeros({1}))) {
+    : Quantization(bits), site_(site), started_for_bits(buffer("started_for_bits", Tensor::zeros({1}))) {
   check(range(bits).qmax > 0, "learned quantization: 1 bit has no level above zero here, expected 2 bits or more");
 }
 
@@ -89,6 +89,8 @@ void LearnedQuantization::start_from(const Tensor& x) {
     if (parameter->defined()) parameter->restrain();
   started_for_bits.set(Tensor::full({1}, static_cast<float>(now)));
 }
+
+void LearnedQuantization::forget_range() { started_for_bits.set(Tensor::zeros({1})); }
 
 Tensor LearnedQuantization::forward(const Tensor& x) {
   if (!bits()) return site_ == GridSite::rectified ? relu(x) : x;

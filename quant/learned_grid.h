@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "core/kernels/quant_kernels.h"
-#include "quant/adjustable.h"
 #include "quant/linear.h"
+#include "quant/quantization.h"
 #include "quant/quantizer.h"
 
 namespace qgrad {
@@ -45,16 +45,15 @@ enum class GridSite {
 // The base of quantizations with learned parameters, whose limits keep them where they mean something. They start from
 // the numbers that are quantized: weights when the model is prepared, activations at the first forward in training
 // mode; and again when a schedule changes the bits. Evaluation before that throws.
-class LearnedQuantization : public UnaryModule, public AdjustableBits {
+class LearnedQuantization : public Quantization {
  public:
   std::string describe() const override;
   GridSite site() const { return site_; }
   void start_from(const Tensor& x);
-  void set_frozen(bool frozen) { frozen_ = frozen; }  // the parameters get no gradient
+  void forget_range() override;
 
  private:
   GridSite site_;
-  bool frozen_ = false;
 
  public:
   Buffer started_for_bits;  // [1]; 0: not yet
@@ -65,8 +64,6 @@ class LearnedQuantization : public UnaryModule, public AdjustableBits {
   virtual void start(const Tensor& x, int bits) = 0;
   virtual Tensor quantize(const Tensor& x, int bits) = 0;
 
-  // A parameter as GridParameter::value: an undefined tensor when frozen.
-  Tensor learned(const Parameter& parameter) const { return frozen_ ? Tensor() : parameter(); }
   bool is_parameter() const { return site_ == GridSite::weights || site_ == GridSite::bias; }
   bool is_signed() const { return site_ != GridSite::positive && site_ != GridSite::rectified; }
   QuantizedRange range(int bits) const;  // signed or not, as the site wants

@@ -114,12 +114,12 @@ Tensor LSQQuantization::quantize(const Tensor& x, int bits) {
   const float s = step.raw().item(), o = offset.defined() ? offset.raw().item() : shift * s;
   const float g = gradient_scale(x, q.qmax);
   std::vector<GridParameter> parameters{
-      {learned(step), [s, g, levels](const GridSums& sums) {
+      {step(), [s, g, levels](const GridSums& sums) {
          return static_cast<float>(g * (sums.inside / s + levels.low * sums.below + levels.high * sums.above));
        }}};
   if (offset.defined())
     parameters.push_back(
-        {learned(offset), [g](const GridSums& sums) { return static_cast<float>(g * (sums.below + sums.above)); }});
+        {offset(), [g](const GridSums& sums) { return static_cast<float>(g * (sums.below + sums.above)); }});
   return record_on_grid("lsq", x, on_grid(x, s, o, q), {q.qmin * s + o, q.qmax * s + o}, parameters);
 }
 
@@ -133,7 +133,7 @@ Tensor LSQQuantization::quantize_channels(const Tensor& x, const Levels& levels)
     y = linear_quantize_ste(x, params, {.integers = levels.q});
   }
   const double g = 1 / std::sqrt(static_cast<double>(x.numel()) / static_cast<double>(steps.size()) * levels.q.qmax);
-  return record("lsq", y, {x, learned(step)}, [x, y, levels, steps, g](const Tensor& dy, Grads& dx) {
+  return record("lsq", y, {x, step()}, [x, y, levels, steps, g](const Tensor& dy, Grads& dx) {
     Tensor of_x = Tensor::empty(x.shape()), of_steps = Tensor::empty({static_cast<int64_t>(steps.size())});
     const std::span<const float> xs = x.data(), ys = y.data(), dys = dy.data();
     std::vector<double> sums(steps.size());

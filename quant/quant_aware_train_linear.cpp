@@ -177,7 +177,7 @@ Json QuantAwareTrainRangeLinearQuantizer::fold_trained(ModulePtr& model, const T
 }
 
 LinearQuantizeParam::LinearQuantizeParam(const LinearQuantizeParamConfig& config, const Shape& parameter)
-    : AdjustableBits(config.bits),
+    : Quantization(config.bits),
       config_(config),
       scale(buffer("scale", Tensor::full({config.per_channel ? parameter[-1] : 1}, 1))),
       zero_point(buffer("zero_point", Tensor::zeros({config.per_channel ? parameter[-1] : 1}))) {}

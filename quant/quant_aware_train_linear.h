@@ -4,8 +4,8 @@
 #include <vector>
 
 #include "nn/fold.h"
-#include "quant/adjustable.h"
 #include "quant/fake_quant.h"
+#include "quant/quantization.h"
 #include "quant/quantizer.h"
 #include "quant/stats.h"
 
@@ -101,7 +101,7 @@ struct LinearQuantizeParamConfig {
   bool per_channel = false;
   bool clamp_integers = true;
 };
-class LinearQuantizeParam final : public UnaryModule, public AdjustableBits {
+class LinearQuantizeParam final : public Quantization {
  public:
   explicit LinearQuantizeParam(const LinearQuantizeParamConfig& config, const Shape& parameter);
   std::string_view kind() const override { return "LinearQuantizeParam"; }

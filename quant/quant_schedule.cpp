@@ -5,20 +5,38 @@
 
 #include "nn/norm.h"
 #include "quant/fake_quant.h"
-#include "quant/learned_grid.h"
+#include "quant/quantization.h"
 
 namespace qgrad {
 namespace {
 
 constexpr const char* kWhere = "train.quantization";
 
+// What quantizes and is no Quantization could not be told the bits, nor that it is frozen.
+void check_takes_part(const Module* quantizes, const std::string& path) {
+  check(!quantizes || dynamic_cast<const Quantization*>(quantizes),
+        "{}: {} is quantized by a {}, which takes no part in schedules: its class has to derive from Quantization",
+        kWhere, path, quantizes ? quantizes->kind() : "");
+}
+
+void check_all_take_part(Module& model) {
+  visit_modules(model, [](Module& module) {
+    for (const Parameter* p : module.parameters()) check_takes_part(p->transform(), p->path());
+    if (const auto* output = dynamic_cast<FakeQuantizationWrapper*>(&module))
+      check_takes_part(output->fake_q.get(), module.path());
+    if (const auto* input = dynamic_cast<InputQuantizationWrapper*>(&module))
+      check_takes_part(input->input_quant.get(), module.path());
+  });
+}
+
 }  // namespace
 
 QuantSchedule::QuantSchedule(const QuantScheduleConfig& config, Module& model, int total_epochs)
     : config_(config), model_(model) {
   bool quantized = false;
-  visit_modules(model, [&](Module& m) { quantized |= dynamic_cast<AdjustableBits*>(&m) != nullptr; });
+  visit_modules(model, [&](Module& m) { quantized |= dynamic_cast<Quantization*>(&m) != nullptr; });
   check(quantized, "{}: the model has nothing that is quantized", kWhere);
+  if (config.quantize_from > 0 || config.freeze_ranges_from || !config.bits.empty()) check_all_take_part(model);
 
   const auto in_order = [&](const char* first, double a, const char* second, double b) {
     check(a <= b, "{}: {} is {}, which is after {}, {}", kWhere, first, a, second, b);
@@ -36,6 +54,8 @@ QuantSchedule::QuantSchedule(const QuantScheduleConfig& config, Module& model, i
                      config.bits[i].at_least <= config.bits[i - 1].at_least),
           "{}: bits[{}]: 'until' must grow and 'at_least' must not", kWhere, i);
     last = std::max(last, config.bits[i].until);
+    if (config.freeze_ranges_from)
+      in_order(fmt::format("bits[{}].until", i).c_str(), last, "freeze_ranges_from", *config.freeze_ranges_from);
   }
   check(last <= total_epochs - 1,
         "{}: the final bits are reached at epoch {}, but training has {}; at least one whole epoch must follow", kWhere,
@@ -72,18 +92,18 @@ void QuantSchedule::apply(int64_t epoch, int64_t step, int64_t steps) {
 
 void QuantSchedule::forget_ranges() {
   visit_modules(model_, [](Module& module) {
-    if (auto* range = dynamic_cast<FakeLinearQuantization*>(&module)) range->forget_range();
+    if (auto* quantization = dynamic_cast<Quantization*>(&module)) quantization->forget_range();
   });
 }
 
 void QuantSchedule::enter(const Phase& phase) {
   now_ = phase;
   visit_modules(model_, [&](Module& module) {
-    if (auto* adjustable = dynamic_cast<AdjustableBits*>(&module))
-      adjustable->set_bits(phase.quantize ? std::optional(std::max(adjustable->own_bits(), phase.at_least))
-                                          : std::nullopt);
-    if (auto* range = dynamic_cast<FakeLinearQuantization*>(&module)) range->set_frozen(phase.freeze_ranges);
-    if (auto* learned = dynamic_cast<LearnedQuantization*>(&module)) learned->set_frozen(phase.freeze_ranges);
+    if (auto* quantization = dynamic_cast<Quantization*>(&module)) {
+      const int bits = std::max(quantization->own_bits(), phase.at_least);
+      quantization->set_bits(phase.quantize ? std::optional(bits) : std::nullopt);
+      quantization->set_frozen(phase.freeze_ranges);
+    }
     if (auto* norm = dynamic_cast<BatchNorm*>(&module)) norm->set_frozen(phase.freeze_batch_norm);
   });
 }

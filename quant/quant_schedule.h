@@ -7,7 +7,6 @@
 
 #include "core/config.h"
 #include "nn/module.h"
-#include "quant/adjustable.h"
 
 namespace qgrad {
 

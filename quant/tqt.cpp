@@ -72,7 +72,7 @@ Tensor TQTQuantization::quantize(const Tensor& x, int bits) {
   // What a ReLU would have set to zero has no gradient, though some of it would round to zero.
   const float low = site() == GridSite::rectified ? 0 : s * beyond(q.qmin, -kInfinity);
   const GridParameter threshold{
-      learned(log2_threshold), [=, this](const GridSums& sums) {
+      log2_threshold(), [=, this](const GridSums& sums) {
         return normalized(std::numbers::ln2 * (sums.inside + s * (q.qmin * sums.below + q.qmax * sums.above)));
       }};
   return record_on_grid("tqt", x, on_grid(x, s, q), {low, s * beyond(q.qmax, kInfinity)}, {threshold});

@@ -21,7 +21,7 @@ ModulePtr WRPNQuantizer::weight_transform(const Site&, Parameter& parameter, int
       WRPNQuantizeParam::Config{.bits = bits, .clamp_integers = config_.clamp_integers});
 }
 
-WRPNQuantizeParam::WRPNQuantizeParam(const Config& config) : AdjustableBits(config.bits), config_(config) {
+WRPNQuantizeParam::WRPNQuantizeParam(const Config& config) : Quantization(config.bits), config_(config) {
   check(config.bits > 1 && config.bits <= 32, "WRPN weights: expected 2 to 32 bits, got {}", config.bits);
 }
 

@@ -2,8 +2,8 @@
 // [0, 1] (or to [0, act_clip_val]).
 #pragma once
 
-#include "quant/adjustable.h"
 #include "quant/clipped.h"
+#include "quant/quantization.h"
 #include "quant/quantizer.h"
 
 namespace qgrad {
@@ -33,7 +33,7 @@ class WRPNQuantizer final : public Quantizer {
   WRPNConfig config_;
 };
 
-class WRPNQuantizeParam final : public UnaryModule, public AdjustableBits {
+class WRPNQuantizeParam final : public Quantization {
  public:
   struct Config {
     int bits = 8;

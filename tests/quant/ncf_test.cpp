@@ -59,7 +59,7 @@ TEST_CASE("products, concatenations, linear layers and activations are quantized
 TEST_CASE("overrides of a linear layer reach its output and its weight") {
   const ModulePtr model = quantized({{"overrides", {{"final", {{"bits_activations", nullptr}, {"bits_weights", 4}}}}}});
   CHECK(find_module(*model, "final")->kind() == "Linear");
-  CHECK(dynamic_cast<AdjustableBits&>(*parameter_at(*model, "final.weight").transform()).bits() == 4);
+  CHECK(dynamic_cast<Quantization&>(*parameter_at(*model, "final.weight").transform()).bits() == 4);
 }
 
 TEST_CASE("a quantized recommender learns whom to show what") {

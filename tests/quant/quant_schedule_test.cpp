@@ -45,7 +45,7 @@ ModulePtr prepared(const std::string& quantizer, Optimizer* optimizer = nullptr)
 }
 
 std::optional<int> weight_bits(Module& model, const char* path) {
-  return dynamic_cast<AdjustableBits&>(*parameter_at(model, path).transform()).bits();
+  return dynamic_cast<Quantization&>(*parameter_at(model, path).transform()).bits();
 }
 
 QuantScheduleConfig config_of(const Json& json) { return read_config<QuantScheduleConfig>({json, "test.json", "q"}); }

@@ -1,0 +1,12 @@
+// Freezing.
+#include "quant/quantization.h"
+
+namespace qgrad {
+
+void Quantization::set_frozen(bool frozen) {
+  frozen_ = frozen;
+  for (Parameter* p : parameters())
+    if (p->defined()) p->raw().set_requires_grad(!frozen);
+}
+
+}  // namespace qgrad
