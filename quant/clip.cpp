@@ -124,6 +124,7 @@ std::vector<ValueRange> range_from_tensor(const Tensor& x, const QuantSettings& 
   check(!settings.per_channel || x.rank() == 2 || x.rank() == 4,
         "per-channel quantization is for weights of linear and convolution layers (2 or 4 dimensions), got {}",
         x.shape());
+  check(std::isfinite(sum_of(x.data())), "a tensor that holds NaN or infinity has no range to quantize");
   switch (settings.clip) {
     case ClipMode::none:
       if (settings.per_channel) return slice_min_max(x, Slices::output_channels);

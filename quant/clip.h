@@ -52,8 +52,8 @@ Moments tensor_moments(const Tensor& x);
 
 // --- ranges under the settings' clip mode ---
 // One range, or one per output channel. avg, gauss and laplace give one range for all channels, as in Distiller. Throws
-// where per_channel is asked for on a tensor of rank other than 2 or 4 or with n_std, for n_std without n_stds, and for
-// percentile without its percentage.
+// where per_channel is asked for on a tensor of rank other than 2 or 4 or with n_std, for n_std without n_stds, for
+// percentile without its percentage, and where a number is not finite.
 std::vector<ValueRange> range_from_tensor(const Tensor& x, const QuantSettings& settings, Slices slices);
 // Throws for n_std without n_stds, for percentile without its percentage, for modes that need a histogram where the
 // statistics have none, and for per_channel: statistics are per tensor.

@@ -14,6 +14,13 @@ namespace {
 // Python divides a number by a tensor as reciprocal, then product: two roundings. n / denominator would be one.
 float reciprocal_times(float n, float denominator) { return (1.0f / denominator) * n; }
 
+// Of the width of a range, at least 0. Ranges of zeros get scale 1. Ranges so narrow that the scale would be beyond
+// float get the largest one whose step is a normal number, and so a wider grid.
+float scale_of(float n, float width) {
+  const float scale = reciprocal_times(n, width == 0 ? n : width);
+  return std::isfinite(scale) ? scale : 0x1p126f;
+}
+
 // Per side.
 float symmetric_levels(int bits, bool restricted) {
   return static_cast<float>(restricted ? std::exp2(bits - 1) - 1 : (std::exp2(bits) - 1) / 2);
@@ -42,19 +49,22 @@ float ValueRange::max_abs() const { return std::max(std::fabs(min), std::fabs(ma
 
 ScaleAndZeroPoint symmetric_params(int bits, float saturation, bool restricted) {
   check_bits(bits);
-  check(!(saturation < 0), "symmetric quantization: the saturation value must not be negative, got {}", saturation);
-  const float n = symmetric_levels(bits, restricted);
-  return {reciprocal_times(n, saturation == 0 ? n : saturation), 0};
+  check(saturation >= 0 && std::isfinite(saturation),
+        "symmetric quantization: the saturation value must be finite and not negative, got {}", saturation);
+  return {scale_of(symmetric_levels(bits, restricted), saturation), 0};
 }
 
 ScaleAndZeroPoint asymmetric_params(int bits, float min, float max, const AsymmetricOptions& options) {
   check_bits(bits);
-  check(!(min > max), "asymmetric quantization: the range's minimum {} is above its maximum {}", min, max);
+  check(std::isfinite(min) && std::isfinite(max), "asymmetric quantization: expected a finite range, got {} to {}", min,
+        max);
+  check(min <= max, "asymmetric quantization: the range's minimum {} is above its maximum {}", min, max);
   const auto n = static_cast<float>(std::exp2(bits) - 1);
   min = std::min(min, 0.0f);
   max = std::max(max, 0.0f);
   const float width = max - min;
-  const float scale = reciprocal_times(n, width == 0 ? n : width);
+  check(std::isfinite(width), "asymmetric quantization: the range {} to {} is wider than a float can tell", min, max);
+  const float scale = scale_of(n, width);
   float zero_point = scale * min;
   if (options.integral_zero_point) zero_point = std::nearbyint(zero_point);
   if (options.is_signed) zero_point += static_cast<float>(std::exp2(bits - 1));
@@ -64,9 +74,15 @@ ScaleAndZeroPoint asymmetric_params(int bits, float min, float max, const Asymme
 ScaleAndZeroPoint params_from_range(int bits, LinearQuantMode mode, float min, float max) {
   check(bits > 1 || !is_symmetric(mode),
         "symmetric quantization needs 2 bits or more, got {}: 1 bit has no level above 0", bits);
-  if (is_symmetric(mode))
-    return symmetric_params(bits, ValueRange{min, max}.max_abs(), mode == LinearQuantMode::symmetric_restricted);
-  return asymmetric_params(bits, min, max, {.is_signed = mode == LinearQuantMode::asymmetric_signed});
+  const ScaleAndZeroPoint params =
+      is_symmetric(mode)
+          ? symmetric_params(bits, ValueRange{min, max}.max_abs(), mode == LinearQuantMode::symmetric_restricted)
+          : asymmetric_params(bits, min, max, {.is_signed = mode == LinearQuantMode::asymmetric_signed});
+  const ValueRange ends = representable_range(bits, mode, params);
+  check(std::isfinite(ends.min) && std::isfinite(ends.max),
+        "quantization: the integers for the range {} to {} stand for values beyond float, {} to {}", min, max, ends.min,
+        ends.max);
+  return params;
 }
 
 ValueRange representable_range(int bits, LinearQuantMode mode, const ScaleAndZeroPoint& params) {
@@ -117,7 +133,9 @@ ScaleApproximation approximate_scale(float scale, int multiplier_bits) {
   check(multiplier_bits >= 1 && multiplier_bits <= 32, "scale approximation: expected 1 to 32 multiplier bits, got {}",
         multiplier_bits);
   const auto largest = static_cast<float>(std::exp2(multiplier_bits) - 1);
-  const int shift = static_cast<int>(std::floor(std::log2(reciprocal_times(largest, scale))));
+  const float ratio = reciprocal_times(largest, scale);
+  const int shift =
+      static_cast<int>(std::floor(std::isfinite(ratio) ? std::log2(ratio) : std::log2(double{largest} / scale)));
   return {std::floor(std::ldexp(scale, shift)), shift};
 }
 

@@ -27,11 +27,13 @@ struct ValueRange {
   float max_abs() const;
 };
 
-// scale = (1/saturation) * n as two float32 roundings; zero point 0. saturation 0 gives scale 1. Throws when negative.
+// scale = (1/saturation) * n as two float32 roundings; zero point 0. saturation 0 gives scale 1; where the scale would
+// be beyond float, it is 2^126, whose step is the smallest normal number. Throws when negative or not finite.
 // (Distiller symmetric_linear_quantization_params)
 ScaleAndZeroPoint symmetric_params(int bits, float saturation, bool restricted);
 
-// Zero is always in the range; zero_point = round(scale * min), plus 2^(b-1) when signed. Throws when min > max.
+// Zero is always in the range; zero_point = round(scale * min), plus 2^(b-1) when signed; scales as above. Throws when
+// min > max, and when an end or the width of the range is not finite.
 // (Distiller asymmetric_linear_quantization_params)
 struct AsymmetricOptions {
   bool is_signed = false;
@@ -39,7 +41,8 @@ struct AsymmetricOptions {
 };
 ScaleAndZeroPoint asymmetric_params(int bits, float min, float max, const AsymmetricOptions& options = {});
 
-// Of a range, in a mode; symmetric modes use max(|min|, |max|).
+// Of a range, in a mode; symmetric modes use max(|min|, |max|). Throws also where an integer of the mode would stand
+// for a value beyond float.
 ScaleAndZeroPoint params_from_range(int bits, LinearQuantMode mode, float min, float max);
 // The reverse: the values that the ends of the integer range stand for.
 ValueRange representable_range(int bits, LinearQuantMode mode, const ScaleAndZeroPoint& params);
