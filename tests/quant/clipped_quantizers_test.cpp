@@ -47,7 +47,7 @@ Tensor tensor_of(const Floats& values) { return Tensor::from({static_cast<int64_
 }  // namespace
 
 TEST_CASE("golden 04b: parameters quantized as DoReFa and WRPN do") {
-  for_each_case("04b_dorefa_wrpn_params.json", [](const Json&, const Json& c) {
+  for_each_case("04b_dorefa_wrpn_params", [](const Json&, const Json& c) {
     const Json &in = c.at("inputs"), &expected = c.at("expected");
     const int bits = in.at("num_bits");
     ModulePtr quantize;
@@ -63,12 +63,12 @@ TEST_CASE("golden 04b: parameters quantized as DoReFa and WRPN do") {
     CHECK(difference(y, tensor(expected.at("output"))) == "");
     tape.backward(test::weighted_sum(y, tensor(in.at("g"))));
     CHECK(difference(x.grad(), tensor(expected.at("input_grad"))) == "");
-    return true;
+    return kCompared;
   });
 }
 
 TEST_CASE("golden 07b: training with DoReFa, WRPN and PACT") {
-  for_each_case("07b_qat_clipped.json", check_quant_aware_train_case);
+  for_each_case("07b_qat_clipped", check_quant_aware_train_case);
 }
 
 TEST_CASE("on a fine grid DoReFa's gradient is that of its formula, through the maximum too") {

@@ -24,6 +24,8 @@ using test::error_of;
 
 namespace {
 
+constexpr const char* kFamily = "09_parameter_search";
+
 std::vector<float> numbers(const Json& value) {
   std::vector<float> all;
   for (const Json& one : value.is_array() ? value : Json::array({value})) all.push_back(number(one));
@@ -38,9 +40,11 @@ std::string difference_of(const std::vector<float>& actual, const Json& expected
   return "";
 }
 
-const Json& net_definition(const Json& file, const Json& name) {
-  for (const Json& golden_case : file.at("cases"))
-    if (golden_case.contains("net_definition") && golden_case.at("net") == name) return golden_case["net_definition"];
+// The first case of each net defines it, in whichever file of the family that is.
+Json net_definition(const Json& name) {
+  for (const auto& [file, content] : load_all(kFamily))
+    for (const Json& golden_case : content.at("cases"))
+      if (golden_case.contains("net_definition") && golden_case.at("net") == name) return golden_case["net_definition"];
   throw Error("no definition of the net");
 }
 
@@ -71,9 +75,11 @@ float largest_value(Module& model, const std::string& clipping_name, LinearQuant
   return representable_range(bits, mode, {named_quant_param(model, scale).get()[0], 0}).max;
 }
 
-const Tensor& weight_q(Module& module) {
+// In PyTorch's layout.
+Tensor weight_q(Module& module) {
   if (const auto* embedding = dynamic_cast<RangeLinearEmbeddingWrapper*>(&module)) return embedding->weight().q();
-  return dynamic_cast<RangeLinearQuantParamLayerWrapper&>(module).weight().q();
+  const Tensor& q = dynamic_cast<RangeLinearQuantParamLayerWrapper&>(module).weight().q();
+  return to_file_layout(q, q.rank() == 4 ? Layout::conv : Layout::linear);
 }
 
 void check_state(Module& model, const Json& modules) {
@@ -89,16 +95,13 @@ void check_state(Module& model, const Json& modules) {
     if (expected.contains("w_scale")) {
       check_value("w_scale", expected["w_scale"]);
       check_value("w_zero_point", expected.at("w_zero_point"));
-      Module& module = *find_module(model, name);
-      const bool is_table = module.kind() == "RangeLinearEmbeddingWrapper";
-      CHECK(difference(is_table ? weight_q(module) : to_file_layout(weight_q(module), Layout::linear),
-                       tensor(expected.at("weight_q")), kExact) == "");
+      CHECK(difference(weight_q(*find_module(model, name)), tensor(expected.at("weight_q")), kExact) == "");
     }
   }
 }
 
-void check_parameter_case(const Json& file, const Json& golden_case) {
-  const Json& net = net_definition(file, golden_case.at("net"));
+void check_parameter_case(const Json& golden_case) {
+  const Json net = net_definition(golden_case.at("net"));
   const Json& inputs = golden_case.at("inputs");
   const Prepared p = prepare(net, inputs);
   const bool clipping = golden_case.at("how") == "clipping";
@@ -149,16 +152,16 @@ ModulePtr quantized(Json config) {
 }  // namespace
 
 TEST_CASE("golden 09: losses, and nets whose scales or clipping values were set by name") {
-  for_each_case("09_parameter_search.json", [](const Json& file, const Json& golden_case) {
+  for_each_case(kFamily, [](const Json&, const Json& golden_case) {
     if (golden_case.at("kind") == "lp_loss") {
       const Json& in = golden_case.at("inputs");
       const Tensor x = tensor(in.at("x")), y = tensor(in.at("y"));
       CHECK(difference(lp_loss(x.data(), y.data(), real(in.at("p"))), real(golden_case.at("expected").at("loss"))) ==
             "");
     } else {
-      check_parameter_case(file, golden_case);
+      check_parameter_case(golden_case);
     }
-    return true;
+    return kCompared;
   });
 }
 

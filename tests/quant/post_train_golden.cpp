@@ -185,8 +185,13 @@ struct Prepared {
   std::unique_ptr<PostTrainLinearQuantizer> quantizer;
 };
 
+const Json& net_of(const Json& file) {
+  check(file.at("net").size() == 1, "golden 05: expected one net in a file, got {}", file.at("net").size());
+  return file.at("net")[0];
+}
+
 Prepared prepare(const Json& file, const Json& case_inputs, const Json& config) {
-  const Json& net = file.at("net")[0];
+  const Json& net = net_of(file);
   Prepared p{build_net(net),
              std::make_unique<PostTrainLinearQuantizer>(read_config<PostTrainLinearConfig>({config, "", "quantizer"}))};
   if (case_inputs.at("stats").get<bool>())
@@ -304,8 +309,10 @@ bool check_post_train_case(const Json& file, const Json& golden_case) {
   if (inputs.contains("requantize")) requantize(*p.model, inputs.at("requantize"));
   for (const auto& [name, module] : expected.at("modules").items()) check_module(*find_module(*p.model, name), module);
 
-  const Json& test_inputs = file.at("net")[0].at("test_inputs");
+  const Json& test_inputs = net_of(file).at("test_inputs");
   const Json& forwards = expected.at("forwards");
+  check(!forwards.empty() && forwards.size() <= test_inputs.size(), "golden 05: {} forward passes of {} inputs",
+        forwards.size(), test_inputs.size());
   for (size_t i = 0; i < forwards.size(); ++i) {
     INFO("forward " << i);
     check_post_train_forward(*p.model, test_inputs[i], forwards[i],

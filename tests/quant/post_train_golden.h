@@ -20,6 +20,7 @@ void check_post_train_forward(Module& model, const Json& test_input, const Json&
 // Quantizes the file's net as a case says, runs its test inputs, and compares classes, settings, scales, zero points,
 // integer weights and, layer by layer, integer outputs. Failures are reported through CHECK. Returns whether the case
 // needed Distiller's half range for inputs (inputs_keep_half_range): the files without variants were made with it.
+// Throws where a file has another number of nets than one, or a case of forward passes than the net has inputs.
 bool check_post_train_case(const Json& file, const Json& golden_case);
 
 }  // namespace qgrad::golden

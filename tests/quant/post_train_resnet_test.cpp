@@ -68,7 +68,8 @@ void check_layer(Module& module, const Json& expected) {
   const auto* wrapper = dynamic_cast<RangeLinearQuantWrapper*>(&module);
   REQUIRE(wrapper != nullptr);
   CHECK(module.kind() == expected.at("class").get<std::string>());
-  CHECK(wrapper->quantization().output->half_range == expected.at("clip_half_range").get<bool>());
+  const std::optional<QuantSettings>& output = wrapper->quantization().output;
+  CHECK((output && output->half_range) == expected.at("clip_half_range").get<bool>());
   if (expected.contains("output")) {
     CHECK(golden::difference(wrapper->output_metadata()->scale, golden::number(expected["output"].at("scale")),
                              kScales) == "");
@@ -83,6 +84,8 @@ void check_layer(Module& module, const Json& expected) {
   const auto& layer = dynamic_cast<const RangeLinearQuantParamLayerWrapper&>(*wrapper);
   check_numbers(layer.weight().params().scale, expected["weight"].at("scale"), kScales);
   check_numbers(layer.weight().params().zero_point, expected["weight"].at("zero_point"), golden::kExact);
+  REQUIRE((expected["weight"].contains("q_sum") || !output));  // of weights alone there are float copies only
+  if (!expected["weight"].contains("q_sum")) return;
   const IntegerSums sums = sums_of(layer.weight().q());
   CHECK(sums.sum == expected["weight"].at("q_sum").get<double>());
   CHECK(sums.of_magnitudes == expected["weight"].at("q_abs_sum").get<double>());
@@ -108,21 +111,26 @@ int top1(std::span<const float> logits) { return static_cast<int>(std::ranges::m
 TEST_CASE("post-training quantization of a trained ResNet-20: golden 10, layers and first logits", "[cifar]") {
   const std::optional<Material> material = Material::load();
   if (!material) return;
-  golden::for_each_case("10_resnet20_cifar10_ptq.json", [&](const Json&, const Json& golden_case) {
-    if (!is_static(golden_case)) return false;
+  golden::for_each_case("10_resnet20_cifar10_ptq", [&](const Json&, const Json& golden_case) {
     INFO("row " << golden_case.at("id"));
     const ModulePtr model = quantized_resnet(*material, golden_case.at("inputs"));
     const Json& expected = golden_case.at("expected");
     for (const auto& [path, layer] : expected.at("layers").items()) {
       if (is_left_over(path)) continue;
       INFO("layer " << path);
-      check_layer(*find_module(*model, path), layer);
+      Module* module = find_module(*model, path);
+      REQUIRE(module != nullptr);
+      check_layer(*module, layer);
     }
+    if (!is_static(golden_case)) return golden::kCompared;  // logits depend on the whole batch
     // With float layers the order of float sums shows, once a rounding flips.
-    const golden::Tolerance tolerance = has_float_layers(golden_case) ? golden::Tolerance{1e-4, 1e-6} : golden::kExact;
+    const bool weights_only = golden_case.at("inputs").at("args").at("bits_activations").is_null();
+    const golden::Tolerance tolerance = weights_only                    ? golden::Tolerance{1e-4, 1e-5}
+                                        : has_float_layers(golden_case) ? golden::Tolerance{1e-4, 1e-6}
+                                                                        : golden::kExact;
     CHECK(golden::difference((*model)(material->batch(0, 8)), golden::tensor(expected.at("logits_first8")),
                              tolerance) == "");
-    return true;
+    return golden::kCompared;
   });
 }
 
@@ -130,7 +138,7 @@ TEST_CASE("post-training quantization of a trained ResNet-20: golden 10, accurac
           "[.][cifar][slow]") {
   const std::optional<Material> material = Material::load();
   if (!material) return;
-  golden::for_each_case("10_resnet20_cifar10_ptq.json", [&](const Json&, const Json& golden_case) {
+  golden::for_each_case("10_resnet20_cifar10_ptq", [&](const Json&, const Json& golden_case) {
     const auto started = std::chrono::steady_clock::now();
     const ModulePtr model = quantized_resnet(*material, golden_case.at("inputs"));
     const Json& expected = golden_case.at("expected");
@@ -154,6 +162,6 @@ TEST_CASE("post-training quantization of a trained ResNet-20: golden 10, accurac
                golden_case.at("id").get<std::string>(), accuracy, expected.at("top1").get<double>(), as_distiller,
                images, seconds);
     CHECK(std::abs(accuracy - expected.at("top1").get<double>()) <= (is_static(golden_case) ? 0.1 : 0.2) + 1e-9);
-    return true;
+    return golden::kCompared;
   });
 }

@@ -20,8 +20,7 @@ FakeLinearQuantization& fake_quant_at(Module& model, std::string_view name);
 std::string buffers_difference(const Module& module, const Json& expected, Tolerance tolerance);
 
 // Trains the case's net step by step, each from the state that the file gives for the step before, and where no
-// rounding is close to a tie also in a row with the optimizer. Failures are reported through CHECK. Returns true, for
-// for_each_case.
-bool check_quant_aware_train_case(const Json& file, const Json& golden_case);
+// rounding is close to a tie also in a row with the optimizer. Failures are reported through CHECK.
+Outcome check_quant_aware_train_case(const Json& file, const Json& golden_case);
 
 }  // namespace qgrad::golden

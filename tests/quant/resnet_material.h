@@ -20,12 +20,16 @@ struct Material {
 
   static std::optional<Material> load() {
     const std::filesystem::path model = shared_file("models/distiller_resnet20_cifar10.safetensors");
-    const std::filesystem::path stats = directory() / "10_resnet20_cifar10_stats.json";
     const char* chosen = std::getenv("QGRAD_DATA");
     const std::filesystem::path images =
         (chosen ? std::filesystem::path(chosen) : shared_file("cifar-10-batches-bin")) / "test_batch.bin";
-    if (!available(model) || !available(stats) || !available(images)) return std::nullopt;
-    Material material{read_checkpoint(model), read_json(stats), {.image = {32, 32, 3}}};
+    if (!available(model) || !available(images)) {
+      leave_unopened("10_resnet20_cifar10");
+      return std::nullopt;
+    }
+    std::optional<Json> stats = golden::load("10_resnet20_cifar10_stats");
+    if (!stats) return std::nullopt;
+    Material material{read_checkpoint(model), std::move(*stats), {.image = {32, 32, 3}}};
     read_cifar10_batch(images, material.images);
     return material;
   }

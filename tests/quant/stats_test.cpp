@@ -62,7 +62,7 @@ std::string reading_error(const Json& json) {
 }  // namespace
 
 TEST_CASE("golden 06: calibration statistics of nets") {
-  for_each_case("06_calibration_stats.json", [](const Json&, const Json& c) {
+  for_each_case("06_calibration_stats", [](const Json&, const Json& c) {
     const Json& in = c.at("inputs");
     const ModulePtr net = build_net(in);
     const QuantStats stats = collect_quant_stats(*net, [&] {
@@ -81,14 +81,14 @@ TEST_CASE("golden 06: calibration statistics of nets") {
       INFO("output");
       check_tensor(module.output, expected.at("output"), averages.at("output"));
     }
-    return true;
+    return kCompared;
   });
 }
 
 TEST_CASE("golden 10: calibration statistics of a trained ResNet-20 on 500 images") {
   const auto model_file = shared_file("models/distiller_resnet20_cifar10.safetensors");
   const auto images_file = shared_file("cifar-10-batches-bin/data_batch_5.bin");
-  const std::optional<Json> golden = load("10_resnet20_cifar10_stats.json");
+  const std::optional<Json> golden = load("10_resnet20_cifar10_stats");
   if (!golden || !available(model_file) || !available(images_file)) return;
 
   const Checkpoint checkpoint = read_checkpoint(model_file);
@@ -108,7 +108,7 @@ TEST_CASE("golden 10: calibration statistics of a trained ResNet-20 on 500 image
     }
   });
 
-  Tally tally("10_resnet20_cifar10_stats.json");
+  Tally tally("10_resnet20_cifar10_stats");
   for (const auto& [path, expected] : golden->at("stats").items()) {
     INFO(path);
     const ModuleStats& module = stats.at(path);
@@ -116,7 +116,7 @@ TEST_CASE("golden 10: calibration statistics of a trained ResNet-20 on 500 image
     for (size_t i = 0; i < module.inputs.size(); ++i)
       check_tensor(module.inputs[i], expected.at("inputs")[i], expected.at("inputs")[i]);
     check_tensor(module.output, expected.at("output"), expected.at("output"));
-    tally.compared();
+    tally.add(kCompared);
   }
 }
 

@@ -3,10 +3,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <limits>
-#include <vector>
+#include <set>
 
 #include "core/error.h"
 #include "core/ops.h"
@@ -35,11 +36,36 @@ std::string beginning(const Json& value) {
   return text.size() <= 300 ? text : text.substr(0, 300) + "..";
 }
 
+// Names of files that were opened by any test.
+std::set<std::string>& opened() {
+  static std::set<std::string> names;
+  return names;
+}
+
+std::vector<std::string> golden_files() {
+  std::vector<std::string> names;
+  if (!std::filesystem::is_directory(directory())) return names;
+  for (const auto& entry : std::filesystem::directory_iterator(directory()))
+    if (entry.path().extension() == ".json") names.push_back(entry.path().filename().string());
+  std::ranges::sort(names);
+  return names;
+}
+
+bool is_of_family(std::string_view name, std::string_view family) {
+  if (!name.starts_with(family)) return false;
+  std::string_view rest = name.substr(family.size());
+  rest.remove_suffix(std::string_view(".json").size());
+  return rest.empty() ||
+         (rest.size() > 1 && rest[0] == '_' && rest.find_first_not_of("0123456789", 1) == std::string_view::npos);
+}
+
 }  // namespace
 
 std::filesystem::path directory() {
   const char* chosen = std::getenv("QGRAD_GOLDEN_DIR");
-  return chosen ? std::filesystem::path(chosen) : shared_file("golden");
+  if (!chosen) return shared_file("golden");
+  check(std::filesystem::is_directory(chosen), "QGRAD_GOLDEN_DIR: {} is no folder", chosen);
+  return chosen;
 }
 
 std::filesystem::path shared_file(std::string_view relative_path) {
@@ -52,27 +78,66 @@ bool available(const std::filesystem::path& file) {
   return false;
 }
 
-std::optional<Json> load(std::string_view name) {
-  const std::filesystem::path file = directory() / name;
-  if (!available(file)) return std::nullopt;
-  return read_json(file);
+std::vector<GoldenFile> load_all(std::string_view family) {
+  std::vector<GoldenFile> files;
+  for (const std::string& name : golden_files())
+    if (is_of_family(name, family)) {
+      opened().insert(name);
+      files.push_back({name, read_json(directory() / name)});
+    }
+  if (files.empty()) available(directory() / fmt::format("{}.json", family));
+  return files;
+}
+
+std::optional<Json> load(std::string_view family) {
+  std::vector<GoldenFile> files = load_all(family);
+  if (files.empty()) return std::nullopt;
+  check(files.size() == 1, "golden {}: expected one file, got {}", family, files.size());
+  return std::move(files[0].content);
+}
+
+std::vector<std::string> unopened() {
+  if (opened().empty()) return {};
+  std::vector<std::string> names = golden_files();
+  std::erase_if(names, [](const std::string& name) { return opened().contains(name); });
+  return names;
+}
+
+void leave_unopened(std::string_view beginning) {
+  for (const std::string& name : golden_files())
+    if (name.starts_with(beginning)) {
+      fmt::print(stderr, "golden {}: skipped\n", name);
+      opened().insert(name);
+    }
+}
+
+void Tally::add(const Outcome& outcome) {
+  if (outcome.skipped_because.empty()) {
+    ++compared_;
+  } else {
+    ++skipped_;
+    ++reasons_[outcome.skipped_because];
+  }
 }
 
 Tally::~Tally() {
-  fmt::print(stderr, "golden {}: {} cases compared\n", name_, compared_);
+  std::string why;
+  for (const auto& [reason, count] : reasons_) why += fmt::format("{}{} {}", why.empty() ? " (" : "; ", count, reason);
+  fmt::print(stderr, "golden {}: {} cases compared, {} skipped{}{}\n", name_, compared_, skipped_, why,
+             why.empty() ? "" : ")");
   if (compared_ == 0) FAIL_CHECK("golden " << name_ << ": no case was compared");
 }
 
-void for_each_case(std::string_view name, const CaseFn& run) {
-  const std::optional<Json> file = load(name);
-  if (!file) return;
-  Tally tally{std::string(name)};
-  const Json& cases = file->at("cases");
-  for (size_t i = 0; i < cases.size(); ++i) {
-    if (cases[i].value("variant", "") == "upstream") continue;
-    INFO(name << ", case " << i << ": " << beginning(cases[i]));
-    if (run(*file, cases[i])) tally.compared();
-  }
+void for_each_case(std::string_view family, const CaseFn& run) {
+  const std::vector<GoldenFile> files = load_all(family);
+  if (files.empty()) return;
+  Tally tally{std::string(family)};
+  for (const auto& [name, file] : files)
+    for (size_t i = 0; i < file.at("cases").size(); ++i) {
+      const Json& golden_case = file["cases"][i];
+      INFO(name << ", case " << i << ": " << beginning(golden_case));
+      tally.add(golden_case.value("variant", "") == "upstream" ? skipped("upstream's bug") : run(file, golden_case));
+    }
 }
 
 double real(const Json& value) {

@@ -61,6 +61,23 @@ bool makes_images(const std::string& type) {
   return kinds.contains(type);
 }
 
+// An argument that is not read would make another layer than the file's.
+void check_arguments(const std::string& type, const Json& args) {
+  static const std::map<std::string, std::set<std::string>> known{
+      {"Conv2d", {"in", "out", "kernel", "stride", "padding", "dilation", "groups", "bias"}},
+      {"Linear", {"in", "out", "bias"}},
+      {"BatchNorm1d", {"features", "eps", "momentum", "affine"}},
+      {"BatchNorm2d", {"features", "eps", "momentum", "affine"}},
+      {"MaxPool2d", {"kernel", "stride", "padding"}},
+      {"AvgPool2d", {"kernel", "stride", "padding"}},
+      {"Embedding", {"num", "dim"}},
+      {"Concat", {"dim"}}};
+  const auto of_type = known.find(type);
+  for (const auto& [name, value] : args.items())
+    check(of_type != known.end() && of_type->second.contains(name), "golden net: {} has an unknown argument {} = {}",
+          type, name, value.dump());
+}
+
 class GoldenNet final : public Module {
  public:
   explicit GoldenNet(const Json& nodes) {
@@ -110,6 +127,7 @@ class GoldenNet final : public Module {
 ModulePtr build_layer(const Json& node, bool on_images) {
   const auto type = node.at("type").get<std::string>();
   const Json args = node.value("args", Json::object());
+  check_arguments(type, args);
   if (type == "Conv2d") return build_conv(args);
   if (type == "Linear")
     return std::make_unique<Linear>(args.at("in").get<int64_t>(), args.at("out").get<int64_t>(),
