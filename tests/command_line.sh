@@ -388,6 +388,7 @@ expect 0 "train with the quantizer's own group" "$qgrad" train course.json --out
 expect 0 "and with one that takes its place" "$qgrad" train course.json --out group --set 'train.param_groups=[{"name": "steps", "parameters": ".*step", "weight_decay": 0}]' --set quantizer.learned_lr_factor=0.5
 holds "which leaves the learning rate as it was" cmp {own_group,group}/model.safetensors
 expect_error "a group that picks nothing" "'.*stp' matches no parameter" "$qgrad" train course.json --out x --set 'train.param_groups=[{"name": "s", "parameters": ".*stp"}]'
+expect_error "ranges frozen before the last bits" "bits\[1\].until is 3.5, which is after freeze_ranges_from, 3" "$qgrad" train course.json --out x --set train.quantization.freeze_ranges_from=3
 expect_error "a schedule without quantization" "nothing that is quantized" "$qgrad" train train.json --out x --set quantizer=null --set 'train.quantization={}'
 expect_error "a teacher that is not there" "nowhere.safetensors" "$qgrad" train course.json --out x --set train.distillation.teacher=nowhere.safetensors
 expect_error "features that the teacher has not" "no module 'layer9'" "$qgrad" train course.json --out x --set 'train.distillation.features=["layer9"]'
