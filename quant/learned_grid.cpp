@@ -50,7 +50,8 @@ float nearest_clip(const Tensor& x, float ratio, const std::function<Tensor(floa
   constexpr int kCandidates = 16;
   const float largest = min_max(x.data()).max_abs();
   float best = largest, least = std::numeric_limits<float>::infinity();
-  for (float clip = largest; largest > 0 && clip > largest * std::pow(ratio, kCandidates - 0.5f); clip *= ratio)
+  float clip = largest;
+  for (int i = 0; i < kCandidates && clip > 0; ++i, clip *= ratio)
     if (const float error = mean(square(sub(quantized(clip), x))).item(); error < least) {
       best = clip;
       least = error;

@@ -136,7 +136,10 @@ ScaleApproximation approximate_scale(float scale, int multiplier_bits) {
   const float ratio = reciprocal_times(largest, scale);
   const int shift =
       static_cast<int>(std::floor(std::isfinite(ratio) ? std::log2(ratio) : std::log2(double{largest} / scale)));
-  return {std::floor(std::ldexp(scale, shift)), shift};
+  const float multiplier = std::floor(std::ldexp(scale, shift));
+  check(multiplier > 0, "scale approximation: {} multiplier bits leave nothing of {}, expected 2 bits or more",
+        multiplier_bits, scale);
+  return {multiplier, shift};
 }
 
 }  // namespace qgrad

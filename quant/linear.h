@@ -57,8 +57,8 @@ Tensor linear_quantize_clamp(const Tensor& x, const LinearQuantParams& params, c
 Tensor linear_dequantize(const Tensor& q, const LinearQuantParams& params);
 
 // scale as multiplier / 2^shift: shift = floor(log2((2^bits - 1) / scale)), multiplier = floor(scale * 2^shift). The
-// shift is negative for scales above 2^bits - 1. Throws unless the scale is positive and finite.
-// (Distiller approx_scale_as_mult_and_shift)
+// shift is negative for scales above 2^bits - 1. Throws unless the scale is positive and finite, and where one bit
+// leaves no multiplier. (Distiller approx_scale_as_mult_and_shift)
 struct ScaleApproximation {
   float multiplier = 1;
   int shift = 0;

@@ -25,7 +25,7 @@ void check_all_take_part(Module& model) {
     if (const auto* output = dynamic_cast<FakeQuantizationWrapper*>(&module))
       check_takes_part(output->fake_q.get(), module.path());
     if (const auto* input = dynamic_cast<InputQuantizationWrapper*>(&module))
-      check_takes_part(input->input_quant.get(), module.path());
+      if (!input->input_quant.as<FakeQuantizationWrapper>()) check_takes_part(input->input_quant.get(), module.path());
   });
 }
 
