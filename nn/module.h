@@ -135,7 +135,8 @@ class Parameter {
   // What the optimizer steps and the checkpoint stores.
   Tensor& raw() { return raw_; }
   const Tensor& raw() const { return raw_; }
-  // Replaces the numbers (batch-norm folding gives a bias to a layer that had none). requires_grad stays as it was, at first on.
+  // Replaces the numbers (batch-norm folding gives a bias to a layer that had none). requires_grad stays as it was, at
+  // first on.
   void set_raw(Tensor value);
   bool defined() const { return raw_.defined(); }
 
