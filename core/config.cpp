@@ -75,6 +75,8 @@ Json SchemaWriter::nullable(Json schema) {
   return {{"anyOf", Json::array({std::move(schema), Json{{"type", "null"}}})}};
 }
 
+constexpr size_t kMostKeys = 100;  // as deep as JSON may be nested
+
 void set_config_value(Config& config, std::string_view assignment) {
   const size_t equals = assignment.find('=');
   check(equals != std::string_view::npos && equals > 0, "--set {}: expected KEY=VALUE", assignment);
@@ -101,6 +103,8 @@ void set_config_value(Config& config, std::string_view assignment) {
   } catch (const Json::parse_error&) {
     fail("--set {}: '{}' is not a JSON pointer", assignment, name);
   }
+  check(keys.size() <= kMostKeys, "--set {:.40}...: {} keys, at most {} stand in one another", name, keys.size(),
+        kMostKeys);
   Json* at = &config.value;
   for (const std::string& key : keys) {
     if (at->is_array()) {

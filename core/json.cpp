@@ -19,11 +19,35 @@
 namespace qgrad {
 namespace {
 
+constexpr int kDeepest = 100;  // brackets open at once
+
 std::pair<size_t, size_t> line_and_column(std::string_view text, size_t byte) {
   const std::string_view before = text.substr(0, std::min(byte, text.size()));
   const size_t newline = before.rfind('\n');
   return {1 + static_cast<size_t>(std::ranges::count(before, '\n')),
           before.size() - (newline == std::string_view::npos ? 0 : newline + 1)};
+}
+
+// Brackets that are open at once are counted before anything is parsed, for what is made of them is freed, copied and
+// printed with one call inside another. Those in strings and comments are not; a text that ends in one is no JSON.
+void check_depth(std::string_view text, std::string_view file) {
+  int depth = 0;
+  for (size_t at = 0; at < text.size(); ++at) {
+    const char c = text[at];
+    if (c == '"') {
+      while (++at < text.size() && text[at] != '"') at += text[at] == '\\';
+    } else if (c == '/' && text.substr(at, 2) == "//") {
+      at = std::min(text.find_first_of("\r\n", at), text.size());
+    } else if (c == '/') {
+      at = std::min(text.find("*/", at + 2), text.size()) + 1;
+    } else if (c == '[' || c == '{') {
+      if (++depth <= kDeepest) continue;
+      const auto [line, column] = line_and_column(text, at + 1);
+      fail("{}:{}:{}: nested too deep: at most {} brackets may be open at once", file, line, column, kDeepest);
+    } else if (c == ']' || c == '}') {
+      --depth;
+    }
+  }
 }
 
 size_t edit_distance(std::string_view a, std::string_view b) {
@@ -69,6 +93,7 @@ void print(const Json& value, size_t indent, std::string& text) {
 }  // namespace
 
 Json parse_json(std::string_view text, std::string_view file) {
+  check_depth(text, file);
   std::vector<std::set<std::string>> keys;
   const auto refuse_duplicates = [&](int, Json::parse_event_t event, Json& parsed) {
     if (event == Json::parse_event_t::object_start) keys.emplace_back();

@@ -191,6 +191,9 @@ TEST_CASE("--set refuses what leads nowhere") {
   CHECK(refused("lr.x=1") == "--set lr.x=1: 'x' would be a member of 0.1");
   CHECK(refused("list[2]=1") == "--set list[2]=1: '2' is no position in a list of 2");
   CHECK(refused("list.x=1") == "--set list.x=1: 'x' is no position in a list of 2");
+  std::string deep = "a";
+  for (int i = 0; i < 100'000; ++i) deep += ".a";
+  CHECK_THAT(refused((deep + "=1").c_str()), Contains("100001 keys, at most 100 stand in one another"));
   CHECK(config.value == parse_json(R"({"lr": 0.1, "list": [1, 2]})", ""));
 }
 

@@ -29,6 +29,31 @@ TEST_CASE("a number beyond double's range is an Error like any other") {
         "x.json: holds a number that is too large for a double");
 }
 
+TEST_CASE("brackets beyond the depth allowed are refused with their place, and only brackets count") {
+  const auto nested = [](int depth) {
+    std::string text;
+    for (int i = 0; i < depth; ++i) text += i % 2 == 0 ? "[" : "{\"a\":";
+    text += "0";
+    for (int i = depth; i-- > 0;) text += i % 2 == 0 ? "]" : "}";
+    return text;
+  };
+  CHECK_NOTHROW(parse_json(nested(100), "x.json"));
+  CHECK(error_of([&] { parse_json("// [\n" + nested(100 + 1), "x.json"); }) ==
+        fmt::format("x.json:2:{}: nested too deep: at most 100 brackets may be open at once", 50 + 50 * 5 + 1));
+  for (const char* bracket : {"[", "{\"a\":", "[{\"a\":", "[0,"}) {
+    std::string text;
+    for (int i = 0; i < 100'000; ++i) text += bracket;
+    CHECK_THAT(error_of([&] { parse_json(text, "x.json"); }), Contains("nested too deep"));
+  }
+  const std::string brackets(200, '[');
+  CHECK(
+      parse_json("[\"" + brackets + R"(\"[\\", 1])" + " // " + brackets + "\n/* " + brackets + "*/", "x.json").size() ==
+      2);
+  std::string flat = "[";
+  for (int i = 0; i < 1000; ++i) flat += "[{}],";
+  CHECK(parse_json(flat + "0]", "x.json").size() == 1001);
+}
+
 TEST_CASE("keys keep their order, and comments are allowed") {
   const Json json = parse_json("// what this is\n{\"z\": 1, \"a\": 2, \"m\": 3}", "x.json");
   std::string order;
