@@ -1,6 +1,8 @@
 // Reading and writing JSON files, and near misses of words.
 #include "core/json.h"
 
+#include <sys/stat.h>
+
 #include <fstream>
 
 #include "support/catch.h"
@@ -94,6 +96,50 @@ TEST_CASE("a write that fails leaves the old content and no partial file") {
   CHECK(error_of([&] {
           write_json(inside_a_file, Json{});
         }).starts_with((folder.path() / "file").string() + ": cannot create: "));
+}
+
+TEST_CASE("a write through symbolic links leaves them where they are") {
+  const TemporaryFolder folder;
+  const auto target = folder.path() / "there" / "results.json", link = folder.path() / "link.json",
+             second = folder.path() / "second.json";
+  std::filesystem::create_symlink("there/results.json", link);
+  std::filesystem::create_symlink(link, second);
+  for (const int value : {1, 2}) {  // the target is made, then replaced
+    write_json(second, Json{{"top1", value}});
+    CHECK(std::filesystem::is_symlink(link));
+    CHECK(std::filesystem::is_symlink(second));
+    CHECK(read_json(target).at("top1") == value);
+  }
+  const auto loop = folder.path() / "loop.json";
+  std::filesystem::create_symlink("loop.json", loop);
+  CHECK(error_of([&] { write_json(loop, Json{}); }) == loop.string() + ": cannot write: more than 40 symbolic links");
+  CHECK(std::filesystem::is_symlink(loop));
+}
+
+TEST_CASE("a write does not replace what is no regular file") {
+  const TemporaryFolder folder;
+  const auto pipe = folder.path() / "pipe", link = folder.path() / "link";
+  REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+  std::filesystem::create_symlink(pipe, link);
+  for (const auto& name : {pipe, link})
+    CHECK(error_of([&] { write_json(name, Json{}); }) ==
+          name.string() + ": is a device, a pipe or a socket, expected a file or a new name");
+  CHECK(std::filesystem::is_fifo(pipe));
+  CHECK(std::filesystem::is_symlink(link));
+}
+
+TEST_CASE("what lies at the temporary name is not written through") {
+  const TemporaryFolder folder;
+  write_file_atomically(folder.path() / "other", "kept");
+  std::filesystem::create_symlink("other", folder.path() / "x.json.part");
+  write_json(folder.path() / "x.json", Json{{"a", 1}});
+  CHECK(read_file(folder.path() / "other", "text") == "kept");
+  CHECK(read_json(folder.path() / "x.json").at("a") == 1);
+}
+
+TEST_CASE("a file without an end is refused") {
+  CHECK(error_of([] { read_json("/dev/zero"); }) ==
+        "/dev/zero: is no regular file and has more than 268435456 bytes, expected a JSON file");
 }
 
 TEST_CASE("text that is not UTF-8 is written with replacement characters") {
