@@ -12,7 +12,9 @@
 #include <cstring>
 #include <limits>
 
+#include "apps/progress.h"
 #include "core/parallel.h"
+#include "core/threads.h"
 
 namespace qgrad {
 namespace {
@@ -61,6 +63,8 @@ std::shared_ptr<CommonOptions> add_common_options(CLI::App& command, const std::
   command.add_flag("--json", options->json, "print one JSON document on stdout");
   command.parse_complete_callback([options] {
     if (options->threads) set_num_threads(*options->threads);
+    const int wanted = num_threads(), started = start_pool();
+    if (started < wanted) note(fmt::format("threads: {} of {}, the system gives no more", started, wanted));
   });
   return options;
 }

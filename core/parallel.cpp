@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/threads.h"
 
 namespace qgrad {
 namespace {
@@ -44,9 +45,7 @@ thread_local bool inside = false;
 
 class ThreadPool {
  public:
-  explicit ThreadPool(int workers) {
-    for (int i = 0; i < workers; ++i) threads_.emplace_back([this] { worker(); });
-  }
+  explicit ThreadPool(int workers) : threads_(start_threads(workers, [this] { worker(); })) {}
 
   ~ThreadPool() {
     {
@@ -104,19 +103,27 @@ class ThreadPool {
     }
   }
 
-  std::vector<std::thread> threads_;
   std::mutex mutex_;
   std::condition_variable wake_, done_;
   std::atomic<uint64_t> generation_{0};
   std::atomic<int> working_{0};  // workers busy with the job; grows only while job_ is set, under the mutex
   Job* job_ = nullptr;
   bool stopping_ = false;
+  std::vector<std::thread> threads_;  // last, for they use all the others
 };
 
 struct PoolHolder {
   std::mutex mutex;  // one parallel_for at a time; a second caller runs its loop alone
   std::atomic<int> wanted{std::max(1, static_cast<int>(std::thread::hardware_concurrency()))};
   std::unique_ptr<ThreadPool> pool;
+
+  // Under the mutex.
+  void start() {
+    if (pool && pool->threads() == wanted) return;
+    pool.reset();  // so that its threads make room for the new ones
+    pool = std::make_unique<ThreadPool>(wanted - 1);
+    wanted = pool->threads();
+  }
 };
 
 PoolHolder& holder() {
@@ -137,6 +144,13 @@ void set_num_threads(int n) {
   holder().wanted = n;
 }
 
+int start_pool() {
+  check(!inside, "number of threads: it cannot change inside a parallel_for");
+  std::lock_guard lock(holder().mutex);
+  holder().start();
+  return holder().wanted;
+}
+
 void detail::parallel_for(int64_t n, int64_t grain, void* context, ChunkBody body) {
   if (n <= 0) return;
   Job job{n, std::max<int64_t>(grain, 1), context, body, {}, {}, {}};
@@ -146,7 +160,7 @@ void detail::parallel_for(int64_t n, int64_t grain, void* context, ChunkBody bod
   if (alone) {
     job.work();
   } else {
-    if (!h.pool || h.pool->threads() != h.wanted) h.pool = std::make_unique<ThreadPool>(h.wanted - 1);
+    h.start();
     inside = true;
     h.pool->run(job);
     inside = false;

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/threads.h"
+
 namespace qgrad {
 
 Loader::Loader(const ImageSet& set, Indices indices, SampleTransform transform, LoaderOptions options)
@@ -17,17 +19,7 @@ Loader::Loader(const ImageSet& set, Indices indices, SampleTransform transform, 
   for (const int64_t i : indices_) check(i >= 0 && i < set.size(), "loader: image {} of a set of {}", i, set.size());
 
   slots_.resize(static_cast<size_t>(options.prefetch));
-  try {
-    for (int t = 0; t < options.threads; ++t) workers_.emplace_back([this] { work(); });
-  } catch (...) {  // no destructor runs for a half-made loader
-    {
-      const std::lock_guard lock(mutex_);
-      stop_ = true;
-    }
-    work_or_stop_.notify_all();
-    for (std::thread& worker : workers_) worker.join();
-    throw;
-  }
+  workers_ = start_threads(options.threads, [this] { work(); });
 }
 
 Loader::~Loader() {

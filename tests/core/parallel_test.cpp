@@ -8,8 +8,11 @@
 #include <thread>
 #include <vector>
 
+#include "core/threads.h"
+
 #include "support/catch.h"
 #include "support/errors.h"
+#include "support/scarce_threads.h"
 
 using namespace qgrad;
 
@@ -100,4 +103,21 @@ TEST_CASE("more than one thread works when asked to") {
 TEST_CASE("impossible numbers of threads are refused") {
   CHECK(test::error_of([] { set_num_threads(0); }) == "number of threads: expected 1 to 256, got 0");
   CHECK(test::error_of([] { set_num_threads(257); }) == "number of threads: expected 1 to 256, got 257");
+}
+
+TEST_CASE("where the system gives fewer threads than were asked for, those there are do the work") {
+  const size_t most = GENERATE(0, 1, 3);
+  const Threads threads(16);
+  {
+    const test::ScarceThreads scarce(most);
+    std::atomic<int64_t> total = 0;
+    parallel_for(1000, 1, [&](int64_t begin, int64_t) { total += begin; });
+    CHECK(total == 999 * 500);
+    CHECK(num_threads() >= 1);
+    CHECK(num_threads() <= static_cast<int>(most) + 1);
+    CHECK(start_pool() == num_threads());
+  }
+  CHECK(num_threads() < 16);  // until more are asked for
+  set_num_threads(4);
+  CHECK(start_pool() == 4);
 }

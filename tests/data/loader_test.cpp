@@ -6,6 +6,7 @@
 
 #include "support/catch.h"
 #include "support/image_files.h"
+#include "support/scarce_threads.h"
 
 using namespace qgrad;
 
@@ -178,4 +179,14 @@ TEST_CASE("a loader that can not work is refused") {
   Loader loader(set, {0}, augment(), {});
   CHECK_THROWS_WITH(loader.next(), "loader: next() before start_epoch()");
   CHECK_THROWS_WITH(loader.start_epoch(0, 2), "loader: epoch 0, batch 2 of 1 does not exist");
+}
+
+TEST_CASE("a loader goes on with the threads that there are, or without any") {
+  const ImageSet set = random_set(50);
+  Loader reference(set, all_indices(50), augment(), {.batch_size = 8, .shuffle = true, .threads = 0});
+  for (const size_t most : {0, 2}) {
+    const test::ScarceThreads scarce(most);
+    Loader loader(set, all_indices(50), augment(), {.batch_size = 8, .shuffle = true, .threads = 16});
+    CHECK(epoch(loader, 1) == epoch(reference, 1));
+  }
 }
