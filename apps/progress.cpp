@@ -14,6 +14,12 @@ constexpr double kRedrawSeconds = 0.1, kQuietSeconds = 20;
 
 bool stderr_is_terminal() { return ::isatty(STDERR_FILENO) == 1; }
 
+// What can not be written is dropped: results do not depend on who watches.
+void write(const std::string& text) {
+  std::fwrite(text.data(), 1, text.size(), stderr);
+  std::fflush(stderr);
+}
+
 }  // namespace
 
 Progress::Progress(std::string label, int64_t total, std::string unit)
@@ -34,21 +40,15 @@ void Progress::update(int64_t done, const std::string& details) {
   if (now - shown_ < (terminal_ ? kRedrawSeconds : kQuietSeconds)) return;
   shown_ = now;
   drawn_ = terminal_;
-  if (terminal_)
-    fmt::print(stderr, "\r\033[K{} {:3.0f} %", line(details),
-               100.0 * static_cast<double>(done) / static_cast<double>(total_));
-  else
-    fmt::print(stderr, "{}\n", line(details));
-  std::fflush(stderr);
+  const double percent = 100.0 * static_cast<double>(done) / static_cast<double>(total_);
+  write(terminal_ ? fmt::format("\r\033[K{} {:3.0f} %", line(details), percent) : line(details) + "\n");
 }
 
 Progress::~Progress() {
-  if (!drawn_) return;
-  fmt::print(stderr, "\r\033[K");
-  std::fflush(stderr);
+  if (drawn_) write("\r\033[K");
 }
 
-void note(const std::string& text) { fmt::print(stderr, "{}{}\n", stderr_is_terminal() ? "\r\033[K" : "", text); }
+void note(const std::string& text) { write((stderr_is_terminal() ? "\r\033[K" : "") + text + "\n"); }
 
 std::string format_duration(double seconds) {
   const auto s = static_cast<int64_t>(std::llround(seconds));

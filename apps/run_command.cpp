@@ -1,11 +1,15 @@
 // All subcommands, and what their failures look like.
 #include "apps/run_command.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <unistd.h>
 
+#include <csignal>
 #include <cstdio>
 #include <exception>
+#include <iostream>
 
 #include "apps/command.h"
 #include "apps/progress.h"
@@ -55,6 +59,21 @@ std::string unknown_word(const CLI::App& app) {
              : fmt::format("unknown command '{}'{}; have: {}", word, did_you_mean(word, known), joined(known));
 }
 
+// So that a closed pipe, a full disk or a closed stream is an error of the one write, and no file that is opened later
+// takes the place of a closed stream.
+void prepare_streams() {
+  std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);
+  int descriptor;
+  do descriptor = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+  while (descriptor >= 0 && descriptor <= STDERR_FILENO);
+  if (descriptor > STDERR_FILENO) ::close(descriptor);
+}
+
+void check_stdout() {
+  check(std::cout.flush() && std::fflush(stdout) == 0 && !std::ferror(stdout), "stdout: cannot write");
+}
+
 }  // namespace
 
 void add_commands(CLI::App& app) {
@@ -78,19 +97,21 @@ void add_commands(CLI::App& app) {
 }
 
 int run_command(int argc, char** argv) {
+  prepare_streams();
   CLI::App app{"qgrad: train and quantize neural networks on a CPU, driven by JSON configs"};
   app.require_subcommand(1);
   app.set_help_all_flag("--help-all", "help for every subcommand");
   add_commands(app);
   try {
-    app.parse(argc, argv);
-    if (std::fflush(stdout) != 0) throw Error("stdout: cannot write");
+    try {
+      app.parse(argc, argv);
+    } catch (const CLI::ParseError& e) {
+      const std::string unknown = e.get_exit_code() == 0 ? "" : unknown_word(app);
+      if (!unknown.empty()) note(fmt::format("qgrad: {}", unknown));
+      if (!unknown.empty() || app.exit(e) != 0) return 2;
+    }
+    check_stdout();
     return 0;
-  } catch (const CLI::ParseError& e) {
-    const std::string unknown = unknown_word(app);
-    if (unknown.empty() || e.get_exit_code() == 0) return app.exit(e) == 0 ? 0 : 2;
-    note(fmt::format("qgrad: {}", unknown));
-    return 2;
   } catch (const std::exception& e) {
     note(fmt::format("qgrad: {}", e.what()));
     return 1;
