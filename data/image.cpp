@@ -1,21 +1,26 @@
 // Image files through stb_image, and Pillow's 8-bit triangle-filter resize.
 #include "data/image.h"
 
-#include <stb/stb_image.h>
-
 #include <algorithm>
 #include <cmath>
-#include <memory>
 
 #include "core/error.h"
 #include "core/json.h"
+#include "data/decoder.h"
+#include "data/image_check.h"
 
 namespace qgrad {
 namespace {
 
-constexpr int64_t kMaxPixels = int64_t{1} << 26;
+constexpr uintmax_t kMostBytes = uintmax_t{1} << 28;
 
-constexpr size_t kMaxBytes = size_t{1} << 30;
+// All that decoding asks for: a few copies of the pixels in blocks of up to 32x32, as many as 16 bits of interlaced
+// RGBA take, and of the file.
+size_t memory_for(const ImageSize& image, size_t file_bytes) {
+  constexpr size_t kMost = size_t{512} << 20, kFixed = size_t{1} << 20;
+  const auto pixels = static_cast<size_t>((image.width + 32) * (image.height + 32));
+  return std::min(kMost, 64 * pixels + 4 * file_bytes + kFixed);
+}
 
 // What one output position takes from its line of input: fixed-point weights of inputs first, first + 1, ...
 struct Taps {
@@ -72,22 +77,15 @@ std::vector<uint8_t> resize_dimension(const std::vector<uint8_t>& pixels, int64_
 
 Image read_image(const std::filesystem::path& file, int64_t channels) {
   check(channels == 1 || channels == 3, "read_image: expected 1 or 3 channels, got {}", channels);
-  const std::string content = read_file(file, "a PNG or JPEG image");
-  check(content.size() <= kMaxBytes, "{}: {} bytes are more than {}", file.string(), content.size(), kMaxBytes);
-  const auto* const bytes = reinterpret_cast<const stbi_uc*>(content.data());
-  const auto size = static_cast<int>(content.size());
-  int width = 0, height = 0, channels_in_file = 0;
-  const bool known = stbi_info_from_memory(bytes, size, &width, &height, &channels_in_file) != 0;
-  check(known, "{}: not a PNG or JPEG image ({})", file.string(), stbi_failure_reason());
-  check(int64_t{width} * height <= kMaxPixels, "{}: {}x{} pixels are more than {}", file.string(), width, height,
-        kMaxPixels);
-
-  const std::unique_ptr<stbi_uc, void (*)(void*)> pixels(
-      stbi_load_from_memory(bytes, size, &width, &height, &channels_in_file, static_cast<int>(channels)),
-      stbi_image_free);
-  check(pixels != nullptr, "{}: damaged image ({})", file.string(), stbi_failure_reason());
-  const Shape shape{height, width, channels};
-  return {shape, {pixels.get(), pixels.get() + shape.numel()}};
+  std::error_code ignored;  // whatever is wrong shows when the file is read
+  const uintmax_t length = std::filesystem::file_size(file, ignored);
+  check(ignored || length <= kMostBytes, "{}: {} bytes are more than {}", file.string(), length, kMostBytes);
+  const std::string bytes = read_file(file, "a PNG or JPEG image");
+  try {
+    return decode_image(bytes, channels, memory_for(check_image(bytes), bytes.size()));
+  } catch (const Error& e) {
+    fail("{}: {}", file.string(), e.what());
+  }
 }
 
 Image resize(const Image& image, int64_t height, int64_t width) {

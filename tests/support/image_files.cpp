@@ -4,6 +4,9 @@
 #define STB_IMAGE_WRITE_IMPLEMENTATION
 #include <stb/stb_image_write.h>
 
+#include <cstdlib>
+#include <memory>
+
 #include "core/error.h"
 #include "core/random.h"
 
@@ -26,6 +29,14 @@ void write_jpeg(const std::filesystem::path& file, const Image& image) {
   const int height = static_cast<int>(image.shape[0]), width = static_cast<int>(image.shape[1]);
   const int channels = static_cast<int>(image.shape[2]);
   check(stbi_write_jpg(file.c_str(), width, height, channels, image.pixels.data(), 95) != 0, "{}", file.string());
+}
+
+std::string deflated(const std::string& bytes) {
+  int size = 0;
+  auto* content = reinterpret_cast<unsigned char*>(const_cast<char*>(bytes.data()));  // which is only read
+  const std::unique_ptr<unsigned char, void (*)(void*)> result(
+      stbi_zlib_compress(content, static_cast<int>(bytes.size()), &size, 8), std::free);
+  return {reinterpret_cast<const char*>(result.get()), static_cast<size_t>(size)};
 }
 
 }  // namespace qgrad::test
