@@ -2,10 +2,12 @@
 #include "core/tensor.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "core/error.h"
 #include "core/memory.h"
 #include "core/parallel.h"
+#include "core/pending.h"
 #include "core/tensor_impl.h"
 
 namespace qgrad {
@@ -42,6 +44,13 @@ Tensor Tensor::waiting(const Shape& shape, std::unique_ptr<Pending> numbers) {
   t.impl_ = std::make_shared<Impl>();
   t.impl_->shape = shape;
   t.impl_->pending = std::move(numbers);
+  const auto* of_tensors = dynamic_cast<const PendingOfTensors*>(t.pending());
+  for (const Tensor& read : of_tensors ? of_tensors->reads() : std::vector<Tensor>()) {
+    read.numbers();
+    auto& readers = read.impl_->storage->readers;
+    std::erase_if(readers, [](const auto& reader) { return reader.expired(); });
+    readers.push_back(t.impl_);
+  }
   return t;
 }
 
@@ -49,10 +58,15 @@ Pending* Tensor::pending() const { return defined() ? impl_->pending.get() : nul
 
 float* Tensor::numbers() const {
   if (impl_->pending) {
-    check(!inside_parallel_for(), "numbers of shape {} wait to be computed; ask for them before splitting work", shape());
-    const Tensor computed = impl_->pending->compute();
-    impl_->storage = computed.impl_->storage;
-    impl_->pending.reset();
+    check(!inside_parallel_for(), "numbers of shape {} wait to be computed; ask for them before splitting work",
+          shape());
+    std::unique_ptr<Pending> pending = std::move(impl_->pending);  // does not wait while it computes
+    try {
+      impl_->storage = pending->compute().impl_->storage;
+    } catch (...) {
+      impl_->pending = std::move(pending);
+      throw;
+    }
   }
   return impl_->storage->data;
 }
@@ -68,7 +82,15 @@ std::span<const float> Tensor::data() const {
 }
 std::span<float> Tensor::mutable_data() {
   const auto count = static_cast<size_t>(numel());
-  return {numbers(), count};
+  float* start = numbers();
+  auto& readers = impl_->storage->readers;
+  if (!readers.empty())  // which is only looked at elsewhere, by many threads at once
+    for (const auto& waiting : std::exchange(readers, {})) {
+      Tensor reader;
+      reader.impl_ = std::static_pointer_cast<Impl>(waiting.lock());
+      if (reader.pending()) reader.numbers();
+    }
+  return {start, count};
 }
 
 float Tensor::item() const {
@@ -89,7 +111,9 @@ Tensor Tensor::reshaped(const Shape& shape) const {
   return t;
 }
 
-bool Tensor::is_unique() const { return defined() && impl_.use_count() == 1 && (!impl_->storage || impl_->storage.use_count() == 1); }
+bool Tensor::is_unique() const {
+  return defined() && impl_.use_count() == 1 && (!impl_->storage || impl_->storage.use_count() == 1);
+}
 
 bool Tensor::requires_grad() const { return defined() && impl_->requires_grad; }
 void Tensor::set_requires_grad(bool value) {

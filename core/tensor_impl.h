@@ -1,6 +1,8 @@
 // What a Tensor handle points to. Only tensor.cpp and tape.cpp look inside.
 #pragma once
 
+#include <vector>
+
 #include "core/tensor.h"
 
 namespace qgrad {
@@ -13,6 +15,7 @@ struct Storage {
   Storage& operator=(const Storage&) = delete;
   float* data;
   size_t bytes;
+  std::vector<std::weak_ptr<void>> readers;  // Tensor::Impl of tensors that wait, and read this when they are computed
 };
 
 struct Tensor::Impl {

@@ -18,6 +18,12 @@ int64_t chunk_rows(int64_t channels) { return std::max<int64_t>(1, kElementwiseG
 
 }  // namespace
 
+std::vector<Tensor> PendingNormalized::reads() const {
+  std::vector<Tensor> tensors{x, mean, scale, shift};
+  if (addend.defined()) tensors.push_back(addend);
+  return tensors;
+}
+
 void PendingNormalized::for_each_piece(float* to, const std::function<void(int64_t, size_t, float*)>& use) {
   const int64_t channels = x.dim(-1), rows = x.numel() / channels, piece = std::max<int64_t>(1, kPiece / channels);
   const Normalization f{mean.data().data(), scale.data().data(), shift.data().data(), addend.defined(),

@@ -1,5 +1,5 @@
-// Passes over memory that wait for the next op, so that several become one. A model never sees them: each op is recorded
-// as usual, and whoever asks for the numbers gets the same bits as without.
+// Passes over memory that wait for the next op, so that several become one. A model never sees them: each op is
+// recorded as usual, and whoever asks for the numbers gets the same bits as without.
 //
 //   forward    batch_norm leaves "normalise" waiting; add and relu extend it; a convolution that asks for the numbers
 //              gets them in one pass, and fake-quantization takes their range and their steps without storing them.
@@ -14,7 +14,7 @@
 
 #include "core/kernels/norm_kernels.h"
 #include "core/kernels/quant_kernels.h"
-#include "core/tensor.h"
+#include "core/pending.h"
 
 namespace qgrad {
 
@@ -31,7 +31,7 @@ class BitMask {
 };
 
 // relu((x - mean) * scale + shift + addend), without the parts that are absent; channels are a multiple of eight.
-struct PendingNormalized final : Pending {
+struct PendingNormalized final : PendingOfTensors {
   Tensor x, mean, scale, shift;       // [..,C], [C]
   Tensor addend;                      // of x's shape, or undefined
   std::shared_ptr<BitMask> positive;  // null: no relu; gets the mask of positive results when they are first computed
@@ -39,6 +39,7 @@ struct PendingNormalized final : Pending {
   PendingNormalized(Tensor from, Tensor mean_, Tensor scale_, Tensor shift_)
       : x(std::move(from)), mean(std::move(mean_)), scale(std::move(scale_)), shift(std::move(shift_)) {}
   static constexpr int64_t kChannelMultiple = 8;
+  std::vector<Tensor> reads() const override;
 
   Tensor compute() override;
   std::pair<float, float> range();  // the smallest and the largest number, none of them stored
@@ -52,9 +53,10 @@ struct PendingNormalized final : Pending {
 };
 
 // dy where the mask is set, else 0.
-struct PendingMasked final : Pending {
+struct PendingMasked final : PendingOfTensors {
   Tensor dy;
   std::shared_ptr<const BitMask> mask;
+  std::vector<Tensor> reads() const override { return {dy}; }
   Tensor compute() override;
 };
 

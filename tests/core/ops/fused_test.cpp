@@ -117,3 +117,26 @@ TEST_CASE("a waiting tensor is added to itself, and to what it is made of") {
   const Tensor y = batch_norm_train(x, {}, {}, 1e-5f).y;
   CHECK(bits(add(y, y)) == bits(mul_scalar(y, 2)));
 }
+
+TEST_CASE("numbers that wait do not change when what they are made of is written") {
+  const auto results = [](Read read) {
+    Tensor x = normal_tensor({6, 8}, 1), branch = normal_tensor({6, 8}, 2), mean = normal_tensor({8}, 3),
+           variance = Tensor::full({8}, 2), gamma = uniform_tensor({8}, 4, 1, 2);
+    gamma.set_requires_grad(true);
+    Tape tape;
+    const Tape::Recording recording(tape);
+    BatchNormResult trained = batch_norm_train(x, gamma, {}, 1e-5f);
+    const Tensor evaluated = batch_norm_eval(x, gamma, {}, mean, variance, 1e-5f);
+    const Tensor of_waiting = batch_norm_eval(trained.y, gamma, {}, mean, variance, 1e-5f);
+    const std::vector<Tensor> all{trained.y, evaluated, of_waiting, relu(add(trained.y, branch)), relu(evaluated)};
+    if (read == Read::at_once)
+      for (const Tensor& y : all) y.data();
+    Tensor view = x.reshaped({48});  // of the same numbers
+    for (Tensor* t : {&view, &branch, &mean, &variance, &gamma, &trained.statistics.mean, &trained.y})
+      for (float& value : t->mutable_data()) value = 100;
+    std::vector<std::vector<uint32_t>> numbers;
+    for (const Tensor& y : all) numbers.push_back(bits(y));
+    return numbers;
+  };
+  CHECK(results(Read::when_needed) == results(Read::at_once));
+}
