@@ -98,6 +98,7 @@ Tape* Tape::recording(std::span<const Tensor> inputs) {
 }
 
 void Tape::push(std::string_view op, Tensor& output, std::span<const Tensor> inputs, Backward backward) {
+  check(output.defined(), "{}: its output is undefined", op);
   const auto first = static_cast<uint32_t>(input_slots_.size());
   bool needs_grad = false;
   for (const Tensor& x : inputs) {

@@ -134,7 +134,8 @@ Tensor input_gradient(const Tensor& x, MaskedGradient g, const Tensor& gamma, co
 }  // namespace
 
 BatchNormResult batch_norm_train(const Tensor& x, const Tensor& gamma, const Tensor& beta, float eps) {
-  check(x.rank() >= 2, "batch_norm: expected [.., channels] with at least two dimensions, got {}", x.shape());
+  check(x.rank() >= 2 && x.dim(-1) >= 1,
+        "batch_norm: expected [.., channels] with at least two dimensions and one channel, got {}", x.shape());
   check_channels("batch_norm", "gamma", gamma, x);
   check_channels("batch_norm", "beta", beta, x);
   const Rows rows(x);
@@ -171,7 +172,8 @@ BatchNormResult batch_norm_train(const Tensor& x, const Tensor& gamma, const Ten
 
 Tensor batch_norm_eval(const Tensor& x, const Tensor& gamma, const Tensor& beta, const Tensor& mean,
                        const Tensor& variance, float eps) {
-  check(x.rank() >= 1, "batch_norm: expected [.., channels], got a scalar");
+  check(x.rank() >= 1 && x.dim(-1) >= 1, "batch_norm: expected [.., channels] with at least one channel, got {}",
+        x.shape());
   check(mean.defined() && variance.defined(), "batch_norm: evaluation needs a mean and a variance");
   check_channels("batch_norm", "gamma", gamma, x);
   check_channels("batch_norm", "beta", beta, x);

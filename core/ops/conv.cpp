@@ -15,6 +15,9 @@ namespace qgrad {
 namespace {
 
 ConvGeometry forward_geometry(const Shape& x, const Shape& weight, const Conv2dOptions& o) {
+  constexpr int64_t kMost = 1 << 20;  // so that no product with a dimension overflows
+  for (const int64_t option : {o.stride_h, o.stride_w, o.dilation_h, o.dilation_w, o.padding_h, o.padding_w, o.groups})
+    check(option <= kMost, "conv2d: strides, dilations, padding and groups are at most {}, got {}", kMost, option);
   check(x.rank() == 4, "conv2d: expected images [N,H,W,C], got {}", x);
   check(weight.rank() == 4, "conv2d: expected a weight [kh,kw,in/groups,out], got {}", weight);
   check(o.stride_h >= 1 && o.stride_w >= 1, "conv2d: strides are at least 1, got {} and {}", o.stride_h, o.stride_w);

@@ -1,4 +1,6 @@
 // Pooling over NHWC images.
+#include <limits>
+
 #include "core/error.h"
 #include "core/kernels/kernels.h"
 #include "core/ops.h"
@@ -12,8 +14,11 @@ PoolGeometry geometry_of(const char* op, const Tensor& x, const Pool2dOptions& o
   check(x.rank() == 4, "{}: expected images [N,H,W,C], got {}", op, x.shape());
   check(o.kernel_h > 0 && o.kernel_w > 0 && o.stride_h > 0 && o.stride_w > 0,
         "{}: kernel {}x{} and stride {}x{} must be 1 or more", op, o.kernel_h, o.kernel_w, o.stride_h, o.stride_w);
+  constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
+  check(o.kernel_h <= kMost && o.kernel_w <= kMost && o.stride_h <= kMost && o.stride_w <= kMost,
+        "{}: kernel {}x{} and stride {}x{} are at most {}", op, o.kernel_h, o.kernel_w, o.stride_h, o.stride_w, kMost);
   // A larger padding would make windows that lie outside of the image.
-  check(o.padding_h >= 0 && o.padding_w >= 0 && 2 * o.padding_h <= o.kernel_h && 2 * o.padding_w <= o.kernel_w,
+  check(o.padding_h >= 0 && o.padding_w >= 0 && o.padding_h <= o.kernel_h / 2 && o.padding_w <= o.kernel_w / 2,
         "{}: padding {}x{} must be between 0 and half of the kernel {}x{}", op, o.padding_h, o.padding_w, o.kernel_h,
         o.kernel_w);
   check(x.dim(1) + 2 * o.padding_h >= o.kernel_h && x.dim(2) + 2 * o.padding_w >= o.kernel_w,

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <limits>
 #include <vector>
 
 #include "core/error.h"
@@ -149,7 +150,9 @@ Tensor transpose(const Tensor& x, std::span<const int> order) {
 }
 
 Tensor pad(const Tensor& x, int dim, int64_t before, int64_t after) {
-  check(before >= 0 && after >= 0, "pad: expected amounts of 0 or more, got {} and {}", before, after);
+  constexpr int64_t kMost = std::numeric_limits<int64_t>::max() / 8;  // three of them add up, in bytes too
+  check(before >= 0 && after >= 0 && before <= kMost && after <= kMost,
+        "pad: expected amounts from 0 to {}, got {} and {} for shape {}", kMost, before, after, x.shape());
   const int d = x.shape().normalize_dim(dim);
   const int64_t n = x.dim(d) + before + after;
   const int64_t outer = x.shape().numel_until(d), inner = x.shape().numel_from(d + 1), size = x.dim(d) * inner;
