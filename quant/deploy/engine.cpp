@@ -34,13 +34,13 @@ int64_t rows_of_band(const ByteConvLayer& layer, bool share_rows) {
 struct ByteRange {
   uint8_t lowest = 0, highest = 255;
 };
-ByteRange range_of(const Op& op, const std::vector<ByteRange>& ranges) {
+ByteRange range_of(const Op& op, Type type, const std::vector<ByteRange>& ranges) {
+  if (type == Type::float32) return {};
   switch (op.kind) {
     case OpKind::quantize:
     case OpKind::conv:
     case OpKind::add:
     case OpKind::multiply:
-      if (op.low.empty()) return {};  // of floats
       return {*std::ranges::min_element(op.low), *std::ranges::max_element(op.high)};
     case OpKind::lookup: {
       ByteRange range{255, 0};
@@ -53,7 +53,7 @@ ByteRange range_of(const Op& op, const std::vector<ByteRange>& ranges) {
     case OpKind::max_pool:
     case OpKind::channels_first:
       return ranges[static_cast<size_t>(op.inputs[0])];
-    default:  // float
+    default:  // never bytes
       return {};
   }
 }
@@ -107,7 +107,8 @@ std::vector<int32_t> Engine::terms_of(const Op& op) const {
 
 void Engine::plan_operations() {
   std::vector<ByteRange> ranges(program_.tensors.size());
-  for (const Op& op : program_.ops) ranges[static_cast<size_t>(op.output)] = range_of(op, ranges);
+  for (const Op& op : program_.ops)
+    ranges[static_cast<size_t>(op.output)] = range_of(op, tensor(op.output).type, ranges);
   plans_.resize(program_.ops.size());
   float_weights_.resize(program_.ops.size());
   terms_.resize(program_.ops.size());

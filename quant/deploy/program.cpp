@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <initializer_list>
 #include <limits>
 #include <optional>
 
@@ -14,8 +15,8 @@ namespace qgrad::deploy {
 namespace {
 
 constexpr int32_t kLargestDimension = 1 << 20;
-constexpr int64_t kLargestTensor = int64_t{1} << 28;
 constexpr size_t kLongestName = 1000;
+constexpr int64_t kLanes = 16;  // output channels that are computed together, even where there are fewer
 
 void check_tensor(const TensorInfo& t) {
   check(t.type == Type::float32 || t.type == Type::byte, "tensor '{}': unknown type {}", t.name,
@@ -32,6 +33,17 @@ void check_tensor(const TensorInfo& t) {
             g.qmin <= g.qmax && int64_t{g.qmax} - g.qmin <= 255 && g.origin() >= 0 && g.origin() <= g.qmax - g.qmin,
         "tensor '{}': integers {} to {} with zero point {} are no bytes, or have none for zero", t.name, g.qmin, g.qmax,
         g.zero_point);
+}
+
+// Sizes are added up only while each is known to be within its own limit, so nothing overflows.
+void check_tensors(const std::vector<TensorInfo>& tensors) {
+  check(tensors.size() <= kMostTensors, "program: {} tensors, at most {} are allowed", tensors.size(), kMostTensors);
+  int64_t bytes = 0;
+  for (const TensorInfo& tensor : tensors) {
+    check_tensor(tensor);
+    bytes += tensor.bytes();
+    check(bytes <= kMostTensorBytes, "program: tensors of more than {} bytes together", kMostTensorBytes);
+  }
 }
 
 int64_t positions(int32_t size, int32_t padding, int32_t kernel, int32_t dilation, int32_t stride) {
@@ -51,46 +63,61 @@ class OpCheck {
     if (op_.fixed_point) fixed_point();
     switch (op_.kind) {
       case OpKind::quantize:
+        nothing_but({&op_.rescale, &op_.low, &op_.high});
         arity(1, 1), types(Type::float32, Type::byte), same_shape(), outputs(1);
         return;
       case OpKind::dequantize:
+        nothing_but({});
         arity(1, 1), types(Type::byte, Type::float32), same_shape();
         return;
       case OpKind::conv:
+        nothing_but(
+            {&op_.window, &op_.weight, &op_.bias, &op_.sum_shift, &op_.weight_step, &op_.rescale, &op_.low, &op_.high});
         arity(1, 1), types(Type::byte, Type::byte), conv();
         return;
       case OpKind::add:
         arity(1, 64), types(out_.type, out_.type), same_shape();
-        if (out_.type == Type::byte) outputs(1), add();
+        if (is_on_integers())
+          nothing_but({&op_.rescale, &op_.low, &op_.high, &op_.input_rescale, &op_.input_limit}), outputs(1), add();
+        else
+          on_values();
         return;
       case OpKind::multiply:
-        arity(1, 3), types(out_.type, out_.type), same_shape();
-        if (out_.type == Type::byte) outputs(1);
+        arity(1, 3), types(out_.type, out_.type), same_shape(), on_values();
         return;
       case OpKind::lookup:
+        nothing_but({&op_.tables});
         arity(1, 64), types(Type::byte, Type::byte), lookup();
         return;
       case OpKind::real_conv:
+        nothing_but(
+            {&op_.window, &op_.weight, &op_.bias, &op_.sum_shift, &op_.weight_step, &op_.rescale, &op_.real_bias});
         arity(1, 1), types(Type::byte, Type::float32), real_conv();
         return;
       case OpKind::float_conv:
+        nothing_but({&op_.window, &op_.real_weight, &op_.real_bias});
         arity(1, 1), types(Type::float32, Type::float32), float_conv();
         return;
       case OpKind::clamp:
+        nothing_but({&op_.real_low, &op_.real_high});
         arity(1, 1), types(Type::float32, Type::float32), same_shape();
         check(op_.real_low <= op_.real_high, "limits {} to {}", op_.real_low, op_.real_high);
         return;
       case OpKind::concat:
+        nothing_but({});
         arity(1, 64), types(Type::float32, Type::float32), concat();
         return;
       case OpKind::max_pool:
+        nothing_but({&op_.window});
         arity(1, 1), types(out_.type, out_.type), pool();
         check(out_.type == Type::float32 || in(0).grid == out_.grid, "the grids of input and output differ");
         return;
       case OpKind::average_pool:
+        nothing_but({&op_.window});
         arity(1, 1), types(Type::float32, Type::float32), pool();
         return;
       case OpKind::channels_first:
+        nothing_but({});
         arity(1, 1), types(in(0).type, in(0).type);
         check(in(0).count() == out_.count() && (out_.type == Type::float32 || in(0).grid == out_.grid),
               "input and output differ");
@@ -99,7 +126,41 @@ class OpCheck {
     fail("unknown kind {}", static_cast<int>(op_.kind));
   }
 
+  // Products of the operation, or numbers that it looks at, where it is sound.
+  int64_t work() const {
+    const bool is_conv = op_.kind == OpKind::conv || op_.kind == OpKind::real_conv || op_.kind == OpKind::float_conv;
+    const Window& w = op_.window;
+    const bool depthwise = w.groups > 1 && w.groups == in(0).channels && w.groups == out_.channels;
+    const int64_t lanes = depthwise ? up_to_lanes(out_.channels) : w.groups * up_to_lanes(out_.channels / w.groups);
+    const int64_t depth = is_conv ? in(0).channels / w.groups : std::ssize(op_.inputs);
+    return int64_t{out_.height} * out_.width * lanes * w.kernel_h * w.kernel_w * depth;
+  }
+
  private:
+  static int64_t up_to_lanes(int64_t channels) { return (channels + kLanes - 1) / kLanes * kLanes; }
+
+  // The fields that a kind has no use for are as they were made.
+  void nothing_but(std::initializer_list<const void*> used) const {
+    const Op untouched;
+    const auto left = [&](auto Op::*field, const char* name) {
+      const bool is_used = std::ranges::find(used, static_cast<const void*>(&(op_.*field))) != used.end();
+      check(is_used || op_.*field == untouched.*field, "it has no use for {}", name);
+    };
+    left(&Op::window, "a window"), left(&Op::weight, "weights"), left(&Op::bias, "biases");
+    left(&Op::sum_shift, "a shift of sums"), left(&Op::weight_step, "steps of weights");
+    left(&Op::real_weight, "weights in float"), left(&Op::real_bias, "biases in float");
+    left(&Op::real_low, "limits in float"), left(&Op::real_high, "limits in float");
+    left(&Op::rescale, "factors"), left(&Op::low, "limits"), left(&Op::high, "limits");
+    left(&Op::input_rescale, "factors of inputs"), left(&Op::input_limit, "a limit of inputs");
+    left(&Op::tables, "tables");
+  }
+  bool is_on_integers() const { return out_.type == Type::byte && program_.rounding == Rounding::distiller; }
+  // Of a sum of real values, or a product.
+  void on_values() const {
+    if (out_.type == Type::float32) return nothing_but({});
+    nothing_but({&op_.rescale, &op_.low, &op_.high});
+    outputs(1);
+  }
   const TensorInfo& in(size_t i) const { return program_.tensors[static_cast<size_t>(op_.inputs[i])]; }
 
   void arity(size_t least, size_t most) const {
@@ -192,7 +253,6 @@ class OpCheck {
     check(largest <= 1 << 24, "sums may reach {}, beyond 2^24", largest);
   }
   void add() const {
-    if (program_.rounding == Rounding::onnx) return;
     check(op_.input_rescale.size() == op_.inputs.size(), "expected {} factors for inputs, got {}", op_.inputs.size(),
           op_.input_rescale.size());
     double largest = 0;
@@ -319,13 +379,14 @@ void validate(const Program& program) {
   check(program.rounding == Rounding::distiller || program.rounding == Rounding::onnx, "program: unknown rounding {}",
         static_cast<int>(program.rounding));
   const auto is_tensor = [&](int32_t i) { return i >= 0 && static_cast<size_t>(i) < program.tensors.size(); };
-  for (const TensorInfo& tensor : program.tensors) check_tensor(tensor);
+  check_tensors(program.tensors);
   for (const int32_t end : {program.input, program.output})
     check(is_tensor(end) && program.tensors[static_cast<size_t>(end)].type == Type::float32,
           "program: input and output are float tensors; {} is none", end);
   check_labels(program);
   std::vector<bool> made(program.tensors.size());
   made[static_cast<size_t>(program.input)] = true;
+  int64_t work = 0;
   for (size_t i = 0; i < program.ops.size(); ++i) {
     const Op& op = program.ops[i];
     for (const int32_t input : op.inputs)
@@ -334,13 +395,17 @@ void validate(const Program& program) {
     check(is_tensor(op.output) && !made[static_cast<size_t>(op.output)], "operation {}: output {} can not be made", i,
           op.output);
     try {
-      OpCheck(program, op).run();
+      const OpCheck sound(program, op);
+      sound.run();
+      work += std::min(sound.work(), kMostWork + 1);
+      check(work <= kMostWork, "the program computes more than {} products for an image", kMostWork);
     } catch (const Error& e) {
       fail("operation {}, '{}': {}", i, program.tensors[static_cast<size_t>(op.output)].name, e.what());
     }
     made[static_cast<size_t>(op.output)] = true;
   }
-  check(made[static_cast<size_t>(program.output)], "program: the output is never made");
+  const auto missing = std::ranges::find(made, false);
+  check(missing == made.end(), "program: tensor {} is never made", missing - made.begin());
 }
 
 }  // namespace qgrad::deploy

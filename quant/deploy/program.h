@@ -52,9 +52,10 @@ enum class OpKind : uint8_t {
 struct Window {
   int32_t kernel_h = 1, kernel_w = 1, stride_h = 1, stride_w = 1, padding_h = 0, padding_w = 0;
   int32_t dilation_h = 1, dilation_w = 1, groups = 1;  // of convolutions
+  bool operator==(const Window&) const = default;
 };
 
-// Fields that a kind does not name above or below are left as they are.
+// Fields that a kind does not name above or below are left as they are, which is checked.
 struct Op {
   OpKind kind{};
   std::vector<int32_t> inputs;  // tensors
@@ -97,6 +98,13 @@ struct Program {
 };
 
 inline constexpr int kMostSumShift = 16;
+
+// What one program may ask for, whatever it says. Work: products of a convolution, numbers that a window or another
+// operation looks at, each for at least 16 output channels.
+inline constexpr size_t kMostTensors = 1 << 13;
+inline constexpr int64_t kLargestTensor = int64_t{1} << 26;    // numbers, with the padding of a window
+inline constexpr int64_t kMostTensorBytes = int64_t{1} << 29;  // of all tensors
+inline constexpr int64_t kMostWork = int64_t{1} << 37;         // for one image
 
 // Convolutions and averages of floats, by name, whose numbers become integers further on. Another runtime, or another
 // instruction set, adds them up in another order: integers of numbers that lie at a tie then differ, and what follows.
