@@ -3,6 +3,7 @@
 
 #include <exception>
 #include <limits>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -36,15 +37,25 @@ T guarded(T failed, F&& f) {
   }
 }
 
-const qgrad::deploy::TensorInfo& input(const qgrad_engine* engine) {
-  const qgrad::deploy::Program& program = engine->engine.program();
-  return program.tensors[static_cast<size_t>(program.input)];
+// Of a handle that may be NULL.
+const Engine& engine_of(const qgrad_engine* handle) {
+  qgrad::check(handle != nullptr, "engine: expected an engine, got NULL");
+  return handle->engine;
 }
 
-// The numbers of `count` times `each`, checked before they are believed.
-size_t numbers(int64_t count, int64_t each) {
+int64_t input_size(const qgrad_engine* handle, int32_t qgrad::deploy::TensorInfo::*size) {
+  return guarded<int64_t>(0, [&] {
+    const qgrad::deploy::Program& program = engine_of(handle).program();
+    return program.tensors[static_cast<size_t>(program.input)].*size;
+  });
+}
+
+// `count` times `each` numbers, checked before they are believed.
+template <class T>
+std::span<T> numbers(T* start, int64_t count, int64_t each, const char* what) {
   qgrad::check(count >= 0 && count <= std::numeric_limits<int64_t>::max() / each / 8, "engine: {} images", count);
-  return static_cast<size_t>(count * each);
+  qgrad::check(start != nullptr || count == 0, "engine: expected {}, got NULL", what);
+  return {start, static_cast<size_t>(count * each)};
 }
 
 }  // namespace
@@ -68,28 +79,39 @@ void qgrad_engine_free(qgrad_engine* engine) { delete engine; }
 
 const char* qgrad_engine_error(void) { return last_error.c_str(); }
 
-int64_t qgrad_engine_input_height(const qgrad_engine* engine) { return input(engine).height; }
-int64_t qgrad_engine_input_width(const qgrad_engine* engine) { return input(engine).width; }
-int64_t qgrad_engine_input_channels(const qgrad_engine* engine) { return input(engine).channels; }
-int64_t qgrad_engine_output_count(const qgrad_engine* engine) { return engine->engine.output_count(); }
+int64_t qgrad_engine_input_height(const qgrad_engine* engine) {
+  return input_size(engine, &qgrad::deploy::TensorInfo::height);
+}
+int64_t qgrad_engine_input_width(const qgrad_engine* engine) {
+  return input_size(engine, &qgrad::deploy::TensorInfo::width);
+}
+int64_t qgrad_engine_input_channels(const qgrad_engine* engine) {
+  return input_size(engine, &qgrad::deploy::TensorInfo::channels);
+}
+int64_t qgrad_engine_output_count(const qgrad_engine* engine) {
+  return guarded<int64_t>(0, [&] { return engine_of(engine).output_count(); });
+}
 
 const char* qgrad_engine_class_name(const qgrad_engine* engine, int64_t index) {
-  const std::vector<std::string>& names = engine->engine.program().class_names;
-  return index >= 0 && index < std::ssize(names) ? names[static_cast<size_t>(index)].c_str() : nullptr;
+  return guarded<const char*>(nullptr, [&]() -> const char* {
+    const std::vector<std::string>& names = engine_of(engine).program().class_names;
+    return index >= 0 && index < std::ssize(names) ? names[static_cast<size_t>(index)].c_str() : nullptr;
+  });
 }
 
 int qgrad_engine_run(const qgrad_engine* engine, const float* images, int64_t count, float* output) {
   return guarded(0, [&] {
-    const Engine& e = engine->engine;
-    e.run({images, numbers(count, e.input_count())}, {output, numbers(count, e.output_count())});
+    const Engine& e = engine_of(engine);
+    e.run(numbers(images, count, e.input_count(), "images"), numbers(output, count, e.output_count(), "an output"));
     return 1;
   });
 }
 
 int qgrad_engine_run_bytes(const qgrad_engine* engine, const uint8_t* images, int64_t count, float* output) {
   return guarded(0, [&] {
-    const Engine& e = engine->engine;
-    e.run_bytes({images, numbers(count, e.input_count())}, {output, numbers(count, e.output_count())});
+    const Engine& e = engine_of(engine);
+    e.run_bytes(numbers(images, count, e.input_count(), "images"),
+                numbers(output, count, e.output_count(), "an output"));
     return 1;
   });
 }

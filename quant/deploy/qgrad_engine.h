@@ -5,8 +5,8 @@
  *   if (!engine) fprintf(stderr, "%s\n", qgrad_engine_error());
  *   else if (qgrad_engine_run_bytes(engine, pixels, 1, scores)) ...
  *
- * Functions that can fail return NULL or 0 then, and qgrad_engine_error says why. An engine may be used by several
- * threads at once. */
+ * Functions that can fail return NULL or 0 then, and qgrad_engine_error says why; a NULL where an engine, images or an
+ * output is expected is such a failure. An engine may be used by several threads at once. */
 #ifndef QGRAD_ENGINE_H
 #define QGRAD_ENGINE_H
 
@@ -48,7 +48,8 @@ QGRAD_ENGINE_API int qgrad_engine_run(const qgrad_engine* engine, const float* i
 QGRAD_ENGINE_API int qgrad_engine_run_bytes(const qgrad_engine* engine, const uint8_t* images, int64_t count,
                                             float* output);
 
-/* For all engines; from the next run on. Default: one for each of the processor's threads. Returns 1. */
+/* For all engines; from the next run on. Default: one for each of the processor's threads. Where the system gives
+ * fewer, these do the work. Returns 1. */
 QGRAD_ENGINE_API int qgrad_engine_set_threads(int threads);
 
 #ifdef __cplusplus

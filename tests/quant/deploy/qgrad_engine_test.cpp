@@ -86,3 +86,33 @@ TEST_CASE("what goes wrong behind the C interface comes back as a message") {
   qgrad_engine_free(engine);
   qgrad_engine_free(nullptr);
 }
+
+TEST_CASE("NULL where the C interface expects something is a failure with a message") {
+  const std::string bytes = deploy::program_bytes(test::small_program());
+  qgrad_engine* engine = qgrad_engine_open_memory(bytes.data(), bytes.size());
+  REQUIRE(engine != nullptr);
+  std::array<float, 48> images{};
+  std::array<uint8_t, 48> pixels{};
+  std::array<float, 2> output{};
+  const auto why = [](auto result) {
+    CHECK(result == 0);
+    return std::string(qgrad_engine_error());
+  };
+  CHECK(why(qgrad_engine_run(nullptr, images.data(), 1, output.data())) == "engine: expected an engine, got NULL");
+  CHECK(why(qgrad_engine_run(engine, nullptr, 1, output.data())) == "engine: expected images, got NULL");
+  CHECK(why(qgrad_engine_run(engine, images.data(), 1, nullptr)) == "engine: expected an output, got NULL");
+  CHECK(why(qgrad_engine_run_bytes(nullptr, pixels.data(), 1, output.data())) ==
+        "engine: expected an engine, got NULL");
+  CHECK(why(qgrad_engine_run_bytes(engine, nullptr, 1, output.data())) == "engine: expected images, got NULL");
+  CHECK(why(qgrad_engine_run_bytes(engine, pixels.data(), 1, nullptr)) == "engine: expected an output, got NULL");
+  for (const auto size :
+       {qgrad_engine_input_height, qgrad_engine_input_width, qgrad_engine_input_channels, qgrad_engine_output_count}) {
+    CHECK(qgrad_engine_run(engine, nullptr, -1, nullptr) == 0);  // another message before
+    CHECK(why(size(nullptr)) == "engine: expected an engine, got NULL");
+  }
+  CHECK(qgrad_engine_class_name(nullptr, 0) == nullptr);
+  CHECK(qgrad_engine_open_memory(nullptr, 0) == nullptr);
+  CHECK(qgrad_engine_open_memory(bytes.data(), 0) == nullptr);
+  CHECK(qgrad_engine_run(engine, images.data(), 1, output.data()) == 1);
+  qgrad_engine_free(engine);
+}
