@@ -14,6 +14,7 @@
 #include "core/tape.h"
 #include "nn/checkpoint.h"
 #include "nn/schedule.h"
+#include "quant/path_pattern.h"
 
 namespace qgrad {
 namespace {
@@ -31,11 +32,11 @@ void add_param_groups(Optimizer& optimizer, Module& model, const TrainConfig& co
   for (const ParamGroupConfig& c : config.param_groups) {
     std::vector<Parameter*> picked;
     try {
-      const std::regex pattern(c.parameters);
+      const std::regex pattern = path_pattern("train.param_groups: " + c.name, c.parameters);
       for (Parameter* p : all_parameters(model))
         if (std::regex_match(p->path(), pattern)) picked.push_back(p);
     } catch (const std::regex_error& e) {
-      fail("train.param_groups: {}: '{}' is no regular expression: {}", c.name, c.parameters, e.what());
+      fail("train.param_groups: {}: '{}' is too complex to match: {}", c.name, c.parameters, e.what());
     }
     check(!picked.empty(), "train.param_groups: {}: '{}' matches no parameter of the model", c.name, c.parameters);
     const std::vector<ParamGroup> before = optimizer.param_groups();

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "quant/path_pattern.h"
+
 namespace qgrad {
 
 bool is_bits_key(std::string_view key) { return std::ranges::find(kBitsKeys, key) != kBitsKeys.end(); }
@@ -31,11 +33,7 @@ std::vector<Override> read_overrides(const Config& overrides) {
     if (!settings.value.is_object())
       config_error(settings.where(), "expected an object of settings, got {}", detail::describe(settings.value));
     read_bits(settings, {});
-    try {
-      entries.push_back({item.key(), std::move(settings), std::regex(item.key())});
-    } catch (const std::regex_error& e) {
-      config_error(overrides.where(item.key()), "not a regular expression: {}", e.what());
-    }
+    entries.push_back({item.key(), std::move(settings), path_pattern(overrides.where(item.key()), item.key())});
   }
   return entries;
 }

@@ -12,7 +12,7 @@ void fields(V& v, Histogram& h) {
   constexpr double kFarthest = 0x1p40;
   v("bin_width", h.bin_width, {.min = 0, .above_min = true, .required = true});
   v("first_bin", h.first_bin, {.min = -kFarthest, .max = kFarthest, .required = true});
-  v("counts", h.counts, {.required = true});
+  v("counts", h.counts, {.max = kFarthest, .required = true});  // which all of them together do not overflow
 }
 
 template <class V>

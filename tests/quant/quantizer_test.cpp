@@ -294,6 +294,8 @@ TEST_CASE("settings apply without bits, and neither bits nor settings leave a mo
 TEST_CASE("malformed overrides are errors that say where") {
   CHECK(overrides_error(R"({"fc(": {"bits_weights": 4}})")
             .find("net.json: quantizer.overrides.fc(: not a regular expression") == 0);
+  CHECK(overrides_error(("{\"" + std::string(100'000, '(') + "\": {\"bits_weights\": 4}}").c_str())
+            .ends_with(": a regular expression of 100000 characters, at most 1000 are allowed"));
   CHECK(overrides_error(R"({"fc1": 4})") == "net.json: quantizer.overrides.fc1: expected an object of settings, got 4");
   CHECK(overrides_error(R"({"fc1": {"bits_weights": "four"}})") ==
         "net.json: quantizer.overrides.fc1.bits_weights: expected an integer, got \"four\"");
