@@ -214,6 +214,25 @@ done
 holds "checkpoints of 1 and 2 threads are equal" cmp threads1/model.safetensors threads2/model.safetensors
 holds "checkpoints of 1 and 3 threads are equal" cmp threads1/model.safetensors threads3/model.safetensors
 
+# --- streams that can not be written, and threads that the system does not give ---
+expect 0 "train with stderr on a full disk" bash -c '"$0" train train.json --out full_stderr 2>/dev/full' "$qgrad"
+expect 0 "train with a closed stderr" bash -c '"$0" train train.json --out closed_stderr 2>&-' "$qgrad"
+expect 0 "train with a stderr that nobody reads" bash -c '"$0" train train.json --out unread_stderr 2> >(true)' "$qgrad"
+expect 0 "train with a log that may not grow" bash -c 'ulimit -f 1024; head -c 1048576 /dev/zero >log; "$0" train train.json --out long_log 2>>log' "$qgrad"
+for stream in full_stderr closed_stderr unread_stderr long_log; do
+  holds "$stream: the same checkpoint" cmp threads1/model.safetensors $stream/model.safetensors
+done
+expect 1 "train with a full stdout" bash -c '"$0" train train.json --out full_stdout --json >/dev/full' "$qgrad"
+holds "says so" grep -q '^qgrad: .*write' stderr
+holds "and keeps the model" cmp threads1/model.safetensors full_stdout/model.safetensors
+expect 1 "train with a closed stdout" bash -c '"$0" train train.json --out closed_stdout >&-' "$qgrad"
+holds "keeps the model too" cmp threads1/model.safetensors closed_stdout/model.safetensors
+expect 1 "help with a full stdout" bash -c '"$0" --help >/dev/full' "$qgrad"
+expect 1 "an error with a closed stderr" bash -c '"$0" train nowhere.json 2>&-' "$qgrad"
+expect 0 "train where there are few threads" bash -c 'ulimit -s 1000000; ulimit -v 5000000; "$0" train train.json --out few --threads 64' "$qgrad"
+holds "says how many there are" grep -qE '^threads: [1-5] of 64, the system gives no more$' stderr
+holds "and gives the same checkpoint" cmp threads1/model.safetensors few/model.safetensors
+
 # train_and_kill CONFIG FOLDER: kills a training as soon as it has a state to go on from.
 train_and_kill() {
   "$qgrad" train "$1" --out "$2" >/dev/null 2>&1 &
@@ -484,6 +503,15 @@ expect 2 "bench with a wrong value" "$qgrad" bench conv --shape 3,8,9,3,0
 expect 2 "bench with channels that do not divide" "$qgrad" bench fake-quant --elements 1000 --per-channel 3
 expect_error "bench train-step with a post-training quantizer" "does not train" "$qgrad" bench train-step --quantizer "$root/configs/cifar10_resnet20_post_train.json"
 
+# --- JSON without an end ---
+deep() { printf "$1%.0s" $(seq 100000); }
+{ printf '{"name": "deep", "model": '; deep '['; } >deep.json
+expect_error "a config nested too deep" "deep.json:1:[0-9]+: nested too deep: at most 100 brackets" "$qgrad" train deep.json
+expect_error "a setting nested too deep" "--set model.*: nested too deep" "$qgrad" inspect "$digits" --set "model=$(deep '[' | head -c 50000)$(deep ']' | head -c 50000)"
+expect_error "a key nested too deep" "keys, at most 100" "$qgrad" inspect "$digits" --set "model.$(deep 'a.' | head -c 100000)a=1"
+{ printf '\x08\x00\x01\x00\x00\x00\x00\x00{"a": '; deep '[' | head -c 65538; } >deep.safetensors
+expect_error "a checkpoint's header nested too deep" "deep.safetensors \(header\):1:[0-9]+: nested too deep" "$qgrad" evaluate deep.safetensors
+
 # --- bad checkpoints ---
 good=compared/float/model.safetensors
 head -c 3000 $good >truncated.safetensors
@@ -527,6 +555,13 @@ holds "which is named" grep -q "conv1: sums floats whose results become integers
 expect_error "more test data than there are" "100000 were asked for" "$qgrad" export $good --onnx half.onnx --test-data 100000
 holds "leave no file" [ ! -e half.onnx ]
 expect_error "predict with a checkpoint" "is no integer program, but a safetensors file" "$qgrad" predict $good image.png
+mkfifo pipe && ln -s pipe to_pipe && ln -s there/linked.qgi linked.qgi
+expect_error "a program in the place of a pipe" "pipe: is a device, a pipe or a socket" "$qgrad" export $good --program pipe
+expect_error "or of a link to one" "to_pipe: is a device, a pipe or a socket" "$qgrad" export $good --program to_pipe
+holds "which stay" test -p pipe -a -L to_pipe
+expect 0 "a program behind a symbolic link" "$qgrad" export $good --program linked.qgi
+holds "is written where it leads" cmp float.qgi there/linked.qgi
+holds "and the link stays" test -L linked.qgi
 expect_error "predict without an image" "1 of 1 images could not be classified" "$qgrad" predict digits.qgi nowhere.png
 holds "says which" grep -q 'nowhere.png: cannot open' stderr
 bench_answers inference --batch 2 --integer 8,8
