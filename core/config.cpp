@@ -33,7 +33,7 @@ void check_bounds(const Json& number, const Field& field, const std::string& whe
   const bool low = field.above_min ? value <= field.min : value < field.min;
   if (!low && value <= field.max) return;
   const double inf = std::numeric_limits<double>::infinity();
-  const std::string got = describe(number);
+  const std::string got = number.is_number_float() ? fmt::format("{}", value) : describe(number);
   if (field.max == inf)
     config_error(where, "expected {} {}, got {}", field.above_min ? "more than" : "at least", field.min, got);
   if (field.min == -inf) config_error(where, "expected at most {}, got {}", field.max, got);

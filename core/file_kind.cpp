@@ -44,11 +44,11 @@ std::string file_kind(std::string_view bytes) {
                                                                      {"\x80\x03", kPickle},
                                                                      {"\x80\x04", kPickle},
                                                                      {"\x80\x05", kPickle}};
+  if (is_safetensors(bytes)) return "a safetensors file";  // whose length may begin as another kind does
   for (const auto& [magic, kind] : kinds)
     if (bytes.starts_with(magic)) return std::string(kind);
   if (bytes.starts_with("PK\x03\x04"))
     return std::string(bytes.substr(0, 512).find("data.pkl") != bytes.npos ? kTorch : "a ZIP archive"sv);
-  if (is_safetensors(bytes)) return "a safetensors file";
   if (is_text(bytes))
     return bytes[bytes.find_first_not_of(" \n\r\t") % bytes.size()] == '{' ? "a JSON file" : "a text file";
   return is_onnx(bytes) ? "an ONNX model" : "";

@@ -15,6 +15,8 @@ TEST_CASE("files of many kinds are recognised by their first bytes") {
   CHECK(file_kind("\x1f\x8b\x08\0"sv) == "a gzip archive");
   CHECK(file_kind("\x08\x08\x12\x07pytorch") == "an ONNX model");
   CHECK(file_kind("\x10\0\0\0\0\0\0\0{\"a\": {} }   "sv) == "a safetensors file");
+  CHECK(file_kind("\x80\x02\0\0\0\0\0\0{\"a\": {} }"sv) == "a safetensors file");  // of 640 bytes, as pickle begins
+  CHECK(file_kind("\x1f\x8b\0\0\0\0\0\0{\"a\": {} }"sv) == "a safetensors file");  // of 35615, as gzip does
   CHECK(file_kind("QGRADINT\1") == "an integer program");
   CHECK(file_kind("\x89PNG\r\n") == "a PNG image");
   CHECK(file_kind("\xff\xd8\xff\xe0") == "a JPEG image");
