@@ -1,4 +1,4 @@
-// Image files through stb_image, and Pillow's 8-bit triangle-filter resize.
+// Reading image files, and Pillow's 8-bit triangle-filter resize.
 #include "data/image.h"
 
 #include <algorithm>

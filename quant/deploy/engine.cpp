@@ -3,6 +3,7 @@
 #include "quant/deploy/engine.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "core/error.h"
