@@ -53,18 +53,30 @@ void scale(Parameter& parameter, FactorOf&& factor_of) {
   parameter.set_raw(std::move(scaled));
 }
 
+// The smallest factor that leaves every bias, which is divided by it, no larger than the layer's largest.
+std::vector<float> least_factors(const Layer& layer) {
+  std::vector<float> least(layer.out(), 0.0f);
+  if (!layer.bias->defined()) return least;
+  const std::span<const float> bias = layer.bias->raw().data();
+  float largest = 0;
+  for (const float b : bias) largest = std::max(largest, std::fabs(b));
+  for (size_t c = 0; largest > 0 && c < least.size(); ++c) least[c] = std::fabs(bias[c]) / largest;
+  return least;
+}
+
 // Returns whether there was anything to do.
 bool equalize(const Layer& first, const Layer& second) {
   const size_t channels = first.out();
   const auto channel_before = [&](size_t i) { return i % channels; };
   const auto channel_behind = [&](size_t i) { return second.input_channel(i); };
   const std::vector<float> before = largest_magnitudes(first.weight->raw(), channels, channel_before),
-                           behind = largest_magnitudes(second.weight->raw(), channels, channel_behind);
+                           behind = largest_magnitudes(second.weight->raw(), channels, channel_behind),
+                           least = least_factors(first);
   std::vector<float> factor(channels, 1.0f);
   float farthest = 0;
   for (size_t c = 0; c < channels; ++c) {
     if (before[c] == 0 || behind[c] == 0) continue;
-    factor[c] = std::sqrt(before[c] / behind[c]);
+    factor[c] = std::max(std::sqrt(before[c] / behind[c]), least[c]);
     farthest = std::max(farthest, std::fabs(factor[c] - 1));
   }
   if (farthest <= kConverged) return false;

@@ -119,19 +119,18 @@ class Lowering : ProgramBuilder {
 
   // --- layers ---
   int32_t weighted(const GraphNode& node, RangeLinearQuantParamLayerWrapper& layer, const std::vector<Value>& inputs) {
-    Op op = sums_of(OpKind::conv, layer, inputs);
+    Op op{.kind = OpKind::conv};
+    const IntegerSums sums = add_sums(op, layer, inputs);
     const QuantizedRange accumulator = quantized_range(layer.quantization().bits_accum, LinearQuantMode::symmetric);
     const bool is_limited = static_cast<double>(largest_sum(result_.program, op)) > double{accumulator.qmax};
     const Requantizer to(layer, is_limited);
     op.fixed_point = to.quantization.fixed_point;
-    const QuantMetadata input = metadata_of(tensor(op.inputs[0]).grid);
-    const std::vector<float> scale = layer.accumulator_scale(input), step = layer.accumulator_step(input);
     for (size_t c = 0; c < op.bias.size(); ++c) {
-      const float s = scale[c % scale.size()];
+      const size_t i = c % sums.scale.size();
       to.add_to(op,
-                step.empty() ? maybe_approximated(to.grid.scale / s, *to.quantization.output)
-                             : step[c % step.size()] / to.rounded.divisor,
-                s);
+                sums.step.empty() ? maybe_approximated(to.grid.scale / sums.scale[i], *to.quantization.output)
+                                  : sums.step[i] / to.rounded.divisor,
+                sums.scale[i]);
     }
     const int32_t output = emit(std::move(op), add_tensor(node, node.path(), Type::byte, to.grid));
     if (largest_sum(result_.program, result_.program.ops.back()) >= int64_t{1} << 24)
@@ -141,10 +140,10 @@ class Lowering : ProgramBuilder {
 
   // Real values of the sums, with a bias in float.
   int32_t real_sums(const GraphNode& node, RangeLinearQuantParamLayerWrapper& layer, const std::vector<Value>& inputs) {
-    Op op = sums_of(OpKind::real_conv, layer, inputs);
-    const std::vector<float> step = layer.accumulator_step(metadata_of(tensor(op.inputs[0]).grid));
+    Op op{.kind = OpKind::real_conv};
+    const IntegerSums sums = add_sums(op, layer, inputs);
     for (size_t c = 0; c < op.bias.size(); ++c) {
-      op.rescale.push_back(step[c % step.size()]);
+      op.rescale.push_back(sums.step[c % sums.step.size()]);
       op.real_bias.push_back(layer.bias().defined() ? layer.bias().data()[c] : 0.0f);
     }
     return emit(std::move(op), add_tensor(node, node.path(), Type::float32, {}));
@@ -158,17 +157,13 @@ class Lowering : ProgramBuilder {
   }
 
   // The convolution of integers alone.
-  Op sums_of(OpKind kind, RangeLinearQuantParamLayerWrapper& layer, const std::vector<Value>& inputs) {
-    Op op{.kind = kind, .inputs = {on_grid(layer, 0, inputs.at(0))}};
-    const QuantMetadata input = metadata_of(tensor(op.inputs[0]).grid);
-    const Tensor& q = layer.weight().q();
-    const auto channels = static_cast<size_t>(q.dim(-1));
+  IntegerSums add_sums(Op& op, RangeLinearQuantParamLayerWrapper& layer, const std::vector<Value>& inputs) {
+    op.inputs = {on_grid(layer, 0, inputs.at(0))};
+    IntegerSums sums = layer.integer_sums(metadata_of(tensor(op.inputs[0]).grid));
     if (const auto* conv = dynamic_cast<const Conv2d*>(layer.children()[0]->get()))
-      op.window = window_of(conv->config().options, q.shape());
-    const LinearQuantParams params = layer.weight().params();
+      op.window = window_of(conv->config().options, sums.weight.shape());
     std::vector<int32_t> weights;
-    for (size_t i = 0; i < q.data().size(); ++i) {
-      const float weight = q.data()[i] + params.zero_point[i % params.zero_point.size()];
+    for (const float weight : sums.weight.data()) {
       check(weight == std::nearbyint(weight) && std::fabs(weight) <= (255 << kMostSumShift),
             "its weight {} is no integer of 8 bits", weight);
       weights.push_back(narrow<int32_t>(weight, "weight"));
@@ -179,14 +174,13 @@ class Lowering : ProgramBuilder {
       op.weight.push_back(narrow<int16_t>(weight >> op.sum_shift, "weight"));
     }
     if (layer.quantization().rounding == Rounding::onnx)
-      for (const float s : params.scale) op.weight_step.push_back(step_of(s));
-    const Tensor bias = layer.bias_q(input);
-    for (size_t c = 0; c < channels; ++c) {
-      const float b = bias.defined() ? bias.data()[c] : 0.0f;
+      for (const float s : sums.weight_scale) op.weight_step.push_back(step_of(s));
+    for (size_t c = 0; c < static_cast<size_t>(sums.weight.dim(-1)); ++c) {
+      const float b = sums.bias.defined() ? sums.bias.data()[c] : 0.0f;
       check(std::fabs(b) < 0x1p30f, "its bias {} at the scale of the sums needs more than 31 bits", b);
       op.bias.push_back(narrow<int32_t>(b, "bias at the scale of the sums"));
     }
-    return op;
+    return sums;
   }
 
   int32_t on_common_grid(const GraphNode& node, RangeLinearQuantWrapper& wrapper, const std::vector<Value>& inputs) {

@@ -9,6 +9,21 @@
 #include "core/error.h"
 
 namespace qgrad {
+namespace {
+
+constexpr double kMostOfSums = 0x1p29;   // leaves room in 32 bits for what is added up on the way
+constexpr double kInexactBias = 0x1p24;  // floats hold all integers up to here
+constexpr double kMostUnit = 0x1p100;    // beyond, steps of sums are no normal floats
+
+int powers_above(double value, double limit) {
+  return value > limit ? static_cast<int>(std::ceil(std::log2(value / limit))) : 0;
+}
+
+double largest_integer(const QuantMetadata& m) {
+  return std::max(std::fabs(double{m.qmin} + m.zero_point), std::fabs(double{m.qmax} + m.zero_point));
+}
+
+}  // namespace
 
 RangeLinearQuantParamLayerWrapper::RangeLinearQuantParamLayerWrapper(ModulePtr layer, LayerQuantization quantization,
                                                                      WeightQuantization weight,
@@ -37,34 +52,69 @@ Tensor RangeLinearQuantParamLayerWrapper::base_bias_q() const {
                                quantized_range(bias_settings().bits, bias_settings().mode));
 }
 
-std::vector<float> RangeLinearQuantParamLayerWrapper::accumulator_scale(const QuantMetadata& input) const {
-  std::vector<float> scale = weight_.params().scale;
-  for (float& s : scale) {
-    s = input.scale * s;
-    if (quantization().output) s = maybe_approximated(s, output_settings());
+std::vector<int> RangeLinearQuantParamLayerWrapper::powers_coarser(const QuantMetadata& input) const {
+  const std::vector<float> scale = weight_.params().scale;
+  std::vector<float> bias(scale.size(), 0.0f);
+  if (bias_.defined() && !quantization().real_sums)
+    for (size_t c = 0; c < bias_.raw().data().size(); ++c) {
+      float& largest = bias[c % scale.size()];
+      largest = std::max(largest, std::fabs(bias_.raw().data()[c]));
+    }
+  const double held = std::min<double>(kMostOfSums, accumulator_range().qmax), output = largest_output();
+  const double terms = static_cast<double>(weight_.q().numel() / weight_.q().dim(-1));
+  const double noise = std::sqrt(terms / 12) * largest_integer(input);  // in steps of the sums
+  std::vector<int> powers(scale.size());
+  for (size_t c = 0; c < scale.size(); ++c) {
+    const double unit = double{input.scale} * double{scale[c]};  // steps in 1
+    const double step_of_output = output_metadata() ? 1 / double{output_metadata()->scale}
+                                                    : double{bias[c]} * std::exp2(-quantization().output->bits);
+    const auto affordable = [&](int power) { return std::ldexp(noise, power) <= step_of_output * unit; };
+    const double largest = std::max<double>(bias[c], output) * unit;
+    powers[c] = std::max(powers_above(largest, held), powers_above(unit, kMostUnit));
+    check(powers[c] == 0 || affordable(powers[c]),
+          "its sums reach {:.3g} steps of a weight times steps of the input, and {} bits hold {:.3g}; weights coarse "
+          "enough to fit would have {} bits less: use fewer bits for weights or activations",
+          largest, quantization().bits_accum, held, powers[c]);
+    const int exact = bias[c] * unit >= kInexactBias ? powers_above(bias[c] * unit, kInexactBias / 2) : 0;
+    if (exact > powers[c] && affordable(exact)) powers[c] = exact;
   }
-  return scale;
+  return powers;
 }
 
-std::vector<float> RangeLinearQuantParamLayerWrapper::accumulator_step(const QuantMetadata& input) const {
-  if (rounding() != Rounding::onnx) return {};
-  std::vector<float> step;
-  for (const float scale : weight_.params().scale) step.push_back(step_of(input.scale) * step_of(scale));
-  return step;
+IntegerSums RangeLinearQuantParamLayerWrapper::integer_sums(const QuantMetadata& input) const {
+  const LinearQuantParams params = weight_.params();
+  const std::vector<int> powers = quantization().output ? powers_coarser(input) : std::vector<int>(params.scale.size());
+  const auto is_zero = [](auto value) { return value == 0; };
+  IntegerSums sums{.weight = weight_.q()};
+  if (!std::ranges::all_of(params.zero_point, is_zero) || !std::ranges::all_of(powers, is_zero)) {
+    sums.weight = weight_.q().clone();
+    const std::span<float> w = sums.weight.mutable_data();
+    const size_t channels = params.scale.size();
+    for (size_t i = 0; i < w.size(); ++i) {
+      const size_t c = i % channels;
+      w[i] = std::nearbyint(std::ldexp(w[i] + params.zero_point[c], -powers[c]));
+    }
+  }
+  for (size_t c = 0; c < params.scale.size(); ++c) {
+    const float of_weight = std::ldexp(params.scale[c], -powers[c]), scale = input.scale * of_weight;
+    sums.weight_scale.push_back(of_weight);
+    sums.scale.push_back(quantization().output ? maybe_approximated(scale, output_settings()) : scale);
+    if (rounding() == Rounding::onnx) sums.step.push_back(step_of(input.scale) * step_of(of_weight));
+  }
+  if (bias_.defined() && !quantization().real_sums) sums.bias = bias_on(sums.scale, sums.step);
+  return sums;
 }
 
-Tensor RangeLinearQuantParamLayerWrapper::bias_q(const QuantMetadata& input) const {
-  if (!bias_.defined() || quantization().real_sums) return {};
-  const QuantizedRange range = quantized_range(quantization().bits_accum, LinearQuantMode::symmetric);
-  if (const std::vector<float> step = accumulator_step(input); !step.empty()) {
+Tensor RangeLinearQuantParamLayerWrapper::bias_on(const std::vector<float>& scale,
+                                                  const std::vector<float>& step) const {
+  const QuantizedRange range = accumulator_range();
+  if (!step.empty()) {
     Tensor q = bias_.raw().clone();
     const std::span<float> b = q.mutable_data();
-    for (size_t c = 0; c < b.size(); ++c)
-      b[c] = std::clamp(std::nearbyint(b[c] / step[c % step.size()]), range.qmin, range.qmax);
+    for (size_t c = 0; c < b.size(); ++c) b[c] = std::nearbyint(b[c] / step[c % step.size()]);
     return q;
   }
-  LinearQuantParams to{accumulator_scale(input), {}};
-  to.zero_point.assign(to.scale.size(), 0.0f);
+  LinearQuantParams to{scale, std::vector<float>(scale.size(), 0.0f)};
   Tensor bias = bias_.raw();
   if (!quantization().output_params) {
     const LinearQuantParams base = base_bias_params();
@@ -75,21 +125,11 @@ Tensor RangeLinearQuantParamLayerWrapper::bias_q(const QuantMetadata& input) con
   return linear_quantize_clamp(bias, to, range);
 }
 
-Tensor RangeLinearQuantParamLayerWrapper::shifted_weight() const {
-  const LinearQuantParams params = weight_.params();
-  if (std::ranges::all_of(params.zero_point, [](float zero_point) { return zero_point == 0; })) return weight_.q();
-  Tensor shifted = weight_.q().clone();
-  const std::span<float> w = shifted.mutable_data();
-  const size_t channels = params.zero_point.size();
-  for (size_t i = 0; i < w.size(); ++i) w[i] += params.zero_point[i % channels];
-  return shifted;
-}
-
 Accumulator RangeLinearQuantParamLayerWrapper::accumulate(Inputs x) {
   check(x.size() == 1, "{} takes one input, got {}", kind(), x.size());
   const QuantMetadata input = input_metadata(0, x[0]);
-  return {run(to_integers(x[0], input, rounding()), shifted_weight(), bias_q(input)), accumulator_scale(input),
-          accumulator_step(input)};
+  const IntegerSums sums = integer_sums(input);
+  return {run(to_integers(x[0], input, rounding()), sums.weight, sums.bias), sums.scale, sums.step};
 }
 
 Tensor RangeLinearQuantParamLayerWrapper::forward_float(Inputs x) {

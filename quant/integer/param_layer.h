@@ -7,14 +7,24 @@
 
 namespace qgrad {
 
+// What a layer adds up for an input, and what these integers stand for. Scales and steps: one, or one per output
+// channel.
+struct IntegerSums {
+  Tensor weight;  // zero points added
+  std::vector<float> weight_scale;
+  std::vector<float> scale, step;  // of the sums; step under Rounding::onnx, else empty
+  Tensor bias;                     // integers; undefined where there is no bias, or one that stays in float
+};
+
 // Wraps a Conv2d or Linear. Its weight parameter becomes the integers, without zero point; its bias stays in float and
 // is brought to the accumulator's scale at every call:
 //   accumulator = layer(x_q + zero_point_x, w_q + zero_point_w) + bias_q, scale_x * scale_w
 //   static: bias_q = clamp(round(bias * accumulator scale)), under Rounding::onnx clamp(round(bias / accumulator step))
 //   dynamic: from the bias quantized on its own, symmetric, to bits_accum (base):
 //            bias_q = clamp(round(accumulator scale / base scale * (base_q + base zero point)))
-// Where the output stays in float (quantization.output null), weights and bias are dequantized and the layer runs in
-// float.
+// Nothing is cut off: where a bias, or the largest value of the output's grid, would not fit the accumulator, weights
+// get coarser steps until it does (integer_sums), or the layer throws. Where the output stays in float
+// (quantization.output null), weights and bias are dequantized and the layer runs in float.
 class RangeLinearQuantParamLayerWrapper final : public RangeLinearQuantWrapper {
  public:
   // params: of the weights; none: those of their own range.
@@ -29,10 +39,13 @@ class RangeLinearQuantParamLayerWrapper final : public RangeLinearQuantWrapper {
   const IntegerWeight& weight() const { return weight_; }
   IntegerWeight& weight() { return weight_; }
   Tensor dequantized_bias() const;  // undefined where there is none
-  // Of the accumulator for an input with this quantization: one, or one per output channel.
-  std::vector<float> accumulator_scale(const QuantMetadata& input) const;
-  std::vector<float> accumulator_step(const QuantMetadata& input) const;  // Rounding::onnx, else empty
-  Tensor bias_q(const QuantMetadata& input) const;  // undefined where there is no bias, or one that stays in float
+  // For an input on this grid. A channel whose weights are so small that its bias, or the output's range, is out of
+  // reach in their steps gets steps 2^k times as coarse, the smallest k with which
+  //   largest of |bias| and the output's range, in steps of the sums, <= 2^29, or what bits_accum holds;
+  //   a bias of 2^24 steps and more <= 2^23, so that sums are exact in float, if that costs less than the next line.
+  // Throws where coarser weights would move outputs by more than a step: by sqrt(n / 12) * 2^k * largest input, the
+  // root of the mean square of n rounding errors.
+  IntegerSums integer_sums(const QuantMetadata& input) const;
   // Dynamic: the bias quantized on its own.
   LinearQuantParams base_bias_params() const;
   Tensor base_bias_q() const;
@@ -55,7 +68,8 @@ class RangeLinearQuantParamLayerWrapper final : public RangeLinearQuantWrapper {
   Tensor real_bias() const override { return bias_.raw(); }
 
  private:
-  Tensor shifted_weight() const;  // w_q + zero point
+  std::vector<int> powers_coarser(const QuantMetadata& input) const;  // k of integer_sums, for every scale
+  Tensor bias_on(const std::vector<float>& scale, const std::vector<float>& step) const;
   QuantSettings bias_settings() const;
 
   Parameter& bias_;  // the wrapped layer's

@@ -2,6 +2,7 @@
 #include "quant/integer/wrapper.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "core/config.h"
@@ -148,6 +149,7 @@ Tensor RangeLinearQuantWrapper::forward(Inputs x) {
     return quantization_.relu ? to_real(result, limits) : result.values;
   }
   Accumulator accumulator = accumulate(x);
+  check_holds(accumulator, limits);
   std::optional<QuantMetadata> output = output_metadata();
   if (!output) {
     const LinearQuantParams params =
@@ -156,6 +158,27 @@ Tensor RangeLinearQuantWrapper::forward(Inputs x) {
   }
   const Rescale to = rescale(output->scale, accumulator);
   return requantized(std::move(accumulator), limits, to, *output, rounding());
+}
+
+double RangeLinearQuantWrapper::largest_output() const {
+  const std::optional<QuantMetadata> output = output_metadata();
+  if (!output) return 0;
+  const double low = (double{output->qmin} + output->zero_point) / output->scale,
+               high = (double{output->qmax} + output->zero_point) / output->scale;
+  return std::max(std::fabs(high), quantization_.relu ? 0.0 : std::fabs(low));
+}
+
+void RangeLinearQuantWrapper::check_holds(const Accumulator& accumulator, const AccumulatorLimits& limits) const {
+  double largest = 0;
+  if (output_metadata()) {
+    for (const float scale : accumulator.scale) largest = std::max(largest, largest_output() * double{scale});
+  } else {
+    const ValueRange sums = tensor_min_max(accumulator.values);
+    largest = quantization_.relu ? sums.max : sums.max_abs();
+  }
+  check(largest <= double{limits.range.qmax} + 1,
+        "{}: its sums reach {:.3g}, and its accumulators of {} bits hold {:.3g}: use fewer bits for what it multiplies",
+        kind(), largest, quantization_.bits_accum, limits.range.qmax);
 }
 
 Tensor RangeLinearQuantWrapper::forward_float(Inputs x) { return wrapped_->call(x); }

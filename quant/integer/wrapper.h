@@ -79,12 +79,18 @@ class RangeLinearQuantWrapper : public Module, public PostTrainLayer {
   virtual Rescale rescale(float output_scale, const Accumulator& accumulator) const;
   // What an accumulator can hold: bits_accum, signed.
   virtual QuantizedRange accumulator_range() const;
+  // The largest magnitude that a fixed grid of the output stands for, behind a fused ReLU; 0 where none is fixed.
+  double largest_output() const;
 
   Module& wrapped() const { return *wrapped_; }
   const QuantSettings& output_settings() const { return *quantization_.output; }
   Rounding rounding() const { return quantization_.rounding; }
 
  private:
+  // Throws where limits of the accumulator would cut off values that the output's grid holds or, where the grid is not
+  // fixed, sums that were made.
+  void check_holds(const Accumulator& accumulator, const AccumulatorLimits& limits) const;
+
   LayerQuantization quantization_;
   Child wrapped_;
   // Static parameters are state: they are saved, and what is loaded counts.

