@@ -38,7 +38,7 @@ void fields(V& v, PostTrainLayerSettings& s) {
   v("clip_half_range", s.clip_half_range,
     {.help = "only positive outputs matter: a ReLU is applied, and clip_acts looks at positive values only"});
   v("scale_approx_mult_bits", s.scale_approx_mult_bits,
-    {.help = "round scales to an integer of so many bits and a shift; null: exact", .min = 1, .max = 32});
+    {.help = "round scales to an integer of so many bits and a shift; null: exact", .min = 2, .max = 32});
   v("inputs_quant_auto_fallback", s.inputs_quant_auto_fallback,
     {.help = "quantize inputs that no layer has quantized with the settings of the output"});
   v("fpq_module", s.fpq_module,

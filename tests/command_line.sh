@@ -229,9 +229,9 @@ expect 1 "train with a closed stdout" bash -c '"$0" train train.json --out close
 holds "keeps the model too" cmp threads1/model.safetensors closed_stdout/model.safetensors
 expect 1 "help with a full stdout" bash -c '"$0" --help >/dev/full' "$qgrad"
 expect 1 "an error with a closed stderr" bash -c '"$0" train nowhere.json 2>&-' "$qgrad"
-expect 0 "train where there are few threads" bash -c 'ulimit -s 1000000; ulimit -v 5000000; "$0" train train.json --out few --threads 64' "$qgrad"
+expect 0 "train where there are few threads" bash -c 'ulimit -s 1000000; ulimit -v 5000000; "$0" train train.json --out few_threads --threads 64' "$qgrad"
 holds "says how many there are" grep -qE '^threads: [1-5] of 64, the system gives no more$' stderr
-holds "and gives the same checkpoint" cmp threads1/model.safetensors few/model.safetensors
+holds "and gives the same checkpoint" cmp threads1/model.safetensors few_threads/model.safetensors
 
 # train_and_kill CONFIG FOLDER: kills a training as soon as it has a state to go on from.
 train_and_kill() {

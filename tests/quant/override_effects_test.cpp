@@ -62,7 +62,7 @@ const std::map<std::string, std::vector<Json>>& settings() {
       {"clip_n_stds", {nullptr, 0.5, 2}},
       {"clip_percentile", {nullptr, 60, 90}},
       {"clip_half_range", {false, true}},
-      {"scale_approx_mult_bits", {nullptr, 1}},
+      {"scale_approx_mult_bits", {nullptr, 2}},
       {"inputs_quant_auto_fallback", {false, true}},
       {"fpq_module", {nullptr, 16}},
       {"fake", {nullptr, false, true}},

@@ -199,7 +199,8 @@ TEST_CASE("ops that move numbers refuse what does not fit") {
   CHECK(error_of([&] { transpose(x, twice); }) == "transpose: dimension 0 stands twice in the order");
   CHECK(error_of([&] { transpose(x, one); }) == "transpose: 1 dimensions in the order for shape [2,3]");
   CHECK(error_of([&] { slice(x, 1, 2, 4); }) == "slice: [2, 4) is not within dimension 1 of shape [2,3]");
-  CHECK(error_of([&] { pad(x, 0, -1, 0); }) == "pad: expected amounts of 0 or more, got -1 and 0");
+  CHECK(error_of([&] { pad(x, 0, -1, 0); }) ==
+        "pad: expected amounts from 0 to 1152921504606846975, got -1 and 0 for shape [2,3]");
   const Tensor parts[] = {x, Tensor::zeros({3, 3})};
   CHECK(error_of([&] { concat(parts, 1); }) == "concat along dimension 1: shapes [2,3] and [3,3] differ elsewhere");
   CHECK(error_of([&] { concat({}, 0); }) == "concat: nothing to concatenate");

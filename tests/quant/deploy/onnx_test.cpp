@@ -47,7 +47,7 @@ deploy::Program with_weights(const std::vector<int16_t>& weights, bool per_chann
   conv.weight_step.assign(per_channel ? weights.size() : 1, 0.01f);
   conv.rescale.assign(weights.size(), 0.1f * 0.01f * 3);
   conv.real_bias.assign(real ? weights.size() : 0, 0.0f);
-  conv.low.assign(weights.size(), 0), conv.high.assign(weights.size(), 255);
+  if (!real) conv.low.assign(weights.size(), 0), conv.high.assign(weights.size(), 255);
   p.ops = {{.kind = OpKind::quantize, .inputs = {0}, .output = 1, .rescale = {1}, .low = {0}, .high = {255}}, conv};
   if (!real) p.ops.push_back({.kind = OpKind::dequantize, .inputs = {2}, .output = 3});
   p.output = real ? 2 : 3;
