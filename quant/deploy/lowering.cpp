@@ -119,8 +119,7 @@ class Lowering : ProgramBuilder {
 
   // --- layers ---
   int32_t weighted(const GraphNode& node, RangeLinearQuantParamLayerWrapper& layer, const std::vector<Value>& inputs) {
-    Op op{.kind = OpKind::conv};
-    const IntegerSums sums = add_sums(op, layer, inputs);
+    auto [op, sums] = integer_conv(OpKind::conv, layer, inputs);
     const QuantizedRange accumulator = quantized_range(layer.quantization().bits_accum, LinearQuantMode::symmetric);
     const bool is_limited = static_cast<double>(largest_sum(result_.program, op)) > double{accumulator.qmax};
     const Requantizer to(layer, is_limited);
@@ -140,8 +139,7 @@ class Lowering : ProgramBuilder {
 
   // Real values of the sums, with a bias in float.
   int32_t real_sums(const GraphNode& node, RangeLinearQuantParamLayerWrapper& layer, const std::vector<Value>& inputs) {
-    Op op{.kind = OpKind::real_conv};
-    const IntegerSums sums = add_sums(op, layer, inputs);
+    auto [op, sums] = integer_conv(OpKind::real_conv, layer, inputs);
     for (size_t c = 0; c < op.bias.size(); ++c) {
       op.rescale.push_back(sums.step[c % sums.step.size()]);
       op.real_bias.push_back(layer.bias().defined() ? layer.bias().data()[c] : 0.0f);
@@ -156,9 +154,13 @@ class Lowering : ProgramBuilder {
     return static_cast<uint8_t>(used == 0 ? 0 : std::min(std::countr_zero(used), kMostSumShift));
   }
 
-  // The convolution of integers alone.
-  IntegerSums add_sums(Op& op, RangeLinearQuantParamLayerWrapper& layer, const std::vector<Value>& inputs) {
-    op.inputs = {on_grid(layer, 0, inputs.at(0))};
+  // The convolution of integers alone, and what its sums stand for.
+  struct IntegerConv {
+    Op op;
+    IntegerSums sums;
+  };
+  IntegerConv integer_conv(OpKind kind, RangeLinearQuantParamLayerWrapper& layer, const std::vector<Value>& inputs) {
+    Op op{.kind = kind, .inputs = {on_grid(layer, 0, inputs.at(0))}};
     IntegerSums sums = layer.integer_sums(metadata_of(tensor(op.inputs[0]).grid));
     if (const auto* conv = dynamic_cast<const Conv2d*>(layer.children()[0]->get()))
       op.window = window_of(conv->config().options, sums.weight.shape());
@@ -180,7 +182,7 @@ class Lowering : ProgramBuilder {
       check(std::fabs(b) < 0x1p30f, "its bias {} at the scale of the sums needs more than 31 bits", b);
       op.bias.push_back(narrow<int32_t>(b, "bias at the scale of the sums"));
     }
-    return sums;
+    return {std::move(op), std::move(sums)};
   }
 
   int32_t on_common_grid(const GraphNode& node, RangeLinearQuantWrapper& wrapper, const std::vector<Value>& inputs) {

@@ -107,7 +107,6 @@ IntegerSums RangeLinearQuantParamLayerWrapper::integer_sums(const QuantMetadata&
 
 Tensor RangeLinearQuantParamLayerWrapper::bias_on(const std::vector<float>& scale,
                                                   const std::vector<float>& step) const {
-  const QuantizedRange range = accumulator_range();
   if (!step.empty()) {
     Tensor q = bias_.raw().clone();
     const std::span<float> b = q.mutable_data();
@@ -122,7 +121,7 @@ Tensor RangeLinearQuantParamLayerWrapper::bias_on(const std::vector<float>& scal
     for (float& b : bias.mutable_data()) b += base.zero_point[0];
     for (float& s : to.scale) s = maybe_approximated(s / base.scale[0], output_settings());
   }
-  return linear_quantize_clamp(bias, to, range);
+  return linear_quantize_clamp(bias, to, accumulator_range());
 }
 
 Accumulator RangeLinearQuantParamLayerWrapper::accumulate(Inputs x) {
