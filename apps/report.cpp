@@ -101,7 +101,7 @@ std::string results_html(const Json& results) {
 <h1>{0}</h1>
 <p class="about">{2}</p>
 <table>{3}</tr></table>
-<p class="legend">{4}change: percentage points above (+) or below (-) the float row</p>
+<p class="legend">{4}<br>change: percentage points above (+) or below (-) the float row</p>
 {5}<details><summary>results.json</summary><pre>{6}</pre></details>
 </body></html>
 )",
