@@ -53,34 +53,50 @@ void scale(Parameter& parameter, FactorOf&& factor_of) {
   parameter.set_raw(std::move(scaled));
 }
 
-// The smallest factor that leaves every bias, which is divided by it, no larger than the layer's largest.
-std::vector<float> least_factors(const Layer& layer) {
-  std::vector<float> least(layer.out(), 0.0f);
-  if (!layer.bias->defined()) return least;
+// The ratio of bias to weights above which a channel counts by its bias: well above what the layer's channels have.
+float faint_ratio(std::span<const float> weights, std::span<const float> biases) {
+  constexpr float kFaint = 8;  // times the median
+  std::vector<float> ratios;
+  float largest_weight = 0, largest_bias = 0;
+  for (size_t c = 0; c < biases.size(); ++c) {
+    if (weights[c] == 0) continue;
+    ratios.push_back(std::fabs(biases[c]) / weights[c]);
+    largest_weight = std::max(largest_weight, weights[c]);
+    largest_bias = std::max(largest_bias, std::fabs(biases[c]));
+  }
+  if (ratios.empty()) return 0;
+  const auto middle = ratios.begin() + static_cast<ptrdiff_t>(ratios.size() / 2);
+  std::ranges::nth_element(ratios, middle);
+  return *middle > 0 ? kFaint * *middle : largest_bias / largest_weight;
+}
+
+// The range of each output channel: that of its weights, or what its bias would need if that is much more.
+std::vector<float> output_ranges(const Layer& layer) {
+  std::vector<float> range =
+      largest_magnitudes(layer.weight->raw(), layer.out(), [&](size_t i) { return i % layer.out(); });
+  if (!layer.bias->defined()) return range;
   const std::span<const float> bias = layer.bias->raw().data();
-  float largest = 0;
-  for (const float b : bias) largest = std::max(largest, std::fabs(b));
-  for (size_t c = 0; largest > 0 && c < least.size(); ++c) least[c] = std::fabs(bias[c]) / largest;
-  return least;
+  const float ratio = faint_ratio(range, bias);
+  for (size_t c = 0; ratio > 0 && c < range.size(); ++c)
+    if (range[c] > 0) range[c] = std::max(range[c], std::fabs(bias[c]) / ratio);
+  return range;
 }
 
 // Returns whether there was anything to do.
 bool equalize(const Layer& first, const Layer& second) {
   const size_t channels = first.out();
-  const auto channel_before = [&](size_t i) { return i % channels; };
   const auto channel_behind = [&](size_t i) { return second.input_channel(i); };
-  const std::vector<float> before = largest_magnitudes(first.weight->raw(), channels, channel_before),
-                           behind = largest_magnitudes(second.weight->raw(), channels, channel_behind),
-                           least = least_factors(first);
+  const std::vector<float> before = output_ranges(first),
+                           behind = largest_magnitudes(second.weight->raw(), channels, channel_behind);
   std::vector<float> factor(channels, 1.0f);
   float farthest = 0;
   for (size_t c = 0; c < channels; ++c) {
     if (before[c] == 0 || behind[c] == 0) continue;
-    factor[c] = std::max(std::sqrt(before[c] / behind[c]), least[c]);
+    factor[c] = std::sqrt(before[c] / behind[c]);
     farthest = std::max(farthest, std::fabs(factor[c] - 1));
   }
   if (farthest <= kConverged) return false;
-  const auto divided = [&](size_t i) { return 1 / factor[channel_before(i)]; };
+  const auto divided = [&](size_t i) { return 1 / factor[i % channels]; };
   scale(*first.weight, divided);
   scale(*first.bias, divided);
   scale(*second.weight, [&](size_t i) { return factor[channel_behind(i)]; });
