@@ -70,7 +70,7 @@ void Quantizer::check_overrides(const std::vector<Candidate>& before, const std:
       return words.empty() ? "none" : joined(std::vector(words.begin(), words.end()));
     };
     for (const auto& [key, value] : entry.settings.value.items()) {
-      if (effective.contains(key)) check_reaches_below(entry, key);
+      if (effective.contains(key)) check_reaches_below(entry, key), check_parts(entry, key);
       if (effective.contains(key) || (any_effect && is_bits_key(key) && value.is_null())) continue;
       if (taken.contains(key))
         config_error(entry.settings.where(key),
@@ -86,6 +86,20 @@ void Quantizer::check_overrides(const std::vector<Candidate>& before, const std:
                    elsewhere(entry, key));
     }
   }
+}
+
+// A setting for activations and for weights, where what is matched has quantized values of one of them alone.
+void Quantizer::check_parts(const Override& entry, const std::string& key) const {
+  const Json& value = entry.settings.value.at(key);
+  const auto counts = [&](std::string_view part) {
+    return std::ranges::any_of(resolved_, [&](const Resolved& layer) {
+      if (layer.pattern != entry.pattern || !contains(layer.takes, key)) return false;
+      return part == "weights" ? layer.bits.weights || layer.bits.bias : layer.bits.activations.has_value();
+    });
+  };
+  for (const char* part : {"weights", "activations"})
+    if (value.is_object() && value.contains(part) && !counts(part))
+      config_error(entry.settings.where(key + "." + part), "nothing that this matches has {} that are quantized", part);
 }
 
 // A container that is matched and none of what is below it, beside what takes the setting: "layer1|fc".

@@ -158,6 +158,7 @@ class Quantizer {
                                               const Graph& graph) const;
   void check_overrides(const std::vector<Candidate>& before, const std::vector<Candidate>& candidates) const;
   void check_reaches_below(const Override& entry, const std::string& key) const;
+  void check_parts(const Override& entry, const std::string& key) const;
   std::string elsewhere(const Override& entry, const std::string& key) const;
   Bits default_bits(const Candidate& candidate, const Graph& graph) const;
   void replace(ModulePtr& model, const std::vector<Candidate>& candidates, const Graph& graph);

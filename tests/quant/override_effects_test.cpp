@@ -54,6 +54,8 @@ const std::map<std::string, std::vector<Json>>& settings() {
       {"bits_activations", {nullptr, 2, 5}},
       {"bits_bias", {nullptr, 2, 5}},
       {"mode", {"SYMMETRIC", "ASYMMETRIC_UNSIGNED"}},
+      {"mode/weights", {"SYMMETRIC", "ASYMMETRIC_UNSIGNED"}},
+      {"mode/activations", {"SYMMETRIC", "ASYMMETRIC_UNSIGNED"}},
       {"per_channel_wts", {false, true}},
       {"ema_decay", {0.0, 0.9}},
       {"act_clip_val", {0.1, 0.7}},
@@ -111,7 +113,7 @@ std::string fault_of(const Case& c, int& accepted) {
   std::set<std::string> outcomes, errors;
   for (const Json& value : settings().at(c.key)) {
     Json config = c.base;
-    config["overrides"][c.pattern][c.key] = value;
+    config["overrides"][c.pattern][Json::json_pointer("/" + c.key)] = value;
     std::string outcome;
     const std::string error = error_of([&] { outcome = outcome_of(config); });
     (outcome.empty() ? errors : outcomes).insert(outcome.empty() ? error : outcome);
