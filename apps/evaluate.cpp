@@ -55,6 +55,8 @@ Evaluation evaluate_checkpoint(const std::string& path, const std::optional<Conf
 
 void run(const EvaluateOptions& chosen, const CommonOptions& options) {
   const bool is_program = deploy::is_program_file(chosen.file);
+  std::optional<OutputFolder> folder;
+  if (options.out) folder.emplace(*options.out);
   const auto config = read_config_option(
       chosen.config, options,
       is_program ? std::vector<std::string>{"data"} : std::vector<std::string>{"data", "model", "quantizer"});
@@ -63,7 +65,7 @@ void run(const EvaluateOptions& chosen, const CommonOptions& options) {
   Json results = about;
   results.update(test);
   note(fmt::format("data: {}", json_line(results.at("data").at("dataset"))));
-  if (options.out) write_json(OutputFolder(*options.out).to_write("results.json"), results);
+  if (folder) write_json(folder->to_write("results.json"), results);
   print_result(options, results,
                fmt::format("{} {}: {}\n", test.front().get<int64_t>(), test.begin().key(), metrics_text(test)));
 }

@@ -81,6 +81,7 @@ void run_train(const std::string& config_file, const std::optional<std::filesyst
   const Json resolved = resolved_config(config, *task);
   const ResumePoint point{folder, "training.safetensors", resume.has_value(), resolved};
   check_resumable(point, config.train, *task);
+  check_training(*model, *make_optimizer(config.train.optimizer, *model), *task, config.train);
   write_json(folder.to_write("config.json"), resolved);
 
   const TrainingResult training = train(*model, *optimizer, *task, config.train, config.name, point);

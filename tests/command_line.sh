@@ -317,6 +317,9 @@ expect 0 "export without the data set" sh -c 'mv fruit away && "$0" export '$net
 expect 0 "predict with it" "$qgrad" predict fruit.qgi fruit/test/cherry/1.png
 holds "the names are those of the training" grep -qE '(cherry|plum)' stdout
 holds "not those of the config's folder" sh -c '! grep -qE "(currant|blueberry)" stdout'
+touch taken
+expect_error "a folder for results that is a file, before anything is evaluated" "taken: can not be made" "$qgrad" evaluate $net --out taken
+holds "which says nothing of images" sh -c '! grep -q "data:" stderr'
 expect_error "evaluate on other classes" "classes of image_folder in berries \(--data\) are blueberry, currant, those of $net are cherry, plum" "$qgrad" evaluate $net --data berries
 expect_error "export with other classes" "classes of .* are blueberry, currant, those of $net are cherry, plum" "$qgrad" export $net --data berries --program berries.qgi
 holds "writes no program" [ ! -e berries.qgi ]
@@ -410,6 +413,7 @@ expect_error "a group that picks nothing" "'.*stp' matches no parameter" "$qgrad
 expect_error "ranges frozen before the last bits" "bits\[1\].until is 3.5, which is after freeze_ranges_from, 3" "$qgrad" train course.json --out x --set train.quantization.freeze_ranges_from=3
 expect_error "a schedule without quantization" "nothing that is quantized" "$qgrad" train train.json --out x --set quantizer=null --set 'train.quantization={}'
 expect_error "a teacher that is not there" "nowhere.safetensors" "$qgrad" train course.json --out x --set train.distillation.teacher=nowhere.safetensors
+holds "leaves no folder" test ! -e x
 expect_error "features that the teacher has not" "no module 'layer9'" "$qgrad" train course.json --out x --set 'train.distillation.features=["layer9"]'
 expect_error "features that never count" "no features would count, with 2 of them, from epoch 7 until epoch 6.5" "$qgrad" train course.json --out x --set train.distillation.from_epoch=7
 expect 0 "train with simulated folding, and fold" "$qgrad" train train.json --out folding --json --set quantizer.batch_norm_folding=simulated --set 'fold_batch_norms={"images": 100}'
