@@ -2,8 +2,8 @@
 #include <fmt/format.h>
 
 #include "apps/command.h"
-#include "apps/output_folder.h"
-#include "apps/quantization.h"
+#include "tasks/output_folder.h"
+#include "tasks/quantization.h"
 
 namespace qgrad {
 namespace {
@@ -37,10 +37,9 @@ void run_calibrate(const std::string& config_file, const CommonOptions& options)
                fmt::format("{} layers, {} images: {}\n", stats.size(), images, file.string()));
 }
 
-}  // namespace
+const Subcommand calibrate_command =
+    config_command<CalibrateCommandConfig>("calibrate", "activation statistics to JSON", run_calibrate);
 
-void add_calibrate_command(CLI::App& app) {
-  add_config_command<CalibrateCommandConfig>(app, "calibrate", "activation statistics to JSON", run_calibrate);
-}
+}  // namespace
 
 }  // namespace qgrad

@@ -12,9 +12,9 @@
 #include <cstring>
 #include <limits>
 
-#include "apps/progress.h"
 #include "core/parallel.h"
 #include "core/threads.h"
+#include "tasks/progress.h"
 
 namespace qgrad {
 namespace {
@@ -69,16 +69,14 @@ std::shared_ptr<CommonOptions> add_common_options(CLI::App& command, const std::
   return options;
 }
 
-void add_config_command(CLI::App& app, const std::string& name, const std::string& help, ConfigCommand run) {
-  CLI::App& command = *app.add_subcommand(name, help);
+void take_config(CLI::App& command, ConfigCommand run) {
   const auto options = add_common_options(command, kConfigOptions);
   const auto file = std::make_shared<std::string>();
   command.add_option("CONFIG", *file, "JSON config")->required();
   command.callback([=] { run(*file, *options); });
 }
 
-void add_resumable_command(CLI::App& app, const std::string& name, const std::string& help, ResumableCommand run) {
-  CLI::App& command = *app.add_subcommand(name, help);
+void take_config_or_resume(CLI::App& command, ResumableCommand run) {
   const auto options = add_common_options(command, kConfigOptions);
   const auto file = std::make_shared<std::string>(), folder = std::make_shared<std::string>();
   CLI::Option* config = command.add_option("CONFIG", *file, "JSON config");

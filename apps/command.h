@@ -3,16 +3,17 @@
 
 #include <CLI/CLI.hpp>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
-#include "apps/experiment.h"
 #include "apps/schema.h"
-#include "apps/task.h"
 #include "core/config.h"
+#include "tasks/experiment.h"
+#include "tasks/task.h"
 
 namespace qgrad {
 
@@ -36,24 +37,31 @@ std::shared_ptr<CommonOptions> add_common_options(CLI::App& command, const std::
 template <HasFields C>
 ConfigKind config_kind();
 
-// A subcommand whose only argument is a config file, with the schema of C, and with all common options.
+// A subcommand of qgrad, declared at namespace scope in its own file, which may be a user's: the command line, the help
+// and `qgrad schema` then have it. add() gives the command its options and its callback.
+class Subcommand {
+ public:
+  Subcommand(const std::string& name, const std::string& help, std::function<void(CLI::App& command)> add);
+};
+
+// Whose only argument is a config file with the schema of C, and which has all common options.
 using ConfigCommand = void (*)(const std::string& config_file, const CommonOptions& options);
-void add_config_command(CLI::App& app, const std::string& name, const std::string& help, ConfigCommand run);
+void take_config(CLI::App& command, ConfigCommand run);
 template <HasFields C>
-void add_config_command(CLI::App& app, const std::string& name, const std::string& help, ConfigCommand run) {
+Subcommand config_command(const std::string& name, const std::string& help, ConfigCommand run) {
   register_config(name, config_kind<C>());
-  add_config_command(app, name, help, run);
+  return Subcommand(name, help, [run](CLI::App& command) { take_config(command, run); });
 }
 
-// A subcommand with a config file, or --resume DIR: the folder of a run that stopped, whose config.json then is the
-// config file. --set, --seed and --out cannot go with it.
+// With a config file, or --resume DIR: the folder of a run that stopped, whose config.json then is the config file.
+// --set, --seed and --out cannot go with it.
 using ResumableCommand = void (*)(const std::string& config_file, const std::optional<std::filesystem::path>& resume,
                                   const CommonOptions& options);
-void add_resumable_command(CLI::App& app, const std::string& name, const std::string& help, ResumableCommand run);
+void take_config_or_resume(CLI::App& command, ResumableCommand run);
 template <HasFields C>
-void add_resumable_command(CLI::App& app, const std::string& name, const std::string& help, ResumableCommand run) {
+Subcommand resumable_command(const std::string& name, const std::string& help, ResumableCommand run) {
   register_config(name, config_kind<C>());
-  add_resumable_command(app, name, help, run);
+  return Subcommand(name, help, [run](CLI::App& command) { take_config_or_resume(command, run); });
 }
 
 // A config file with --quick (its "quick" object merged over it, RFC 7386), --set and --seed applied, in this order;
@@ -120,20 +128,7 @@ void check_can_write(const std::filesystem::path& file);
 // stdout: the JSON document with --json, else the text.
 void print_result(const CommonOptions& options, const Json& json, const std::string& text);
 
-// All subcommands. Options that take a value take none that is empty.
+// All subcommands, in the order of their names. Options that take a value take none that is empty.
 void add_commands(CLI::App& app);
-
-// One function per subcommand, each in its own file.
-void add_train_command(CLI::App& app);
-void add_evaluate_command(CLI::App& app);
-void add_calibrate_command(CLI::App& app);
-void add_quantize_command(CLI::App& app);
-void add_search_command(CLI::App& app);
-void add_compare_command(CLI::App& app);
-void add_inspect_command(CLI::App& app);
-void add_export_command(CLI::App& app);
-void add_predict_command(CLI::App& app);
-void add_bench_command(CLI::App& app);
-void add_schema_command(CLI::App& app);
 
 }  // namespace qgrad

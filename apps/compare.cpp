@@ -6,16 +6,16 @@
 
 #include "apps/command.h"
 #include "apps/comparison.h"
-#include "apps/deployment.h"
-#include "apps/document.h"
-#include "apps/model_file.h"
-#include "apps/output_folder.h"
-#include "apps/quantization.h"
-#include "apps/report.h"
-#include "apps/results.h"
-#include "apps/stopwatch.h"
-#include "apps/training.h"
+#include "apps/report/document.h"
+#include "apps/report/report.h"
+#include "apps/report/results.h"
 #include "core/parallel.h"
+#include "tasks/deployment.h"
+#include "tasks/model_file.h"
+#include "tasks/output_folder.h"
+#include "tasks/quantization.h"
+#include "tasks/stopwatch.h"
+#include "tasks/training.h"
 
 namespace qgrad {
 namespace {
@@ -239,11 +239,9 @@ void run(const std::string& config_file, const std::optional<std::filesystem::pa
   print_result(options, results, results_table(results) + fmt::format("\n{}\n", (folder / "report.html").string()));
 }
 
-}  // namespace
+const Subcommand compare_command = resumable_command<CompareCommandConfig>(
+    "compare", "float, post-training and quantization-aware rows side by side", run);
 
-void add_compare_command(CLI::App& app) {
-  add_resumable_command<CompareCommandConfig>(app, "compare",
-                                              "float, post-training and quantization-aware rows side by side", run);
-}
+}  // namespace
 
 }  // namespace qgrad

@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <cctype>
 
-#include "apps/quantization.h"
+#include "tasks/quantization.h"
 
 namespace qgrad {
 namespace {

@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "apps/experiment.h"
 #include "apps/matrix.h"
 #include "quant/quantizer.h"
+#include "tasks/experiment.h"
 
 namespace qgrad {
 

@@ -2,12 +2,12 @@
 #include <fmt/format.h>
 
 #include "apps/command.h"
-#include "apps/deployment.h"
-#include "apps/metrics.h"
-#include "apps/model_file.h"
-#include "apps/output_folder.h"
-#include "apps/progress.h"
-#include "quant/deploy/file.h"
+#include "engine/program_file.h"
+#include "tasks/deployment.h"
+#include "tasks/metrics.h"
+#include "tasks/model_file.h"
+#include "tasks/output_folder.h"
+#include "tasks/progress.h"
 
 namespace qgrad {
 namespace {
@@ -70,17 +70,17 @@ void run(const EvaluateOptions& chosen, const CommonOptions& options) {
                fmt::format("{} {}: {}\n", test.front().get<int64_t>(), test.begin().key(), metrics_text(test)));
 }
 
-}  // namespace
+const Subcommand evaluate_command{
+    "evaluate", "accuracy and loss of a checkpoint or a program on the test images, or how it ranks the test items",
+    [](CLI::App& command) {
+      const auto options = add_common_options(command, {"--set", "--out", "--data"});
+      const auto chosen = std::make_shared<EvaluateOptions>();
+      command.add_option("FILE", chosen->file, "checkpoint (safetensors), or integer program of `qgrad export`")
+          ->required();
+      command.add_option("--config", chosen->config, "config with data and model, for files that do not say");
+      command.callback([=] { run(*chosen, *options); });
+    }};
 
-void add_evaluate_command(CLI::App& app) {
-  CLI::App& command = *app.add_subcommand(
-      "evaluate", "accuracy and loss of a checkpoint or a program on the test images, or how it ranks the test items");
-  const auto options = add_common_options(command, {"--set", "--out", "--data"});
-  const auto chosen = std::make_shared<EvaluateOptions>();
-  command.add_option("FILE", chosen->file, "checkpoint (safetensors), or integer program of `qgrad export`")
-      ->required();
-  command.add_option("--config", chosen->config, "config with data and model, for files that do not say");
-  command.callback([=] { run(*chosen, *options); });
-}
+}  // namespace
 
 }  // namespace qgrad

@@ -5,16 +5,16 @@
 #include <tuple>
 
 #include "apps/command.h"
-#include "apps/deployment.h"
 #include "apps/onnx_test_data.h"
-#include "apps/progress.h"
-#include "apps/quantization.h"
 #include "core/json.h"
 #include "core/ops.h"
 #include "core/random.h"
-#include "quant/deploy/engine.h"
-#include "quant/deploy/file.h"
-#include "quant/deploy/onnx.h"
+#include "engine/engine.h"
+#include "engine/program_file.h"
+#include "quant/export/onnx.h"
+#include "tasks/deployment.h"
+#include "tasks/progress.h"
+#include "tasks/quantization.h"
 
 namespace qgrad {
 namespace {
@@ -165,27 +165,27 @@ void run(const ExportOptions& chosen, const CommonOptions& options) {
   print_result(options, result, text);
 }
 
-}  // namespace
+const Subcommand export_command{
+    "export", "write a quantized model for other runtimes: ONNX, or an integer program", [](CLI::App& command) {
+      const auto options = add_common_options(command, {"--set", "--data"});
+      const auto chosen = std::make_shared<ExportOptions>();
+      command.add_option("CHECKPOINT", chosen->checkpoint, "safetensors file")->required();
+      CLI::Option_group& files = *command.add_option_group("files", "what to write, at least one");
+      CLI::Option* onnx = files.add_option("--onnx", chosen->onnx, "the ONNX file to write");
+      files.add_option("--program", chosen->program,
+                       "the program file to write, for `qgrad predict` and qgrad_engine.h");
+      files.require_option(1, 2);
+      command.add_option("--config", chosen->config, "config with data and model, for files that do not say");
+      command.add_flag("--all-tensors", chosen->all_tensors, "make every quantized tensor an output of the model")
+          ->needs(onnx);
+      command
+          .add_option("--test-data", chosen->test_images,
+                      "write the engine's results for the first N test images beside the model, as ONNX test data")
+          ->check(whole_number(1, uint64_t{1} << 31))
+          ->needs(onnx);
+      command.callback([=] { run(*chosen, *options); });
+    }};
 
-void add_export_command(CLI::App& app) {
-  CLI::App& command =
-      *app.add_subcommand("export", "write a quantized model for other runtimes: ONNX, or an integer program");
-  const auto options = add_common_options(command, {"--set", "--data"});
-  const auto chosen = std::make_shared<ExportOptions>();
-  command.add_option("CHECKPOINT", chosen->checkpoint, "safetensors file")->required();
-  CLI::Option_group& files = *command.add_option_group("files", "what to write, at least one");
-  CLI::Option* onnx = files.add_option("--onnx", chosen->onnx, "the ONNX file to write");
-  files.add_option("--program", chosen->program, "the program file to write, for `qgrad predict` and qgrad_engine.h");
-  files.require_option(1, 2);
-  command.add_option("--config", chosen->config, "config with data and model, for files that do not say");
-  command.add_flag("--all-tensors", chosen->all_tensors, "make every quantized tensor an output of the model")
-      ->needs(onnx);
-  command
-      .add_option("--test-data", chosen->test_images,
-                  "write the engine's results for the first N test images beside the model, as ONNX test data")
-      ->check(whole_number(1, uint64_t{1} << 31))
-      ->needs(onnx);
-  command.callback([=] { run(*chosen, *options); });
-}
+}  // namespace
 
 }  // namespace qgrad

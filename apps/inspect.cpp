@@ -4,10 +4,10 @@
 #include <filesystem>
 
 #include "apps/command.h"
-#include "apps/model_file.h"
-#include "apps/quantization.h"
+#include "engine/program_file.h"
 #include "nn/graph.h"
-#include "quant/deploy/file.h"
+#include "tasks/model_file.h"
+#include "tasks/quantization.h"
 
 namespace qgrad {
 namespace {
@@ -97,15 +97,14 @@ void run_inspect(const std::string& file, const CommonOptions& options) {
   print_result(options, result, text_of(result, *inspected.model));
 }
 
-}  // namespace
+const Subcommand inspect_command{
+    "inspect", "graph, parameters and per-layer quantization of a checkpoint or config", [](CLI::App& command) {
+      const auto options = add_common_options(command, {"--set", "--quick"});
+      const auto file = std::make_shared<std::string>();
+      command.add_option("CHECKPOINT|CONFIG", *file, "safetensors file, or JSON config of any command")->required();
+      command.callback([=] { run_inspect(*file, *options); });
+    }};
 
-void add_inspect_command(CLI::App& app) {
-  CLI::App& command =
-      *app.add_subcommand("inspect", "graph, parameters and per-layer quantization of a checkpoint or config");
-  const auto options = add_common_options(command, {"--set", "--quick"});
-  const auto file = std::make_shared<std::string>();
-  command.add_option("CHECKPOINT|CONFIG", *file, "safetensors file, or JSON config of any command")->required();
-  command.callback([=] { run_inspect(*file, *options); });
-}
+}  // namespace
 
 }  // namespace qgrad

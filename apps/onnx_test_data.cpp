@@ -6,8 +6,8 @@
 #include <cstring>
 
 #include "core/json.h"
-#include "quant/deploy/onnx.h"
-#include "quant/deploy/onnx_model.h"
+#include "quant/export/onnx.h"
+#include "quant/export/onnx_model.h"
 
 namespace qgrad {
 namespace {

@@ -4,7 +4,7 @@
 #include <filesystem>
 
 #include "core/tensor.h"
-#include "quant/deploy/engine.h"
+#include "engine/engine.h"
 
 namespace qgrad {
 

@@ -5,12 +5,12 @@
 #include <numeric>
 
 #include "apps/command.h"
-#include "apps/progress.h"
-#include "apps/stopwatch.h"
 #include "core/ops.h"
 #include "data/image.h"
-#include "quant/deploy/engine.h"
-#include "quant/deploy/file.h"
+#include "engine/engine.h"
+#include "engine/program_file.h"
+#include "tasks/progress.h"
+#include "tasks/stopwatch.h"
 
 namespace qgrad {
 namespace {
@@ -66,17 +66,17 @@ void run(const std::string& file, const std::vector<std::string>& images, const 
   check(unread == 0, "{} of {} images could not be classified", unread, images.size());
 }
 
-}  // namespace
+const Subcommand predict_command{
+    "predict", "classify PNG and JPEG files with an integer program", [](CLI::App& command) {
+      const auto options = add_common_options(command, {});
+      const auto file = std::make_shared<std::string>();
+      const auto images = std::make_shared<std::vector<std::string>>();
+      command.add_option("PROGRAM", *file, "file of `qgrad export`")->required();
+      command.add_option("IMAGE", *images, "PNG or JPEG files of any size; they are resized to the program's input")
+          ->required();
+      command.callback([=] { run(*file, *images, *options); });
+    }};
 
-void add_predict_command(CLI::App& app) {
-  CLI::App& command = *app.add_subcommand("predict", "classify PNG and JPEG files with an integer program");
-  const auto options = add_common_options(command, {});
-  const auto file = std::make_shared<std::string>();
-  const auto images = std::make_shared<std::vector<std::string>>();
-  command.add_option("PROGRAM", *file, "file of `qgrad export`")->required();
-  command.add_option("IMAGE", *images, "PNG or JPEG files of any size; they are resized to the program's input")
-      ->required();
-  command.callback([=] { run(*file, *images, *options); });
-}
+}  // namespace
 
 }  // namespace qgrad

@@ -2,11 +2,11 @@
 #include <fmt/format.h>
 
 #include "apps/command.h"
-#include "apps/deployment.h"
-#include "apps/output_folder.h"
-#include "apps/quantization.h"
-#include "quant/layer_report.h"
-#include "quant/post_train_linear.h"
+#include "quant/post_train/layer_report.h"
+#include "quant/post_train/linear.h"
+#include "tasks/deployment.h"
+#include "tasks/output_folder.h"
+#include "tasks/quantization.h"
 
 namespace qgrad {
 namespace {
@@ -73,11 +73,9 @@ void run_quantize(const std::string& config_file, const CommonOptions& options) 
                       program.to_text(), checkpoint.string()));
 }
 
-}  // namespace
+const Subcommand quantize_command = config_command<QuantizeCommandConfig>(
+    "quantize", "post-training quantization: calibrate, prepare, evaluate, save", run_quantize);
 
-void add_quantize_command(CLI::App& app) {
-  add_config_command<QuantizeCommandConfig>(
-      app, "quantize", "post-training quantization: calibrate, prepare, evaluate, save", run_quantize);
-}
+}  // namespace
 
 }  // namespace qgrad

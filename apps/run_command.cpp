@@ -1,4 +1,4 @@
-// All subcommands, and what their failures look like.
+// Subcommands, and what their failures look like.
 #include "apps/run_command.h"
 
 #include <fcntl.h>
@@ -10,18 +10,28 @@
 #include <cstdio>
 #include <exception>
 #include <iostream>
+#include <map>
 
 #include "apps/command.h"
-#include "apps/progress.h"
 #include "data/dataset.h"
 #include "data/movielens.h"
 #include "nn/models/architecture.h"
-#include "nn/optim.h"
-#include "nn/schedule.h"
+#include "nn/optim/optimizer.h"
+#include "nn/optim/schedule.h"
 #include "quant/quantizer.h"
+#include "tasks/progress.h"
 
 namespace qgrad {
 namespace {
+
+struct Command {
+  std::string help;
+  std::function<void(CLI::App& command)> add;
+};
+std::map<std::string, Command>& commands() {
+  static std::map<std::string, Command> all;
+  return all;
+}
 
 template <class Base>
 std::string class_names() {
@@ -76,18 +86,12 @@ void check_stdout() {
 
 }  // namespace
 
+Subcommand::Subcommand(const std::string& name, const std::string& help, std::function<void(CLI::App&)> add) {
+  check(commands().emplace(name, Command{help, std::move(add)}).second, "the command '{}' is registered twice", name);
+}
+
 void add_commands(CLI::App& app) {
-  add_train_command(app);
-  add_evaluate_command(app);
-  add_calibrate_command(app);
-  add_quantize_command(app);
-  add_search_command(app);
-  add_compare_command(app);
-  add_inspect_command(app);
-  add_export_command(app);
-  add_predict_command(app);
-  add_bench_command(app);
-  add_schema_command(app);
+  for (const auto& [name, command] : commands()) command.add(*app.add_subcommand(name, command.help));
   const std::string classes = "Classes that configs can name, with settings that `qgrad schema COMMAND` lists:\n" +
                               class_names<Quantizer>() + class_names<Architecture>() + class_names<Dataset>() +
                               class_names<RatingSource>() + class_names<Optimizer>() + class_names<Schedule>();

@@ -6,13 +6,13 @@
 #include <map>
 
 #include "apps/command.h"
-#include "apps/experiment.h"
 #include "data/dataset.h"
 #include "data/movielens.h"
 #include "nn/models/architecture.h"
-#include "nn/optim.h"
-#include "nn/schedule.h"
+#include "nn/optim/optimizer.h"
+#include "nn/optim/schedule.h"
 #include "quant/quantizer.h"
+#include "tasks/experiment.h"
 
 namespace qgrad {
 namespace {
@@ -110,11 +110,16 @@ Json resolve_config(const std::string& command, const Config& content, const Com
   return kind_of_config(command).resolve(content, options);
 }
 
-void add_schema_command(CLI::App& app) {
-  CLI::App& command = *app.add_subcommand("schema", "JSON Schema of a command's config, for editors");
-  const auto name = std::make_shared<std::string>();
-  command.add_option("COMMAND", *name, fmt::format("one of {}", fmt::join(commands_with_schema(), ", ")))->required();
-  command.callback([name] { fmt::print("{}", json_text(config_schema(*name))); });
-}
+namespace {
+
+const Subcommand schema_command{
+    "schema", "JSON Schema of a command's config, for editors", [](CLI::App& command) {
+      const auto name = std::make_shared<std::string>();
+      command.add_option("COMMAND", *name, fmt::format("one of {}", fmt::join(commands_with_schema(), ", ")))
+          ->required();
+      command.callback([name] { fmt::print("{}", json_text(config_schema(*name))); });
+    }};
+
+}  // namespace
 
 }  // namespace qgrad

@@ -2,12 +2,12 @@
 #include <fmt/format.h>
 
 #include "apps/command.h"
-#include "apps/metrics.h"
-#include "apps/output_folder.h"
-#include "apps/progress.h"
-#include "apps/quantization.h"
-#include "quant/greedy_search.h"
-#include "quant/lapq.h"
+#include "quant/post_train/greedy_search.h"
+#include "quant/post_train/lapq.h"
+#include "tasks/metrics.h"
+#include "tasks/output_folder.h"
+#include "tasks/progress.h"
+#include "tasks/quantization.h"
 
 namespace qgrad {
 namespace {
@@ -146,11 +146,9 @@ void run_search(const std::string& config_file, const CommonOptions& options) {
   print_result(options, results, found.text + file + "\n");
 }
 
-}  // namespace
+const Subcommand search_command = config_command<SearchCommandConfig>(
+    "search", "search quantization parameters; writes a config for `qgrad quantize`", run_search);
 
-void add_search_command(CLI::App& app) {
-  add_config_command<SearchCommandConfig>(
-      app, "search", "search quantization parameters; writes a config for `qgrad quantize`", run_search);
-}
+}  // namespace
 
 }  // namespace qgrad

@@ -2,11 +2,11 @@
 #include <fmt/format.h>
 
 #include "apps/command.h"
-#include "apps/model_file.h"
-#include "apps/output_folder.h"
-#include "apps/quantization.h"
-#include "apps/training.h"
-#include "quant/quant_aware_train_linear.h"
+#include "quant/train/range_linear.h"
+#include "tasks/model_file.h"
+#include "tasks/output_folder.h"
+#include "tasks/quantization.h"
+#include "tasks/training.h"
 
 namespace qgrad {
 namespace {
@@ -105,10 +105,9 @@ void run_train(const std::string& config_file, const std::optional<std::filesyst
                            config.train.epochs, checkpoint.string()));
 }
 
-}  // namespace
+const Subcommand train_command =
+    resumable_command<TrainCommandConfig>("train", "float or quantization-aware training", run_train);
 
-void add_train_command(CLI::App& app) {
-  add_resumable_command<TrainCommandConfig>(app, "train", "float or quantization-aware training", run_train);
-}
+}  // namespace
 
 }  // namespace qgrad

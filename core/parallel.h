@@ -9,7 +9,7 @@ namespace qgrad {
 int num_threads();
 void set_num_threads(int n);  // 1 or more; takes effect at the next parallel_for
 
-bool inside_parallel_for();   // on this thread
+bool inside_parallel_for();  // on this thread
 
 namespace detail {
 using ChunkBody = void (*)(void* context, int64_t begin, int64_t end);

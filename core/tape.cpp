@@ -4,7 +4,7 @@
 #include <atomic>
 
 #include "core/error.h"
-#include "core/kernels/kernels.h"
+#include "core/kernels/table.h"
 #include "core/parallel.h"
 #include "core/tensor_impl.h"
 

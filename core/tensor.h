@@ -42,7 +42,7 @@ class Tensor {
   int64_t numel() const { return shape().numel(); }
   std::span<const float> data() const;
   std::span<float> mutable_data();
-  float item() const;  // the only element; throws when there are more
+  float item() const;        // the only element; throws when there are more
   Pending* pending() const;  // what the numbers wait for; null once they are there
 
   Tensor clone() const;                       // a copy of the numbers; no gradient, no metadata

@@ -5,9 +5,9 @@
 #include <set>
 
 #include "core/ops.h"
-#include "nn/activation.h"
-#include "nn/conv.h"
-#include "nn/linear.h"
+#include "nn/layers/activation.h"
+#include "nn/layers/conv.h"
+#include "nn/layers/linear.h"
 
 namespace qgrad {
 

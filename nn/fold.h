@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "nn/graph.h"
+#include "nn/layers/norm.h"
 #include "nn/module.h"
-#include "nn/norm.h"
 
 namespace qgrad {
 

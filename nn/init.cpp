@@ -4,9 +4,9 @@
 #include <cmath>
 
 #include "core/random.h"
-#include "nn/conv.h"
-#include "nn/embedding.h"
-#include "nn/linear.h"
+#include "nn/layers/conv.h"
+#include "nn/layers/embedding.h"
+#include "nn/layers/linear.h"
 
 namespace qgrad {
 namespace {

@@ -6,9 +6,9 @@
 #include <regex>
 #include <set>
 
-#include "nn/activation.h"
-#include "quant/fake_quant.h"
+#include "nn/layers/activation.h"
 #include "quant/overrides.h"
+#include "quant/train/fake_quant.h"
 
 namespace qgrad {
 namespace {

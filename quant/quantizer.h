@@ -10,7 +10,7 @@
 #include "core/registry.h"
 #include "nn/graph.h"
 #include "nn/module.h"
-#include "nn/optim.h"
+#include "nn/optim/optimizer.h"
 #include "quant/settings.h"
 
 namespace qgrad {

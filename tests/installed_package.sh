@@ -32,10 +32,22 @@ if installed/bin/qgrad evaluate trained/model.safetensors >/dev/null 2>refused; 
 grep -q TernaryQuantizer refused
 if "$ternary" train "$config" --set quantizer.treshold=0.5 --out wrong >/dev/null 2>refused; then false; fi
 grep -q "did you mean 'threshold'" refused
-# The engine's library by itself, from C.
+# The engine's library by itself, from C, shared and static.
 "$ternary" train "$config" --set quantizer=null --set train.epochs=1 --out float >/dev/null 2>&1
 installed/bin/qgrad export float/model.safetensors --program float.qgi >/dev/null
 library=$(dirname "$(find installed -name libqgrad_engine.so)")
-cc "$root/tests/quant/deploy/engine_from_c.c" -I installed/include/qgrad -L "$library" -lqgrad_engine -Wl,-rpath,"$library" -o classify
-./classify float.qgi | grep -qE '^[0-9] -?[0-9.e-]+$'
+[ -e "$library"/libqgrad_engine.so.*.*.* ]
+source=$root/tests/engine/engine_from_c.c
+cc "$source" -I installed/include -L "$library" -lqgrad_engine -Wl,-rpath,"$library" -o classify
+./classify float.qgi >shared.txt
+grep -qE '^[0-9] -?[0-9.e-]+$' shared.txt
+cc "$source" -I installed/include "$library/libqgrad_engine.a" -lstdc++ -lm -lpthread -o classify_static
+./classify_static float.qgi | cmp - shared.txt
+# Every installed header stands alone, among folders of a user's own that have the names of qgrad's.
+mkdir -p user/core user/data
+touch user/core/tensor.h user/data/dataset.h
+for header in core/tensor.h engine/engine.h nn/module.h data/dataset.h quant/quantizer.h tasks/training.h apps/command.h; do
+  echo "#include <qgrad/$header>" >user/main.cpp
+  (cd user && c++ -std=c++20 -fsyntax-only -I. -I ../installed/include main.cpp)
+done
 echo "installed package: a custom quantizer was built, trained to $(top1 evaluated.json), saved and loaded"

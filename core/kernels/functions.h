@@ -58,7 +58,7 @@ inline float log_of(float x) {
   const float result = (m + tail) + e * 0.693359375f;
   const float infinity = __builtin_inff();
   const float at_ends = x == 0.0f ? -infinity : x > 0.0f ? infinity : __builtin_nanf("");
-  return (x > 0.0f) & (x < infinity) ? result : at_ends;
+  return ((x > 0.0f) & (x < infinity)) ? result : at_ends;
 }
 
 // 1 / (1 + e^-x), computed with e^-|x| so that small results keep their digits.

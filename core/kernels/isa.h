@@ -9,7 +9,13 @@
 
 namespace qgrad {
 
-inline bool processor_has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+inline bool processor_has_avx2() {
+#ifdef QGRAD_X86_64
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#else
+  return false;
+#endif
+}
 
 // The row that QGRAD_ISA names, else the last one. Rows have a name `isa` and stand in order, scalar first.
 template <class Row>

@@ -4,6 +4,14 @@
 #pragma once
 
 #include <stddef.h>
+#include <stdint.h>
+
+// Before a loop whose rows do not overlap.
+#ifdef __clang__
+#define QGRAD_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define QGRAD_INDEPENDENT _Pragma("GCC ivdep")
+#endif
 
 namespace qgrad {
 namespace {
@@ -18,6 +26,19 @@ typedef double UnalignedDoubleLanes __attribute__((vector_size(64), aligned(8), 
 #define QGRAD_LOAD(pointer) (Lanes)(*(const UnalignedLanes*)(pointer))
 #define QGRAD_STORE(pointer, lanes) (*(UnalignedLanes*)(pointer) = (lanes))
 #define QGRAD_TO_DOUBLE(lanes) __builtin_convertvector((lanes), DoubleLanes)
+
+typedef int32_t IntLanes __attribute__((vector_size(32)));
+
+// Bit i of a byte for lane i of a comparison.
+inline uint8_t mask_of(const IntLanes& lanes) {
+#ifdef __AVX2__
+  return static_cast<uint8_t>(__builtin_ia32_movmskps256((Lanes)lanes));
+#else
+  unsigned bits = 0;
+  for (unsigned i = 0; i < kLanes; ++i) bits |= lanes[i] ? 1u << i : 0u;
+  return static_cast<uint8_t>(bits);
+#endif
+}
 
 }  // namespace
 }  // namespace qgrad

@@ -5,7 +5,7 @@
 #include <tuple>
 
 #include "core/error.h"
-#include "core/kernels/kernels.h"
+#include "core/kernels/table.h"
 #include "core/memory.h"
 #include "core/ops.h"
 #include "core/ops/fused.h"

@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "core/error.h"
-#include "core/kernels/kernels.h"
+#include "core/kernels/table.h"
 #include "core/memory.h"
 #include "core/parallel.h"
 

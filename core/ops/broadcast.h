@@ -1,7 +1,7 @@
 // Broadcasting two operands, and summing back over what was broadcast. For the ops in this folder.
 #pragma once
 
-#include "core/kernels/elementwise_kernels.h"
+#include "core/kernels/elementwise/elementwise.h"
 #include "core/tensor.h"
 
 namespace qgrad {

@@ -3,8 +3,8 @@
 #include <span>
 
 #include "core/error.h"
-#include "core/kernels/conv_pack.h"
-#include "core/kernels/kernels.h"
+#include "core/kernels/conv/pack.h"
+#include "core/kernels/table.h"
 #include "core/memory.h"
 #include "core/ops.h"
 #include "core/ops/bias.h"

@@ -167,7 +167,7 @@ Tensor clamp(const Tensor& x, float low, float high) {
   return record("clamp", y, {x}, [x, low, high](Tensor dy, Grads& dx) {
     const float *values = x.data().data(), *base = dy.data().data();
     dx.add(0, map_over(std::move(dy), [&](const float* from, float* to, size_t count) {
-             kernels().quant.mask_outside(values + (from - base), from, to, count, low, high);
+             kernels().quantize.mask_outside(values + (from - base), from, to, count, low, high);
            }));
   });
 }

@@ -5,7 +5,7 @@
 #include <limits>
 
 #include "core/error.h"
-#include "core/kernels/kernels.h"
+#include "core/kernels/table.h"
 #include "core/memory.h"
 #include "core/parallel.h"
 
@@ -64,7 +64,7 @@ std::pair<float, float> PendingNormalized::range() {
   std::fill_n(high, chunks, -kInfinity);
   for_each_piece(nullptr, [&](int64_t at, size_t count, float* y) {
     float min, max;
-    kernels().quant.min_max(y, count, &min, &max);
+    kernels().quantize.min_max(y, count, &min, &max);
     low[at / chunk] = std::min(low[at / chunk], min);
     high[at / chunk] = std::max(high[at / chunk], max);
   });
@@ -77,7 +77,7 @@ Tensor PendingNormalized::fake_quant(const QuantGrid& grid, BitMask& inside) {
   uint8_t* bits = inside.data();
   for_each_piece(y.mutable_data().data(), [&](int64_t at, size_t count, float* numbers) {
     kernels().norm.mask_of_range(numbers, bits + at / 8, count, grid.low, grid.high);
-    kernels().quant.fake_quant(numbers, numbers, count, grid);
+    kernels().quantize.fake_quant(numbers, numbers, count, grid);
   });
   return y;
 }

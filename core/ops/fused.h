@@ -12,8 +12,8 @@
 #include <memory>
 #include <utility>
 
-#include "core/kernels/norm_kernels.h"
-#include "core/kernels/quant_kernels.h"
+#include "core/kernels/norm/norm.h"
+#include "core/kernels/quantize/quantize.h"
 #include "core/pending.h"
 
 namespace qgrad {

@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "core/error.h"
-#include "core/kernels/kernels.h"
+#include "core/kernels/table.h"
 #include "core/memory.h"
 #include "core/ops.h"
 #include "core/parallel.h"

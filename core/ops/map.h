@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "core/kernels/kernels.h"
+#include "core/kernels/table.h"
 #include "core/parallel.h"
 #include "core/tensor.h"
 

@@ -2,7 +2,7 @@
 #include <algorithm>
 
 #include "core/error.h"
-#include "core/kernels/kernels.h"
+#include "core/kernels/table.h"
 #include "core/ops.h"
 #include "core/ops/bias.h"
 #include "core/parallel.h"

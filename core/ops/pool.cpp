@@ -2,7 +2,7 @@
 #include <limits>
 
 #include "core/error.h"
-#include "core/kernels/kernels.h"
+#include "core/kernels/table.h"
 #include "core/ops.h"
 #include "core/parallel.h"
 #include "core/tape.h"

@@ -4,7 +4,7 @@
 #include <numeric>
 
 #include "core/error.h"
-#include "core/kernels/kernels.h"
+#include "core/kernels/table.h"
 #include "core/memory.h"
 #include "core/ops.h"
 #include "core/ops/broadcast.h"
@@ -75,7 +75,7 @@ Extremes extremes(const Tensor& x) {
   const float* from = x.data().data();
   parallel_for(n, kElementwiseGrain, [&](int64_t begin, int64_t end) {
     Extremes& e = partial[begin / kElementwiseGrain];
-    kernels().quant.min_max(from + begin, static_cast<size_t>(end - begin), &e.min, &e.max);
+    kernels().quantize.min_max(from + begin, static_cast<size_t>(end - begin), &e.min, &e.max);
   });
   Extremes all = partial[0];
   for (int64_t i = 1; i < chunks; ++i) {

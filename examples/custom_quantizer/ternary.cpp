@@ -1,9 +1,9 @@
 // Ternary weights -a, 0, +a (Li, Zhang, Liu, "Ternary Weight Networks", 2016) as one more quantizer of the qgrad
 // command.
-#include "apps/run_command.h"
-#include "core/tape.h"
-#include "quant/fake_quant.h"
-#include "quant/quantizer.h"
+#include <qgrad/apps/run_command.h>
+#include <qgrad/core/tape.h>
+#include <qgrad/quant/quantizer.h>
+#include <qgrad/quant/train/fake_quant.h>
 
 namespace {
 using namespace qgrad;

@@ -1,12 +1,12 @@
 // A small residual net for small grey images, such as the embedded 8x8 digits: trained in seconds on a laptop, and with
 // few enough weights that low bit widths hurt.
-#include "nn/activation.h"
-#include "nn/conv.h"
-#include "nn/eltwise.h"
-#include "nn/linear.h"
+#include "nn/layers/activation.h"
+#include "nn/layers/conv.h"
+#include "nn/layers/eltwise.h"
+#include "nn/layers/linear.h"
+#include "nn/layers/norm.h"
+#include "nn/layers/pool.h"
 #include "nn/models/architecture.h"
-#include "nn/norm.h"
-#include "nn/pool.h"
 
 namespace qgrad {
 namespace {

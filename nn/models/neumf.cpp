@@ -4,10 +4,10 @@
 #include <fmt/ranges.h>
 
 #include "core/ops.h"
-#include "nn/activation.h"
-#include "nn/eltwise.h"
-#include "nn/embedding.h"
-#include "nn/linear.h"
+#include "nn/layers/activation.h"
+#include "nn/layers/eltwise.h"
+#include "nn/layers/embedding.h"
+#include "nn/layers/linear.h"
 #include "nn/models/architecture.h"
 
 namespace qgrad {

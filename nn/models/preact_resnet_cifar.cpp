@@ -1,13 +1,13 @@
 // Pre-activation residual networks for CIFAR-10 (He et al. 2016, "Identity Mappings in Deep Residual Networks"). Names
 // as in Distiller's preact_resnet_cifar.py; the addition is a module here, so that it can be quantized.
-#include "nn/activation.h"
-#include "nn/container.h"
-#include "nn/conv.h"
-#include "nn/eltwise.h"
-#include "nn/linear.h"
+#include "nn/layers/activation.h"
+#include "nn/layers/container.h"
+#include "nn/layers/conv.h"
+#include "nn/layers/eltwise.h"
+#include "nn/layers/linear.h"
+#include "nn/layers/norm.h"
+#include "nn/layers/pool.h"
 #include "nn/models/architecture.h"
-#include "nn/norm.h"
-#include "nn/pool.h"
 
 namespace qgrad {
 namespace {

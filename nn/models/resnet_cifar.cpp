@@ -1,13 +1,13 @@
 // Residual networks for CIFAR-10 (He et al. 2016, "Deep Residual Learning", section 4.2) with 1x1 convolutions as
 // shortcuts, and the same without shortcuts ("plain"). Names as in Distiller's resnet_cifar.py and plain_cifar.py.
-#include "nn/activation.h"
-#include "nn/container.h"
-#include "nn/conv.h"
-#include "nn/eltwise.h"
-#include "nn/linear.h"
+#include "nn/layers/activation.h"
+#include "nn/layers/container.h"
+#include "nn/layers/conv.h"
+#include "nn/layers/eltwise.h"
+#include "nn/layers/linear.h"
+#include "nn/layers/norm.h"
+#include "nn/layers/pool.h"
 #include "nn/models/architecture.h"
-#include "nn/norm.h"
-#include "nn/pool.h"
 
 namespace qgrad {
 namespace {

@@ -1,9 +1,9 @@
 // A LeNet for CIFAR-10. Names as in Distiller's simplenet_cifar.py.
-#include "nn/activation.h"
-#include "nn/conv.h"
-#include "nn/linear.h"
+#include "nn/layers/activation.h"
+#include "nn/layers/conv.h"
+#include "nn/layers/linear.h"
+#include "nn/layers/pool.h"
 #include "nn/models/architecture.h"
-#include "nn/pool.h"
 
 namespace qgrad {
 namespace {

@@ -1,12 +1,12 @@
 // VGG (Simonyan and Zisserman 2015, configurations A, B, D and E) for CIFAR-10: one linear layer instead of three.
 // Names as in Distiller's vgg_cifar.py.
-#include "nn/activation.h"
-#include "nn/container.h"
-#include "nn/conv.h"
-#include "nn/linear.h"
+#include "nn/layers/activation.h"
+#include "nn/layers/container.h"
+#include "nn/layers/conv.h"
+#include "nn/layers/linear.h"
+#include "nn/layers/norm.h"
+#include "nn/layers/pool.h"
 #include "nn/models/architecture.h"
-#include "nn/norm.h"
-#include "nn/pool.h"
 
 namespace qgrad {
 namespace {

@@ -1,7 +1,7 @@
 // Adam and AdamW.
 #pragma once
 
-#include "nn/optim.h"
+#include "nn/optim/optimizer.h"
 
 namespace qgrad {
 

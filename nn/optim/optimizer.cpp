@@ -2,7 +2,7 @@
 #include <algorithm>
 
 #include "core/json.h"
-#include "nn/optim.h"
+#include "nn/optim/optimizer.h"
 
 namespace qgrad {
 

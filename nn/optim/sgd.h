@@ -1,7 +1,7 @@
 // Stochastic gradient descent with momentum.
 #pragma once
 
-#include "nn/optim.h"
+#include "nn/optim/optimizer.h"
 
 namespace qgrad {
 

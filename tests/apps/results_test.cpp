@@ -1,5 +1,5 @@
 // Groups of rows, their means, and the charts that are made of them.
-#include "apps/results.h"
+#include "apps/report/results.h"
 
 #include <functional>
 #include <map>

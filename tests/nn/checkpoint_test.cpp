@@ -9,11 +9,11 @@
 #include <utility>
 
 #include "core/random.h"
-#include "nn/container.h"
-#include "nn/conv.h"
-#include "nn/linear.h"
+#include "nn/layers/container.h"
+#include "nn/layers/conv.h"
+#include "nn/layers/linear.h"
+#include "nn/layers/norm.h"
 #include "nn/models/architecture.h"
-#include "nn/norm.h"
 #include "support/catch.h"
 #include "support/errors.h"
 #include "support/golden.h"

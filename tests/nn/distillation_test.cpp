@@ -4,10 +4,10 @@
 #include <cmath>
 
 #include "core/tape.h"
-#include "nn/activation.h"
-#include "nn/container.h"
-#include "nn/linear.h"
-#include "nn/norm.h"
+#include "nn/layers/activation.h"
+#include "nn/layers/container.h"
+#include "nn/layers/linear.h"
+#include "nn/layers/norm.h"
 #include "support/catch.h"
 #include "support/errors.h"
 #include "support/gradcheck.h"

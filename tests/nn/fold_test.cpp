@@ -5,9 +5,9 @@
 
 #include "core/ops.h"
 #include "nn/checkpoint.h"
-#include "nn/conv.h"
+#include "nn/layers/conv.h"
+#include "nn/layers/norm.h"
 #include "nn/models/architecture.h"
-#include "nn/norm.h"
 #include "support/catch.h"
 #include "support/golden_net.h"
 

@@ -1,10 +1,10 @@
 // Layers: what they add to the ops they call.
-#include "nn/conv.h"
-#include "nn/eltwise.h"
-#include "nn/embedding.h"
-#include "nn/linear.h"
-#include "nn/norm.h"
-#include "nn/pool.h"
+#include "nn/layers/conv.h"
+#include "nn/layers/eltwise.h"
+#include "nn/layers/embedding.h"
+#include "nn/layers/linear.h"
+#include "nn/layers/norm.h"
+#include "nn/layers/pool.h"
 #include "support/catch.h"
 #include "support/golden.h"
 

@@ -5,9 +5,9 @@
 #include <cmath>
 #include <set>
 
-#include "nn/conv.h"
 #include "nn/graph.h"
-#include "nn/linear.h"
+#include "nn/layers/conv.h"
+#include "nn/layers/linear.h"
 #include "support/catch.h"
 #include "support/golden.h"
 

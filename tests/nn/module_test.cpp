@@ -3,11 +3,11 @@
 
 #include "core/ops.h"
 #include "core/tape.h"
-#include "nn/activation.h"
-#include "nn/container.h"
-#include "nn/conv.h"
-#include "nn/linear.h"
-#include "nn/norm.h"
+#include "nn/layers/activation.h"
+#include "nn/layers/container.h"
+#include "nn/layers/conv.h"
+#include "nn/layers/linear.h"
+#include "nn/layers/norm.h"
 #include "support/catch.h"
 
 using namespace qgrad;

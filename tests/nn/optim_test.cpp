@@ -1,5 +1,5 @@
 // Optimizers, against numbers from torch 1.13.
-#include "nn/optim.h"
+#include "nn/optim/optimizer.h"
 
 #include "core/ops.h"
 #include "core/tape.h"

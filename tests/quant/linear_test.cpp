@@ -1,5 +1,5 @@
 // Scale, zero point, quantize and dequantize: golden vectors and the rules they follow.
-#include "quant/linear.h"
+#include "quant/affine.h"
 
 #include <cmath>
 #include <limits>

@@ -3,10 +3,10 @@
 
 #include <memory>
 
-#include "nn/activation.h"
-#include "nn/container.h"
-#include "nn/conv.h"
-#include "nn/linear.h"
+#include "nn/layers/activation.h"
+#include "nn/layers/container.h"
+#include "nn/layers/conv.h"
+#include "nn/layers/linear.h"
 #include "support/values.h"
 
 namespace qgrad::test {

@@ -5,13 +5,13 @@
 #include <map>
 #include <set>
 
-#include "nn/activation.h"
-#include "nn/conv.h"
-#include "nn/eltwise.h"
-#include "nn/embedding.h"
-#include "nn/linear.h"
-#include "nn/norm.h"
-#include "nn/pool.h"
+#include "nn/layers/activation.h"
+#include "nn/layers/conv.h"
+#include "nn/layers/eltwise.h"
+#include "nn/layers/embedding.h"
+#include "nn/layers/linear.h"
+#include "nn/layers/norm.h"
+#include "nn/layers/pool.h"
 
 namespace qgrad::golden {
 namespace {

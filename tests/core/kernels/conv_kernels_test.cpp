@@ -1,8 +1,8 @@
 // Every convolution kernel against the scalar one, at the edges of buffers and tiles.
 #include <vector>
 
-#include "core/kernels/conv_pack.h"
-#include "core/kernels/kernels.h"
+#include "core/kernels/conv/pack.h"
+#include "core/kernels/table.h"
 #include "support/catch.h"
 #include "support/guarded.h"
 #include "support/values.h"

@@ -2,7 +2,7 @@
 #include <cmath>
 #include <limits>
 
-#include "core/kernels/kernels.h"
+#include "core/kernels/table.h"
 #include "support/catch.h"
 #include "support/guarded.h"
 #include "support/values.h"

@@ -1,7 +1,7 @@
 // Every matrix product kernel against the scalar one, at the edges of buffers and tiles.
 #include <vector>
 
-#include "core/kernels/kernels.h"
+#include "core/kernels/table.h"
 #include "support/catch.h"
 #include "support/guarded.h"
 #include "support/values.h"

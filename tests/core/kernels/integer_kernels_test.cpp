@@ -1,5 +1,5 @@
 // Integer layers' kernels against their formulas, on every instruction set.
-#include "core/kernels/kernels.h"
+#include "core/kernels/table.h"
 
 #include <cmath>
 

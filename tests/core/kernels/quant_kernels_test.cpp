@@ -1,5 +1,5 @@
 // Quantization kernels against their formulas, on every instruction set.
-#include "core/kernels/kernels.h"
+#include "core/kernels/table.h"
 
 #include <algorithm>
 #include <cmath>
@@ -56,7 +56,7 @@ TEST_CASE("quantize follows its formula on every instruction set") {
         for (const Guard guard : {Guard::end, Guard::begin, Guard::one_past_begin}) {
           const auto in = guarded(x, guard);
           Guarded<float> out(n, guard);
-          isa->quant.quantize(in.data(), out.data(), n, grid);
+          isa->quantize.quantize(in.data(), out.data(), n, grid);
           INFO(isa->isa << ", n = " << n);
           REQUIRE(bits(out.span()) == bits(expected));
         }
@@ -74,14 +74,14 @@ TEST_CASE("fake_quant equals quantize then dequantize, also in place and streami
           INFO(isa->isa << ", n = " << n);
           auto in_place = guarded(x, guard);
           Guarded<float> plain(n, guard), streamed(n, guard), steps(n, guard);
-          isa->quant.fake_quant(in_place.data(), plain.data(), n, grid);
+          isa->quantize.fake_quant(in_place.data(), plain.data(), n, grid);
           REQUIRE(bits(plain.span()) == bits(expected));
-          isa->quant.fake_quant_streaming(in_place.data(), streamed.data(), n, grid);
+          isa->quantize.fake_quant_streaming(in_place.data(), streamed.data(), n, grid);
           REQUIRE(bits(streamed.span()) == bits(expected));
-          isa->quant.quantize(in_place.data(), steps.data(), n, grid);
-          isa->quant.dequantize(steps.data(), steps.data(), n, grid.scale, grid.zero_point);
+          isa->quantize.quantize(in_place.data(), steps.data(), n, grid);
+          isa->quantize.dequantize(steps.data(), steps.data(), n, grid.scale, grid.zero_point);
           REQUIRE(bits(steps.span()) == bits(expected));
-          isa->quant.fake_quant(in_place.data(), in_place.data(), n, grid);
+          isa->quantize.fake_quant(in_place.data(), in_place.data(), n, grid);
           REQUIRE(bits(in_place.span()) == bits(expected));
         }
       }
@@ -104,11 +104,11 @@ TEST_CASE("per-channel quantization gives each channel its own grid") {
         }
         INFO(isa->isa << ", rows = " << rows << ", channels = " << channels);
         Guarded<float> out(x.size());
-        isa->quant.quantize_channels(x.data(), out.data(), rows, channels, grid);
+        isa->quantize.quantize_channels(x.data(), out.data(), rows, channels, grid);
         REQUIRE(bits(out.span()) == bits(integers));
-        isa->quant.dequantize_channels(out.data(), out.data(), rows, channels, grid.scale, grid.zero_point);
+        isa->quantize.dequantize_channels(out.data(), out.data(), rows, channels, grid.scale, grid.zero_point);
         REQUIRE(bits(out.span()) == bits(fake));
-        isa->quant.fake_quant_channels(x.data(), out.data(), rows, channels, grid);
+        isa->quantize.fake_quant_channels(x.data(), out.data(), rows, channels, grid);
         REQUIRE(bits(out.span()) == bits(fake));
       }
 }
@@ -125,7 +125,7 @@ TEST_CASE("the straight-through mask keeps gradients at both ends of the range a
       for (const Guard guard : {Guard::end, Guard::one_past_begin}) {
         const auto in = guarded(x, guard);
         auto gradient = guarded(dy, guard);
-        isa->quant.mask_outside(in.data(), gradient.data(), gradient.data(), n, -0.75f, 0.5f);
+        isa->quantize.mask_outside(in.data(), gradient.data(), gradient.data(), n, -0.75f, 0.5f);
         REQUIRE(bits(gradient.span()) == bits(expected));
       }
     }
@@ -139,7 +139,7 @@ TEST_CASE("min_max finds both extremes wherever they stand") {
         const float kept = std::exchange(x[at], at % 2 ? 100.0f : -100.0f);
         const auto in = guarded(x, at % 3 ? Guard::end : Guard::one_past_begin);
         float low = 0, high = 0;
-        isa->quant.min_max(in.data(), n, &low, &high);
+        isa->quantize.min_max(in.data(), n, &low, &high);
         INFO(isa->isa << ", n = " << n << ", at " << at);
         REQUIRE(low == *std::ranges::min_element(x));
         REQUIRE(high == *std::ranges::max_element(x));
@@ -151,15 +151,15 @@ TEST_CASE("min_max finds both extremes wherever they stand") {
 TEST_CASE("min_max ignores NaN, answers +0 for zeros and an empty range for nothing") {
   for (const Kernels* isa : available_kernels()) {
     float low = 0, high = 0;
-    isa->quant.min_max(nullptr, 0, &low, &high);
+    isa->quantize.min_max(nullptr, 0, &low, &high);
     CHECK((low == kInfinity && high == -kInfinity));
     std::vector<float> x(50, std::nanf(""));
     x[3] = 1;
     x[41] = -2;
-    isa->quant.min_max(x.data(), x.size(), &low, &high);
+    isa->quantize.min_max(x.data(), x.size(), &low, &high);
     CHECK((low == -2 && high == 1));
     const std::vector<float> zeros(40, -0.0f);
-    isa->quant.min_max(zeros.data(), zeros.size(), &low, &high);
+    isa->quantize.min_max(zeros.data(), zeros.size(), &low, &high);
     CHECK((!std::signbit(low) && !std::signbit(high)));
   }
 }
@@ -170,7 +170,7 @@ TEST_CASE("min_max per channel equals min_max of each column") {
       for (const size_t rows : {1, 2, 17}) {
         const auto x = guarded(normal_values(rows * channels, 7));
         Guarded<float> low(channels), high(channels);
-        isa->quant.min_max_channels(x.data(), rows, channels, low.data(), high.data());
+        isa->quantize.min_max_channels(x.data(), rows, channels, low.data(), high.data());
         for (size_t c = 0; c < channels; ++c) {
           float expected_low = kInfinity, expected_high = -kInfinity;
           for (size_t r = 0; r < rows; ++r) {
@@ -198,9 +198,9 @@ TEST_CASE("levels at any distances are the nearest ones on every instruction set
       for (const Guard guard : {Guard::end, Guard::begin, Guard::one_past_begin}) {
         auto in = guarded(x, guard);
         Guarded<float> out(n, guard);
-        isa->quant.to_levels(in.data(), out.data(), n, grid);
+        isa->quantize.to_levels(in.data(), out.data(), n, grid);
         REQUIRE(bits(out.span()) == bits(expected));
-        isa->quant.to_levels(in.data(), in.data(), n, grid);
+        isa->quantize.to_levels(in.data(), in.data(), n, grid);
         REQUIRE(bits(in.span()) == bits(expected));
       }
     }
@@ -223,11 +223,11 @@ TEST_CASE("the gradients of a learned grid have the same bits on every instructi
       for (const Guard guard : {Guard::end, Guard::begin, Guard::one_past_begin}) {
         const auto in = guarded(x, guard), out = guarded(y, guard);
         auto gradient = guarded(dy, guard);
-        const auto scalar = available_kernels()[0]->quant.learned_backward;
+        const auto scalar = available_kernels()[0]->quantize.learned_backward;
         Guarded<float> theirs(n, guard);
         const GridSums reference = scalar(in.data(), out.data(), gradient.data(), theirs.data(), n, -0.5f, 0.75f);
         const GridSums got =
-            isa->quant.learned_backward(in.data(), out.data(), gradient.data(), gradient.data(), n, -0.5f, 0.75f);
+            isa->quantize.learned_backward(in.data(), out.data(), gradient.data(), gradient.data(), n, -0.5f, 0.75f);
         REQUIRE(bits(gradient.span()) == bits(expected));
         REQUIRE(std::tie(got.inside, got.below, got.above) ==
                 std::tie(reference.inside, reference.below, reference.above));

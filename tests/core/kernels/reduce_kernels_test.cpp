@@ -3,7 +3,7 @@
 #include <cmath>
 #include <utility>
 
-#include "core/kernels/kernels.h"
+#include "core/kernels/table.h"
 #include "support/catch.h"
 #include "support/guarded.h"
 #include "support/values.h"

@@ -4,7 +4,7 @@
 #include "core/ops.h"
 #include "core/parallel.h"
 #include "core/tape.h"
-#include "quant/fake_quant.h"
+#include "quant/train/fake_quant.h"
 #include "support/catch.h"
 #include "support/values.h"
 

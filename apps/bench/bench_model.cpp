@@ -1,0 +1,205 @@
+// qgrad bench train-step and inference: whole models on a fixed synthetic batch that lies in memory.
+#include <sys/resource.h>
+
+#include "apps/bench/bench.h"
+#include "core/memory.h"
+#include "core/ops.h"
+#include "core/tape.h"
+#include "engine/engine.h"
+#include "nn/fold.h"
+#include "nn/graph.h"
+#include "nn/inference.h"
+#include "nn/optim/optimizer.h"
+#include "quant/export/lowering.h"
+#include "tasks/experiment.h"
+#include "tasks/quantization.h"
+
+namespace qgrad {
+namespace {
+
+struct ModelOptions {
+  std::string model = "resnet20";
+  int64_t batch = 128;
+  std::string quantizer = "none";
+};
+
+struct InferenceOptions {
+  std::optional<std::string> checkpoint;
+  bool fold = false;
+  std::vector<int> integer;  // bits of weights and activations; empty: no integer program
+};
+
+std::shared_ptr<ModelOptions> add_model_options(CLI::App& command) {
+  auto options = std::make_shared<ModelOptions>();
+  command.add_option("--model", options->model, "the model's class")
+      ->check(CLI::IsMember(Registry<Architecture>::instance().names()))
+      ->capture_default_str();
+  command.add_option("--batch", options->batch, "images per batch")
+      ->check(whole_number(1, 65536))
+      ->capture_default_str();
+  command.add_option("--quantizer", options->quantizer, "none, or a JSON config whose \"quantizer\" is used")
+      ->capture_default_str();
+  return options;
+}
+
+std::optional<Config> read_quantizer(const ModelOptions& options) {
+  if (options.quantizer == "none") return std::nullopt;
+  return Config::read(options.quantizer).at("quantizer");
+}
+
+// A float model and a batch for it.
+struct Workload {
+  ModulePtr model;
+  std::unique_ptr<Quantizer> quantizer;
+  std::unique_ptr<Optimizer> optimizer;
+  Tensor images;
+  std::vector<int32_t> labels;
+  Tape tape;
+
+  explicit Workload(const ModelOptions& options, const std::optional<std::string>& checkpoint = {}) {
+    const Config config{{{"class", options.model}}, "", "model"};
+    const auto architecture = Registry<Architecture>::create(config);
+    const Shape image = architecture->image_shape();
+    model = build_model(config, 1, checkpoint);
+    images = normal_tensor({options.batch, image[0], image[1], image[2]}, "bench images");
+    for (int64_t i = 0; i < options.batch; ++i) labels.push_back(static_cast<int32_t>(i % architecture->classes()));
+  }
+
+  void prepare(const Config& quantizer_config) {
+    quantizer = Registry<Quantizer>::create(quantizer_config);
+    const Shape& s = images.shape();
+    quantizer->prepare(model, optimizer.get(), Tensor::zeros({1, s[1], s[2], s[3]}));
+  }
+
+  void step() {
+    optimizer->zero_grad();
+    Tensor loss;
+    {
+      const Tape::Recording recording(tape);
+      loss = softmax_cross_entropy((*model)(images), labels);
+    }
+    tape.backward(loss);
+    optimizer->step();
+  }
+};
+
+// What is the same for both cases.
+Json describe(const ModelOptions& options, const Workload& workload, const std::optional<Config>& quantizer) {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return {{"model", options.model},
+          {"quantizer", workload.quantizer ? quantizer->at("class").value : Json("none")},
+          {"peak_rss_mib", static_cast<double>(usage.ru_maxrss) / 1024},
+          {"pool_peak_mib", static_cast<double>(pool::stats().peak_bytes_in_use) / (1024 * 1024)}};
+}
+
+void train_step(const ModelOptions& options, const BenchOptions& bench_options) {
+  const auto quantizer = read_quantizer(options);
+  if (quantizer && is_post_training(*quantizer))
+    config_error(quantizer->where(), "a post-training quantizer does not train; use `qgrad bench inference`");
+  Workload w(options);
+  w.optimizer = Registry<Optimizer>::create(
+      {{{"class", "SGD"}, {"lr", 0.01}, {"momentum", 0.9}, {"weight_decay", 0.0001}}, "", "optimizer"});
+  w.optimizer->add_param_group({.name = "default", .parameters = all_parameters(*w.model)});
+  if (quantizer) w.prepare(*quantizer);
+  w.model->set_training(true);
+  w.step();
+  const uint64_t misses = pool::stats().misses;
+  run_bench({.name = "train-step",
+             .batch = options.batch,
+             .unit = "images/s",
+             .work = static_cast<double>(options.batch),
+             .run = [&] { w.step(); },
+             .details =
+                 [&](double) {
+                   Json fields = describe(options, w, quantizer);
+                   fields["pool_misses_after_first_step"] = pool::stats().misses - misses;
+                   return fields;
+                 }},
+            bench_options);
+}
+
+// The quantizer of the options, with the bits of --integer; PostTrainLinearQuantizer where none is named.
+std::optional<Config> inference_quantizer(const ModelOptions& options, const InferenceOptions& inference) {
+  std::optional<Config> quantizer = read_quantizer(options);
+  if (inference.integer.empty()) return quantizer;
+  if (!quantizer)
+    quantizer = Config{{{"class", "PostTrainLinearQuantizer"}, {"per_channel_wts", true}}, "", "quantizer"};
+  if (!is_post_training(*quantizer)) config_error(quantizer->where(), "--integer wants a post-training quantizer");
+  quantizer->value["bits_weights"] = inference.integer[0];
+  quantizer->value["bits_activations"] = inference.integer[1];
+  return quantizer;
+}
+
+void run_inference(const ModelOptions& options, const InferenceOptions& inference, const BenchOptions& bench_options) {
+  std::optional<Config> quantizer = inference_quantizer(options, inference);
+  Workload w(options, inference.checkpoint);
+  w.model->set_training(false);
+  const Shape& s = w.images.shape();
+  const Tensor example = Tensor::zeros({1, s[1], s[2], s[3]});
+  if (inference.fold) fold_batch_norms(w.model, Graph::trace(*w.model, example));
+  if (quantizer) {
+    const bool post_training = is_post_training(*quantizer);
+    if (post_training)
+      quantizer->value["model_activation_stats"] =
+          stats_to_json(collect_quant_stats(*w.model, [&] { (*w.model)(w.images); }));
+    w.prepare(*quantizer);
+    if (!post_training) {  // ranges that follow the data need to have seen some
+      w.model->set_training(true);
+      (*w.model)(w.images);
+    }
+    w.model->set_training(false);
+  }
+  std::optional<deploy::Engine> engine;
+  if (!inference.integer.empty()) engine.emplace(deploy::lower(*w.model, example).program);
+  std::vector<float> output(engine ? static_cast<size_t>(options.batch * engine->output_count()) : 0);
+  run_bench({.name = "inference",
+             .batch = options.batch,
+             .unit = "images/s",
+             .work = static_cast<double>(options.batch),
+             .run =
+                 [&] {
+                   if (engine)
+                     engine->run(w.images.data(), output);
+                   else if (!quantizer && options.batch > kInferenceBlock)
+                     forward_in_blocks(*w.model, w.images, kInferenceBlock);
+                   else
+                     (*w.model)(w.images);
+                 },
+             .details =
+                 [&](double) {
+                   Json fields = describe(options, w, quantizer);
+                   fields["folded"] = inference.fold;
+                   fields["integer"] = inference.integer;
+                   return fields;
+                 }},
+            bench_options);
+}
+
+}  // namespace
+
+void add_model_benches(CLI::App& bench) {
+  CLI::App& train =
+      *bench.add_subcommand("train-step", "images/s of forward, loss, backward and SGD on one fixed batch");
+  const auto train_bench = add_bench_options(train);
+  const auto train_model = add_model_options(train);
+  train.callback([=] { train_step(*train_model, *train_bench); });
+
+  CLI::App& inference = *bench.add_subcommand(
+      "inference",
+      "images/s of the forward pass in evaluation mode; post-training quantizers are calibrated on the batch");
+  const auto inference_bench = add_bench_options(inference);
+  const auto inference_model = add_model_options(inference);
+  const auto options = std::make_shared<InferenceOptions>();
+  inference.add_option("--checkpoint", options->checkpoint, "trained parameters; default: random ones");
+  inference.add_flag("--fold", options->fold, "fold batch norms into the layers before them first");
+  inference
+      .add_option("--integer", options->integer,
+                  "W,A: run the integer program of the model quantized to so many bits of weights and activations")
+      ->delimiter(',')
+      ->expected(2)
+      ->check(whole_number(2, 8));
+  inference.callback([=] { run_inference(*inference_model, *options, *inference_bench); });
+}
+
+}  // namespace qgrad

@@ -1,0 +1,249 @@
+// Rows into numbers, texts and charts.
+#include "apps/report/results.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+
+namespace qgrad {
+namespace {
+
+constexpr RowKind kKinds[] = {{"float", "float", "#555f6b"},
+                              {"post-train", "post-training", "#c2571a"},
+                              {"quant-aware-train", "quantization-aware training", "#1d6fb8"}};
+// Of single rows: none is a kind's.
+constexpr const char* kLineColors[] = {"#2e8b57", "#8a4fbf", "#b8860b", "#c03a6b",
+                                       "#4d7c8a", "#7a5c3e", "#17becf", "#98bf21"};
+
+// JSON has null for what is no number, such as the loss of a broken model.
+double number(const Json& value) {
+  return value.is_null() ? std::numeric_limits<double>::quiet_NaN() : value.get<double>();
+}
+
+std::vector<Chart> accuracy_chart(const Json& results) {
+  std::map<std::string, std::map<int, double>> best;
+  std::map<int, bool> widths;
+  const auto take = [&](const Json& row, double score) {
+    if (row.at("bits_weights").is_null() || row.at("bits_weights") != row.at("bits_activations")) return;
+    const int bits = row.at("bits_weights").get<int>();
+    widths[bits] = true;
+    double& entry = best[row.at("kind").get<std::string>()].try_emplace(bits, -1.0).first->second;
+    entry = std::max(entry, score);
+  };
+  for (const RowGroup& group : row_groups(results))
+    take(group.first(), group.mean(fmt::format("/{}", metrics_of(group.first())[0].key)));
+  for (const Json& row : results.at("rows"))
+    if (row.contains("matrix")) take(row, score_of(row));
+  if (widths.size() < 2) return {};
+  const char* label = metrics_of(results.at("rows")[0])[0].label;
+  Chart chart{.name = "accuracy",
+              .title = fmt::format("{} by bits of weights and activations", label),
+              .x_label = "bits",
+              .y_label = label,
+              .x_ticks = {},
+              .series = {},
+              .descending_x = true};
+  for (const auto& [bits, seen] : widths) chart.x_ticks.push_back(bits);
+  for (const RowKind& kind : kKinds)
+    if (const auto it = best.find(kind.id); it != best.end()) {
+      Series series{.label = kind.label, .color = kind.color, .points = {}};
+      for (const auto& [bits, score] : it->second) series.points.push_back({static_cast<double>(bits), score});
+      chart.series.push_back(std::move(series));
+    }
+  if (const Json* reference = float_row(results)) {
+    const double y = score_of(*reference);
+    chart.series.push_back({.label = "float",
+                            .color = kKinds[0].color,
+                            .points = {{chart.x_ticks.front(), y}, {chart.x_ticks.back(), y}},
+                            .dashed = true});
+  }
+  return {chart};
+}
+
+bool holds_out(const Json& results) {
+  for (const Json& row : results.at("rows"))
+    for (const Json& epoch : row.value("epochs", Json::array()))
+      if (!epoch.at("validation").is_null()) return true;
+  return false;
+}
+
+// After each epoch the score on held-out images; where nothing is held out, the top-1 on the training images.
+std::vector<Series::Point> course_of(const Json& row) {
+  std::vector<Series::Point> points;
+  for (const Json& epoch : row.value("epochs", Json::array())) {
+    const Json& validation = epoch.at("validation");
+    points.push_back({epoch.at("epoch").get<double>(),
+                      validation.is_null() ? epoch.at("train_top1").get<double>() : score_of(validation)});
+  }
+  return points;
+}
+
+// The n-th row's, another for every n: the list, then hues that are far from one another.
+std::string line_color(size_t n) {
+  constexpr size_t kListed = std::size(kLineColors);
+  if (n < kListed) return kLineColors[n];
+  return fmt::format("hsl({:.0f}, 55%, {}%)", std::fmod(137.508 * static_cast<double>(n), 360), n % 2 ? 62 : 32);
+}
+
+std::vector<Chart> training_charts(const Json& results) {
+  const std::vector<RowGroup> groups = row_groups(results);
+  const auto trained =
+      std::ranges::count_if(groups, [](const RowGroup& group) { return !course_of(group.first()).empty(); });
+  const bool split = trained > static_cast<std::ptrdiff_t>(std::size(kLineColors));
+  const bool held_out = holds_out(results);
+  const char* label = held_out ? metrics_of(results.at("rows")[0])[0].label : "top-1 %";
+  std::vector<Chart> all;
+  std::vector<std::string> widths;  // of the charts
+  size_t lines = 0;                 // of all charts, so that a color is one row's alone
+  for (const RowGroup& group : groups) {
+    if (course_of(group.first()).empty()) continue;
+    const std::string width = split ? bits_text(group.first()) : "";
+    const auto place = std::ranges::find(widths, width) - widths.begin();
+    if (place == static_cast<std::ptrdiff_t>(widths.size())) {
+      std::string name = split ? "training_" + width : "training";
+      std::ranges::replace(name, '/', '-');
+      widths.push_back(width);
+      all.push_back({.name = name,
+                     .title = fmt::format("Training{}: {} on the {} images by epoch", split ? " at " + width : "",
+                                          label, held_out ? "validation" : "training"),
+                     .x_label = "epoch",
+                     .y_label = label,
+                     .x_ticks = {},
+                     .series = {}});
+    }
+    Chart& chart = all[static_cast<size_t>(place)];
+    const std::string color = group.first().at("kind") == "float" ? kKinds[0].color : line_color(lines++);
+    for (const Json* row : group.rows)
+      chart.series.push_back(
+          {.label = row == group.rows[0] ? group.name : "", .color = color, .points = course_of(*row)});
+  }
+  for (Chart& chart : all) {
+    double longest = 1;
+    for (const Series& series : chart.series) longest = std::max(longest, series.points.back().x);
+    const double step = std::max(1.0, std::floor((longest + 9) / 10));
+    for (double epoch = 1; epoch <= longest; epoch += step) chart.x_ticks.push_back(epoch);
+    if (chart.x_ticks.back() < longest) chart.x_ticks.push_back(longest);
+  }
+  std::erase_if(all, [](const Chart& chart) { return chart.x_ticks.size() < 2; });
+  return all;
+}
+
+}  // namespace
+
+void check_results(const Config& results) {
+  const auto check_type = []<class T>(const Config& at, T value) { ConfigReader::read(at, value, {}); };
+  check_type(results.at("command"), std::string());
+  check_type(results.at("config"), Json());
+  std::vector<Config> rows;
+  ConfigReader::read(results.at("rows"), rows, {});
+  for (const Config& row : rows) {
+    for (const char* key : {"name", "kind"}) check_type(row.at(key), std::string());
+    for (const char* key : {"bits_weights", "bits_activations"}) check_type(row.at(key), std::optional<int>());
+    for (const char* key : {"model_bytes", "seconds"}) check_type(row.at(key), 0.0);
+    for (const Metric& metric : metrics_of(row.value)) check_type(row.at(metric.key), std::optional<double>());
+    if (row.has("row")) check_type(row.at("row"), std::string());
+    if (row.has("matrix")) {
+      check_type(row.at("matrix"), std::string());
+      check_type(row.at("coordinates"), std::vector<std::string>());
+    }
+    if (row.has("program") && row.at("program").has("top1")) {
+      const Config program = row.at("program");
+      for (const char* key : {"top1", "images_per_second", "simulated_images_per_second"})
+        check_type(program.at(key), std::optional<double>());
+      check_type(program.at("bytes"), 0.0);
+    }
+    std::vector<Config> epochs;
+    ConfigReader::read(row.at("epochs"), epochs, {});
+    for (const Config& epoch : epochs) {
+      for (const char* key : {"epoch", "train_top1"}) check_type(epoch.at(key), 0.0);
+      const Config validation = epoch.at("validation");
+      if (!validation.value.is_null())
+        check_type(validation.at(metrics_of(validation.value)[0].key), std::optional<double>());
+    }
+  }
+}
+
+const RowKind& kind_of(const Json& row) {
+  for (const RowKind& kind : kKinds)
+    if (row.at("kind") == kind.id) return kind;
+  return kKinds[0];
+}
+
+std::vector<Metric> metrics_of(const Json& row) {
+  if (row.contains("hit_rate_at_10")) return {{"hit_rate_at_10", "HR@10 %", 2}, {"ndcg_at_10", "NDCG@10 %", 2}};
+  return {{"top1", "top-1 %", 2}, {"top5", "top-5 %", 2}, {"loss", "loss", 4}};
+}
+
+std::string metric_text(const Json& row, const Metric& metric) {
+  return fmt::format("{:.{}f}", number(row.at(metric.key)), metric.digits);
+}
+
+double score_of(const Json& row) { return number(row.at(metrics_of(row)[0].key)); }
+
+const Json* float_row(const Json& results) {
+  for (const Json& row : results.at("rows"))
+    if (row.at("kind") == "float") return &row;
+  return nullptr;
+}
+
+std::string change_text(const Json& results, const Json& row) {
+  const Json* reference = float_row(results);
+  return !reference || row.at("kind") == "float" ? "" : fmt::format("{:+.2f}", score_of(row) - score_of(*reference));
+}
+
+std::string bits_text(const Json& row) {
+  const auto one = [&](const char* key) {
+    return row.at(key).is_null() ? std::string("32") : std::to_string(row.at(key).get<int>());
+  };
+  return one("bits_weights") + "/" + one("bits_activations");
+}
+
+std::string bytes_text(double bytes) {
+  if (bytes < 1000) return fmt::format("{:.0f} B", bytes);
+  return bytes < 1e6 ? fmt::format("{:.1f} kB", bytes / 1e3) : fmt::format("{:.2f} MB", bytes / 1e6);
+}
+
+ProgramTexts program_texts(const Json& row) {
+  if (!row.contains("program") || !row.at("program").contains("top1")) return {};
+  const Json& program = row.at("program");
+  const auto text = [&](const char* key, int digits) {
+    return fmt::format("{:.{}f}", number(program.at(key)), digits);
+  };
+  return {text("top1", 2), text("images_per_second", 0), text("simulated_images_per_second", 0),
+          bytes_text(program.at("bytes").get<double>())};
+}
+
+double RowGroup::mean(const std::string& pointer) const {
+  double sum = 0;
+  for (const Json* row : rows) sum += number(row->at(Json::json_pointer(pointer)));
+  return sum / static_cast<double>(rows.size());
+}
+
+double RowGroup::deviation(const std::string& pointer) const {
+  const double middle = mean(pointer);
+  double sum = 0;
+  for (const Json* row : rows) sum += std::pow(number(row->at(Json::json_pointer(pointer))) - middle, 2);
+  return std::sqrt(sum / static_cast<double>(rows.size() - 1));
+}
+
+std::vector<RowGroup> row_groups(const Json& results) {
+  std::vector<RowGroup> groups;
+  for (const Json& row : results.at("rows")) {
+    if (row.contains("matrix")) continue;
+    const std::string name = row.value("row", row.at("name").get<std::string>());
+    if (groups.empty() || groups.back().name != name) groups.push_back({name, {}});
+    groups.back().rows.push_back(&row);
+  }
+  return groups;
+}
+
+std::vector<Chart> charts(const Json& results) {
+  std::vector<Chart> all = accuracy_chart(results);
+  for (Chart& chart : training_charts(results)) all.push_back(std::move(chart));
+  return all;
+}
+
+}  // namespace qgrad

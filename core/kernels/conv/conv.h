@@ -1,0 +1,66 @@
+// Convolution kernels over NHWC images. Tolerant: instruction sets sum in different orders and with or without fused
+// multiply-add (relative error about 1e-6 times the sum of magnitudes). Where all products and partial sums are
+// integers below 2^24 every order is exact, so there all instruction sets agree bit for bit.
+//
+// One forward kernel serves the forward pass and the input gradient: the gradient of a strided convolution is a set of
+// unstrided convolutions of dy, one per phase of the input position modulo the stride, each writing every stride-th
+// position of dx. That is what the pitches and negative paddings of ConvGeometry are for.
+#pragma once
+
+#include <cstdint>
+
+#include "core/kernels/gemm/gemm.h"
+
+namespace qgrad {
+
+// Output position (r, c) reads input position (r * stride_h - padding_h + kh * dilation_h, likewise for c).
+struct ConvGeometry {
+  int64_t in_h, in_w, in;      // of one image; channels of all groups
+  int64_t out_h, out_w, out;   // computed positions; channels of all groups
+  int64_t kernel_h, kernel_w;  // 0: no taps, the output is the bias
+  int64_t stride_h, stride_w;
+  int64_t padding_h, padding_w;  // negative: the first window starts inside the image
+  int64_t dilation_h, dilation_w;
+  int64_t groups;
+  int64_t row_pitch, pixel_pitch;  // floats of y between computed rows, and between computed positions of a row
+};
+
+// Panels [groups][ceil(out/groups/16)], `panel_step` floats from one to the next, of rows [kh][kw][in/groups] of 16
+// numbers, `row_step` floats from one to the next. Depthwise: [kh][kw][out], the steps are not used.
+struct ConvPanels {
+  const float* data;
+  int64_t panel_step, row_step;
+};
+
+// Forward over rows [row_begin, row_end) of one image.
+struct ConvForward {
+  const float* x;  // the image, [in_h,in_w,in]
+  ConvPanels weight;
+  const float* bias;  // [out] or null
+  float* y;           // the image's position (0, 0)
+  int64_t row_begin, row_end;
+  float* scratch;  // conv_scratch_floats(geometry, 1, row_end - row_begin)
+};
+
+// Weight gradient over rows [row_begin, row_end) of `images` consecutive images; the pitches are not used.
+struct ConvWeightGradient {
+  const float* x;   // [images,in_h,in_w,in]
+  const float* dy;  // [images,out_h,out_w,out]
+  float* dw;        // [kh,kw,in/groups,out]; added to
+  int64_t images;
+  int64_t row_begin, row_end;
+  float* scratch;  // conv_scratch_floats(geometry, images, row_end - row_begin)
+};
+
+struct ConvKernels {
+  void (*forward)(const ConvGeometry&, const ConvForward&);
+  void (*weight_gradient)(const ConvGeometry&, const ConvWeightGradient&);
+  // groups == in == out.
+  void (*depthwise_forward)(const ConvGeometry&, const ConvForward&);
+  void (*depthwise_weight_gradient)(const ConvGeometry&, const ConvWeightGradient&);
+};
+
+// What the kernels need to hold a zero-padded copy of the input under `rows` output rows of `images` images.
+int64_t conv_scratch_floats(const ConvGeometry& geometry, int64_t images, int64_t rows);
+
+}  // namespace qgrad

@@ -1,0 +1,156 @@
+// Convolution kernels for AVX2: direct, on register tiles of 6 positions x 16 output channels (forward) and 6 weights x
+// 16 output channels (weight gradient). Where a window reaches over the border, the rows under a band are copied once
+// into zero-padded scratch, so that the inner loops know no border; taps over whole rows of padding are skipped.
+#include "core/kernels/conv/band_avx2.h"
+#include "core/kernels/conv/conv.h"
+#include "core/kernels/conv/depthwise_avx2.h"
+#include "core/kernels/tiles_avx2.h"
+
+namespace qgrad {
+namespace {
+
+// Consecutive floats of the input that one row of taps multiplies: all taps of the row where they touch.
+struct Runs {
+  int64_t count, step, length;
+};
+
+Runs tap_runs(const ConvGeometry& g) {
+  const int64_t in_group = g.in / g.groups;
+  if (g.groups == 1 && g.dilation_w == 1) return {1, 0, g.kernel_w * in_group};
+  return {g.kernel_w, g.dilation_w * g.in, in_group};
+}
+
+// The positions of a band, cut into nearly equal blocks of up to six: equal ones keep the pipelines full.
+class Blocks {
+ public:
+  Blocks(const ConvGeometry& g, const ConvForward& a, const Band& band)
+      : count_(divide_up((a.row_end - a.row_begin) * g.out_w, kTile)),
+        small_((a.row_end - a.row_begin) * g.out_w / count_),
+        larger_((a.row_end - a.row_begin) * g.out_w % count_),
+        out_w_(g.out_w),
+        x_step_(g.stride_w * g.in),
+        x_row_(g.stride_h * band.row_pitch),
+        y_step_(g.pixel_pitch),
+        y_row_(g.row_pitch) {}
+
+  int64_t count() const { return count_; }
+  void start(int64_t row, const float* x, float* y) {
+    block_ = column_ = 0;
+    row_ = row;
+    x_ = x_start_ = x;
+    y_ = y_start_ = y;
+  }
+  struct Block {
+    int64_t positions, first_row, last_row;
+  };
+  // The next block; its positions are written into the tile.
+  Block next(PositionTile& t) {
+    Block b{small_ + (block_++ < larger_), row_, row_};
+    for (int64_t p = 0; p < b.positions; ++p) {
+      b.last_row = row_;
+      t.x[p] = x_;
+      t.y[p] = y_;
+      x_ += x_step_;
+      y_ += y_step_;
+      if (++column_ == out_w_) {
+        column_ = 0;
+        ++row_;
+        x_ = x_start_ += x_row_;
+        y_ = y_start_ += y_row_;
+      }
+    }
+    return b;
+  }
+
+ private:
+  int64_t count_, small_, larger_, out_w_, x_step_, x_row_, y_step_, y_row_;
+  int64_t block_ = 0, column_ = 0, row_ = 0;
+  const float *x_ = nullptr, *x_start_ = nullptr;
+  float *y_ = nullptr, *y_start_ = nullptr;
+};
+
+void forward(const ConvGeometry& g, const ConvForward& a) {
+  if (a.row_begin >= a.row_end || g.out_w == 0) return;
+  const Band band = make_band(g, a.x, 1, {a.row_begin, a.row_end}, a.scratch);
+  const Runs runs = tap_runs(g);
+  const int64_t in_group = g.in / g.groups, out_group = g.out / g.groups;
+  const int64_t panels = divide_up(out_group, kPanel), tap_row = g.kernel_w * in_group * a.weight.row_step;
+  Blocks blocks(g, a, band);
+  // The rows that follow are, as a rule, what the next call reads.
+  const int64_t rows_read = (a.row_end - a.row_begin) * g.stride_h, row_floats = g.in_w * g.in;
+  Prefetch prefetch(a.x, (a.row_end * g.stride_h + g.padding_h) * row_floats, rows_read * row_floats,
+                    blocks.count() * g.groups * panels);
+  // The processor foresees a y that is written without gaps, but not every other position of it.
+  const int64_t y_floats = g.pixel_pitch == g.out ? 0 : (a.row_end - a.row_begin) * g.row_pitch;
+  Prefetch prefetch_y(a.y, a.row_end * g.row_pitch, y_floats, blocks.count() * g.groups * panels);
+  for (int64_t group = 0; group < g.groups; ++group)
+    for (int64_t panel = 0; panel < panels; ++panel) {
+      const int64_t channel = group * out_group + panel * kPanel;
+      const float* weight = a.weight.data + (group * panels + panel) * a.weight.panel_step;
+      PositionTile t{};
+      t.bias = a.bias ? a.bias + channel : nullptr;
+      t.weight_step = a.weight.row_step;
+      t.lanes = least(kPanel, out_group - panel * kPanel);
+      t.outer_step = g.dilation_h * band.row_pitch;
+      t.inner = runs.count, t.inner_step = runs.step, t.run = runs.length;
+      blocks.start(a.row_begin, band.data + group * in_group, a.y + a.row_begin * g.row_pitch + channel);
+      for (int64_t block = 0; block < blocks.count(); ++block) {
+        const Blocks::Block b = blocks.next(t);
+        const Taps taps = taps_inside(g, b.first_row, b.last_row);
+        if (taps.begin > 0)
+          for (int64_t p = 0; p < b.positions; ++p) t.x[p] += taps.begin * t.outer_step;
+        t.outer = taps.end - taps.begin;
+        t.weight = weight + taps.begin * tap_row;
+        prefetch.step();
+        prefetch_y.step();
+        position_tiles[b.positions - 1][t.lanes > 8](t);
+      }
+    }
+}
+
+void weight_gradient(const ConvGeometry& g, const ConvWeightGradient& a) {
+  if (a.images == 0 || a.row_begin >= a.row_end || g.out_w == 0) return;
+  const Band band = make_band(g, a.x, a.images, {a.row_begin, a.row_end}, a.scratch);
+  const Runs runs = tap_runs(g);
+  const int64_t in_group = g.in / g.groups, out_group = g.out / g.groups, dy_row = g.out_w * g.out;
+  const int64_t blocks = divide_up(runs.length, kTile), small = runs.length / blocks, larger = runs.length % blocks;
+  OuterTile t{};
+  t.c_pitch = g.out;
+  t.images = a.images, t.x_image = band.image_pitch, t.b_image = g.out_h * dy_row;
+  t.x_row = g.stride_h * band.row_pitch, t.b_row = dy_row;
+  t.positions = g.out_w, t.x_step = g.stride_w * g.in, t.b_step = g.out;
+  // The rows that follow are, as a rule, what the next call reads.
+  const int64_t tiles = g.groups * divide_up(out_group, kPanel) * runs.count * blocks * g.kernel_h;
+  const int64_t rows_done = (a.images - 1) * g.out_h + a.row_end, rows_next = a.images * (a.row_end - a.row_begin);
+  const int64_t x_row = g.in_w * g.in, x_done = (a.images - 1) * g.in_h + a.row_end * g.stride_h + g.padding_h;
+  Prefetch prefetch_x(a.x, x_done * x_row, rows_next * g.stride_h * x_row, tiles);
+  Prefetch prefetch_dy(a.dy, rows_done * dy_row, rows_next * dy_row, tiles);
+  for (int64_t group = 0; group < g.groups; ++group)
+    for (int64_t first = 0; first < out_group; first += kPanel) {
+      const int64_t channel = group * out_group + first;
+      t.lanes = least(kPanel, out_group - first);
+      for (int64_t run = 0; run < runs.count; ++run)
+        for (int64_t block = 0, k = 0; block < blocks; ++block) {
+          const int64_t length = small + (block < larger);
+          // The taps of one column share most of their input: they go together while it is in the cache.
+          for (int64_t kh = 0; kh < g.kernel_h; ++kh) {
+            const Rows rows = rows_inside(g, kh, a.row_begin, a.row_end);
+            t.rows = rows.end - rows.begin;
+            t.x = band.data + (rows.begin - a.row_begin) * t.x_row + kh * g.dilation_h * band.row_pitch +
+                  run * runs.step + group * in_group + k;
+            t.b = a.dy + rows.begin * dy_row + channel;
+            t.c = a.dw + ((kh * g.kernel_w + run) * in_group + k) * g.out + channel;
+            prefetch_x.step();
+            prefetch_dy.step();
+            run_outer_tile(length, t);
+          }
+          k += length;
+        }
+    }
+}
+
+}  // namespace
+
+ConvKernels conv_avx2() { return {forward, weight_gradient, depthwise_forward, depthwise_weight_gradient}; }
+
+}  // namespace qgrad

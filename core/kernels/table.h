@@ -1,0 +1,42 @@
+// The kernel table: one family per folder, one row per instruction set, chosen once at run time.
+//
+// QGRAD_ISA=scalar|avx2 forces a row; otherwise the best one the processor has. The scalar row is the specification.
+// Each kernel is exact (the same bits on every instruction set) or tolerant (the sum order differs); its header says
+// which. Kernels get plain pointers, never allocate, never start threads: ops split the work with parallel_for.
+//
+// A new family is a folder with a header and its loops, a line in QGRAD_KERNEL_FAMILIES, and one in plain.inl. A new
+// instruction set is a file beside avx2.cpp, tiles of one's own for convolutions and products, and a row in table.cpp.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "core/kernels/conv/conv.h"
+#include "core/kernels/elementwise/elementwise.h"
+#include "core/kernels/gemm/gemm.h"
+#include "core/kernels/integer/integer.h"
+#include "core/kernels/norm/norm.h"
+#include "core/kernels/pool/pool.h"
+#include "core/kernels/quantize/quantize.h"
+#include "core/kernels/reduce/reduce.h"
+
+namespace qgrad {
+
+#define QGRAD_KERNEL_FAMILIES(family)                                                                                \
+  family(Conv, conv) family(Elementwise, elementwise) family(Gemm, gemm) family(Integer, integer) family(Norm, norm) \
+      family(Pool, pool) family(Quantize, quantize) family(Reduce, reduce)
+
+struct Kernels {
+  const char* isa;
+#define QGRAD_MEMBER(Type, name) Type##Kernels name;
+  QGRAD_KERNEL_FAMILIES(QGRAD_MEMBER)
+#undef QGRAD_MEMBER
+};
+
+const Kernels& kernels();                             // the chosen row
+std::span<const Kernels* const> available_kernels();  // every row this processor can run, scalar first
+
+// Elements per chunk for elementwise loops: large enough to hide the cost of a chunk, small enough to share.
+inline constexpr int64_t kElementwiseGrain = 1 << 14;
+
+}  // namespace qgrad

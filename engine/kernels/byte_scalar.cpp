@@ -1,0 +1,69 @@
+// The integer engine's kernels for any processor.
+#include "engine/kernels/byte_tile.h"
+
+namespace qgrad {
+namespace {
+
+// Sums wrap around as registers do: what lies between the bias and the result may pass 32 bits.
+void store(const ByteTile& t, uint32_t* sum, uint8_t* y) {
+  for (int64_t c = 0; c < t.lanes; ++c) {
+    if (t.fraction) sum[c] = (sum[c] << t.sum_shift) + static_cast<uint32_t>(t.fraction[c]);
+    if (t.multiplier) {
+      const auto zero_point = static_cast<int32_t>(t.zero_point);
+      const int64_t q = in_fixed_point(static_cast<int32_t>(sum[c]), t.multiplier[c], t.shift[c], zero_point) - t.qmin;
+      y[c] = static_cast<uint8_t>(q < t.low[c] ? t.low[c] : q > t.high[c] ? t.high[c] : q);
+      continue;
+    }
+    const float x = static_cast<float>(static_cast<int32_t>(sum[c])), qmin = static_cast<float>(t.qmin);
+    const float q = to_grid(x, t.rescale[c], 1, t.zero_point, t.low[c] + qmin, t.high[c] + qmin, qmin);
+    y[c] = static_cast<uint8_t>(static_cast<int32_t>(q));
+  }
+}
+
+void byte_tile(const ByteTile& t) {
+  for (int64_t p = 0; p < t.positions; ++p) {
+    uint32_t sum[kBytePanel];
+    for (int64_t c = 0; c < kBytePanel; ++c) sum[c] = static_cast<uint32_t>(t.bias[c]);
+    const uint32_t* offset = t.panel.offset;
+    const int8_t* narrow = t.panel.narrow;
+    for (const ByteRun* run = t.panel.runs; run < t.panel.runs + t.panel.run_count; ++run)
+      for (int64_t step = 0; step < int64_t{run->length} * run->count; ++step) {
+        const uint8_t* x = t.x[p] + *offset++;
+        for (int64_t c = 0; c < kBytePanel; ++c, narrow += 4)
+          for (int64_t k = 0; k < 4; ++k) sum[c] += static_cast<uint32_t>(x[k] * narrow[k]);
+      }
+    const int16_t* wide = t.panel.wide;
+    for (int64_t step = 0; step < t.panel.wide_steps; ++step) {
+      const uint8_t* x = t.x[p] + *offset++;
+      for (int64_t half = 0; half < 2; ++half)
+        for (int64_t c = 0; c < kBytePanel; ++c, wide += 2)
+          sum[c] += static_cast<uint32_t>(x[half] * wide[0] + x[half + 2] * wide[1]);
+    }
+    store(t, sum, t.y[p]);
+  }
+}
+
+void depthwise_tile(const ByteTile& t) {
+  for (int64_t p = 0; p < t.positions; ++p) {
+    uint32_t sum[kBytePanel];
+    for (int64_t c = 0; c < kBytePanel; ++c) sum[c] = static_cast<uint32_t>(t.bias[c]);
+    for (int64_t step = 0; step < t.panel.wide_steps; ++step) {
+      const uint8_t* first = t.x[p] + t.panel.offset[2 * step];
+      const uint8_t* second = t.x[p] + t.panel.offset[2 * step + 1];
+      const int16_t* weight = t.panel.wide + step * kBytePanel * 2;
+      for (int64_t c = 0; c < t.lanes; ++c)
+        sum[c] += static_cast<uint32_t>(first[c] * weight[2 * c] + second[c] * weight[2 * c + 1]);
+    }
+    store(t, sum, t.y[p]);
+  }
+}
+
+// None of the numbers: all are left to the loop that knows every case.
+size_t byte_add(const ByteOperand*, size_t, uint8_t*, size_t, float, const ByteOutput&) { return 0; }
+
+}  // namespace
+}  // namespace qgrad
+
+#define QGRAD_BYTE_ISA "scalar"
+#define QGRAD_BYTE_KERNELS byte_scalar
+#include "engine/kernels/byte.inl"

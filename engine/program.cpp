@@ -1,0 +1,69 @@
+// Geometry of a program's operations, the reach of their sums, and where floats come before integers.
+#include "engine/program.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <optional>
+
+namespace qgrad::deploy {
+
+ConvGeometry conv_geometry(const Program& program, const Op& op) {
+  const TensorInfo& in = program.tensors[static_cast<size_t>(op.inputs[0])];
+  const TensorInfo& out = program.tensors[static_cast<size_t>(op.output)];
+  const Window& w = op.window;
+  return {.in_h = in.height,
+          .in_w = in.width,
+          .in = in.channels,
+          .out_h = out.height,
+          .out_w = out.width,
+          .out = out.channels,
+          .kernel_h = w.kernel_h,
+          .kernel_w = w.kernel_w,
+          .stride_h = w.stride_h,
+          .stride_w = w.stride_w,
+          .padding_h = w.padding_h,
+          .padding_w = w.padding_w,
+          .dilation_h = w.dilation_h,
+          .dilation_w = w.dilation_w,
+          .groups = w.groups};
+}
+
+PoolGeometry pool_geometry(const Program& program, const Op& op) {
+  const TensorInfo& in = program.tensors[static_cast<size_t>(op.inputs[0])];
+  const TensorInfo& out = program.tensors[static_cast<size_t>(op.output)];
+  const Window& w = op.window;
+  return {in.height,  in.width,   in.channels, out.height,  out.width,  w.kernel_h,
+          w.kernel_w, w.stride_h, w.stride_w,  w.padding_h, w.padding_w};
+}
+
+int64_t largest_sum(const Program& program, const Op& op) {
+  const Grid& grid = program.tensors[static_cast<size_t>(op.inputs[0])].grid;
+  const int64_t largest_input = std::max(grid.origin(), grid.qmax - grid.qmin - grid.origin());
+  std::vector<int64_t> weights(op.bias.size());
+  for (size_t first = 0; first < op.weight.size(); first += weights.size())
+    for (size_t c = 0; c < weights.size(); ++c) weights[c] += std::abs(int64_t{op.weight[first + c]});
+  int64_t largest = 0;
+  for (size_t c = 0; c < weights.size(); ++c)
+    largest = std::max(largest, (weights[c] * largest_input << op.sum_shift) + std::abs(int64_t{op.bias[c]}));
+  return largest;
+}
+
+std::vector<std::string> float_sums_before_integers(const Program& program) {
+  // Of tensors that become integers: their names, or those of what is made of them.
+  std::vector<std::optional<std::string>> becomes(program.tensors.size());
+  std::vector<std::string> names;
+  for (auto op = program.ops.rbegin(); op != program.ops.rend(); ++op) {
+    const auto output = static_cast<size_t>(op->output);
+    if (op->kind != OpKind::quantize && !becomes[output]) continue;
+    std::string name = program.tensors[output].name;
+    if (name.empty()) name = becomes[output].value_or("");
+    if (op->kind == OpKind::float_conv || op->kind == OpKind::average_pool) names.push_back(name);
+    for (const int32_t input : op->inputs) becomes[static_cast<size_t>(input)] = name;
+  }
+  std::ranges::reverse(names);
+  return names;
+}
+
+bool is_fixed_point_factor(float factor) { return factor >= 0x1p-36f && factor <= 0x1p6f; }
+
+}  // namespace qgrad::deploy

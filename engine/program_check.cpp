@@ -1,0 +1,351 @@
+// What makes a program one that an engine can run.
+#include "engine/program.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <initializer_list>
+#include <limits>
+
+#include "core/error.h"
+#include "engine/kernels/byte_kernels.h"
+
+namespace qgrad::deploy {
+namespace {
+
+constexpr int32_t kLargestDimension = 1 << 20;
+constexpr size_t kLongestName = 1000;
+constexpr int64_t kLanes = 16;  // output channels that are computed together, even where there are fewer
+
+void check_tensor(const TensorInfo& t) {
+  check(t.type == Type::float32 || t.type == Type::byte, "tensor '{}': unknown type {}", t.name,
+        static_cast<int>(t.type));
+  for (const int32_t dimension : {t.height, t.width, t.channels})
+    check(dimension >= 1 && dimension <= kLargestDimension, "tensor '{}': expected dimensions from 1 to {}, got {}",
+          t.name, kLargestDimension, dimension);
+  check(t.count() / t.channels <= kLargestTensor / t.channels, "tensor '{}': more than {} numbers", t.name,
+        kLargestTensor);
+  if (t.type == Type::float32) return;
+  const Grid& g = t.grid;
+  check(std::isfinite(g.scale) && g.scale > 0, "tensor '{}': expected a positive scale, got {}", t.name, g.scale);
+  check(std::abs(int64_t{g.qmin}) <= kByteGridLimit && std::abs(int64_t{g.zero_point}) <= 2 * kByteGridLimit &&
+            g.qmin <= g.qmax && int64_t{g.qmax} - g.qmin <= 255 && g.origin() >= 0 && g.origin() <= g.qmax - g.qmin,
+        "tensor '{}': integers {} to {} with zero point {} are no bytes, or have none for zero", t.name, g.qmin, g.qmax,
+        g.zero_point);
+}
+
+// Sizes are added up only while each is known to be within its own limit, so nothing overflows.
+void check_tensors(const std::vector<TensorInfo>& tensors) {
+  check(tensors.size() <= kMostTensors, "program: {} tensors, at most {} are allowed", tensors.size(), kMostTensors);
+  int64_t bytes = 0;
+  for (const TensorInfo& tensor : tensors) {
+    check_tensor(tensor);
+    bytes += tensor.bytes();
+    check(bytes <= kMostTensorBytes, "program: tensors of more than {} bytes together", kMostTensorBytes);
+  }
+}
+
+int64_t positions(int32_t size, int32_t padding, int32_t kernel, int32_t dilation, int32_t stride) {
+  const int64_t room = int64_t{size} + 2 * int64_t{padding} - (int64_t{kernel} - 1) * dilation - 1;
+  return room < 0 ? 0 : room / stride + 1;
+}
+
+std::string_view name_of(Type type) { return type == Type::byte ? "bytes" : "float32"; }
+
+// One operation of a program whose tensors are sound.
+class OpCheck {
+ public:
+  OpCheck(const Program& program, const Op& op)
+      : program_(program), op_(op), out_(program.tensors[static_cast<size_t>(op.output)]) {}
+
+  void run() const {
+    if (op_.fixed_point) fixed_point();
+    switch (op_.kind) {
+      case OpKind::quantize:
+        nothing_but({&op_.rescale, &op_.low, &op_.high});
+        arity(1, 1), types(Type::float32, Type::byte), same_shape(), outputs(1);
+        return;
+      case OpKind::dequantize:
+        nothing_but({});
+        arity(1, 1), types(Type::byte, Type::float32), same_shape();
+        return;
+      case OpKind::conv:
+        nothing_but(
+            {&op_.window, &op_.weight, &op_.bias, &op_.sum_shift, &op_.weight_step, &op_.rescale, &op_.low, &op_.high});
+        arity(1, 1), types(Type::byte, Type::byte), conv();
+        return;
+      case OpKind::add:
+        arity(1, 64), types(out_.type, out_.type), same_shape();
+        if (is_on_integers())
+          nothing_but({&op_.rescale, &op_.low, &op_.high, &op_.input_rescale, &op_.input_limit}), outputs(1), add();
+        else
+          on_values();
+        return;
+      case OpKind::multiply:
+        arity(1, 3), types(out_.type, out_.type), same_shape(), on_values();
+        return;
+      case OpKind::lookup:
+        nothing_but({&op_.tables});
+        arity(1, 64), types(Type::byte, Type::byte), lookup();
+        return;
+      case OpKind::real_conv:
+        nothing_but(
+            {&op_.window, &op_.weight, &op_.bias, &op_.sum_shift, &op_.weight_step, &op_.rescale, &op_.real_bias});
+        arity(1, 1), types(Type::byte, Type::float32), real_conv();
+        return;
+      case OpKind::float_conv:
+        nothing_but({&op_.window, &op_.real_weight, &op_.real_bias});
+        arity(1, 1), types(Type::float32, Type::float32), float_conv();
+        return;
+      case OpKind::clamp:
+        nothing_but({&op_.real_low, &op_.real_high});
+        arity(1, 1), types(Type::float32, Type::float32), same_shape();
+        check(op_.real_low <= op_.real_high, "limits {} to {}", op_.real_low, op_.real_high);
+        return;
+      case OpKind::concat:
+        nothing_but({});
+        arity(1, 64), types(Type::float32, Type::float32), concat();
+        return;
+      case OpKind::max_pool:
+        nothing_but({&op_.window});
+        arity(1, 1), types(out_.type, out_.type), pool();
+        check(out_.type == Type::float32 || in(0).grid == out_.grid, "the grids of input and output differ");
+        return;
+      case OpKind::average_pool:
+        nothing_but({&op_.window});
+        arity(1, 1), types(Type::float32, Type::float32), pool();
+        return;
+      case OpKind::channels_first:
+        nothing_but({});
+        arity(1, 1), types(in(0).type, in(0).type);
+        check(in(0).count() == out_.count() && (out_.type == Type::float32 || in(0).grid == out_.grid),
+              "input and output differ");
+        return;
+    }
+    fail("unknown kind {}", static_cast<int>(op_.kind));
+  }
+
+  // Products of the operation, or numbers that it looks at, where it is sound.
+  int64_t work() const {
+    const bool is_conv = op_.kind == OpKind::conv || op_.kind == OpKind::real_conv || op_.kind == OpKind::float_conv;
+    const Window& w = op_.window;
+    const bool depthwise = w.groups > 1 && w.groups == in(0).channels && w.groups == out_.channels;
+    const int64_t lanes = depthwise ? up_to_lanes(out_.channels) : w.groups * up_to_lanes(out_.channels / w.groups);
+    const int64_t depth = is_conv ? in(0).channels / w.groups : std::ssize(op_.inputs);
+    return int64_t{out_.height} * out_.width * lanes * w.kernel_h * w.kernel_w * depth;
+  }
+
+ private:
+  static int64_t up_to_lanes(int64_t channels) { return (channels + kLanes - 1) / kLanes * kLanes; }
+
+  // The fields that a kind has no use for are as they were made.
+  void nothing_but(std::initializer_list<const void*> used) const {
+    const Op untouched;
+    const auto left = [&](auto Op::*field, const char* name) {
+      const bool is_used = std::ranges::find(used, static_cast<const void*>(&(op_.*field))) != used.end();
+      check(is_used || op_.*field == untouched.*field, "it has no use for {}", name);
+    };
+    left(&Op::window, "a window"), left(&Op::weight, "weights"), left(&Op::bias, "biases");
+    left(&Op::sum_shift, "a shift of sums"), left(&Op::weight_step, "steps of weights");
+    left(&Op::real_weight, "weights in float"), left(&Op::real_bias, "biases in float");
+    left(&Op::real_low, "limits in float"), left(&Op::real_high, "limits in float");
+    left(&Op::rescale, "factors"), left(&Op::low, "limits"), left(&Op::high, "limits");
+    left(&Op::input_rescale, "factors of inputs"), left(&Op::input_limit, "a limit of inputs");
+    left(&Op::tables, "tables");
+  }
+  bool is_on_integers() const { return out_.type == Type::byte && program_.rounding == Rounding::distiller; }
+  // Of a sum of real values, or a product.
+  void on_values() const {
+    if (out_.type == Type::float32) return nothing_but({});
+    nothing_but({&op_.rescale, &op_.low, &op_.high});
+    outputs(1);
+  }
+  const TensorInfo& in(size_t i) const { return program_.tensors[static_cast<size_t>(op_.inputs[i])]; }
+
+  void arity(size_t least, size_t most) const {
+    check(op_.inputs.size() >= least && op_.inputs.size() <= most, "expected {} to {} inputs, got {}", least, most,
+          op_.inputs.size());
+  }
+  void types(Type input, Type output) const {
+    for (size_t i = 0; i < op_.inputs.size(); ++i)
+      check(in(i).type == input, "expected {} for input {}, got {}", name_of(input), i, name_of(in(i).type));
+    check(out_.type == output, "expected {} for its output, got {}", name_of(output), name_of(out_.type));
+  }
+  void same_shape() const {
+    for (size_t i = 0; i < op_.inputs.size(); ++i)
+      check(in(i).height == out_.height && in(i).width == out_.width && in(i).channels == out_.channels,
+            "input {} is {}x{}x{}, but the output {}x{}x{}", i, in(i).height, in(i).width, in(i).channels, out_.height,
+            out_.width, out_.channels);
+  }
+  void outputs(size_t count) const {
+    check(op_.rescale.size() == count && op_.low.size() == count && op_.high.size() == count,
+          "expected {} factors and limits, got {}, {} and {}", count, op_.rescale.size(), op_.low.size(),
+          op_.high.size());
+    for (size_t i = 0; i < count; ++i) {
+      check(std::isfinite(op_.rescale[i]) && op_.rescale[i] > 0, "expected positive factors, got {}", op_.rescale[i]);
+      check(!op_.fixed_point || op_.kind == OpKind::add || is_fixed_point_factor(op_.rescale[i]),
+            "a factor of {:g} in fixed point", op_.rescale[i]);
+      check(op_.low[i] <= op_.high[i] && op_.high[i] <= out_.grid.qmax - out_.grid.qmin,
+            "limits {} to {} are not within 0 to {}", op_.low[i], op_.high[i], out_.grid.qmax - out_.grid.qmin);
+    }
+  }
+  void window(bool is_conv) const {
+    const Window& w = op_.window;
+    for (const int32_t size : {w.kernel_h, w.kernel_w, w.stride_h, w.stride_w, w.dilation_h, w.dilation_w, w.groups})
+      check(size >= 1 && size <= 65536, "expected kernels, strides, dilations and groups from 1 to 65536, got {}",
+            size);
+    for (const int32_t padding : {w.padding_h, w.padding_w})
+      check(padding >= 0 && padding <= 65536, "expected padding from 0 to 65536, got {}", padding);
+    check(is_conv || (w.dilation_h == 1 && w.dilation_w == 1 && w.groups == 1), "a pool has no dilation and no groups");
+    const int64_t padded = (in(0).height + 2 * int64_t{w.padding_h}) * (in(0).width + 2 * int64_t{w.padding_w});
+    check(padded <= kLargestTensor / in(0).channels, "the input and its padding are more than {} numbers",
+          kLargestTensor);
+    const int64_t height = positions(in(0).height, w.padding_h, w.kernel_h, w.dilation_h, w.stride_h);
+    const int64_t width = positions(in(0).width, w.padding_w, w.kernel_w, w.dilation_w, w.stride_w);
+    check(height == out_.height && width == out_.width, "the window gives {}x{}, the output is {}x{}", height, width,
+          out_.height, out_.width);
+  }
+  void pool() const {
+    window(false);
+    const Window& w = op_.window;
+    check(w.padding_h < w.kernel_h && w.padding_w < w.kernel_w, "padding as wide as the window");
+    check(in(0).channels == out_.channels, "{} channels become {}", in(0).channels, out_.channels);
+  }
+  void weights(size_t count, size_t biases) const {
+    window(true);
+    const Window& w = op_.window;
+    check(in(0).channels % w.groups == 0 && out_.channels % w.groups == 0, "{} and {} channels are not {} groups",
+          in(0).channels, out_.channels, w.groups);
+    const auto channels = static_cast<size_t>(out_.channels);
+    const int64_t row = int64_t{w.kernel_w} * (in(0).channels / w.groups);
+    const int64_t taps = row <= kLargestTensor ? row * w.kernel_h : kLargestTensor + 1;
+    check(taps <= kLargestTensor && count == static_cast<size_t>(taps) * channels,
+          "expected {} weights for each of {} channels, got {} in all", taps, channels, count);
+    check(biases == channels, "expected {} biases, got {}", channels, biases);
+    check(op_.sum_shift <= kMostSumShift, "sums shifted by {}, expected 0 to {}", op_.sum_shift, kMostSumShift);
+  }
+  void integer_weights() const {
+    weights(op_.weight.size(), op_.bias.size());
+    for (const int16_t weight : op_.weight)
+      check(std::abs(weight) <= 255, "its weight {} is beyond -255 to 255", weight);
+  }
+  static void finite(const char* what, const std::vector<float>& values) {
+    for (const float value : values) check(std::isfinite(value), "its {} holds {}", what, value);
+  }
+  void conv() const {
+    integer_weights();
+    outputs(op_.bias.size());
+    const int64_t largest = largest_sum(program_, op_);
+    check(largest <= std::numeric_limits<int32_t>::max(), "sums may reach {}, beyond 32 bits", largest);
+  }
+  void float_conv() const {
+    weights(op_.real_weight.size(), op_.real_bias.size());
+    finite("weight", op_.real_weight), finite("bias", op_.real_bias);
+  }
+  void real_conv() const {
+    integer_weights();
+    finite("factor", op_.rescale), finite("bias", op_.real_bias);
+    check(op_.rescale.size() == op_.bias.size(), "expected {} factors, got {}", op_.bias.size(), op_.rescale.size());
+    check(op_.real_bias.size() == op_.bias.size(), "expected {} biases in float, got {}", op_.bias.size(),
+          op_.real_bias.size());
+    const int64_t largest = largest_sum(program_, op_);
+    check(largest <= 1 << 24, "sums may reach {}, beyond 2^24", largest);
+  }
+  void add() const {
+    check(op_.input_rescale.size() == op_.inputs.size(), "expected {} factors for inputs, got {}", op_.inputs.size(),
+          op_.input_rescale.size());
+    double largest = 0;
+    for (const float factor : op_.input_rescale) {
+      check(std::isfinite(factor) && factor > 0, "expected positive factors, got {}", factor);
+      largest += 255.0 * factor + 1;
+    }
+    check(largest < 0x1p24, "sums may reach {:g}, beyond 2^24", largest);
+    check(op_.input_limit >= 1 && op_.input_limit <= 0x1p31f, "expected a limit of inputs from 1 to 2^31, got {}",
+          op_.input_limit);
+  }
+  void fixed_point() const {
+    const bool has_form = op_.kind == OpKind::conv || op_.kind == OpKind::add || op_.kind == OpKind::multiply;
+    check(has_form && out_.type == Type::byte && program_.rounding == Rounding::distiller,
+          "it has no form in fixed point");
+    double largest = 1;
+    for (size_t i = 0; op_.kind == OpKind::multiply && i < op_.inputs.size(); ++i) {
+      const double origin = in(i).grid.origin();
+      largest *= std::max(std::fabs(origin), std::fabs(255 - origin));
+    }
+    check(largest < 0x1p31, "products may reach {:g}, beyond 32 bits", largest);
+  }
+  void lookup() const {
+    check(op_.tables.size() == op_.inputs.size(), "expected {} tables, got {}", op_.inputs.size(), op_.tables.size());
+    for (const auto& table : op_.tables)
+      for (const uint8_t byte : table)
+        check(byte <= out_.grid.qmax - out_.grid.qmin, "a table's {} is not on the output's grid", byte);
+    concat();
+  }
+  void concat() const {
+    int64_t channels = 0;
+    for (size_t i = 0; i < op_.inputs.size(); ++i) {
+      check(in(i).height == out_.height && in(i).width == out_.width, "input {} has another size than the output", i);
+      channels += in(i).channels;
+    }
+    check(channels == out_.channels, "{} channels become {}", channels, out_.channels);
+  }
+
+  const Program& program_;
+  const Op& op_;
+  const TensorInfo& out_;
+};
+
+// What is known about images and classes, in a program whose tensors are sound.
+void check_labels(const Program& program) {
+  const auto channels = static_cast<size_t>(program.tensors[static_cast<size_t>(program.input)].channels);
+  const auto outputs = static_cast<size_t>(program.tensors[static_cast<size_t>(program.output)].count());
+  const size_t given = program.mean.size();
+  check(given == program.deviation.size() && (given == 0 || given == channels),
+        "program: {} means and {} deviations for {} channels", given, program.deviation.size(), channels);
+  for (size_t c = 0; c < given; ++c)
+    check(std::isfinite(program.mean[c]) && std::isfinite(program.deviation[c]) && program.deviation[c] > 0,
+          "program: expected finite means and positive deviations, got {} and {}", program.mean[c],
+          program.deviation[c]);
+  check(program.class_names.empty() || program.class_names.size() == outputs, "program: {} class names for {} outputs",
+        program.class_names.size(), outputs);
+  for (const std::string& name : program.class_names)
+    check(name.size() <= kLongestName && name.find('\0') == std::string::npos,
+          "program: a class name is longer than {} bytes, or holds a zero", kLongestName);
+}
+
+}  // namespace
+
+void validate(const Program& program) {
+  check(program.rounding == Rounding::distiller || program.rounding == Rounding::onnx, "program: unknown rounding {}",
+        static_cast<int>(program.rounding));
+  const auto is_tensor = [&](int32_t i) { return i >= 0 && static_cast<size_t>(i) < program.tensors.size(); };
+  check_tensors(program.tensors);
+  for (const int32_t end : {program.input, program.output})
+    check(is_tensor(end) && program.tensors[static_cast<size_t>(end)].type == Type::float32,
+          "program: input and output are float tensors; {} is none", end);
+  check_labels(program);
+  std::vector<bool> made(program.tensors.size());
+  made[static_cast<size_t>(program.input)] = true;
+  int64_t work = 0;
+  for (size_t i = 0; i < program.ops.size(); ++i) {
+    const Op& op = program.ops[i];
+    for (const int32_t input : op.inputs)
+      check(is_tensor(input) && made[static_cast<size_t>(input)], "operation {}: input {} was not made before", i,
+            input);
+    check(is_tensor(op.output) && !made[static_cast<size_t>(op.output)], "operation {}: output {} can not be made", i,
+          op.output);
+    try {
+      const OpCheck sound(program, op);
+      sound.run();
+      work += std::min(sound.work(), kMostWork + 1);
+      check(work <= kMostWork, "the program computes more than {} products for an image", kMostWork);
+    } catch (const Error& e) {
+      fail("operation {}, '{}': {}", i, program.tensors[static_cast<size_t>(op.output)].name, e.what());
+    }
+    made[static_cast<size_t>(op.output)] = true;
+  }
+  const auto missing = std::ranges::find(made, false);
+  check(missing == made.end(), "program: tensor {} is never made", missing - made.begin());
+}
+
+}  // namespace qgrad::deploy

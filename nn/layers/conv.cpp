@@ -1,0 +1,44 @@
+// Construction and printing of Conv2d.
+#include "nn/layers/conv.h"
+
+namespace qgrad {
+namespace {
+
+Tensor conv_weight(const Conv2dConfig& c) {
+  check(c.in > 0 && c.out > 0 && c.kernel_h > 0 && c.kernel_w > 0,
+        "Conv2d: channels and kernel must be positive, got {} -> {}, kernel {}x{}", c.in, c.out, c.kernel_h,
+        c.kernel_w);
+  const int64_t groups = c.options.groups;
+  check(groups > 0 && c.in % groups == 0 && c.out % groups == 0,
+        "Conv2d: {} -> {} channels do not divide into {} groups", c.in, c.out, groups);
+  return Tensor::zeros({c.kernel_h, c.kernel_w, c.in / groups, c.out});
+}
+
+}  // namespace
+
+Conv2dConfig square_conv(int64_t in, int64_t out, int64_t kernel, int64_t stride, int64_t padding, bool bias) {
+  return {.in = in,
+          .out = out,
+          .kernel_h = kernel,
+          .kernel_w = kernel,
+          .options = {.stride_h = stride, .stride_w = stride, .padding_h = padding, .padding_w = padding},
+          .bias = bias};
+}
+
+Conv2d::Conv2d(const Conv2dConfig& config)
+    : config_(config),
+      weight(parameter("weight", conv_weight(config), Layout::conv)),
+      bias(parameter("bias", config.bias ? Tensor::zeros({config.out}) : Tensor())) {}
+
+std::string Conv2d::describe() const {
+  const Conv2dOptions& o = config_.options;
+  std::string text = fmt::format("{}, {}, kernel={}x{}, stride={}x{}", config_.in, config_.out, config_.kernel_h,
+                                 config_.kernel_w, o.stride_h, o.stride_w);
+  if (o.padding_h || o.padding_w) text += fmt::format(", padding={}x{}", o.padding_h, o.padding_w);
+  if (o.dilation_h != 1 || o.dilation_w != 1) text += fmt::format(", dilation={}x{}", o.dilation_h, o.dilation_w);
+  if (o.groups != 1) text += fmt::format(", groups={}", o.groups);
+  if (!bias.defined()) text += ", bias=false";
+  return text;
+}
+
+}  // namespace qgrad

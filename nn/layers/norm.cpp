@@ -1,0 +1,56 @@
+// Batch normalisation: which statistics to use, and the running ones.
+#include "nn/layers/norm.h"
+
+namespace qgrad {
+namespace {
+
+// (1 - momentum) * running + momentum * factor * batch, in double like PyTorch on the CPU.
+Tensor moved(const Tensor& running, const Tensor& batch, double momentum, double factor) {
+  Tensor updated = Tensor::empty(running.shape());
+  const std::span<float> out = updated.mutable_data();
+  for (size_t i = 0; i < out.size(); ++i)
+    out[i] = static_cast<float>((1 - momentum) * running.data()[i] + momentum * factor * batch.data()[i]);
+  return updated;
+}
+
+Tensor constant_if(bool present, int64_t features, float value) {
+  return present ? Tensor::full({features}, value) : Tensor();
+}
+
+}  // namespace
+
+BatchNorm::BatchNorm(const BatchNormConfig& config)
+    : config_(config),
+      weight(parameter("weight", constant_if(config.affine, config.features, 1))),
+      bias(parameter("bias", constant_if(config.affine, config.features, 0))),
+      running_mean(buffer("running_mean", Tensor::zeros({config.features}))),
+      running_var(buffer("running_var", Tensor::full({config.features}, 1))) {
+  running_var.set_limits({.low = 0});
+  check(config.features > 0, "batch norm: features must be positive, got {}", config.features);
+  if (!config.momentum) num_batches_tracked.emplace(*this, "num_batches_tracked", Tensor::zeros({1}));
+}
+
+std::string BatchNorm::describe() const {
+  const std::string momentum = config_.momentum ? fmt::format("{}", *config_.momentum) : "cumulative";
+  return fmt::format("{}, eps={}, momentum={}{}", config_.features, config_.eps, momentum,
+                     config_.affine ? "" : ", affine=false");
+}
+
+Tensor BatchNorm::forward(const Tensor& x) {
+  if (!training() || frozen_) return batch_norm_eval(x, weight(), bias(), running_mean(), running_var(), config_.eps);
+  auto [y, statistics] = batch_norm_train(x, weight(), bias(), config_.eps);
+  check(statistics.count > 1, "{}: training needs more than one value per channel, input is {}", kind(), x.shape());
+  const double momentum = next_momentum();
+  const auto count = static_cast<double>(statistics.count);
+  running_mean.set(moved(running_mean(), statistics.mean, momentum, 1));
+  running_var.set(moved(running_var(), statistics.variance, momentum, count / (count - 1)));
+  return y;
+}
+
+double BatchNorm::next_momentum() {
+  if (config_.momentum) return *config_.momentum;
+  num_batches_tracked->set(Tensor::full({1}, num_batches_tracked->item() + 1));
+  return 1.0 / num_batches_tracked->item();
+}
+
+}  // namespace qgrad

@@ -1,0 +1,383 @@
+// Grids are read off what the quantizations give on an example, so that any quantizer with linear grids can be used.
+#include "quant/export/from_trained.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <set>
+
+#include "core/tape.h"
+#include "engine/program.h"
+#include "nn/checkpoint.h"
+#include "nn/fold.h"
+#include "nn/graph.h"
+#include "nn/layers/activation.h"
+#include "nn/layers/conv.h"
+#include "nn/layers/linear.h"
+#include "nn/layers/norm.h"
+#include "quant/simulation/float_layer.h"
+#include "quant/simulation/param_layer.h"
+#include "quant/train/dorefa.h"
+#include "quant/train/fake_quant.h"
+#include "quant/train/lsq.h"
+#include "quant/train/range_linear.h"
+
+namespace qgrad::deploy {
+namespace {
+
+// "relu1" for "relu1.fake_q", where the quantization of a wrapper stands.
+std::string quantized_path(const std::string& path) {
+  return path.ends_with(".fake_q") ? path.substr(0, path.size() - 7) : path;
+}
+
+// The grid of every module's output that has one, and ranges, by quantized_path, that cut off levels next to zero: a
+// tracked range need not hold zero, while its grid does.
+struct OutputGrids final : CallObserver {
+  void leave(Module& module, Inputs, const Tensor& y) override {
+    if (!y.quant_metadata()) return;
+    QuantMetadata grid = *y.quant_metadata();
+    grid.zero_point = std::nearbyint(grid.zero_point);
+    of[module.path()] = grid;
+    const auto* tracked = dynamic_cast<const FakeLinearQuantization*>(&module);
+    if (!tracked || is_symmetric(tracked->config().mode)) return;
+    const ValueRange range{tracked->tracked_min.item(), tracked->tracked_max.item()};
+    if (std::nearbyint(range.min * grid.scale) > 0 || std::nearbyint(range.max * grid.scale) < 0)
+      cut.emplace(quantized_path(module.path()), range);
+  }
+  std::map<std::string, QuantMetadata> of;
+  std::map<std::string, ValueRange> cut;
+};
+
+// Settings whose range of integers is that of the grid.
+QuantSettings settings_of(const QuantMetadata& grid) {
+  const int bits = static_cast<int>(std::lround(std::log2(grid.qmax + 1)));
+  QuantSettings settings{.bits = bits, .mode = LinearQuantMode::asymmetric_unsigned};
+  if (grid.qmin == -grid.qmax)
+    settings = {.bits = bits + 1, .mode = LinearQuantMode::symmetric_restricted};
+  else if (grid.qmin != 0)
+    settings = {.bits = bits + 1, .mode = LinearQuantMode::asymmetric_signed};
+  const QuantizedRange range = quantized_range(settings.bits, settings.mode);
+  check(range.qmin == grid.qmin && range.qmax == grid.qmax, "its integers {} to {} are those of no number of bits",
+        grid.qmin, grid.qmax);
+  return settings;
+}
+
+// A batch norm that takes a channel's weights to less leaves its shift alone.
+constexpr float kLargestScale = 0x1p100f;
+
+// Weights as integers / scale, one scale or one for each output channel.
+struct IntegerForm {
+  Tensor integers;
+  std::vector<float> scale;
+};
+
+std::vector<float> scales_of(Module& transform, const Tensor& quantized, const Tensor& raw) {
+  if (auto* linear = dynamic_cast<LinearQuantizeParam*>(&transform))
+    return {linear->scale().data().begin(), linear->scale().data().end()};
+  if (auto* lsq = dynamic_cast<LSQQuantization*>(&transform)) return lsq->integer_scale();
+  if (auto* dorefa = dynamic_cast<DorefaQuantizeParam*>(&transform)) {
+    if (dorefa->own_bits() > 1) return {static_cast<float>(std::exp2(dorefa->own_bits()) - 1)};
+    return {1.0f / std::max(std::fabs(quantized.data()[0]), 1e-12f)};
+  }
+  check(quantized.quant_metadata().has_value() && quantized.shape() == raw.shape(),
+        "the levels of its weights are no multiples of a step ({})", transform.kind());
+  return {quantized.quant_metadata()->scale};
+}
+
+IntegerForm integer_form(const Parameter& weight) {
+  const Tensor quantized = weight();
+  IntegerForm form{Tensor::empty(quantized.shape()), scales_of(*weight.transform(), quantized, weight.raw())};
+  const std::span<float> integers = form.integers.mutable_data();
+  for (size_t i = 0; i < integers.size(); ++i) {
+    const float scaled = quantized.data()[i] * form.scale[i % form.scale.size()];
+    integers[i] = std::nearbyint(scaled);
+    check(std::fabs(scaled - integers[i]) < 1e-2f, "its weight {} is no multiple of 1 / {}", quantized.data()[i],
+          form.scale[i % form.scale.size()]);
+  }
+  return form;
+}
+
+// What a batch norm in evaluation does to each channel: factor * x + shift.
+struct ChannelMap {
+  std::vector<float> factor, shift;
+};
+ChannelMap map_of(const BatchNorm& norm) {
+  ChannelMap map;
+  for (size_t c = 0; c < static_cast<size_t>(norm.config().features); ++c) {
+    const float sigma = std::sqrt(norm.running_var().data()[c] + norm.config().eps);
+    map.factor.push_back((norm.weight.defined() ? norm.weight.raw().data()[c] : 1.0f) / sigma);
+    const float beta = norm.bias.defined() ? norm.bias.raw().data()[c] : 0.0f;
+    map.shift.push_back(beta - map.factor[c] * norm.running_mean().data()[c]);
+    check(std::isfinite(map.factor[c]) && std::isfinite(map.shift[c]),
+          "{}: channel {} becomes {} times what it was, plus {}", norm.path(), c, map.factor[c], map.shift[c]);
+  }
+  return map;
+}
+
+class Conversion {
+ public:
+  Conversion(Module& model, const Tensor& example) {
+    const Tape::Paused paused;
+    const Observing observing(grids_);
+    model(example);
+    for (const auto& [path, grid] : grids_.of)
+      check(grid.qmin + grid.zero_point <= 0 && grid.qmax + grid.zero_point >= 0,
+            "{}: its levels, {} to {} steps, have none for zero", path, grid.qmin + grid.zero_point,
+            grid.qmax + grid.zero_point);
+    graph_ = Graph::trace(model, example);
+    visit_modules(model, [this](Module& module) {
+      if (dynamic_cast<FakeQuantizationWrapper*>(&module)) wrappers_.insert(module.path());
+    });
+    for (const auto& [layer, norm] : {std::pair("Conv2d", "BatchNorm2d"), std::pair("Linear", "BatchNorm1d")})
+      for (const auto& [conv, batch_norm] : graph_.chains(layer, norm)) {
+        norms_.emplace(conv->name, map_of(dynamic_cast<const BatchNorm&>(*batch_norm->module)));
+        folded_.insert(batch_norm->name);
+        last_of_[conv->name] = batch_norm->name;
+      }
+    for (const GraphNode& node : graph_.nodes())
+      if (is_weighted(node) && computes_on_integers(node)) fuse(node);
+  }
+
+  ModulePtr rewritten(const std::string& path, ModulePtr module) {
+    if (folded_.contains(path) && dynamic_cast<BatchNorm*>(module.get())) return std::make_unique<Identity>();
+    if (dynamic_cast<Conv2d*>(module.get()) || dynamic_cast<Linear*>(module.get()))
+      return weighted(path, std::move(module));
+    if (auto* wrapper = dynamic_cast<InputQuantizationWrapper*>(module.get())) {
+      const bool quantizes_itself = dynamic_cast<PostTrainLayer*>(&*wrapper->layer) != nullptr;
+      return quantizes_itself && !grids_.cut.contains(path + ".input_quant") ? wrapper->layer.take()
+                                                                             : std::move(module);
+    }
+    if (auto* wrapper = dynamic_cast<FakeQuantizationWrapper*>(module.get())) {
+      const QuantMetadata* grid = grid_of_module(path);
+      if (fused_.contains(path)) return std::make_unique<Identity>();
+      return grid ? quantized(path, wrapper->wrapped.take(), *grid) : std::move(module);
+    }
+    // What stands in a wrapper shares its path or is its quantization; the wrapper comes next.
+    if (wrappers_.contains(path) || path.ends_with(".fake_q") || !module->children().empty()) return module;
+    if (fused_.contains(path)) return std::make_unique<Identity>();
+    const QuantMetadata* grid = grid_of_module(path);
+    return grid ? quantized(path, std::make_unique<Identity>(), *grid) : std::move(module);
+  }
+
+ private:
+  static bool is_weighted(const GraphNode& node) { return node.kind == "Conv2d" || node.kind == "Linear"; }
+  const QuantMetadata* grid_of_module(const std::string& path) const {
+    const auto grid = grids_.of.find(path);
+    return grid == grids_.of.end() ? nullptr : &grid->second;
+  }
+  // Of what a node gives, through layers that only choose or move numbers.
+  const QuantMetadata* grid_of(const GraphNode& node) const {
+    const bool keeps = node.kind == "MaxPool2d" || node.kind == "flatten" || node.kind == "Flatten";
+    return keeps ? grid_of(graph_[node.preds.at(0)]) : node.module ? grid_of_module(node.path()) : nullptr;
+  }
+  bool computes_on_integers(const GraphNode& node) const {
+    return layer_parameters(*node.module).weight.transform() && node.preds.size() == 1 &&
+           grid_of(graph_[node.preds[0]]);
+  }
+
+  // A quantized ReLU, called nowhere else, that alone consumes the layer or its batch norm. Max pooling may stand
+  // before the quantization: the largest number has the largest integer.
+  void fuse(const GraphNode& layer) {
+    const auto norm = last_of_.find(layer.name);
+    const GraphNode* next = graph_.only_successor(norm == last_of_.end() ? layer : *graph_.find(norm->second));
+    if (!next) return;
+    Fused fused;
+    const GraphNode* relu = next->kind == "ReLU" || next->kind == "ReLU6" ? next : nullptr;
+    if (next->kind == "ReLU6") fused.cap = 6.0f;
+    if (relu) next = graph_.only_successor(*relu);
+    while (next && next->kind == "MaxPool2d") next = graph_.only_successor(*next);
+    const QuantMetadata* grid = next && next->module ? grid_of_module(next->path()) : nullptr;
+    if (!grid || !graph_.called_once(*next) || !next->module->children().empty() ||
+        (!relu && grid->qmin + grid->zero_point != 0) || grids_.cut.contains(quantized_path(next->path())))
+      return;
+    fused.grid = *grid;
+    if (relu && graph_.called_once(*relu)) fused_.insert(relu->path());
+    fused_.insert(quantized_path(next->path()));
+    fused_into_.emplace(layer.name, fused);
+  }
+
+  // Within the range, where that cuts off levels.
+  ModulePtr clamped(const std::string& path, ModulePtr layer) const {
+    const auto cut = grids_.cut.find(path);
+    if (cut == grids_.cut.end()) return layer;
+    const auto [low, high] = cut->second;
+    const std::string_view kind = layer->kind();
+    check(kind == "ReLU" || kind == "ReLU6" || kind == "Identity",
+          "{}: its range, {} to {}, has no zero, which is known behind ReLU only, not behind {}", path, low, high,
+          kind);
+    return std::make_unique<Clamp>(low, kind == "ReLU6" ? std::min(high, 6.0f) : high);
+  }
+
+  ModulePtr quantized(const std::string& path, ModulePtr layer, const QuantMetadata& grid) const {
+    layer = clamped(path, std::move(layer));
+    LayerQuantization quantization{.output = settings_of(grid), .rounding = Rounding::onnx};
+    quantization.output_params = ScaleAndZeroPoint{grid.scale, grid.zero_point};
+    return std::make_unique<RangeLinearFakeQuantWrapper>(std::move(layer), std::move(quantization),
+                                                         FloatPrecision::single);
+  }
+
+  ModulePtr weighted(const std::string& path, ModulePtr module) {
+    const auto [weight, bias] = layer_parameters(*module);
+    const GraphNode* node = graph_.find(path);
+    const bool integers = node && computes_on_integers(*node);
+    check(!integers || !graph_.find(path + "#1"), "{}: it is called more than once", path);
+    const auto channels = static_cast<size_t>(weight.raw().dim(-1));
+    try {
+      IntegerForm form{weight(), {1.0f}};
+      if (weight.transform()) {
+        IntegerForm on_grid = integer_form(weight);
+        if (integers) form = std::move(on_grid);
+      }
+      if (bias.defined() && bias.transform()) {
+        const Tensor quantized_bias = bias();
+        bias.set_transform(nullptr);
+        bias.set_raw(quantized_bias.clone());
+      }
+      form.integers = form.integers.clone();
+      const auto norm = norms_.find(path);
+      if (norm != norms_.end()) fold(form, bias, norm->second, channels, integers);
+      weight.set_transform(nullptr);
+      if (!integers) {
+        weight.set_raw(form.integers);
+        return module;
+      }
+      return on_integers(std::move(module), weight, bias, std::move(form), *node);
+    } catch (const Error& e) {
+      throw e.is_located() ? e : e.located(path);
+    }
+  }
+
+  // y = factor * (w x + b) + shift: of integers the scale becomes scale / |factor|, and those of a negative factor
+  // change their sign; float weights are multiplied.
+  static void fold(IntegerForm& form, Parameter& bias, const ChannelMap& map, size_t channels, bool integers) {
+    Tensor folded = Tensor::empty({static_cast<int64_t>(channels)});
+    for (size_t c = 0; c < channels; ++c)
+      folded.mutable_data()[c] = map.shift[c] + map.factor[c] * (bias.defined() ? bias.raw().data()[c] : 0.0f);
+    bias.set_raw(folded);
+    const std::span<float> w = form.integers.mutable_data();
+    if (!integers) {
+      for (size_t i = 0; i < w.size(); ++i) w[i] *= map.factor[i % channels];
+      return;
+    }
+    std::vector<float> scale(channels), sign(channels);
+    for (size_t c = 0; c < channels; ++c) {
+      const float factor = map.factor[c], of_weight = form.scale[c % form.scale.size()];
+      const bool is_silent = !(of_weight / std::fabs(factor) < kLargestScale);
+      sign[c] = is_silent ? 0.0f : std::copysign(1.0f, factor);  // 0: the channel is its shift
+      scale[c] = is_silent ? of_weight : of_weight / std::fabs(factor);
+    }
+    for (size_t i = 0; i < w.size(); ++i) w[i] *= sign[i % channels];
+    form.scale = scale;
+  }
+
+  // The largest magnitudes that the sums of each channel and its bias can have, in steps of the sums.
+  struct Reach {
+    std::vector<double> sums, bias;
+  };
+  static Reach reach_of(const IntegerForm& form, const Parameter& bias, const QuantMetadata& input) {
+    const float largest_input =
+        std::max(std::fabs(input.qmin + input.zero_point), std::fabs(input.qmax + input.zero_point));
+    const auto channels = static_cast<size_t>(form.integers.dim(-1));
+    Reach reach{std::vector<double>(channels, 1), std::vector<double>(channels, 0)};
+    for (size_t i = 0; i < form.integers.data().size(); ++i)
+      reach.sums[i % channels] += std::fabs(form.integers.data()[i]) * double{largest_input};
+    for (size_t c = 0; bias.defined() && c < channels; ++c)
+      reach.bias[c] =
+          std::fabs(double{bias.raw().data()[c]}) * double{form.scale[c % form.scale.size()]} * double{input.scale};
+    return reach;
+  }
+
+  // Where a batch norm leaves next to nothing of a channel, its bias is huge in steps of its sums, which must stay
+  // below 2^24, and no channel has more bits behind the point than the largest allows. Such a channel gets steps so
+  // coarse that it is no larger than the others: its weights lose bits, or vanish, but they added little to the bias.
+  static void coarsen_faint_channels(IntegerForm& form, const Parameter& bias, const QuantMetadata& input) {
+    const Reach reach = reach_of(form, bias, input);
+    const size_t channels = reach.sums.size();
+    if (form.scale.size() != channels) return;
+    const auto is_faint = [&](size_t c) {
+      return reach.bias[c] > std::min(std::max(256 * reach.sums[c], 0x1p20), 0x1p23);
+    };
+    double others = 0x1p10;
+    for (size_t c = 0; c < channels; ++c)
+      if (!is_faint(c)) others = std::max(others, reach.sums[c] + reach.bias[c]);
+    std::vector<int> dropped(channels);
+    for (size_t c = 0; c < channels; ++c) {
+      if (is_faint(c)) dropped[c] = std::max(std::ilogb(reach.bias[c] / others) + 2, 0);
+      form.scale[c] = std::ldexp(form.scale[c], -dropped[c]);
+    }
+    const std::span<float> integers = form.integers.mutable_data();
+    for (size_t i = 0; i < integers.size(); ++i)
+      integers[i] = std::nearbyint(std::ldexp(integers[i], -dropped[i % channels]));
+  }
+
+  // Biases that are added before requantization are integers at the scale of the sums, whose steps are coarse where
+  // weights and inputs have few bits, and batch norms leave biases with any value. Weights are therefore multiplied by
+  // a power of two, as large a one as keeps every sum below 2^24, where the simulation's floats are exact: sums and
+  // biases have that many bits behind the point.
+  static void refine(IntegerForm& form, const Parameter& bias, const QuantMetadata& input) {
+    const Reach reach = reach_of(form, bias, input);
+    double largest = 1;
+    for (size_t c = 0; c < reach.sums.size(); ++c) largest = std::max(largest, reach.sums[c] + reach.bias[c]);
+    const int bits = std::clamp(static_cast<int>(std::floor(std::log2(0x1p24 / largest))), 0, kMostSumShift);
+    for (float& w : form.integers.mutable_data()) w = std::ldexp(w, bits);
+    for (float& scale : form.scale) scale = std::ldexp(scale, bits);
+  }
+
+  ModulePtr on_integers(ModulePtr module, Parameter& weight, const Parameter& bias, IntegerForm form,
+                        const GraphNode& node) {
+    const QuantMetadata& input = *grid_of(graph_[node.preds[0]]);
+    const auto fused = fused_into_.find(node.name);
+    if (fused != fused_into_.end()) {
+      coarsen_faint_channels(form, bias, input);
+      refine(form, bias, input);
+    }
+    float largest = 1;
+    for (const float w : form.integers.data()) largest = std::max(largest, std::fabs(w));
+    QuantSettings settings{.bits = static_cast<int>(std::floor(std::log2(largest))) + 2,
+                           .mode = LinearQuantMode::symmetric_restricted};
+    settings.per_channel = form.scale.size() > 1;
+    Tensor real = form.integers.clone();
+    for (size_t i = 0; i < real.data().size(); ++i) real.mutable_data()[i] /= form.scale[i % form.scale.size()];
+    weight.set_raw(real);
+    LinearQuantParams params{form.scale, std::vector<float>(form.scale.size(), 0.0f)};
+
+    LayerQuantization quantization{.rounding = Rounding::onnx};
+    quantization.inputs.push_back({.settings = settings_of(input), .params = {{input.scale, input.zero_point}}});
+    quantization.real_sums = fused == fused_into_.end();
+    if (fused != fused_into_.end()) {
+      const QuantMetadata& grid = fused->second.grid;
+      quantization.output = settings_of(grid);
+      quantization.output_params = ScaleAndZeroPoint{grid.scale, grid.zero_point};
+      quantization.relu = true;
+      quantization.relu_cap = fused->second.cap;
+    }
+    return std::make_unique<RangeLinearQuantParamLayerWrapper>(std::move(module), std::move(quantization),
+                                                               WeightQuantization{settings, false}, params);
+  }
+
+  struct Fused {
+    QuantMetadata grid;
+    std::optional<float> cap;
+  };
+
+  OutputGrids grids_;
+  Graph graph_;
+  std::map<std::string, ChannelMap> norms_;          // by the layer they are folded into
+  std::map<std::string, std::string> last_of_;       // layer -> its batch norm
+  std::set<std::string> folded_, fused_, wrappers_;  // batch norms, quantized activations
+  std::map<std::string, Fused> fused_into_;          // by the layer that computes them
+};
+
+}  // namespace
+
+void to_integer_layers(ModulePtr& model, const Tensor& example) {
+  check_numbers(*model, "the model");
+  model->set_training(false);
+  Conversion conversion(*model, example);
+  model = rewrite(std::move(model), [&](const std::string& path, ModulePtr module) {
+    return conversion.rewritten(path, std::move(module));
+  });
+  model->set_training(false);
+}
+
+}  // namespace qgrad::deploy

@@ -1,0 +1,116 @@
+// A program under construction: its tensors, and what brings them to a type or a grid.
+#pragma once
+
+#include "core/ops.h"
+#include "nn/graph.h"
+#include "quant/export/lowering.h"
+#include "quant/export/requantizer.h"
+
+namespace qgrad::deploy {
+
+// What a node of the graph computes, and whether the simulation knows it as quantized: behind an operation that is no
+// quantized layer (flatten, say) it does not, and the next layer puts it on its own grid.
+struct Value {
+  int32_t tensor = -1;
+  bool carries_quantization = false;
+};
+
+class ProgramBuilder {
+ protected:
+  static int32_t size(int64_t value) { return narrow<int32_t>(value, "size"); }
+
+  static Window window_of(const Conv2dOptions& o, const Shape& weight) {
+    return {size(weight[0]),   size(weight[1]),    size(o.stride_h),   size(o.stride_w), size(o.padding_h),
+            size(o.padding_w), size(o.dilation_h), size(o.dilation_w), size(o.groups)};
+  }
+
+  static Window window_of(const Pool2dOptions& o) {
+    return {.kernel_h = size(o.kernel_h),
+            .kernel_w = size(o.kernel_w),
+            .stride_h = size(o.stride_h),
+            .stride_w = size(o.stride_w),
+            .padding_h = size(o.padding_h),
+            .padding_w = size(o.padding_w)};
+  }
+
+  TensorInfo& tensor(int32_t i) { return result_.program.tensors[static_cast<size_t>(i)]; }
+
+  int32_t add_tensor(TensorInfo info) {
+    result_.program.tensors.push_back(std::move(info));
+    return size(std::ssize(result_.program.tensors)) - 1;
+  }
+  int32_t add_tensor(const GraphNode& node, const std::string& name, Type type, const Grid& grid) {
+    const Shape& shape = node.output_shape;
+    check(shape.rank() == 2 || shape.rank() == 4, "expected images or vectors, got shape {}", shape);
+    const bool image = shape.rank() == 4;
+    return add_tensor({.name = name,
+                       .type = type,
+                       .height = image ? size(shape[1]) : 1,
+                       .width = image ? size(shape[2]) : 1,
+                       .channels = size(shape[-1]),
+                       .grid = grid});
+  }
+  // A tensor of the same shape as another one.
+  int32_t add_like(int32_t other, Type type, const Grid& grid) {
+    TensorInfo info = tensor(other);
+    info.name = "";
+    info.type = type;
+    info.grid = grid;
+    return add_tensor(std::move(info));
+  }
+  int32_t emit(Op op, int32_t output) {
+    op.output = output;
+    result_.program.ops.push_back(std::move(op));
+    return output;
+  }
+
+  Shape image_shape(int32_t i) { return {1, tensor(i).height, tensor(i).width, tensor(i).channels}; }
+
+  int32_t as_float(int32_t from) {
+    check(from >= 0, "it stays in float");
+    if (tensor(from).type == Type::float32) return from;
+    return emit({.kind = OpKind::dequantize, .inputs = {from}}, add_like(from, Type::float32, {}));
+  }
+
+  // The tensor as input i of this layer: as its producer left it, else on the layer's own grid. Equal grids of one
+  // tensor are made once.
+  int32_t on_grid(const RangeLinearQuantWrapper& wrapper, size_t i, const Value& value) {
+    if (value.carries_quantization) return value.tensor;
+    const std::vector<InputQuantization>& inputs = wrapper.quantization().inputs;
+    check(i < inputs.size() && inputs[i].params, "input {} has no fixed scale", i);
+    const QuantMetadata metadata = wrapper.own_input_metadata(i, Tensor());
+    const Grid grid = grid_of(metadata);
+    if (tensor(value.tensor).type == Type::byte && tensor(value.tensor).grid == grid) return value.tensor;
+    for (const Regridded& known : regridded_)
+      if (known.from == value.tensor && known.grid == grid) return known.to;
+    const TensorInfo from = tensor(value.tensor);
+    Op op{.inputs = {value.tensor}};
+    if (from.type == Type::float32) {
+      op.kind = OpKind::quantize;
+      op.rescale = {wrapper.quantization().rounding == Rounding::onnx ? 1.0f : grid.scale};
+      op.low = {0};
+      op.high = {narrow<uint8_t>(grid.qmax - grid.qmin, "largest byte")};
+    } else {
+      const Rounding rounding = wrapper.quantization().rounding;
+      Tensor integers = to_integers(values_of(from.grid, rounding), metadata, rounding);
+      for (float& q : integers.mutable_data()) q -= metadata.zero_point;
+      op.kind = OpKind::lookup;
+      op.tables = {table_of(integers.data(), grid)};
+    }
+    const int32_t to = emit(std::move(op), add_like(value.tensor, Type::byte, grid));
+    regridded_.push_back({value.tensor, grid, to});
+    return to;
+  }
+
+  Lowered result_;
+
+ private:
+  struct Regridded {
+    int32_t from;
+    Grid grid;
+    int32_t to;
+  };
+  std::vector<Regridded> regridded_;
+};
+
+}  // namespace qgrad::deploy

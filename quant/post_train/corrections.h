@@ -1,0 +1,26 @@
+// Corrections of a quantized model from calibration images, layer by layer in the order of execution: every layer is
+// corrected on the inputs that the corrected layers before it give.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "quant/post_train/learned_rounding.h"
+
+namespace qgrad {
+
+struct Corrections {
+  std::optional<LearnedRoundingConfig> learned_rounding;
+  bool bias_correction = false;
+};
+
+// Corrects every convolution and fully connected layer whose weights are quantized: learns its rounding, then corrects
+// its bias. reference: the float model with batch norms folded as in the quantized one. Both in evaluation mode. `done`
+// is told the path of every corrected layer, and how many of how many that makes.
+using CorrectionProgress = std::function<void(const std::string& path, size_t done, size_t all)>;
+void correct_layers(Module& quantized, Module& reference, std::span<const Tensor> batches,
+                    const Corrections& corrections, const CorrectionProgress& done);
+
+}  // namespace qgrad

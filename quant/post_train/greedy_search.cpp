@@ -1,0 +1,89 @@
+// Trying clip modes one layer at a time.
+#include "quant/post_train/greedy_search.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "core/error.h"
+#include "core/tape.h"
+#include "quant/simulation/layer.h"
+
+namespace qgrad {
+namespace {
+
+// Quantized layers in the order of their calls.
+struct Order final : CallObserver {
+  std::vector<std::string> paths;
+  void leave(Module& module, Inputs, const Tensor&) override {
+    if (dynamic_cast<PostTrainLayer*>(&module) && std::ranges::find(paths, module.path()) == paths.end())
+      paths.push_back(module.path());
+  }
+};
+
+Json or_null(const std::optional<int>& bits) { return bits ? Json(*bits) : Json(nullptr); }
+
+// Of a layer's settings, those that count in this clip mode.
+Json settings_of(const Quantizer::Resolved& layer, ClipMode mode) {
+  Json all = layer.settings, settings = Json::object();
+  all["bits_activations"] = or_null(layer.bits.activations);
+  all["bits_weights"] = or_null(layer.bits.weights);
+  all["clip_acts"] = enum_name(mode);
+  if (mode != ClipMode::n_std) all.erase("clip_n_stds");
+  if (mode != ClipMode::percentile) all.erase("clip_percentile");
+  for (const auto& [key, value] : all.items())
+    if (std::ranges::count(layer.takes, key) > 0) settings[key] = value;
+  return settings;
+}
+
+}  // namespace
+
+GreedyResult greedy_search(const Json& quantizer, const std::function<ModulePtr()>& float_model,
+                           const QuantStats& stats, const Tensor& example, const std::function<double(Module&)>& cost,
+                           const GreedyConfig& config,
+                           const std::function<void(const std::string& path, size_t done, size_t all)>& progress) {
+  check(!config.clip_modes.empty(), "greedy search: no clip modes to try");
+  const Tape::Paused paused;
+  struct Prepared {
+    ModulePtr model;
+    std::unique_ptr<Quantizer> quantizer;
+  };
+  const auto prepared = [&](const Json& settings) {
+    Prepared result{float_model(), Registry<Quantizer>::create({settings, "", "quantizer"})};
+    dynamic_cast<PostTrainLinearQuantizer&>(*result.quantizer).set_stats(stats);
+    result.quantizer->prepare(result.model, nullptr, example);
+    result.model->set_training(false);
+    return result;
+  };
+
+  const Prepared whole = prepared(quantizer);
+  Order order;
+  {
+    const Observing observing(order);
+    (*whole.model)(example);
+  }
+  GreedyResult result{.quantizer = quantizer};
+  result.quantizer["bits_activations"] = result.quantizer["bits_weights"] = nullptr;
+  Json& overrides = result.quantizer["overrides"] = Json::object();
+  for (size_t i = 0; i < order.paths.size(); ++i) {
+    const std::string& path = order.paths[i];
+    const auto layer = std::ranges::find(whole.quantizer->resolved(), path, &Quantizer::Resolved::path);
+    check(layer != whole.quantizer->resolved().end(), "greedy search: '{}' has no settings", path);
+    std::optional<Json> best;
+    for (const ClipMode mode : config.clip_modes) {
+      const Json settings = settings_of(*layer, mode);
+      overrides[path] = settings;
+      const double measured = cost(*prepared(result.quantizer).model);
+      const double value = std::isnan(measured) ? std::numeric_limits<double>::infinity() : measured;
+      ++result.evaluations;
+      if (best && !(value < result.cost)) continue;
+      best = settings;
+      result.cost = value;
+    }
+    overrides[path] = *best;
+    progress(path, i + 1, order.paths.size());
+  }
+  return result;
+}
+
+}  // namespace qgrad

@@ -1,0 +1,155 @@
+// Running quantized layers beside the float model.
+#include "quant/post_train/layer_report.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <unordered_map>
+
+#include "core/tape.h"
+#include "quant/simulation/wrapper.h"
+
+namespace qgrad {
+namespace {
+
+bool is_quantized_layer(const Module& module) { return dynamic_cast<const PostTrainLayer*>(&module) != nullptr; }
+
+struct Sums {
+  double error = 0, reference = 0, output = 0, product = 0;
+  int64_t saturated = 0, count = 0;
+
+  void add(const Tensor& y, const Tensor& r, const std::optional<QuantMetadata>& grid) {
+    const float low = grid ? (grid->qmin - 0.5f + grid->zero_point) / grid->scale : -INFINITY;
+    const float high = grid ? (grid->qmax + 0.5f + grid->zero_point) / grid->scale : INFINITY;
+    const std::span<const float> ys = y.data(), rs = r.data();
+    for (size_t i = 0; i < ys.size(); ++i) {
+      const double a = ys[i], b = rs[i];
+      error += (a - b) * (a - b);
+      reference += b * b;
+      output += a * a;
+      product += a * b;
+      saturated += rs[i] < low || rs[i] > high;
+    }
+    count += y.numel();
+  }
+};
+
+struct Layer {
+  std::string path, kind;
+  Module* quantized = nullptr;
+  std::vector<bool> carried;  // by input: whether it arrives quantized
+  Sums sums;
+};
+
+// Finds the quantized layers in the order of their calls, and which of their inputs carry their producer's grid.
+class Finder final : public CallObserver {
+ public:
+  void leave(Module& module, Inputs x, const Tensor&) override {
+    if (!is_quantized_layer(module) || !known_.emplace(module.path(), layers.size()).second) return;
+    Layer layer;
+    layer.path = module.path();
+    layer.quantized = &module;
+    for (const Tensor& input : x) layer.carried.push_back(input.quant_metadata().has_value());
+    layers.push_back(std::move(layer));
+  }
+  std::vector<Layer> layers;
+
+ private:
+  std::map<std::string, size_t> known_;
+};
+
+class Comparison final : public CallObserver {
+ public:
+  Comparison(Module& reference, std::vector<Layer>& layers) {
+    for (Layer& layer : layers) {
+      Module* module = find_module(reference, layer.path);
+      check(module != nullptr, "layer report: the float model has no layer '{}'", layer.path);
+      layer.kind = module->kind();
+      by_module_[module] = &layer;
+    }
+  }
+
+  void leave(Module& module, Inputs x, const Tensor& y) override {
+    const auto found = by_module_.find(&module);
+    if (found == by_module_.end() || inside_) return;
+    inside_ = true;  // the calls below are seen as well
+    compare(module, *found->second, x, y);
+    inside_ = false;
+  }
+
+ private:
+  static void compare(Module& module, Layer& layer, Inputs x, const Tensor& y) {
+    const auto* wrapper = dynamic_cast<const RangeLinearQuantWrapper*>(layer.quantized);
+    std::vector<Tensor> inputs(x.begin(), x.end());
+    bool changed = false;
+    for (size_t i = 0; wrapper && i < inputs.size(); ++i)
+      if (layer.carried[i]) {
+        inputs[i] = wrapper->on_own_grid(i, x[i]);
+        changed = true;
+      }
+    const Tensor r = changed ? module.call(inputs) : y;
+    const Tensor output = layer.quantized->call(inputs);
+    layer.sums.add(output, wrapper ? wrapper->activated(r) : r, output.quant_metadata());
+  }
+
+  std::unordered_map<const Module*, Layer*> by_module_;
+  bool inside_ = false;
+};
+
+LayerError error_of(const Layer& layer) {
+  const Sums& s = layer.sums;
+  LayerError result{.path = layer.path, .kind = layer.kind};
+  const auto count = static_cast<double>(std::max<int64_t>(s.count, 1));
+  result.sqnr_db = s.error > 0 ? 10 * std::log10(s.reference / s.error) : INFINITY;
+  result.mean_squared_error = s.error / count;
+  result.saturation = static_cast<double>(s.saturated) / count;
+  if (s.output > 0 && s.reference > 0) result.cosine = s.product / std::sqrt(s.output * s.reference);
+  return result;
+}
+
+}  // namespace
+
+std::vector<LayerError> layer_report(Module& quantized, Module& reference, std::span<const Tensor> batches) {
+  check(!batches.empty(), "layer report: no images");
+  const Tape::Paused paused;
+  Finder finder;
+  {
+    const Observing observing(finder);
+    quantized(batches[0]);
+  }
+  Comparison comparison(reference, finder.layers);
+  {
+    const Observing observing(comparison);
+    for (const Tensor& batch : batches) reference(batch);
+  }
+  std::vector<LayerError> report;
+  for (const Layer& layer : finder.layers) report.push_back(error_of(layer));
+  std::ranges::stable_sort(report, {}, &LayerError::sqnr_db);
+  return report;
+}
+
+Json to_json(const std::vector<LayerError>& layers) {
+  Json list = Json::array();
+  for (const LayerError& layer : layers)
+    list.push_back({{"path", layer.path},
+                    {"kind", layer.kind},
+                    {"sqnr_db", std::isfinite(layer.sqnr_db) ? Json(layer.sqnr_db) : Json(nullptr)},
+                    {"mean_squared_error", layer.mean_squared_error},
+                    {"saturation", layer.saturation},
+                    {"cosine", layer.cosine}});
+  return list;
+}
+
+std::string to_text(const std::vector<LayerError>& layers, size_t count) {
+  std::string text = fmt::format("{:<32}{:>10}{:>14}{:>12}{:>10}\n", "layer, worst first", "SQNR dB", "mean sq error",
+                                 "saturated", "cosine");
+  for (const LayerError& layer : std::span(layers).first(std::min(count, layers.size())))
+    text += fmt::format("{:<32}{:>10.2f}{:>14.4g}{:>10.3f} %{:>10.5f}\n", layer.path, layer.sqnr_db,
+                        layer.mean_squared_error, 100 * layer.saturation, layer.cosine);
+  if (count < layers.size()) text += fmt::format("and {} more in results.json\n", layers.size() - count);
+  return text;
+}
+
+}  // namespace qgrad

@@ -1,0 +1,270 @@
+// Folding and its statistics, the plan, and the wrappers it asks for.
+#include "quant/post_train/linear.h"
+
+#include <algorithm>
+
+#include "nn/fold.h"
+#include "nn/layers/activation.h"
+#include "nn/layers/conv.h"
+#include "nn/layers/linear.h"
+#include "quant/post_train/equalization.h"
+#include "quant/ranges/from_histogram.h"
+#include "quant/simulation/eltwise.h"
+#include "quant/simulation/embedding.h"
+#include "quant/simulation/float_layer.h"
+#include "quant/simulation/param_layer.h"
+
+namespace qgrad {
+namespace {
+
+constexpr const char* kNoBiasBits = "biases of a model quantized after training get bits_accum bits";
+
+FloatPrecision precision_of(const LayerPlan& plan) {
+  return plan.settings.fpq_module == 16 ? FloatPrecision::half : FloatPrecision::single;
+}
+
+// ACIQ's tables for positive values expect the moments from before the ReLU.
+TensorStats output_stats(const LayerPlan& plan, const ModuleStats& stats) {
+  TensorStats output = stats.output;
+  if ((plan.kind == "ReLU" || plan.kind == "ReLU6") && !stats.inputs.empty()) {
+    output.mean = stats.inputs[0].mean;
+    output.std = stats.inputs[0].std;
+    output.b = stats.inputs[0].b;
+  }
+  return output;
+}
+
+// Whether a clip mode that needs histograms is chosen anywhere in a config.
+bool names_histogram_mode(const Json& config) {
+  return std::ranges::any_of(config.items(), [](const auto& item) {
+    if (item.key() != "clip_acts") return item.value().is_structured() && names_histogram_mode(item.value());
+    return std::ranges::any_of(enum_names(static_cast<ClipMode*>(nullptr)), [&](const auto& mode) {
+      return needs_histogram(mode.second) && item.value() == mode.first;
+    });
+  });
+}
+
+// A layer must have a bias for it to be corrected.
+void give_biases(Module& model) {
+  visit_modules(model, [](Module& module) {
+    if (dynamic_cast<Conv2d*>(&module) || dynamic_cast<Linear*>(&module)) give_bias(layer_parameters(module));
+  });
+}
+
+void set_quant_params(Module& model, const Config& params) {
+  if (!params.value.is_object())
+    config_error(params.where(), "expected an object: name of a scale, zero point or clipping -> values");
+  for (const auto& [name, value] : params.value.items()) {
+    const Config at{value.is_array() ? value : Json::array({value}), params.file, params.path + "." + name};
+    std::vector<float> values;
+    ConfigReader::read(at, values, {});
+    try {
+      named_quant_param(model, name).set(values);
+    } catch (const Error& e) {
+      config_error(at.where(), "{}", e.what());
+    }
+  }
+}
+
+}  // namespace
+
+PostTrainLinearQuantizer::PostTrainLinearQuantizer(PostTrainLinearConfig config)
+    : Quantizer(config), config_(std::move(config)) {
+  if (std::optional<NamedStats> given = stats_from_config(config_.model_activation_stats)) {
+    given_stats_ = std::move(given->stats);
+    stats_name_ = std::move(given->name);
+    is_static_ = true;
+  }
+  check_clip_settings(config_.layers);
+  check(!config_.bits_bias, "bits_bias: {}", kNoBiasBits);
+
+  default_replacement = planned();
+}
+
+void PostTrainLinearQuantizer::set_stats(const QuantStats& stats) {
+  given_stats_ = stats;
+  stats_name_ = "the given statistics";
+  is_static_ = true;
+}
+
+// Replacing waits until every layer's settings are known (post_process).
+Replacement PostTrainLinearQuantizer::planned() {
+  const auto note = [this](const Site& site, ModulePtr module) -> ModulePtr {
+    if (!plan_) plan_.emplace(site.graph, is_static_ ? &stats_ : nullptr);
+    if (site.bits.bias) config_error(site.settings.where("bits_bias"), "{}", kNoBiasBits);
+    const PostTrainOverride settings = settings_at(site);
+    placed_at(site.settings, [&] { check_clip_settings(settings); });
+    plan_->add(site.path, module->kind(), site.bits, settings);
+    return module;
+  };
+  Replacement replacement(note, keys_of<PostTrainOverride>());
+  replacement.counts_without_bits = true;  // fpq_module
+  return replacement;
+}
+
+PostTrainOverride PostTrainLinearQuantizer::settings_at(const Site& site) const {
+  PostTrainOverride defaults;
+  static_cast<PostTrainLayerSettings&>(defaults) = config_.layers;
+  return site.settings_onto(defaults);
+}
+
+std::vector<std::string> PostTrainLinearQuantizer::settings_without_effect(const Site& site,
+                                                                           std::string_view kind) const {
+  std::vector<std::string> idle = idle_layer_settings(kind, site.bits, settings_at(site), config_.also_clip_weights);
+  const GraphNode* node = site.graph.find(site.path);
+  const GraphNode* next = node ? site.graph.sole_successor(*node) : nullptr;
+  const auto is_relu = [](std::string_view k) { return k == "ReLU" || k == "ReLU6"; };
+  if (is_relu(kind) || (site.bits.activations && next && is_relu(next->kind))) idle.emplace_back("clip_half_range");
+  return idle;
+}
+
+void PostTrainLinearQuantizer::pre_process(ModulePtr& model, const Graph& graph) {
+  stats_ = given_stats_;
+  check_stats_describe(stats_, *model, graph, stats_name_);
+  for (const FoldedBatchNorm& folded : fold_batch_norms(model, graph)) {
+    ModuleStats* layer = stats_.find(folded.layer);
+    const ModuleStats* batch_norm = stats_.find(folded.batch_norm);
+    if (!layer || !batch_norm)
+      continue;  // statistics of the folded model, or an incomplete file: stats_.at() will say so
+    layer->output = batch_norm->output;
+    stats_.erase(folded.batch_norm);
+  }
+  if (config_.bias_correction) give_biases(*model);
+  if (config_.cross_layer_equalization) {
+    const std::vector<EqualizedPair> changed = equalize_cross_layer(*model, graph);
+    check(
+        changed.empty() || !is_static_,
+        "cross_layer_equalization changes activations ({} and {} among others): the statistics must be collected after "
+        "prepare_float",
+        changed.empty() ? "" : changed[0].first, changed.empty() ? "" : changed[0].second);
+  }
+}
+
+void PostTrainLinearQuantizer::prepare_float(ModulePtr& model, const Tensor& example) const {
+  const bool training = model->training();
+  const Graph graph = Graph::trace(*model, example);
+  fold_batch_norms(model, graph);
+  if (config_.cross_layer_equalization) equalize_cross_layer(*model, graph);
+  model->set_training(training);
+}
+
+void PostTrainLinearQuantizer::correct(Module& model, Module& reference, std::span<const Tensor> batches,
+                                       const CorrectionProgress& done) const {
+  correct_layers(model, reference, batches, {config_.learned_rounding, config_.bias_correction}, done);
+}
+
+void PostTrainLinearQuantizer::post_process(ModulePtr& model) {
+  if (!plan_) return set_quant_params(*model, config_.quant_params);  // nothing has bits
+  if (is_static_) {
+    for (const auto& [path, plan] : plan_->layers())
+      if (plan.quantizes_output()) stats_.at(path, stats_name_);
+    plan_->fuse_statistics();
+  }
+  plan_->fuse_relus();
+  for (const auto& [relu, layer] : plan_->fused_relus()) quantized_by(relu, layer);
+  plan_->plan_inputs(config_.inputs_keep_half_range);
+  model = rewrite(std::move(model), [this](const std::string& path, ModulePtr module) -> ModulePtr {
+    if (plan_->fused_relus().contains(path)) return std::make_unique<Identity>();
+    const auto layer = plan_->layers().find(path);
+    if (layer == plan_->layers().end()) return module;
+    try {
+      return wrap(path, layer->second, std::move(module));
+    } catch (const Error& e) {
+      throw e.is_located() ? e : e.located(path);
+    }
+  });
+  set_quant_params(*model, config_.quant_params);
+}
+
+LayerQuantization PostTrainLinearQuantizer::layer_quantization(const std::string& path, const LayerPlan& plan) const {
+  LayerQuantization quantization{.inputs = plan.inputs,
+                                 .bits_accum = config_.bits_accum,
+                                 .rounding = config_.rounding,
+                                 .fixed_point = config_.fixed_point,
+                                 .relu = plan.relu,
+                                 .relu_cap = plan.relu_cap};
+  if (!plan.quantizes_output()) return quantization;
+  if (config_.rounding == Rounding::onnx) {
+    check(is_static_, "rounding 'onnx' needs calibration statistics: ONNX files have fixed scales");
+    check(!plan.settings.scale_approx_mult_bits, "scale_approx_mult_bits has no form under rounding 'onnx'");
+  }
+  if (config_.fixed_point) {
+    // 20 bits, with 24 of a sum and 8 of a zero point, are what the simulation's doubles hold exactly.
+    check(is_static_, "fixed_point needs calibration statistics: scales have to be known beforehand");
+    check(plan.settings.scale_approx_mult_bits.value_or(32) <= 20,
+          "fixed_point needs scale_approx_mult_bits of at most 20, got {}",
+          plan.settings.scale_approx_mult_bits ? fmt::to_string(*plan.settings.scale_approx_mult_bits) : "none");
+    check(config_.rounding == Rounding::distiller, "fixed_point has no form under rounding 'onnx'");
+  }
+  quantization.output = plan.output_settings();
+  if (is_static_)
+    quantization.output_params =
+        params_from_stats(output_stats(plan, stats_.at(path, stats_name_)), *quantization.output);
+  return quantization;
+}
+
+QuantSettings PostTrainLinearQuantizer::weight_settings_of(const LayerPlan& plan) const {
+  QuantSettings settings{.bits = *plan.bits.weights, .mode = plan.settings.mode.weights};
+  if (!config_.also_clip_weights) return settings;
+  settings.clip = plan.settings.clip_acts;
+  settings.n_stds = plan.settings.clip_n_stds;
+  settings.percentile = plan.settings.clip_percentile;
+  return settings;
+}
+
+ModulePtr PostTrainLinearQuantizer::wrap(const std::string& path, const LayerPlan& plan, ModulePtr module) const {
+  switch (plan.wrapping) {
+    case Wrapping::none:
+      return module;
+    case Wrapping::reduced_float:
+      return std::make_unique<FPWrapper>(std::move(module), precision_of(plan));
+    case Wrapping::embedding: {
+      QuantSettings settings = weight_settings_of(plan);
+      if (config_.also_clip_weights) settings.half_range = plan.settings.clip_half_range;
+      const ModuleStats* stats = is_static_ ? &stats_.at(path, stats_name_) : nullptr;
+      return std::make_unique<RangeLinearEmbeddingWrapper>(
+          std::move(module), WeightQuantization{settings, config_.save_fp_weights}, stats ? &stats->output : nullptr);
+    }
+    case Wrapping::param_layer: {
+      QuantSettings settings = weight_settings_of(plan);
+      settings.per_channel = plan.settings.per_channel_wts;
+      return std::make_unique<RangeLinearQuantParamLayerWrapper>(std::move(module), layer_quantization(path, plan),
+                                                                 WeightQuantization{settings, config_.save_fp_weights});
+    }
+    case Wrapping::common_grid:
+    case Wrapping::product:
+      if (config_.rounding == Rounding::onnx)
+        return std::make_unique<RangeLinearFakeQuantWrapper>(std::move(module), layer_quantization(path, plan),
+                                                             FloatPrecision::single);
+      if (plan.wrapping == Wrapping::product)
+        return std::make_unique<RangeLinearQuantProductWrapper>(std::move(module), layer_quantization(path, plan));
+      return std::make_unique<RangeLinearQuantCommonGridWrapper>(std::move(module), layer_quantization(path, plan));
+    case Wrapping::fake_quant:
+      return std::make_unique<RangeLinearFakeQuantWrapper>(std::move(module), layer_quantization(path, plan),
+                                                           precision_of(plan));
+  }
+  return module;
+}
+
+Json PostTrainLinearQuantizer::self_contained(Json resolved) const {
+  if (!is_static_) return resolved;
+  QuantStats stats = given_stats_;
+  resolved.erase("model_activation_stats");
+  if (!names_histogram_mode(resolved)) stats.drop_histograms();
+  resolved["model_activation_stats"] = stats_to_json(stats);
+  return resolved;
+}
+
+Json PostTrainLinearQuantizer::layer_quant_params(Module& model) {
+  Json all = Json::object();
+  visit_modules(model, [&](Module& m) {
+    if (const auto* layer = dynamic_cast<PostTrainLayer*>(&m)) all[m.path()] = layer->quant_params();
+  });
+  return all;
+}
+
+namespace {
+const Registered<Quantizer, PostTrainLinearQuantizer, PostTrainLinearConfig> registered{"PostTrainLinearQuantizer"};
+}
+
+}  // namespace qgrad

@@ -1,0 +1,108 @@
+// Quantization after training: integer layers with scales from calibration statistics (static) or from the values of
+// every batch (dynamic). Distiller range_linear.py:PostTrainLinearQuantizer, with its bugs left out.
+#pragma once
+
+#include <memory>
+
+#include "quant/post_train/corrections.h"
+#include "quant/post_train/plan.h"
+#include "quant/quantizer.h"
+
+namespace qgrad {
+
+struct PostTrainLinearConfig : QuantizerConfig {
+  PostTrainLinearConfig() {
+    bits_activations = 8;
+    bits_weights = 8;
+  }
+  int bits_accum = 32;
+  Rounding rounding = Rounding::distiller;
+  bool fixed_point = false;
+  PostTrainLayerSettings layers;
+  bool also_clip_weights = false;
+  bool save_fp_weights = false;
+  bool inputs_keep_half_range = false;
+  bool cross_layer_equalization = false;
+  bool bias_correction = false;
+  std::optional<LearnedRoundingConfig> learned_rounding;
+  Config quant_params{Json::object(), "", "quant_params"};
+  Config model_activation_stats{nullptr, "", "model_activation_stats"};
+};
+template <class V>
+void fields(V& v, PostTrainLinearConfig& c) {
+  v("bits_activations", c.bits_activations, {.help = "bits of activations; null: not quantized", .min = 1, .max = 32});
+  v("bits_weights", c.bits_weights, {.help = "bits of weights; null: not quantized", .min = 1, .max = 32});
+  v("bits_accum", c.bits_accum, {.help = "bits of accumulators and biases", .min = 2, .max = 32});
+  v("rounding", c.rounding,
+    {.help = "arithmetic of scales and ties: distiller, or onnx, as ONNX Runtime computes an exported model"});
+  v("fixed_point", c.fixed_point,
+    {.help =
+         "no floating point between the input's quantization and the last output: factors are the multipliers and "
+         "shifts of scale_approx_mult_bits, at most 20, their products are not rounded, means are sums of integers"});
+  v("overrides", c.overrides, {.help = "module path or regular expression -> settings"});
+  fields(v, c.layers);
+  v("also_clip_weights", c.also_clip_weights,
+    {.help = "cut the ranges of weights as clip_acts cuts those of activations"});
+  v("save_fp_weights", c.save_fp_weights, {.help = "keep the float weights, so that weights can be quantized again"});
+  v("inputs_keep_half_range", c.inputs_keep_half_range,
+    {.help = "cut inputs that no layer has quantized with the layer's own half range, as Distiller does by mistake"});
+  v("cross_layer_equalization", c.cross_layer_equalization,
+    {.help = "rescale the weights of neighbouring layers so that their channels have equal ranges"});
+  v("bias_correction", c.bias_correction,
+    {.help = "give the layers' outputs the means they have in the float model, on calibration images"});
+  v("learned_rounding", c.learned_rounding,
+    {.help = "learn on calibration images whether each weight is rounded up or down; null: to nearest"});
+  v("quant_params", c.quant_params,
+    {.help = "scales, zero points or clipping values to set: \"<layer>.output_scale\" -> a value, or a list of them"});
+  v("model_activation_stats", c.model_activation_stats,
+    {.help = "calibration statistics: a file, or its content; null: dynamic quantization"});
+}
+
+// Batch norms are folded, ReLUs computed in the layers before them, every leaf that has bits is wrapped. The model must
+// be in evaluation mode when it is called afterwards.
+class PostTrainLinearQuantizer final : public Quantizer {
+ public:
+  explicit PostTrainLinearQuantizer(PostTrainLinearConfig config);
+
+  // What the settings ask of the float model before it is calibrated: batch norms folded, weights equalized. Needed
+  // before calibration with cross_layer_equalization, which changes activations; else prepare does it. Also makes the
+  // `reference` of correct().
+  void prepare_float(ModulePtr& model, const Tensor& example) const;
+
+  // Statistics in memory instead of model_activation_stats. They are copied. Before prepare.
+  void set_stats(const QuantStats& stats);
+  // The statistics that were used, after folding and fusion; empty for dynamic quantization. After prepare.
+  const QuantStats& stats_after_prepare() const { return stats_; }
+
+  // The corrections that need images (bias_correction, learned_rounding), after prepare. They end up in the model's
+  // state, so a model that is loaded again has them. reference: the same model in float after prepare_float. Both in
+  // evaluation mode. (quant/post_train/corrections.h)
+  void correct(Module& model, Module& reference, std::span<const Tensor> batches, const CorrectionProgress& done) const;
+  bool has_corrections() const { return config_.bias_correction || config_.learned_rounding; }
+
+  Json self_contained(Json resolved) const override;  // with the statistics as they were given
+
+  // Layer by layer what a model prepared by such a quantizer computes: class, bits, modes, clipping, scales, zero
+  // points.
+  static Json layer_quant_params(Module& model);
+
+ protected:
+  void pre_process(ModulePtr& model, const Graph& graph) override;
+  std::vector<std::string> settings_without_effect(const Site& site, std::string_view kind) const override;
+  void post_process(ModulePtr& model) override;
+
+ private:
+  Replacement planned();
+  PostTrainOverride settings_at(const Site& site) const;
+  ModulePtr wrap(const std::string& path, const LayerPlan& plan, ModulePtr module) const;
+  LayerQuantization layer_quantization(const std::string& path, const LayerPlan& plan) const;
+  QuantSettings weight_settings_of(const LayerPlan& plan) const;  // per tensor
+
+  PostTrainLinearConfig config_;
+  bool is_static_ = false;
+  std::string stats_name_;          // for messages
+  QuantStats given_stats_, stats_;  // as they came, and as folding and fusion leave them
+  std::optional<PostTrainPlan> plan_;
+};
+
+}  // namespace qgrad

@@ -1,0 +1,292 @@
+// Wrapping rules, fusions and input settings.
+#include "quant/post_train/plan.h"
+
+#include <algorithm>
+#include <charconv>
+
+#include "core/error.h"
+
+namespace qgrad {
+namespace {
+
+bool is_one_of(std::string_view kind, std::initializer_list<std::string_view> kinds) {
+  return std::ranges::find(kinds, kind) != kinds.end();
+}
+
+bool is_relu(std::string_view kind) { return is_one_of(kind, {"ReLU", "ReLU6"}); }
+
+// Whether a layer of this kind has a form that computes on integers.
+bool has_integer_form(std::string_view kind) {
+  return is_one_of(kind,
+                   {"Conv2d", "Linear", "Embedding", "EltwiseAdd", "EltwiseMult", "Concat", "Matmul", "BatchMatmul"});
+}
+
+Wrapping wrapping_of(std::string_view kind, const Bits& bits, const PostTrainOverride& settings, bool is_static) {
+  if (kind == "Identity") return Wrapping::none;
+  if (settings.fpq_module && !settings.fake.value_or(!has_integer_form(kind))) return Wrapping::reduced_float;
+  if (settings.fpq_module && bits.activations) return Wrapping::fake_quant;
+  if (kind == "Embedding" && bits.weights) return Wrapping::embedding;
+  if (is_one_of(kind, {"Conv2d", "Linear"}) && bits.weights) return Wrapping::param_layer;
+  if (!bits.activations) return Wrapping::none;
+  if (is_one_of(kind, {"EltwiseAdd", "Concat"})) return is_static ? Wrapping::common_grid : Wrapping::none;
+  if (kind == "EltwiseMult") return is_static ? Wrapping::product : Wrapping::none;
+  if (is_one_of(kind, {"Matmul", "BatchMatmul"})) return Wrapping::product;
+  return Wrapping::fake_quant;
+}
+
+struct ValueLimits {
+  double low, high;
+};
+
+// Distiller _clip_stats. Moments are left as they are: ACIQ wants those from before the activation.
+void clip_stats(TensorStats& stats, const ValueLimits& limits) {
+  if (stats.max < limits.low) {
+    stats.min = stats.max = stats.avg_min = stats.avg_max = limits.low;
+  } else if (stats.min > limits.high) {
+    stats.min = stats.max = stats.avg_min = stats.avg_max = limits.high;
+  } else {
+    stats.min = std::max(limits.low, stats.min);
+    stats.avg_min = std::max(limits.low, stats.avg_min);
+    stats.max = std::min(limits.high, stats.max);
+    stats.avg_max = std::clamp(stats.avg_max, limits.low, limits.high);  // rarely active: below 0 in the mean
+  }
+  if (stats.histogram) stats.histogram = stats.histogram->clipped(stats.min, stats.max);
+}
+
+// What an activation function lets through of a layer with these statistics.
+std::optional<ValueLimits> limits_of(std::string_view activation, const TensorStats& stats) {
+  if (activation == "ReLU") return ValueLimits{0, stats.max};
+  if (activation == "ReLU6") return ValueLimits{0, std::min(stats.max, 6.0)};
+  if (activation == "Tanh") return ValueLimits{-4, 4};
+  if (activation == "Sigmoid") return ValueLimits{-6, 6};
+  return std::nullopt;
+}
+
+// One entry of input_overrides.
+struct InputOverride {
+  bool from_output = false;
+  std::optional<int> bits_activations;
+  std::optional<LinearQuantMode> mode;
+  std::optional<ClipMode> clip_acts;
+  std::optional<float> clip_n_stds, clip_percentile;
+};
+template <class V>
+void fields(V& v, InputOverride& o) {
+  v("from_output", o.from_output, {.help = "the settings of the output"});
+  v("bits_activations", o.bits_activations, {.help = "bits", .min = 1, .max = 32});
+  v("mode", o.mode, {.help = "which integers stand for the range"});
+  v("clip_acts", o.clip_acts, {.help = "how the range is cut"});
+  v("clip_n_stds", o.clip_n_stds, {.help = "standard deviations kept by N_STD", .min = 0, .above_min = true});
+  v("clip_percentile", o.clip_percentile,
+    {.help = "percent of the values kept by PERCENTILE", .min = 50, .max = 100, .above_min = true});
+}
+
+QuantSettings overridden(QuantSettings settings, const Config& config) {
+  const auto o = read_config<InputOverride>(config);
+  if (o.from_output && config.value.size() > 1)
+    config_error(config.where(), "from_output takes the output's settings; other settings can not be given beside it");
+  settings.half_range = false;
+  settings.bits = o.bits_activations.value_or(settings.bits);
+  settings.mode = o.mode.value_or(settings.mode);
+  settings.clip = o.clip_acts.value_or(settings.clip);
+  if (o.clip_n_stds) settings.n_stds = o.clip_n_stds;
+  if (o.clip_percentile) settings.percentile = o.clip_percentile;
+  return settings;
+}
+
+size_t input_index(const Config& input_overrides, const std::string& key, size_t inputs) {
+  size_t index = 0;
+  const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), index);
+  if (error != std::errc() || end != key.data() + key.size() || index >= inputs)
+    config_error(input_overrides.where(), "expected the index of one of the layer's {} inputs, got '{}'", inputs, key);
+  return index;
+}
+
+}  // namespace
+
+void check_clip_settings(const PostTrainLayerSettings& settings) {
+  check(settings.clip_acts != ClipMode::n_std || settings.clip_n_stds, "clip_acts N_STD needs clip_n_stds");
+  check(settings.clip_acts != ClipMode::percentile || settings.clip_percentile,
+        "clip_acts PERCENTILE needs clip_percentile");
+}
+
+bool LayerPlan::quantizes_output() const {
+  return bits.activations && (wrapping == Wrapping::param_layer || wrapping == Wrapping::common_grid ||
+                              wrapping == Wrapping::product || wrapping == Wrapping::fake_quant);
+}
+
+bool LayerPlan::quantizes_inputs() const {
+  if (!quantizes_output()) return false;
+  // A convolution with float weights gets its input as it comes.
+  if (wrapping == Wrapping::fake_quant)
+    return settings.quantize_inputs && !is_one_of(kind, {"Conv2d", "Linear", "Embedding"});
+  return true;
+}
+
+// Statistics may still be missing, as in `qgrad inspect`: they are taken to come.
+std::vector<std::string> idle_layer_settings(std::string_view kind, const Bits& bits, const PostTrainOverride& settings,
+                                             bool also_clip_weights) {
+  const auto plan_with = [&](const std::optional<int>& bits_activations) {
+    const Bits changed{bits_activations, bits.weights, bits.bias};
+    LayerPlan plan{.kind = std::string(kind), .bits = changed, .settings = settings};
+    plan.wrapping = wrapping_of(kind, changed, settings, /*is_static=*/true);
+    return plan;
+  };
+  const LayerPlan plan = plan_with(bits.activations);
+  const bool output = plan.quantizes_output(), param_layer = plan.wrapping == Wrapping::param_layer;
+  const bool weights = param_layer || plan.wrapping == Wrapping::embedding;
+  const bool clips = output || (param_layer && also_clip_weights);
+  const bool own_inputs = output && !settings.input_overrides.value.empty();
+  const bool takes_float = plan.wrapping == Wrapping::fake_quant && !is_one_of(kind, {"Conv2d", "Linear", "Embedding"});
+  PostTrainOverride half = settings;
+  half.fpq_module = 16;
+  const Wrapping in_float = wrapping_of(kind, bits, half, /*is_static=*/true);
+  const std::pair<const char*, bool> effects[] = {
+      {"bits_activations", plan_with(8).quantizes_output()},
+      {"bits_weights", kind != "Identity" && !settings.fpq_module},
+      {"mode", output || weights},
+      {"per_channel_wts", param_layer},
+      {"clip_acts", clips},
+      {"clip_n_stds", clips && (settings.clip_acts == ClipMode::n_std || own_inputs)},
+      {"clip_percentile", clips && (settings.clip_acts == ClipMode::percentile || own_inputs)},
+      {"clip_half_range", output},
+      {"scale_approx_mult_bits", output},
+      {"inputs_quant_auto_fallback", plan.quantizes_inputs()},
+      {"fpq_module", in_float == Wrapping::reduced_float || (in_float == Wrapping::fake_quant && bits.activations)},
+      {"fake", settings.fpq_module.has_value()},
+      {"quantize_inputs", output && takes_float},
+      {"input_overrides", plan.quantizes_inputs()}};
+  std::vector<std::string> idle;
+  for (const auto& [key, has_effect] : effects)
+    if (!has_effect) idle.emplace_back(key);
+  return idle;
+}
+
+QuantSettings LayerPlan::output_settings() const {
+  return {.bits = bits.activations.value(),
+          .mode = settings.mode.activations,
+          .clip = settings.clip_acts,
+          .n_stds = settings.clip_n_stds,
+          .percentile = settings.clip_percentile,
+          .half_range = settings.clip_half_range || relu || is_relu(kind),
+          .scale_approx_mult_bits = settings.scale_approx_mult_bits};
+}
+
+void PostTrainPlan::add(const std::string& path, std::string_view kind, const Bits& bits,
+                        const PostTrainOverride& settings) {
+  try {
+    check_clip_settings(settings);
+  } catch (const Error& e) {
+    throw e.located(path);
+  }
+  check(!settings.fpq_module || *settings.fpq_module == 16 || *settings.fpq_module == 32,
+        "{}: fpq_module: expected 16 or 32, got {}", path, settings.fpq_module.value_or(0));
+  const Wrapping wrapping = wrapping_of(kind, bits, settings, stats_ != nullptr);
+  if (wrapping == Wrapping::none || !graph_.find(path)) return;
+  layers_[path] = {.kind = std::string(kind),
+                   .bits = bits,
+                   .settings = settings,
+                   .wrapping = wrapping,
+                   .relu = settings.clip_half_range};
+}
+
+// The Splits that alone consume this layer's output; none where something else does too.
+std::vector<const GraphNode*> PostTrainPlan::split_successors(const GraphNode& node) const {
+  if (!graph_.called_once(node) || &graph_[graph_.output()] == &node) return {};
+  std::vector<const GraphNode*> splits;
+  for (const size_t i : node.succs) {
+    if (graph_[i].kind != "Split" || !graph_.called_once(graph_[i])) return {};
+    splits.push_back(&graph_[i]);
+  }
+  return splits;
+}
+
+void PostTrainPlan::fuse_statistics() {
+  for (const GraphNode& node : graph_.nodes()) {
+    const auto layer = layers_.find(node.name);
+    ModuleStats* stats = stats_->find(node.name);
+    if (layer == layers_.end() || !layer->second.quantizes_output() || !stats) continue;
+    const std::vector<const GraphNode*> splits = split_successors(node);
+    const GraphNode* next = splits.empty() ? graph_.sole_successor(node) : splits[0];
+    std::string activation = next ? next->kind : "";
+    for (const GraphNode* split : splits) {
+      const GraphNode* after = graph_.sole_successor(*split);
+      const std::string kind = after ? after->kind : "";
+      const bool gates = is_one_of(kind, {"Sigmoid", "Tanh"}) && is_one_of(activation, {"Sigmoid", "Tanh"});
+      activation = split == splits[0] || kind == activation ? kind : gates ? "Sigmoid" : "";
+    }
+    const std::optional<ValueLimits> limits = limits_of(activation, stats->output);
+    if (!limits) continue;
+    clip_stats(stats->output, *limits);
+    const std::vector<const GraphNode*> consumers = splits.empty() ? std::vector{next} : splits;
+    for (const GraphNode* consumer : consumers)
+      if (ModuleStats* after = stats_->find(consumer->name); after && !after->inputs.empty())
+        after->inputs[0] = stats->output;
+  }
+}
+
+void PostTrainPlan::fuse_relus() {
+  for (const GraphNode& node : graph_.nodes()) {
+    const auto layer = layers_.find(node.name);
+    if (layer == layers_.end() || !layer->second.quantizes_output()) continue;
+    const GraphNode* next = graph_.sole_successor(node);
+    if (!next || !is_relu(next->kind)) continue;
+    layer->second.relu = true;
+    if (next->kind == "ReLU6") layer->second.relu_cap = 6.0f;
+    fused_relus_[next->name] = node.name;
+    layers_.erase(next->name);
+  }
+}
+
+bool PostTrainPlan::carries_quantization(const GraphNode& node) const {
+  if (!node.module) return false;
+  const std::string path = node.path();
+  if (fused_relus_.contains(path)) return true;
+  const auto layer = layers_.find(path);
+  return layer != layers_.end() && (layer->second.quantizes_output() || layer->second.wrapping == Wrapping::embedding);
+}
+
+std::vector<InputQuantization> PostTrainPlan::own_inputs(const std::string& path, const LayerPlan& plan,
+                                                         bool half_range) const {
+  const ModuleStats* stats = stats_ ? stats_->find(path) : nullptr;
+  const size_t count = stats ? stats->inputs.size() : graph_.find(path)->preds.size();
+  QuantSettings settings = plan.output_settings();
+  settings.half_range = half_range && stats && settings.half_range;
+  std::vector<InputQuantization> inputs(count,
+                                        {.settings = settings, .allowed = plan.settings.inputs_quant_auto_fallback});
+  const Config& overrides = plan.settings.input_overrides;
+  if (!overrides.value.is_object())
+    config_error(overrides.where(), "expected an object: index of an input -> settings");
+  for (const auto& [key, value] : overrides.value.items()) {
+    InputQuantization& input = inputs[input_index(overrides, key, count)];
+    input.settings = overridden(settings, overrides.at(key));
+    input.overridden = input.allowed = true;
+  }
+  if (stats)
+    for (size_t i = 0; i < count; ++i) inputs[i].params = params_from_stats(stats->inputs[i], inputs[i].settings);
+  return inputs;
+}
+
+void PostTrainPlan::plan_inputs(bool half_range) {
+  std::map<size_t, InputQuantization> first;  // by the node that made the tensor
+  for (const GraphNode& node : graph_.nodes()) {
+    const auto layer = layers_.find(node.name);
+    if (layer == layers_.end() || !layer->second.quantizes_inputs()) continue;
+    LayerPlan& plan = layer->second;
+    try {
+      plan.inputs = own_inputs(node.name, plan, half_range);
+    } catch (const Error& e) {
+      throw e.located(node.name);
+    }
+    for (size_t i = 0; i < std::min(node.preds.size(), plan.inputs.size()); ++i) {
+      if (carries_quantization(graph_[node.preds[i]])) continue;
+      const auto [known, is_first] = first.try_emplace(node.preds[i], plan.inputs[i]);
+      if (is_first || plan.inputs[i].overridden) continue;
+      plan.inputs[i] = known->second;
+      plan.inputs[i].overridden = false;
+      plan.inputs[i].shared = true;
+    }
+  }
+}
+
+}  // namespace qgrad

@@ -1,0 +1,123 @@
+// What each layer becomes under post-training quantization: decided for the whole model along its graph, before any
+// module is replaced, so that no decision depends on the order of replacement.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/config.h"
+#include "nn/graph.h"
+#include "quant/ranges/stats.h"
+#include "quant/settings.h"
+#include "quant/simulation/wrapper.h"
+
+namespace qgrad {
+
+// Settings that can be given for all layers and overridden for each.
+struct PostTrainLayerSettings {
+  ModuleQuantMode mode;
+  bool per_channel_wts = false;
+  ClipMode clip_acts = ClipMode::none;
+  std::optional<float> clip_n_stds, clip_percentile;
+  bool clip_half_range = false;
+  std::optional<int> scale_approx_mult_bits;
+  bool inputs_quant_auto_fallback = true;
+  std::optional<int> fpq_module;
+};
+template <class V>
+void fields(V& v, PostTrainLayerSettings& s) {
+  v("mode", s.mode, {.help = "which integers stand for a range: a mode, or {\"activations\": .., \"weights\": ..}"});
+  v("per_channel_wts", s.per_channel_wts,
+    {.help = "one scale per output channel of convolutions and fully connected layers"});
+  v("clip_acts", s.clip_acts, {.help = "how ranges of activations are cut"});
+  v("clip_n_stds", s.clip_n_stds, {.help = "standard deviations kept by N_STD", .min = 0, .above_min = true});
+  v("clip_percentile", s.clip_percentile,
+    {.help = "percent of the values kept by PERCENTILE", .min = 50, .max = 100, .above_min = true});
+  v("clip_half_range", s.clip_half_range,
+    {.help = "only positive outputs matter: a ReLU is applied, and clip_acts looks at positive values only"});
+  v("scale_approx_mult_bits", s.scale_approx_mult_bits,
+    {.help = "round scales to an integer of so many bits and a shift; null: exact", .min = 2, .max = 32});
+  v("inputs_quant_auto_fallback", s.inputs_quant_auto_fallback,
+    {.help = "quantize inputs that no layer has quantized with the settings of the output"});
+  v("fpq_module", s.fpq_module,
+    {.help = "compute in float of so many bits: 16 or 32; null: quantize", .min = 16, .max = 32});
+}
+
+// What only an override can say.
+struct PostTrainOverride : PostTrainLayerSettings {
+  std::optional<bool>
+      fake;  // with fpq_module: quantize the output of the float layer; null: for layers without integer form
+  bool quantize_inputs = true;  // of layers that compute in float
+  // Index of an input -> {"from_output": true} or any of bits_activations, mode, clip_acts, clip_n_stds,
+  // clip_percentile.
+  Config input_overrides{Json::object(), "", "input_overrides"};
+};
+template <class V>
+void fields(V& v, PostTrainOverride& s) {
+  fields(v, static_cast<PostTrainLayerSettings&>(s));
+  v("fake", s.fake);
+  v("quantize_inputs", s.quantize_inputs);
+  v("input_overrides", s.input_overrides);
+}
+
+// Throws where the clip mode lacks the setting it needs.
+void check_clip_settings(const PostTrainLayerSettings& settings);
+
+enum class Wrapping { none, param_layer, common_grid, product, embedding, fake_quant, reduced_float };
+
+struct LayerPlan {
+  std::string kind;
+  Bits bits;
+  PostTrainOverride settings;
+  Wrapping wrapping = Wrapping::none;
+  bool relu = false;
+  std::optional<float> relu_cap;
+  std::vector<InputQuantization> inputs;
+
+  bool quantizes_output() const;
+  bool quantizes_inputs() const;
+  QuantSettings output_settings() const;
+};
+
+// The override keys that change nothing for a layer of this kind, given its bits and its other settings.
+std::vector<std::string> idle_layer_settings(std::string_view kind, const Bits& bits, const PostTrainOverride& settings,
+                                             bool also_clip_weights);
+
+// The plans of a model, by module path.
+class PostTrainPlan {
+ public:
+  // stats: a copy to work on, changed by the fusions; null: dynamic quantization.
+  PostTrainPlan(Graph graph, QuantStats* stats) : graph_(std::move(graph)), stats_(stats) {}
+
+  // Decides how a layer is wrapped, by Distiller's rules. Throws on settings that lack what they need.
+  void add(const std::string& path, std::string_view kind, const Bits& bits, const PostTrainOverride& settings);
+
+  // Calibrated ranges of layers whose only consumer is a ReLU, ReLU6, Tanh or Sigmoid are cut to what that one lets
+  // through: [0, max], [0, 6], [-4, 4], [-6, 6]; so are those of layers whose output is split, where all parts go to
+  // the same activation; Sigmoid and Tanh together count as Sigmoid (Distiller _apply_activations_stats_fusion). Static
+  // only.
+  void fuse_statistics();
+  // A ReLU or ReLU6 that is the only consumer of a layer with quantized outputs is computed there.
+  void fuse_relus();
+  // How each layer quantizes inputs that arrive in float. A tensor with several consumers is quantized by all of them
+  // as the first one does. half_range: keep the output's half range for inputs, as Distiller does by mistake.
+  void plan_inputs(bool half_range);
+
+  const std::map<std::string, LayerPlan>& layers() const { return layers_; }
+  // Fused ReLUs -> the layers that compute them now.
+  const std::map<std::string, std::string>& fused_relus() const { return fused_relus_; }
+
+ private:
+  std::vector<const GraphNode*> split_successors(const GraphNode& node) const;
+  bool carries_quantization(const GraphNode& node) const;
+  std::vector<InputQuantization> own_inputs(const std::string& path, const LayerPlan& plan, bool half_range) const;
+
+  Graph graph_;
+  QuantStats* stats_;
+  std::map<std::string, LayerPlan> layers_;
+  std::map<std::string, std::string> fused_relus_;
+};
+
+}  // namespace qgrad

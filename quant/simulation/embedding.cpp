@@ -1,0 +1,52 @@
+// The integer table and its lookup.
+#include "quant/simulation/embedding.h"
+
+#include "core/config.h"
+#include "core/error.h"
+#include "nn/layers/embedding.h"
+#include "quant/simulation/wrapper.h"
+
+namespace qgrad {
+namespace {
+
+Parameter& table_of(const Child& embedding) {
+  auto* table = embedding.as<Embedding>();
+  check(table != nullptr, "RangeLinearEmbeddingWrapper: expected an Embedding, got {}", embedding->kind());
+  return table->weight;
+}
+
+LinearQuantParams table_params(const Tensor& table, const QuantSettings& settings, const TensorStats* output_stats) {
+  if (!output_stats) return params_from_tensor(table, settings, Slices::samples);
+  const ScaleAndZeroPoint params = params_from_stats(*output_stats, settings);
+  return {{params.scale}, {params.zero_point}};
+}
+
+}  // namespace
+
+RangeLinearEmbeddingWrapper::RangeLinearEmbeddingWrapper(ModulePtr embedding, const WeightQuantization& quantization,
+                                                         const TensorStats* output_stats)
+    : embedding_(*this, "", std::move(embedding)),
+      weight_(*this, table_of(embedding_), quantization,
+              table_params(table_of(embedding_).raw(), quantization.settings, output_stats)) {}
+
+std::string RangeLinearEmbeddingWrapper::describe() const {
+  return fmt::format("weights {} bits {}", weight_.settings().bits, enum_name(weight_.settings().mode));
+}
+
+QuantMetadata RangeLinearEmbeddingWrapper::weight_metadata() const {
+  const LinearQuantParams params = weight_.params();
+  return metadata_of({params.scale[0], params.zero_point[0]}, weight_.settings());
+}
+
+Tensor RangeLinearEmbeddingWrapper::forward(const Tensor& ids) {
+  check(!training(), "{}: a layer quantized after training can not be trained; switch the model to evaluation", kind());
+  Tensor y = linear_dequantize(embedding_(ids), weight_.params());
+  y.set_quant_metadata(weight_metadata());
+  return y;
+}
+
+Json RangeLinearEmbeddingWrapper::quant_params() const {
+  return {{"class", kind()}, {"layer", embedding_->kind()}, {"weight", weight_.quant_params()}};
+}
+
+}  // namespace qgrad

@@ -1,0 +1,120 @@
+// Float layers with quantized outputs, and float layers in half precision.
+#include "quant/simulation/float_layer.h"
+
+#include <cmath>
+#include <limits>
+
+#include "core/error.h"
+#include "core/tape.h"
+#include "nn/layers/pool.h"
+
+namespace qgrad {
+namespace {
+
+void round_parameters(Module& layer, FloatPrecision precision) {
+  if (precision == FloatPrecision::half)
+    for (Parameter* p : all_parameters(layer)) p->set_raw(rounded(p->raw(), precision));
+}
+
+// The convolution with ones that sums windows of this many channels.
+Conv2dOptions summing(const Pool2dOptions& o, int64_t channels) {
+  return {.stride_h = o.stride_h,
+          .stride_w = o.stride_w,
+          .padding_h = o.padding_h,
+          .padding_w = o.padding_w,
+          .groups = channels};
+}
+
+Tensor run(Module& layer, std::span<const Tensor> x, FloatPrecision precision) {
+  std::vector<Tensor> inputs;
+  for (const Tensor& input : x) inputs.push_back(rounded(input, precision));
+  return rounded(layer.call(inputs), precision);
+}
+
+}  // namespace
+
+float round_to_half(float x) {
+  if (!std::isfinite(x)) return x;
+  constexpr float kLargest = 65504, kSmallestNormal = 0x1p-14f;
+  const float magnitude = std::fabs(x);
+  // Half has 11 significant bits; below its smallest normal number the steps stay 2^-24.
+  const float step = magnitude < kSmallestNormal ? 0x1p-24f : std::ldexp(1.0f, std::ilogb(magnitude) - 10);
+  const float nearest = std::nearbyint(magnitude / step) * step;  // exact but for the rounding to an integer
+  return std::copysign(nearest > kLargest ? std::numeric_limits<float>::infinity() : nearest, x);
+}
+
+Tensor rounded(const Tensor& x, FloatPrecision precision) {
+  if (precision == FloatPrecision::single) return x;
+  Tensor y = Tensor::empty(x.shape());
+  const std::span<const float> in = x.data();
+  const std::span<float> out = y.mutable_data();
+  for (size_t i = 0; i < in.size(); ++i) out[i] = round_to_half(in[i]);
+  return record("round_to_half", y, {x}, [](Tensor, Grads&) {
+    fail("round_to_half: a model that was quantized after training has no gradients");
+  });
+}
+
+RangeLinearFakeQuantWrapper::RangeLinearFakeQuantWrapper(ModulePtr layer, LayerQuantization q, FloatPrecision precision)
+    : RangeLinearQuantWrapper(std::move(layer), std::move(q)), precision_(precision) {
+  round_parameters(wrapped(), precision);
+}
+
+Accumulator RangeLinearFakeQuantWrapper::accumulate(Inputs x) {
+  if (const auto window = summed_window(x[0].shape())) {
+    const QuantMetadata grid = input_metadata(0, x[0]);
+    const int64_t channels = x[0].dim(-1);
+    const Tensor ones = Tensor::full({window->kernel_h, window->kernel_w, 1, channels}, 1);
+    Tensor sums = conv2d(to_integers(x[0], grid, rounding()), ones, Tensor(), summing(*window, channels));
+    if (rounding() == Rounding::distiller) return {std::move(sums), {sum_scale(grid.scale, *window)}};
+    const float step = step_of(grid.scale) * window_step(*window);
+    return {std::move(sums), {1 / step}, {step}};
+  }
+  std::vector<Tensor> inputs(x.begin(), x.end());
+  if (!quantization().inputs.empty())
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      const QuantMetadata grid = input_metadata(i, x[i]);
+      if (!x[i].quant_metadata()) inputs[i] = fake_quantized(x[i], grid, rounding());
+    }
+  return {run(wrapped(), inputs, precision_), {1.0f}, {}, true};
+}
+
+std::optional<Pool2dOptions> RangeLinearFakeQuantWrapper::summed_window(const Shape& image) const {
+  const bool integers = rounding() == Rounding::onnx || quantization().fixed_point;
+  if (!integers || quantization().inputs.empty() || precision_ != FloatPrecision::single) return std::nullopt;
+  if (const auto* pool = dynamic_cast<const AvgPool2d*>(&wrapped())) return pool->options();
+  if (wrapped().kind() == "GlobalAvgPool2d") return Pool2dOptions{image[1], image[2], 1, 1, 0, 0};
+  return std::nullopt;
+}
+
+float RangeLinearFakeQuantWrapper::window_step(const Pool2dOptions& window) {
+  return 1.0f / static_cast<float>(window.kernel_h * window.kernel_w);
+}
+
+float RangeLinearFakeQuantWrapper::sum_scale(float scale, const Pool2dOptions& window) {
+  return scale * static_cast<float>(window.kernel_h * window.kernel_w);
+}
+
+Rescale RangeLinearFakeQuantWrapper::rescale(float output_scale, const Accumulator& accumulator) const {
+  if (rounding() == Rounding::onnx || !accumulator.real)
+    return RangeLinearQuantWrapper::rescale(output_scale, accumulator);
+  return {{output_scale}};
+}
+
+QuantizedRange RangeLinearFakeQuantWrapper::accumulator_range() const {
+  return {-std::numeric_limits<float>::infinity(), std::numeric_limits<float>::infinity()};
+}
+
+FPWrapper::FPWrapper(ModulePtr layer, FloatPrecision precision)
+    : precision_(precision), layer_(*this, "", std::move(layer)) {
+  round_parameters(*layer_, precision);
+}
+
+std::string FPWrapper::describe() const { return fmt::format("{} bits float", static_cast<int>(precision_)); }
+
+Json FPWrapper::quant_params() const {
+  return {{"class", kind()}, {"layer", layer_->kind()}, {"float_bits", static_cast<int>(precision_)}};
+}
+
+Tensor FPWrapper::forward(Inputs x) { return run(*layer_, x, precision_); }
+
+}  // namespace qgrad

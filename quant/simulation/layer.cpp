@@ -1,0 +1,100 @@
+// Names for scales, zero points and clipping values.
+#include "quant/simulation/layer.h"
+
+#include <cmath>
+
+#include "core/error.h"
+
+namespace qgrad {
+namespace {
+
+bool one_clipping_value(const QuantSettings& s) { return is_symmetric(s.mode) || s.half_range; }
+
+void check_count(const std::string& name, size_t expected, size_t got) {
+  check(got == expected, "{}: expected {} value{}, got {}", name, expected, expected == 1 ? "" : "s", got);
+}
+
+void set_scale(const std::string& name, const QuantParamSlot& slot, std::span<const float> values) {
+  LinearQuantParams params = slot.get();
+  check_count(name, params.scale.size(), values.size());
+  for (const float scale : values)
+    check(scale > 0 && std::isfinite(scale), "{}: expected a positive scale, got {}", name, scale);
+  params.scale.assign(values.begin(), values.end());
+  slot.set(params);
+}
+
+void set_zero_point(const std::string& name, const QuantParamSlot& slot, std::span<const float> values) {
+  LinearQuantParams params = slot.get();
+  check_count(name, params.zero_point.size(), values.size());
+  const QuantizedRange range = quantized_range(slot.settings.bits, slot.settings.mode);
+  for (const float zero_point : values) {
+    check(!is_symmetric(slot.settings.mode) || zero_point == 0, "{}: symmetric quantization has zero point 0, got {}",
+          name, zero_point);
+    check(std::nearbyint(zero_point) == zero_point && -zero_point >= range.qmin && -zero_point <= range.qmax,
+          "{}: expected an integer from {} to {}, got {}", name, 0 - range.qmax, 0 - range.qmin, zero_point);
+  }
+  params.zero_point.assign(values.begin(), values.end());
+  slot.set(params);
+}
+
+std::vector<float> clipping(const QuantParamSlot& slot) {
+  const LinearQuantParams params = slot.get();
+  std::vector<float> values;
+  for (size_t i = 0; i < params.scale.size(); ++i) {
+    const ValueRange range =
+        clipping_range(slot.settings.bits, slot.settings.mode, {params.scale[i], params.zero_point[i]});
+    if (!one_clipping_value(slot.settings)) values.push_back(range.min);
+    values.push_back(range.max);
+  }
+  return values;
+}
+
+void set_clipping(const std::string& name, const QuantParamSlot& slot, std::span<const float> values) {
+  const size_t each = one_clipping_value(slot.settings) ? 1 : 2, count = slot.get().scale.size();
+  check_count(name, each * count, values.size());
+  LinearQuantParams params{{}, {}};
+  for (size_t i = 0; i < count; ++i) {
+    const float max = values[each * i + each - 1], min = each == 2 ? values[2 * i] : 0;
+    check(min <= max && std::isfinite(max - min), "{}: expected {}, got {} and {}", name,
+          each == 2 ? "minimum and maximum" : "a positive value", min, max);
+    const ScaleAndZeroPoint one = params_from_clipping({min, max}, slot.settings);
+    params.scale.push_back(one.scale);
+    params.zero_point.push_back(one.zero_point);
+  }
+  slot.set(params);
+}
+
+}  // namespace
+
+std::vector<NamedQuantParam> named_quant_params(Module& model) {
+  std::vector<NamedQuantParam> all;
+  visit_modules(model, [&](Module& module) {
+    auto* layer = dynamic_cast<PostTrainLayer*>(&module);
+    if (!layer) return;
+    const std::string prefix = module.path().empty() ? "" : module.path() + ".";
+    for (const QuantParamSlot& slot : layer->quant_param_slots()) {
+      const auto add = [&](const std::string& name, bool free, auto get, auto set) {
+        const std::string full = prefix + name;
+        all.push_back({full, free, [slot, get] { return get(slot); },
+                       [slot, set, full](std::span<const float> values) { set(full, slot, values); }});
+      };
+      const auto scale = [](const QuantParamSlot& s) { return s.get().scale; };
+      const auto zero_point = [](const QuantParamSlot& s) { return s.get().zero_point; };
+      add(slot.scale, slot.free, scale, set_scale);
+      add(slot.zero_point, slot.free && !one_clipping_value(slot.settings), zero_point, set_zero_point);
+      add(slot.clipping, slot.free, clipping, set_clipping);
+    }
+  });
+  return all;
+}
+
+NamedQuantParam named_quant_param(Module& model, std::string_view name) {
+  std::vector<std::string> names;
+  for (NamedQuantParam& param : named_quant_params(model)) {
+    if (param.name == name) return std::move(param);
+    names.push_back(param.name);
+  }
+  fail("no quantization parameter '{}'{}", name, did_you_mean(name, names));
+}
+
+}  // namespace qgrad

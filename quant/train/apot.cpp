@@ -1,0 +1,100 @@
+// Additive powers of two.
+#include "quant/train/apot.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/ops.h"
+#include "core/ops/map.h"
+#include "quant/ranges/reductions.h"
+
+namespace qgrad {
+namespace {
+
+const Registered<Quantizer, APoTQuantizer, APoTConfig> registered{"APoTQuantizer"};
+
+struct Moments {
+  float mean, deviation;
+};
+// The sample deviation, as the authors'; 1 where all numbers are equal, or as good as that.
+Moments moments_of(const Tensor& x) {
+  const double n = static_cast<double>(x.numel()), mean = sum_of(x.data()) / n;
+  const double square = deviations_from(mean, x.data()).square;
+  const auto deviation = static_cast<float>(std::sqrt(square / std::max(1.0, n - 1)));
+  return {static_cast<float>(mean), std::isnormal(deviation) ? deviation : 1.0f};
+}
+
+Tensor normalized(const Tensor& x, const Moments& m) { return mul_scalar(add_scalar(x, -m.mean), 1 / m.deviation); }
+
+}  // namespace
+
+APoTQuantizer::APoTQuantizer(const APoTConfig& config)
+    : LearnedQuantizer(config, ReluPlace::fused, [normalize = config.normalize_weights](int bits, GridSite site) {
+        return std::make_unique<APoTQuantization>(bits, site, normalize);
+      }) {}
+
+std::vector<float> additive_powers_of_two(int bits) {
+  const int terms = bits / 2, odd = bits % 2;
+  std::vector<float> sums{0};
+  const auto add_term = [&](const std::vector<int>& exponents) {
+    const std::vector<float> before = sums;
+    for (const int e : exponents)
+      for (const float s : before) sums.push_back(s + std::ldexp(1.0f, -e));
+  };
+  // In the order of the exponents: two rounds of the terms, the single power, the terms' third round.
+  for (int i = 1; i <= terms; ++i) add_term({i, i + terms, i + 2 * terms + odd});
+  if (odd) add_term({2 * terms + 1});
+  std::ranges::sort(sums);
+  const float largest = sums.back();
+  for (float& s : sums) s /= largest;
+  return sums;
+}
+
+APoTQuantization::APoTQuantization(int bits, GridSite site, bool normalize_weights)
+    : LearnedQuantization(bits, site),
+      alpha(parameter("alpha", Tensor::full({1}, 1))),
+      normalize_(normalize_weights && site == GridSite::weights) {
+  check(bits <= kMostBits, "APoT: expected at most {} bits, got {}", kMostBits, bits);
+  alpha.set_limits({kSmallestStep, kLargestStep});
+  make_levels(bits);
+}
+
+void APoTQuantization::make_levels(int bits) {
+  bits = std::min(bits, kMostBits);  // a schedule may ask for more
+  if (levels_.bits == bits) return;
+  levels_ = {.bits = bits, .levels = additive_powers_of_two(is_signed() ? bits - 1 : bits), .thresholds = {}};
+  std::vector<float>& levels = levels_.levels;
+  if (is_signed())
+    for (size_t i = 1, n = levels.size(); i < n; ++i) levels.push_back(-levels[i]);
+  std::ranges::sort(levels);
+  for (size_t i = 1; i < levels.size(); ++i) levels_.thresholds.push_back((levels[i - 1] + levels[i]) / 2);
+}
+
+Tensor APoTQuantization::on_levels(const Tensor& x, float clip) const {
+  const LevelGrid grid{levels_.levels.data(), levels_.thresholds.data(), levels_.levels.size(), clip};
+  return map(x, [&](const float* in, float* out, size_t n) { kernels().quantize.to_levels(in, out, n, grid); });
+}
+
+void APoTQuantization::start(const Tensor& x, int bits) {
+  make_levels(bits);
+  const Tensor values = normalize_ ? normalized(x, moments_of(x)) : x;
+  const float clip = nearest_clip(values, 0.85f, [&](float c) { return on_levels(values, c); });
+  alpha.raw().mutable_data()[0] = clip > 0 ? clip : 1;
+}
+
+Tensor APoTQuantization::quantize(const Tensor& x, int bits) {
+  make_levels(bits);
+  const float clip = alpha.raw().item(), below = is_signed() ? -1.0f : 0.0f;
+  const auto on_grid = [&](const Tensor& values) {
+    const GridParameter parameter{alpha(), [=](const GridSums& sums) {
+                                    return static_cast<float>(sums.inside / clip + below * sums.below + sums.above);
+                                  }};
+    return record_on_grid("apot", values, on_levels(values, clip), {below * clip, clip, /*everywhere=*/is_parameter()},
+                          {parameter});
+  };
+  if (!normalize_) return on_grid(x);
+  const Moments m = moments_of(x);
+  return mul_scalar(on_grid(normalized(x, m)), m.deviation);
+}
+
+}  // namespace qgrad

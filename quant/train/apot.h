@@ -1,0 +1,59 @@
+// APoT (Li, Dong and Wang, "Additive Powers-of-Two Quantization: An Efficient Non-uniform Discretization for Neural
+// Networks", 2020): levels are sums of powers of two, up to a learned clip.
+#pragma once
+
+#include "quant/train/learned_grid.h"
+
+namespace qgrad {
+
+// Config: {"class": "APoTQuantizer", "bits_activations": 4, "bits_weights": 4}
+struct APoTConfig : LearnedQuantizerConfig {
+  bool normalize_weights = true;
+};
+template <class V>
+void fields(V& v, APoTConfig& c) {
+  fields(v, static_cast<LearnedQuantizerConfig&>(c));
+  v("normalize_weights", c.normalize_weights, {.help = "quantize (w - mean) / std of each layer's weights"});
+}
+
+class APoTQuantizer final : public LearnedQuantizer {
+ public:
+  explicit APoTQuantizer(const APoTConfig& config);
+};
+
+// The 2^bits levels from 0 to 1: sums of bits / 2 terms, term i being 0 or one of 2^-i, 2^-(i+n), 2^-(i+2n), scaled so
+// that the largest is 1; an odd number of bits adds a term with one power (eq. 5; the authors' build_power_value).
+std::vector<float> additive_powers_of_two(int bits);
+
+// y = alpha Q(x / alpha), Q to the nearest level of [0, 1], or of [-1, 1] where there are both signs (one bit is the
+// sign then):
+//   dy/dalpha = Q(x / alpha) - x / alpha between the ends, -1 below (0 without sign), 1 above   (eq. 8)
+//   dy/dx = 1; of activations 0 at and beyond the ends
+// Weights are normalized first, (w - mean) / std with mean and std as constants (section 2.3). The result is multiplied
+// by std again, a factor that a batch norm would remove anyhow, so that layers without one keep their scale.
+// alpha starts where the squared error is least.
+class APoTQuantization final : public LearnedQuantization {
+ public:
+  static constexpr int kMostBits = 8;
+  APoTQuantization(int bits, GridSite site, bool normalize_weights);
+  std::string_view kind() const override { return "APoTQuantization"; }
+
+  Parameter alpha;  // [1]; of weights, in standard deviations when they are normalized
+
+ protected:
+  void start(const Tensor& x, int bits) override;
+  Tensor quantize(const Tensor& x, int bits) override;
+
+ private:
+  struct Levels {
+    int bits = 0;
+    std::vector<float> levels, thresholds;
+  };
+  void make_levels(int bits);
+  Tensor on_levels(const Tensor& x, float clip) const;
+
+  bool normalize_;
+  Levels levels_;
+};
+
+}  // namespace qgrad

@@ -1,0 +1,124 @@
+// The two clips, and which activations they fit.
+#include "quant/train/clipped_activation.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "core/ops.h"
+#include "core/tape.h"
+#include "quant/train/fake_quant.h"
+#include "quant/train/learned_grid.h"
+#include "quant/train/ste.h"
+
+namespace qgrad {
+namespace {
+
+void check_clip(float clip) {
+  check(clip > 0 && std::isfinite(clip), "clipped quantization: expected a positive clipping value, got {}", clip);
+}
+
+struct Clip {
+  std::optional<int> bits;  // none: clipped only
+  float low = 0, high = 1;
+  bool dequantize = true;
+};
+
+struct FixedClipSettings {
+  float act_clip_val = 1;
+};
+template <class V>
+void fields(V& v, FixedClipSettings& s) {
+  v("act_clip_val", s.act_clip_val, {.min = 0.001, .max = 1e6});
+}
+
+// clamp(x, low, high) on the grid that ends there; the gradient is that of the clamp, ends included.
+Tensor clip_and_quantize(const Tensor& x, const Clip& clip) {
+  if (!clip.bits) return clamp(x, clip.low, clip.high);
+  const auto mode = clip.low < 0 ? LinearQuantMode::symmetric_restricted : LinearQuantMode::asymmetric_unsigned;
+  const ScaleAndZeroPoint grid = params_from_range(*clip.bits, mode, clip.low, clip.high);
+  return linear_quantize_ste(x, {{grid.scale}, {grid.zero_point}},
+                             {.integers = quantized_range(*clip.bits, mode),
+                              .saturation = ValueRange{clip.low, clip.high},
+                              .dequantize = clip.dequantize});
+}
+
+}  // namespace
+
+ClippedLinearQuantization::ClippedLinearQuantization(const ClippedLinearConfig& config)
+    : Quantization(config.bits), config_(config) {
+  check_clip(config.clip_val);
+  quantized_range(config.bits, LinearQuantMode::asymmetric_unsigned);  // checks the bits
+  check(!config.is_signed || config.bits > 1,
+        "clipped quantization: 1 bit has no level but zero beside a sign, expected 2 bits or more");
+}
+
+std::string ClippedLinearQuantization::describe() const {
+  return fmt::format("bits={}, clip_val={}{}", own_bits(), config_.clip_val, config_.is_signed ? ", signed" : "");
+}
+
+Tensor ClippedLinearQuantization::forward(const Tensor& x) {
+  return clip_and_quantize(x, {.bits = bits(),
+                               .low = config_.is_signed ? -config_.clip_val : 0,
+                               .high = config_.clip_val,
+                               .dequantize = config_.dequantize});
+}
+
+LearnedClippedLinearQuantization::LearnedClippedLinearQuantization(int bits, float initial_clip_val)
+    : Quantization(bits), clip_val(parameter("clip_val", Tensor::full({1}, initial_clip_val))) {
+  check_clip(initial_clip_val);
+  clip_val.set_limits({.low = kSmallestClip});
+  quantized_range(bits, LinearQuantMode::asymmetric_unsigned);  // checks the bits
+}
+
+std::string LearnedClippedLinearQuantization::describe() const {
+  return fmt::format("bits={}, clip_val={}", own_bits(), clip_val.raw().item());
+}
+
+Tensor LearnedClippedLinearQuantization::forward(const Tensor& x) {
+  const float clip = clip_val.raw().item();
+  check(std::isfinite(clip) && clip >= kSmallestClip,
+        "learned clip: the clipping value is {}, expected {} or more; has training diverged?", clip, kSmallestClip);
+  Tensor y;
+  {
+    const Tape::Paused paused;  // one pass, with a gradient of its own
+    y = clip_and_quantize(x, {.bits = bits(), .high = clip});
+  }
+  return record_on_grid("learned_clip", x, y, {.low = 0, .high = clip},
+                        {{clip_val(), [](const GridSums& sums) { return static_cast<float>(sums.above); }}});
+}
+
+std::map<std::string, Replacement, std::less<>> clipped_activations(const MakeClip& make,
+                                                                    const std::vector<std::string>& settings) {
+  const auto in_place = [make](float largest) {
+    return [make, largest](const Site& site, ModulePtr module) -> ModulePtr {
+      return site.bits.activations ? make(site, largest) : std::move(module);
+    };
+  };
+  const auto behind = [make](const Site& site, ModulePtr module) -> ModulePtr {
+    if (!site.bits.activations) return module;
+    return std::make_unique<FakeQuantizationWrapper>(std::move(module), make(site, 1));
+  };
+  return {{"ReLU", Replacement(in_place(std::numeric_limits<float>::infinity()), settings)},
+          {"ReLU6", Replacement(in_place(6), settings)},
+          {"Sigmoid", Replacement(behind, settings)},
+          {"Tanh", Replacement([](const Site& site, ModulePtr module) -> ModulePtr {
+             if (!site.bits.activations) return module;
+             const ClippedLinearConfig clip{.bits = *site.bits.activations, .clip_val = 1, .is_signed = true};
+             return std::make_unique<FakeQuantizationWrapper>(std::move(module),
+                                                              std::make_unique<ClippedLinearQuantization>(clip));
+           })}};
+}
+
+std::map<std::string, Replacement, std::less<>> fixed_clips(float act_clip_val) {
+  return clipped_activations(
+      [act_clip_val](const Site& site, float largest) {
+        const auto settings = site.settings_onto(FixedClipSettings{act_clip_val});
+        return std::make_unique<ClippedLinearQuantization>(
+            ClippedLinearConfig{.bits = *site.bits.activations, .clip_val = std::min(settings.act_clip_val, largest)});
+      },
+      keys_of<FixedClipSettings>());
+}
+
+}  // namespace qgrad

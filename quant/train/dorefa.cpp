@@ -1,0 +1,51 @@
+// What is clipped, and the two forms of weights.
+#include "quant/train/dorefa.h"
+
+#include "core/ops.h"
+#include "core/tape.h"
+#include "quant/train/ste.h"
+
+namespace qgrad {
+namespace {
+
+const Registered<Quantizer, DorefaQuantizer, DorefaConfig> registered{"DorefaQuantizer"};
+
+Tensor binarized(const Tensor& x) {
+  Tensor y = Tensor::empty(x.shape());
+  {
+    const Tape::Paused paused;
+    const float magnitude = mean(abs(x)).item();
+    for (size_t i = 0; i < x.data().size(); ++i) y.mutable_data()[i] = x.data()[i] >= 0 ? magnitude : -magnitude;
+  }
+  return record("dorefa_binarize", y, {x}, [](Tensor dy, Grads& dx) { dx.add(0, std::move(dy)); });
+}
+
+}  // namespace
+
+DorefaQuantizer::DorefaQuantizer(DorefaConfig config) : Quantizer(config) {
+  replacement_factory = fixed_clips(config.act_clip_val);
+}
+
+ModulePtr DorefaQuantizer::weight_transform(const Site&, Parameter&, int bits) {
+  return std::make_unique<DorefaQuantizeParam>(bits);
+}
+
+DorefaQuantizeParam::DorefaQuantizeParam(int bits) : Quantization(bits) {
+  quantized_range(bits, LinearQuantMode::asymmetric_unsigned);  // checks the bits
+}
+
+std::string DorefaQuantizeParam::describe() const { return fmt::format("bits={}", own_bits()); }
+
+Tensor DorefaQuantizeParam::forward(const Tensor& parameter) {
+  if (!bits()) return parameter;
+  if (*bits() == 1) return binarized(parameter);
+  const Tensor bounded = tanh(parameter);
+  Tensor largest = max(abs(bounded));
+  if (largest.item() == 0) largest = Tensor::scalar(1);
+  const Tensor unit = add_scalar(div(bounded, mul_scalar(largest, 2)), 0.5f);
+  const QuantizedRange range = quantized_range(*bits(), LinearQuantMode::asymmetric_unsigned);
+  const Tensor levels = linear_quantize_ste(unit, {{range.qmax}, {0}}, {.integers = range});
+  return add_scalar(mul_scalar(levels, 2), -1);
+}
+
+}  // namespace qgrad

@@ -1,0 +1,130 @@
+// Following the range, and quantizing to it.
+#include "quant/train/fake_quant.h"
+
+#include <cmath>
+
+#include "core/config.h"
+#include "core/ops/fused.h"
+#include "core/tape.h"
+#include "quant/ranges/reductions.h"
+#include "quant/train/ste.h"
+
+namespace qgrad {
+namespace {
+
+// A bias-corrected moving average, in Distiller's float32 order. (range_linear.update_ema)
+struct Average {
+  float biased, tracked;
+};
+Average updated(float biased, float value, float decay, float step) {
+  const float next = biased * decay + (1 - decay) * value;
+  return {next, next / (1 - std::pow(decay, step))};
+}
+
+Tensor one(float value) { return Tensor::full({1}, value); }
+
+ValueRange range_of(const Tensor& x) {
+  auto* waiting = waiting_as<PendingNormalized>(x);
+  if (!waiting) return min_max(x.data());
+  const auto [min, max] = waiting->range();
+  return {min, max};
+}
+
+}  // namespace
+
+FakeLinearQuantization::FakeLinearQuantization(const FakeQuantConfig& config)
+    : Quantization(config.bits),
+      config_(config),
+      tracked_min_biased(buffer("tracked_min_biased", one(0))),
+      tracked_min(buffer("tracked_min", one(0))),
+      tracked_max_biased(buffer("tracked_max_biased", one(0))),
+      tracked_max(buffer("tracked_max", one(0))),
+      iter_count(buffer("iter_count", one(0))),
+      scale(buffer("scale", one(1))),
+      zero_point(buffer("zero_point", one(0))) {
+  check(config.ema_decay >= 0 && config.ema_decay < 1,
+        "fake quantization: expected an ema_decay of 0 to below 1, got {}", config.ema_decay);
+  quantized_range(config.bits, config.mode);  // checks the bits
+}
+
+std::string FakeLinearQuantization::describe() const {
+  return fmt::format("bits={}, mode={}, ema_decay={}{}", config_.bits, enum_name(config_.mode), config_.ema_decay,
+                     config_.clamp_integers ? "" : ", unclamped");
+}
+
+void FakeLinearQuantization::follow(const Tensor& x) {
+  const ValueRange current = range_of(x);
+  check(std::isfinite(current.min) && std::isfinite(current.max),
+        "fake quantization: the input ranges from {} to {}; has training diverged?", current.min, current.max);
+  const float step = iter_count.item() + 1;
+  const Average low = updated(tracked_min_biased.item(), current.min, config_.ema_decay, step);
+  const Average high = updated(tracked_max_biased.item(), current.max, config_.ema_decay, step);
+  iter_count.set(one(step));
+  tracked_min_biased.set(one(low.biased));
+  tracked_min.set(one(low.tracked));
+  tracked_max_biased.set(one(high.biased));
+  tracked_max.set(one(high.tracked));
+}
+
+void FakeLinearQuantization::set_range(const ValueRange& range) {
+  for (Buffer* b : {&tracked_min, &tracked_min_biased}) b->set(one(range.min));
+  for (Buffer* b : {&tracked_max, &tracked_max_biased}) b->set(one(range.max));
+  iter_count.set(one(config_.ema_decay > 0 ? std::ceil(std::log(1e-8f) / std::log(config_.ema_decay)) : 1));
+  update_grid();
+}
+
+void FakeLinearQuantization::update_grid() {
+  const ScaleAndZeroPoint grid =
+      params_from_range(bits().value_or(own_bits()), config_.mode, tracked_min.item(), tracked_max.item());
+  scale.set(one(grid.scale));
+  zero_point.set(one(grid.zero_point));
+}
+
+void FakeLinearQuantization::forget_range() {
+  for (Buffer* b : {&iter_count, &tracked_min_biased, &tracked_max_biased}) b->set(one(0));
+}
+
+Tensor FakeLinearQuantization::forward(const Tensor& x) {
+  if (training() && !frozen()) follow(x);
+  if (!bits()) return x;
+  // A graph can be traced before there is a range; the values do not matter then.
+  if (!has_range() && Tape::is_tracing()) return linear_quantize_ste(x, {}, {});
+  check(has_range(),
+        "fake quantization: no range yet, since no training step was made and no checkpoint loaded; run at least one "
+        "forward pass in training mode first");
+  update_grid();
+  ValueRange range{tracked_min.item(), tracked_max.item()};
+  if (is_symmetric(config_.mode)) range = {-range.max_abs(), range.max_abs()};
+  SteOptions options{.saturation = range, .dequantize = config_.dequantize};
+  if (config_.clamp_integers) options.integers = quantized_range(*bits(), config_.mode);
+  return linear_quantize_ste(x, {{scale.item()}, {zero_point.item()}}, options);
+}
+
+void measure_ranges_again(Module& model, const std::function<void()>& run) {
+  const EvaluationMode evaluation(model);
+  std::vector<FakeLinearQuantization*> frozen;
+  visit_modules(model, [&](Module& module) {
+    auto* range = dynamic_cast<FakeLinearQuantization*>(&module);
+    if (!range) return;
+    if (range->frozen()) frozen.push_back(range);
+    range->set_frozen(false);
+    range->forget_range();
+    range->set_training(true);
+  });
+  run();
+  for (FakeLinearQuantization* range : frozen) range->set_frozen(true);
+}
+
+FakeQuantizationWrapper::FakeQuantizationWrapper(ModulePtr module, const FakeQuantConfig& config)
+    : FakeQuantizationWrapper(std::move(module), std::make_unique<FakeLinearQuantization>(config)) {}
+FakeQuantizationWrapper::FakeQuantizationWrapper(ModulePtr module, ModulePtr quantization)
+    : wrapped(child("", std::move(module))), fake_q(child("fake_q", std::move(quantization))) {}
+
+Tensor FakeQuantizationWrapper::forward(Inputs x) { return fake_q(wrapped->call(x)); }
+
+InputQuantizationWrapper::InputQuantizationWrapper(ModulePtr quantization, ModulePtr of)
+    : layer(child("", std::move(of))), input_quant(child("input_quant", std::move(quantization))) {}
+
+Tensor InputQuantizationWrapper::forward(const Tensor& x) { return layer(input_quant(x)); }
+
+}  // namespace qgrad

@@ -1,0 +1,86 @@
+// Fake quantization of activations during training: values take the grid's steps, ranges follow the data.
+#pragma once
+
+#include <functional>
+
+#include "nn/module.h"
+#include "quant/affine.h"
+#include "quant/quantization.h"
+#include "quant/settings.h"
+
+namespace qgrad {
+
+struct FakeQuantConfig {
+  int bits = 8;
+  LinearQuantMode mode = LinearQuantMode::symmetric;
+  float ema_decay = 0.999f;
+  bool clamp_integers = true;  // false: as Distiller, see SteOptions::integers
+  bool dequantize = true;
+};
+
+// Quantizes to a range that follows the inputs' minima and maxima (Distiller range_linear.FakeLinearQuantization):
+//   biased = biased * decay + (1 - decay) * current;  tracked = biased / (1 - decay^steps), each training forward
+// Symmetric modes: range +-max(|tracked_min|, |tracked_max|). The input is clamped to the range, then quantized and
+// dequantized; the gradient is 1 inside the range, ends included, and 0 outside.
+// Evaluation uses the range as it stands, and throws when no training step nor checkpoint has set one.
+// While a schedule takes the bits away, the input is handed on, and the range followed all the same.
+class FakeLinearQuantization final : public Quantization {
+ public:
+  explicit FakeLinearQuantization(const FakeQuantConfig& config);
+  std::string_view kind() const override { return "FakeLinearQuantization"; }
+  std::string describe() const override;
+  const FakeQuantConfig& config() const { return config_; }
+
+  bool has_range() const { return iter_count.item() > 0; }
+  void forget_range() override;
+  void set_range(const ValueRange& range);  // as if it had been followed for so long that its beginning does not count
+
+ private:
+  FakeQuantConfig config_;
+
+ public:
+  Buffer tracked_min_biased, tracked_min, tracked_max_biased, tracked_max;  // [1], like all that follow
+  Buffer iter_count;                                                        // training steps seen
+  Buffer scale, zero_point;
+
+ protected:
+  Tensor forward(const Tensor& x) override;
+
+ private:
+  void follow(const Tensor& x);
+  void update_grid();  // scale and zero point: of the range, at the bits of now
+};
+
+// Forgets the ranges of a model, and follows those of what `run` puts through it; all else is as in evaluation. For
+// trained models whose numbers have changed a little, as by folding batch norms.
+void measure_ranges_again(Module& model, const std::function<void()>& run);
+
+// A module whose output is fake-quantized. It shares its path with the module, whose parameters keep their names; the
+// quantization's buffers are under "<path>.fake_q". (Distiller range_linear.FakeQuantizationWrapper)
+class FakeQuantizationWrapper final : public Module {
+ public:
+  FakeQuantizationWrapper(ModulePtr wrapped, const FakeQuantConfig& config);
+  FakeQuantizationWrapper(ModulePtr wrapped, ModulePtr quantization);
+  std::string_view kind() const override { return "FakeQuantizationWrapper"; }
+
+  Child wrapped;
+  Child fake_q;
+
+ protected:
+  Tensor forward(Inputs x) override;
+};
+
+// A layer whose input is quantized, by "<path>.input_quant". It shares its path with the layer.
+class InputQuantizationWrapper final : public UnaryModule {
+ public:
+  InputQuantizationWrapper(ModulePtr quantization, ModulePtr layer);
+  std::string_view kind() const override { return "InputQuantizationWrapper"; }
+
+  Child layer;
+  Child input_quant;
+
+ protected:
+  Tensor forward(const Tensor& x) override;
+};
+
+}  // namespace qgrad

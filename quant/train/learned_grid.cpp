@@ -1,0 +1,144 @@
+// The gradients of learned grids, when they start, and where they go.
+#include "quant/train/learned_grid.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/kernels/table.h"
+#include "core/memory.h"
+#include "core/ops.h"
+#include "core/parallel.h"
+#include "core/tape.h"
+#include "quant/ranges/reductions.h"
+#include "quant/train/fake_quant.h"
+
+namespace qgrad {
+namespace {
+
+constexpr int64_t kBlock = 8192;
+
+}  // namespace
+
+Tensor record_on_grid(std::string_view op, const Tensor& x, const Tensor& y, const GridEnds& ends,
+                      const std::vector<GridParameter>& parameters) {
+  std::vector<Tensor> inputs{x};
+  for (const GridParameter& p : parameters) inputs.push_back(p.value);
+  return record(op, y, inputs, [x, y, ends, parameters](Tensor dy, Grads& dx) {
+    Tensor gradient = dy.is_unique() && !ends.everywhere ? dy : Tensor::empty(x.shape());
+    const auto blocks = static_cast<size_t>((x.numel() + kBlock - 1) / kBlock);
+    Scratch scratch;
+    auto* partial = scratch.take<GridSums>(blocks);
+    const float *px = x.data().data(), *py = y.data().data(), *pdy = dy.data().data();
+    float* to = gradient.mutable_data().data();
+    parallel_for(x.numel(), kBlock, [&](int64_t begin, int64_t end) {
+      partial[begin / kBlock] = kernels().quantize.learned_backward(
+          px + begin, py + begin, pdy + begin, to + begin, static_cast<size_t>(end - begin), ends.low, ends.high);
+    });
+    GridSums sums;
+    for (size_t i = 0; i < blocks; ++i) {
+      sums.inside += partial[i].inside;
+      sums.below += partial[i].below;
+      sums.above += partial[i].above;
+    }
+    for (size_t i = 0; i < parameters.size(); ++i)
+      if (dx.needs(i + 1)) dx.add(i + 1, Tensor::full({1}, parameters[i].gradient(sums)));
+    if (dx.needs(0)) dx.add(0, ends.everywhere ? std::move(dy) : std::move(gradient));
+  });
+}
+
+float nearest_clip(const Tensor& x, float ratio, const std::function<Tensor(float clip)>& quantized) {
+  constexpr int kCandidates = 16;
+  const float largest = min_max(x.data()).max_abs();
+  float best = largest, least = std::numeric_limits<float>::infinity();
+  float clip = largest;
+  for (int i = 0; i < kCandidates && clip > 0; ++i, clip *= ratio)
+    if (const float error = mean(square(sub(quantized(clip), x))).item(); error < least) {
+      best = clip;
+      least = error;
+    }
+  return best;
+}
+
+LearnedQuantization::LearnedQuantization(int bits, GridSite site)
+    : Quantization(bits), site_(site), started_for_bits(buffer("started_for_bits", Tensor::zeros({1}))) {
+  check(range(bits).qmax > 0, "learned quantization: 1 bit has no level above zero here, expected 2 bits or more");
+}
+
+std::string LearnedQuantization::describe() const {
+  std::string text = fmt::format("bits={}", own_bits());
+  for (const Parameter* p : parameters())
+    if (p->defined())
+      text += p->raw().numel() == 1 ? fmt::format(", {}={}", p->name(), p->raw().item())
+                                    : fmt::format(", {} {}s", p->raw().numel(), p->name());
+  return text;
+}
+
+QuantizedRange LearnedQuantization::range(int bits) const {
+  return quantized_range(bits, is_signed() ? LinearQuantMode::asymmetric_signed : LinearQuantMode::asymmetric_unsigned);
+}
+
+float LearnedQuantization::gradient_scale(const Tensor& x, float qmax) const {
+  const int64_t count = is_parameter() ? x.numel() : x.numel() / x.dim(0);
+  return static_cast<float>(1 / std::sqrt(static_cast<double>(count) * qmax));
+}
+
+void LearnedQuantization::start_from(const Tensor& x) {
+  const Tape::Paused paused;
+  const int now = bits().value_or(own_bits());
+  start(site_ == GridSite::rectified ? relu(x) : x, now);
+  for (Parameter* parameter : parameters())
+    if (parameter->defined()) parameter->restrain();
+  started_for_bits.set(Tensor::full({1}, static_cast<float>(now)));
+}
+
+void LearnedQuantization::forget_range() { started_for_bits.set(Tensor::zeros({1})); }
+
+Tensor LearnedQuantization::forward(const Tensor& x) {
+  if (!bits()) return site_ == GridSite::rectified ? relu(x) : x;
+  if (training() && started_for_bits.item() != static_cast<float>(*bits())) start_from(x);
+  check(started_for_bits.item() > 0 || Tape::is_tracing(),
+        "learned quantization: no grid yet, since no training step was made and no checkpoint loaded; run at least one "
+        "forward pass in training mode first");
+  return quantize(x, *bits());
+}
+
+LearnedQuantizer::LearnedQuantizer(LearnedQuantizerConfig config, ReluPlace relu, Make make)
+    : Quantizer(config), learned_(std::move(config)), make_(std::move(make)) {
+  const auto behind = [this](GridSite place) {
+    return Replacement([this, place](const Site& site, ModulePtr module) -> ModulePtr {
+      if (!site.bits.activations) return module;
+      return std::make_unique<FakeQuantizationWrapper>(std::move(module), make_(*site.bits.activations, place));
+    });
+  };
+  for (const char* kind : {"ReLU6", "Sigmoid"}) replacement_factory.emplace(kind, behind(GridSite::positive));
+  replacement_factory.emplace("Tanh", behind(GridSite::any_sign));
+  replacement_factory.emplace("input", behind(GridSite::input));
+  if (relu == ReluPlace::behind)
+    replacement_factory.emplace("ReLU", behind(GridSite::positive));
+  else
+    replacement_factory.emplace("ReLU", Replacement([this](const Site& site, ModulePtr module) -> ModulePtr {
+                                  if (!site.bits.activations) return module;
+                                  return make_(*site.bits.activations, GridSite::rectified);
+                                }));
+}
+
+ModulePtr LearnedQuantizer::weight_transform(const Site&, Parameter& parameter, int bits) {
+  auto transform = make_(bits, parameter.name() == "bias" ? GridSite::bias : GridSite::weights);
+  transform->start_from(parameter.raw());
+  return transform;
+}
+
+std::vector<ParamGroup> LearnedQuantizer::param_groups(Module& model) {
+  ParamGroup group{.name = "learned",
+                   .parameters = {},
+                   .weight_decay = learned_.learned_weight_decay,
+                   .lr_factor = learned_.learned_lr_factor};
+  visit_modules(model, [&](Module& module) {
+    if (dynamic_cast<LearnedQuantization*>(&module))
+      std::ranges::copy_if(module.parameters(), std::back_inserter(group.parameters), &Parameter::defined);
+  });
+  if (group.parameters.empty()) return {};
+  return {group};
+}
+
+}  // namespace qgrad

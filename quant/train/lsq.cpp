@@ -1,0 +1,153 @@
+// Learned steps and offsets.
+#include "quant/train/lsq.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/ops.h"
+#include "core/tape.h"
+#include "quant/ranges/reductions.h"
+#include "quant/train/ste.h"
+
+namespace qgrad {
+namespace {
+
+const Registered<Quantizer, LSQQuantizer, LSQConfig> registered_lsq{"LSQQuantizer"};
+const Registered<Quantizer, LSQQuantizer, LSQPlusConfig> registered_lsq_plus{"LSQPlusQuantizer"};
+
+bool has_offset(GridSite site) {
+  return site != GridSite::weights && site != GridSite::bias && site != GridSite::input;
+}
+
+Tensor on_grid(const Tensor& x, float step, float offset, const QuantizedRange& range) {
+  const Tape::Paused paused;
+  return linear_quantize_ste(x, {{1 / step}, {offset / step}}, {.integers = range});
+}
+
+}  // namespace
+
+std::vector<std::pair<std::string, LSQStart>> enum_names(LSQStart*) {
+  return {{"LSQ", LSQStart::lsq}, {"LSQ+", LSQStart::lsq_plus}, {"MSE", LSQStart::mse}};
+}
+
+LSQQuantizer::LSQQuantizer(const LSQConfig& config)
+    : LearnedQuantizer(
+          config, config.learn_offset ? ReluPlace::behind : ReluPlace::fused,
+          [options = LSQOptions{config.start, config.learn_offset, config.per_channel_wts, config.midrise_wts}](
+              int bits, GridSite site) { return std::make_unique<LSQQuantization>(bits, site, options); }) {}
+
+LSQQuantization::LSQQuantization(int bits, GridSite site, LSQOptions options)
+    : LearnedQuantization(bits, site),
+      step(parameter("step", Tensor::full({1}, 1))),
+      offset(parameter("offset", has_offset(site) && options.learn_offset ? Tensor::zeros({1}) : Tensor())),
+      start_(options.start),
+      per_channel_(options.per_channel && site == GridSite::weights),
+      midrise_(options.midrise && site == GridSite::weights) {
+  step.set_limits({kSmallestStep, kLargestStep});
+  offset.set_limits({-kLargestStep, kLargestStep});
+}
+
+std::vector<float> LSQQuantization::integer_scale() const {
+  std::vector<float> scale;
+  for (const float s : step.raw().data()) scale.push_back((midrise_ ? 2 : 1) / s);
+  return scale;
+}
+
+LSQQuantization::Levels LSQQuantization::levels(int bits) const {
+  const QuantizedRange q = range(bits);
+  const float shift = midrise_ ? 0.5f : 0.0f;
+  return {q, shift, q.qmin + shift, q.qmax + shift};
+}
+
+LSQQuantization::Grid LSQQuantization::first_grid(const Tensor& x, int bits) const {
+  const Levels level = levels(bits);
+  Grid grid{0, 0};
+  if (start_ == LSQStart::lsq) {
+    grid.step = 2 * mean(abs(x)).item() / std::sqrt(level.high);
+  } else if (start_ == LSQStart::lsq_plus && is_parameter()) {
+    const double center = mean(x).item(), n = static_cast<double>(x.numel());
+    const double deviation = std::sqrt(deviations_from(center, x.data()).square / n);
+    grid.step = static_cast<float>((std::fabs(center) + 3 * deviation) / (level.q.qmax + 1));
+  } else {
+    // The whole range, with zero, or a share of it: from min to max where an offset can follow, else around or above
+    // zero.
+    ValueRange all = min_max(x.data());
+    all = {std::min(all.min, 0.0f), std::max(all.max, 0.0f)};
+    const float largest = all.max_abs();
+    const float width = offset.defined() ? (all.max - all.min) / (level.q.qmax - level.q.qmin) : largest / level.high;
+    const auto offset_of = [&](float share) {
+      return offset.defined() ? share * all.min - level.q.qmin * share * width : level.shift * share * width;
+    };
+    const float clip = nearest_clip(x, 0.85f, [&](float c) {
+      const float share = c / largest;
+      return on_grid(x, std::max(share * width, kSmallestStep), offset_of(share), level.q);
+    });
+    const float share = largest > 0 ? clip / largest : 1;
+    grid = {share * width, offset_of(share)};
+  }
+  // Numbers that are all equal say nothing about their width: the grid then spans [-1, 1] or [0, 1].
+  if (grid.step == 0) grid.step = 1 / level.high;
+  return grid;
+}
+
+void LSQQuantization::start(const Tensor& x, int bits) {
+  if (!per_channel_) {
+    const Grid grid = first_grid(x, bits);
+    step.raw().mutable_data()[0] = grid.step;
+    if (offset.defined()) offset.raw().mutable_data()[0] = grid.offset;
+    return;
+  }
+  const int64_t channels = x.dim(-1), rows = x.numel() / channels;
+  if (step.raw().numel() != channels) step.set_raw(Tensor::full({channels}, 1));
+  Tensor column = Tensor::empty({rows});
+  for (int64_t c = 0; c < channels; ++c) {
+    for (int64_t row = 0; row < rows; ++row)
+      column.mutable_data()[static_cast<size_t>(row)] = x.data()[static_cast<size_t>(row * channels + c)];
+    step.raw().mutable_data()[static_cast<size_t>(c)] = first_grid(column, bits).step;
+  }
+}
+
+Tensor LSQQuantization::quantize(const Tensor& x, int bits) {
+  const Levels levels = this->levels(bits);
+  if (per_channel_) return quantize_channels(x, levels);
+  const auto [q, shift, low, high] = levels;
+  const float s = step.raw().item(), o = offset.defined() ? offset.raw().item() : shift * s;
+  const float g = gradient_scale(x, q.qmax);
+  std::vector<GridParameter> parameters{
+      {step(), [s, g, levels](const GridSums& sums) {
+         return static_cast<float>(g * (sums.inside / s + levels.low * sums.below + levels.high * sums.above));
+       }}};
+  if (offset.defined())
+    parameters.push_back(
+        {offset(), [g](const GridSums& sums) { return static_cast<float>(g * (sums.below + sums.above)); }});
+  return record_on_grid("lsq", x, on_grid(x, s, o, q), {q.qmin * s + o, q.qmax * s + o}, parameters);
+}
+
+Tensor LSQQuantization::quantize_channels(const Tensor& x, const Levels& levels) {
+  const std::vector<float> steps(step.raw().data().begin(), step.raw().data().end());
+  LinearQuantParams params{{}, std::vector<float>(steps.size(), levels.shift)};
+  for (const float s : steps) params.scale.push_back(1 / s);
+  Tensor y;
+  {
+    const Tape::Paused paused;
+    y = linear_quantize_ste(x, params, {.integers = levels.q});
+  }
+  const double g = 1 / std::sqrt(static_cast<double>(x.numel()) / static_cast<double>(steps.size()) * levels.q.qmax);
+  return record("lsq", y, {x, step()}, [x, y, levels, steps, g](const Tensor& dy, Grads& dx) {
+    Tensor of_x = Tensor::empty(x.shape()), of_steps = Tensor::empty({static_cast<int64_t>(steps.size())});
+    const std::span<const float> xs = x.data(), ys = y.data(), dys = dy.data();
+    std::vector<double> sums(steps.size());
+    for (size_t i = 0; i < xs.size(); ++i) {
+      const size_t c = i % steps.size();
+      const float s = steps[c];
+      const bool below = xs[i] <= levels.low * s, above = xs[i] >= levels.high * s;
+      of_x.mutable_data()[i] = below || above ? 0 : dys[i];
+      sums[c] += double{dys[i]} * (below ? levels.low : above ? levels.high : (ys[i] - xs[i]) / s);
+    }
+    for (size_t c = 0; c < steps.size(); ++c) of_steps.mutable_data()[c] = static_cast<float>(g * sums[c]);
+    if (dx.needs(0)) dx.add(0, of_x);
+    if (dx.needs(1)) dx.add(1, of_steps);
+  });
+}
+
+}  // namespace qgrad

@@ -1,0 +1,20 @@
+// Quantization-aware training of neural collaborative filtering (Distiller's NCFQuantAwareTrainQuantizer).
+#pragma once
+
+#include "quant/train/range_linear.h"
+
+namespace qgrad {
+
+// The model's inputs are numbers of users and items.
+struct NCFConfig : QuantAwareTrainRangeLinearConfig {
+  NCFConfig() { quantize_inputs = false; }
+};
+
+// QuantAwareTrainRangeLinearQuantizer that fake-quantizes the outputs of EltwiseMult, Concat and Linear too, or what
+// layers read of them.
+class NCFQuantAwareTrainQuantizer final : public QuantAwareTrainRangeLinearQuantizer {
+ public:
+  explicit NCFQuantAwareTrainQuantizer(const NCFConfig& config);
+};
+
+}  // namespace qgrad

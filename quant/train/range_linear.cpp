@@ -1,0 +1,223 @@
+// What is replaced, what is transformed, and the wrapper around the model.
+#include "quant/train/range_linear.h"
+
+#include <algorithm>
+
+#include "quant/ranges/ranges.h"
+#include "quant/train/simulated_folding.h"
+#include "quant/train/ste.h"
+
+namespace qgrad {
+namespace {
+
+const Registered<Quantizer, QuantAwareTrainRangeLinearQuantizer, QuantAwareTrainRangeLinearConfig> registered{
+    "QuantAwareTrainRangeLinearQuantizer"};
+
+struct ActivationSettings {
+  ModuleQuantMode mode;
+  float ema_decay = 0;
+};
+template <class V>
+void fields(V& v, ActivationSettings& s) {
+  v("mode", s.mode);
+  v("ema_decay", s.ema_decay, {.min = 0, .max = 0.999999});
+}
+
+struct WeightSettings {
+  ModuleQuantMode mode;
+  bool per_channel_wts = false;
+};
+template <class V>
+void fields(V& v, WeightSettings& s) {
+  v("mode", s.mode);
+  v("per_channel_wts", s.per_channel_wts);
+}
+
+// A parameter can have one scale per output channel when it is the weight of a convolution or linear layer: neither
+// embeddings nor biases.
+bool has_output_channels(const Parameter& parameter) {
+  const int rank = parameter.raw().rank();
+  return (rank == 2 || rank == 4) && parameter.owner().kind() != "Embedding";
+}
+
+Tensor vector_of(const std::vector<float>& values) {
+  return Tensor::from({static_cast<int64_t>(values.size())}, values);
+}
+
+}  // namespace
+
+std::vector<std::pair<std::string, BatchNormFolding>> enum_names(BatchNormFolding*) {
+  return {{"none", BatchNormFolding::none},
+          {"simulated", BatchNormFolding::simulated},
+          {"folded", BatchNormFolding::folded}};
+}
+
+QuantAwareTrainRangeLinearQuantizer::QuantAwareTrainRangeLinearQuantizer(QuantAwareTrainRangeLinearConfig config)
+    : Quantizer(config), config_(std::move(config)) {
+  const auto fake_quantize = [this](const Site& site, ModulePtr module) -> ModulePtr {
+    if (!site.bits.activations) return module;
+    const auto settings = site.settings_onto(ActivationSettings{config_.mode, config_.ema_decay});
+    FakeQuantConfig fake_quant = fake_quant_config(*site.bits.activations);
+    fake_quant.mode = settings.mode.activations;
+    fake_quant.ema_decay = settings.ema_decay;
+    return std::make_unique<FakeQuantizationWrapper>(std::move(module), fake_quant);
+  };
+  for (const char* kind : {"ReLU", "ReLU6", "Sigmoid", "Tanh"})
+    replacement_factory.emplace(kind, Replacement(fake_quantize, keys_of<ActivationSettings>()));
+  weight_settings = keys_of<WeightSettings>();
+}
+
+FakeQuantConfig QuantAwareTrainRangeLinearQuantizer::fake_quant_config(int bits) const {
+  return {.bits = bits,
+          .mode = config_.mode.activations,
+          .ema_decay = config_.ema_decay,
+          .clamp_integers = config_.clamp_integers};
+}
+
+void QuantAwareTrainRangeLinearQuantizer::pre_process(ModulePtr& model, const Graph& graph) {
+  if (std::optional<NamedStats> given = stats_from_config(config_.model_activation_stats)) {
+    check_stats_describe(given->stats, *model, graph, given->name);
+    stats_ = std::move(given->stats);
+  }
+  for (size_t i = 0; i < graph.nodes().size(); ++i) {
+    if (graph[i].kind != "input") continue;
+    ModelInput input{.quantizable = true, .consumers = {}};
+    for (const size_t s : graph[i].succs) {
+      if (graph[s].kind == "Embedding") input.quantizable = false;
+      const auto at = std::ranges::find(graph[s].preds, i) - graph[s].preds.begin();
+      if (graph[s].module) input.consumers.push_back({graph[s].module->path(), static_cast<size_t>(at)});
+    }
+    inputs_.push_back(std::move(input));
+  }
+  if (config_.batch_norm_folding == BatchNormFolding::folded) fold_batch_norms(model, graph);
+  if (config_.batch_norm_folding != BatchNormFolding::simulated) return;
+  simulated_ = foldable_batch_norms(graph);
+  // Folded layers have a bias, which may be quantized.
+  for (const FoldedBatchNorm& pair : simulated_) give_bias(layer_parameters(*graph.find(pair.layer)->module));
+}
+
+// Parameters that an optimizer holds would be gone.
+std::vector<ParamGroup> QuantAwareTrainRangeLinearQuantizer::param_groups(Module&) {
+  check(config_.batch_norm_folding != BatchNormFolding::folded,
+        "batch_norm_folding: \"folded\" is for models that are trained already; train with \"simulated\"");
+  return {};
+}
+
+ModulePtr QuantAwareTrainRangeLinearQuantizer::weight_transform(const Site& site, Parameter& parameter, int bits) {
+  const auto settings = site.settings_onto(WeightSettings{config_.mode, config_.per_channel_wts});
+  const LinearQuantizeParamConfig quantize{.bits = bits,
+                                           .mode = settings.mode.weights,
+                                           .per_channel = settings.per_channel_wts && has_output_channels(parameter),
+                                           .clamp_integers = config_.clamp_integers};
+  return std::make_unique<LinearQuantizeParam>(quantize, parameter.raw().shape());
+}
+
+std::vector<std::string> QuantAwareTrainRangeLinearQuantizer::settings_without_effect(const Site& site,
+                                                                                      std::string_view kind) const {
+  if (kind != "Embedding" && site.bits.weights) return {};
+  return {"per_channel_wts"};
+}
+
+void QuantAwareTrainRangeLinearQuantizer::post_process(ModulePtr& model) {
+  simulate_folded_batch_norms(model, simulated_);
+  const std::optional<int> bits = config_.num_bits_inputs ? config_.num_bits_inputs : config_.bits_activations;
+  std::vector<std::optional<FakeQuantConfig>> inputs;
+  for (const ModelInput& input : inputs_)
+    inputs.push_back(input.quantizable && bits ? std::optional(fake_quant_config(*bits)) : std::nullopt);
+  if (config_.quantize_inputs && std::ranges::any_of(inputs, [](const auto& input) { return input.has_value(); }))
+    model = std::make_unique<InputsQuantWrapper>(std::move(model), inputs);
+  if (stats_) start_ranges(*model);
+}
+
+void QuantAwareTrainRangeLinearQuantizer::start_ranges(Module& model) const {
+  std::map<const Module*, std::string> reader;  // of what an input's quantization gives
+  visit_modules(model, [&](Module& module) {
+    if (auto* wrapper = dynamic_cast<InputQuantizationWrapper*>(&module))
+      reader[&*wrapper->input_quant] = wrapper->path();
+    auto* wrapper = dynamic_cast<FakeQuantizationWrapper*>(&module);
+    if (auto* range = wrapper ? wrapper->fake_q.as<FakeLinearQuantization>() : nullptr) {
+      const auto layer = reader.find(&module);
+      const TensorStats& of =
+          layer != reader.end() ? stats_->at(layer->second).inputs.at(0) : stats_->at(module.path()).output;
+      range->set_range({static_cast<float>(of.min), static_cast<float>(of.max)});
+    }
+  });
+  for (size_t i = 0; i < inputs_.size(); ++i) {
+    auto* range = dynamic_cast<FakeLinearQuantization*>(find_module(model, InputsQuantWrapper::name_of(i)));
+    if (!range) continue;
+    check(!inputs_[i].consumers.empty(), "statistics: no layer takes the model's input {}", i);
+    const auto& [path, index] = inputs_[i].consumers.front();
+    const std::vector<TensorStats>& of_layer = stats_->at(path).inputs;
+    check(index < of_layer.size(), "statistics: {} has {} inputs, expected {}", path, of_layer.size(), index + 1);
+    range->set_range({static_cast<float>(of_layer[index].min), static_cast<float>(of_layer[index].max)});
+  }
+}
+
+Json QuantAwareTrainRangeLinearQuantizer::self_contained(Json resolved) const {
+  resolved["model_activation_stats"] = nullptr;
+  return resolved;
+}
+
+void QuantAwareTrainRangeLinearQuantizer::check_can_fold() const {
+  check(config_.batch_norm_folding != BatchNormFolding::folded, "the model's batch norms are folded already");
+  check(config_.batch_norm_folding == BatchNormFolding::simulated || !config_.bits_bias,
+        "folding makes biases that training did not quantize: leave out bits_bias, or train with "
+        "batch_norm_folding \"simulated\"");
+}
+
+Json QuantAwareTrainRangeLinearQuantizer::fold_trained(ModulePtr& model, const Tensor& example, Json resolved) const {
+  check_can_fold();
+  if (config_.batch_norm_folding == BatchNormFolding::simulated) {
+    fold_simulated_batch_norms(model);
+  } else {
+    fold_batch_norms(model, Graph::trace(*model, example));
+  }
+  resolved["batch_norm_folding"] = "folded";
+  return resolved;
+}
+
+LinearQuantizeParam::LinearQuantizeParam(const LinearQuantizeParamConfig& config, const Shape& parameter)
+    : Quantization(config.bits),
+      config_(config),
+      scale(buffer("scale", Tensor::full({config.per_channel ? parameter[-1] : 1}, 1))),
+      zero_point(buffer("zero_point", Tensor::zeros({config.per_channel ? parameter[-1] : 1}))) {}
+
+std::string LinearQuantizeParam::describe() const {
+  return fmt::format("bits={}, mode={}{}{}", config_.bits, enum_name(config_.mode),
+                     config_.per_channel ? ", per channel" : "", config_.clamp_integers ? "" : ", unclamped");
+}
+
+Tensor LinearQuantizeParam::forward(const Tensor& parameter) {
+  if (!bits()) return parameter;
+  const QuantSettings settings{.bits = *bits(), .mode = config_.mode, .per_channel = config_.per_channel};
+  const LinearQuantParams params = params_from_tensor(parameter, settings, Slices::output_channels);
+  scale.set(vector_of(params.scale));
+  zero_point.set(vector_of(params.zero_point));
+  SteOptions options;
+  if (config_.clamp_integers) options.integers = quantized_range(*bits(), config_.mode);
+  return linear_quantize_ste(parameter, params, options);
+}
+
+InputsQuantWrapper::InputsQuantWrapper(ModulePtr model, const std::vector<std::optional<FakeQuantConfig>>& inputs) {
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    inputs_quant_.push_back(
+        inputs[i] ? std::make_unique<Child>(*this, name_of(i), std::make_unique<FakeLinearQuantization>(*inputs[i]))
+                  : nullptr);
+  }
+  model_ = std::make_unique<Child>(*this, "", std::move(model));
+}
+
+std::string InputsQuantWrapper::name_of(size_t input) {
+  return input == 0 ? "inputs_quant" : fmt::format("inputs_quant{}", input);
+}
+
+Tensor InputsQuantWrapper::forward(Inputs x) {
+  check(x.size() == inputs_quant_.size(), "the model was prepared for {} inputs, got {}", inputs_quant_.size(),
+        x.size());
+  std::vector<Tensor> quantized(x.begin(), x.end());
+  for (size_t i = 0; i < quantized.size(); ++i)
+    if (inputs_quant_[i]) quantized[i] = (*inputs_quant_[i])(x[i]);
+  return (*model_)->call(quantized);
+}
+
+}  // namespace qgrad

@@ -1,0 +1,137 @@
+// Quantization-aware training with ranges that follow the data (Distiller's QuantAwareTrainRangeLinearQuantizer).
+#pragma once
+
+#include <vector>
+
+#include "nn/fold.h"
+#include "quant/quantization.h"
+#include "quant/quantizer.h"
+#include "quant/ranges/stats.h"
+#include "quant/train/fake_quant.h"
+
+namespace qgrad {
+
+// What becomes of batch norms behind convolution and linear layers.
+enum class BatchNormFolding {
+  none,       // they stay
+  simulated,  // trained as SimulatedFoldedBatchNorm
+  folded,     // folded for good before anything is quantized, in models that are trained already
+};
+std::vector<std::pair<std::string, BatchNormFolding>> enum_names(BatchNormFolding*);
+
+struct QuantAwareTrainRangeLinearConfig : QuantAwareTrainConfig {
+  ModuleQuantMode mode;
+  float ema_decay = 0.999f;
+  bool per_channel_wts = false;
+  bool quantize_inputs = true;
+  std::optional<int> num_bits_inputs;
+  bool clamp_integers = true;
+  BatchNormFolding batch_norm_folding = BatchNormFolding::none;
+  Config model_activation_stats{nullptr, "", "model_activation_stats"};
+};
+template <class V>
+void fields(V& v, QuantAwareTrainRangeLinearConfig& c) {
+  fields(v, static_cast<QuantAwareTrainConfig&>(c));
+  v("mode", c.mode,
+    {.help = "which integers stand for a range: a mode, or one for \"activations\" and one for \"weights\""});
+  v("ema_decay", c.ema_decay, {.help = "decay of the moving averages of activation ranges", .min = 0, .max = 0.999999});
+  v("per_channel_wts", c.per_channel_wts, {.help = "one scale per output channel of convolution and linear weights"});
+  v("quantize_inputs", c.quantize_inputs,
+    {.help = "quantize the model's inputs too (but not the indices of embeddings)"});
+  v("num_bits_inputs", c.num_bits_inputs,
+    {.help = "bits of the model's inputs; null: bits_activations", .min = 1, .max = 32});
+  v("clamp_integers", c.clamp_integers,
+    {.help = "false: allow the one level beyond the integer range that Distiller has"});
+  v("batch_norm_folding", c.batch_norm_folding,
+    {.help = "\"simulated\": quantize the weights that layers will have once their batch norms are folded into them; "
+             "\"folded\": a trained model whose batch norms are folded"});
+  v("model_activation_stats", c.model_activation_stats,
+    {.help =
+         "calibration statistics that ranges start from: a file, or its content; null: the first batches set them"});
+}
+
+// What ReLU, ReLU6, Sigmoid and Tanh give, or layers read of them, is fake-quantized, and weights before every use.
+// Overrides also take "mode" (all), "ema_decay" (activations) and "per_channel_wts" (convolution and linear layers).
+//
+// With statistics the model can be evaluated before its first training step, as one that was quantized after training
+// with the same ranges; they then count as a past that is long against ema_decay. What they set is in the state, so a
+// checkpoint's config has none.
+class QuantAwareTrainRangeLinearQuantizer : public Quantizer {
+ public:
+  explicit QuantAwareTrainRangeLinearQuantizer(QuantAwareTrainRangeLinearConfig config);
+  Json self_contained(Json resolved) const override;
+
+  // Folds the batch norms of a model that this quantizer prepared and that was trained since, and returns the config
+  // that rebuilds the result. With "simulated" the model goes on to compute the same; otherwise its weights have other
+  // ranges, so that those of activations should be measured again (measure_ranges_again).
+  Json fold_trained(ModulePtr& model, const Tensor& example, Json resolved) const;
+  void check_can_fold() const;  // throws what fold_trained would throw, for the config alone
+
+ protected:
+  void pre_process(ModulePtr& model, const Graph& graph) override;
+  ModulePtr weight_transform(const Site& site, Parameter& parameter, int bits) override;
+  std::vector<std::string> settings_without_effect(const Site& site, std::string_view kind) const override;
+  std::vector<ParamGroup> param_groups(Module& model) override;
+  void post_process(ModulePtr& model) override;
+
+ private:
+  FakeQuantConfig fake_quant_config(int bits) const;
+  void start_ranges(Module& model) const;
+
+  QuantAwareTrainRangeLinearConfig config_;
+  std::optional<QuantStats> stats_;
+  std::vector<FoldedBatchNorm> simulated_;
+  struct Consumer {
+    std::string path;
+    size_t input;
+  };
+  struct ModelInput {
+    bool quantizable;
+    std::vector<Consumer> consumers;
+  };
+  std::vector<ModelInput> inputs_;
+};
+
+// The transform of a parameter: quantized to the range its numbers span at this moment, with a straight-through
+// gradient. Scale and zero point ([1], or one per output channel) are kept as buffers, for export. (Distiller
+// linear_quantize_param)
+struct LinearQuantizeParamConfig {
+  int bits = 8;
+  LinearQuantMode mode = LinearQuantMode::symmetric;
+  bool per_channel = false;
+  bool clamp_integers = true;
+};
+class LinearQuantizeParam final : public Quantization {
+ public:
+  explicit LinearQuantizeParam(const LinearQuantizeParamConfig& config, const Shape& parameter);
+  std::string_view kind() const override { return "LinearQuantizeParam"; }
+  std::string describe() const override;
+
+ private:
+  LinearQuantizeParamConfig config_;
+
+ public:
+  Buffer scale, zero_point;
+
+ protected:
+  Tensor forward(const Tensor& parameter) override;
+};
+
+// A model whose inputs are fake-quantized, by the children "inputs_quant", "inputs_quant1", ..; the model keeps its
+// paths.
+class InputsQuantWrapper final : public Module {
+ public:
+  // An entry for each input of the model; none: this input is handed on as it is.
+  InputsQuantWrapper(ModulePtr model, const std::vector<std::optional<FakeQuantConfig>>& inputs);
+  std::string_view kind() const override { return "InputsQuantWrapper"; }
+  static std::string name_of(size_t input);  // of the child that quantizes it
+
+ protected:
+  Tensor forward(Inputs x) override;
+
+ private:
+  std::vector<std::unique_ptr<Child>> inputs_quant_;  // null for inputs that are handed on
+  std::unique_ptr<Child> model_;
+};
+
+}  // namespace qgrad

@@ -1,0 +1,81 @@
+// Trained thresholds.
+#include "quant/train/tqt.h"
+
+#include <cmath>
+#include <limits>
+#include <numbers>
+
+#include "core/tape.h"
+#include "quant/train/ste.h"
+
+namespace qgrad {
+namespace {
+
+const Registered<Quantizer, TQTQuantizer, TQTConfig> registered{"TQTQuantizer"};
+
+Tensor on_grid(const Tensor& x, float step, const QuantizedRange& range) {
+  const Tape::Paused paused;
+  return linear_quantize_ste(x, {{1 / step}, {0}}, {.integers = range});
+}
+
+// The first number beyond those that round to `integer`, half to even, towards `direction`.
+float beyond(float integer, float direction) {
+  const float tie = integer + std::copysign(0.5f, direction);
+  return std::nearbyint(tie) == integer ? std::nextafter(tie, direction) : tie;
+}
+
+}  // namespace
+
+TQTQuantizer::TQTQuantizer(const TQTConfig& config)
+    : LearnedQuantizer(config, ReluPlace::fused, [normalize = config.normalize_gradients](int bits, GridSite site) {
+        return std::make_unique<TQTQuantization>(bits, site, normalize);
+      }) {}
+
+TQTQuantization::TQTQuantization(int bits, GridSite site, bool normalize_gradients)
+    : LearnedQuantization(bits, site),
+      log2_threshold(parameter("log2_threshold", Tensor::zeros({1}))),
+      gradient_square(buffer("gradient_square", Tensor::zeros({1}))),
+      gradient_count(buffer("gradient_count", Tensor::zeros({1}))),
+      normalize_gradients_(normalize_gradients) {
+  log2_threshold.set_limits({-20, 20});
+  gradient_square.set_limits({.low = 0});
+  gradient_count.set_limits({.low = 0});
+}
+
+float TQTQuantization::step(int bits) const {
+  return std::exp2(std::ceil(log2_threshold.raw().item()) - static_cast<float>(is_signed() ? bits - 1 : bits));
+}
+
+void TQTQuantization::start(const Tensor& x, int bits) {
+  float& exponent = log2_threshold.raw().mutable_data()[0];
+  const float clip = nearest_clip(x, 0.5f, [&](float threshold) {
+    exponent = std::log2(threshold);
+    return on_grid(x, step(bits), range(bits));
+  });
+  exponent = clip > 0 ? std::log2(clip) : 0;
+}
+
+float TQTQuantization::normalized(double gradient) {
+  if (!normalize_gradients_) return static_cast<float>(gradient);
+  constexpr double kDecay = 0.999;
+  const double count = gradient_count.item() + 1;
+  const double square = kDecay * gradient_square.item() + (1 - kDecay) * gradient * gradient;
+  gradient_count.set(Tensor::full({1}, static_cast<float>(count)));
+  gradient_square.set(Tensor::full({1}, static_cast<float>(square)));
+  return static_cast<float>(std::tanh(gradient / (std::sqrt(square / (1 - std::pow(kDecay, count))) + 1e-12)));
+}
+
+Tensor TQTQuantization::quantize(const Tensor& x, int bits) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const QuantizedRange q = range(bits);
+  const float s = step(bits);
+  // What a ReLU would have set to zero has no gradient, though some of it would round to zero.
+  const float low = site() == GridSite::rectified ? 0 : s * beyond(q.qmin, -kInfinity);
+  const GridParameter threshold{
+      log2_threshold(), [=, this](const GridSums& sums) {
+        return normalized(std::numbers::ln2 * (sums.inside + s * (q.qmin * sums.below + q.qmax * sums.above)));
+      }};
+  return record_on_grid("tqt", x, on_grid(x, s, q), {low, s * beyond(q.qmax, kInfinity)}, {threshold});
+}
+
+}  // namespace qgrad

@@ -1,0 +1,263 @@
+// Opening data sets, building models, choosing folders.
+#include "tasks/experiment.h"
+
+#include <algorithm>
+
+#include "nn/checkpoint.h"
+#include "tasks/metrics.h"
+#include "tasks/model_file.h"
+#include "tasks/progress.h"
+#include "tasks/recommendation.h"
+
+namespace qgrad {
+namespace {
+
+// By default.
+constexpr double kValidation = 0.1;
+constexpr int64_t kCalibrationImages = 512;
+const std::vector<float> kMiddle{0.5f};
+
+class ImageBatches final : public Task::Batches {
+ public:
+  ImageBatches(const ImageSet& set, const Indices& indices, SampleTransform transform, const LoaderOptions& options)
+      : loader_(set, indices, std::move(transform), options), examples_(std::ssize(indices)) {}
+  int64_t count() const override { return loader_.batches(); }
+  int64_t examples() const override { return examples_; }
+  void start_epoch(int64_t epoch) override { loader_.start_epoch(epoch); }
+  std::optional<Task::Batch> next() override {
+    auto batch = loader_.next();
+    if (!batch) return std::nullopt;
+    return Task::Batch{{std::move(batch->images)}, std::move(batch->labels)};
+  }
+
+ private:
+  Loader loader_;
+  int64_t examples_;
+};
+
+// "cifar10 in data/cifar-10-batches-bin (net.json)"
+std::string named(const Dataset& dataset, const std::string& given) {
+  const std::string folder = dataset.folder().empty() ? "" : " in " + dataset.folder();
+  return fmt::format("{}{}{}", dataset.name(), folder, given.empty() ? "" : fmt::format(" ({})", given));
+}
+
+}  // namespace
+
+ExperimentData::ExperimentData(const DataConfig& config, uint64_t seed, const std::optional<std::string>& folder,
+                               const std::optional<Described>& network)
+    : config_(config), seed_(seed) {
+  dataset_ = open_dataset(config_.dataset, folder);
+  if (!dataset_->folder().empty()) config_.dataset.value["dir"] = dataset_->folder();
+  const std::string given = folder ? "--data" : config_.dataset.file;
+  whose_ = named(*dataset_, given);
+  description_ = description_for(*dataset_, config_.transforms, given, network);
+  if (!config_.transforms.mean) config_.transforms.mean = description_.mean;
+  if (!config_.transforms.std) config_.transforms.std = description_.std;
+
+  const ImageSet &train = dataset_->train(), &test = dataset_->test();
+  for (const ImageSet* set : {&train, &test})
+    for (const std::string& remark : set->remarks) note(remark);
+  const double share = config_.validation.value_or(kValidation);
+  TrainAndValidation parts = split(train.size(), share, seed_);
+  if (share > 0 && parts.validation.empty()) {
+    const std::string none = fmt::format("{} of {} images is none", share, train.size());
+    if (config_.validation) config_error(config_.dataset.file, "data.validation: {}", none);
+    note(fmt::format("validation: {}: the last epoch counts", none));
+  }
+  training_ = limited(std::move(parts.train), config_.train_images, "train_images");
+  validation_ = std::move(parts.validation);
+  test_ = limited(all_indices(test.size()), config_.test_images, "test_images");
+}
+
+Indices ExperimentData::limited(Indices all, const std::optional<int64_t>& count, const char* key) const {
+  if (!count) return all;
+  if (*count > std::ssize(all))
+    config_error(config_.dataset.file, "data.{}: {} were asked for, but there are {}", key, *count, all.size());
+  return first(all, *count);
+}
+
+std::unique_ptr<Task::Batches> ExperimentData::training(int batch_size, const std::optional<uint64_t>& own_seed) const {
+  const uint64_t seed = own_seed.value_or(seed_);
+  return std::make_unique<ImageBatches>(dataset_->train(), training_,
+                                        Transform(config_.transforms, dataset_->image_shape(), seed),
+                                        LoaderOptions{.batch_size = batch_size,
+                                                      .shuffle = true,
+                                                      .drop_last = true,
+                                                      .threads = config_.loader_threads,
+                                                      .seed = seed});
+}
+
+Loader ExperimentData::evaluation(const ImageSet& images, Indices indices, int batch_size) const {
+  return Loader(images, std::move(indices), Transform(config_.transforms.test_time(), dataset_->image_shape(), seed_),
+                {.batch_size = batch_size, .threads = config_.loader_threads, .seed = seed_});
+}
+
+Loader ExperimentData::validation() const {
+  return evaluation(dataset_->train(), validation_, config_.eval_batch_size);
+}
+Loader ExperimentData::test() const { return evaluation(dataset_->test(), test_, config_.eval_batch_size); }
+
+// Those to choose from, and of them a random choice or the first.
+Indices ExperimentData::calibration_images(const CalibrationConfig& config) const {
+  Indices all = training_;
+  if (config.first_image) {
+    all = all_indices(dataset_->train().size());
+    all.erase(all.begin(), all.begin() + std::min(*config.first_image, std::ssize(all)));
+  }
+  const int64_t count = config.images.value_or(std::min<int64_t>(kCalibrationImages, std::ssize(all)));
+  check(count > 0 && count <= std::ssize(all), "calibration: {} images were asked for, but there are {}", count,
+        all.size());
+  return config.first_image ? first(all, count) : random_subset(all, count, seed_);
+}
+
+void ExperimentData::check_calibration(const CalibrationConfig& config, const std::string& where) const {
+  const int64_t first = config.first_image.value_or(0);
+  const int64_t there = config.first_image ? dataset_->train().size() - first : std::ssize(training_);
+  const std::string from = config.first_image ? fmt::format(" from image {} on", first) : "";
+  const std::string what = fmt::format("{}{}", std::max<int64_t>(there, 0), from);
+  if (there < config.images.value_or(1))
+    config_error(where, "{} images were asked for, but there are {} to train on", config.images.value_or(1), what);
+  if (!config.images && there < kCalibrationImages)
+    note(fmt::format("calibration: all training images, {}, which are fewer than {}", what, kCalibrationImages));
+}
+
+Loader ExperimentData::calibration(const CalibrationConfig& config) const {
+  return evaluation(dataset_->train(), calibration_images(config), config.batch_size);
+}
+
+Json ExperimentData::evaluate(Module& model, Part part, const std::string& label) const {
+  return qgrad::evaluate(model, part == Part::test ? test() : validation(), label).to_json();
+}
+
+Tensor ExperimentData::example() const {
+  Loader loader = evaluation(dataset_->test(), first(test_, 1), 1);
+  loader.start_epoch(0);
+  return loader.next()->images;
+}
+
+Json ExperimentData::describe() const {
+  return {{"class", dataset_->name()},
+          {"training_images", training_.size()},
+          {"validation_images", validation_.size()},
+          {"test_images", test_.size()}};
+}
+
+DataDescription description_for(Dataset& dataset, const TransformConfig& transforms, const std::string& given,
+                                const std::optional<Described>& network) {
+  const DataDescription theirs = network ? network->data : DataDescription{};
+  if (std::ranges::is_permutation(theirs.classes, dataset.class_names())) dataset.order_classes(theirs.classes);
+  if (network && theirs.classes.empty() && dataset.order_follows_from_names())
+    note(fmt::format("{} does not name its classes: they are taken in the order of {}: {}", network->whose,
+                     named(dataset, given), joined(dataset.class_names())));
+  const Shape image = dataset.image_shape();
+  auto [mean, std] = normalisation(transforms, image[2]);
+  const DataDescription data{.image = {image.dims().begin(), image.dims().end()},
+                             .mean = transforms.mean || theirs.mean.empty() ? std::move(mean) : theirs.mean,
+                             .std = transforms.std || theirs.std.empty() ? std::move(std) : theirs.std,
+                             .classes = dataset.class_names()};
+  if (network) check_agree({named(dataset, given), data}, *network);
+  return data;
+}
+
+namespace {
+
+// What is for images alone must be as it is by default.
+void check_of_ratings(const DataConfig& data) {
+  const auto with_defaults = [](DataConfig config) {
+    config.validation = config.validation.value_or(kValidation);
+    for (auto* values : {&config.transforms.mean, &config.transforms.std}) *values = values->value_or(kMiddle);
+    return write_config(config);
+  };
+  DataConfig plain;
+  plain.dataset = data.dataset;
+  const Json defaults = with_defaults(plain), given = with_defaults(data);
+  for (const auto& [key, value] : given.items())
+    if (value != defaults.at(key))
+      config_error(data.dataset.where(), "data.{} is for images; a data set of ratings takes no such setting", key);
+}
+
+void check_fits(const Config& model_config, const ExperimentData& data) {
+  const DataDescription description = data.description();
+  const auto architecture = Registry<Architecture>::create(model_config);
+  if (!architecture->takes(Shape(description.image)))
+    config_error(model_config.where(), "the images of {} are {} (height, width, channels), but the model is for {}",
+                 data.whose(), image_text(description.image), image_text(architecture->image_shape().dims()));
+  const ModulePtr model = architecture->make();
+  model->set_training(false);
+  int64_t outputs = 0;
+  try {
+    outputs = model->call(example_inputs(model_config, description)).dim(-1);
+  } catch (const Error& e) {
+    config_error(model_config.where(), "images of {} (height, width, channels), as {} has them, do not fit: {}",
+                 image_text(description.image), data.whose(), e.what());
+  }
+  const int64_t classes = std::ssize(description.classes);
+  if (outputs != classes)
+    config_error(model_config.where(), "the model has {} outputs, but {} has {} classes", outputs,
+                 data.dataset().name(), classes);
+}
+
+}  // namespace
+
+std::unique_ptr<Task> open_task(const ExperimentConfig& config, const std::optional<std::string>& folder,
+                                const std::optional<Described>& network) {
+  if (is_recommendation(config.data.dataset)) {
+    check_of_ratings(config.data);
+    auto ratings = std::make_unique<RankingData>(config.data.dataset, config.seed, folder);
+    if (network) check_agree({ratings->whose(), ratings->description()}, *network);
+    return ratings;
+  }
+  auto images = std::make_unique<ExperimentData>(config.data, config.seed, folder, network);
+  check_fits(config.model, *images);
+  return images;
+}
+
+std::unique_ptr<Task> open_task(const ExperimentConfig& config, const std::optional<std::string>& folder) {
+  return open_task(config, folder, config.checkpoint ? std::optional(described(*config.checkpoint)) : std::nullopt);
+}
+
+ModulePtr build_model(const Config& model, uint64_t seed, const std::optional<std::string>& checkpoint) {
+  const auto architecture = Registry<Architecture>::create(model);
+  if (!checkpoint) return architecture->build(seed);
+  ModulePtr built = architecture->make();
+  load_state(*built, read_checkpoint(*checkpoint));
+  return built;
+}
+
+std::vector<Tensor> example_inputs(const Config& model, const DataDescription& data) {
+  if (data.image.empty()) return Registry<Architecture>::create(model)->example();
+  return {Tensor::zeros({1, data.image.at(0), data.image.at(1), data.image.at(2)})};
+}
+
+std::vector<int64_t> configured_image(const Config& dataset) {
+  if (is_recommendation(dataset)) return {};
+  const Json settings = Registry<Dataset>::resolve(dataset);
+  if (!settings.contains("size")) return {};
+  check(settings["size"].size() == 2, "{}: size: expected [height, width], got {} numbers", dataset.where(),
+        settings["size"].size());
+  auto image = settings["size"].get<std::vector<int64_t>>();
+  image.push_back(settings["channels"].get<int64_t>());
+  return image;
+}
+
+void read_value(const Config& from, DatasetConfig& value) {
+  is_recommendation(from) ? Registry<RatingSource>::resolve(from) : Registry<Dataset>::resolve(from);
+  value = from;
+}
+Json write_value(const DatasetConfig& value) { return value.value; }
+Json value_schema(DatasetConfig*) { return Json::object(); }
+
+void check_config(const ExperimentConfig& config, const Config& place) {
+  const bool is_folder = !config.name.empty() && config.name != "." && config.name != "..";
+  const auto allowed = [](char c) { return c != '/' && c != '\\' && static_cast<unsigned char>(c) >= ' '; };
+  constexpr size_t kLongest = 200;
+  if (!is_folder || !std::ranges::all_of(config.name, allowed) || config.name.size() > kLongest)
+    config_error(place.where("name"), "expected a name that can be that of a folder, without slashes; got {}",
+                 detail::describe(config.name));
+}
+
+std::filesystem::path output_folder(const std::optional<std::string>& out, const std::string& name) {
+  return out ? std::filesystem::path(*out) : std::filesystem::path("out") / name;
+}
+
+}  // namespace qgrad

@@ -1,0 +1,197 @@
+// What the configs of all commands have in common: data, model, training, calibration.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/config.h"
+#include "data/dataset.h"
+#include "data/loader.h"
+#include "data/transforms.h"
+#include "nn/models/architecture.h"
+#include "nn/module.h"
+#include "nn/optim/optimizer.h"
+#include "nn/optim/schedule.h"
+#include "quant/train/quant_schedule.h"
+#include "tasks/data_description.h"
+#include "tasks/distillation.h"
+#include "tasks/task.h"
+
+namespace qgrad {
+
+// A data set of images or of ratings, by its class.
+struct DatasetConfig : Config {
+  DatasetConfig() = default;
+  DatasetConfig(Config config) : Config(std::move(config)) {}
+};
+void read_value(const Config& from, DatasetConfig& value);
+Json write_value(const DatasetConfig& value);
+Json value_schema(DatasetConfig*);
+
+struct DataConfig {
+  DatasetConfig dataset;
+  TransformConfig transforms;
+  std::optional<double> validation;
+  int eval_batch_size = 250;
+  int loader_threads = 1;
+  std::optional<int64_t> train_images, test_images;
+};
+template <class V>
+void fields(V& v, DataConfig& c) {
+  v("dataset", c.dataset, {.help = "the data set's class and settings", .required = true});
+  v("transforms", c.transforms, {.help = "normalisation and augmentation"});
+  v("validation", c.validation,
+    {.help = "share of the training images held out to choose the best epoch; null: 0.1", .min = 0, .max = 0.9});
+  v("eval_batch_size", c.eval_batch_size, {.help = "images per batch in evaluation", .min = 1});
+  v("loader_threads", c.loader_threads,
+    {.help = "threads that prepare batches; the results do not depend on it", .min = 0, .max = 64});
+  v("train_images", c.train_images, {.help = "use only the first N training images; null: all", .min = 1});
+  v("test_images", c.test_images, {.help = "use only the first N test images; null: all", .min = 1});
+}
+
+// Parameters that a pattern picks, and how they are optimized.
+struct ParamGroupConfig {
+  std::string name, parameters;
+  std::optional<float> lr_factor, weight_decay;
+};
+template <class V>
+void fields(V& v, ParamGroupConfig& c) {
+  v("name", c.name, {.help = "name of the group", .required = true});
+  v("parameters", c.parameters,
+    {.help = "regular expression that must match the whole path of a parameter", .required = true});
+  v("lr_factor", c.lr_factor,
+    {.help = "factor of the scheduled learning rate; null: as the quantizer has it, or 1", .min = 0});
+  v("weight_decay", c.weight_decay, {.help = "null: as the quantizer or the optimizer has it", .min = 0});
+}
+
+struct TrainConfig {
+  int epochs = 1;
+  std::optional<int> batch_size;
+  float label_smoothing = 0;
+  ClassConfig<Optimizer> optimizer{{{"class", "SGD"}, {"lr", 0.1}, {"momentum", 0.9}}, "", "train.optimizer"};
+  ClassConfig<Schedule> schedule{{{"class", "constant"}}, "", "train.schedule"};
+  std::optional<uint64_t> seed;
+  std::vector<ParamGroupConfig> param_groups;
+  std::optional<QuantScheduleConfig> quantization;
+  std::optional<DistillationConfig> distillation;
+};
+template <class V>
+void fields(V& v, TrainConfig& c) {
+  v("epochs", c.epochs, {.help = "passes over the training images", .min = 1});
+  v("batch_size", c.batch_size,
+    {.help = "images per step; the last, smaller batch of an epoch is dropped; null: 128, or all where there are fewer",
+     .min = 1});
+  v("label_smoothing", c.label_smoothing, {.help = "probability spread evenly over all classes", .min = 0, .max = 0.9});
+  v("optimizer", c.optimizer, {.help = "the optimizer's class and settings"});
+  v("schedule", c.schedule, {.help = "the learning-rate schedule's class and settings"});
+  v("seed", c.seed, {.help = "seed of the images' order and augmentation; null: the experiment's"});
+  v("param_groups", c.param_groups, {.help = "parameters with a learning rate or a weight decay of their own"});
+  v("quantization", c.quantization,
+    {.help = "when ranges, rounding, bits and batch norms change; null: all as the quantizer says, from the start"});
+  v("distillation", c.distillation, {.help = "a teacher whose outputs are a second target; null: none"});
+}
+
+struct CalibrationConfig {
+  std::optional<int64_t> images, first_image;
+  int batch_size = 100;
+  std::optional<std::string> statistics;
+};
+template <class V>
+void fields(V& v, CalibrationConfig& c) {
+  v("images", c.images,
+    {.help = "training images whose activations are measured; null: 512, or all where there are fewer", .min = 1});
+  v("first_image", c.first_image,
+    {.help = "take the images from here on, in the order of the files; null: a random choice", .min = 0});
+  v("batch_size", c.batch_size, {.help = "images per batch", .min = 1});
+  v("statistics", c.statistics, {.help = "a statistics file of `qgrad calibrate` to use instead; null: measure"});
+}
+
+// What every command's config begins with.
+struct ExperimentConfig {
+  std::string name;
+  uint64_t seed = 1;
+  DataConfig data;
+  ClassConfig<Architecture> model;
+  std::optional<std::string> checkpoint;
+};
+template <class V>
+void fields(V& v, ExperimentConfig& c) {
+  v("name", c.name, {.help = "name of the experiment", .required = true});
+  v("seed", c.seed, {.help = "seed of all random streams"});
+  v("data", c.data, {.help = "data set, transforms, split", .required = true});
+  v("model", c.model, {.help = "the model's class and settings", .required = true});
+  v("checkpoint", c.checkpoint, {.help = "trained parameters to start from (safetensors)"});
+}
+
+// Throws what is wrong with a config that was read, beyond its members one by one. Overloads know the commands' own.
+void check_config(const ExperimentConfig& config, const Config& place);
+
+// The images of an experiment: read once, split, shared by its loaders.
+class ExperimentData final : public Task {
+ public:
+  // `folder`: where --data says the data set is. `network`: what it is for, a checkpoint or a program, if there is one
+  // already: its normalisation counts where the config says none, and its order of the classes. Throws where data and
+  // network differ.
+  ExperimentData(const DataConfig& config, uint64_t seed, const std::optional<std::string>& folder,
+                 const std::optional<Described>& network);
+
+  int64_t training_examples() const override { return std::ssize(training_); }
+  std::unique_ptr<Batches> training(int batch_size, const std::optional<uint64_t>& seed) const override;  // augmented
+  Loader validation() const;  // held-out training images, test-time transforms
+  Loader test() const;
+  Loader calibration(const CalibrationConfig& config) const;  // training images, test-time transforms
+  // Throws, at `where`, if more images are asked for than there are; says so if the default is more.
+  void check_calibration(const CalibrationConfig& config, const std::string& where) const;
+
+  bool has(Part part) const override { return part == Part::test || !validation_.empty(); }
+  Json evaluate(Module& model, Part part,
+                const std::string& label) const override;  // {"images", "top1", "top5", "loss"}
+  std::string score() const override { return "top1"; }
+  const Dataset& dataset() const { return *dataset_; }
+  Tensor example() const;  // one test image, transformed: for traces
+  Json describe() const override;
+  DataDescription description() const override { return description_; }
+  Json data() const override { return write_config(config_); }
+  const std::string& whose() const { return whose_; }  // for messages
+
+ private:
+  Indices limited(Indices all, const std::optional<int64_t>& count, const char* key) const;
+  Indices calibration_images(const CalibrationConfig& config) const;
+  Loader evaluation(const ImageSet& images, Indices indices, int batch_size) const;
+
+  DataConfig config_;
+  uint64_t seed_;
+  std::string whose_;
+  std::unique_ptr<Dataset> dataset_;
+  DataDescription description_;
+  Indices training_, validation_, test_;
+};
+
+// Images, or ratings, by the class of the data set. `folder`: where --data says it is. `network`: what a network that
+// is there already was trained on, by default that of the config's checkpoint. Throws where the model does not take the
+// images or does not have an output for every class, and where data and network differ.
+std::unique_ptr<Task> open_task(const ExperimentConfig& config, const std::optional<std::string>& folder);
+std::unique_ptr<Task> open_task(const ExperimentConfig& config, const std::optional<std::string>& folder,
+                                const std::optional<Described>& network);
+
+// A new model of the config's class, initialised by the seed, or with the parameters of `checkpoint`.
+ModulePtr build_model(const Config& model, uint64_t seed, const std::optional<std::string>& checkpoint);
+
+// One example of the model's inputs, all zeros, for traces: an image as described, or of the model's default size.
+std::vector<Tensor> example_inputs(const Config& model, const DataDescription& data);
+
+// What a data set is like for a network: its classes, and their labels, come into the network's order, and what the
+// transforms leave open is the network's. `given`: what names the data set, for messages. Throws where they differ.
+DataDescription description_for(Dataset& dataset, const TransformConfig& transforms, const std::string& given,
+                                const std::optional<Described>& network);
+
+// Height, width and channels as the settings of a data set say, if they do: where the images need not be here.
+std::vector<int64_t> configured_image(const Config& dataset);
+
+// The folder a command writes to: --out, or out/<name>.
+std::filesystem::path output_folder(const std::optional<std::string>& out, const std::string& name);
+
+}  // namespace qgrad

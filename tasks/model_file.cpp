@@ -1,0 +1,180 @@
+// Saving and rebuilding models.
+#include "tasks/model_file.h"
+
+#include "nn/checkpoint.h"
+#include "tasks/metrics.h"
+#include "tasks/progress.h"
+#include "tasks/recommendation.h"
+
+namespace qgrad {
+namespace {
+
+// What a checkpoint's metadata says, besides the experiment itself.
+struct ModelMetadata : ExperimentConfig {
+  std::optional<DataDescription> trained_on;
+  std::optional<Config> quantizer;
+  Json metrics;
+};
+template <class V>
+void fields(V& v, ModelMetadata& c) {
+  fields(v, static_cast<ExperimentConfig&>(c));
+  v("trained_on", c.trained_on, {.help = "what the data were like; null in files of earlier versions"});
+  v("quantizer", c.quantizer, {.help = "null for float models"});
+  v("metrics", c.metrics, {.help = "on the test images, when it was saved"});
+}
+
+// Data for a model that was recognised by its tensors: CIFAR-10 as Distiller normalises it, to [-1, 1].
+Config default_data(const Architecture& architecture, const std::string& file) {
+  check(architecture.image_shape() == Shape{32, 32, 3},
+        "{}: the file does not say which data it is for; give a config with --config", file);
+  return {{{"dataset", {{"class", "cifar10"}}}, {"transforms", {{"mean", {0.5}}, {"std", {0.5}}}}}, file, "data"};
+}
+
+ModelMetadata guess_metadata(const Checkpoint& checkpoint) {
+  const std::string file = checkpoint.file.string();
+  const auto model = guess_architecture(checkpoint);
+  check(model.has_value(),
+        "{}: no qgrad metadata, and its tensors are those of no known model; give a config with --config", file);
+  ModelMetadata metadata;
+  metadata.name = checkpoint.file.stem().string();
+  metadata.model = {*model, file, "model"};
+  metadata.data = read_config<DataConfig>(default_data(*Registry<Architecture>::create(metadata.model), file));
+  return metadata;
+}
+
+// "data" and "model" (and the quantizer, if it is there) of a config for any command.
+ModelMetadata metadata_from_config(const Config& config) {
+  ModelMetadata metadata;
+  metadata.name = config.file;
+  metadata.model = config.at("model");
+  metadata.data = read_config<DataConfig>(config.at("data"));
+  if (config.has("quantizer") && !config.at("quantizer").value.is_null()) metadata.quantizer = config.at("quantizer");
+  return metadata;
+}
+
+// Throws where a config says otherwise than the file that it goes with. What it leaves open is no difference, nor are
+// statistics, which the file has from a calibration.
+template <class Base>
+void check_as_saved(const Config& given, const std::optional<Config>& saved, const std::string& file) {
+  const Json is = given.value.is_null() ? Json() : Registry<Base>::resolve(given);
+  const Json was = saved ? Registry<Base>::resolve(*saved) : Json();
+  const auto check_equal = [&](const std::string& where, const Json& a, const Json& b) {
+    if (a != b) config_error(where, "is {}, but {} was saved with {}", json_line(a), file, json_line(b));
+  };
+  if (is.is_null() || was.is_null()) return check_equal(given.where(), is, was);
+  for (const auto& [key, value] : given.value.items())
+    if (key != "model_activation_stats") check_equal(given.where(key), is.at(key), was.value(key, Json()));
+}
+
+// As far as a config says it, the images having as many channels as the known ones unless it says that too.
+DataDescription configured(const DataConfig& config, const DataDescription& known) {
+  DataDescription data{.image = configured_image(config.dataset)};
+  const std::vector<int64_t>& image = data.image.empty() ? known.image : data.image;
+  if (image.empty()) return data;
+  auto [mean, std] = normalisation(config.transforms, image.back());
+  if (config.transforms.mean) data.mean = std::move(mean);
+  if (config.transforms.std) data.std = std::move(std);
+  return data;
+}
+
+// The metadata with the data of a config for any command, which must say nothing else about the network.
+ModelMetadata with_data_of(const Config& config, ModelMetadata metadata, const std::string& file,
+                           const DataDescription& known) {
+  if (config.has("model")) check_as_saved<Architecture>(config.at("model"), metadata.model, file);
+  if (config.has("quantizer")) check_as_saved<Quantizer>(config.at("quantizer"), metadata.quantizer, file);
+  metadata.data = read_config<DataConfig>(config.at("data"));
+  check_agree({config.file, configured(metadata.data, known)}, {file, known});
+  return metadata;
+}
+
+// The description that a file holds, or, if it is of an earlier version, what else in it says.
+DataDescription description_of(const ModelMetadata& metadata) {
+  if (metadata.trained_on) return *metadata.trained_on;
+  DataDescription known;
+  if (is_recommendation(metadata.data.dataset)) return known;
+  known.image = configured_image(metadata.data.dataset);
+  auto [mean, std] = normalisation(metadata.data.transforms, example_inputs(metadata.model, known).front().dim(-1));
+  known.mean = std::move(mean);
+  known.std = std::move(std);
+  return known;
+}
+
+std::optional<ModelMetadata> metadata_of(const Checkpoint& checkpoint) {
+  if (checkpoint.config.is_null()) return std::nullopt;
+  return read_config<ModelMetadata>({checkpoint.config, checkpoint.file.string(), ""});
+}
+
+}  // namespace
+
+Json config_for_results(const std::optional<Config>& quantizer) {
+  if (!quantizer) return nullptr;
+  Json json = quantizer->value;
+  if (json.contains("model_activation_stats") && json["model_activation_stats"].is_object())
+    json["model_activation_stats"] = "in the checkpoint's metadata";
+  return json;
+}
+
+void save_model(const std::filesystem::path& file, Module& model, const ExperimentConfig& experiment, const Task& task,
+                const std::optional<Config>& quantizer, const Json& metrics) {
+  check_finite(metrics, file.string());
+  ModelMetadata metadata;
+  static_cast<ExperimentConfig&>(metadata) = experiment;
+  metadata.checkpoint.reset();
+  metadata.trained_on = task.description();
+  metadata.quantizer = quantizer;
+  metadata.metrics = metrics;
+  Json json = write_config(metadata);
+  json["data"] = task.data();
+  save_checkpoint(file, model, json);
+}
+
+Described described(const std::filesystem::path& checkpoint) {
+  const auto metadata = metadata_of(read_checkpoint(checkpoint));
+  return {checkpoint.string(), metadata ? description_of(*metadata) : DataDescription{}};
+}
+
+Config dataset_of(const ModelFile& file, const std::optional<std::string>& folder) {
+  Config dataset = file.experiment.data.dataset;
+  if (dataset.file == file.trained_on.whose && dataset.has("dir") && dataset.value["dir"].is_string() && !folder) {
+    const std::string read = dataset.value["dir"].get<std::string>();
+    if (!std::filesystem::exists(read)) {
+      note(fmt::format("{}: the folder of its data, {}, is not there", dataset.file, read));
+      dataset.value["dir"] = nullptr;
+    }
+  }
+  return dataset;
+}
+
+std::unique_ptr<Task> open_task(const ModelFile& file, const std::optional<std::string>& folder) {
+  ExperimentConfig experiment = file.experiment;
+  experiment.data.dataset = dataset_of(file, folder);
+  return open_task(experiment, folder, file.trained_on);
+}
+
+ModelFile load_model(const std::filesystem::path& file, const std::optional<Config>& config) {
+  const Checkpoint checkpoint = read_checkpoint(file);
+  ModelFile loaded;
+  loaded.trained_on.whose = file.string();
+  ModelMetadata metadata;
+  if (const auto saved = metadata_of(checkpoint)) {
+    loaded.trained_on.data = description_of(*saved);
+    metadata = config ? with_data_of(*config, *saved, file.string(), loaded.trained_on.data) : *saved;
+  } else if (config) {
+    metadata = metadata_from_config(*config);
+  } else {
+    metadata = guess_metadata(checkpoint);
+    loaded.guessed = true;
+  }
+  loaded.model = Registry<Architecture>::create(metadata.model)->make();
+  if (metadata.quantizer) {
+    loaded.quantizer = Registry<Quantizer>::create(*metadata.quantizer);
+    loaded.quantizer->prepare(loaded.model, nullptr, example_inputs(metadata.model, loaded.trained_on.data));
+  }
+  load_state(*loaded.model, checkpoint);
+  loaded.model->set_training(false);
+  loaded.experiment = metadata;
+  loaded.quantizer_config = metadata.quantizer;
+  return loaded;
+}
+
+}  // namespace qgrad

@@ -1,0 +1,177 @@
+// Calibrating, preparing, and what the result weighs.
+#include "tasks/quantization.h"
+
+#include <algorithm>
+#include <map>
+
+#include "nn/checkpoint.h"
+#include "quant/post_train/linear.h"
+#include "quant/simulation/weight.h"
+#include "tasks/progress.h"
+
+namespace qgrad {
+namespace {
+
+constexpr int64_t kMostImagesInMemory = 4096;
+
+// The same model again, in evaluation mode.
+ModulePtr twin_of(Module& model, const Config& architecture) {
+  ModulePtr twin = Registry<Architecture>::create(architecture)->make();
+  load_state(*twin, model_state(model), "the float model");
+  twin->set_training(false);
+  return twin;
+}
+
+// In memory, so not more than a few thousand.
+std::vector<Tensor> calibration_images(const ExperimentData& data, CalibrationConfig config) {
+  if (config.images.value_or(0) > kMostImagesInMemory) {
+    note(fmt::format("calibration: layers are compared and corrected on {} of the {} images", kMostImagesInMemory,
+                     *config.images));
+    config.images = kMostImagesInMemory;
+  }
+  Loader loader = data.calibration(config);
+  loader.start_epoch(0);
+  std::vector<Tensor> batches;
+  while (const auto batch = loader.next()) batches.push_back(batch->images);
+  return batches;
+}
+
+void correct(const PostTrainLinearQuantizer& quantizer, Module& model, const Quantized& quantized,
+             const std::string& label) {
+  if (!quantizer.has_corrections()) return;
+  int64_t images = 0;
+  for (const Tensor& batch : quantized.images) images += batch.dim(0);
+  std::optional<Progress> progress;
+  quantizer.correct(model, *quantized.reference, quantized.images,
+                    [&](const std::string& path, size_t done, size_t all) {
+                      if (!progress) progress.emplace(label + "  corrections", images * static_cast<int64_t>(all));
+                      progress->update(images * static_cast<int64_t>(done), path);
+                    });
+}
+
+}  // namespace
+
+const ExperimentData& images_of(const Task& task) {
+  const auto* data = dynamic_cast<const ExperimentData*>(&task);
+  check(data, "calibration and post-training quantization need a data set of images, not one of ratings");
+  return *data;
+}
+
+void check_measures(const CalibrationConfig& config) {
+  check(!config.statistics, "calibration.statistics: statistics are measured here, so that those of '{}' have no use",
+        config.statistics.value_or(""));
+}
+
+void check_calibration(const Task& task, const std::optional<CalibrationConfig>& config, const std::string& file,
+                       const char* key) {
+  if (config) images_of(task).check_calibration(*config, fmt::format("{}: {}.images", file, key));
+}
+
+bool is_post_training(const Config& quantizer) {
+  return dynamic_cast<PostTrainLinearQuantizer*>(Registry<Quantizer>::create(quantizer).get()) != nullptr;
+}
+
+QuantStats calibration_stats(Module& model, const ExperimentData& data, const CalibrationConfig& config,
+                             const std::string& label) {
+  Loader loader = data.calibration(config);
+  Progress progress(label + "  calibration", 2 * loader.images());
+  int64_t done = 0;
+  QuantStats stats = collect_quant_stats(model, [&] {
+    loader.start_epoch(0);
+    while (const auto batch = loader.next()) {
+      model(batch->images);
+      done += batch->images.dim(0);
+      progress.update(done, "");
+    }
+  });
+  return stats;
+}
+
+Quantized quantize_model(ModulePtr& model, const Config& architecture, const Config& quantizer, Optimizer* optimizer,
+                         const Task& task, const std::optional<CalibrationConfig>& calibration,
+                         const std::string& label, Json* measured) {
+  Config config = quantizer;
+  const Json resolved = Registry<Quantizer>::resolve(config);
+  const bool takes_stats = resolved.contains("model_activation_stats") && resolved["model_activation_stats"].is_null();
+  Quantized result;
+  const bool post_training = is_post_training(config);
+  bool is_as_given = true;
+  if (post_training) {
+    const auto unprepared = Registry<Quantizer>::create(config);
+    const auto& as_configured = dynamic_cast<const PostTrainLinearQuantizer&>(*unprepared);
+    result.reference = twin_of(*model, architecture);
+    as_configured.prepare_float(result.reference, images_of(task).example());
+    result.images = calibration_images(images_of(task), calibration.value_or(CalibrationConfig{}));
+    if (resolved["cross_layer_equalization"].get<bool>()) {
+      check(takes_stats && !(calibration && calibration->statistics),
+            "{}: cross_layer_equalization changes what flows through the layers, so that statistics measured before do "
+            "not hold: leave out the statistics",
+            quantizer.where());
+      as_configured.prepare_float(model, images_of(task).example());
+      is_as_given = false;
+    }
+  }
+  if (calibration && takes_stats) {
+    Json& stats = config.value["model_activation_stats"];
+    if (calibration->statistics) {
+      stats = *calibration->statistics;
+    } else if (measured && is_as_given && !measured->is_null()) {
+      stats = *measured;
+    } else {
+      stats = stats_to_json(calibration_stats(*model, images_of(task), *calibration, label));
+      if (measured && is_as_given) *measured = stats;
+    }
+  }
+  result.quantizer = Registry<Quantizer>::create(config);
+  result.config = {Registry<Quantizer>::resolve(config), config.file, config.path};
+  result.config.value = result.quantizer->self_contained(std::move(result.config.value));
+  placed_at(quantizer,
+            [&] { result.quantizer->prepare(model, optimizer, example_inputs(architecture, task.description())); });
+  if (post_training) {
+    model->set_training(false);
+    correct(dynamic_cast<const PostTrainLinearQuantizer&>(*result.quantizer), *model, result, label);
+  }
+  return result;
+}
+
+void check_post_training(const ExperimentConfig& experiment, Config quantizer, const Task& task,
+                         std::optional<CalibrationConfig> calibration) {
+  constexpr int64_t kImages = 16;
+  if (calibration) calibration->images = std::min(images_of(task).calibration(*calibration).images(), kImages);
+  quantizer.value["bias_correction"] = false;
+  quantizer.value["learned_rounding"] = nullptr;
+  ModulePtr model = build_model(experiment.model, experiment.seed, experiment.checkpoint);
+  quantize_model(model, experiment.model, quantizer, nullptr, task, calibration, "check");
+  const EvaluationMode evaluating(*model);
+  placed_at(quantizer, [&] { return (*model)(images_of(task).example()); });
+}
+
+int64_t packed_bytes(Module& model, const Quantizer* quantizer) {
+  std::map<std::string, Bits> bits;
+  if (quantizer)
+    for (const Quantizer::Resolved& layer : quantizer->resolved()) bits[layer.path] = layer.bits;
+  int64_t total = 0;
+  for (const Parameter* p : all_parameters(model)) {
+    if (p->name() == kFloatWeight) continue;
+    const Bits layer = bits[p->owner().path()];
+    const int width = (p->name() == "bias" ? layer.bias : layer.weights).value_or(32);
+    total += (p->raw().numel() * width + 7) / 8;
+  }
+  return total;
+}
+
+Json resolved_layers(const Quantizer& quantizer) {
+  const auto or_null = [](const auto& value) { return value ? Json(*value) : Json(nullptr); };
+  Json layers = Json::array();
+  for (const Quantizer::Resolved& layer : quantizer.resolved())
+    layers.push_back({{"path", layer.path},
+                      {"kind", layer.kind},
+                      {"bits_weights", or_null(layer.bits.weights)},
+                      {"bits_activations", or_null(layer.bits.activations)},
+                      {"bits_bias", or_null(layer.bits.bias)},
+                      {"settings", layer.settings},
+                      {"pattern", or_null(layer.pattern)}});
+  return layers;
+}
+
+}  // namespace qgrad

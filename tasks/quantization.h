@@ -1,0 +1,60 @@
+// Steps of quantizing a model that several commands share.
+#pragma once
+
+#include <memory>
+
+#include "quant/quantizer.h"
+#include "quant/ranges/stats.h"
+#include "tasks/experiment.h"
+
+namespace qgrad {
+
+// The task as one of images; throws where it is another.
+const ExperimentData& images_of(const Task& task);
+
+// Throws where the config names statistics, for what measures them itself.
+void check_measures(const CalibrationConfig& config);
+
+// Whatever is wrong with a command's `key`, where it is given, before anything runs: more images than there are.
+void check_calibration(const Task& task, const std::optional<CalibrationConfig>& config, const std::string& file,
+                       const char* key);
+
+// Statistics measured on the config's training images.
+QuantStats calibration_stats(Module& model, const ExperimentData& data, const CalibrationConfig& config,
+                             const std::string& label);
+
+struct Quantized {
+  std::unique_ptr<Quantizer> quantizer;
+  Config config;  // as the quantizer resolved it
+  // After post-training quantization: the float model with its batch norms folded, and calibration images in batches,
+  // to compare the quantized model with it.
+  ModulePtr reference;
+  std::vector<Tensor> images;
+};
+
+// Creates the config's quantizer and prepares the model with it. Quantizers that take statistics are calibrated first,
+// unless their config names some itself or `calibration` is empty (dynamic quantization, or ranges from the first
+// training batches).
+// `optimizer` may be null; otherwise it must hold the model's parameters, and gets the quantizer's own groups.
+// `measured` keeps the statistics of a model for further calls with the same parameters and calibration: null at first.
+// `architecture`: the config that the model was built from. Throws where images are needed and the task has none.
+Quantized quantize_model(ModulePtr& model, const Config& architecture, const Config& quantizer, Optimizer* optimizer,
+                         const Task& task, const std::optional<CalibrationConfig>& calibration,
+                         const std::string& label, Json* measured = nullptr);
+
+bool is_post_training(const Config& quantizer);
+
+// Throws what preparing the experiment's model with this quantizer would throw, and what the prepared model would say
+// to an image: on a few calibration images, without corrections.
+void check_post_training(const ExperimentConfig& experiment, Config quantizer, const Task& task,
+                         std::optional<CalibrationConfig> calibration);
+
+// The bytes a model's parameters take when every quantized one is packed at its bit width and the others are float32;
+// without the float weights that save_fp_weights keeps beside them.
+int64_t packed_bytes(Module& model, const Quantizer* quantizer);
+
+// What each layer got: a list of {"path", "kind", "bits_weights", "bits_activations", "bits_bias", "settings",
+// "pattern"}.
+Json resolved_layers(const Quantizer& quantizer);
+
+}  // namespace qgrad

@@ -1,0 +1,67 @@
+// The training loop, float and quantization-aware alike: what is quantized is the model's business.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "nn/optim/optimizer.h"
+#include "tasks/experiment.h"
+#include "tasks/metrics.h"
+#include "tasks/output_folder.h"
+
+namespace qgrad {
+
+struct EpochLog {
+  int epoch = 0;  // counted from 1
+  float lr = 0;   // at its last step
+  double train_loss = 0, train_top1 = 0;
+  Json validation;  // the task's metrics; null where nothing is held out
+  double seconds = 0;
+};
+template <class V>
+void fields(V& v, EpochLog& c) {
+  v("epoch", c.epoch);
+  v("lr", c.lr);
+  v("train_loss", c.train_loss);
+  v("train_top1", c.train_top1);
+  v("validation", c.validation);
+  v("seconds", c.seconds);
+}
+
+struct TrainingResult {
+  std::vector<EpochLog> epochs;
+  // By the task's score on the validation part, the later of equals; the last epoch without a validation split. Only of
+  // epochs that quantize as the model will in the end.
+  int best_epoch = 0;
+  double seconds = 0;
+  Json epochs_json() const;
+};
+
+// Where a training keeps the state that it can go on from.
+struct ResumePoint {
+  OutputFolder& folder;
+  std::string name;     // of the file in it, written after every epoch
+  bool resume = false;  // begin where the file, if there is one, says; otherwise it is overwritten
+  Json config;          // of the whole run, resolved
+
+  bool is_there() const { return resume && std::filesystem::exists(folder.path() / name); }
+};
+
+// The config's optimizer, with all parameters of the model in one group.
+std::unique_ptr<Optimizer> make_optimizer(const Config& config, Module& model);
+
+// Throws what train() would throw before its first step: settings that are wrong, files that are missing.
+void check_training(Module& model, Optimizer& optimizer, const Task& task, const TrainConfig& config);
+
+// Throws where the state to go on from, if there is one, was made with another config or other data, and names what
+// differs. What may change: train.epochs, unless they are over; and what changes no result: data.loader_threads,
+// data.eval_batch_size, and the folder that the data are in.
+void check_resumable(const ResumePoint& point, const TrainConfig& config, const Task& task);
+
+// Trains the model in place and leaves it with the parameters of its best epoch. `label` starts the progress lines.
+TrainingResult train(Module& model, Optimizer& optimizer, const Task& task, const TrainConfig& config,
+                     const std::string& label, const std::optional<ResumePoint>& resume_point = std::nullopt);
+
+}  // namespace qgrad

@@ -1,0 +1,105 @@
+// One safetensors file: "model/..", "best/.." and "optimizer/.." tensors, and the log of the epochs in the metadata.
+#include "tasks/training_state.h"
+
+#include <set>
+
+#include "nn/checkpoint.h"
+
+namespace qgrad {
+namespace {
+
+constexpr const char* kMetadataKey = "qgrad_training";
+
+// What the metadata says.
+struct TrainingLog {
+  std::vector<EpochLog> epochs;
+  int best_epoch = 0;
+  double best_score = 0, seconds = 0;
+  Json config;
+  DataDescription trained_on;
+};
+template <class V>
+void fields(V& v, TrainingLog& c) {
+  v("epochs", c.epochs, {.required = true});
+  v("best_epoch", c.best_epoch, {.min = 0, .required = true});
+  v("best_score", c.best_score, {.required = true});
+  v("seconds", c.seconds, {.min = 0, .required = true});
+  v("config", c.config);
+  v("trained_on", c.trained_on);
+}
+
+void append(NamedTensors& all, const std::string& prefix, const NamedTensors& tensors) {
+  for (const auto& [name, tensor] : tensors) all.emplace_back(prefix + name, tensor);
+}
+
+NamedTensors take(const NamedTensors& all, const std::string& prefix) {
+  NamedTensors taken;
+  for (const auto& [name, tensor] : all)
+    if (name.starts_with(prefix)) taken.emplace_back(name.substr(prefix.size()), tensor);
+  return taken;
+}
+
+TrainingLog log_of(const TensorFile& content, const std::filesystem::path& file) {
+  const auto metadata = content.metadata.find(kMetadataKey);
+  check(metadata != content.metadata.end(), "{}: is no training state", file.string());
+  const std::string place = fmt::format("{} (metadata '{}')", file.string(), kMetadataKey);
+  return read_config<TrainingLog>({parse_json(metadata->second, place), place, ""});
+}
+
+// Epochs to come, and what changes no result.
+const std::set<std::string> kMayChange = {"train.epochs", "data.loader_threads", "data.eval_batch_size",
+                                          "data.dataset.dir"};
+
+void compare(const std::string& path, const Json& before, const Json& now, std::vector<std::string>& differences) {
+  if (before == now || kMayChange.contains(path)) return;
+  if (!before.is_object() || !now.is_object()) {
+    differences.push_back(fmt::format("{} is {}, but was {}", path, json_line(now), json_line(before)));
+    return;
+  }
+  Json keys = before;
+  keys.update(now);
+  for (const auto& [key, value] : keys.items())
+    compare(path.empty() ? key : path + "." + key, before.value(key, Json()), now.value(key, Json()), differences);
+}
+
+}  // namespace
+
+void save_training_state(const std::filesystem::path& file, Module& model, const Optimizer& optimizer,
+                         const TrainingState& state, const TrainedSoFar& about) {
+  TensorFile content;
+  append(content.tensors, "model/", model_state(model));
+  append(content.tensors, "best/", state.best);
+  for (const auto& [name, tensor] : optimizer.state()) content.tensors.emplace_back("optimizer/" + name, tensor);
+  const TrainingLog log{state.result.epochs, state.result.best_epoch, state.best_score, state.result.seconds,
+                        about.config,        about.trained_on};
+  content.metadata[kMetadataKey] = write_config(log).dump();
+  write_safetensors(file, content);
+}
+
+TrainedSoFar read_trained_so_far(const std::filesystem::path& file) {
+  const TrainingLog log = log_of(read_safetensors(file), file);
+  return {log.config, log.trained_on, static_cast<int>(log.epochs.size())};
+}
+
+std::vector<std::string> config_differences(const Json& before, const Json& now) {
+  std::vector<std::string> differences;
+  if (!before.is_null()) compare("", before, now, differences);
+  return differences;
+}
+
+TrainingState load_training_state(const std::filesystem::path& file, Module& model, Optimizer& optimizer) {
+  const TensorFile content = read_safetensors(file);
+  const TrainingLog log = log_of(content, file);
+  load_state(model, take(content.tensors, "model/"), file.string());
+  std::map<std::string, Tensor> optimizer_state;
+  for (const auto& [name, tensor] : take(content.tensors, "optimizer/")) optimizer_state.emplace(name, tensor);
+  optimizer.load_state(optimizer_state);
+
+  TrainingState state;
+  state.best = take(content.tensors, "best/");
+  state.result = {log.epochs, log.best_epoch, log.seconds};
+  state.best_score = log.best_score;
+  return state;
+}
+
+}  // namespace qgrad

@@ -1,0 +1,314 @@
+// The integer engine's kernels against their formulas in 64-bit integers, on every instruction set.
+#include "engine/kernels/byte_plan.h"
+
+#include <array>
+#include <cmath>
+#include <limits>
+
+#include "core/random.h"
+#include "engine/kernels/byte_table.h"
+#include "support/catch.h"
+#include "support/guarded.h"
+
+using namespace qgrad;
+using namespace qgrad::test;
+
+namespace {
+
+std::vector<uint8_t> bytes(size_t n, uint64_t seed) {
+  RandomStream random(seed, "bytes");
+  std::vector<uint8_t> values(n);
+  for (uint8_t& v : values) v = static_cast<uint8_t>(std::min(255.0f, 256.0f * random.uniform()));
+  return values;
+}
+
+ConvGeometry square(int64_t size, int64_t in, int64_t out, int64_t kernel, int64_t stride, int64_t padding,
+                    int64_t dilation = 1, int64_t groups = 1) {
+  const int64_t out_size = (size + 2 * padding - (kernel - 1) * dilation - 1) / stride + 1;
+  return {.in_h = size,
+          .in_w = size,
+          .in = in,
+          .out_h = out_size,
+          .out_w = out_size,
+          .out = out,
+          .kernel_h = kernel,
+          .kernel_w = kernel,
+          .stride_h = stride,
+          .stride_w = stride,
+          .padding_h = padding,
+          .padding_w = padding,
+          .dilation_h = dilation,
+          .dilation_w = dilation,
+          .groups = groups};
+}
+
+const ByteOutput kTo{.rescale = 0.37f, .zero_point = -3, .low = -120, .high = 126, .qmin = -128};
+
+uint8_t on_grid(float x, float rescale, float divisor = 1) {
+  const float scaled = rescale * x / divisor;
+  const float q = std::nearbyint(scaled - kTo.zero_point);
+  return static_cast<uint8_t>(std::min(std::max(q, kTo.low), kTo.high) - kTo.qmin);
+}
+
+// The product as it is: sums have 31 bits, factors 24, and a long double 64.
+uint8_t exactly_on_grid(int64_t sum, float factor) {
+  const long double q = std::nearbyint(static_cast<long double>(sum) * factor - kTo.zero_point);
+  return static_cast<uint8_t>(std::min<long double>(std::max<long double>(q, kTo.low), kTo.high) - kTo.qmin);
+}
+
+struct ConvCase {
+  ConvGeometry g;
+  std::vector<uint8_t> x;
+  std::vector<int16_t> weight;  // [kh,kw,in/groups,out]
+  int32_t origin;
+  float rescale;                      // of channel 0; each further one's is 1/64 larger
+  uint8_t lowest = 0, highest = 255;  // bytes of x
+  bool fixed_point = false;
+  int sum_shift = 0;
+};
+
+float rescale_of(const ConvCase& c, int64_t channel) {
+  return c.rescale * (1.0f + static_cast<float>(channel) / 64.0f);
+}
+int32_t bias_of(int64_t channel) { return static_cast<int32_t>(channel * 37 - 300); }
+
+std::vector<uint8_t> expected(const ConvCase& c) {
+  const ConvGeometry& g = c.g;
+  const int64_t in_group = g.in / g.groups, out_group = g.out / g.groups;
+  std::vector<uint8_t> y;
+  for (int64_t oy = 0; oy < g.out_h; ++oy)
+    for (int64_t ox = 0; ox < g.out_w; ++ox)
+      for (int64_t o = 0; o < g.out; ++o) {
+        int64_t sum = 0;
+        for (int64_t ky = 0; ky < g.kernel_h; ++ky)
+          for (int64_t kx = 0; kx < g.kernel_w; ++kx) {
+            const int64_t iy = oy * g.stride_h - g.padding_h + ky * g.dilation_h;
+            const int64_t ix = ox * g.stride_w - g.padding_w + kx * g.dilation_w;
+            if (iy < 0 || iy >= g.in_h || ix < 0 || ix >= g.in_w) continue;
+            for (int64_t i = 0; i < in_group; ++i) {
+              const auto at = static_cast<size_t>((iy * g.in_w + ix) * g.in + o / out_group * in_group + i);
+              const auto tap = static_cast<size_t>(((ky * g.kernel_w + kx) * in_group + i) * g.out + o);
+              sum += (int64_t{c.x[at]} - c.origin) * c.weight[tap];
+            }
+          }
+        sum = (sum << c.sum_shift) + bias_of(o);
+        REQUIRE(std::abs(sum) <= std::numeric_limits<int32_t>::max());
+        y.push_back(c.fixed_point ? exactly_on_grid(sum, rescale_of(c, o))
+                                  : on_grid(static_cast<float>(static_cast<int32_t>(sum)), rescale_of(c, o)));
+      }
+  return y;
+}
+
+ByteConvPlan plan_of(const ConvCase& c) {
+  const auto channels = static_cast<size_t>(c.g.out);
+  std::vector<int32_t> bias(channels);
+  std::vector<float> rescale(channels);
+  const std::vector<uint8_t> low(channels, static_cast<uint8_t>(kTo.low - kTo.qmin));
+  const std::vector<uint8_t> high(channels, static_cast<uint8_t>(kTo.high - kTo.qmin));
+  for (int64_t o = 0; o < c.g.out; ++o) {
+    bias[static_cast<size_t>(o)] = bias_of(o);
+    rescale[static_cast<size_t>(o)] = rescale_of(c, o);
+  }
+  return ByteConvPlan({.geometry = c.g,
+                       .weight = c.weight,
+                       .bias = bias,
+                       .sum_shift = c.sum_shift,
+                       .rescale = rescale,
+                       .fixed_point = c.fixed_point,
+                       .low = low,
+                       .high = high,
+                       .lowest = c.lowest,
+                       .highest = c.highest,
+                       .origin = static_cast<uint8_t>(c.origin),
+                       .zero_point = kTo.zero_point,
+                       .qmin = static_cast<int32_t>(kTo.qmin)});
+}
+
+std::vector<uint8_t> computed(const ByteKernels& isa, const ConvCase& c, int64_t band_rows) {
+  const ConvGeometry& g = c.g;
+  const ByteConvPlan plan = plan_of(c);
+  const auto x = guarded(c.x);
+  Guarded<uint8_t> y(static_cast<size_t>(g.out_h * g.out_w * g.out));
+  for (int64_t begin = 0; begin < g.out_h; begin += band_rows) {
+    const int64_t end = std::min(begin + band_rows, g.out_h);
+    Guarded<uint8_t> scratch(static_cast<size_t>(byte_conv_scratch(plan.layer(), end - begin)));
+    isa.conv(plan.layer(),
+             {.x = x.data(), .y = y.data(), .row_begin = begin, .row_end = end, .scratch = scratch.data()});
+  }
+  return {y.span().begin(), y.span().end()};
+}
+
+}  // namespace
+
+TEST_CASE("byte convolution is exact for every geometry, on every instruction set") {
+  const std::vector<ConvGeometry> geometries{
+      square(8, 3, 16, 3, 1, 1),        square(9, 16, 16, 3, 2, 1),     square(5, 5, 7, 3, 1, 1),
+      square(8, 16, 33, 1, 2, 0),       square(7, 4, 20, 5, 1, 2),      square(9, 6, 8, 3, 1, 2, 2),
+      square(6, 6, 9, 3, 1, 1, 1, 3),   square(6, 5, 5, 3, 1, 1, 1, 5), square(1, 64, 10, 1, 1, 0),
+      square(3, 1, 1, 3, 1, 2),         square(4, 2, 17, 4, 1, 3),      square(7, 48, 48, 3, 2, 1, 1, 48),
+      square(6, 32, 32, 1, 1, 0, 1, 32)};
+  const bool fixed_point = GENERATE(false, true);
+  const int sum_shift = GENERATE(0, 5);
+  for (const ConvGeometry& g : geometries) {
+    const auto taps = static_cast<size_t>(g.kernel_h * g.kernel_w * g.in / g.groups * g.out);
+    ConvCase c{g, bytes(static_cast<size_t>(g.in_h * g.in_w * g.in), 1), {}, 77, 0.004f};
+    for (const uint8_t b : bytes(taps, 2)) c.weight.push_back(static_cast<int16_t>(b - 128));
+    c.fixed_point = fixed_point;
+    c.sum_shift = sum_shift;
+    const std::vector<uint8_t> right = expected(c);
+    for (const ByteKernels* isa : available_byte_kernels())
+      for (const int64_t band_rows : {int64_t{1}, int64_t{2}, g.out_h}) {
+        INFO(isa->isa << ", " << g.in << " to " << g.out << " channels, kernel " << g.kernel_h << ", stride "
+                      << g.stride_h << ", groups " << g.groups << ", bands of " << band_rows);
+        REQUIRE(computed(*isa, c, band_rows) == right);
+      }
+  }
+}
+
+// Inputs at the ends of their range, weights at plus and minus `weight`: where vpmaddubsw would saturate, where sums of
+// 16 bits are just full, and everywhere between.
+TEST_CASE("byte convolution is exact where all operands are at their extremes") {
+  const bool fixed_point = GENERATE(false, true);
+  for (const auto& [lowest, highest, origin] : {std::array{0, 255, 0},
+                                                {0, 255, 128},
+                                                {0, 255, 255},
+                                                {128, 255, 128},
+                                                {0, 128, 3},
+                                                {0, 15, 0},
+                                                {8, 15, 8},
+                                                {7, 7, 7}})
+    for (const int weight : {255, 129, 128, 127, 64, 31, 7, 1})
+      for (const int pattern : {0, 1, 2, 3, 4}) {
+        ConvCase c{square(6, 64, 32, 3, 1, 1), std::vector<uint8_t>(6 * 6 * 64), {}, origin, 1e-5f};
+        c.lowest = static_cast<uint8_t>(lowest), c.highest = static_cast<uint8_t>(highest);
+        c.fixed_point = fixed_point;
+        for (size_t i = 0; i < c.x.size(); ++i) c.x[i] = pattern % 2 == 0 || i % 2 == 0 ? c.highest : c.lowest;
+        for (int64_t i = 0; i < 9 * 64 * 32; ++i)
+          c.weight.push_back(static_cast<int16_t>(
+              pattern < 2 || (pattern < 4 && i / 32 % 2 == 0) || i / 128 % 2 == 0 ? -weight : weight));
+        const std::vector<uint8_t> right = expected(c);
+        for (const ByteKernels* isa : available_byte_kernels()) {
+          INFO(isa->isa << ", inputs " << lowest << " to " << highest << ", zero " << origin << ", weights of "
+                        << weight << ", pattern " << pattern);
+          REQUIRE(computed(*isa, c, 6) == right);
+        }
+      }
+}
+
+TEST_CASE("fixed point rounds half to even, whatever the zero point, and limits what is beyond every grid") {
+  // One input, one weight of 1: sums are 0 to 255 and the bias. Factors of a half make every other sum a tie.
+  ConvCase c{square(16, 1, 16, 1, 1, 0), std::vector<uint8_t>(256), std::vector<int16_t>(16, 1), 0, 0.5f};
+  for (size_t i = 0; i < c.x.size(); ++i) c.x[i] = static_cast<uint8_t>(i);
+  c.fixed_point = true;
+  for (const float factor : {0.5f, 0.25f, 0x1p-36f, 0x1p6f, 1.0f / 3.0f}) {
+    c.rescale = factor;
+    for (const ByteKernels* isa : available_byte_kernels()) {
+      INFO(isa->isa << ", factor " << factor);
+      REQUIRE(computed(*isa, c, 16) == expected(c));
+    }
+  }
+  CHECK(fixed_point(0.75f).multiplier == 3 << 22);
+  CHECK(fixed_point(0.75f).shift == 24);
+  CHECK(fixed_point(1.0f).shift == 23);
+}
+
+TEST_CASE("a byte convolution's steps are narrow where 16 bits hold their sums and wide where one would saturate") {
+  ConvCase c{square(4, 64, 16, 1, 1, 0), std::vector<uint8_t>(4 * 4 * 64), {}, 0, 1e-3f};
+  const auto plan_with = [&](uint8_t highest, int16_t weight) {
+    c.highest = highest;
+    c.weight.assign(64 * 16, weight);
+    return plan_of(c);
+  };
+  CHECK(plan_with(255, 64).wide_steps() == 0);
+  CHECK(plan_with(255, 64).narrow_steps() == 16);
+  CHECK(plan_with(255, 64).layer().panels[0].runs[0].length == 1);
+  CHECK(plan_with(255, 65).wide_steps() == 16);
+  CHECK(plan_with(127, 127).wide_steps() == 0);
+  CHECK(plan_with(127, 128).wide_steps() == 16);
+  CHECK(plan_with(15, 7).layer().panels[0].runs[0].length == 16);
+  CHECK(plan_with(255, 16).layer().panels[0].runs[0].length == 4);
+  CHECK(plan_with(255, 0).narrow_steps() == 0);
+}
+
+TEST_CASE("a byte convolution whose steps are of all kinds is exact") {
+  ConvCase c{square(9, 32, 48, 3, 1, 1), bytes(9 * 9 * 32, 5), {}, 100, 0.002f};
+  int64_t i = 0;
+  for (const uint8_t b : bytes(9 * 32 * 48, 6)) c.weight.push_back(static_cast<int16_t>((b - 128) >> (i++ / 768 % 6)));
+  const ByteConvPlan plan = plan_of(c);
+  CHECK(plan.wide_steps() > 20);
+  CHECK(plan.narrow_steps() > 20);
+  CHECK(plan.layer().panels[0].run_count > 2);
+  const std::vector<uint8_t> right = expected(c);
+  for (const ByteKernels* isa : available_byte_kernels()) REQUIRE(computed(*isa, c, 4) == right);
+}
+
+TEST_CASE("bytes are quantized, dequantized, added and multiplied as written, on every instruction set") {
+  for (const ByteKernels* isa : available_byte_kernels())
+    for (const size_t n : edge_sizes()) {
+      INFO(isa->isa << ", n = " << n);
+      const auto a = guarded(bytes(n, 1)), b = guarded(bytes(n, 2)), c = guarded(bytes(n, 3));
+      const ByteOperand operands[] = {{a.data(), 128, 0.73f}, {b.data(), 3, 1.5f}, {c.data(), 0, 0.2f}};
+      Guarded<float> x(n);
+      Guarded<uint8_t> q(n), two(n), three(n), product(n), shifted(n), two_values(n), three_values(n);
+      const ByteOutput shift{.rescale = 1, .zero_point = -7, .low = -100, .high = 119, .qmin = -128};
+      ByteOutput divided = kTo;
+      divided.divisor = 1.9f;
+      isa->dequantize(operands[0], 7.3f, x.data(), n);
+      isa->quantize(x.data(), q.data(), n, divided);
+      isa->add_values(operands, 2, two_values.data(), n, divided);
+      isa->add_values(operands, 3, three_values.data(), n, divided);
+      isa->add(operands, 2, two.data(), n, 127, kTo);
+      isa->add(operands, 2, shifted.data(), n, 90, shift);
+      isa->add(operands, 3, three.data(), n, 0x1p31f, kTo);
+      isa->multiply(operands, 3, product.data(), n, kTo);
+      for (size_t i = 0; i < n; ++i) {
+        const float values[] = {static_cast<float>(a.data()[i]) - 128, static_cast<float>(b.data()[i]) - 3,
+                                static_cast<float>(c.data()[i])};
+        float limited = 0, narrower = 0, sum = 0;
+        for (size_t k = 0; k < 3; ++k) {
+          const float rounded = std::nearbyint(operands[k].rescale * values[k]);
+          sum += rounded;
+          if (k < 2) limited += std::min(std::max(rounded, -128.0f), 127.0f);
+          if (k < 2) narrower += std::min(std::max(rounded, -91.0f), 90.0f);
+        }
+        const float real[] = {values[0] * 0.73f, values[1] * 1.5f, values[2] * 0.2f};
+        REQUIRE(x.data()[i] == real[0] / 7.3f);
+        REQUIRE(q.data()[i] == on_grid(x.data()[i], kTo.rescale, 1.9f));
+        REQUIRE(two_values.data()[i] == on_grid(real[0] + real[1], kTo.rescale, 1.9f));
+        REQUIRE(three_values.data()[i] == on_grid(real[0] + real[1] + real[2], kTo.rescale, 1.9f));
+        REQUIRE(two.data()[i] == on_grid(limited, kTo.rescale));
+        REQUIRE(shifted.data()[i] == static_cast<uint8_t>(std::min(std::max(narrower + 7, -100.0f), 119.0f) + 128));
+        REQUIRE(three.data()[i] == on_grid(sum, kTo.rescale));
+        REQUIRE(product.data()[i] == on_grid(real[0] * real[1] * real[2], kTo.rescale));
+      }
+    }
+}
+
+TEST_CASE("what is no number is quantized to the lowest byte") {
+  for (const ByteKernels* isa : available_byte_kernels()) {
+    std::vector<float> x(19, std::numeric_limits<float>::quiet_NaN());
+    x[18] = std::numeric_limits<float>::infinity();
+    std::vector<uint8_t> q(19);
+    isa->quantize(x.data(), q.data(), x.size(), kTo);
+    for (size_t i = 0; i < 18; ++i) CHECK(q[i] == 8);
+    CHECK(q[18] == 254);
+  }
+}
+
+TEST_CASE("padding is never the maximum of bytes") {
+  const PoolGeometry g{5, 5, 17, 3, 3, 3, 3, 2, 2, 1, 1};
+  const std::vector<uint8_t> x = bytes(5 * 5 * 17, 4);
+  for (const ByteKernels* isa : available_byte_kernels()) {
+    std::vector<uint8_t> y(3 * 3 * 17);
+    isa->max_pool(x.data(), y.data(), g);
+    for (int64_t oy = 0; oy < 3; ++oy)
+      for (int64_t ox = 0; ox < 3; ++ox)
+        for (int64_t c = 0; c < 17; ++c) {
+          uint8_t largest = 0;
+          for (int64_t iy = std::max<int64_t>(0, 2 * oy - 1); iy < std::min<int64_t>(5, 2 * oy + 2); ++iy)
+            for (int64_t ix = std::max<int64_t>(0, 2 * ox - 1); ix < std::min<int64_t>(5, 2 * ox + 2); ++ix)
+              largest = std::max(largest, x[static_cast<size_t>((iy * 5 + ix) * 17 + c)]);
+          REQUIRE(y[static_cast<size_t>((oy * 3 + ox) * 17 + c)] == largest);
+        }
+  }
+}

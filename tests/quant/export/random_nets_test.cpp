@@ -1,0 +1,151 @@
+// Random networks with numbers that are hard to represent, in every quantization: what is simulated is what runs.
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <iostream>
+#include <regex>
+
+#include "apps/onnx_test_data.h"
+#include "core/json.h"
+#include "core/random.h"
+#include "quant/export/every_layer.h"
+#include "quant/export/from_trained.h"
+#include "quant/export/lowering.h"
+#include "quant/export/onnx.h"
+#include "quant/export/simulation.h"
+#include "quant/quantizer.h"
+#include "support/catch.h"
+#include "support/random_net.h"
+
+using namespace qgrad;
+
+namespace {
+
+// One choice of a network, of what is planted in it, and of how it is quantized, all functions of the seed.
+struct RandomCase {
+  uint64_t seed = 0;
+  std::vector<test::Planted> planted;
+  Json quantizer;
+  std::string describe() const { return test::describe_net(seed, planted) + ", " + quantizer.dump(); }
+  bool is_post_training() const { return quantizer.at("class") == "PostTrainLinearQuantizer"; }
+};
+
+Json random_quantizer(RandomStream& random) {
+  const auto one_of = [&](const std::vector<Json>& values) {
+    return values[random.below(static_cast<uint32_t>(values.size()))];
+  };
+  Json config = {{"bits_weights", one_of({8, 8, 4, 2})}, {"bits_activations", one_of({8, 8, 4})}};
+  const Json mode = one_of({"SYMMETRIC", "SYMMETRIC_RESTRICTED", "ASYMMETRIC_UNSIGNED", "ASYMMETRIC_SIGNED"});
+  if (random.below(2) == 0) {
+    config.update({{"class", "PostTrainLinearQuantizer"}, {"mode", mode}, {"rounding", one_of({"onnx", "distiller"})}});
+    config["per_channel_wts"] = random.below(2) == 0;
+    return config;
+  }
+  config["class"] = one_of({"PACTQuantizer", "DorefaQuantizer", "WRPNQuantizer", "LSQQuantizer", "LSQPlusQuantizer",
+                            "TQTQuantizer", "QuantAwareTrainRangeLinearQuantizer"});
+  config["quantized_activations"] = one_of({"inputs", "outputs"});
+  if (config["class"] == "QuantAwareTrainRangeLinearQuantizer")
+    config["mode"] = mode, config["per_channel_wts"] = random.below(2) == 0;
+  return config;
+}
+
+RandomCase random_case(uint64_t seed) {
+  RandomStream random(seed, "random case");
+  RandomCase result{.seed = seed};
+  const std::vector<test::Planted> all = test::all_planted();
+  for (uint32_t left = random.below(4); left > 0; --left)
+    result.planted.push_back(all[random.below(static_cast<uint32_t>(all.size()))]);
+  result.quantizer = random_quantizer(random);
+  return result;
+}
+
+// How far outputs are apart, as a share of the largest, in the median of the images: one whose numbers lie at ties may
+// be far.
+float distance(const Tensor& a, const Tensor& b) {
+  float largest = 1e-30f;
+  for (const float y : a.data()) largest = std::max(largest, std::fabs(y));
+  std::vector<float> of_image(static_cast<size_t>(a.dim(0)));
+  for (size_t i = 0; i < a.data().size(); ++i) {
+    float& image = of_image[i / static_cast<size_t>(a.dim(1))];
+    image = std::max(image, std::fabs(a.data()[i] - b.data()[i]) / largest);
+  }
+  std::ranges::sort(of_image);
+  return of_image[of_image.size() / 2];
+}
+
+// In integer layers, with ranges of random images. Those of a trained model have to give what it gave.
+ModulePtr quantized(const RandomCase& c) {
+  ModulePtr net = test::random_net(c.seed, c.planted);
+  if (c.is_post_training()) {
+    Json config = c.quantizer;
+    config.erase("class");
+    return test::quantized(std::move(net), config, test::images(8, 1));
+  }
+  const auto quantizer = Registry<Quantizer>::create({c.quantizer, "", "quantizer"});
+  quantizer->prepare(net, nullptr, test::images(1, 9));
+  net->set_training(true);
+  for (uint64_t i = 0; i < 2; ++i) (*net)(test::images(16, i + 1));
+  net->set_training(false);
+  const Tensor x = test::images(16, 7), trained = (*net)(x);
+  deploy::to_integer_layers(net, test::images(1, 6));
+  CHECK(distance(trained, (*net)(x)) < 1e-3f);
+  return net;
+}
+
+}  // namespace
+
+TEST_CASE("programs of random networks compute the simulation's integers, or are refused with a layer") {
+  int64_t refused = 0, integers = 0;
+  const char* cases = std::getenv("QGRAD_RANDOM_NETS");
+  const uint64_t count = cases ? std::strtoull(cases, nullptr, 10) : 500;
+  for (uint64_t seed = 0; seed < count; ++seed) {
+    const RandomCase c = random_case(seed);
+    INFO(c.describe());
+    std::optional<deploy::Lowered> lowered;
+    ModulePtr model;
+    try {
+      model = quantized(c);
+      lowered = deploy::lower(*model, test::images(1, 2));
+    } catch (const Error& e) {
+      INFO(e.what());
+      CHECK(std::regex_search(e.what(), std::regex("(conv|bn|relu|add|concat|fc)[0-9]")));
+      ++refused;
+      continue;
+    }
+    const test::Agreement agreement =
+        test::compare_with_simulation(*model, deploy::Engine(lowered->program), test::images(4, 3));
+    INFO("first layer that differs: " << agreement.first);
+    integers += agreement.integers;
+    if (lowered->beyond_simulation.empty()) {
+      CHECK(agreement.differing == 0);
+      CHECK(agreement.logits_differing == 0);
+    }
+    if (lowered->program.rounding == Rounding::onnx) CHECK(deploy::onnx_model(lowered->program, {}).size() > 1000);
+  }
+  std::cout << count << " random networks compared, but for " << refused << " that were refused\n";
+  CHECK(refused <= static_cast<int64_t>(count / 20));
+  CHECK(integers > static_cast<int64_t>(1000 * count));
+}
+
+TEST_CASE("files of random networks with the engine's results on 100 images", "[.][onnx-files]") {
+  const char* to = std::getenv("QGRAD_ONNX_FILES");
+  if (!to) return;
+  const char* nets = std::getenv("QGRAD_ONNX_NETS");
+  for (uint64_t seed = 0, left = nets ? std::strtoull(nets, nullptr, 10) : 40; left > 0; ++seed) {
+    RandomCase c = random_case(seed);
+    if (c.is_post_training()) c.quantizer["rounding"] = "onnx";
+    std::optional<deploy::Engine> engine;
+    try {
+      const ModulePtr model = quantized(c);
+      engine.emplace(deploy::lower(*model, test::images(1, 2)).program);
+    } catch (const Error&) {
+      continue;  // the test above counts them
+    }
+    if (!deploy::float_sums_before_integers(engine->program()).empty()) continue;  // nothing is promised
+    --left;
+    const auto folder = std::filesystem::path(to) / fmt::format("random-{}", seed);
+    write_onnx_test_set(folder / "test_data_set_0", *engine, test::images(100, 5), true);
+    write_file_atomically(folder / "model.onnx", deploy::onnx_model(engine->program(), {.all_tensors = true}));
+    write_file_atomically(folder / "case.txt", c.describe());
+  }
+}

@@ -1,0 +1,62 @@
+// The losses of a training with a teacher, weighed as its config says.
+#include "tasks/distillation.h"
+
+#include "core/ops.h"
+#include "nn/checkpoint.h"
+#include "support/catch.h"
+#include "support/temporary_folder.h"
+#include "support/values.h"
+#include "tasks/experiment.h"
+
+using namespace qgrad;
+
+namespace {
+
+// Of a task, the losses need only how logits are read from outputs.
+struct OutputsAreLogits final : Task {
+  int64_t training_examples() const override { return 0; }
+  std::unique_ptr<Batches> training(int, const std::optional<uint64_t>&) const override { return nullptr; }
+  bool has(Part) const override { return false; }
+  Json evaluate(Module&, Part, const std::string&) const override { return {}; }
+  std::string score() const override { return ""; }
+  Json describe() const override { return {}; }
+  DataDescription description() const override { return {}; }
+  Json data() const override { return {}; }
+};
+
+}  // namespace
+
+TEST_CASE("the weight of the features falls along a line and is 0 from its last epoch on") {
+  const test::TemporaryFolder folder;
+  const Config net{{{"class", "convnet"}, {"width", 4}}, "", "model"};
+  const std::string file = (folder.path() / "teacher.safetensors").string();
+  save_checkpoint(file, *build_model(net, /*seed=*/1, std::nullopt), {});
+  const ModulePtr student = build_model(net, /*seed=*/2, std::nullopt);
+  const Tensor x = test::normal_tensor({6, 8, 8, 1}, 3), label_loss = Tensor::full({}, 2);
+  const auto loss_at = [&](double epoch, DistillationConfig config) {
+    config.teacher = file;
+    config.model = net;
+    Distillation distillation(config, *student, {});
+    const Tensor logits = distillation.call_student({&x, 1});
+    return distillation.loss(label_loss, logits, OutputsAreLogits(), {&x, 1}, epoch).item();
+  };
+  const DistillationConfig logits_only{.weight_student = 0.25f, .weight_distill = 0.5f, .temperature = 4};
+  DistillationConfig guided = logits_only;
+  guided.features = {"relu1", "relu3"};
+  guided.weight_features = 3;
+  const float without = loss_at(0, logits_only), features = loss_at(0, guided) - without;
+  CHECK(without > 0.25f * 2);
+  CHECK(features > 0.1f);
+  CHECK(loss_at(100, guided) - without == Approx(features));
+
+  guided.features_until = 6;
+  CHECK(loss_at(0, guided) - without == Approx(features));
+  CHECK(loss_at(1.5, guided) - without == Approx(0.75 * features));
+  CHECK(loss_at(5.4, guided) - without == Approx(0.1 * features).epsilon(1e-3));
+  CHECK(loss_at(6, guided) == without);
+  CHECK(loss_at(9, guided) == without);
+
+  guided.from_epoch = 2;  // the teacher is not asked before it
+  CHECK(loss_at(1.9, guided) == 2);
+  CHECK(loss_at(3, guided) - without == Approx(0.5 * features));
+}
