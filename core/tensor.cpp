@@ -130,13 +130,13 @@ void Tensor::set_grad(Tensor grad) {
   impl_->grad = std::move(grad);
 }
 
-const std::optional<QuantMetadata>& Tensor::quant_metadata() const {
-  check(defined(), "an undefined tensor has no quantization metadata");
-  return impl_->quant_metadata;
+const std::optional<Grid>& Tensor::grid() const {
+  check(defined(), "an undefined tensor has no grid");
+  return impl_->grid;
 }
-void Tensor::set_quant_metadata(const QuantMetadata& metadata) {
-  check(defined(), "an undefined tensor has no quantization metadata");
-  impl_->quant_metadata = metadata;
+void Tensor::set_grid(const Grid& grid) {
+  check(defined(), "an undefined tensor has no grid");
+  impl_->grid = grid;
 }
 
 }  // namespace qgrad

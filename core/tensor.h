@@ -6,16 +6,10 @@
 #include <optional>
 #include <span>
 
+#include "core/grid.h"
 #include "core/shape.h"
 
 namespace qgrad {
-
-// How the numbers of a quantized tensor sit on their integer grid: x = (q + zero_point) / scale, qmin <= q <= qmax.
-struct QuantMetadata {
-  float scale = 1, zero_point = 0;
-  float qmin = 0, qmax = 0;
-  bool operator==(const QuantMetadata&) const = default;
-};
 
 // Numbers that wait until somebody asks for them, so that an op can leave its last pass over memory to the op that
 // reads its output. Ask on the thread that runs the op, before the work is split.
@@ -58,8 +52,8 @@ class Tensor {
   void set_grad(Tensor grad);  // an undefined tensor clears it
 
   // Set by quantized outputs, absent after any other op.
-  const std::optional<QuantMetadata>& quant_metadata() const;
-  void set_quant_metadata(const QuantMetadata& metadata);
+  const std::optional<Grid>& grid() const;
+  void set_grid(const Grid& metadata);
 
  private:
   friend class Tape;

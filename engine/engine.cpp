@@ -10,6 +10,7 @@
 #include "core/memory.h"
 #include "core/parallel.h"
 #include "engine/float_ops.h"
+#include "engine/kernels/byte_plan.h"
 #include "engine/kernels/byte_table.h"
 
 namespace qgrad::deploy {
@@ -31,10 +32,6 @@ int64_t rows_of_band(const ByteConvLayer& layer, bool share_rows) {
   return share_rows ? std::min(rows, (g.out_h + 3) / 4) : rows;
 }
 
-// The bytes that a tensor can hold: those of its grid that the operation that makes it gives.
-struct ByteRange {
-  uint8_t lowest = 0, highest = 255;
-};
 ByteRange range_of(const Op& op, Type type, const std::vector<ByteRange>& ranges) {
   if (type == Type::float32) return {};
   switch (op.kind) {
@@ -66,96 +63,162 @@ void channels_first(const T* x, T* y, const TensorInfo& in) {
     for (int64_t p = 0; p < positions; ++p) *y++ = x[p * in.channels + c];
 }
 
+// The operands of a sum or a product: where they lie in the arena, and what their bytes stand for.
+struct Operands {
+  std::vector<int64_t> offsets;
+  std::vector<ByteOperand> operands;
+
+  const ByteOperand* in(std::byte* arena, Scratch& scratch) const {
+    auto* list = scratch.take<ByteOperand>(operands.size());
+    for (size_t i = 0; i < operands.size(); ++i) {
+      list[i] = operands[i];
+      list[i].x = at<uint8_t>(arena, offsets[i]);
+    }
+    return list;
+  }
+};
+
+ByteOperand operand_of(const TensorInfo& tensor) {
+  return {nullptr, static_cast<float>(tensor.origin()), tensor.grid.step()};
+}
+
 }  // namespace
 
-Engine::Engine(Program program) : program_(std::move(program)) {
-  validate(program_);
-  plan_operations();
+Engine::Engine(Program program) : program_(std::make_shared<const Program>(std::move(program))) {
+  validate(*program_);
   plan_memory();
+  std::vector<ByteRange> ranges(program_->tensors.size());
+  for (const Op& op : program_->ops)
+    ranges[static_cast<size_t>(op.output)] = range_of(op, tensor(op.output).type, ranges);
+  steps_.resize(program_->ops.size());
+  parallel_for(std::ssize(steps_), 1, [&](int64_t begin, int64_t end) {
+    for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i)
+      steps_[i] = prepared(program_->ops[i], ranges);
+  });
 }
 
 ByteOutput Engine::output_of(const Op& op) const {
-  const Grid& grid = tensor(op.output).grid;
-  const int32_t qmin = grid.qmin + shift(grid);
-  return {.rescale = op.rescale[0],
-          .divisor = program_.rounding == Rounding::onnx ? step_of(grid.scale) : 1,
-          .zero_point = static_cast<float>(grid.zero_point - shift(grid)),
-          .low = static_cast<float>(op.low[0] + qmin),
-          .high = static_cast<float>(op.high[0] + qmin),
-          .qmin = static_cast<float>(qmin)};
+  const TensorInfo& out = tensor(op.output);
+  const auto origin = static_cast<float>(out.origin());
+  return {.step = out.grid.step(), .low = op.low[0] - origin, .high = op.high[0] - origin, .origin = origin};
 }
 
-ByteIntegers Engine::integers_of(const Op& op) const {
-  const Grid& grid = tensor(op.output).grid;
-  return {
-      .zero_point = grid.zero_point, .low = grid.qmin + op.low[0], .high = grid.qmin + op.high[0], .qmin = grid.qmin};
+Engine::Step Engine::prepared(const Op& op, const std::vector<ByteRange>& ranges) const {
+  const TensorInfo &in = tensor(op.inputs[0]), &out = tensor(op.output);
+  const int64_t from = offset(op.inputs[0]), to = offset(op.output);
+  const auto count = static_cast<size_t>(out.count());
+  const ByteKernels& kernels = byte_kernels();
+  switch (op.kind) {
+    case OpKind::quantize:
+      return [=, &kernels, output = output_of(op)](std::byte* arena, bool) {
+        kernels.quantize(at<float>(arena, from), at<uint8_t>(arena, to), count, output);
+      };
+    case OpKind::dequantize:
+      return [=, &kernels, operand = operand_of(in)](std::byte* arena, bool) {
+        ByteOperand x = operand;
+        x.x = at<uint8_t>(arena, from);
+        kernels.dequantize(x, at<float>(arena, to), count);
+      };
+    case OpKind::conv:
+      return prepared_conv(op, ranges[static_cast<size_t>(op.inputs[0])]);
+    case OpKind::lookup:
+      return prepared_lookup(op);
+    case OpKind::channels_first:
+      if (in.type == Type::byte)
+        return
+            [=, &in](std::byte* arena, bool) { channels_first(at<uint8_t>(arena, from), at<uint8_t>(arena, to), in); };
+      return [=, &in](std::byte* arena, bool) { channels_first(at<float>(arena, from), at<float>(arena, to), in); };
+    default:
+      break;
+  }
+  if (out.type == Type::float32) return prepared_float(op);
+  if (op.kind == OpKind::max_pool)
+    return [=, &kernels, geometry = pool_geometry(*program_, op)](std::byte* arena, bool) {
+      kernels.max_pool(at<uint8_t>(arena, from), at<uint8_t>(arena, to), geometry);
+    };
+  Operands operands;
+  for (const int32_t input : op.inputs) {
+    operands.offsets.push_back(offset(input));
+    operands.operands.push_back(operand_of(tensor(input)));
+  }
+  return [=, kernel = op.kind == OpKind::add ? kernels.add : kernels.multiply, output = output_of(op)](std::byte* arena,
+                                                                                                       bool) {
+    Scratch scratch;
+    kernel(operands.in(arena, scratch), operands.offsets.size(), at<uint8_t>(arena, to), count, output);
+  };
 }
 
-// What every byte of an operand adds to a sum, or how it multiplies a product.
-std::vector<int32_t> Engine::terms_of(const Op& op) const {
-  std::vector<int32_t> terms;
-  for (size_t i = 0; i < op.inputs.size(); ++i)
-    for (int32_t b = 0; b < 256; ++b) {
-      const int32_t integer = b - tensor(op.inputs[i]).grid.origin();
-      terms.push_back(
-          op.kind == OpKind::multiply
-              ? integer
-              : static_cast<int32_t>(std::clamp(std::nearbyint(op.input_rescale[i] * static_cast<float>(integer)),
-                                                -op.input_limit - 1, op.input_limit)));
+Engine::Step Engine::prepared_conv(const Op& op, const ByteRange& input) const {
+  // The border's byte has to be one that copies with the lowest byte taken off can hold.
+  const auto origin = static_cast<uint8_t>(tensor(op.inputs[0]).origin());
+  const auto plan = std::make_shared<const ByteConvPlan>(ByteConvSource{.geometry = conv_geometry(*program_, op),
+                                                                        .weight = op.weight,
+                                                                        .bias = op.bias,
+                                                                        .sum_shift = op.sum_shift,
+                                                                        .rescale = op.rescale,
+                                                                        .low = op.low,
+                                                                        .high = op.high,
+                                                                        .lowest = std::min(input.lowest, origin),
+                                                                        .highest = std::max(input.highest, origin),
+                                                                        .origin = origin,
+                                                                        .output_origin = tensor(op.output).origin()});
+  return [plan, &kernels = byte_kernels(), from = offset(op.inputs[0]), to = offset(op.output)](std::byte* arena,
+                                                                                                bool share_rows) {
+    const ByteConvLayer& layer = plan->layer();
+    const auto* x = at<uint8_t>(arena, from);
+    auto* y = at<uint8_t>(arena, to);
+    parallel_for(layer.geometry.out_h, rows_of_band(layer, share_rows), [&](int64_t begin, int64_t end) {
+      Scratch scratch;
+      auto* band = scratch.take<uint8_t>(static_cast<size_t>(byte_conv_scratch(layer, end - begin)));
+      kernels.conv(layer, {.x = x, .y = y, .row_begin = begin, .row_end = end, .scratch = band});
+    });
+  };
+}
+
+Engine::Step Engine::prepared_float(const Op& op) const {
+  const bool has_weights = op.kind == OpKind::float_conv || op.kind == OpKind::real_conv;
+  const auto weights =
+      has_weights ? std::make_shared<const FloatWeights>(*program_, op) : std::make_shared<const FloatWeights>();
+  std::vector<int64_t> from;
+  for (const int32_t input : op.inputs) from.push_back(offset(input));
+  return [&op, &program = *program_, weights, from, to = offset(op.output)](std::byte* arena, bool) {
+    Scratch scratch;
+    auto* inputs = scratch.take<const void*>(from.size());
+    for (size_t i = 0; i < from.size(); ++i) inputs[i] = arena + from[i];
+    run_float_op(program, op, *weights, {inputs, from.size()}, at<float>(arena, to));
+  };
+}
+
+Engine::Step Engine::prepared_lookup(const Op& op) const {
+  return [this_op = &op, &program = *program_, offsets = offsets_](std::byte* arena, bool) {
+    const Op& lookup = *this_op;
+    const TensorInfo& out = program.tensors[static_cast<size_t>(lookup.output)];
+    uint8_t* y = at<uint8_t>(arena, offsets[static_cast<size_t>(lookup.output)]);
+    for (size_t i = 0; i < lookup.inputs.size(); ++i) {
+      const auto input = static_cast<size_t>(lookup.inputs[i]);
+      const uint8_t* x = at<uint8_t>(arena, offsets[input]);
+      const int64_t channels = program.tensors[input].channels, positions = int64_t{out.height} * out.width;
+      for (int64_t p = 0; p < positions; ++p)
+        for (int64_t c = 0; c < channels; ++c) y[p * out.channels + c] = lookup.tables[i][x[p * channels + c]];
+      y += channels;
     }
-  return terms;
-}
-
-void Engine::plan_operations() {
-  std::vector<ByteRange> ranges(program_.tensors.size());
-  for (const Op& op : program_.ops)
-    ranges[static_cast<size_t>(op.output)] = range_of(op, tensor(op.output).type, ranges);
-  plans_.resize(program_.ops.size());
-  float_weights_.resize(program_.ops.size());
-  terms_.resize(program_.ops.size());
-  parallel_for(std::ssize(plans_), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const Op& op = program_.ops[static_cast<size_t>(i)];
-      if (op.kind == OpKind::float_conv || op.kind == OpKind::real_conv)
-        float_weights_[static_cast<size_t>(i)] = FloatWeights(program_, op);
-      if (op.fixed_point && op.kind != OpKind::conv) terms_[static_cast<size_t>(i)] = terms_of(op);
-      if (op.kind != OpKind::conv) continue;
-      // The border's byte has to be one that copies with the lowest byte taken off can hold.
-      const Grid &in = tensor(op.inputs[0]).grid, &out = tensor(op.output).grid;
-      const ByteRange range = ranges[static_cast<size_t>(op.inputs[0])];
-      const auto origin = static_cast<uint8_t>(in.origin());
-      plans_[static_cast<size_t>(i)].emplace(
-          ByteConvSource{.geometry = conv_geometry(program_, op),
-                         .weight = op.weight,
-                         .bias = op.bias,
-                         .sum_shift = op.sum_shift,
-                         .rescale = op.rescale,
-                         .fixed_point = op.fixed_point,
-                         .low = op.low,
-                         .high = op.high,
-                         .lowest = std::min(range.lowest, origin),
-                         .highest = std::max(range.highest, origin),
-                         .origin = origin,
-                         .zero_point = static_cast<float>(out.zero_point - shift(out)),
-                         .qmin = out.qmin + shift(out)});
-    }
-  });
+  };
 }
 
 // Every tensor gets the first gap among those that live at the same time.
 void Engine::plan_memory() {
-  const size_t count = program_.tensors.size();
+  const size_t count = program_->tensors.size();
   std::vector<size_t> begin(count, 0), end(count, 0);  // operations
-  for (size_t i = 0; i < program_.ops.size(); ++i) {
-    begin[static_cast<size_t>(program_.ops[i].output)] = i;
-    end[static_cast<size_t>(program_.ops[i].output)] = i;
-    for (const int32_t input : program_.ops[i].inputs) end[static_cast<size_t>(input)] = i;
+  for (size_t i = 0; i < program_->ops.size(); ++i) {
+    begin[static_cast<size_t>(program_->ops[i].output)] = i;
+    end[static_cast<size_t>(program_->ops[i].output)] = i;
+    for (const int32_t input : program_->ops[i].inputs) end[static_cast<size_t>(input)] = i;
   }
-  end[static_cast<size_t>(program_.output)] = program_.ops.size();
+  end[static_cast<size_t>(program_->output)] = program_->ops.size();
   offsets_.assign(count, 0);
   const auto room = [&](size_t i) {
     const auto alignment = static_cast<int64_t>(kAlignment);
-    return (program_.tensors[i].bytes() + alignment - 1) / alignment * alignment;
+    return (program_->tensors[i].bytes() + alignment - 1) / alignment * alignment;
   };
   for (size_t i = 0; i < count; ++i) {
     std::vector<size_t> others;
@@ -189,12 +252,12 @@ void Engine::run(std::span<const float> images, std::span<float> output, const T
 
 // Two true divisions, as images are normalised in training.
 void Engine::run_bytes(std::span<const uint8_t> images, std::span<float> output) const {
-  const size_t channels = program_.mean.size();
+  const size_t channels = program_->mean.size();
   check(channels > 0, "engine: the program does not say how images are normalised");
   std::vector<float> normalised(images.size());
   for (size_t i = 0; i < images.size(); ++i)
     normalised[i] =
-        (static_cast<float>(images[i]) / 255.0f - program_.mean[i % channels]) / program_.deviation[i % channels];
+        (static_cast<float>(images[i]) / 255.0f - program_->mean[i % channels]) / program_->deviation[i % channels];
   run(normalised, output);
 }
 
@@ -202,104 +265,12 @@ void Engine::run_image(const float* image, float* output, bool share_rows,
                        const std::function<void(int32_t, const void*)>& made) const {
   Scratch scratch;
   std::byte* arena = scratch.take<std::byte>(static_cast<size_t>(arena_bytes_));
-  const auto offset = [&](int32_t i) { return offsets_[static_cast<size_t>(i)]; };
-  std::memcpy(arena + offset(program_.input), image, static_cast<size_t>(tensor(program_.input).bytes()));
-  for (size_t i = 0; i < program_.ops.size(); ++i) {
-    run_op(i, arena, share_rows);
-    if (made) made(program_.ops[i].output, arena + offset(program_.ops[i].output));
+  std::memcpy(arena + offset(program_->input), image, static_cast<size_t>(tensor(program_->input).bytes()));
+  for (size_t i = 0; i < program_->ops.size(); ++i) {
+    steps_[i](arena, share_rows);
+    if (made) made(program_->ops[i].output, arena + offset(program_->ops[i].output));
   }
-  std::memcpy(output, arena + offset(program_.output), static_cast<size_t>(tensor(program_.output).bytes()));
-}
-
-void Engine::run_op(size_t index, std::byte* arena, bool share_rows) const {
-  const Op& op = program_.ops[index];
-  const ByteKernels& kernels = byte_kernels();
-  const auto offset = [&](int32_t i) { return offsets_[static_cast<size_t>(i)]; };
-  const TensorInfo &in = tensor(op.inputs[0]), &out = tensor(op.output);
-  const int64_t from = offset(op.inputs[0]), to = offset(op.output);
-  const auto count = static_cast<size_t>(out.count());
-  const bool real = program_.rounding == Rounding::onnx;
-  const auto operand = [&](size_t i) -> ByteOperand {
-    const Grid& grid = tensor(op.inputs[i]).grid;
-    return {at<uint8_t>(arena, offset(op.inputs[i])), static_cast<float>(grid.origin()),
-            real                     ? step_of(grid.scale)
-            : op.kind == OpKind::add ? op.input_rescale[i]
-                                     : 1.0f};
-  };
-  const auto terms = [&] {
-    std::vector<ByteTerm> list;
-    for (size_t i = 0; i < op.inputs.size(); ++i)
-      list.push_back({at<uint8_t>(arena, offset(op.inputs[i])), terms_[index].data() + 256 * i});
-    return list;
-  };
-  const auto operands = [&] {
-    std::vector<ByteOperand> list;
-    for (size_t i = 0; i < op.inputs.size(); ++i) list.push_back(operand(i));
-    return list;
-  };
-  if (out.type == Type::float32 && op.kind != OpKind::dequantize && op.kind != OpKind::channels_first) {
-    std::vector<const void*> inputs;
-    for (const int32_t input : op.inputs) inputs.push_back(arena + offset(input));
-    return run_float_op(program_, op, float_weights_[index], inputs, at<float>(arena, to));
-  }
-  switch (op.kind) {
-    case OpKind::quantize:
-      return kernels.quantize(at<float>(arena, from), at<uint8_t>(arena, to), count, output_of(op));
-    case OpKind::dequantize:
-      return kernels.dequantize(operand(0), real ? 1.0f : in.grid.scale, at<float>(arena, to), count);
-    case OpKind::conv:
-      return run_conv(op, plans_[index]->layer(), arena, share_rows);
-    case OpKind::add: {
-      if (op.fixed_point) {
-        const std::vector<ByteTerm> list = terms();
-        return kernels.add_terms(list.data(), list.size(), at<uint8_t>(arena, to), count, integers_of(op));
-      }
-      const std::vector<ByteOperand> list = operands();
-      if (real) return kernels.add_values(list.data(), list.size(), at<uint8_t>(arena, to), count, output_of(op));
-      return kernels.add(list.data(), list.size(), at<uint8_t>(arena, to), count, op.input_limit, output_of(op));
-    }
-    case OpKind::multiply: {
-      if (op.fixed_point) {
-        const std::vector<ByteTerm> list = terms();
-        return kernels.multiply_terms(list.data(), list.size(), at<uint8_t>(arena, to), count,
-                                      fixed_point(op.rescale[0]), integers_of(op));
-      }
-      const std::vector<ByteOperand> list = operands();
-      return kernels.multiply(list.data(), list.size(), at<uint8_t>(arena, to), count, output_of(op));
-    }
-    case OpKind::lookup: {
-      uint8_t* y = at<uint8_t>(arena, to);
-      for (size_t i = 0; i < op.inputs.size(); ++i) {
-        const uint8_t* x = at<uint8_t>(arena, offset(op.inputs[i]));
-        const int64_t channels = tensor(op.inputs[i]).channels, positions = int64_t{out.height} * out.width;
-        for (int64_t p = 0; p < positions; ++p)
-          for (int64_t c = 0; c < channels; ++c) y[p * out.channels + c] = op.tables[i][x[p * channels + c]];
-        y += channels;
-      }
-      return;
-    }
-    case OpKind::max_pool:
-      return kernels.max_pool(at<uint8_t>(arena, from), at<uint8_t>(arena, to), pool_geometry(program_, op));
-    case OpKind::channels_first:
-      if (in.type == Type::byte) return channels_first(at<uint8_t>(arena, from), at<uint8_t>(arena, to), in);
-      return channels_first(at<float>(arena, from), at<float>(arena, to), in);
-    default:
-      return;  // float operations, above
-  }
-}
-
-void Engine::run_conv(const Op& op, const ByteConvLayer& layer, std::byte* arena, bool share_rows) const {
-  const auto* x = at<uint8_t>(arena, offsets_[static_cast<size_t>(op.inputs[0])]);
-  auto* y = at<uint8_t>(arena, offsets_[static_cast<size_t>(op.output)]);
-  parallel_for(layer.geometry.out_h, rows_of_band(layer, share_rows), [&](int64_t begin, int64_t end) {
-    Scratch scratch;
-    byte_kernels().conv(layer,
-                        {.x = x,
-                         .y = y,
-                         .row_begin = begin,
-                         .row_end = end,
-                         .scratch = scratch.take<uint8_t>(static_cast<size_t>(byte_conv_scratch(layer, end - begin)))});
-  });
+  std::memcpy(output, arena + offset(program_->output), static_cast<size_t>(tensor(program_->output).bytes()));
 }
 
 }  // namespace qgrad::deploy

@@ -1,25 +1,31 @@
 // Runs integer programs. Uses the errors, memory, threads and kernels of core, and nothing else.
 #pragma once
 
+#include <cstddef>
 #include <functional>
-#include <optional>
+#include <memory>
 #include <span>
 #include <vector>
 
-#include "engine/float_ops.h"
-#include "engine/kernels/byte_plan.h"
+#include "engine/kernels/byte_kernels.h"
 #include "engine/program.h"
 
 namespace qgrad::deploy {
 
+// The bytes that a tensor can hold: those of its grid that the operation that makes it gives.
+struct ByteRange {
+  uint8_t lowest = 0, highest = 255;
+};
+
 class Engine {
  public:
-  // Validates the program, packs its weights and plans its memory. Throws Error.
+  // Validates the program, plans its memory and prepares its operations, so that running one allocates nothing. Throws
+  // Error.
   explicit Engine(Program program);
 
-  const Program& program() const { return program_; }
-  int64_t input_count() const { return tensor(program_.input).count(); }    // numbers of one image
-  int64_t output_count() const { return tensor(program_.output).count(); }  // numbers of its result
+  const Program& program() const { return *program_; }
+  int64_t input_count() const { return tensor(program_->input).count(); }    // numbers of one image
+  int64_t output_count() const { return tensor(program_->output).count(); }  // numbers of its result
   int64_t arena_bytes() const { return arena_bytes_; }  // for each image that is worked on at a time
 
   // Sees every tensor of every image as it is made: float or uint8_t, see TensorInfo. Called from several threads.
@@ -32,27 +38,24 @@ class Engine {
   void run_bytes(std::span<const uint8_t> images, std::span<float> output) const;
 
  private:
-  const TensorInfo& tensor(int32_t i) const { return program_.tensors[static_cast<size_t>(i)]; }
-  void plan_operations();
+  // An operation, ready to run: everything but the image's arena is known. share_rows: over the pool's threads.
+  using Step = std::function<void(std::byte* arena, bool share_rows)>;
+
+  const TensorInfo& tensor(int32_t i) const { return program_->tensors[static_cast<size_t>(i)]; }
+  int64_t offset(int32_t i) const { return offsets_[static_cast<size_t>(i)]; }
   void plan_memory();
-  // Adding it to integers leaves what is rounded: 0, or under Rounding::onnx, where zero points are added after
-  // rounding, the grid's own.
-  int32_t shift(const Grid& grid) const { return program_.rounding == Rounding::onnx ? grid.zero_point : 0; }
+  Step prepared(const Op& op, const std::vector<ByteRange>& ranges) const;
+  Step prepared_conv(const Op& op, const ByteRange& input) const;
+  Step prepared_float(const Op& op) const;
+  Step prepared_lookup(const Op& op) const;
   ByteOutput output_of(const Op& op) const;
-  ByteIntegers integers_of(const Op& op) const;
-  std::vector<int32_t> terms_of(const Op& op) const;
   void run_image(const float* image, float* output, bool share_rows,
                  const std::function<void(int32_t, const void*)>& made) const;
-  void run_op(size_t index, std::byte* arena, bool share_rows) const;
-  void run_conv(const Op& op, const ByteConvLayer& layer, std::byte* arena, bool share_rows) const;
 
-  Program program_;
-  std::vector<std::optional<ByteConvPlan>> plans_;  // of every op; empty but for convolutions
-  std::vector<FloatWeights> float_weights_;         // of every op; empty but for convolutions in float
-  std::vector<std::vector<int32_t>>
-      terms_;                     // of every op, [inputs][256]; empty but for sums and products in fixed point
-  std::vector<int64_t> offsets_;  // of every tensor in an image's arena
+  std::shared_ptr<const Program> program_;  // where steps find their operations, wherever the engine is moved
+  std::vector<int64_t> offsets_;            // of every tensor in an image's arena
   int64_t arena_bytes_ = 0;
+  std::vector<Step> steps_;
 };
 
 }  // namespace qgrad::deploy

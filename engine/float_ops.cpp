@@ -65,7 +65,7 @@ void real_conv(const Program& program, const Op& op, const ConvPanels& weight, c
   const TensorInfo& in = program.tensors[static_cast<size_t>(op.inputs[0])];
   Scratch scratch;
   float* integers = scratch.take<float>(static_cast<size_t>(in.count()));
-  for (int64_t i = 0; i < in.count(); ++i) integers[i] = static_cast<float>(x[i] - in.grid.origin());
+  for (int64_t i = 0; i < in.count(); ++i) integers[i] = static_cast<float>(x[i] - in.origin());
   float* bias = scratch.take<float>(op.bias.size());
   std::ranges::copy(op.bias, bias);
   convolve(g, weight, bias, integers, y);
@@ -87,7 +87,7 @@ FloatWeights::FloatWeights(const Program& program, const Op& op)
 }
 
 void run_float_op(const Program& program, const Op& op, const FloatWeights& weights,
-                  const std::vector<const void*>& inputs, float* y) {
+                  std::span<const void* const> inputs, float* y) {
   const TensorInfo& out = program.tensors[static_cast<size_t>(op.output)];
   const auto input = [&](size_t i) { return static_cast<const float*>(inputs[i]); };
   const float* x = input(0);

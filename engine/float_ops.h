@@ -1,6 +1,8 @@
 // Layers of a program that stay in float, with the kernels and in the order of operations of nn's layers.
 #pragma once
 
+#include <span>
+
 #include "core/kernels/conv/conv.h"
 #include "engine/program.h"
 
@@ -20,6 +22,6 @@ struct FloatWeights {
 // Runs the operations whose outputs are float, but dequantize and channels_first, on one image. inputs: floats, and of
 // a real_conv bytes. Its integers are held in floats, where sums up to 2^24 are exact.
 void run_float_op(const Program& program, const Op& op, const FloatWeights& weights,
-                  const std::vector<const void*>& inputs, float* output);
+                  std::span<const void* const> inputs, float* output);
 
 }  // namespace qgrad::deploy

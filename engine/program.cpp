@@ -37,8 +37,7 @@ PoolGeometry pool_geometry(const Program& program, const Op& op) {
 }
 
 int64_t largest_sum(const Program& program, const Op& op) {
-  const Grid& grid = program.tensors[static_cast<size_t>(op.inputs[0])].grid;
-  const int64_t largest_input = std::max(grid.origin(), grid.qmax - grid.qmin - grid.origin());
+  const auto largest_input = static_cast<int64_t>(program.tensors[static_cast<size_t>(op.inputs[0])].grid.largest());
   std::vector<int64_t> weights(op.bias.size());
   for (size_t first = 0; first < op.weight.size(); first += weights.size())
     for (size_t c = 0; c < weights.size(); ++c) weights[c] += std::abs(int64_t{op.weight[first + c]});
@@ -63,7 +62,5 @@ std::vector<std::string> float_sums_before_integers(const Program& program) {
   std::ranges::reverse(names);
   return names;
 }
-
-bool is_fixed_point_factor(float factor) { return factor >= 0x1p-36f && factor <= 0x1p6f; }
 
 }  // namespace qgrad::deploy

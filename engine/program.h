@@ -1,4 +1,5 @@
-// A quantized network as a flat program of integer operations: plain data that needs neither modules nor tensors.
+// A quantized network as a flat program of integer operations: plain data that needs neither modules nor tensors. The
+// arithmetic is ONNX's: a byte b of a grid stands for (b - origin) * step; rounding is half to even.
 #pragma once
 
 #include <array>
@@ -6,20 +7,11 @@
 #include <string>
 #include <vector>
 
+#include "core/grid.h"
 #include "core/kernels/conv/conv.h"
 #include "core/kernels/pool/pool.h"
-#include "quant/rounding.h"
 
 namespace qgrad::deploy {
-
-// Which real values the integers qmin .. qmax, at most 256 of them, stand for: x = (q + zero_point) / scale, or
-// (q + zero_point) * step_of(scale) under Rounding::onnx. They are stored as the bytes q - qmin.
-struct Grid {
-  float scale = 1;
-  int32_t zero_point = 0, qmin = 0, qmax = 0;
-  int32_t origin() const { return -(qmin + zero_point); }  // the byte that stands for zero
-  bool operator==(const Grid&) const = default;
-};
 
 enum class Type : uint8_t { float32, byte };
 
@@ -28,7 +20,9 @@ struct TensorInfo {
   std::string name;  // the path of the layer that makes it; "" where it stands between layers
   Type type = Type::byte;
   int32_t height = 1, width = 1, channels = 1;
-  Grid grid;  // of bytes
+  Grid grid;  // of bytes, which are q - qmin: at most 256 integers, and one that stands for zero
+  int32_t origin() const { return static_cast<int32_t>(-grid.lowest()); }  // the byte that stands for zero
+  int32_t highest_byte() const { return static_cast<int32_t>(grid.qmax - grid.qmin); }
   int64_t count() const { return int64_t{height} * width * channels; }
   int64_t bytes() const { return count() * (type == Type::float32 ? 4 : 1); }
 };
@@ -37,8 +31,8 @@ enum class OpKind : uint8_t {
   quantize,        // float -> byte
   dequantize,      // byte -> float
   conv,            // byte -> byte; a fully connected layer is one of 1x1 on an image of 1x1
-  add,             // bytes, each brought to the output's scale first; under Rounding::onnx their real values; or floats
-  multiply,        // bytes; under Rounding::onnx their real values; or floats
+  add,             // real values of bytes -> byte, or floats -> float
+  multiply,        // the same
   lookup,          // bytes -> byte through a table for each input; several are put together along the channels
   max_pool,        // byte -> byte of the same grid, or float -> float
   average_pool,    // float -> float, padding counting as zeros
@@ -65,24 +59,16 @@ struct Op {
   // conv: sums are multiplied by 2^sum_shift, then biases [out] are added, whose steps are that much finer.
   std::vector<int32_t> bias;
   uint8_t sum_shift = 0;
-  // conv under Rounding::onnx: what a weight's integer, times 2^sum_shift, is a multiple of, one value or [out]. For
+  // conv: what a weight's integer, times 2^sum_shift, is a multiple of, one value or [out]. For
   // ONNX files; program files are without it.
   std::vector<float> weight_step;
   std::vector<float> real_weight, real_bias;  // float_conv: as weight and bias; real_conv: the bias, `bias` being zeros
   float real_low = 0, real_high = 0;          // clamp
-  // real_conv: sum * rescale + real_bias, one of each for every channel. Else
-  // q = clamp(round(rescale * sum - zero point), low, high), under Rounding::onnx clamp(round(rescale * sum) - zero
-  // point, low, high), the limits as bytes of the output: conv one of each for every channel; quantize, add and
-  // multiply one. Under Rounding::onnx these three have real values for sums, which are divided by the output's step.
+  // conv: round(sum * rescale), real_conv: sum * rescale + real_bias, with one of each for every channel.
   std::vector<float> rescale;
+  // Limits of the output's bytes: conv one of each for every channel; quantize, add and multiply, which give
+  // round(x / step), one.
   std::vector<uint8_t> low, high;
-  // conv, add and multiply, but under Rounding::onnx: computed without floating point. The factors are then multipliers
-  // of 24 bits and shifts, and products with them are not rounded before the zero point is subtracted.
-  bool fixed_point = false;
-  // add, but under Rounding::onnx: one for each input: clamp(round(rescale * (q + zero point))) to -input_limit - 1 ..
-  // input_limit
-  std::vector<float> input_rescale;
-  float input_limit = 0;
   std::vector<std::array<uint8_t, 256>> tables;  // lookup: one for each input, the output's byte for every byte
 };
 
@@ -90,7 +76,6 @@ struct Program {
   std::vector<TensorInfo> tensors;
   std::vector<Op> ops;            // in order; every tensor but the input is made by one of them
   int32_t input = 0, output = 0;  // both float32
-  Rounding rounding = Rounding::distiller;
   // Of programs that classify images: how the bytes of an image become its input, (byte / 255 - mean) / deviation with
   // one of each for every channel, and what the outputs are called. Empty where nobody said.
   std::vector<float> mean, deviation;
@@ -109,9 +94,6 @@ inline constexpr int64_t kMostWork = int64_t{1} << 37;         // for one image
 // Convolutions and averages of floats, by name, whose numbers become integers further on. Another runtime, or another
 // instruction set, adds them up in another order: integers of numbers that lie at a tie then differ, and what follows.
 std::vector<std::string> float_sums_before_integers(const Program& program);
-
-// Whether a factor can be one of an operation in fixed point.
-bool is_fixed_point_factor(float factor);
 
 // Throws Error where an engine could not run the program: names what is wrong, and in which operation.
 void validate(const Program& program);

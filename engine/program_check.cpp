@@ -28,8 +28,10 @@ void check_tensor(const TensorInfo& t) {
   if (t.type == Type::float32) return;
   const Grid& g = t.grid;
   check(std::isfinite(g.scale) && g.scale > 0, "tensor '{}': expected a positive scale, got {}", t.name, g.scale);
-  check(std::abs(int64_t{g.qmin}) <= kByteGridLimit && std::abs(int64_t{g.zero_point}) <= 2 * kByteGridLimit &&
-            g.qmin <= g.qmax && int64_t{g.qmax} - g.qmin <= 255 && g.origin() >= 0 && g.origin() <= g.qmax - g.qmin,
+  const auto is_whole = [](float x) { return std::nearbyint(x) == x; };
+  check(std::fabs(g.qmin) <= kByteGridLimit && std::fabs(g.zero_point) <= 2 * kByteGridLimit && is_whole(g.qmin) &&
+            is_whole(g.qmax) && is_whole(g.zero_point) && g.qmin <= g.qmax && g.qmax - g.qmin <= 255 &&
+            g.lowest() <= 0 && g.highest() >= 0,
         "tensor '{}': integers {} to {} with zero point {} are no bytes, or have none for zero", t.name, g.qmin, g.qmax,
         g.zero_point);
 }
@@ -59,10 +61,9 @@ class OpCheck {
       : program_(program), op_(op), out_(program.tensors[static_cast<size_t>(op.output)]) {}
 
   void run() const {
-    if (op_.fixed_point) fixed_point();
     switch (op_.kind) {
       case OpKind::quantize:
-        nothing_but({&op_.rescale, &op_.low, &op_.high});
+        nothing_but({&op_.low, &op_.high});
         arity(1, 1), types(Type::float32, Type::byte), same_shape(), outputs(1);
         return;
       case OpKind::dequantize:
@@ -75,11 +76,7 @@ class OpCheck {
         arity(1, 1), types(Type::byte, Type::byte), conv();
         return;
       case OpKind::add:
-        arity(1, 64), types(out_.type, out_.type), same_shape();
-        if (is_on_integers())
-          nothing_but({&op_.rescale, &op_.low, &op_.high, &op_.input_rescale, &op_.input_limit}), outputs(1), add();
-        else
-          on_values();
+        arity(1, 64), types(out_.type, out_.type), same_shape(), on_values();
         return;
       case OpKind::multiply:
         arity(1, 3), types(out_.type, out_.type), same_shape(), on_values();
@@ -150,14 +147,12 @@ class OpCheck {
     left(&Op::real_weight, "weights in float"), left(&Op::real_bias, "biases in float");
     left(&Op::real_low, "limits in float"), left(&Op::real_high, "limits in float");
     left(&Op::rescale, "factors"), left(&Op::low, "limits"), left(&Op::high, "limits");
-    left(&Op::input_rescale, "factors of inputs"), left(&Op::input_limit, "a limit of inputs");
     left(&Op::tables, "tables");
   }
-  bool is_on_integers() const { return out_.type == Type::byte && program_.rounding == Rounding::distiller; }
   // Of a sum of real values, or a product.
   void on_values() const {
     if (out_.type == Type::float32) return nothing_but({});
-    nothing_but({&op_.rescale, &op_.low, &op_.high});
+    nothing_but({&op_.low, &op_.high});
     outputs(1);
   }
   const TensorInfo& in(size_t i) const { return program_.tensors[static_cast<size_t>(op_.inputs[i])]; }
@@ -177,17 +172,13 @@ class OpCheck {
             "input {} is {}x{}x{}, but the output {}x{}x{}", i, in(i).height, in(i).width, in(i).channels, out_.height,
             out_.width, out_.channels);
   }
+  // Limits of the output's bytes.
   void outputs(size_t count) const {
-    check(op_.rescale.size() == count && op_.low.size() == count && op_.high.size() == count,
-          "expected {} factors and limits, got {}, {} and {}", count, op_.rescale.size(), op_.low.size(),
-          op_.high.size());
-    for (size_t i = 0; i < count; ++i) {
-      check(std::isfinite(op_.rescale[i]) && op_.rescale[i] > 0, "expected positive factors, got {}", op_.rescale[i]);
-      check(!op_.fixed_point || op_.kind == OpKind::add || is_fixed_point_factor(op_.rescale[i]),
-            "a factor of {:g} in fixed point", op_.rescale[i]);
-      check(op_.low[i] <= op_.high[i] && op_.high[i] <= out_.grid.qmax - out_.grid.qmin,
-            "limits {} to {} are not within 0 to {}", op_.low[i], op_.high[i], out_.grid.qmax - out_.grid.qmin);
-    }
+    check(op_.low.size() == count && op_.high.size() == count, "expected {} limits, got {} and {}", count,
+          op_.low.size(), op_.high.size());
+    for (size_t i = 0; i < count; ++i)
+      check(op_.low[i] <= op_.high[i] && op_.high[i] <= out_.highest_byte(), "limits {} to {} are not within 0 to {}",
+            op_.low[i], op_.high[i], out_.highest_byte());
   }
   void window(bool is_conv) const {
     const Window& w = op_.window;
@@ -235,6 +226,9 @@ class OpCheck {
   void conv() const {
     integer_weights();
     outputs(op_.bias.size());
+    check(op_.rescale.size() == op_.bias.size(), "expected {} factors, got {}", op_.bias.size(), op_.rescale.size());
+    for (const float factor : op_.rescale)
+      check(std::isfinite(factor) && factor > 0, "expected positive factors, got {}", factor);
     const int64_t largest = largest_sum(program_, op_);
     check(largest <= std::numeric_limits<int32_t>::max(), "sums may reach {}, beyond 32 bits", largest);
   }
@@ -251,34 +245,11 @@ class OpCheck {
     const int64_t largest = largest_sum(program_, op_);
     check(largest <= 1 << 24, "sums may reach {}, beyond 2^24", largest);
   }
-  void add() const {
-    check(op_.input_rescale.size() == op_.inputs.size(), "expected {} factors for inputs, got {}", op_.inputs.size(),
-          op_.input_rescale.size());
-    double largest = 0;
-    for (const float factor : op_.input_rescale) {
-      check(std::isfinite(factor) && factor > 0, "expected positive factors, got {}", factor);
-      largest += 255.0 * factor + 1;
-    }
-    check(largest < 0x1p24, "sums may reach {:g}, beyond 2^24", largest);
-    check(op_.input_limit >= 1 && op_.input_limit <= 0x1p31f, "expected a limit of inputs from 1 to 2^31, got {}",
-          op_.input_limit);
-  }
-  void fixed_point() const {
-    const bool has_form = op_.kind == OpKind::conv || op_.kind == OpKind::add || op_.kind == OpKind::multiply;
-    check(has_form && out_.type == Type::byte && program_.rounding == Rounding::distiller,
-          "it has no form in fixed point");
-    double largest = 1;
-    for (size_t i = 0; op_.kind == OpKind::multiply && i < op_.inputs.size(); ++i) {
-      const double origin = in(i).grid.origin();
-      largest *= std::max(std::fabs(origin), std::fabs(255 - origin));
-    }
-    check(largest < 0x1p31, "products may reach {:g}, beyond 32 bits", largest);
-  }
   void lookup() const {
     check(op_.tables.size() == op_.inputs.size(), "expected {} tables, got {}", op_.inputs.size(), op_.tables.size());
     for (const auto& table : op_.tables)
       for (const uint8_t byte : table)
-        check(byte <= out_.grid.qmax - out_.grid.qmin, "a table's {} is not on the output's grid", byte);
+        check(byte <= out_.highest_byte(), "a table's {} is not on the output's grid", byte);
     concat();
   }
   void concat() const {
@@ -316,8 +287,6 @@ void check_labels(const Program& program) {
 }  // namespace
 
 void validate(const Program& program) {
-  check(program.rounding == Rounding::distiller || program.rounding == Rounding::onnx, "program: unknown rounding {}",
-        static_cast<int>(program.rounding));
   const auto is_tensor = [&](int32_t i) { return i >= 0 && static_cast<size_t>(i) < program.tensors.size(); };
   check_tensors(program.tensors);
   for (const int32_t end : {program.input, program.output})

@@ -1,11 +1,6 @@
 // One list of fields that both the writer and the reader walk through.
 #include "engine/program_file.h"
 
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <bit>
 #include <cerrno>
@@ -151,7 +146,12 @@ std::vector<int16_t> unpack(const PackedWeights& w, size_t channels) {
 
 template <class V>
 void fields(V& v, Grid& g) {
-  v(g.scale), v(g.zero_point), v(g.qmin), v(g.qmax);
+  v(g.scale);
+  for (float* whole : {&g.zero_point, &g.qmin, &g.qmax}) {
+    auto integer = static_cast<int32_t>(*whole);
+    v(integer);
+    *whole = static_cast<float>(integer);
+  }
 }
 template <class V>
 void fields(V& v, TensorInfo& t) {
@@ -169,15 +169,12 @@ void fields(V& v, Op& op) {
   if constexpr (std::is_same_v<V, Writer>) weight = pack(op.weight, op.bias.size());
   v(weight);
   if constexpr (std::is_same_v<V, Reader>) op.weight = unpack(weight, op.bias.size());
-  v(op.rescale), v(op.low), v(op.high), v(op.input_rescale), v(op.input_limit), v(op.tables);
+  v(op.rescale), v(op.low), v(op.high), v(op.tables);
   v(op.real_weight), v(op.real_bias), v(op.real_low), v(op.real_high);
-  auto fixed_point = static_cast<uint8_t>(op.fixed_point);
-  v(fixed_point);
-  op.fixed_point = fixed_point != 0;
 }
 template <class V>
 void fields(V& v, Program& p) {
-  v(p.tensors), v(p.ops), v(p.input), v(p.output), v(p.rounding), v(p.mean), v(p.deviation), v(p.class_names);
+  v(p.tensors), v(p.ops), v(p.input), v(p.output), v(p.mean), v(p.deviation), v(p.class_names);
 }
 
 uint64_t checksum(std::string_view bytes) {
@@ -185,34 +182,6 @@ uint64_t checksum(std::string_view bytes) {
   for (const char c : bytes) hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001b3;
   return hash;
 }
-
-// A file's bytes where the system keeps them anyway.
-class MappedFile {
- public:
-  explicit MappedFile(const std::filesystem::path& file) {
-    const int descriptor = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
-    check(descriptor >= 0, "{}: cannot open: {}", file.string(), std::strerror(errno));
-    struct stat status {};
-    const bool regular = ::fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode);
-    size_ = regular ? static_cast<size_t>(status.st_size) : 0;
-    if (size_ > 0) start_ = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, descriptor, 0);
-    const int why = errno;
-    ::close(descriptor);
-    check(regular, "{}: is no regular file, expected an integer program", file.string());
-    check(start_ != MAP_FAILED, "{}: cannot be read: {}", file.string(), std::strerror(why));
-  }
-  ~MappedFile() {
-    if (size_ > 0) ::munmap(start_, size_);
-  }
-  MappedFile(const MappedFile&) = delete;
-  MappedFile& operator=(const MappedFile&) = delete;
-
-  std::string_view bytes() const { return {static_cast<const char*>(start_), size_}; }
-
- private:
-  void* start_ = nullptr;
-  size_t size_ = 0;
-};
 
 }  // namespace
 
@@ -254,8 +223,17 @@ bool is_program_file(const std::filesystem::path& file) {
 }
 
 Program read_program(const std::filesystem::path& file) {
-  const MappedFile mapped(file);
-  return program_from_bytes(mapped.bytes(), file.string());
+  std::error_code ignored;
+  check(!std::filesystem::exists(file, ignored) || std::filesystem::is_regular_file(file, ignored),
+        "{}: is no regular file, expected an integer program", file.string());
+  const uintmax_t size = std::filesystem::file_size(file, ignored);
+  check(ignored || size <= kMostProgramBytes, "{}: {} bytes, at most {} are allowed", file.string(), size,
+        kMostProgramBytes);
+  std::ifstream stream(file, std::ios::binary);
+  check(stream.is_open(), "{}: cannot open: {}", file.string(), std::strerror(errno));
+  const std::string bytes{std::istreambuf_iterator<char>(stream), {}};
+  check(!stream.bad(), "{}: cannot be read", file.string());
+  return program_from_bytes(bytes, file.string());
 }
 
 }  // namespace qgrad::deploy

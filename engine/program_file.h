@@ -13,7 +13,8 @@
 
 namespace qgrad::deploy {
 
-inline constexpr uint32_t kProgramVersion = 5;
+inline constexpr uint32_t kProgramVersion = 6;
+inline constexpr uint64_t kMostProgramBytes = uint64_t{1} << 30;
 
 std::string program_bytes(const Program& program);
 // Throws Error, naming the file, for anything but a program that an engine can run.

@@ -31,8 +31,8 @@ std::vector<std::pair<std::string, LinearQuantMode>> enum_names(LinearQuantMode*
           {"ASYMMETRIC_SIGNED", LinearQuantMode::asymmetric_signed}};
 }
 
-std::vector<std::pair<std::string, Rounding>> enum_names(Rounding*) {
-  return {{"distiller", Rounding::distiller}, {"onnx", Rounding::onnx}};
+std::vector<std::pair<std::string, Arithmetic>> enum_names(Arithmetic*) {
+  return {{"distiller", Arithmetic::distiller}, {"onnx", Arithmetic::onnx}};
 }
 
 std::vector<std::pair<std::string, ClipMode>> enum_names(ClipMode*) {

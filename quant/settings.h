@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "quant/rounding.h"
+#include "quant/arithmetic.h"
 
 namespace qgrad {
 
@@ -23,8 +23,6 @@ enum class LinearQuantMode {
 };
 bool is_symmetric(LinearQuantMode mode);
 std::vector<std::pair<std::string, LinearQuantMode>> enum_names(LinearQuantMode*);  // Distiller's spelling, upper case
-
-std::vector<std::pair<std::string, Rounding>> enum_names(Rounding*);  // "distiller", "onnx"
 
 // How a range is cut before it is quantized (Distiller range_linear.ClipMode; the last three are not Distiller's, see
 // clip_search.h).

@@ -1,14 +1,11 @@
-// Loops of the integer engine, written once and compiled per instruction set. The including file defines byte_tile,
-// depthwise_tile and byte_add, and names QGRAD_BYTE_KERNELS and QGRAD_BYTE_ISA.
+// Loops of the integer engine, written once and compiled per instruction set. The including file defines byte_tile and
+// depthwise_tile, and names QGRAD_BYTE_KERNELS and QGRAD_BYTE_ISA.
 #include <string.h>
 
 namespace qgrad {
 namespace {
 
-inline uint8_t to_byte(float x, const ByteOutput& to) {
-  return static_cast<uint8_t>(
-      static_cast<int32_t>(to_grid(x, to.rescale, to.divisor, to.zero_point, to.low, to.high, to.qmin)));
-}
+inline uint8_t to_byte(float x, const ByteOutput& to) { return to_byte(x / to.step, to.low, to.high, to.origin); }
 
 // The input under a band of output rows less its base, with a border.
 void copy_with_border(const ByteConvLayer& layer, const ByteConv& a) {
@@ -56,14 +53,12 @@ void conv(const ByteConvLayer& layer, const ByteConv& arguments) {
   const int64_t positions = (a.row_end - a.row_begin) * g.out_w, blocks = (positions + kByteTile - 1) / kByteTile;
   const int64_t small = positions / blocks, larger = positions % blocks;
   ByteTile t{};
-  t.zero_point = layer.zero_point, t.qmin = layer.qmin, t.sum_shift = layer.sum_shift;
+  t.origin = layer.origin, t.sum_shift = layer.sum_shift;
   for (int64_t panel = 0; panel < panels; ++panel) {
     const int64_t first = panel % panels_group * kBytePanel, left = out_group - first;
     t.panel = layer.panels[panel];
     t.bias = layer.bias + panel * kBytePanel, t.rescale = layer.rescale + panel * kBytePanel;
     if (layer.fraction) t.fraction = layer.fraction + panel * kBytePanel;
-    if (layer.multiplier)
-      t.multiplier = layer.multiplier + panel * kBytePanel, t.shift = layer.shift + panel * kBytePanel;
     t.low = layer.low + panel * kBytePanel, t.high = layer.high + panel * kBytePanel;
     t.lanes = left < kBytePanel ? left : kBytePanel;
     // A depthwise panel's inputs lie where its outputs do; other panels' steps know where.
@@ -90,61 +85,23 @@ void quantize(const float* __restrict x, uint8_t* __restrict y, size_t n, const 
   for (size_t i = 0; i < n; ++i) y[i] = to_byte(x[i], to);
 }
 
-inline float real(uint8_t x, float origin, float rescale) { return (static_cast<float>(x) - origin) * rescale; }
+inline float real(uint8_t x, float origin, float step) { return (static_cast<float>(x) - origin) * step; }
 
-void dequantize(const ByteOperand& operand, float divisor, float* __restrict y, size_t n) {
+void dequantize(const ByteOperand& operand, float* __restrict y, size_t n) {
   const ByteOperand from = operand;
-  for (size_t i = 0; i < n; ++i) y[i] = real(from.x[i], from.origin, from.rescale) / divisor;
+  for (size_t i = 0; i < n; ++i) y[i] = real(from.x[i], from.origin, from.step);
 }
 
-inline float rescaled(uint8_t x, float origin, float rescale, float limit) {
-  const float rounded = __builtin_nearbyintf(rescale * (static_cast<float>(x) - origin));
-  const float raised = rounded < -limit - 1.0f ? -limit - 1.0f : rounded;
-  return raised > limit ? limit : raised;
-}
-
-void add(const ByteOperand* operands, size_t count, uint8_t* y, size_t n, float limit, const ByteOutput& to) {
-  for (size_t i = byte_add(operands, count, y, n, limit, to); i < n; ++i) {
-    float sum = 0;
-    for (size_t k = 0; k < count; ++k)
-      sum += rescaled(operands[k].x[i], operands[k].origin, operands[k].rescale, limit);
-    y[i] = to_byte(sum, to);
-  }
-}
-
-inline uint8_t to_byte(int64_t x, const ByteIntegers& to) {
-  const int64_t raised = x < to.low ? to.low : x;
-  return static_cast<uint8_t>((raised > to.high ? to.high : raised) - to.qmin);
-}
-
-void add_terms(const ByteTerm* terms, size_t count, uint8_t* __restrict y, size_t n, const ByteIntegers& to) {
-  for (size_t i = 0; i < n; ++i) {
-    int64_t sum = 0;
-    for (size_t k = 0; k < count; ++k) sum += terms[k].table[terms[k].x[i]];
-    y[i] = to_byte(sum - to.zero_point, to);
-  }
-}
-
-void multiply_terms(const ByteTerm* terms, size_t count, uint8_t* __restrict y, size_t n, const FixedPoint& factor,
-                    const ByteIntegers& to) {
-  for (size_t i = 0; i < n; ++i) {
-    int64_t product = 1;
-    for (size_t k = 0; k < count; ++k) product *= terms[k].table[terms[k].x[i]];
-    y[i] = to_byte(in_fixed_point(product, factor.multiplier, factor.shift, to.zero_point), to);
-  }
-}
-
-void add_values(const ByteOperand* operands, size_t count, uint8_t* __restrict y, size_t n, const ByteOutput& output) {
+void add(const ByteOperand* operands, size_t count, uint8_t* __restrict y, size_t n, const ByteOutput& output) {
   const ByteOutput to = output;
   if (count == 2) {
     const ByteOperand a = operands[0], b = operands[1];
-    for (size_t i = 0; i < n; ++i)
-      y[i] = to_byte(real(a.x[i], a.origin, a.rescale) + real(b.x[i], b.origin, b.rescale), to);
+    for (size_t i = 0; i < n; ++i) y[i] = to_byte(real(a.x[i], a.origin, a.step) + real(b.x[i], b.origin, b.step), to);
     return;
   }
   for (size_t i = 0; i < n; ++i) {
     float sum = 0;
-    for (size_t k = 0; k < count; ++k) sum += real(operands[k].x[i], operands[k].origin, operands[k].rescale);
+    for (size_t k = 0; k < count; ++k) sum += real(operands[k].x[i], operands[k].origin, operands[k].step);
     y[i] = to_byte(sum, to);
   }
 }
@@ -153,7 +110,7 @@ void multiply(const ByteOperand* operands, size_t count, uint8_t* y, size_t n, c
   const ByteOutput to = output;
   for (size_t i = 0; i < n; ++i) {
     float product = 1;
-    for (size_t k = 0; k < count; ++k) product *= real(operands[k].x[i], operands[k].origin, operands[k].rescale);
+    for (size_t k = 0; k < count; ++k) product *= real(operands[k].x[i], operands[k].origin, operands[k].step);
     y[i] = to_byte(product, to);
   }
 }
@@ -176,8 +133,6 @@ void max_pool(const uint8_t* x, uint8_t* y, const PoolGeometry& geometry) {
 
 }  // namespace
 
-ByteKernels QGRAD_BYTE_KERNELS() {
-  return {QGRAD_BYTE_ISA, conv, quantize, dequantize, add, add_terms, multiply_terms, add_values, multiply, max_pool};
-}
+ByteKernels QGRAD_BYTE_KERNELS() { return {QGRAD_BYTE_ISA, conv, quantize, dequantize, add, multiply, max_pool}; }
 
 }  // namespace qgrad

@@ -1,8 +1,8 @@
 // Kernels of the integer engine: tensors are bytes, sums are int32, scales are float32.
 //
-// A byte b stands for (b - origin) / scale. All exact: the same bits on every instruction set, for every operand.
-// Multiplication, subtraction and rounding of a requantization are three float32 operations in this order, as in the
-// simulation (quant/integer); rounding is half to even.
+// A byte b stands for (b - origin) * step. All exact: the same bits on every instruction set, for every operand. What a
+// requantization multiplies or divides is rounded to float32 before it is rounded to an integer, half to even, as in
+// the simulation (quant/simulation).
 #pragma once
 
 #include "core/kernels/conv/conv.h"
@@ -10,11 +10,10 @@
 
 namespace qgrad {
 
-// b = clamp(round(rescale * x / divisor - zero_point), low, high) - qmin; a NaN becomes low.
+// b = clamp(round(x / step), low, high) + origin; a NaN becomes low. The limits, in steps from zero, are within the
+// grid, cut further by a ReLU.
 struct ByteOutput {
-  float rescale = 1, divisor = 1, zero_point = 0;
-  float low = 0, high = 0;  // within the grid, cut further by a ReLU
-  float qmin = 0;
+  float step = 1, low = 0, high = 0, origin = 0;
 };
 
 // Output channels that are computed together: a panel. The last one of a group may not be full.
@@ -49,12 +48,9 @@ struct ByteConvLayer {
   const int32_t* fraction;
   int32_t sum_shift;
   const float* rescale;
-  const int32_t* multiplier;  // with `shift` in place of rescale, where there are any; see FixedPoint
-  const int32_t* shift;
   const uint8_t* low;  // limits of the output bytes
   const uint8_t* high;
-  float zero_point;  // of the output, as its qmin, which is within kByteGridLimit
-  int32_t qmin;
+  int32_t origin;  // of the output
 };
 inline constexpr int32_t kByteGridLimit = 32000;
 
@@ -66,27 +62,9 @@ struct ByteConv {
   uint8_t* scratch;  // byte_conv_scratch(layer, row_end - row_begin)
 };
 
-// A factor as multiplier / 2^shift, exactly: multipliers have 24 bits, shifts are 17 to 60. Products of such a factor
-// and an int32 fit 64 bits, and are rounded half to even once.
-struct FixedPoint {
-  int32_t multiplier, shift;
-};
-FixedPoint fixed_point(float factor);  // 2^-36 .. 2^6
-
-// b = clamp(table[x], ..): an operand as a function of its byte.
-struct ByteTerm {
-  const uint8_t* x;
-  const int32_t* table;  // [256]
-};
-
-// An output in integers: b = clamp(x - zero_point, low, high) - qmin.
-struct ByteIntegers {
-  int32_t zero_point = 0, low = 0, high = 0, qmin = 0;
-};
-
 struct ByteOperand {
   const uint8_t* x;
-  float origin, rescale;
+  float origin, step;
 };
 
 struct ByteKernels {
@@ -94,19 +72,9 @@ struct ByteKernels {
   // Sums may not leave int32.
   void (*conv)(const ByteConvLayer& layer, const ByteConv& arguments);
   void (*quantize)(const float* x, uint8_t* y, size_t n, const ByteOutput& to);
-  // y = (b - origin) * rescale / divisor
-  void (*dequantize)(const ByteOperand& x, float divisor, float* y, size_t n);
-  // Operands are first brought to the output's scale: clamp(round(rescale * (b - origin)), -limit - 1, limit). Their
-  // sum may not pass 2^24.
-  void (*add)(const ByteOperand* operands, size_t count, uint8_t* y, size_t n, float limit, const ByteOutput& to);
-  // The same without floating point: the sum of all tables' numbers.
-  void (*add_terms)(const ByteTerm* terms, size_t count, uint8_t* y, size_t n, const ByteIntegers& to);
-  // The product of all (b - origin), which are in the terms' tables, times the factor.
-  void (*multiply_terms)(const ByteTerm* terms, size_t count, uint8_t* y, size_t n, const FixedPoint& factor,
-                         const ByteIntegers& to);
-  // The sum of all rescale * (b - origin), in float.
-  void (*add_values)(const ByteOperand* operands, size_t count, uint8_t* y, size_t n, const ByteOutput& to);
-  // The product of all rescale * (b - origin), in float.
+  void (*dequantize)(const ByteOperand& x, float* y, size_t n);
+  // The sum, and the product, of all (b - origin) * step, in float.
+  void (*add)(const ByteOperand* operands, size_t count, uint8_t* y, size_t n, const ByteOutput& to);
   void (*multiply)(const ByteOperand* operands, size_t count, uint8_t* y, size_t n, const ByteOutput& to);
   // Padding is never the maximum.
   void (*max_pool)(const uint8_t* x, uint8_t* y, const PoolGeometry& geometry);

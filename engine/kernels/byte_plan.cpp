@@ -123,8 +123,7 @@ ByteConvPlan::ByteConvPlan(const ByteConvSource& source) {
   layer_.row_pitch = (layer_.direct ? g.in_w : columns_under(g)) * g.in;
   layer_.base = source.lowest;
   layer_.outside = static_cast<uint8_t>(source.origin - source.lowest);
-  layer_.zero_point = source.zero_point;
-  layer_.qmin = source.qmin;
+  layer_.origin = source.output_origin;
   const int64_t panels = panels_of(g, layer_.depthwise), panels_group = panels_of_group(g);
   for (int64_t i = 0; i < panels; ++i)
     steps_.push_back(layer_.depthwise ? depthwise_steps(source, layer_, i)
@@ -141,7 +140,6 @@ ByteConvPlan::ByteConvPlan(const ByteConvSource& source) {
   layer_.sum_shift = source.sum_shift;
   if (source.sum_shift > 0) layer_.fraction = fraction_.data();
   layer_.rescale = rescale_.data();
-  if (source.fixed_point) layer_.multiplier = multiplier_.data(), layer_.shift = shift_.data();
   layer_.low = low_.data();
   layer_.high = high_.data();
 }
@@ -205,7 +203,6 @@ void ByteConvPlan::add_channels(const ByteConvSource& source) {
   const ConvGeometry& g = source.geometry;
   const auto lanes = static_cast<size_t>(panels_of(g, layer_.depthwise) * kBytePanel);
   bias_.resize(lanes), fraction_.resize(lanes), rescale_.resize(lanes), low_.resize(lanes), high_.resize(lanes);
-  if (source.fixed_point) multiplier_.resize(lanes), shift_.resize(lanes, 17);
   std::vector<uint32_t> sum(static_cast<size_t>(g.out));
   for (size_t first = 0; first < source.weight.size(); first += sum.size())
     for (size_t c = 0; c < sum.size(); ++c) sum[c] += static_cast<uint32_t>(source.weight[first + c]);
@@ -218,19 +215,9 @@ void ByteConvPlan::add_channels(const ByteConvSource& source) {
     bias_[to] = static_cast<int32_t>(static_cast<uint32_t>(whole) - layer_.outside * sum[from]);
     fraction_[to] = source.bias[from] - (whole << source.sum_shift);
     rescale_[to] = source.rescale[from];
-    if (source.fixed_point) {
-      const FixedPoint factor = fixed_point(source.rescale[from]);
-      multiplier_[to] = factor.multiplier, shift_[to] = factor.shift;
-    }
     low_[to] = source.low[from];
     high_[to] = source.high[from];
   }
-}
-
-FixedPoint fixed_point(float factor) {
-  int exponent = 0;
-  const float mantissa = std::frexp(factor, &exponent);
-  return {static_cast<int32_t>(std::ldexp(mantissa, 24)), 24 - exponent};
 }
 
 int64_t byte_conv_scratch(const ByteConvLayer& layer, int64_t rows) {

@@ -16,13 +16,10 @@ struct ByteConvSource {
   std::span<const int32_t> bias;  // of sums that are multiplied by 2^sum_shift first
   int sum_shift = 0;
   std::span<const float> rescale;
-  bool fixed_point = false;
   std::span<const uint8_t> low, high;
   // Of the input: which bytes occur, and which one stands for zero.
   uint8_t lowest = 0, highest = 255, origin = 0;
-  // Of the output.
-  float zero_point = 0;
-  int32_t qmin = 0;
+  int32_t output_origin = 0;
 };
 
 // Products of four neighbouring inputs are one step. Where no sums of `length` steps can pass 16 bits, whatever the
@@ -56,7 +53,6 @@ class ByteConvPlan {
   std::vector<BytePanel> panels_;
   std::vector<int32_t> bias_, fraction_;
   std::vector<float> rescale_;
-  std::vector<int32_t> multiplier_, shift_;  // in fixed point
   std::vector<uint8_t> low_, high_;
   int64_t narrow_steps_ = 0, wide_steps_ = 0;
 };

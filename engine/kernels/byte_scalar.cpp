@@ -6,17 +6,11 @@ namespace {
 
 // Sums wrap around as registers do: what lies between the bias and the result may pass 32 bits.
 void store(const ByteTile& t, uint32_t* sum, uint8_t* y) {
+  const auto origin = static_cast<float>(t.origin);
   for (int64_t c = 0; c < t.lanes; ++c) {
     if (t.fraction) sum[c] = (sum[c] << t.sum_shift) + static_cast<uint32_t>(t.fraction[c]);
-    if (t.multiplier) {
-      const auto zero_point = static_cast<int32_t>(t.zero_point);
-      const int64_t q = in_fixed_point(static_cast<int32_t>(sum[c]), t.multiplier[c], t.shift[c], zero_point) - t.qmin;
-      y[c] = static_cast<uint8_t>(q < t.low[c] ? t.low[c] : q > t.high[c] ? t.high[c] : q);
-      continue;
-    }
-    const float x = static_cast<float>(static_cast<int32_t>(sum[c])), qmin = static_cast<float>(t.qmin);
-    const float q = to_grid(x, t.rescale[c], 1, t.zero_point, t.low[c] + qmin, t.high[c] + qmin, qmin);
-    y[c] = static_cast<uint8_t>(static_cast<int32_t>(q));
+    const float x = static_cast<float>(static_cast<int32_t>(sum[c]));
+    y[c] = to_byte(t.rescale[c] * x, t.low[c] - origin, t.high[c] - origin, origin);
   }
 }
 
@@ -57,9 +51,6 @@ void depthwise_tile(const ByteTile& t) {
     store(t, sum, t.y[p]);
   }
 }
-
-// None of the numbers: all are left to the loop that knows every case.
-size_t byte_add(const ByteOperand*, size_t, uint8_t*, size_t, float, const ByteOutput&) { return 0; }
 
 }  // namespace
 }  // namespace qgrad

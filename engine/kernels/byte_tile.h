@@ -23,18 +23,10 @@ inline int64_t panels_of(const ConvGeometry& g, bool depthwise) {
 }
 
 // A NaN becomes low.
-inline float to_grid(float x, float rescale, float divisor, float zero_point, float low, float high, float qmin) {
-  const float rounded = __builtin_nearbyintf(rescale * x / divisor - zero_point);
+inline uint8_t to_byte(float x, float low, float high, float origin) {
+  const float rounded = __builtin_nearbyintf(x);
   const float raised = rounded > low ? rounded : low;
-  return (raised > high ? high : raised) - qmin;
-}
-
-// round(sum * multiplier / 2^shift - zero_point), half to even. Shifting right rounds down; what is added before brings
-// everything above a half up, and a half itself where the result would be odd.
-inline int64_t in_fixed_point(int64_t sum, int32_t multiplier, int32_t shift, int32_t zero_point) {
-  const int64_t product = sum * multiplier;
-  const int64_t is_odd = ((product >> shift) ^ zero_point) & 1;
-  return ((product + (int64_t{1} << (shift - 1)) - 1 + is_odd) >> shift) - zero_point;
+  return static_cast<uint8_t>(static_cast<int32_t>((raised > high ? high : raised) + origin));
 }
 
 constexpr int kByteTile = 3;
@@ -48,12 +40,9 @@ struct ByteTile {
   const int32_t* fraction;  // or null
   int32_t sum_shift;
   const float* rescale;
-  const int32_t* multiplier;  // or null
-  const int32_t* shift;
   const uint8_t* low;
   const uint8_t* high;
-  float zero_point;
-  int32_t qmin;
+  int32_t origin;
   int64_t positions, lanes;  // 1 .. kByteTile, 1 .. kBytePanel
 };
 

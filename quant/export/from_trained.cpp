@@ -34,8 +34,8 @@ std::string quantized_path(const std::string& path) {
 // tracked range need not hold zero, while its grid does.
 struct OutputGrids final : CallObserver {
   void leave(Module& module, Inputs, const Tensor& y) override {
-    if (!y.quant_metadata()) return;
-    QuantMetadata grid = *y.quant_metadata();
+    if (!y.grid()) return;
+    Grid grid = *y.grid();
     grid.zero_point = std::nearbyint(grid.zero_point);
     of[module.path()] = grid;
     const auto* tracked = dynamic_cast<const FakeLinearQuantization*>(&module);
@@ -44,12 +44,12 @@ struct OutputGrids final : CallObserver {
     if (std::nearbyint(range.min * grid.scale) > 0 || std::nearbyint(range.max * grid.scale) < 0)
       cut.emplace(quantized_path(module.path()), range);
   }
-  std::map<std::string, QuantMetadata> of;
+  std::map<std::string, Grid> of;
   std::map<std::string, ValueRange> cut;
 };
 
 // Settings whose range of integers is that of the grid.
-QuantSettings settings_of(const QuantMetadata& grid) {
+QuantSettings settings_of(const Grid& grid) {
   const int bits = static_cast<int>(std::lround(std::log2(grid.qmax + 1)));
   QuantSettings settings{.bits = bits, .mode = LinearQuantMode::asymmetric_unsigned};
   if (grid.qmin == -grid.qmax)
@@ -79,9 +79,9 @@ std::vector<float> scales_of(Module& transform, const Tensor& quantized, const T
     if (dorefa->own_bits() > 1) return {static_cast<float>(std::exp2(dorefa->own_bits()) - 1)};
     return {1.0f / std::max(std::fabs(quantized.data()[0]), 1e-12f)};
   }
-  check(quantized.quant_metadata().has_value() && quantized.shape() == raw.shape(),
+  check(quantized.grid().has_value() && quantized.shape() == raw.shape(),
         "the levels of its weights are no multiples of a step ({})", transform.kind());
-  return {quantized.quant_metadata()->scale};
+  return {quantized.grid()->scale};
 }
 
 IntegerForm integer_form(const Parameter& weight) {
@@ -148,25 +148,25 @@ class Conversion {
                                                                              : std::move(module);
     }
     if (auto* wrapper = dynamic_cast<FakeQuantizationWrapper*>(module.get())) {
-      const QuantMetadata* grid = grid_of_module(path);
+      const Grid* grid = grid_of_module(path);
       if (fused_.contains(path)) return std::make_unique<Identity>();
       return grid ? quantized(path, wrapper->wrapped.take(), *grid) : std::move(module);
     }
     // What stands in a wrapper shares its path or is its quantization; the wrapper comes next.
     if (wrappers_.contains(path) || path.ends_with(".fake_q") || !module->children().empty()) return module;
     if (fused_.contains(path)) return std::make_unique<Identity>();
-    const QuantMetadata* grid = grid_of_module(path);
+    const Grid* grid = grid_of_module(path);
     return grid ? quantized(path, std::make_unique<Identity>(), *grid) : std::move(module);
   }
 
  private:
   static bool is_weighted(const GraphNode& node) { return node.kind == "Conv2d" || node.kind == "Linear"; }
-  const QuantMetadata* grid_of_module(const std::string& path) const {
+  const Grid* grid_of_module(const std::string& path) const {
     const auto grid = grids_.of.find(path);
     return grid == grids_.of.end() ? nullptr : &grid->second;
   }
   // Of what a node gives, through layers that only choose or move numbers.
-  const QuantMetadata* grid_of(const GraphNode& node) const {
+  const Grid* grid_of(const GraphNode& node) const {
     const bool keeps = node.kind == "MaxPool2d" || node.kind == "flatten" || node.kind == "Flatten";
     return keeps ? grid_of(graph_[node.preds.at(0)]) : node.module ? grid_of_module(node.path()) : nullptr;
   }
@@ -186,7 +186,7 @@ class Conversion {
     if (next->kind == "ReLU6") fused.cap = 6.0f;
     if (relu) next = graph_.only_successor(*relu);
     while (next && next->kind == "MaxPool2d") next = graph_.only_successor(*next);
-    const QuantMetadata* grid = next && next->module ? grid_of_module(next->path()) : nullptr;
+    const Grid* grid = next && next->module ? grid_of_module(next->path()) : nullptr;
     if (!grid || !graph_.called_once(*next) || !next->module->children().empty() ||
         (!relu && grid->qmin + grid->zero_point != 0) || grids_.cut.contains(quantized_path(next->path())))
       return;
@@ -208,9 +208,9 @@ class Conversion {
     return std::make_unique<Clamp>(low, kind == "ReLU6" ? std::min(high, 6.0f) : high);
   }
 
-  ModulePtr quantized(const std::string& path, ModulePtr layer, const QuantMetadata& grid) const {
+  ModulePtr quantized(const std::string& path, ModulePtr layer, const Grid& grid) const {
     layer = clamped(path, std::move(layer));
-    LayerQuantization quantization{.output = settings_of(grid), .rounding = Rounding::onnx};
+    LayerQuantization quantization{.output = settings_of(grid), .arithmetic = Arithmetic::onnx};
     quantization.output_params = ScaleAndZeroPoint{grid.scale, grid.zero_point};
     return std::make_unique<RangeLinearFakeQuantWrapper>(std::move(layer), std::move(quantization),
                                                          FloatPrecision::single);
@@ -274,7 +274,7 @@ class Conversion {
   struct Reach {
     std::vector<double> sums, bias;
   };
-  static Reach reach_of(const IntegerForm& form, const Parameter& bias, const QuantMetadata& input) {
+  static Reach reach_of(const IntegerForm& form, const Parameter& bias, const Grid& input) {
     const float largest_input =
         std::max(std::fabs(input.qmin + input.zero_point), std::fabs(input.qmax + input.zero_point));
     const auto channels = static_cast<size_t>(form.integers.dim(-1));
@@ -290,7 +290,7 @@ class Conversion {
   // Where a batch norm leaves next to nothing of a channel, its bias is huge in steps of its sums, which must stay
   // below 2^24, and no channel has more bits behind the point than the largest allows. Such a channel gets steps so
   // coarse that it is no larger than the others: its weights lose bits, or vanish, but they added little to the bias.
-  static void coarsen_faint_channels(IntegerForm& form, const Parameter& bias, const QuantMetadata& input) {
+  static void coarsen_faint_channels(IntegerForm& form, const Parameter& bias, const Grid& input) {
     const Reach reach = reach_of(form, bias, input);
     const size_t channels = reach.sums.size();
     if (form.scale.size() != channels) return;
@@ -314,7 +314,7 @@ class Conversion {
   // weights and inputs have few bits, and batch norms leave biases with any value. Weights are therefore multiplied by
   // a power of two, as large a one as keeps every sum below 2^24, where the simulation's floats are exact: sums and
   // biases have that many bits behind the point.
-  static void refine(IntegerForm& form, const Parameter& bias, const QuantMetadata& input) {
+  static void refine(IntegerForm& form, const Parameter& bias, const Grid& input) {
     const Reach reach = reach_of(form, bias, input);
     double largest = 1;
     for (size_t c = 0; c < reach.sums.size(); ++c) largest = std::max(largest, reach.sums[c] + reach.bias[c]);
@@ -325,7 +325,7 @@ class Conversion {
 
   ModulePtr on_integers(ModulePtr module, Parameter& weight, const Parameter& bias, IntegerForm form,
                         const GraphNode& node) {
-    const QuantMetadata& input = *grid_of(graph_[node.preds[0]]);
+    const Grid& input = *grid_of(graph_[node.preds[0]]);
     const auto fused = fused_into_.find(node.name);
     if (fused != fused_into_.end()) {
       coarsen_faint_channels(form, bias, input);
@@ -341,11 +341,11 @@ class Conversion {
     weight.set_raw(real);
     LinearQuantParams params{form.scale, std::vector<float>(form.scale.size(), 0.0f)};
 
-    LayerQuantization quantization{.rounding = Rounding::onnx};
+    LayerQuantization quantization{.arithmetic = Arithmetic::onnx};
     quantization.inputs.push_back({.settings = settings_of(input), .params = {{input.scale, input.zero_point}}});
     quantization.real_sums = fused == fused_into_.end();
     if (fused != fused_into_.end()) {
-      const QuantMetadata& grid = fused->second.grid;
+      const Grid& grid = fused->second.grid;
       quantization.output = settings_of(grid);
       quantization.output_params = ScaleAndZeroPoint{grid.scale, grid.zero_point};
       quantization.relu = true;
@@ -356,7 +356,7 @@ class Conversion {
   }
 
   struct Fused {
-    QuantMetadata grid;
+    Grid grid;
     std::optional<float> cap;
   };
 

@@ -83,10 +83,12 @@ class Lowering : ProgramBuilder {
     const bool is_real = wrapper && !wrapper->quantization().output && wrapper->quantization().real_sums;
     if (node.kind != (is_real ? "to_real" : "requantize")) return;
     check(lowered_.insert(node.path()).second, "it is called more than once");
-    check(wrapper && (is_real || wrapper->output_metadata().has_value()),
+    check(wrapper && (is_real || wrapper->output_grid().has_value()),
           "its scales come from the values of every batch; give calibration statistics");
     const std::vector<Value> inputs = inputs_of(node);
-    result_.program.rounding = wrapper->quantization().rounding;
+    check(wrapper->quantization().arithmetic == Arithmetic::onnx,
+          "it was quantized with \"rounding\": \"distiller\", which is for simulation alone; programs and ONNX files "
+          "compute as \"rounding\": \"onnx\" does");
     if (is_real)
       values_[i] = {real_sums(node, dynamic_cast<RangeLinearQuantParamLayerWrapper&>(*wrapper), inputs), false};
     else
@@ -110,9 +112,6 @@ class Lowering : ProgramBuilder {
 
   int32_t lowered(const GraphNode& node, RangeLinearQuantWrapper& wrapper, const std::vector<Value>& inputs) {
     if (auto* layer = dynamic_cast<RangeLinearQuantParamLayerWrapper*>(&wrapper)) return weighted(node, *layer, inputs);
-    if (dynamic_cast<RangeLinearQuantCommonGridWrapper*>(&wrapper)) return on_common_grid(node, wrapper, inputs);
-    if (auto* product = dynamic_cast<RangeLinearQuantProductWrapper*>(&wrapper))
-      return multiplied(node, *product, inputs);
     if (auto* layer = dynamic_cast<RangeLinearFakeQuantWrapper*>(&wrapper)) return float_layer(node, *layer, inputs);
     fail("no integer form is known");
   }
@@ -123,13 +122,9 @@ class Lowering : ProgramBuilder {
     const QuantizedRange accumulator = quantized_range(layer.quantization().bits_accum, LinearQuantMode::symmetric);
     const bool is_limited = static_cast<double>(largest_sum(result_.program, op)) > double{accumulator.qmax};
     const Requantizer to(layer, is_limited);
-    op.fixed_point = to.quantization.fixed_point;
     for (size_t c = 0; c < op.bias.size(); ++c) {
-      const size_t i = c % sums.scale.size();
-      to.add_to(op,
-                sums.step.empty() ? maybe_approximated(to.grid.scale / sums.scale[i], *to.quantization.output)
-                                  : sums.step[i] / to.rounded.divisor,
-                sums.scale[i]);
+      op.rescale.push_back(sums.step[c % sums.step.size()] / to.grid.step());
+      to.add_limits(op, op.rescale.back());
     }
     const int32_t output = emit(std::move(op), add_tensor(node, node.path(), Type::byte, to.grid));
     if (largest_sum(result_.program, result_.program.ops.back()) >= int64_t{1} << 24)
@@ -161,7 +156,7 @@ class Lowering : ProgramBuilder {
   };
   IntegerConv integer_conv(OpKind kind, RangeLinearQuantParamLayerWrapper& layer, const std::vector<Value>& inputs) {
     Op op{.kind = kind, .inputs = {on_grid(layer, 0, inputs.at(0))}};
-    IntegerSums sums = layer.integer_sums(metadata_of(tensor(op.inputs[0]).grid));
+    IntegerSums sums = layer.integer_sums(tensor(op.inputs[0]).grid);
     if (const auto* conv = dynamic_cast<const Conv2d*>(layer.children()[0]->get()))
       op.window = window_of(conv->config().options, sums.weight.shape());
     std::vector<int32_t> weights;
@@ -175,53 +170,13 @@ class Lowering : ProgramBuilder {
       check(std::abs(weight >> op.sum_shift) <= 255, "its weight {} is no integer of 8 bits", weight);
       op.weight.push_back(narrow<int16_t>(weight >> op.sum_shift, "weight"));
     }
-    if (layer.quantization().rounding == Rounding::onnx)
-      for (const float s : sums.weight_scale) op.weight_step.push_back(step_of(s));
+    for (const float s : sums.weight_scale) op.weight_step.push_back(1 / s);
     for (size_t c = 0; c < static_cast<size_t>(sums.weight.dim(-1)); ++c) {
       const float b = sums.bias.defined() ? sums.bias.data()[c] : 0.0f;
       check(std::fabs(b) < 0x1p30f, "its bias {} at the scale of the sums needs more than 31 bits", b);
       op.bias.push_back(narrow<int32_t>(b, "bias at the scale of the sums"));
     }
     return {std::move(op), std::move(sums)};
-  }
-
-  int32_t on_common_grid(const GraphNode& node, RangeLinearQuantWrapper& wrapper, const std::vector<Value>& inputs) {
-    const Requantizer to(wrapper, true);
-    Op op{.kind = OpKind::add, .fixed_point = to.quantization.fixed_point};
-    for (size_t i = 0; i < inputs.size(); ++i) op.inputs.push_back(on_grid(wrapper, i, inputs[i]));
-    for (const int32_t input : op.inputs) op.input_rescale.push_back(to.grid.scale / tensor(input).grid.scale);
-    const int32_t output = add_tensor(node, node.path(), Type::byte, to.grid);
-    const auto* concat = dynamic_cast<const Concat*>(wrapper.children()[0]->get());
-    if (!concat) {
-      op.input_limit = to.range.qmax;
-      to.add_to(op, 1.0f, to.grid.scale);
-      return emit(std::move(op), output);
-    }
-    check_along_channels(*concat, node);
-    op.kind = OpKind::lookup, op.fixed_point = false;
-    for (size_t i = 0; i < inputs.size(); ++i) {
-      const Grid& from = tensor(op.inputs[i]).grid;
-      Tensor integers =
-          to_integers_rescaled(values_of(from, Rounding::distiller), metadata_of(from), op.input_rescale[i], to.range);
-      for (float& q : integers.mutable_data()) q = to(to.limited(q, to.grid.scale), 1.0f);
-      op.tables.push_back(table_of(integers.data(), to.grid));
-    }
-    op.input_rescale.clear();
-    return emit(std::move(op), output);
-  }
-
-  int32_t multiplied(const GraphNode& node, RangeLinearQuantProductWrapper& wrapper, const std::vector<Value>& inputs) {
-    check(wrapper.children()[0]->get()->kind() == "EltwiseMult", "products of matrices have no integer form");
-    const Requantizer to(wrapper, true);
-    Op op{.kind = OpKind::multiply, .fixed_point = to.quantization.fixed_point};
-    std::vector<QuantMetadata> grids;
-    for (size_t i = 0; i < inputs.size(); ++i) {
-      op.inputs.push_back(on_grid(wrapper, i, inputs[i]));
-      grids.push_back(metadata_of(tensor(op.inputs.back()).grid));
-    }
-    const float scale = wrapper.accumulator_scale(grids);
-    to.add_to(op, maybe_approximated(to.grid.scale / scale, *to.quantization.output), scale);
-    return emit(std::move(op), add_tensor(node, node.path(), Type::byte, to.grid));
   }
 
   // What the wrapper computes in float: of one byte, a table; of a window, its own operation.
@@ -231,7 +186,7 @@ class Lowering : ProgramBuilder {
     for (size_t i = 0; i < inputs.size(); ++i)
       if (!inputs[i].carries_quantization && !wrapper.quantization().inputs.empty())
         inputs[i] = {on_grid(wrapper, i, inputs[i]), true};
-    if (to.is_onnx() && (layer.kind() == "EltwiseAdd" || layer.kind() == "EltwiseMult" || layer.kind() == "Concat"))
+    if ((layer.kind() == "EltwiseAdd" || layer.kind() == "EltwiseMult" || layer.kind() == "Concat"))
       return on_real_values(node, layer, to, inputs);
     check(inputs.size() == 1, "it computes in float");
     Value in = inputs[0];
@@ -242,7 +197,7 @@ class Lowering : ProgramBuilder {
       emit({.kind = OpKind::average_pool, .inputs = {as_float(in.tensor)}, .window = window_of(pool->options())},
            pooled);
       Op op{.kind = OpKind::quantize, .inputs = {pooled}};
-      to.add_real_to(op);
+      to.add_limits(op, 1 / to.grid.step());
       return emit(std::move(op), add_tensor(node, node.path(), Type::byte, to.grid));
     }
     const std::string_view kind = layer.kind();
@@ -250,33 +205,30 @@ class Lowering : ProgramBuilder {
       const auto* clamp = dynamic_cast<const Clamp*>(&layer);
       check(clamp || kind == "ReLU" || kind == "ReLU6" || kind == "Identity", "its input is float");
       Op op{.kind = OpKind::quantize, .inputs = {in.tensor}};
-      to.add_real_to(op);
-      const auto byte = [&](float x) {
-        return narrow<uint8_t>(to.of_real(x) - static_cast<float>(to.grid.qmin), "limit");
-      };
+      to.add_limits(op, 1 / to.grid.step());
+      const auto byte = [&](float x) { return to.byte(to.steps_of(x)); };
       if (kind.starts_with("ReLU")) op.low[0] = std::max(op.low[0], byte(0));
       if (kind == "ReLU6") op.high[0] = std::min(op.high[0], byte(6));
       if (clamp) op.low[0] = byte(clamp->low()), op.high[0] = byte(clamp->high());
       return emit(std::move(op), add_tensor(node, node.path(), Type::byte, to.grid));
     }
-    Tensor values = values_of(tensor(in.tensor).grid, to.quantization.rounding);
+    Tensor values = values_of(tensor(in.tensor).grid);
     if (const auto* pool = dynamic_cast<const MaxPool2d*>(&layer)) {
       check(wrapper.precision() == FloatPrecision::single, "it computes in half precision");
       in.tensor = max_pooled(node, in.tensor, pool->options(), "");
-      for (float& x : values.mutable_data()) x = to.of_real(x);
+      for (float& x : values.mutable_data()) x = to.steps_of(x);
     } else {
       check(kind == "ReLU" || kind == "ReLU6" || kind == "Clamp" || kind == "Sigmoid" || kind == "Tanh" ||
                 kind == "Identity",
             "it computes in float");
-      if (in.carries_quantization) values.set_quant_metadata(metadata_of(tensor(in.tensor).grid));
-      values = to_integers(wrapper(values), metadata_of(to.grid), to.quantization.rounding);
-      for (float& q : values.mutable_data()) q -= static_cast<float>(to.grid.zero_point);
+      if (in.carries_quantization) values.set_grid(tensor(in.tensor).grid);
+      values = to_integers(wrapper(values), to.grid, Arithmetic::onnx);
     }
     const int32_t output = add_tensor(node, node.path(), Type::byte, to.grid);
     return emit({.kind = OpKind::lookup, .inputs = {in.tensor}, .tables = {table_of(values.data(), to.grid)}}, output);
   }
 
-  // Rounding::onnx: sums, products and concatenations of the inputs' real values.
+  // Sums, products and concatenations of the inputs' real values.
   int32_t on_real_values(const GraphNode& node, const Module& layer, const Requantizer& to,
                          const std::vector<Value>& inputs) {
     Op op{.kind = layer.kind() == "EltwiseAdd" ? OpKind::add : OpKind::multiply};
@@ -289,34 +241,26 @@ class Lowering : ProgramBuilder {
       check_along_channels(*concat, node);
       op.kind = OpKind::lookup;
       for (const int32_t input : op.inputs) {
-        Tensor values = values_of(tensor(input).grid, Rounding::onnx);
-        for (float& x : values.mutable_data()) x = to.of_real(x);
+        Tensor values = values_of(tensor(input).grid);
+        for (float& x : values.mutable_data()) x = to.steps_of(x);
         op.tables.push_back(table_of(values.data(), to.grid));
       }
     } else {
-      to.add_real_to(op);
+      to.add_limits(op, 1 / to.grid.step());
     }
     return emit(std::move(op), output);
   }
 
-  // Rounding::onnx, or fixed point: the mean of a window as a convolution with ones.
+  // The mean of a window as a convolution with ones.
   int32_t window_sum(const GraphNode& node, const Pool2dOptions& window, const Requantizer& to, const Value& in) {
     const int32_t channels = tensor(in.tensor).channels;
     Op op{.kind = OpKind::conv, .inputs = {in.tensor}, .window = window_of(window)};
     op.window.groups = channels;
     op.weight.assign(static_cast<size_t>(window.kernel_h * window.kernel_w * channels), 1);
     op.bias.assign(static_cast<size_t>(channels), 0);
-    const float in_scale = tensor(in.tensor).grid.scale;
-    if (!to.is_onnx()) {
-      op.fixed_point = true;
-      const float scale = RangeLinearFakeQuantWrapper::sum_scale(in_scale, window);
-      const float factor = maybe_approximated(to.grid.scale / scale, *to.quantization.output);
-      for (int32_t c = 0; c < channels; ++c) to.add_to(op, factor, scale);
-      return emit(std::move(op), add_tensor(node, node.path(), Type::byte, to.grid));
-    }
     op.weight_step = {RangeLinearFakeQuantWrapper::window_step(window)};
-    const float step = step_of(in_scale) * RangeLinearFakeQuantWrapper::window_step(window);
-    for (int32_t c = 0; c < channels; ++c) to.add_to(op, step / to.rounded.divisor, 1 / step);
+    op.rescale.assign(op.bias.size(), tensor(in.tensor).grid.step() * op.weight_step[0] / to.grid.step());
+    for (const float rescale : op.rescale) to.add_limits(op, rescale);
     return emit(std::move(op), add_tensor(node, node.path(), Type::byte, to.grid));
   }
 

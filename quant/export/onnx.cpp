@@ -34,11 +34,6 @@ class Exporter {
       : program_(program), options_(options), names_(names_of(program)) {}
 
   std::string run() {
-    const bool has_bytes = std::ranges::count(program_.tensors, Type::byte, &TensorInfo::type) > 0;
-    check(
-        !has_bytes || program_.rounding == Rounding::onnx,
-        "this model has no form in ONNX: it was quantized with rounding \"distiller\"; quantize it with \"rounding\": "
-        "\"onnx\", which is what ONNX computes, or export it as a program");
     const TensorInfo& input = tensor(program_.input);
     model_.input("input", OnnxType::float32, std::vector<int64_t>{input.channels, input.height, input.width});
     for (const Op& op : program_.ops) {
@@ -129,9 +124,9 @@ class Exporter {
     if (constants_.insert(constant).second) model_.scalar<T>(constant, value);
     return constant;
   }
-  std::string step(int32_t i) { return shared(name(i) + "/step", step_of(tensor(i).grid.scale)); }
+  std::string step(int32_t i) { return shared(name(i) + "/step", tensor(i).grid.step()); }
   std::string zero_point(int32_t i) {
-    return shared(name(i) + "/zero_point", narrow<uint8_t>(tensor(i).grid.origin(), "zero point"));
+    return shared(name(i) + "/zero_point", narrow<uint8_t>(tensor(i).origin(), "zero point"));
   }
   std::string byte(uint8_t value) { return shared(fmt::format("/byte{}", value), value); }
   std::string limit(float value) { return shared(fmt::format("/limit{}", value), value); }
@@ -253,7 +248,7 @@ class Exporter {
     if (std::ranges::any_of(op.bias, [](int32_t b) { return b != 0; })) {
       const int64_t bias_dims[] = {static_cast<int64_t>(channels)};
       std::vector<float> steps = op.weight_step;
-      for (float& s : steps) s = step_of(tensor(op.inputs[0]).grid.scale) * s;
+      for (float& s : steps) s = tensor(op.inputs[0]).grid.step() * s;
       inputs.push_back(per_channel(out + "/bias", model_.constant<int32_t>(out + "/bias/integers", bias_dims, op.bias),
                                    steps, int32_t{0}));
     }
@@ -346,11 +341,11 @@ class Exporter {
   }
   // Whether table i is what DequantizeLinear and QuantizeLinear give.
   bool regrids(const Op& op, size_t i) const {
-    const Grid &from = tensor(op.inputs[i]).grid, &to = tensor(op.output).grid;
-    for (int32_t b = 0; b <= from.qmax - from.qmin; ++b) {
-      const float x = static_cast<float>(b - from.origin()) * step_of(from.scale);
-      const float q = std::nearbyint(x / step_of(to.scale)) + static_cast<float>(to.origin());
-      const float byte = std::clamp(q, 0.0f, static_cast<float>(to.qmax - to.qmin));
+    const TensorInfo &from = tensor(op.inputs[i]), &to = tensor(op.output);
+    for (int32_t b = 0; b <= from.highest_byte(); ++b) {
+      const float x = static_cast<float>(b - from.origin()) * from.grid.step();
+      const float q = std::nearbyint(x / to.grid.step()) + static_cast<float>(to.origin());
+      const float byte = std::clamp(q, 0.0f, static_cast<float>(to.highest_byte()));
       if (op.tables[i][static_cast<size_t>(b)] != narrow<uint8_t>(byte, "regridded byte")) return false;
     }
     return true;

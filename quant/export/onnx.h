@@ -20,7 +20,7 @@ struct OnnxOptions {
 // QuantizeLinear, on the bytes, so that runtimes still see the pattern. Weights are int8 with one step, or one for each
 // output channel, biases int32. Sums of tensors are Sum, which runtimes compute in float as written, and not Add, for
 // which they have integer forms of their own that round differently.
-// The program's rounding must be Rounding::onnx where it has integers. Throws Error naming the tensor and the reason.
+// The program's rounding must be Arithmetic::onnx where it has integers. Throws Error naming the tensor and the reason.
 // The bytes have passed check_onnx.
 std::string onnx_model(const Program& program, const OnnxOptions& options);
 

@@ -78,8 +78,7 @@ class ProgramBuilder {
     if (value.carries_quantization) return value.tensor;
     const std::vector<InputQuantization>& inputs = wrapper.quantization().inputs;
     check(i < inputs.size() && inputs[i].params, "input {} has no fixed scale", i);
-    const QuantMetadata metadata = wrapper.own_input_metadata(i, Tensor());
-    const Grid grid = grid_of(metadata);
+    const Grid grid = byte_grid(wrapper.own_input_grid(i, Tensor()));
     if (tensor(value.tensor).type == Type::byte && tensor(value.tensor).grid == grid) return value.tensor;
     for (const Regridded& known : regridded_)
       if (known.from == value.tensor && known.grid == grid) return known.to;
@@ -87,15 +86,12 @@ class ProgramBuilder {
     Op op{.inputs = {value.tensor}};
     if (from.type == Type::float32) {
       op.kind = OpKind::quantize;
-      op.rescale = {wrapper.quantization().rounding == Rounding::onnx ? 1.0f : grid.scale};
       op.low = {0};
       op.high = {narrow<uint8_t>(grid.qmax - grid.qmin, "largest byte")};
     } else {
-      const Rounding rounding = wrapper.quantization().rounding;
-      Tensor integers = to_integers(values_of(from.grid, rounding), metadata, rounding);
-      for (float& q : integers.mutable_data()) q -= metadata.zero_point;
+      const Tensor steps = to_integers(values_of(from.grid), grid, Arithmetic::onnx);
       op.kind = OpKind::lookup;
-      op.tables = {table_of(integers.data(), grid)};
+      op.tables = {table_of(steps.data(), grid)};
     }
     const int32_t to = emit(std::move(op), add_like(value.tensor, Type::byte, grid));
     regridded_.push_back({value.tensor, grid, to});

@@ -20,7 +20,7 @@ struct Sums {
   double error = 0, reference = 0, output = 0, product = 0;
   int64_t saturated = 0, count = 0;
 
-  void add(const Tensor& y, const Tensor& r, const std::optional<QuantMetadata>& grid) {
+  void add(const Tensor& y, const Tensor& r, const std::optional<Grid>& grid) {
     const float low = grid ? (grid->qmin - 0.5f + grid->zero_point) / grid->scale : -INFINITY;
     const float high = grid ? (grid->qmax + 0.5f + grid->zero_point) / grid->scale : INFINITY;
     const std::span<const float> ys = y.data(), rs = r.data();
@@ -51,7 +51,7 @@ class Finder final : public CallObserver {
     Layer layer;
     layer.path = module.path();
     layer.quantized = &module;
-    for (const Tensor& input : x) layer.carried.push_back(input.quant_metadata().has_value());
+    for (const Tensor& input : x) layer.carried.push_back(input.grid().has_value());
     layers.push_back(std::move(layer));
   }
   std::vector<Layer> layers;
@@ -91,7 +91,7 @@ class Comparison final : public CallObserver {
       }
     const Tensor r = changed ? module.call(inputs) : y;
     const Tensor output = layer.quantized->call(inputs);
-    layer.sums.add(output, wrapper ? wrapper->activated(r) : r, output.quant_metadata());
+    layer.sums.add(output, wrapper ? wrapper->activated(r) : r, output.grid());
   }
 
   std::unordered_map<const Module*, Layer*> by_module_;

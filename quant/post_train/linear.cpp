@@ -75,10 +75,16 @@ PostTrainLinearQuantizer::PostTrainLinearQuantizer(PostTrainLinearConfig config)
     stats_name_ = std::move(given->name);
     is_static_ = true;
   }
-  check_clip_settings(config_.layers);
+  check_settings(config_.layers);
   check(!config_.bits_bias, "bits_bias: {}", kNoBiasBits);
 
   default_replacement = planned();
+}
+
+void PostTrainLinearQuantizer::check_settings(const PostTrainLayerSettings& settings) const {
+  check_clip_settings(settings);
+  check(!settings.scale_approx_mult_bits || config_.arithmetic == Arithmetic::distiller,
+        "scale_approx_mult_bits needs \"rounding\": \"distiller\": ONNX's arithmetic has no approximated scales");
 }
 
 void PostTrainLinearQuantizer::set_stats(const QuantStats& stats) {
@@ -93,7 +99,7 @@ Replacement PostTrainLinearQuantizer::planned() {
     if (!plan_) plan_.emplace(site.graph, is_static_ ? &stats_ : nullptr);
     if (site.bits.bias) config_error(site.settings.where("bits_bias"), "{}", kNoBiasBits);
     const PostTrainOverride settings = settings_at(site);
-    placed_at(site.settings, [&] { check_clip_settings(settings); });
+    placed_at(site.settings, [&] { check_settings(settings); });
     plan_->add(site.path, module->kind(), site.bits, settings);
     return module;
   };
@@ -179,23 +185,14 @@ void PostTrainLinearQuantizer::post_process(ModulePtr& model) {
 LayerQuantization PostTrainLinearQuantizer::layer_quantization(const std::string& path, const LayerPlan& plan) const {
   LayerQuantization quantization{.inputs = plan.inputs,
                                  .bits_accum = config_.bits_accum,
-                                 .rounding = config_.rounding,
-                                 .fixed_point = config_.fixed_point,
+                                 .arithmetic = config_.arithmetic,
                                  .relu = plan.relu,
                                  .relu_cap = plan.relu_cap};
   if (!plan.quantizes_output()) return quantization;
-  if (config_.rounding == Rounding::onnx) {
-    check(is_static_, "rounding 'onnx' needs calibration statistics: ONNX files have fixed scales");
-    check(!plan.settings.scale_approx_mult_bits, "scale_approx_mult_bits has no form under rounding 'onnx'");
-  }
-  if (config_.fixed_point) {
-    // 20 bits, with 24 of a sum and 8 of a zero point, are what the simulation's doubles hold exactly.
-    check(is_static_, "fixed_point needs calibration statistics: scales have to be known beforehand");
-    check(plan.settings.scale_approx_mult_bits.value_or(32) <= 20,
-          "fixed_point needs scale_approx_mult_bits of at most 20, got {}",
-          plan.settings.scale_approx_mult_bits ? fmt::to_string(*plan.settings.scale_approx_mult_bits) : "none");
-    check(config_.rounding == Rounding::distiller, "fixed_point has no form under rounding 'onnx'");
-  }
+  if (config_.arithmetic == Arithmetic::onnx)
+    check(is_static_,
+          "without calibration statistics scales come from the values of every batch, which \"rounding\": \"onnx\" has "
+          "no form for: give statistics, or \"rounding\": \"distiller\"");
   quantization.output = plan.output_settings();
   if (is_static_)
     quantization.output_params =
@@ -233,7 +230,7 @@ ModulePtr PostTrainLinearQuantizer::wrap(const std::string& path, const LayerPla
     }
     case Wrapping::common_grid:
     case Wrapping::product:
-      if (config_.rounding == Rounding::onnx)
+      if (config_.arithmetic == Arithmetic::onnx)
         return std::make_unique<RangeLinearFakeQuantWrapper>(std::move(module), layer_quantization(path, plan),
                                                              FloatPrecision::single);
       if (plan.wrapping == Wrapping::product)

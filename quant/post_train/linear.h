@@ -16,8 +16,7 @@ struct PostTrainLinearConfig : QuantizerConfig {
     bits_weights = 8;
   }
   int bits_accum = 32;
-  Rounding rounding = Rounding::distiller;
-  bool fixed_point = false;
+  Arithmetic arithmetic = Arithmetic::onnx;
   PostTrainLayerSettings layers;
   bool also_clip_weights = false;
   bool save_fp_weights = false;
@@ -33,12 +32,9 @@ void fields(V& v, PostTrainLinearConfig& c) {
   v("bits_activations", c.bits_activations, {.help = "bits of activations; null: not quantized", .min = 1, .max = 32});
   v("bits_weights", c.bits_weights, {.help = "bits of weights; null: not quantized", .min = 1, .max = 32});
   v("bits_accum", c.bits_accum, {.help = "bits of accumulators and biases", .min = 2, .max = 32});
-  v("rounding", c.rounding,
-    {.help = "arithmetic of scales and ties: distiller, or onnx, as ONNX Runtime computes an exported model"});
-  v("fixed_point", c.fixed_point,
-    {.help =
-         "no floating point between the input's quantization and the last output: factors are the multipliers and "
-         "shifts of scale_approx_mult_bits, at most 20, their products are not rounded, means are sums of integers"});
+  v("rounding", c.arithmetic,
+    {.help = "arithmetic of scales and ties: onnx, which programs and ONNX files have too, or distiller, in simulation "
+             "alone"});
   v("overrides", c.overrides, {.help = "module path or regular expression -> settings"});
   fields(v, c.layers);
   v("also_clip_weights", c.also_clip_weights,
@@ -92,6 +88,7 @@ class PostTrainLinearQuantizer final : public Quantizer {
   void post_process(ModulePtr& model) override;
 
  private:
+  void check_settings(const PostTrainLayerSettings& settings) const;
   Replacement planned();
   PostTrainOverride settings_at(const Site& site) const;
   ModulePtr wrap(const std::string& path, const LayerPlan& plan, ModulePtr module) const;

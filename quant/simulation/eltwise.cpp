@@ -18,10 +18,10 @@ std::string_view RangeLinearQuantCommonGridWrapper::kind() const {
 }
 
 Accumulator RangeLinearQuantCommonGridWrapper::accumulate(Inputs x) {
-  const float output_scale = output_metadata()->scale;
+  const float output_scale = output_grid()->scale;
   std::vector<Tensor> operands;
   for (size_t i = 0; i < x.size(); ++i) {
-    const QuantMetadata input = input_metadata(i, x[i]);
+    const Grid input = input_grid(i, x[i]);
     const float factor = output_scale / input.scale;
     check(std::isfinite(factor), "{}: its output's scale {} is out of reach of its input's, {}", kind(), output_scale,
           input.scale);
@@ -37,19 +37,19 @@ std::string_view RangeLinearQuantProductWrapper::kind() const {
   return wrapped().kind() == "EltwiseMult" ? "RangeLinearQuantEltwiseMultWrapper" : "RangeLinearQuantMatmulWrapper";
 }
 
-float RangeLinearQuantProductWrapper::accumulator_scale(std::span<const QuantMetadata> inputs) const {
+float RangeLinearQuantProductWrapper::accumulator_scale(std::span<const Grid> inputs) const {
   float scale = 1;
-  for (const QuantMetadata& input : inputs) scale *= input.scale;
+  for (const Grid& input : inputs) scale *= input.scale;
   check(scale > 0 && std::isfinite(scale), "{}: the product of its inputs' scales is {}, beyond float", kind(), scale);
   return scale;
 }
 
 Accumulator RangeLinearQuantProductWrapper::accumulate(Inputs x) {
-  std::vector<QuantMetadata> inputs;
+  std::vector<Grid> inputs;
   std::vector<Tensor> operands;
   for (size_t i = 0; i < x.size(); ++i) {
-    inputs.push_back(input_metadata(i, x[i]));
-    operands.push_back(to_integers(x[i], inputs.back(), rounding()));
+    inputs.push_back(input_grid(i, x[i]));
+    operands.push_back(to_integers(x[i], inputs.back(), arithmetic()));
   }
   return {wrapped().call(operands), {accumulator_scale(inputs)}};
 }

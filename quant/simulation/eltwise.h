@@ -5,7 +5,7 @@
 
 namespace qgrad {
 
-// EltwiseAdd and Concat under Rounding::distiller (Distiller RangeLinearQuantEltwiseAddWrapper,
+// EltwiseAdd and Concat under Arithmetic::distiller (Distiller RangeLinearQuantEltwiseAddWrapper,
 // RangeLinearQuantConcatWrapper). Every input is brought to the output's grid first: round(output_scale / input_scale *
 // (q + zero_point)), so the output's scale must be fixed. The sum of these rounded integers needs no further scale. As
 // in Distiller, these factors are never approximated.
@@ -27,7 +27,7 @@ class RangeLinearQuantProductWrapper final : public RangeLinearQuantWrapper {
  public:
   RangeLinearQuantProductWrapper(ModulePtr layer, LayerQuantization quantization);
   std::string_view kind() const override;
-  float accumulator_scale(std::span<const QuantMetadata> inputs) const;
+  float accumulator_scale(std::span<const Grid> inputs) const;
 
  protected:
   Accumulator accumulate(Inputs x) override;

@@ -33,15 +33,15 @@ std::string RangeLinearEmbeddingWrapper::describe() const {
   return fmt::format("weights {} bits {}", weight_.settings().bits, enum_name(weight_.settings().mode));
 }
 
-QuantMetadata RangeLinearEmbeddingWrapper::weight_metadata() const {
+Grid RangeLinearEmbeddingWrapper::weight_grid() const {
   const LinearQuantParams params = weight_.params();
-  return metadata_of({params.scale[0], params.zero_point[0]}, weight_.settings());
+  return grid_of({params.scale[0], params.zero_point[0]}, weight_.settings());
 }
 
 Tensor RangeLinearEmbeddingWrapper::forward(const Tensor& ids) {
   check(!training(), "{}: a layer quantized after training can not be trained; switch the model to evaluation", kind());
   Tensor y = linear_dequantize(embedding_(ids), weight_.params());
-  y.set_quant_metadata(weight_metadata());
+  y.set_grid(weight_grid());
   return y;
 }
 

@@ -18,7 +18,7 @@ class RangeLinearEmbeddingWrapper final : public UnaryModule, public PostTrainLa
   std::vector<QuantParamSlot> quant_param_slots() override { return {weight_.slot()}; }
 
   const IntegerWeight& weight() const { return weight_; }
-  QuantMetadata weight_metadata() const;
+  Grid weight_grid() const;
 
  protected:
   Tensor forward(const Tensor& ids) override;

@@ -61,26 +61,25 @@ RangeLinearFakeQuantWrapper::RangeLinearFakeQuantWrapper(ModulePtr layer, LayerQ
 
 Accumulator RangeLinearFakeQuantWrapper::accumulate(Inputs x) {
   if (const auto window = summed_window(x[0].shape())) {
-    const QuantMetadata grid = input_metadata(0, x[0]);
+    const Grid grid = input_grid(0, x[0]);
     const int64_t channels = x[0].dim(-1);
     const Tensor ones = Tensor::full({window->kernel_h, window->kernel_w, 1, channels}, 1);
-    Tensor sums = conv2d(to_integers(x[0], grid, rounding()), ones, Tensor(), summing(*window, channels));
-    if (rounding() == Rounding::distiller) return {std::move(sums), {sum_scale(grid.scale, *window)}};
-    const float step = step_of(grid.scale) * window_step(*window);
+    Tensor sums = conv2d(to_integers(x[0], grid, arithmetic()), ones, Tensor(), summing(*window, channels));
+    const float step = grid.step() * window_step(*window);
     return {std::move(sums), {1 / step}, {step}};
   }
   std::vector<Tensor> inputs(x.begin(), x.end());
   if (!quantization().inputs.empty())
     for (size_t i = 0; i < inputs.size(); ++i) {
-      const QuantMetadata grid = input_metadata(i, x[i]);
-      if (!x[i].quant_metadata()) inputs[i] = fake_quantized(x[i], grid, rounding());
+      const Grid grid = input_grid(i, x[i]);
+      if (!x[i].grid()) inputs[i] = fake_quantized(x[i], grid, arithmetic());
     }
   return {run(wrapped(), inputs, precision_), {1.0f}, {}, true};
 }
 
 std::optional<Pool2dOptions> RangeLinearFakeQuantWrapper::summed_window(const Shape& image) const {
-  const bool integers = rounding() == Rounding::onnx || quantization().fixed_point;
-  if (!integers || quantization().inputs.empty() || precision_ != FloatPrecision::single) return std::nullopt;
+  if (arithmetic() != Arithmetic::onnx || quantization().inputs.empty() || precision_ != FloatPrecision::single)
+    return std::nullopt;
   if (const auto* pool = dynamic_cast<const AvgPool2d*>(&wrapped())) return pool->options();
   if (wrapped().kind() == "GlobalAvgPool2d") return Pool2dOptions{image[1], image[2], 1, 1, 0, 0};
   return std::nullopt;
@@ -90,12 +89,8 @@ float RangeLinearFakeQuantWrapper::window_step(const Pool2dOptions& window) {
   return 1.0f / static_cast<float>(window.kernel_h * window.kernel_w);
 }
 
-float RangeLinearFakeQuantWrapper::sum_scale(float scale, const Pool2dOptions& window) {
-  return scale * static_cast<float>(window.kernel_h * window.kernel_w);
-}
-
 Rescale RangeLinearFakeQuantWrapper::rescale(float output_scale, const Accumulator& accumulator) const {
-  if (rounding() == Rounding::onnx || !accumulator.real)
+  if (arithmetic() == Arithmetic::onnx || !accumulator.real)
     return RangeLinearQuantWrapper::rescale(output_scale, accumulator);
   return {{output_scale}};
 }

@@ -19,7 +19,7 @@ int powers_above(double value, double limit) {
   return value > limit ? static_cast<int>(std::ceil(std::log2(value / limit))) : 0;
 }
 
-double largest_integer(const QuantMetadata& m) {
+double largest_integer(const Grid& m) {
   return std::max(std::fabs(double{m.qmin} + m.zero_point), std::fabs(double{m.qmax} + m.zero_point));
 }
 
@@ -52,7 +52,7 @@ Tensor RangeLinearQuantParamLayerWrapper::base_bias_q() const {
                                quantized_range(bias_settings().bits, bias_settings().mode));
 }
 
-std::vector<int> RangeLinearQuantParamLayerWrapper::powers_coarser(const QuantMetadata& input) const {
+std::vector<int> RangeLinearQuantParamLayerWrapper::powers_coarser(const Grid& input) const {
   const std::vector<float> scale = weight_.params().scale;
   std::vector<float> bias(scale.size(), 0.0f);
   if (bias_.defined() && !quantization().real_sums)
@@ -66,8 +66,8 @@ std::vector<int> RangeLinearQuantParamLayerWrapper::powers_coarser(const QuantMe
   std::vector<int> powers(scale.size());
   for (size_t c = 0; c < scale.size(); ++c) {
     const double unit = double{input.scale} * double{scale[c]};  // steps in 1
-    const double step_of_output = output_metadata() ? 1 / double{output_metadata()->scale}
-                                                    : double{bias[c]} * std::exp2(-quantization().output->bits);
+    const double step_of_output =
+        output_grid() ? 1 / double{output_grid()->scale} : double{bias[c]} * std::exp2(-quantization().output->bits);
     const auto affordable = [&](int power) { return std::ldexp(noise, power) <= step_of_output * unit; };
     const double largest = std::max<double>(bias[c], output) * unit;
     powers[c] = std::max(powers_above(largest, held), powers_above(unit, kMostUnit));
@@ -81,7 +81,7 @@ std::vector<int> RangeLinearQuantParamLayerWrapper::powers_coarser(const QuantMe
   return powers;
 }
 
-IntegerSums RangeLinearQuantParamLayerWrapper::integer_sums(const QuantMetadata& input) const {
+IntegerSums RangeLinearQuantParamLayerWrapper::integer_sums(const Grid& input) const {
   const LinearQuantParams params = weight_.params();
   const std::vector<int> powers = quantization().output ? powers_coarser(input) : std::vector<int>(params.scale.size());
   const auto is_zero = [](auto value) { return value == 0; };
@@ -99,7 +99,7 @@ IntegerSums RangeLinearQuantParamLayerWrapper::integer_sums(const QuantMetadata&
     const float of_weight = std::ldexp(params.scale[c], -powers[c]), scale = input.scale * of_weight;
     sums.weight_scale.push_back(of_weight);
     sums.scale.push_back(quantization().output ? maybe_approximated(scale, output_settings()) : scale);
-    if (rounding() == Rounding::onnx) sums.step.push_back(step_of(input.scale) * step_of(of_weight));
+    if (arithmetic() == Arithmetic::onnx) sums.step.push_back(input.step() * (1 / of_weight));
   }
   if (bias_.defined() && !quantization().real_sums) sums.bias = bias_on(sums.scale, sums.step);
   return sums;
@@ -126,9 +126,9 @@ Tensor RangeLinearQuantParamLayerWrapper::bias_on(const std::vector<float>& scal
 
 Accumulator RangeLinearQuantParamLayerWrapper::accumulate(Inputs x) {
   check(x.size() == 1, "{} takes one input, got {}", kind(), x.size());
-  const QuantMetadata input = input_metadata(0, x[0]);
+  const Grid input = input_grid(0, x[0]);
   const IntegerSums sums = integer_sums(input);
-  return {run(to_integers(x[0], input, rounding()), sums.weight, sums.bias), sums.scale, sums.step};
+  return {run(to_integers(x[0], input, arithmetic()), sums.weight, sums.bias), sums.scale, sums.step};
 }
 
 Tensor RangeLinearQuantParamLayerWrapper::forward_float(Inputs x) {
@@ -149,7 +149,7 @@ Tensor RangeLinearQuantParamLayerWrapper::sums(const Tensor& x) {
 }
 
 Tensor RangeLinearQuantParamLayerWrapper::as_computed_on(const Tensor& x) const {
-  return quantization().output && !x.quant_metadata() ? fake_quantized(x, input_metadata(0, x), rounding()) : x;
+  return quantization().output && !x.grid() ? fake_quantized(x, input_grid(0, x), arithmetic()) : x;
 }
 
 void RangeLinearQuantParamLayerWrapper::set_bias(Tensor bias) {

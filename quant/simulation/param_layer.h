@@ -12,15 +12,15 @@ namespace qgrad {
 struct IntegerSums {
   Tensor weight;  // zero points added
   std::vector<float> weight_scale;
-  std::vector<float> scale, step;  // of the sums; step under Rounding::onnx, else empty
+  std::vector<float> scale, step;  // of the sums; step under Arithmetic::onnx, else empty
   Tensor bias;                     // integers; undefined where there is no bias, or one that stays in float
 };
 
 // Wraps a Conv2d or Linear. Its weight parameter becomes the integers, without zero point; its bias stays in float and
 // is brought to the accumulator's scale at every call:
 //   accumulator = layer(x_q + zero_point_x, w_q + zero_point_w) + bias_q, scale_x * scale_w
-//   static: bias_q = clamp(round(bias * accumulator scale)), under Rounding::onnx clamp(round(bias / accumulator step))
-//   dynamic: from the bias quantized on its own, symmetric, to bits_accum (base):
+//   static: bias_q = clamp(round(bias * accumulator scale)), under Arithmetic::onnx clamp(round(bias / accumulator
+//   step)) dynamic: from the bias quantized on its own, symmetric, to bits_accum (base):
 //            bias_q = clamp(round(accumulator scale / base scale * (base_q + base zero point)))
 // Nothing is cut off: where a bias, or the largest value of the output's grid, would not fit the accumulator, weights
 // get coarser steps until it does (integer_sums), or the layer throws. Where the output stays in float
@@ -45,7 +45,7 @@ class RangeLinearQuantParamLayerWrapper final : public RangeLinearQuantWrapper {
   //   a bias of 2^24 steps and more <= 2^23, so that sums are exact in float, if that costs less than the next line.
   // Throws where coarser weights would move outputs by more than a step: by sqrt(n / 12) * 2^k * largest input, the
   // root of the mean square of n rounding errors.
-  IntegerSums integer_sums(const QuantMetadata& input) const;
+  IntegerSums integer_sums(const Grid& input) const;
   // Dynamic: the bias quantized on its own.
   LinearQuantParams base_bias_params() const;
   Tensor base_bias_q() const;
@@ -68,7 +68,7 @@ class RangeLinearQuantParamLayerWrapper final : public RangeLinearQuantWrapper {
   Tensor real_bias() const override { return bias_.raw(); }
 
  private:
-  std::vector<int> powers_coarser(const QuantMetadata& input) const;  // k of integer_sums, for every scale
+  std::vector<int> powers_coarser(const Grid& input) const;  // k of integer_sums, for every scale
   Tensor bias_on(const std::vector<float>& scale, const std::vector<float>& step) const;
   QuantSettings bias_settings() const;
 

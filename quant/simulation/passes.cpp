@@ -39,28 +39,27 @@ std::vector<float> upper_limits(const Accumulator& accumulator, const Accumulato
 
 }  // namespace
 
-IntegerGrid integer_grid(const QuantMetadata& m, Rounding rounding) {
-  if (rounding == Rounding::distiller)
+IntegerGrid integer_grid(const Grid& m, Arithmetic arithmetic) {
+  if (arithmetic == Arithmetic::distiller)
     return {.scale = m.scale, .zero_point = m.zero_point, .qmin = m.qmin, .qmax = m.qmax};
-  return {.divisor = step_of(m.scale), .qmin = m.qmin + m.zero_point, .qmax = m.qmax + m.zero_point};
+  return {.divisor = m.step(), .qmin = m.lowest(), .qmax = m.highest()};
 }
 
-Tensor to_integers(const Tensor& x, const QuantMetadata& metadata, Rounding rounding) {
-  const IntegerGrid grid = integer_grid(metadata, rounding);
+Tensor to_integers(const Tensor& x, const Grid& metadata, Arithmetic arithmetic) {
+  const IntegerGrid grid = integer_grid(metadata, arithmetic);
   return mapped("to_integers", x,
                 [&](const float* in, float* out, size_t n) { kernels().integer.to_integers(in, out, n, grid); });
 }
 
-Tensor to_integers_rescaled(const Tensor& x, const QuantMetadata& metadata, float rescale,
-                            const QuantizedRange& range) {
-  const IntegerGrid grid = integer_grid(metadata, Rounding::distiller);
+Tensor to_integers_rescaled(const Tensor& x, const Grid& metadata, float rescale, const QuantizedRange& range) {
+  const IntegerGrid grid = integer_grid(metadata, Arithmetic::distiller);
   return mapped("to_integers_rescaled", x, [&](const float* in, float* out, size_t n) {
     kernels().integer.to_integers_rescaled(in, out, n, grid, rescale, range.qmin, range.qmax);
   });
 }
 
-Tensor fake_quantized(const Tensor& x, const QuantMetadata& metadata, Rounding rounding) {
-  const IntegerGrid grid = integer_grid(metadata, rounding);
+Tensor fake_quantized(const Tensor& x, const Grid& metadata, Arithmetic arithmetic) {
+  const IntegerGrid grid = integer_grid(metadata, arithmetic);
   return mapped("fake_quantized", x,
                 [&](const float* in, float* out, size_t n) { kernels().integer.fake_quant(in, out, n, grid); });
 }
@@ -83,13 +82,10 @@ Tensor to_real(const Accumulator& accumulator, const AccumulatorLimits& limits, 
 }
 
 Tensor requantized(Accumulator accumulator, const AccumulatorLimits& given_limits, const Rescale& rescale,
-                   const QuantMetadata& output, Rounding rounding) {
+                   const Grid& output, Arithmetic arithmetic) {
   AccumulatorLimits limits = given_limits;
-  Requantization to{.low = lower_limit(limits),
-                    .divisor = rescale.divisor,
-                    .exact = rescale.exact,
-                    .grid = integer_grid(output, rounding)};
-  if (rounding == Rounding::onnx && limits.relu_cap) {
+  Requantization to{.low = lower_limit(limits), .divisor = rescale.divisor, .grid = integer_grid(output, arithmetic)};
+  if (arithmetic == Arithmetic::onnx && limits.relu_cap) {
     to.grid.qmax = std::min(to.grid.qmax, std::nearbyint(*limits.relu_cap / to.grid.divisor));
     limits.relu_cap.reset();
   }
@@ -120,7 +116,7 @@ Tensor requantized(Accumulator accumulator, const AccumulatorLimits& given_limit
                  });
   }
   y = without_gradient("requantize", std::move(y), values);
-  y.set_quant_metadata(output);
+  y.set_grid(output);
   return y;
 }
 

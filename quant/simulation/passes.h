@@ -14,7 +14,7 @@ namespace qgrad {
 struct Accumulator {
   Tensor values;
   std::vector<float> scale;
-  std::vector<float> step;  // Rounding::onnx: what one of these integers stands for; empty for real values
+  std::vector<float> step;  // Arithmetic::onnx: what one of these integers stands for; empty for real values
   bool real = false;        // real values, not integers
 };
 
@@ -26,26 +26,25 @@ struct AccumulatorLimits {
 };
 
 // How the kernels see a grid under a convention.
-IntegerGrid integer_grid(const QuantMetadata& grid, Rounding rounding);
+IntegerGrid integer_grid(const Grid& grid, Arithmetic arithmetic);
 
 // The integers of a tensor with their zero point added: q + zero_point.
-Tensor to_integers(const Tensor& x, const QuantMetadata& grid, Rounding rounding);
-// These on another grid of zero point 0: clamp(round(rescale * to_integers(x))) to `range`. Rounding::distiller.
-Tensor to_integers_rescaled(const Tensor& x, const QuantMetadata& grid, float rescale, const QuantizedRange& range);
+Tensor to_integers(const Tensor& x, const Grid& grid, Arithmetic arithmetic);
+// These on another grid of zero point 0: clamp(round(rescale * to_integers(x))) to `range`. Arithmetic::distiller.
+Tensor to_integers_rescaled(const Tensor& x, const Grid& grid, float rescale, const QuantizedRange& range);
 // The values that the integers of a tensor stand for.
-Tensor fake_quantized(const Tensor& x, const QuantMetadata& grid, Rounding rounding);
+Tensor fake_quantized(const Tensor& x, const Grid& grid, Arithmetic arithmetic);
 
 // The real values of a limited accumulator, and a bias for each channel.
 Tensor to_real(const Accumulator& accumulator, const AccumulatorLimits& limits, const Tensor& bias = {});
 // Brings a limited accumulator to the output's grid: multiplied by `factor`, one or one per channel, and divided by
-// `divisor`, 1 but for real values under Rounding::onnx. Returns the real values, with their metadata. Overwrites the
+// `divisor`, 1 but for real values under Arithmetic::onnx. Returns the real values, with their metadata. Overwrites the
 // accumulator where nobody else holds it.
 struct Rescale {
   std::vector<float> factor;
   float divisor = 1;
-  bool exact = false;  // factors are multipliers and shifts: products are not rounded before they become integers
 };
-Tensor requantized(Accumulator accumulator, const AccumulatorLimits& limits, const Rescale& rescale,
-                   const QuantMetadata& output, Rounding rounding);
+Tensor requantized(Accumulator accumulator, const AccumulatorLimits& limits, const Rescale& rescale, const Grid& output,
+                   Arithmetic arithmetic);
 
 }  // namespace qgrad

@@ -12,7 +12,7 @@
 namespace qgrad {
 namespace {
 
-Json json_of(const QuantMetadata& m) {
+Json json_of(const Grid& m) {
   return {{"scale", m.scale}, {"zero_point", m.zero_point}, {"qmin", m.qmin}, {"qmax", m.qmax}};
 }
 
@@ -27,7 +27,7 @@ Json json_of(const QuantSettings& s) {
 
 }  // namespace
 
-QuantMetadata metadata_of(const ScaleAndZeroPoint& params, const QuantSettings& settings) {
+Grid grid_of(const ScaleAndZeroPoint& params, const QuantSettings& settings) {
   const QuantizedRange range = quantized_range(settings.bits, settings.mode);
   return {params.scale, params.zero_point, range.qmin, range.qmax};
 }
@@ -58,48 +58,48 @@ RangeLinearQuantWrapper::RangeLinearQuantWrapper(ModulePtr wrapped, LayerQuantiz
 std::string RangeLinearQuantWrapper::describe() const {
   if (!quantization_.output) return "float activations";
   std::string text = fmt::format("{} bits {}", output_settings().bits, enum_name(output_settings().mode));
-  if (const auto output = output_metadata())
+  if (const auto output = output_grid())
     text += fmt::format(", scale={:g}, zero_point={:g}", output->scale, output->zero_point);
   if (quantization_.relu) text += quantization_.relu_cap ? ", with ReLU6" : ", with ReLU";
   return text;
 }
 
-std::optional<QuantMetadata> RangeLinearQuantWrapper::output_metadata() const {
+std::optional<Grid> RangeLinearQuantWrapper::output_grid() const {
   if (!output_scale_) return std::nullopt;
-  return metadata_of({output_scale_->item(), output_zero_point_->item()}, output_settings());
+  return grid_of({output_scale_->item(), output_zero_point_->item()}, output_settings());
 }
 
-QuantMetadata RangeLinearQuantWrapper::input_metadata(size_t i, const Tensor& x) const {
+Grid RangeLinearQuantWrapper::input_grid(size_t i, const Tensor& x) const {
   check(i < quantization_.inputs.size(), "{}: quantization is known for {} inputs, got input {}", kind(),
         quantization_.inputs.size(), i);
   const InputQuantization& input = quantization_.inputs[i];
-  if (x.quant_metadata()) {
+  if (x.grid()) {
     check(!input.overridden, "{}: input_overrides give settings for input {}, which is quantized already", kind(), i);
-    return *x.quant_metadata();
+    return *x.grid();
   }
   check(
       input.allowed,
       "{}: input {} is not quantized; turn inputs_quant_auto_fallback on, give input_overrides for it, or quantize the "
       "layer before",
       kind(), i);
-  return own_input_metadata(i, x);
+  return own_input_grid(i, x);
 }
 
-QuantMetadata RangeLinearQuantWrapper::own_input_metadata(size_t i, const Tensor& x) const {
+Grid RangeLinearQuantWrapper::own_input_grid(size_t i, const Tensor& x) const {
   const InputQuantization& input = quantization_.inputs.at(i);
   if (inputs_scale_) {
     const ScaleAndZeroPoint params{(*inputs_scale_)().data()[i], (*inputs_zero_point_)().data()[i]};
-    return metadata_of(params, input.settings);
+    return grid_of(params, input.settings);
   }
   const LinearQuantParams params = params_from_tensor(x, input.settings, Slices::samples);
-  return metadata_of({params.scale[0], params.zero_point[0]}, input.settings);
+  return grid_of({params.scale[0], params.zero_point[0]}, input.settings);
 }
 
 Tensor RangeLinearQuantWrapper::on_own_grid(size_t i, const Tensor& x) const {
   if (i >= quantization_.inputs.size()) return x;
-  const QuantMetadata grid = own_input_metadata(i, x);
-  Tensor quantized = fake_quantized(x, grid, rounding());
-  quantized.set_quant_metadata(grid);
+  const Grid grid = own_input_grid(i, x);
+  Tensor quantized = fake_quantized(x, grid, arithmetic());
+  quantized.set_grid(grid);
   return quantized;
 }
 
@@ -150,18 +150,18 @@ Tensor RangeLinearQuantWrapper::forward(Inputs x) {
   }
   Accumulator accumulator = accumulate(x);
   check_holds(accumulator, limits);
-  std::optional<QuantMetadata> output = output_metadata();
+  std::optional<Grid> output = output_grid();
   if (!output) {
     const LinearQuantParams params =
         params_from_tensor(to_real(accumulator, limits), output_settings(), Slices::samples);
-    output = metadata_of({params.scale[0], params.zero_point[0]}, output_settings());
+    output = grid_of({params.scale[0], params.zero_point[0]}, output_settings());
   }
   const Rescale to = rescale(output->scale, accumulator);
-  return requantized(std::move(accumulator), limits, to, *output, rounding());
+  return requantized(std::move(accumulator), limits, to, *output, arithmetic());
 }
 
 double RangeLinearQuantWrapper::largest_output() const {
-  const std::optional<QuantMetadata> output = output_metadata();
+  const std::optional<Grid> output = output_grid();
   if (!output) return 0;
   const double low = (double{output->qmin} + output->zero_point) / output->scale,
                high = (double{output->qmax} + output->zero_point) / output->scale;
@@ -170,7 +170,7 @@ double RangeLinearQuantWrapper::largest_output() const {
 
 void RangeLinearQuantWrapper::check_holds(const Accumulator& accumulator, const AccumulatorLimits& limits) const {
   double largest = 0;
-  if (output_metadata()) {
+  if (output_grid()) {
     for (const float scale : accumulator.scale) largest = std::max(largest, largest_output() * double{scale});
   } else {
     const ValueRange sums = tensor_min_max(accumulator.values);
@@ -185,12 +185,11 @@ Tensor RangeLinearQuantWrapper::forward_float(Inputs x) { return wrapped_->call(
 
 Rescale RangeLinearQuantWrapper::rescale(float output_scale, const Accumulator& accumulator) const {
   Rescale to;
-  if (rounding() == Rounding::onnx) {
-    const float output_step = step_of(output_scale);
+  if (arithmetic() == Arithmetic::onnx) {
+    const float output_step = 1 / output_scale;
     for (const float step : accumulator.step) to.factor.push_back(step / output_step);
     return accumulator.step.empty() ? Rescale{{1.0f}, output_step} : to;
   }
-  to.exact = quantization_.fixed_point;
   for (const float scale : accumulator.scale)
     to.factor.push_back(maybe_approximated(output_scale / scale, output_settings()));
   return to;
@@ -207,7 +206,7 @@ Json RangeLinearQuantWrapper::quant_params() const {
     json["output"] = nullptr;
   } else {
     json["output"] = json_of(output_settings());
-    if (const auto output = output_metadata()) json["output"].update(json_of(*output));
+    if (const auto output = output_grid()) json["output"].update(json_of(*output));
     json["bits_accum"] = quantization_.bits_accum;
   }
   Json inputs = Json::array();
@@ -215,8 +214,7 @@ Json RangeLinearQuantWrapper::quant_params() const {
     const InputQuantization& input = quantization_.inputs[i];
     Json entry = json_of(input.settings);
     if (inputs_scale_)
-      entry.update(
-          json_of(metadata_of({(*inputs_scale_)().data()[i], (*inputs_zero_point_)().data()[i]}, input.settings)));
+      entry.update(json_of(grid_of({(*inputs_scale_)().data()[i], (*inputs_zero_point_)().data()[i]}, input.settings)));
     if (input.overridden) entry["overridden"] = true;
     if (input.shared) entry["shared"] = true;
     if (!input.allowed) entry = nullptr;

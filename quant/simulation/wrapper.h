@@ -26,18 +26,15 @@ struct LayerQuantization {
   std::optional<ScaleAndZeroPoint> output_params;  // static; null: from the values of every call (dynamic)
   std::vector<InputQuantization> inputs;           // by index; empty where the layer does not quantize its inputs
   int bits_accum = 32;
-  Rounding rounding = Rounding::distiller;
+  Arithmetic arithmetic = Arithmetic::onnx;
   // With a float output: the layer computes on integers, its sums become real values, and the bias is added to these.
   bool real_sums = false;
-  // Products with approximated factors, which are a multiplier and a shift, are not rounded, and means over windows are
-  // sums of integers: what an engine computes without floating point.
-  bool fixed_point = false;
   bool relu = false;              // a ReLU is applied to the accumulator
   std::optional<float> relu_cap;  // 6 where it was a ReLU6
 };
 
 // Where q lies, for these parameters under these settings.
-QuantMetadata metadata_of(const ScaleAndZeroPoint& params, const QuantSettings& settings);
+Grid grid_of(const ScaleAndZeroPoint& params, const QuantSettings& settings);
 
 // The scale itself, or its approximation where the settings ask for it.
 float maybe_approximated(float scale, const QuantSettings& settings);
@@ -50,12 +47,12 @@ class RangeLinearQuantWrapper : public Module, public PostTrainLayer {
   const LayerQuantization& quantization() const { return quantization_; }
 
   // Scale and zero point of the output; null where they are not fixed.
-  std::optional<QuantMetadata> output_metadata() const;
+  std::optional<Grid> output_grid() const;
   // How x is quantized as input i: as its producer left it, else as this layer's settings say. Throws when they do not
   // allow it, and when both say something.
-  QuantMetadata input_metadata(size_t i, const Tensor& x) const;
+  Grid input_grid(size_t i, const Tensor& x) const;
   // How this layer's settings quantize x as input i, whatever its producer did: the calibrated grid, or x's own.
-  QuantMetadata own_input_metadata(size_t i, const Tensor& x) const;
+  Grid own_input_grid(size_t i, const Tensor& x) const;
   // x on that grid, as if it had been quantized before; x itself where the layer does not quantize its inputs.
   Tensor on_own_grid(size_t i, const Tensor& x) const;
   // What the ReLU that this layer computes leaves of y, in float; y itself where it computes none. Differentiable.
@@ -75,7 +72,7 @@ class RangeLinearQuantWrapper : public Module, public PostTrainLayer {
   // What is added to the sums under real_sums, one for each channel; undefined where nothing is.
   virtual Tensor real_bias() const { return {}; }
   // What brings an accumulator to an output of this scale: output_scale / accumulator scale, one or one per channel,
-  // approximated where asked for; under Rounding::onnx accumulator step / output step.
+  // approximated where asked for; under Arithmetic::onnx accumulator step / output step.
   virtual Rescale rescale(float output_scale, const Accumulator& accumulator) const;
   // What an accumulator can hold: bits_accum, signed.
   virtual QuantizedRange accumulator_range() const;
@@ -84,7 +81,7 @@ class RangeLinearQuantWrapper : public Module, public PostTrainLayer {
 
   Module& wrapped() const { return *wrapped_; }
   const QuantSettings& output_settings() const { return *quantization_.output; }
-  Rounding rounding() const { return quantization_.rounding; }
+  Arithmetic arithmetic() const { return quantization_.arithmetic; }
 
  private:
   // Throws where limits of the accumulator would cut off values that the output's grid holds or, where the grid is not

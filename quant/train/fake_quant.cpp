@@ -44,7 +44,7 @@ FakeLinearQuantization::FakeLinearQuantization(const FakeQuantConfig& config)
       zero_point(buffer("zero_point", one(0))) {
   check(config.ema_decay >= 0 && config.ema_decay < 1,
         "fake quantization: expected an ema_decay of 0 to below 1, got {}", config.ema_decay);
-  quantized_range(config.bits, config.mode);  // checks the bits
+  params_from_range(config.bits, config.mode, -1, 1);  // checks the bits
 }
 
 std::string FakeLinearQuantization::describe() const {

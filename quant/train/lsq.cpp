@@ -59,9 +59,9 @@ LSQQuantization::Levels LSQQuantization::levels(int bits) const {
   return {q, shift, q.qmin + shift, q.qmax + shift};
 }
 
-LSQQuantization::Grid LSQQuantization::first_grid(const Tensor& x, int bits) const {
+LSQQuantization::Start LSQQuantization::first_grid(const Tensor& x, int bits) const {
   const Levels level = levels(bits);
-  Grid grid{0, 0};
+  Start grid{0, 0};
   if (start_ == LSQStart::lsq) {
     grid.step = 2 * mean(abs(x)).item() / std::sqrt(level.high);
   } else if (start_ == LSQStart::lsq_plus && is_parameter()) {
@@ -92,7 +92,7 @@ LSQQuantization::Grid LSQQuantization::first_grid(const Tensor& x, int bits) con
 
 void LSQQuantization::start(const Tensor& x, int bits) {
   if (!per_channel_) {
-    const Grid grid = first_grid(x, bits);
+    const Start grid = first_grid(x, bits);
     step.raw().mutable_data()[0] = grid.step;
     if (offset.defined()) offset.raw().mutable_data()[0] = grid.offset;
     return;

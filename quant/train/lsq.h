@@ -71,7 +71,7 @@ class LSQQuantization final : public LearnedQuantization {
   Tensor quantize(const Tensor& x, int bits) override;
 
  private:
-  struct Grid {
+  struct Start {
     float step, offset;
   };
   // The outermost levels, and what q is less than a level, all in steps.
@@ -80,7 +80,7 @@ class LSQQuantization final : public LearnedQuantization {
     float shift, low, high;
   };
   Levels levels(int bits) const;
-  Grid first_grid(const Tensor& x, int bits) const;
+  Start first_grid(const Tensor& x, int bits) const;
   Tensor quantize_channels(const Tensor& x, const Levels& levels);
 
   LSQStart start_;

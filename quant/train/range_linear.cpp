@@ -180,7 +180,9 @@ LinearQuantizeParam::LinearQuantizeParam(const LinearQuantizeParamConfig& config
     : Quantization(config.bits),
       config_(config),
       scale(buffer("scale", Tensor::full({config.per_channel ? parameter[-1] : 1}, 1))),
-      zero_point(buffer("zero_point", Tensor::zeros({config.per_channel ? parameter[-1] : 1}))) {}
+      zero_point(buffer("zero_point", Tensor::zeros({config.per_channel ? parameter[-1] : 1}))) {
+  params_from_range(config.bits, config.mode, -1, 1);  // checks the bits
+}
 
 std::string LinearQuantizeParam::describe() const {
   return fmt::format("bits={}, mode={}{}{}", config_.bits, enum_name(config_.mode),

@@ -84,7 +84,7 @@ Tensor linear_quantize_ste(const Tensor& x, const LinearQuantParams& params, con
   } else {
     y = record_straight_through(x, quantize_whole(x, grid, options.dequantize), options);
   }
-  if (options.integers && options.dequantize) y.set_quant_metadata({grid.scale, grid.zero_point, grid.qmin, grid.qmax});
+  if (options.integers && options.dequantize) y.set_grid({grid.scale, grid.zero_point, grid.qmin, grid.qmax});
   return y;
 }
 

@@ -20,7 +20,7 @@ struct SteOptions {
 
 // y = (q + zero_point) / scale with q = round(scale * x - zero_point), in one pass; the gradient passes as if y were x.
 // Per-channel parameters belong to the last dimension. A dequantized result with one scale and a range of integers
-// carries its quant_metadata().
+// carries its grid().
 // (Distiller q_utils.LinearQuantizeSTE; Bengio et al., "Estimating or propagating gradients through stochastic
 // neurons", 2013)
 Tensor linear_quantize_ste(const Tensor& x, const LinearQuantParams& params, const SteOptions& options);

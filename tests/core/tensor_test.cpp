@@ -73,7 +73,7 @@ TEST_CASE("an undefined tensor says so instead of crashing") {
   CHECK(error_of([&] { none.mutable_data(); }) == why);
   CHECK(error_of([&] { none.clone(); }) == why);
   CHECK(error_of([&] { none.set_requires_grad(true); }) == "an undefined tensor cannot require a gradient");
-  CHECK(error_of([&] { none.quant_metadata(); }) == "an undefined tensor has no quantization metadata");
+  CHECK(error_of([&] { none.grid(); }) == "an undefined tensor has no grid");
 }
 
 TEST_CASE("tensors without elements are fine") {

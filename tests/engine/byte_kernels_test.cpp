@@ -42,18 +42,11 @@ ConvGeometry square(int64_t size, int64_t in, int64_t out, int64_t kernel, int64
           .groups = groups};
 }
 
-const ByteOutput kTo{.rescale = 0.37f, .zero_point = -3, .low = -120, .high = 126, .qmin = -128};
+const ByteOutput kTo{.step = 2.7f, .low = -123, .high = 123, .origin = 131};
 
-uint8_t on_grid(float x, float rescale, float divisor = 1) {
-  const float scaled = rescale * x / divisor;
-  const float q = std::nearbyint(scaled - kTo.zero_point);
-  return static_cast<uint8_t>(std::min(std::max(q, kTo.low), kTo.high) - kTo.qmin);
-}
-
-// The product as it is: sums have 31 bits, factors 24, and a long double 64.
-uint8_t exactly_on_grid(int64_t sum, float factor) {
-  const long double q = std::nearbyint(static_cast<long double>(sum) * factor - kTo.zero_point);
-  return static_cast<uint8_t>(std::min<long double>(std::max<long double>(q, kTo.low), kTo.high) - kTo.qmin);
+// For a number of steps.
+uint8_t on_grid(float steps) {
+  return static_cast<uint8_t>(std::min(std::max(std::nearbyint(steps), kTo.low), kTo.high) + kTo.origin);
 }
 
 struct ConvCase {
@@ -63,7 +56,6 @@ struct ConvCase {
   int32_t origin;
   float rescale;                      // of channel 0; each further one's is 1/64 larger
   uint8_t lowest = 0, highest = 255;  // bytes of x
-  bool fixed_point = false;
   int sum_shift = 0;
 };
 
@@ -93,8 +85,7 @@ std::vector<uint8_t> expected(const ConvCase& c) {
           }
         sum = (sum << c.sum_shift) + bias_of(o);
         REQUIRE(std::abs(sum) <= std::numeric_limits<int32_t>::max());
-        y.push_back(c.fixed_point ? exactly_on_grid(sum, rescale_of(c, o))
-                                  : on_grid(static_cast<float>(static_cast<int32_t>(sum)), rescale_of(c, o)));
+        y.push_back(on_grid(rescale_of(c, o) * static_cast<float>(static_cast<int32_t>(sum))));
       }
   return y;
 }
@@ -103,8 +94,8 @@ ByteConvPlan plan_of(const ConvCase& c) {
   const auto channels = static_cast<size_t>(c.g.out);
   std::vector<int32_t> bias(channels);
   std::vector<float> rescale(channels);
-  const std::vector<uint8_t> low(channels, static_cast<uint8_t>(kTo.low - kTo.qmin));
-  const std::vector<uint8_t> high(channels, static_cast<uint8_t>(kTo.high - kTo.qmin));
+  const std::vector<uint8_t> low(channels, static_cast<uint8_t>(kTo.low + kTo.origin));
+  const std::vector<uint8_t> high(channels, static_cast<uint8_t>(kTo.high + kTo.origin));
   for (int64_t o = 0; o < c.g.out; ++o) {
     bias[static_cast<size_t>(o)] = bias_of(o);
     rescale[static_cast<size_t>(o)] = rescale_of(c, o);
@@ -114,14 +105,12 @@ ByteConvPlan plan_of(const ConvCase& c) {
                        .bias = bias,
                        .sum_shift = c.sum_shift,
                        .rescale = rescale,
-                       .fixed_point = c.fixed_point,
                        .low = low,
                        .high = high,
                        .lowest = c.lowest,
                        .highest = c.highest,
                        .origin = static_cast<uint8_t>(c.origin),
-                       .zero_point = kTo.zero_point,
-                       .qmin = static_cast<int32_t>(kTo.qmin)});
+                       .output_origin = static_cast<int32_t>(kTo.origin)});
 }
 
 std::vector<uint8_t> computed(const ByteKernels& isa, const ConvCase& c, int64_t band_rows) {
@@ -147,13 +136,11 @@ TEST_CASE("byte convolution is exact for every geometry, on every instruction se
       square(6, 6, 9, 3, 1, 1, 1, 3),   square(6, 5, 5, 3, 1, 1, 1, 5), square(1, 64, 10, 1, 1, 0),
       square(3, 1, 1, 3, 1, 2),         square(4, 2, 17, 4, 1, 3),      square(7, 48, 48, 3, 2, 1, 1, 48),
       square(6, 32, 32, 1, 1, 0, 1, 32)};
-  const bool fixed_point = GENERATE(false, true);
   const int sum_shift = GENERATE(0, 5);
   for (const ConvGeometry& g : geometries) {
     const auto taps = static_cast<size_t>(g.kernel_h * g.kernel_w * g.in / g.groups * g.out);
     ConvCase c{g, bytes(static_cast<size_t>(g.in_h * g.in_w * g.in), 1), {}, 77, 0.004f};
     for (const uint8_t b : bytes(taps, 2)) c.weight.push_back(static_cast<int16_t>(b - 128));
-    c.fixed_point = fixed_point;
     c.sum_shift = sum_shift;
     const std::vector<uint8_t> right = expected(c);
     for (const ByteKernels* isa : available_byte_kernels())
@@ -168,7 +155,6 @@ TEST_CASE("byte convolution is exact for every geometry, on every instruction se
 // Inputs at the ends of their range, weights at plus and minus `weight`: where vpmaddubsw would saturate, where sums of
 // 16 bits are just full, and everywhere between.
 TEST_CASE("byte convolution is exact where all operands are at their extremes") {
-  const bool fixed_point = GENERATE(false, true);
   for (const auto& [lowest, highest, origin] : {std::array{0, 255, 0},
                                                 {0, 255, 128},
                                                 {0, 255, 255},
@@ -181,7 +167,6 @@ TEST_CASE("byte convolution is exact where all operands are at their extremes") 
       for (const int pattern : {0, 1, 2, 3, 4}) {
         ConvCase c{square(6, 64, 32, 3, 1, 1), std::vector<uint8_t>(6 * 6 * 64), {}, origin, 1e-5f};
         c.lowest = static_cast<uint8_t>(lowest), c.highest = static_cast<uint8_t>(highest);
-        c.fixed_point = fixed_point;
         for (size_t i = 0; i < c.x.size(); ++i) c.x[i] = pattern % 2 == 0 || i % 2 == 0 ? c.highest : c.lowest;
         for (int64_t i = 0; i < 9 * 64 * 32; ++i)
           c.weight.push_back(static_cast<int16_t>(
@@ -195,21 +180,17 @@ TEST_CASE("byte convolution is exact where all operands are at their extremes") 
       }
 }
 
-TEST_CASE("fixed point rounds half to even, whatever the zero point, and limits what is beyond every grid") {
+TEST_CASE("byte convolution rounds half to even, and limits what is beyond every grid") {
   // One input, one weight of 1: sums are 0 to 255 and the bias. Factors of a half make every other sum a tie.
   ConvCase c{square(16, 1, 16, 1, 1, 0), std::vector<uint8_t>(256), std::vector<int16_t>(16, 1), 0, 0.5f};
   for (size_t i = 0; i < c.x.size(); ++i) c.x[i] = static_cast<uint8_t>(i);
-  c.fixed_point = true;
-  for (const float factor : {0.5f, 0.25f, 0x1p-36f, 0x1p6f, 1.0f / 3.0f}) {
+  for (const float factor : {0.5f, 0.25f, 0x1p-36f, 0x1p6f, 0x1p40f, 1.0f / 3.0f}) {
     c.rescale = factor;
     for (const ByteKernels* isa : available_byte_kernels()) {
       INFO(isa->isa << ", factor " << factor);
       REQUIRE(computed(*isa, c, 16) == expected(c));
     }
   }
-  CHECK(fixed_point(0.75f).multiplier == 3 << 22);
-  CHECK(fixed_point(0.75f).shift == 24);
-  CHECK(fixed_point(1.0f).shift == 23);
 }
 
 TEST_CASE("a byte convolution's steps are narrow where 16 bits hold their sums and wide where one would saturate") {
@@ -249,37 +230,20 @@ TEST_CASE("bytes are quantized, dequantized, added and multiplied as written, on
       const auto a = guarded(bytes(n, 1)), b = guarded(bytes(n, 2)), c = guarded(bytes(n, 3));
       const ByteOperand operands[] = {{a.data(), 128, 0.73f}, {b.data(), 3, 1.5f}, {c.data(), 0, 0.2f}};
       Guarded<float> x(n);
-      Guarded<uint8_t> q(n), two(n), three(n), product(n), shifted(n), two_values(n), three_values(n);
-      const ByteOutput shift{.rescale = 1, .zero_point = -7, .low = -100, .high = 119, .qmin = -128};
-      ByteOutput divided = kTo;
-      divided.divisor = 1.9f;
-      isa->dequantize(operands[0], 7.3f, x.data(), n);
-      isa->quantize(x.data(), q.data(), n, divided);
-      isa->add_values(operands, 2, two_values.data(), n, divided);
-      isa->add_values(operands, 3, three_values.data(), n, divided);
-      isa->add(operands, 2, two.data(), n, 127, kTo);
-      isa->add(operands, 2, shifted.data(), n, 90, shift);
-      isa->add(operands, 3, three.data(), n, 0x1p31f, kTo);
+      Guarded<uint8_t> q(n), two(n), three(n), product(n);
+      isa->dequantize(operands[0], x.data(), n);
+      isa->quantize(x.data(), q.data(), n, kTo);
+      isa->add(operands, 2, two.data(), n, kTo);
+      isa->add(operands, 3, three.data(), n, kTo);
       isa->multiply(operands, 3, product.data(), n, kTo);
       for (size_t i = 0; i < n; ++i) {
-        const float values[] = {static_cast<float>(a.data()[i]) - 128, static_cast<float>(b.data()[i]) - 3,
-                                static_cast<float>(c.data()[i])};
-        float limited = 0, narrower = 0, sum = 0;
-        for (size_t k = 0; k < 3; ++k) {
-          const float rounded = std::nearbyint(operands[k].rescale * values[k]);
-          sum += rounded;
-          if (k < 2) limited += std::min(std::max(rounded, -128.0f), 127.0f);
-          if (k < 2) narrower += std::min(std::max(rounded, -91.0f), 90.0f);
-        }
-        const float real[] = {values[0] * 0.73f, values[1] * 1.5f, values[2] * 0.2f};
-        REQUIRE(x.data()[i] == real[0] / 7.3f);
-        REQUIRE(q.data()[i] == on_grid(x.data()[i], kTo.rescale, 1.9f));
-        REQUIRE(two_values.data()[i] == on_grid(real[0] + real[1], kTo.rescale, 1.9f));
-        REQUIRE(three_values.data()[i] == on_grid(real[0] + real[1] + real[2], kTo.rescale, 1.9f));
-        REQUIRE(two.data()[i] == on_grid(limited, kTo.rescale));
-        REQUIRE(shifted.data()[i] == static_cast<uint8_t>(std::min(std::max(narrower + 7, -100.0f), 119.0f) + 128));
-        REQUIRE(three.data()[i] == on_grid(sum, kTo.rescale));
-        REQUIRE(product.data()[i] == on_grid(real[0] * real[1] * real[2], kTo.rescale));
+        const float real[] = {(static_cast<float>(a.data()[i]) - 128) * 0.73f,
+                              (static_cast<float>(b.data()[i]) - 3) * 1.5f, static_cast<float>(c.data()[i]) * 0.2f};
+        REQUIRE(x.data()[i] == real[0]);
+        REQUIRE(q.data()[i] == on_grid(x.data()[i] / kTo.step));
+        REQUIRE(two.data()[i] == on_grid((real[0] + real[1]) / kTo.step));
+        REQUIRE(three.data()[i] == on_grid((real[0] + real[1] + real[2]) / kTo.step));
+        REQUIRE(product.data()[i] == on_grid(real[0] * real[1] * real[2] / kTo.step));
       }
     }
 }

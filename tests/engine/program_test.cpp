@@ -29,7 +29,7 @@ struct Case {
   std::set<std::string> reads;
 };
 
-const deploy::Grid kGrid{.scale = 20, .zero_point = 3, .qmin = -100, .qmax = 120};
+const Grid kGrid{.scale = 20, .zero_point = 3, .qmin = -100, .qmax = 120};
 
 // [3,3,4] through the operation to [height,width,channels] and, where it is of bytes, through quantize and dequantize.
 Case around(std::string name, Op op, Type in, deploy::TensorInfo out, std::set<std::string> reads) {
@@ -43,8 +43,7 @@ Case around(std::string name, Op op, Type in, deploy::TensorInfo out, std::set<s
   int32_t at = add(image);
   if (in == Type::byte) {
     at = add({.type = Type::byte, .height = 3, .width = 3, .channels = 4});
-    p.ops.push_back(
-        {.kind = OpKind::quantize, .inputs = {0}, .output = at, .rescale = {20}, .low = {0}, .high = {220}});
+    p.ops.push_back({.kind = OpKind::quantize, .inputs = {0}, .output = at, .low = {0}, .high = {220}});
   }
   for (int32_t& input : op.inputs) input = at;
   op.output = add(out);
@@ -77,13 +76,12 @@ std::vector<Case> cases() {
   const std::vector<uint8_t> low(4, 2), high(4, 200);
   std::array<uint8_t, 256> table{};
   for (size_t i = 0; i < table.size(); ++i) table[i] = static_cast<uint8_t>(i % 200);
-  const std::set<std::string> output{"rescale", "low", "high"},
+  const std::set<std::string> output{"low", "high"},
       conv{"window", "weight", "bias", "sum_shift", "weight_step", "rescale", "low", "high"};
 
   std::vector<Case> list;
-  list.push_back(around("quantize",
-                        {.kind = OpKind::quantize, .inputs = {0}, .rescale = {20}, .low = {0}, .high = {220}},
-                        Type::float32, bytes, output));
+  list.push_back(around("quantize", {.kind = OpKind::quantize, .inputs = {0}, .low = {0}, .high = {220}}, Type::float32,
+                        bytes, output));
   list.push_back(around("dequantize", {.kind = OpKind::dequantize, .inputs = {0}}, Type::byte, floats, {}));
   list.push_back(around("conv",
                         {.kind = OpKind::conv,
@@ -96,18 +94,9 @@ std::vector<Case> cases() {
                          .low = low,
                          .high = high},
                         Type::byte, bytes, conv));
-  list.push_back(around("add",
-                        {.kind = OpKind::add,
-                         .inputs = {0, 0},
-                         .rescale = {1},
-                         .low = {0},
-                         .high = {220},
-                         .input_rescale = {1, 2},
-                         .input_limit = 100000},
-                        Type::byte, bytes, {"rescale", "low", "high", "input_rescale", "input_limit"}));
-  list.push_back(around("multiply",
-                        {.kind = OpKind::multiply, .inputs = {0, 0}, .rescale = {0.05f}, .low = {0}, .high = {220}},
-                        Type::byte, bytes, output));
+  for (const auto& [name, kind] : {std::pair("add", OpKind::add), {"multiply", OpKind::multiply}})
+    list.push_back(
+        around(name, {.kind = kind, .inputs = {0, 0}, .low = {0}, .high = {220}}, Type::byte, bytes, output));
   list.push_back(around("sum of floats", {.kind = OpKind::add, .inputs = {0, 0}}, Type::float32, floats, {}));
   list.push_back(around("product of floats", {.kind = OpKind::multiply, .inputs = {0, 0}}, Type::float32, floats, {}));
   list.push_back(around("lookup", {.kind = OpKind::lookup, .inputs = {0, 0}, .tables = {table, table}}, Type::byte,
@@ -136,32 +125,14 @@ std::vector<Case> cases() {
   list.push_back(around("clamp", {.kind = OpKind::clamp, .inputs = {0}, .real_low = -1, .real_high = 1}, Type::float32,
                         floats, {"real_low", "real_high"}));
   list.push_back(around("concat", {.kind = OpKind::concat, .inputs = {0, 0}}, Type::float32, wide_floats, {}));
-
-  // Under the other rounding, and in fixed point.
-  for (const Case& c : std::vector<Case>(list)) {
-    Case onnx = c;
-    onnx.name += ", Rounding::onnx", onnx.program.rounding = Rounding::onnx;
-    if (c.name == "add") {
-      Op& op = onnx.program.ops[onnx.op];
-      op.input_rescale.clear(), op.input_limit = 0, onnx.reads.erase("input_rescale"), onnx.reads.erase("input_limit");
-    }
-    list.push_back(onnx);
-    if (c.name != "conv" && c.name != "add" && c.name != "multiply") continue;
-    Case fixed = c;
-    fixed.name += ", fixed point", fixed.program.ops[fixed.op].fixed_point = true;
-    list.push_back(fixed);
-  }
-  for (Case& c : list)
-    if (c.name.starts_with("conv") || c.name.starts_with("add") || c.name.starts_with("multiply"))
-      c.reads.insert("fixed_point");
   return list;
 }
 
 // Does not compile where an operation gets another field, which wants its line in spoilt_operations().
 bool same(const Op& a, const Op& b) {
   const auto fields = [](const Op& op) {
-    const auto& [f1, f2, f3, f4, f5, f6, f7, f8, f9, f10, f11, f12, f13, f14, f15, f16, f17, f18, f19] = op;
-    return std::tie(f1, f2, f3, f4, f5, f6, f7, f8, f9, f10, f11, f12, f13, f14, f15, f16, f17, f18, f19);
+    const auto& [f1, f2, f3, f4, f5, f6, f7, f8, f9, f10, f11, f12, f13, f14, f15, f16] = op;
+    return std::tie(f1, f2, f3, f4, f5, f6, f7, f8, f9, f10, f11, f12, f13, f14, f15, f16);
   };
   return fields(a) == fields(b);
 }
@@ -225,8 +196,8 @@ std::vector<Spoilt> spoilt_operations(size_t index) {
   add("weight", &Op::weight), add("bias", &Op::bias), add("sum_shift", &Op::sum_shift);
   add("weight_step", &Op::weight_step), add("real_weight", &Op::real_weight), add("real_bias", &Op::real_bias);
   add("real_low", &Op::real_low), add("real_high", &Op::real_high), add("rescale", &Op::rescale);
-  add("low", &Op::low), add("high", &Op::high), add("fixed_point", &Op::fixed_point);
-  add("input_rescale", &Op::input_rescale), add("input_limit", &Op::input_limit), add("tables", &Op::tables);
+  add("low", &Op::low), add("high", &Op::high);
+  add("tables", &Op::tables);
   return list;
 }
 
@@ -238,7 +209,6 @@ std::vector<Spoilt> spoilt_programs(const Program& program) {
   };
   add([](Program & p) -> auto& { return p.input; });
   add([](Program & p) -> auto& { return p.output; });
-  add([](Program & p) -> auto& { return p.rounding; });
   add([](Program & p) -> auto& { return p.mean; });
   add([](Program & p) -> auto& { return p.deviation; });
   add([](Program & p) -> auto& { return p.class_names.emplace_back(); });

@@ -7,7 +7,7 @@ namespace qgrad::test {
 
 // Images of 4x4x3, a convolution and an average to two classes with names.
 inline deploy::Program small_program() {
-  const deploy::Grid grid{.scale = 100, .zero_point = 0, .qmin = -128, .qmax = 127};
+  const Grid grid{.scale = 100, .zero_point = 0, .qmin = -128, .qmax = 127};
   deploy::Program p;
   p.tensors = {{.name = "input", .type = deploy::Type::float32, .height = 4, .width = 4, .channels = 3},
                {.name = "quantized", .height = 4, .width = 4, .channels = 3, .grid = grid},
@@ -15,7 +15,7 @@ inline deploy::Program small_program() {
                {.name = "values", .type = deploy::Type::float32, .height = 4, .width = 4, .channels = 2},
                {.name = "output", .type = deploy::Type::float32, .height = 1, .width = 1, .channels = 2}};
   p.ops = {
-      {.kind = deploy::OpKind::quantize, .inputs = {0}, .output = 1, .rescale = {100}, .low = {0}, .high = {255}},
+      {.kind = deploy::OpKind::quantize, .inputs = {0}, .output = 1, .low = {0}, .high = {255}},
       {.kind = deploy::OpKind::conv,
        .inputs = {1},
        .output = 2,

@@ -22,8 +22,6 @@ struct IntegerGrid {
 struct Requantization {
   float low = -__builtin_inff();  // 0 where a ReLU is fused
   float divisor = 1;
-  // The product is not rounded to a float: what a multiplier of at most 20 bits and a shift compute. With divisor 1.
-  bool exact = false;
   IntegerGrid grid;
 };
 

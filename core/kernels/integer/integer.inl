@@ -14,29 +14,11 @@ inline float to_integer(float x, const IntegerGrid& g) {
 
 inline float to_value(float integer, const IntegerGrid& g) { return integer * g.divisor / g.scale; }
 
-template <bool kExact>
 inline float to_output(float accumulator, float rescale, float high, const Requantization& to) {
   const IntegerGrid& g = to.grid;
   const float limited = clamp_of(accumulator, to.low, high);
-  const float rounded =
-      kExact ? static_cast<float>(__builtin_nearbyint(static_cast<double>(rescale) * static_cast<double>(limited) -
-                                                      static_cast<double>(g.zero_point)))
-             : __builtin_nearbyintf(rescale * limited / to.divisor - g.zero_point);
+  const float rounded = __builtin_nearbyintf(rescale * limited / to.divisor - g.zero_point);
   return to_value(clamp_of(rounded, g.qmin, g.qmax) + g.zero_point, g);
-}
-
-template <bool kExact>
-void to_outputs(const float* accumulator, float* y, size_t n, float rescale, float high, const Requantization& to) {
-  for (size_t i = 0; i < n; ++i) y[i] = to_output<kExact>(accumulator[i], rescale, high, to);
-}
-
-template <bool kExact>
-void to_outputs_of_channels(const float* accumulator, float* y, size_t rows, size_t channels, const float* rescale,
-                            const float* high, const Requantization& to) {
-  for (size_t row = 0; row < rows; ++row, accumulator += channels, y += channels) {
-    QGRAD_INDEPENDENT
-    for (size_t c = 0; c < channels; ++c) y[c] = to_output<kExact>(accumulator[c], rescale[c], high[c], to);
-  }
 }
 
 void to_integers(const float* x, float* y, size_t n, const IntegerGrid& grid) {
@@ -57,15 +39,16 @@ void fake_quant(const float* x, float* y, size_t n, const IntegerGrid& grid) {
 
 void requantize(const float* accumulator, float* y, size_t n, float rescale, float high, const Requantization& to) {
   const Requantization r = to;
-  r.exact ? to_outputs<true>(accumulator, y, n, rescale, high, r)
-          : to_outputs<false>(accumulator, y, n, rescale, high, r);
+  for (size_t i = 0; i < n; ++i) y[i] = to_output(accumulator[i], rescale, high, r);
 }
 
 void requantize_channels(const float* accumulator, float* y, size_t rows, size_t channels, const float* rescale,
                          const float* high, const Requantization& to) {
   const Requantization r = to;
-  r.exact ? to_outputs_of_channels<true>(accumulator, y, rows, channels, rescale, high, r)
-          : to_outputs_of_channels<false>(accumulator, y, rows, channels, rescale, high, r);
+  for (size_t row = 0; row < rows; ++row, accumulator += channels, y += channels) {
+    QGRAD_INDEPENDENT
+    for (size_t c = 0; c < channels; ++c) y[c] = to_output(accumulator[c], rescale[c], high[c], r);
+  }
 }
 
 }  // namespace

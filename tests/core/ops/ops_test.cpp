@@ -332,8 +332,8 @@ TEST_CASE("embedding picks rows and refuses ids that are no row") {
 
 TEST_CASE("no op leaves quantization metadata of its input on its output") {
   Tensor x = normal_tensor({2, 3}, 1);
-  x.set_quant_metadata({.scale = 2});
-  CHECK(!relu(x).quant_metadata());
-  CHECK(!reshape(x, {6}).quant_metadata());
-  CHECK(!flatten(x).quant_metadata());
+  x.set_grid({.scale = 2});
+  CHECK(!relu(x).grid());
+  CHECK(!reshape(x, {6}).grid());
+  CHECK(!flatten(x).grid());
 }

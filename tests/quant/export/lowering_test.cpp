@@ -60,15 +60,13 @@ struct Bits {
 };
 std::vector<Json> settings_of(const std::vector<std::string>& modes, const std::vector<Bits>& widths) {
   std::vector<Json> settings;
-  for (const char* rounding : {"distiller", "onnx"})
-    for (const std::string& mode : modes)
-      for (const bool per_channel : {false, true})
-        for (const auto& [weights, activations] : widths)
-          settings.push_back({{"rounding", rounding},
-                              {"mode", mode},
-                              {"per_channel_wts", per_channel},
-                              {"bits_weights", weights},
-                              {"bits_activations", activations}});
+  for (const std::string& mode : modes)
+    for (const bool per_channel : {false, true})
+      for (const auto& [weights, activations] : widths)
+        settings.push_back({{"mode", mode},
+                            {"per_channel_wts", per_channel},
+                            {"bits_weights", weights},
+                            {"bits_activations", activations}});
   return settings;
 }
 std::vector<Json> all_settings() {
@@ -77,16 +75,6 @@ std::vector<Json> all_settings() {
 // Those that are compared on whole data sets.
 std::vector<Json> main_settings() {
   return settings_of({"SYMMETRIC", "ASYMMETRIC_UNSIGNED"}, {{8, 8}, {4, 8}, {4, 4}});
-}
-
-// And the same in fixed point, where that exists.
-std::vector<Json> with_fixed_point(std::vector<Json> settings) {
-  for (size_t i = 0, count = settings.size(); i < count; ++i)
-    if (Json fixed = settings[i]; fixed.at("rounding") == "distiller") {
-      fixed["scale_approx_mult_bits"] = 12, fixed["fixed_point"] = true;
-      settings.push_back(std::move(fixed));
-    }
-  return settings;
 }
 
 }  // namespace
@@ -103,70 +91,33 @@ TEST_CASE("a lowered net of every layer computes the simulation's integers in ev
 
 TEST_CASE("ONNX's rounding differs from Distiller's where a pixel is a tie") {
   // Grids of the same scale with an odd zero point, and values halfway between their integers.
-  const QuantMetadata grid{2.0f, -5, 0, 255};
+  const Grid grid{2.0f, -5, 0, 255};
   const Tensor x = Tensor::from({1, 4}, std::vector<float>{0.25f, 0.75f, 1.25f, -0.25f});
-  const auto integers = [&](Rounding rounding) {
-    const Tensor q = to_integers(x, grid, rounding);
+  const auto integers = [&](Arithmetic arithmetic) {
+    const Tensor q = to_integers(x, grid, arithmetic);
     return std::vector<float>(q.data().begin(), q.data().end());
   };
-  CHECK(integers(Rounding::distiller) == std::vector<float>{1, 1, 3, -1});  // 5.5, 6.5, 7.5 and 4.5 to even, less 5
-  CHECK(integers(Rounding::onnx) == std::vector<float>{0, 2, 2, 0});        // 0.5, 1.5, 2.5 and -0.5 to even
+  CHECK(integers(Arithmetic::distiller) == std::vector<float>{1, 1, 3, -1});  // 5.5, 6.5, 7.5 and 4.5 to even, less 5
+  CHECK(integers(Arithmetic::onnx) == std::vector<float>{0, 2, 2, 0});        // 0.5, 1.5, 2.5 and -0.5 to even
 }
 
 TEST_CASE("ONNX's rounding needs fixed scales, and has no approximated ones") {
-  const Json onnx = {{"rounding", "onnx"}};
   ModulePtr dynamic = every_layer();
-  PostTrainLinearQuantizer quantizer(read_config<PostTrainLinearConfig>({onnx, "", "quantizer"}));
+  PostTrainLinearQuantizer quantizer(read_config<PostTrainLinearConfig>({Json::object(), "", "quantizer"}));
   CHECK_THAT(error_of([&] { quantizer.prepare(dynamic, nullptr, images(1, 2)); }), Contains("calibration statistics"));
   CHECK_THAT(error_of([&] {
-               quantized(every_layer(), {{"rounding", "onnx"}, {"scale_approx_mult_bits", 8}}, images(4, 1));
+               quantized(every_layer(), {{"scale_approx_mult_bits", 8}}, images(4, 1));
              }),
              Contains("scale_approx_mult_bits"));
 }
 
-// What comes between the input quantizer and the last layer's output.
-bool computes_in_floating_point(const deploy::Program& program) {
-  using deploy::OpKind;
-  return std::ranges::any_of(program.ops, [&](const deploy::Op& op) {
-    const bool computes = op.kind == OpKind::conv || op.kind == OpKind::add || op.kind == OpKind::multiply;
-    const bool moves = op.kind == OpKind::lookup || op.kind == OpKind::max_pool || op.kind == OpKind::channels_first;
-    const bool is_border = op.inputs[0] == program.input || op.output == program.output;
-    return !is_border && !moves && !(computes && op.fixed_point);
-  });
-}
-
-TEST_CASE("approximated scales and clipped ranges are lowered too") {
-  for (const Json& settings : {Json{{"scale_approx_mult_bits", 8}}, Json{{"bits_accum", 28}},
-                               Json{{"bits_accum", 28}, {"mode", "ASYMMETRIC_UNSIGNED"}}, Json{{"clip_acts", "AVG"}}}) {
+TEST_CASE("short accumulators and clipped ranges are lowered too") {
+  for (const Json& settings : {Json{{"bits_accum", 28}}, Json{{"bits_accum", 28}, {"mode", "ASYMMETRIC_UNSIGNED"}},
+                               Json{{"clip_acts", "AVG"}}}) {
     INFO(settings.dump());
     const ModulePtr model = quantized(every_layer(), settings, images(4, 1));
     check_equal(*model, deploy::Engine(deploy::lower(*model, images(1, 2)).program), images(3, 3), 14);
   }
-}
-
-TEST_CASE("multipliers and shifts need no floating point, in every mode and width") {
-  for (Json settings : all_settings()) {
-    if (settings.at("rounding") == "onnx") continue;
-    for (const int bits : {3, 8, 16, 20}) {
-      settings["scale_approx_mult_bits"] = bits, settings["fixed_point"] = true;
-      INFO(settings.dump());
-      const ModulePtr model = quantized(every_layer(), settings, images(4, 1));
-      const deploy::Program program = deploy::lower(*model, images(1, 2)).program;
-      CHECK_FALSE(computes_in_floating_point(program));
-      check_equal(*model, deploy::Engine(program), images(3, 3), 14);
-      check_equal(*model, deploy::Engine(program), test::normal_tensor({1, 8, 8, 3}, 4, 100.0f), 14);
-    }
-  }
-}
-
-TEST_CASE("fixed point needs short multipliers") {
-  const auto refused = [](Json settings) {
-    settings["fixed_point"] = true;
-    return error_of([&] { quantized(every_layer(), settings, images(4, 1)); });
-  };
-  CHECK_THAT(refused(Json::object()), Contains("at most 20, got none"));
-  CHECK_THAT(refused({{"scale_approx_mult_bits", 21}}), Contains("at most 20, got 21"));
-  CHECK_THAT(refused({{"scale_approx_mult_bits", 8}, {"rounding", "onnx"}}), Contains("onnx"));
 }
 
 TEST_CASE("the engine gives the same bits for any batch and any number of threads") {
@@ -190,17 +141,15 @@ TEST_CASE("the engine gives the same bits for any batch and any number of thread
 
 TEST_CASE("layers without bits stay in float inside a program") {
   const Json none = {{"bits_weights", nullptr}, {"bits_activations", nullptr}};
-  for (const char* rounding : {"distiller", "onnx"})
-    for (const char* path : {"stem", "depthwise", "narrow", "strided", "average", "add", "concat", "mult", "fc"}) {
-      INFO(rounding << ", " << path);
-      const ModulePtr model =
-          quantized(every_layer(), {{"rounding", rounding}, {"overrides", {{path, none}}}}, images(4, 1));
-      const deploy::Engine engine(deploy::lower(*model, images(1, 2)).program);
-      const test::Agreement agreement = test::compare_with_simulation(*model, engine, images(5, 3));
-      INFO("first layer that differs: " << agreement.first);
-      CHECK(agreement.layers >= 12);
-      CHECK(agreement.differing == 0);
-    }
+  for (const char* path : {"stem", "depthwise", "narrow", "strided", "average", "add", "concat", "mult", "fc"}) {
+    INFO(path);
+    const ModulePtr model = quantized(every_layer(), {{"overrides", {{path, none}}}}, images(4, 1));
+    const deploy::Engine engine(deploy::lower(*model, images(1, 2)).program);
+    const test::Agreement agreement = test::compare_with_simulation(*model, engine, images(5, 3));
+    INFO("first layer that differs: " << agreement.first);
+    CHECK(agreement.layers >= 12);
+    CHECK(agreement.differing == 0);
+  }
 }
 
 TEST_CASE("what can not be lowered is refused with the layer and the reason") {
@@ -208,8 +157,10 @@ TEST_CASE("what can not be lowered is refused with the layer and the reason") {
              Contains("tanh") && Contains("no form in a program"));
   CHECK_THAT(why_not(every_layer(), {{"bits_activations", 9}}), Contains("stem") && Contains("more than 8 bits"));
   CHECK_THAT(why_not(every_layer(), {{"bits_weights", 10}}), Contains("stem") && Contains("no integer of 8 bits"));
+  CHECK_THAT(why_not(every_layer(), {{"rounding", "distiller"}}),
+             Contains("stem") && Contains("\"rounding\": \"onnx\""));
   ModulePtr dynamic = every_layer();
-  PostTrainLinearQuantizer(read_config<PostTrainLinearConfig>({Json::object(), "", "quantizer"}))
+  PostTrainLinearQuantizer(read_config<PostTrainLinearConfig>({{{"rounding", "distiller"}}, "", "quantizer"}))
       .prepare(dynamic, nullptr, images(1, 2));
   dynamic->set_training(false);
   CHECK_THAT(error_of([&] { deploy::lower(*dynamic, images(1, 2)); }), Contains("stem") && Contains("statistics"));
@@ -230,9 +181,6 @@ TEST_CASE("programs that an engine could not run are refused") {
   CHECK_THAT(refused([&](auto& p) { p.ops[conv].weight.pop_back(); }), Contains("'stem': expected 27 weights"));
   CHECK_THAT(refused([&](auto& p) { p.ops[conv].bias[0] = 2147483647; }), Contains("beyond 32 bits"));
   CHECK_THAT(refused([&](auto& p) { p.ops[conv].rescale[0] = -1; }), Contains("positive factors"));
-  CHECK_THAT(refused([&](auto& p) { p.ops[conv].rescale[0] = 1e9f, p.ops[conv].fixed_point = true; }),
-             Contains("a factor of 1e+09 in fixed point"));
-  CHECK_THAT(refused([&](auto& p) { p.ops[0].fixed_point = true; }), Contains("no form in fixed point"));
   CHECK_THAT(refused([&](auto& p) { p.ops[conv].low[0] = 200, p.ops[conv].high[0] = 100; }), Contains("not within"));
   CHECK_THAT(refused([&](auto& p) { p.ops[conv].window.stride_w = 0; }), Contains("strides"));
   CHECK_THAT(refused([&](auto& p) { p.ops[conv].window.padding_h = 7; }), Contains("the output is 8x8"));
@@ -245,7 +193,7 @@ TEST_CASE("programs that an engine could not run are refused") {
 TEST_CASE("a lowered ResNet-20 computes the simulation's integers on real images", "[cifar]") {
   const std::optional<Material> material = Material::load();
   if (!material) return;
-  for (const Json& settings : with_fixed_point(all_settings())) {
+  for (const Json& settings : all_settings()) {
     INFO(settings.dump());
     const ModulePtr model = quantized_resnet(*material, settings);
     const deploy::Lowered lowered = deploy::lower(*model, material->batch(0, 1));
@@ -258,7 +206,7 @@ TEST_CASE("a lowered ResNet-20 computes the simulation's integers on real images
 TEST_CASE("a lowered net of every layer computes the simulation's integers on real images", "[cifar]") {
   const std::optional<Material> material = Material::load();
   if (!material) return;
-  for (const Json& settings : with_fixed_point(all_settings())) {
+  for (const Json& settings : all_settings()) {
     INFO(settings.dump());
     const ModulePtr model = quantized(every_layer(32), settings, material->batch(0, 8));
     check_equal(*model, deploy::Engine(deploy::lower(*model, material->batch(0, 1)).program), material->batch(8, 2),
@@ -269,7 +217,7 @@ TEST_CASE("a lowered net of every layer computes the simulation's integers on re
 TEST_CASE("a lowered net of every layer computes the simulation's integers on 10,000 images", "[.][cifar][slow]") {
   const std::optional<Material> material = Material::load();
   if (!material) return;
-  for (const Json& settings : with_fixed_point(main_settings())) {
+  for (const Json& settings : main_settings()) {
     INFO(settings.dump());
     const ModulePtr model = quantized(every_layer(32), settings, material->batch(0, 8));
     check_equal_on_test_set(*model, *material, 14);
@@ -279,7 +227,7 @@ TEST_CASE("a lowered net of every layer computes the simulation's integers on 10
 TEST_CASE("a lowered ResNet-20 computes the simulation's integers on 10,000 images", "[.][cifar][slow]") {
   const std::optional<Material> material = Material::load();
   if (!material) return;
-  for (const Json& settings : with_fixed_point(main_settings())) {
+  for (const Json& settings : main_settings()) {
     INFO(settings.dump());
     const ModulePtr model = quantized_resnet(*material, settings);
     check_equal_on_test_set(*model, *material, 32);
@@ -291,7 +239,7 @@ TEST_CASE("a lowered ResNet-20 of one's own computes the simulation's integers o
   const char* file = std::getenv("QGRAD_RESNET20");
   const std::optional<Material> material = Material::load();
   if (!material || !file) return;
-  for (const Json& settings : with_fixed_point(main_settings())) {
+  for (const Json& settings : main_settings()) {
     INFO(settings.dump());
     ModulePtr trained = Registry<Architecture>::create({{{"class", "resnet20"}}, "", "model"})->make();
     load_state(*trained, read_checkpoint(file));

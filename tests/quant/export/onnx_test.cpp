@@ -23,8 +23,7 @@ using test::images;
 
 namespace {
 
-std::string exported(Json config, const deploy::OnnxOptions& options = {}) {
-  config["rounding"] = "onnx";
+std::string exported(const Json& config, const deploy::OnnxOptions& options = {}) {
   const ModulePtr model = test::quantized(every_layer(), config, images(4, 1));
   return deploy::onnx_model(deploy::lower(*model, images(1, 2)).program, options);
 }
@@ -34,7 +33,7 @@ deploy::Program with_weights(const std::vector<int16_t>& weights, bool per_chann
   using namespace deploy;
   const auto channels = static_cast<int32_t>(weights.size());
   const bool real = kind == OpKind::real_conv;
-  Program p{.rounding = Rounding::onnx};
+  Program p;
   p.tensors = {{.name = "input", .type = Type::float32},
                {.name = "quantized", .grid = {.scale = 10, .qmin = 0, .qmax = 255}},
                {.name = "layer",
@@ -48,7 +47,7 @@ deploy::Program with_weights(const std::vector<int16_t>& weights, bool per_chann
   conv.rescale.assign(weights.size(), 0.1f * 0.01f * 3);
   conv.real_bias.assign(real ? weights.size() : 0, 0.0f);
   if (!real) conv.low.assign(weights.size(), 0), conv.high.assign(weights.size(), 255);
-  p.ops = {{.kind = OpKind::quantize, .inputs = {0}, .output = 1, .rescale = {1}, .low = {0}, .high = {255}}, conv};
+  p.ops = {{.kind = OpKind::quantize, .inputs = {0}, .output = 1, .low = {0}, .high = {255}}, conv};
   if (!real) p.ops.push_back({.kind = OpKind::dequantize, .inputs = {2}, .output = 3});
   p.output = real ? 2 : 3;
   if (real) p.tensors.pop_back();
@@ -182,19 +181,13 @@ TEST_CASE("a channel whose weights have died is exported like the others") {
   const auto channels = static_cast<size_t>(almost_dead.dim(-1));
   for (size_t i = 0; i < almost_dead.data().size(); i += channels) almost_dead.mutable_data()[i] *= 1e-5f;
   weight->set_raw(almost_dead);
-  const Json config = {{"mode", "SYMMETRIC"}, {"per_channel_wts", true}, {"rounding", "onnx"}};
+  const Json config = {{"mode", "SYMMETRIC"}, {"per_channel_wts", true}};
   const ModulePtr model = test::quantized(std::move(net), config, images(4, 1));
   CHECK(deploy::onnx_model(deploy::lower(*model, images(1, 2)).program, {}).size() > 1000);
 }
 
 TEST_CASE("all quantized tensors can be outputs") {
   CHECK(exported(Json::object(), {.all_tensors = true}).size() > exported(Json::object()).size() + 14 * 10);
-}
-
-TEST_CASE("a model quantized under Distiller's rounding is refused with what to do") {
-  const ModulePtr model = test::quantized(every_layer(), Json::object(), images(4, 1));
-  const deploy::Program program = deploy::lower(*model, images(1, 2)).program;
-  CHECK_THAT(test::error_of([&] { deploy::onnx_model(program, {}); }), Contains("\"rounding\": \"onnx\""));
 }
 
 // Depthwise and grouped convolutions, a concatenation, a product, pools, table lookups; for tests/onnx/run.sh.
@@ -205,8 +198,7 @@ TEST_CASE("files of a net of every layer with the engine's results on 1,000 imag
   for (const auto& [weights, activations] : {std::pair(8, 8), std::pair(4, 8), std::pair(4, 4)})
     for (const char* mode : {"SYMMETRIC", "ASYMMETRIC_UNSIGNED"})
       for (const bool per_channel : {false, true}) {
-        const Json config = {{"rounding", "onnx"},
-                             {"mode", mode},
+        const Json config = {{"mode", mode},
                              {"per_channel_wts", per_channel},
                              {"bits_weights", weights},
                              {"bits_activations", activations}};

@@ -37,7 +37,7 @@ Json random_quantizer(RandomStream& random) {
   Json config = {{"bits_weights", one_of({8, 8, 4, 2})}, {"bits_activations", one_of({8, 8, 4})}};
   const Json mode = one_of({"SYMMETRIC", "SYMMETRIC_RESTRICTED", "ASYMMETRIC_UNSIGNED", "ASYMMETRIC_SIGNED"});
   if (random.below(2) == 0) {
-    config.update({{"class", "PostTrainLinearQuantizer"}, {"mode", mode}, {"rounding", one_of({"onnx", "distiller"})}});
+    config.update({{"class", "PostTrainLinearQuantizer"}, {"mode", mode}});
     config["per_channel_wts"] = random.below(2) == 0;
     return config;
   }
@@ -120,7 +120,7 @@ TEST_CASE("programs of random networks compute the simulation's integers, or are
       CHECK(agreement.differing == 0);
       CHECK(agreement.logits_differing == 0);
     }
-    if (lowered->program.rounding == Rounding::onnx) CHECK(deploy::onnx_model(lowered->program, {}).size() > 1000);
+    CHECK(deploy::onnx_model(lowered->program, {}).size() > 1000);
   }
   std::cout << count << " random networks compared, but for " << refused << " that were refused\n";
   CHECK(refused <= static_cast<int64_t>(count / 20));
@@ -133,7 +133,6 @@ TEST_CASE("files of random networks with the engine's results on 100 images", "[
   const char* nets = std::getenv("QGRAD_ONNX_NETS");
   for (uint64_t seed = 0, left = nets ? std::strtoull(nets, nullptr, 10) : 40; left > 0; ++seed) {
     RandomCase c = random_case(seed);
-    if (c.is_post_training()) c.quantizer["rounding"] = "onnx";
     std::optional<deploy::Engine> engine;
     try {
       const ModulePtr model = quantized(c);

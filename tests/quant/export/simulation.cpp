@@ -14,8 +14,8 @@ namespace {
 // The integers of every quantized layer's output, by path, in the order of the calls.
 struct IntegerOutputs final : CallObserver {
   void leave(Module& module, Inputs, const Tensor& y) override {
-    if (!dynamic_cast<RangeLinearQuantWrapper*>(&module) || !y.quant_metadata()) return;
-    const QuantMetadata grid = *y.quant_metadata();
+    if (!dynamic_cast<RangeLinearQuantWrapper*>(&module) || !y.grid()) return;
+    const Grid grid = *y.grid();
     std::vector<int32_t>& integers = of[module.path()];
     for (const float x : y.data())
       integers.push_back(static_cast<int32_t>(std::nearbyint(grid.scale * x - grid.zero_point)));

@@ -176,7 +176,7 @@ TEST_CASE("after bias correction every layer's outputs have the means of the flo
     void leave(Module& module, Inputs x, const Tensor& y) override {
       if (auto* wrapper = dynamic_cast<RangeLinearQuantParamLayerWrapper*>(&module)) {
         add(is[wrapper->path()], wrapper->sums(x[0]));
-        step[wrapper->path()] = 1 / wrapper->integer_sums(wrapper->input_metadata(0, x[0])).scale[0];
+        step[wrapper->path()] = 1 / wrapper->integer_sums(wrapper->input_grid(0, x[0])).scale[0];
       } else if (module.kind() == "Conv2d" || module.kind() == "Linear") {
         add(should_be[module.path()], y);
       }

@@ -76,7 +76,7 @@ TEST_CASE("faint channels with biases are as good as channels without weights, a
             const auto run = [&](float strength) {
               const Faint faint{layer, whole_layer, strength, 2.0f};
               const ModulePtr reference = planted(faint), model = quantized(planted(faint), settings, images(8, 1));
-              check_engine(*model, x);
+              if (settings.at("rounding") == "onnx") check_engine(*model, x);
               return agreement(*model, *reference, x);
             };
             const double silent = run(0);
@@ -94,7 +94,7 @@ TEST_CASE("faint channels hold their biases in dynamic quantization too") {
     const ModulePtr reference = planted(faint);
     ModulePtr model = planted(faint);
     PostTrainLinearQuantizer quantizer(
-        read_config<PostTrainLinearConfig>({{{"mode", mode}, {"per_channel_wts", true}}, "", "quantizer"}));
+        read_config<PostTrainLinearConfig>({{{"rounding", "distiller"}, {"mode", mode}, {"per_channel_wts", true}}, "", "quantizer"}));
     quantizer.prepare(model, nullptr, images(1, 2));
     model->set_training(false);
     return agreement(*model, *reference, x);

@@ -30,7 +30,7 @@ std::string vector_difference(const std::vector<float>& actual, const Json& expe
   return difference(vector_of(actual), flat(tensor(expected)), tolerance);
 }
 
-void check_range(const QuantMetadata& actual, const Json& expected) {
+void check_range(const Grid& actual, const Json& expected) {
   CHECK(actual.qmin == number(expected[0]));
   CHECK(actual.qmax == number(expected[1]));
 }
@@ -54,7 +54,7 @@ IntegerDifference compare_integers(const Tensor& actual, const Tensor& expected)
 
 // The integers behind a quantized tensor.
 Tensor integers_of(const Tensor& y) {
-  const QuantMetadata& m = *y.quant_metadata();
+  const Grid& m = *y.grid();
   return linear_quantize(y, {{m.scale}, {m.zero_point}});
 }
 
@@ -73,16 +73,16 @@ class Calls final : public CallObserver {
     LayerCall& call = calls_[module.path()];
     call = {};
     call.output = y;
-    call.quantized = y.quant_metadata().has_value();
+    call.quantized = y.grid().has_value();
     if (const auto* layer = dynamic_cast<RangeLinearQuantParamLayerWrapper*>(&module);
         layer && layer->quantization().output) {
-      const IntegerSums sums = layer->integer_sums(layer->input_metadata(0, x[0]));
+      const IntegerSums sums = layer->integer_sums(layer->input_grid(0, x[0]));
       call.accumulator_scale = sums.scale;
       call.bias_q = sums.bias;
     }
     if (const auto* layer = dynamic_cast<RangeLinearQuantProductWrapper*>(&module)) {
-      std::vector<QuantMetadata> inputs;
-      for (size_t i = 0; i < x.size(); ++i) inputs.push_back(layer->input_metadata(i, x[i]));
+      std::vector<Grid> inputs;
+      for (size_t i = 0; i < x.size(); ++i) inputs.push_back(layer->input_grid(i, x[i]));
       call.accumulator_scale = {layer->accumulator_scale(inputs)};
     }
   }
@@ -122,7 +122,7 @@ void check_inputs(const LayerQuantization& quantization, const Json& expected) {
     if (input.shared) continue;  // the file gives the layer's own settings, which no value sees
     INFO("input " << i << ": scale " << input.params->scale << ", zero point " << input.params->zero_point);
     CHECK(matches(*input.params, expected[i]));
-    check_range(metadata_of({}, input.settings), expected[i].at("q_range"));
+    check_range(grid_of({}, input.settings), expected[i].at("q_range"));
   }
 }
 
@@ -130,8 +130,8 @@ void check_module(Module& module, const Json& expected) {
   INFO("module " << module.path());
   CHECK(module.kind() == expected.at("class").get<std::string>());
   if (const auto* embedding = dynamic_cast<RangeLinearEmbeddingWrapper*>(&module)) {
-    CHECK(difference(embedding->weight_metadata().scale, number(expected.at("w_scale")), kScales) == "");
-    CHECK(embedding->weight_metadata().zero_point == number(expected.at("w_zero_point")));
+    CHECK(difference(embedding->weight_grid().scale, number(expected.at("w_scale")), kScales) == "");
+    CHECK(embedding->weight_grid().zero_point == number(expected.at("w_zero_point")));
     CHECK(difference(embedding->weight().q(), tensor(expected.at("weight_q")), kExact) == "");
   }
   const auto* wrapper = dynamic_cast<RangeLinearQuantWrapper*>(&module);
@@ -142,9 +142,9 @@ void check_module(Module& module, const Json& expected) {
   if (!quantization.output) return;
   CHECK(quantization.output->bits == expected.at("bits_activations").get<int>());
   CHECK(quantization.output->half_range == expected.at("clip_half_range").get<bool>());
-  check_range(metadata_of({}, *quantization.output), expected.at("q_range"));
-  REQUIRE(wrapper->output_metadata().has_value() == expected.contains("output"));
-  if (const auto output = wrapper->output_metadata()) {
+  check_range(grid_of({}, *quantization.output), expected.at("q_range"));
+  REQUIRE(wrapper->output_grid().has_value() == expected.contains("output"));
+  if (const auto output = wrapper->output_grid()) {
     CHECK(difference(output->scale, number(expected.at("output").at("scale")), kScales) == "");
     CHECK(output->zero_point == number(expected.at("output").at("zero_point")));
   }
@@ -163,7 +163,7 @@ void check_forward(const Calls& calls, const Tensor& output, const Json& expecte
       if (!flipped) CHECK(difference(file_activation(call.output), tensor(layer.at("float"))) == "");
       continue;
     }
-    const QuantMetadata& metadata = *call.output.quant_metadata();
+    const Grid& metadata = *call.output.grid();
     CHECK(difference(metadata.scale, number(layer.at("scale")), kScales) == "");
     CHECK(metadata.zero_point == number(layer.at("zero_point")));
     if (layer.contains("accum_scale"))
@@ -262,7 +262,7 @@ bool inputs_differ(Module& model, const Json& modules) {
 }  // namespace
 
 Json post_train_config(const Json& case_inputs) {
-  Json config = Json::object();
+  Json config = {{"rounding", "distiller"}};
   for (const auto& [key, value] : case_inputs.at("args").items())
     config[key == "bits_parameters" ? "bits_weights" : key] = value;
   config["overrides"] = Json::object();

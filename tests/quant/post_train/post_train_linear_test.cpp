@@ -52,7 +52,10 @@ QuantStats stats_of(Module& net) {
   });
 }
 
-std::unique_ptr<PostTrainLinearQuantizer> quantizer(const Json& config) {
+// Under Distiller's arithmetic, unless told otherwise.
+std::unique_ptr<PostTrainLinearQuantizer> quantizer(const Json& settings) {
+  Json config = {{"rounding", "distiller"}};
+  config.update(settings);
   return std::make_unique<PostTrainLinearQuantizer>(read_config<PostTrainLinearConfig>({config, "", "quantizer"}));
 }
 
@@ -310,7 +313,7 @@ TEST_CASE("fpq_module computes a layer in half precision and leaves its output i
   CHECK(kind_at(*net, "conv2") == "FPWrapper");
   CHECK(kind_at(*net, "fc") == "RangeLinearFakeQuantWrapper");
   for (const float w : all_parameters(*find_module(*net, "conv2"))[0]->raw().data()) CHECK(round_to_half(w) == w);
-  CHECK_FALSE(find_module(*net, "conv2")->call(std::vector{Tensor::zeros({1, 6, 6, 4})}).quant_metadata().has_value());
+  CHECK_FALSE(find_module(*net, "conv2")->call(std::vector{Tensor::zeros({1, 6, 6, 4})}).grid().has_value());
   CHECK(largest_difference((*net)(images(3)), (*make_net())(images(3))) < 0.1f);
 }
 
@@ -380,9 +383,9 @@ TEST_CASE("a tensor with two consumers is quantized as the first one says, and s
   q->prepare(net, nullptr, images(1));
   const Tensor x = images(3);
   (*net)(x);
-  CHECK_FALSE(x.quant_metadata().has_value());
+  CHECK_FALSE(x.grid().has_value());
   CHECK(wrapper_at(*net, "b").quantization().inputs[0].shared);
-  CHECK(wrapper_at(*net, "b").input_metadata(0, x) == wrapper_at(*net, "a").input_metadata(0, x));
+  CHECK(wrapper_at(*net, "b").input_grid(0, x) == wrapper_at(*net, "a").input_grid(0, x));
 }
 
 TEST_CASE("an addition without statistics stays in float") {
@@ -400,7 +403,7 @@ TEST_CASE("the report of layers tells what each one got") {
   CHECK(layers.at("fc").at("output").at("mode") == "ASYMMETRIC_SIGNED");
   CHECK(layers.at("conv1").at("weight").at("scale").size() == 4);
   CHECK(layers.at("conv1").at("relu") == "ReLU");
-  CHECK(layers.at("conv2").at("output").at("scale").get<float>() == wrapper_at(*net, "conv2").output_metadata()->scale);
+  CHECK(layers.at("conv2").at("output").at("scale").get<float>() == wrapper_at(*net, "conv2").output_grid()->scale);
 }
 
 TEST_CASE("a quantized model rebuilt from its checkpoint computes the same bits") {
@@ -408,6 +411,7 @@ TEST_CASE("a quantized model rebuilt from its checkpoint computes the same bits"
   for (const bool is_static : {true, false}) {
     INFO((is_static ? "static" : "dynamic"));
     const Json resolved = Registry<Quantizer>::resolve({{{"class", "PostTrainLinearQuantizer"},
+                                                         {"rounding", is_static ? "onnx" : "distiller"},
                                                          {"per_channel_wts", true},
                                                          {"mode", "ASYMMETRIC_SIGNED"},
                                                          {"clip_acts", "KL"}},

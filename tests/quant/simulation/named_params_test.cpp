@@ -53,7 +53,8 @@ struct Prepared {
   LinearQuantMode mode{};
 };
 Prepared prepare(const Json& net, const Json& inputs) {
-  const Json config = {{"bits_activations", inputs.at("bits_activations")},
+  const Json config = {{"rounding", "distiller"},
+                       {"bits_activations", inputs.at("bits_activations")},
                        {"bits_weights", inputs.at("bits_parameters")},
                        {"mode", inputs.at("mode")},
                        {"save_fp_weights", inputs.at("save_fp_weights")}};

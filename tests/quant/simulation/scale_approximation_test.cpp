@@ -26,7 +26,7 @@ Tensor matrix(float value) { return Tensor::full({1, 1}, value); }
 // Unsigned 8 bits, multipliers of 3 bits. Static: calibrated on inputs from 0 to 3 and from 0 to 10.
 ModulePtr approximated(ModulePtr layer, bool is_static) {
   PostTrainLinearQuantizer quantizer(read_config<PostTrainLinearConfig>(
-      {{{"mode", "ASYMMETRIC_UNSIGNED"}, {"scale_approx_mult_bits", 3}}, "", "quantizer"}));
+      {{{"rounding", "distiller"}, {"mode", "ASYMMETRIC_UNSIGNED"}, {"scale_approx_mult_bits", 3}}, "", "quantizer"}));
   ModulePtr net = std::make_unique<Binary>(std::move(layer));
   const std::vector<Tensor> least{matrix(0), matrix(0)}, most{matrix(3), matrix(10)};
   if (is_static)
@@ -43,7 +43,7 @@ float output_of(Module& net, float x, float y) { return net.call(std::vector{mat
 
 float accumulator_scale(Module& net, float x, float y) {
   const auto& layer = dynamic_cast<RangeLinearQuantProductWrapper&>(*find_module(net, "layer"));
-  return layer.accumulator_scale(std::vector{layer.input_metadata(0, matrix(x)), layer.input_metadata(1, matrix(y))});
+  return layer.accumulator_scale(std::vector{layer.input_grid(0, matrix(x)), layer.input_grid(1, matrix(y))});
 }
 
 }  // namespace
@@ -86,11 +86,11 @@ TEST_CASE("an embedding's scale is exact, and its range is cut where ranges of w
     table->weight.set_raw(Tensor::from({2, 2}, std::vector<float>{0, 1, 7, 0}));
     ModulePtr net = std::move(table);
     net->set_training(false);
-    Json all = {{"mode", "ASYMMETRIC_UNSIGNED"}, {"scale_approx_mult_bits", 3}};
+    Json all = {{"rounding", "distiller"}, {"mode", "ASYMMETRIC_UNSIGNED"}, {"scale_approx_mult_bits", 3}};
     all.update(config);
     PostTrainLinearQuantizer(read_config<PostTrainLinearConfig>({all, "", "quantizer"}))
         .prepare(net, nullptr, Tensor::zeros({1}));
-    return dynamic_cast<RangeLinearEmbeddingWrapper&>(*net).weight_metadata().scale;
+    return dynamic_cast<RangeLinearEmbeddingWrapper&>(*net).weight_grid().scale;
   };
   CHECK(scale(Json::object()) == (1 / 7.0f) * 255);
   CHECK(scale({{"clip_acts", "AVG"}}) == (1 / 7.0f) * 255);

@@ -111,8 +111,8 @@ TEST_CASE("a clip below zero is an error") {
 
 TEST_CASE("clipped outputs carry the integer grid they lie on") {
   const Tensor y = ClippedLinearQuantization({.bits = 4, .clip_val = 6})(tensor_of({1, 2}));
-  REQUIRE(y.quant_metadata());
-  CHECK(*y.quant_metadata() == QuantMetadata{2.5f, 0, 0, 15});
+  REQUIRE(y.grid());
+  CHECK(*y.grid() == Grid{2.5f, 0, 0, 15});
 }
 
 TEST_CASE("a clip with a sign has levels on both sides, zero and the ends among them") {

@@ -372,7 +372,7 @@ TEST_CASE("other bits start a grid anew, no bits leave the values alone") {
   lsq.set_bits(8);
   const Tensor y = lsq(x);
   CHECK(lsq.step.raw().item() == Approx(2 * mean(relu(x)).item() / std::sqrt(255.0)));
-  CHECK(y.quant_metadata()->qmax == 255);
+  CHECK(y.grid()->qmax == 255);
   lsq.set_bits(std::nullopt);
   CHECK(difference(lsq(x), relu(x), kExact) == "");
 }

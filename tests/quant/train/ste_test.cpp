@@ -69,10 +69,10 @@ TEST_CASE("per-channel quantization treats every channel like a tensor of its ow
 
 TEST_CASE("a result on an integer grid says which") {
   const Tensor x = Tensor::full({3}, 0.4f);
-  const auto metadata = linear_quantize_ste(x, {{10}, {-2}}, {.integers = kSigned4}).quant_metadata();
+  const auto metadata = linear_quantize_ste(x, {{10}, {-2}}, {.integers = kSigned4}).grid();
   REQUIRE(metadata.has_value());
-  CHECK(*metadata == QuantMetadata{10, -2, -8, 7});
-  CHECK_FALSE(linear_quantize_ste(x, {{10}, {-2}}, {}).quant_metadata().has_value());
+  CHECK(*metadata == Grid{10, -2, -8, 7});
+  CHECK_FALSE(linear_quantize_ste(x, {{10}, {-2}}, {}).grid().has_value());
 }
 
 TEST_CASE("a gradient that others still need is not overwritten") {
