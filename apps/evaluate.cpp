@@ -62,6 +62,7 @@ void run(const EvaluateOptions& chosen, const CommonOptions& options) {
       is_program ? std::vector<std::string>{"data"} : std::vector<std::string>{"data", "model", "quantizer"});
   const auto [about, test] =
       is_program ? evaluate_program(chosen.file, config, options) : evaluate_checkpoint(chosen.file, config, options);
+  check_finite(test, chosen.file);
   Json results = about;
   results.update(test);
   note(fmt::format("data: {}", json_line(results.at("data").at("dataset"))));

@@ -2,10 +2,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
+#include <fstream>
 #include <tuple>
 
 #include "apps/command.h"
 #include "apps/onnx_test_data.h"
+#include "core/file_kind.h"
 #include "core/json.h"
 #include "core/ops.h"
 #include "core/random.h"
@@ -118,7 +121,36 @@ void write_test_data(const ExportOptions& chosen, const deploy::Program& program
     write_onnx_test_set(folder / fmt::format("test_data_set_{}", set), engine, batch->images, chosen.all_tensors);
 }
 
+// Throws where a file would take the place of one of another kind, of the checkpoint, or of the other file.
+void check_places(const ExportOptions& chosen) {
+  namespace fs = std::filesystem;
+  const auto same = [](const std::string& a, const std::string& b) {
+    return fs::weakly_canonical(a) == fs::weakly_canonical(b);
+  };
+  check(!chosen.program || !chosen.onnx || !same(*chosen.program, *chosen.onnx),
+        "--program and --onnx name the same file, {}", chosen.program.value_or(""));
+  for (const auto& [file, wanted] :
+       {std::pair(&chosen.program, "an integer program"), std::pair(&chosen.onnx, "an ONNX model")}) {
+    if (!*file) continue;
+    check_can_write(**file);
+    check(!same(**file, chosen.checkpoint), "{}: is the checkpoint that is exported", **file);
+    if (!fs::is_regular_file(**file)) continue;
+    std::string start(512, '\0');
+    std::ifstream stream(**file, std::ios::binary);
+    stream.read(start.data(), std::ssize(start));
+    start.resize(static_cast<size_t>(stream.gcount()));
+    const std::string kind = file_kind(start);
+    check(kind.empty() || kind == wanted, "{}: is there already, and is {}, expected {} or nothing", **file, kind,
+          wanted);
+  }
+  if (!chosen.onnx || chosen.test_images == 0) return;
+  const int64_t sets = (int64_t{chosen.test_images} + kImagesOfSet - 1) / kImagesOfSet;
+  const fs::path left = fs::path(*chosen.onnx).parent_path() / fmt::format("test_data_set_{}", sets);
+  check(!fs::exists(left), "{}: is there already, and would stand beside {} sets of this model", left.string(), sets);
+}
+
 void run(const ExportOptions& chosen, const CommonOptions& options) {
+  check_places(chosen);
   ModelFile file =
       load_model(chosen.checkpoint, read_config_option(chosen.config, options, {"data", "model", "quantizer"}));
   const DataForExport data = data_for_export(file, example_of_program(file), options.data);

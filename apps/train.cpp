@@ -68,6 +68,8 @@ void run_train(const std::string& config_file, const std::optional<std::filesyst
   const auto optimizer = make_optimizer(config.train.optimizer, *model);
   check_calibration(*task, config.calibration, config_file, "calibration");
   check_calibration(*task, config.fold_batch_norms, config_file, "fold_batch_norms");
+  check(config.quantizer || !config.calibration, "{}: calibration: there is no quantizer to set ranges of",
+        config_file);
   std::optional<Config> quantizer_config;
   Quantized quantized;
   if (config.quantizer) {

@@ -6,8 +6,8 @@
 
 namespace qgrad {
 
-// ECMAScript. Throws, at `where` of a config, on what is none, or is longer than 1,000 characters: std::regex takes a
-// call inside another for every bracket.
+// ECMAScript without references back. Throws, at `where` of a config, on what is none, or is longer than 1,000
+// characters: std::regex takes a call inside another for every bracket.
 std::regex path_pattern(const std::string& where, const std::string& pattern);
 
 }  // namespace qgrad

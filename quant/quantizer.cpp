@@ -8,6 +8,7 @@
 
 #include "nn/layers/activation.h"
 #include "quant/overrides.h"
+#include "quant/path_pattern.h"
 #include "quant/train/fake_quant.h"
 
 namespace qgrad {
@@ -122,7 +123,7 @@ void Quantizer::check_reaches_below(const Override& entry, const std::string& ke
 std::string Quantizer::elsewhere(const Override& entry, const std::string& key) const {
   const bool alternates = entry.pattern.find('|') != std::string::npos;
   const std::string pattern = alternates ? "(" + entry.pattern + ").*" : entry.pattern + ".*";
-  const Override below{pattern, entry.settings, std::regex(pattern)};
+  const Override below{pattern, entry.settings, path_pattern(entry.settings.where(), pattern)};
   bool below_takes = false;
   for (const Resolved& layer : resolved_) {
     if (!contains(layer.takes, key)) continue;
@@ -254,6 +255,9 @@ void Quantizer::resolve(const std::vector<Candidate>& candidates, const Graph& g
                       .settings = std::move(taken),
                       .pattern = override_entry ? std::optional(override_entry->pattern) : std::nullopt};
     resolved.takes = effective_settings(candidate, resolved, graph);
+    for (const auto& [key, bits_of] :
+         {std::pair("bits_weights", &Bits::weights), {"bits_activations", &Bits::activations}})
+      if (!contains(resolved.takes, key)) (resolved.bits.*bits_of).reset();
     resolved_.push_back(std::move(resolved));
   }
 }
@@ -293,7 +297,7 @@ void Quantizer::quantized_by(const std::string& path, const std::string& layer) 
   const auto of = [&](const std::string& p) { return std::ranges::find(resolved_, p, &Resolved::path); };
   const auto merged = of(path), by = of(layer);
   if (merged == resolved_.end() || by == resolved_.end()) return;
-  if (merged->pattern && !std::regex_match(layer, std::regex(*merged->pattern)) &&
+  if (merged->pattern && !std::regex_match(layer, path_pattern("overrides", *merged->pattern)) &&
       (merged->bits.activations != by->bits.activations || !merged->settings.empty()))
     config_error(config_.overrides.at(*merged->pattern).where(),
                  "{} is computed within {}, whose settings count: give the override for that one", path, layer);

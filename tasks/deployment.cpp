@@ -77,6 +77,10 @@ Comparison compare_with_model(std::string_view program, const deploy::Lowered& l
   check(from_model.largest <= tolerance,
         "the program does not compute what the model does: {} of {} outputs differ, by up to {}", from_model.numbers,
         computed.numel(), from_model.largest);
+  check(2 * from_checkpoint.same_class >= images.dim(0),
+        "the program is another network than the checkpoint: of {} images, {} get the checkpoint's class, and outputs "
+        "differ by up to {:.2g}",
+        images.dim(0), from_checkpoint.same_class, from_checkpoint.largest);
   return {.images = images.dim(0),
           .outputs = computed.numel(),
           .differing = from_model.numbers,

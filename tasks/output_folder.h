@@ -2,8 +2,10 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <set>
 #include <string>
+#include <vector>
 
 namespace qgrad {
 
@@ -22,6 +24,8 @@ class OutputFolder {
   // or another one in its place), or where a file that was written is gone: a part of a run would be left.
   std::filesystem::path to_write(const std::string& name);
   void remove(const std::string& name);
+  // Throws where writing these files would destroy what a training has left there, or this file, which is read.
+  void check_spares(const std::optional<std::string>& input, const std::vector<std::string>& names) const;
 
  private:
   bool is_same() const;

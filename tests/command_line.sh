@@ -172,6 +172,12 @@ holds "the statistics after preparation are written" grep -q '"histogram"' quant
 expect 0 "a quantized checkpoint evaluates by itself" "$qgrad" evaluate quantized/model.safetensors --json
 row=$(grep -A 8 '"quantized"' quantized/results.json | grep '"top1"' | sed 's|.*: ||; s|,||')
 holds "with quantize's accuracy" grep -q "\"top1\": $row" stdout
+mkdir -p own && cp compared/float/model.safetensors own/
+expect_error "quantize in its float model's place" "own/model.safetensors: is read here, and would be written" "$qgrad" quantize quantize.json --out own --set checkpoint=own/model.safetensors
+holds "leaves it as it was" cmp compared/float/model.safetensors own/model.safetensors
+expect 0 "overrides that take long to match" timeout 20 "$qgrad" quantize quantize.json --out nested --set 'quantizer.overrides={"(.*.*)*1":{"bits_weights":4}}'
+expect 0 "layers in half precision have no bits of weights" "$qgrad" inspect quantize.json --set quantizer.fpq_module=16 --set quantizer.bits_weights=2
+holds "in the list" grep -qE 'conv1 +Conv2d +-/' stdout
 expect 0 "quantize with measured statistics" "$qgrad" quantize quantize.json --out again --set calibration.statistics=$stats
 holds "gives the same checkpoint" cmp quantized/model.safetensors again/model.safetensors
 sed 's|"conv1": {|"conv9": {|' $stats >stale.json
@@ -550,7 +556,7 @@ expect_error "inspect a program" "an integer program; \`qgrad evaluate\`" "$qgra
 expect_error "a program without data" "digits.qgi: a program does not say its data" "$qgrad" evaluate digits.qgi
 expect_error "a program with data of another normalisation" "the mean of digits .*is 0.4, that of digits.qgi is 0.5" \
   "$qgrad" evaluate digits.qgi --config "$digits" --set 'data.transforms.mean=[0.4]'
-expect_error "export of two files, one of which is refused" "ONNX" "$qgrad" export quantized/model.safetensors --program half.qgi --onnx half.onnx
+expect_error "export of two files, one of which has no place" "taken/half.onnx: can not be written: .*taken is no folder" "$qgrad" export quantized/model.safetensors --program half.qgi --onnx taken/half.onnx
 holds "writes neither" [ ! -e half.qgi ]
 expect 2 "export of nothing" "$qgrad" export quantized/model.safetensors
 expect 0 "export a float model" "$qgrad" export $good --program float.qgi
@@ -558,6 +564,13 @@ expect 0 "export a trained model with a float first layer" "$qgrad" export cours
 holds "which is named" grep -q "conv1: sums floats whose results become integers" stdout
 expect_error "more test data than there are" "100000 were asked for" "$qgrad" export $good --onnx half.onnx --test-data 100000
 holds "leave no file" [ ! -e half.onnx ]
+cp quantized/model.safetensors kept.safetensors
+expect_error "a program in the checkpoint's place" "kept.safetensors: is the checkpoint that is exported" "$qgrad" export kept.safetensors --program ./kept.safetensors
+expect_error "one in another checkpoint's place" "kept.safetensors: is there already, and is a safetensors file, expected an integer program or nothing" "$qgrad" export $good --program kept.safetensors
+expect_error "two files of one name" "name the same file, half.onnx" "$qgrad" export $good --onnx half.onnx --program half.onnx
+holds "which leave it as it was" cmp quantized/model.safetensors kept.safetensors
+expect 0 "test data of one model" "$qgrad" export $good --onnx sets/a.onnx --test-data 250
+expect_error "and less of another beside it" "sets/test_data_set_1: is there already" "$qgrad" export $good --onnx sets/b.onnx --test-data 3
 expect_error "predict with a checkpoint" "is no integer program, but a safetensors file" "$qgrad" predict $good image.png
 mkfifo pipe && ln -s pipe to_pipe && ln -s there/linked.qgi linked.qgi
 expect_error "a program in the place of a pipe" "pipe: is a device, a pipe or a socket" "$qgrad" export $good --program pipe
