@@ -38,7 +38,7 @@ Tensor counting(const Shape& shape) {
 }  // namespace
 
 TEST_CASE("two-operand ops broadcast as NumPy does") {
-  const auto [a, b] = GENERATE(table<Shape, Shape>({{{3, 4}, {3, 4}},
+  const auto shapes = GENERATE(table<Shape, Shape>({{{3, 4}, {3, 4}},
                                                     {{2, 3, 5}, {5}},
                                                     {{5}, {2, 3, 5}},
                                                     {{2, 3}, {}},
@@ -50,6 +50,7 @@ TEST_CASE("two-operand ops broadcast as NumPy does") {
                                                     {{40000, 3}, {3}},
                                                     {{0, 3}, {3}},
                                                     {{2, 1, 3, 1, 2, 1}, {4, 1, 2, 1, 3}}}));
+  const Shape &a = std::get<0>(shapes), &b = std::get<1>(shapes);
   const Tensor x = normal_tensor(a, 1), y = normal_tensor(b, 2);
   const Shape shape = broadcast(a, b);
   CAPTURE(to_string(a), to_string(b));

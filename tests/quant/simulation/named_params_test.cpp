@@ -84,7 +84,9 @@ Tensor weight_q(Module& module) {
 }
 
 void check_state(Module& model, const Json& modules) {
-  for (const auto& [name, expected] : modules.items()) {
+  for (const auto& item : modules.items()) {
+    const std::string& name = item.key();
+    const Json& expected = item.value();
     INFO("module " << name);
     const auto check_value = [&](const char* param, const Json& value) {
       CHECK(difference_of(named_quant_param(model, name + "." + param).get(), value) == "");

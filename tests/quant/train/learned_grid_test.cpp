@@ -213,8 +213,8 @@ TEST_CASE("additive powers of two are the levels of the paper's authors") {
 }
 
 TEST_CASE("APoT's gradients are equation 8 of its paper") {
-  const auto [bits, site] = GENERATE(table<int, GridSite>(
-      {{4, GridSite::weights}, {3, GridSite::positive}, {4, GridSite::rectified}, {3, GridSite::any_sign}}));
+  const GridSite site = GENERATE(GridSite::weights, GridSite::positive, GridSite::rectified, GridSite::any_sign);
+  const int bits = site == GridSite::weights || site == GridSite::rectified ? 4 : 3;
   const bool is_signed = site == GridSite::weights || site == GridSite::any_sign;
   const auto apot = started<APoTQuantization>(bits, site, /*normalize_weights=*/false);
   set(apot->alpha, 1.2f);
