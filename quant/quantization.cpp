@@ -9,4 +9,9 @@ void Quantization::set_frozen(bool frozen) {
     if (p->defined()) p->raw().set_requires_grad(!frozen);
 }
 
+std::vector<float> Quantization::integer_scale(const Tensor& quantized) const {
+  if (!quantized.grid()) return {};
+  return {quantized.grid()->scale};
+}
+
 }  // namespace qgrad

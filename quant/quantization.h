@@ -2,10 +2,22 @@
 #pragma once
 
 #include <optional>
+#include <vector>
 
 #include "nn/module.h"
+#include "quant/affine.h"
 
 namespace qgrad {
+
+// Where a quantization stands.
+enum class Role {
+  weights,    // a parameter's transform
+  bias,       // the same, of numbers that are no weights
+  positive,   // behind an activation that has no negative values
+  rectified,  // in the place of a ReLU, which it computes too
+  any_sign,   // behind an activation that has both signs
+  input,      // of the model, both signs: its zero, with which convolutions pad, is a level
+};
 
 // The base of what stands on a parameter (its transform) or on an activation. A schedule asks for nothing else, so a
 // class outside of the tree takes part by deriving from it. What a schedule sets is not saved: it says it again, and
@@ -22,6 +34,12 @@ class Quantization : public UnaryModule {
   virtual void set_frozen(bool frozen);
   // The next training forward begins with a new range or grid, where that comes from the numbers that are quantized.
   virtual void forget_range() {}
+
+  // Times which quantized numbers, as this gave them, are integers: one scale, or one for each channel, the last
+  // dimension. None where levels are not multiples of a step. Export asks for nothing else of a parameter.
+  virtual std::vector<float> integer_scale(const Tensor& quantized) const;
+  // Where the range ends within the grid, as one that is followed and does not hold zero: what is beyond is cut off.
+  virtual std::optional<ValueRange> narrower_range() const { return std::nullopt; }
 
  protected:
   explicit Quantization(int own_bits) : own_bits_(own_bits), bits_(own_bits) {}

@@ -9,7 +9,7 @@
 #include "nn/layers/activation.h"
 #include "quant/overrides.h"
 #include "quant/path_pattern.h"
-#include "quant/train/fake_quant.h"
+#include "quant/wrappers.h"
 
 namespace qgrad {
 namespace {

@@ -27,6 +27,10 @@ top1() { sed -n 's/.*"top1": \([0-9.]*\).*/\1/p' "$1" | head -n 1; }
 awk -v top1="$(top1 evaluated.json)" 'BEGIN { exit !(top1 > 85) }'
 "$ternary" inspect trained/model.safetensors >inspected.txt
 grep -q TernaryWeight inspected.txt
+# It takes part in a schedule, and what it trained is exported.
+"$ternary" train "$config" --set train.epochs=4 --set 'train.quantization={"quantize_from": 1, "freeze_ranges_from": 2}' --out scheduled >/dev/null 2>&1
+"$ternary" export trained/model.safetensors --program ternary.qgi --onnx ternary.onnx >exported.txt
+grep -q ' 16 of 16 images get the class' exported.txt
 # The command without the class names it and refuses, and so does a wrong setting.
 if installed/bin/qgrad evaluate trained/model.safetensors >/dev/null 2>refused; then false; fi
 grep -q TernaryQuantizer refused

@@ -2,8 +2,8 @@
 // command.
 #include <qgrad/apps/run_command.h>
 #include <qgrad/core/tape.h>
-#include <qgrad/quant/quantizer.h>
 #include <qgrad/quant/train/fake_quant.h>
+#include <qgrad/quant/train/train_quantizer.h>
 
 namespace {
 using namespace qgrad;
@@ -18,13 +18,21 @@ void fields(V& v, TernaryConfig& c) {
 }
 
 // What stands between a parameter and the layer that uses it. Its gradient passes straight through.
-class TernaryWeight final : public UnaryModule {
+class TernaryWeight final : public Quantization {
  public:
-  explicit TernaryWeight(double threshold) : threshold_(threshold) {}
+  explicit TernaryWeight(double threshold) : Quantization(/*own_bits=*/2), threshold_(threshold) {}
   std::string_view kind() const override { return "TernaryWeight"; }
+
+  // So that it can be exported: the largest weight is a step, and stands for 1.
+  std::vector<float> integer_scale(const Tensor& quantized) const override {
+    float largest = 0;
+    for (const float q : quantized.data()) largest = std::max(largest, std::abs(q));
+    return {largest > 0 ? 1 / largest : 1};
+  }
 
  protected:
   Tensor forward(const Tensor& w) override {
+    if (!bits()) return w;  // a schedule has taken them away for now
     Tensor q = Tensor::zeros(w.shape());
     double sum = 0, magnitude = 0, kept = 0;
     for (const float x : w.data()) sum += std::abs(x);
@@ -36,21 +44,29 @@ class TernaryWeight final : public UnaryModule {
         q.mutable_data()[i] = std::copysign(static_cast<float>(magnitude / kept), x);
     return record("ternary_weight", q, {w}, [](Tensor dy, Grads& dx) { dx.add(0, std::move(dy)); });
   }
+
+ private:
   double threshold_;
 };
 
-struct TernaryQuantizer final : Quantizer {
-  explicit TernaryQuantizer(const TernaryConfig& config) : Quantizer(config), threshold(config.threshold) {
-    replacement_factory["ReLU"] = [](const Site& site, ModulePtr relu) -> ModulePtr {
-      const FakeQuantConfig activations{.bits = *site.bits.activations, .mode = LinearQuantMode::asymmetric_unsigned};
-      return std::make_unique<FakeQuantizationWrapper>(std::move(relu), activations);
-    };
+class TernaryQuantizer final : public TrainQuantizer {
+ public:
+  explicit TernaryQuantizer(const TernaryConfig& config) : TrainQuantizer(config), threshold_(config.threshold) {
+    quantize_outputs_of({.behind = {"ReLU"}, .in_place = {}, .settings = {}});
   }
-  ModulePtr weight_transform(const Site&, Parameter& weight, int bits) override {
+
+ protected:
+  std::unique_ptr<Quantization> weight(const Site&, const Parameter& weight, int bits) override {
     check(bits == 2, "{}: ternary weights take 2 bits, got {}", weight.path(), bits);
-    return std::make_unique<TernaryWeight>(threshold);
+    return std::make_unique<TernaryWeight>(threshold_);
   }
-  double threshold;
+  std::unique_ptr<Quantization> activation(const Site&, const Activation&, int bits) override {
+    return std::make_unique<FakeLinearQuantization>(
+        FakeQuantConfig{.bits = bits, .mode = LinearQuantMode::asymmetric_unsigned});
+  }
+
+ private:
+  double threshold_;
 };
 const Registered<Quantizer, TernaryQuantizer, TernaryConfig> registered{"TernaryQuantizer"};
 }  // namespace

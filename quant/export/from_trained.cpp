@@ -15,12 +15,10 @@
 #include "nn/layers/conv.h"
 #include "nn/layers/linear.h"
 #include "nn/layers/norm.h"
+#include "quant/quantization.h"
 #include "quant/simulation/float_layer.h"
 #include "quant/simulation/param_layer.h"
-#include "quant/train/dorefa.h"
-#include "quant/train/fake_quant.h"
-#include "quant/train/lsq.h"
-#include "quant/train/range_linear.h"
+#include "quant/wrappers.h"
 
 namespace qgrad::deploy {
 namespace {
@@ -38,11 +36,9 @@ struct OutputGrids final : CallObserver {
     Grid grid = *y.grid();
     grid.zero_point = std::nearbyint(grid.zero_point);
     of[module.path()] = grid;
-    const auto* tracked = dynamic_cast<const FakeLinearQuantization*>(&module);
-    if (!tracked || is_symmetric(tracked->config().mode)) return;
-    const ValueRange range{tracked->tracked_min.item(), tracked->tracked_max.item()};
-    if (std::nearbyint(range.min * grid.scale) > 0 || std::nearbyint(range.max * grid.scale) < 0)
-      cut.emplace(quantized_path(module.path()), range);
+    const auto* quantization = dynamic_cast<const Quantization*>(&module);
+    if (const auto range = quantization ? quantization->narrower_range() : std::nullopt)
+      cut.emplace(quantized_path(module.path()), *range);
   }
   std::map<std::string, Grid> of;
   std::map<std::string, ValueRange> cut;
@@ -71,22 +67,16 @@ struct IntegerForm {
   std::vector<float> scale;
 };
 
-std::vector<float> scales_of(Module& transform, const Tensor& quantized, const Tensor& raw) {
-  if (auto* linear = dynamic_cast<LinearQuantizeParam*>(&transform))
-    return {linear->scale().data().begin(), linear->scale().data().end()};
-  if (auto* lsq = dynamic_cast<LSQQuantization*>(&transform)) return lsq->integer_scale();
-  if (auto* dorefa = dynamic_cast<DorefaQuantizeParam*>(&transform)) {
-    if (dorefa->own_bits() > 1) return {static_cast<float>(std::exp2(dorefa->own_bits()) - 1)};
-    return {1.0f / std::max(std::fabs(quantized.data()[0]), 1e-12f)};
-  }
-  check(quantized.grid().has_value() && quantized.shape() == raw.shape(),
-        "the levels of its weights are no multiples of a step ({})", transform.kind());
-  return {quantized.grid()->scale};
+std::vector<float> scales_of(const Module& transform, const Tensor& quantized) {
+  const auto* quantization = dynamic_cast<const Quantization*>(&transform);
+  std::vector<float> scale = quantization ? quantization->integer_scale(quantized) : std::vector<float>();
+  check(!scale.empty(), "the levels of its weights are no multiples of a step ({})", transform.kind());
+  return scale;
 }
 
 IntegerForm integer_form(const Parameter& weight) {
   const Tensor quantized = weight();
-  IntegerForm form{Tensor::empty(quantized.shape()), scales_of(*weight.transform(), quantized, weight.raw())};
+  IntegerForm form{Tensor::empty(quantized.shape()), scales_of(*weight.transform(), quantized)};
   const std::span<float> integers = form.integers.mutable_data();
   for (size_t i = 0; i < integers.size(); ++i) {
     const float scaled = quantized.data()[i] * form.scale[i % form.scale.size()];

@@ -15,7 +15,7 @@
 #include "quant/simulation/eltwise.h"
 #include "quant/simulation/float_layer.h"
 #include "quant/simulation/param_layer.h"
-#include "quant/train/fake_quant.h"
+#include "quant/wrappers.h"
 
 namespace qgrad::deploy {
 namespace {

@@ -11,6 +11,30 @@
 namespace qgrad {
 namespace {
 
+// Config: {"class": "APoTQuantizer", "bits_activations": 4, "bits_weights": 4}
+struct APoTConfig : LearnedQuantizerConfig {
+  bool normalize_weights = true;
+};
+template <class V>
+void fields(V& v, APoTConfig& c) {
+  fields(v, static_cast<LearnedQuantizerConfig&>(c));
+  v("normalize_weights", c.normalize_weights, {.help = "quantize (w - mean) / std of each layer's weights"});
+}
+
+class APoTQuantizer final : public LearnedQuantizer {
+ public:
+  explicit APoTQuantizer(const APoTConfig& config)
+      : LearnedQuantizer(config, ReluPlace::fused), normalize_weights_(config.normalize_weights) {}
+
+ protected:
+  std::unique_ptr<LearnedQuantization> make(int bits, Role role) const override {
+    return std::make_unique<APoTQuantization>(bits, role, normalize_weights_);
+  }
+
+ private:
+  bool normalize_weights_;
+};
+
 const Registered<Quantizer, APoTQuantizer, APoTConfig> registered{"APoTQuantizer"};
 
 struct Moments {
@@ -27,11 +51,6 @@ Moments moments_of(const Tensor& x) {
 Tensor normalized(const Tensor& x, const Moments& m) { return mul_scalar(add_scalar(x, -m.mean), 1 / m.deviation); }
 
 }  // namespace
-
-APoTQuantizer::APoTQuantizer(const APoTConfig& config)
-    : LearnedQuantizer(config, ReluPlace::fused, [normalize = config.normalize_weights](int bits, GridSite site) {
-        return std::make_unique<APoTQuantization>(bits, site, normalize);
-      }) {}
 
 std::vector<float> additive_powers_of_two(int bits) {
   const int terms = bits / 2, odd = bits % 2;
@@ -50,10 +69,10 @@ std::vector<float> additive_powers_of_two(int bits) {
   return sums;
 }
 
-APoTQuantization::APoTQuantization(int bits, GridSite site, bool normalize_weights)
+APoTQuantization::APoTQuantization(int bits, Role site, bool normalize_weights)
     : LearnedQuantization(bits, site),
       alpha(parameter("alpha", Tensor::full({1}, 1))),
-      normalize_(normalize_weights && site == GridSite::weights) {
+      normalize_(normalize_weights && site == Role::weights) {
   check(bits <= kMostBits, "APoT: expected at most {} bits, got {}", kMostBits, bits);
   alpha.set_limits({kSmallestStep, kLargestStep});
   make_levels(bits);

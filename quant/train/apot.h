@@ -6,21 +6,6 @@
 
 namespace qgrad {
 
-// Config: {"class": "APoTQuantizer", "bits_activations": 4, "bits_weights": 4}
-struct APoTConfig : LearnedQuantizerConfig {
-  bool normalize_weights = true;
-};
-template <class V>
-void fields(V& v, APoTConfig& c) {
-  fields(v, static_cast<LearnedQuantizerConfig&>(c));
-  v("normalize_weights", c.normalize_weights, {.help = "quantize (w - mean) / std of each layer's weights"});
-}
-
-class APoTQuantizer final : public LearnedQuantizer {
- public:
-  explicit APoTQuantizer(const APoTConfig& config);
-};
-
 // The 2^bits levels from 0 to 1: sums of bits / 2 terms, term i being 0 or one of 2^-i, 2^-(i+n), 2^-(i+2n), scaled so
 // that the largest is 1; an odd number of bits adds a term with one power (eq. 5; the authors' build_power_value).
 std::vector<float> additive_powers_of_two(int bits);
@@ -35,7 +20,7 @@ std::vector<float> additive_powers_of_two(int bits);
 class APoTQuantization final : public LearnedQuantization {
  public:
   static constexpr int kMostBits = 8;
-  APoTQuantization(int bits, GridSite site, bool normalize_weights);
+  APoTQuantization(int bits, Role site, bool normalize_weights);
   std::string_view kind() const override { return "APoTQuantization"; }
 
   Parameter alpha;  // [1]; of weights, in standard deviations when they are normalized

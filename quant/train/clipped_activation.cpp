@@ -89,36 +89,26 @@ Tensor LearnedClippedLinearQuantization::forward(const Tensor& x) {
                         {{clip_val(), [](const GridSums& sums) { return static_cast<float>(sums.above); }}});
 }
 
-std::map<std::string, Replacement, std::less<>> clipped_activations(const MakeClip& make,
-                                                                    const std::vector<std::string>& settings) {
-  const auto in_place = [make](float largest) {
-    return [make, largest](const Site& site, ModulePtr module) -> ModulePtr {
-      return site.bits.activations ? make(site, largest) : std::move(module);
-    };
-  };
-  const auto behind = [make](const Site& site, ModulePtr module) -> ModulePtr {
-    if (!site.bits.activations) return module;
-    return std::make_unique<FakeQuantizationWrapper>(std::move(module), make(site, 1));
-  };
-  return {{"ReLU", Replacement(in_place(std::numeric_limits<float>::infinity()), settings)},
-          {"ReLU6", Replacement(in_place(6), settings)},
-          {"Sigmoid", Replacement(behind, settings)},
-          {"Tanh", Replacement([](const Site& site, ModulePtr module) -> ModulePtr {
-             if (!site.bits.activations) return module;
-             const ClippedLinearConfig clip{.bits = *site.bits.activations, .clip_val = 1, .is_signed = true};
-             return std::make_unique<FakeQuantizationWrapper>(std::move(module),
-                                                              std::make_unique<ClippedLinearQuantization>(clip));
-           })}};
+TrainQuantizer::QuantizedKinds clipped_kinds(const std::vector<std::string>& settings) {
+  return {.behind = {"Sigmoid"}, .in_place = {"ReLU", "ReLU6"}, .settings = settings};
 }
 
-std::map<std::string, Replacement, std::less<>> fixed_clips(float act_clip_val) {
-  return clipped_activations(
-      [act_clip_val](const Site& site, float largest) {
-        const auto settings = site.settings_onto(FixedClipSettings{act_clip_val});
-        return std::make_unique<ClippedLinearQuantization>(
-            ClippedLinearConfig{.bits = *site.bits.activations, .clip_val = std::min(settings.act_clip_val, largest)});
-      },
-      keys_of<FixedClipSettings>());
+std::unique_ptr<Quantization> clip_of_both_signs(int bits) {
+  return std::make_unique<ClippedLinearQuantization>(
+      ClippedLinearConfig{.bits = bits, .clip_val = 1, .is_signed = true});
+}
+
+FixedClipQuantizer::FixedClipQuantizer(const FixedClipConfig& config)
+    : TrainQuantizer(config), act_clip_val_(config.act_clip_val) {
+  quantize_outputs_of(clipped_kinds(keys_of<FixedClipSettings>()));
+  quantize_outputs_of({.behind = {"Tanh"}, .in_place = {}, .settings = {}});
+}
+
+std::unique_ptr<Quantization> FixedClipQuantizer::activation(const Site& site, const Activation& what, int bits) {
+  if (what.role == Role::any_sign) return clip_of_both_signs(bits);
+  const auto settings = site.settings_onto(FixedClipSettings{act_clip_val_});
+  return std::make_unique<ClippedLinearQuantization>(
+      ClippedLinearConfig{.bits = bits, .clip_val = std::min(settings.act_clip_val, what.largest)});
 }
 
 }  // namespace qgrad

@@ -1,13 +1,12 @@
-// Activations clipped to [0, clip] and quantized to it: a fixed clip, and one that is learned (PACT).
+// Activations clipped to [0, clip] and quantized to it: a fixed clip, one that is learned (PACT), and the base of
+// quantizers with fixed ones.
 #pragma once
 
-#include <functional>
-#include <map>
+#include <memory>
 #include <string>
+#include <vector>
 
-#include "nn/module.h"
-#include "quant/quantization.h"
-#include "quant/quantizer.h"
+#include "quant/train/train_quantizer.h"
 
 namespace qgrad {
 
@@ -55,11 +54,10 @@ class LearnedClippedLinearQuantization final : public Quantization {
   Tensor forward(const Tensor& x) override;
 };
 
-// Clips take the place of a ReLU or ReLU6, and come behind a Sigmoid (as its "fake_q"). make(site, largest) gets the
-// largest value that the activation can have. Behind a Tanh comes a fixed clip of both signs, at its own bound of 1.
-using MakeClip = std::function<ModulePtr(const Site& site, float largest)>;
-std::map<std::string, Replacement, std::less<>> clipped_activations(const MakeClip& make,
-                                                                    const std::vector<std::string>& settings);
+// Clips take the place of a ReLU or ReLU6, and come behind a Sigmoid. Behind a Tanh comes a fixed clip of both signs, at
+// its own bound of 1, which has no settings.
+TrainQuantizer::QuantizedKinds clipped_kinds(const std::vector<std::string>& settings);
+std::unique_ptr<Quantization> clip_of_both_signs(int bits);
 
 // What quantizers with fixed clips have in their configs. In a network of batch norms and ReLUs, a clip of c is the
 // same as one of 1 on activations that are all divided by c.
@@ -75,6 +73,13 @@ void fields(V& v, FixedClipConfig& c) {
 
 // Clips at act_clip_val, or at the activation's own bound where that is lower (6 for a ReLU6). Overrides of what is
 // quantized also take "act_clip_val".
-std::map<std::string, Replacement, std::less<>> fixed_clips(float act_clip_val);
+class FixedClipQuantizer : public TrainQuantizer {
+ protected:
+  explicit FixedClipQuantizer(const FixedClipConfig& config);
+  std::unique_ptr<Quantization> activation(const Site& site, const Activation& what, int bits) final;
+
+ private:
+  float act_clip_val_;
+};
 
 }  // namespace qgrad

@@ -1,12 +1,30 @@
-// What is clipped, and the two forms of weights.
+// The quantizer, and the two forms of its weights.
 #include "quant/train/dorefa.h"
+
+#include <algorithm>
+#include <cmath>
 
 #include "core/ops.h"
 #include "core/tape.h"
+#include "quant/train/clipped_activation.h"
 #include "quant/train/ste.h"
 
 namespace qgrad {
 namespace {
+
+// Config: {"class": "DorefaQuantizer", "bits_activations": 4, "bits_weights": 4}
+struct DorefaConfig : FixedClipConfig {};
+
+// Activations are clipped to [0, act_clip_val]. Gradients are not quantized, as in Distiller.
+class DorefaQuantizer final : public FixedClipQuantizer {
+ public:
+  explicit DorefaQuantizer(const DorefaConfig& config) : FixedClipQuantizer(config) {}
+
+ protected:
+  std::unique_ptr<Quantization> weight(const Site&, const Parameter&, int bits) override {
+    return std::make_unique<DorefaQuantizeParam>(bits);
+  }
+};
 
 const Registered<Quantizer, DorefaQuantizer, DorefaConfig> registered{"DorefaQuantizer"};
 
@@ -22,19 +40,16 @@ Tensor binarized(const Tensor& x) {
 
 }  // namespace
 
-DorefaQuantizer::DorefaQuantizer(DorefaConfig config) : Quantizer(config) {
-  replacement_factory = fixed_clips(config.act_clip_val);
-}
-
-ModulePtr DorefaQuantizer::weight_transform(const Site&, Parameter&, int bits) {
-  return std::make_unique<DorefaQuantizeParam>(bits);
-}
-
 DorefaQuantizeParam::DorefaQuantizeParam(int bits) : Quantization(bits) {
   quantized_range(bits, LinearQuantMode::asymmetric_unsigned);  // checks the bits
 }
 
 std::string DorefaQuantizeParam::describe() const { return fmt::format("bits={}", own_bits()); }
+
+std::vector<float> DorefaQuantizeParam::integer_scale(const Tensor& quantized) const {
+  if (own_bits() > 1) return {static_cast<float>(std::exp2(own_bits()) - 1)};
+  return {1.0f / std::max(std::fabs(quantized.data()[0]), 1e-12f)};
+}
 
 Tensor DorefaQuantizeParam::forward(const Tensor& parameter) {
   if (!bits()) return parameter;

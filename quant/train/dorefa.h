@@ -1,24 +1,10 @@
-// DoReFa (Zhou et al., "DoReFa-Net: Training Low Bitwidth Convolutional Neural Networks with Low Bitwidth Gradients",
-// 2016): weights through tanh, activations clipped to [0, 1] (or to act_clip_val).
+// The weights of DoReFa (Zhou et al., "DoReFa-Net: Training Low Bitwidth Convolutional Neural Networks with Low
+// Bitwidth Gradients", 2016), which go through tanh.
 #pragma once
 
 #include "quant/quantization.h"
-#include "quant/quantizer.h"
-#include "quant/train/clipped_activation.h"
 
 namespace qgrad {
-
-// Config: {"class": "DorefaQuantizer", "bits_activations": 4, "bits_weights": 4}
-struct DorefaConfig : FixedClipConfig {};
-
-// Gradients are not quantized, as in Distiller.
-class DorefaQuantizer final : public Quantizer {
- public:
-  explicit DorefaQuantizer(DorefaConfig config);
-
- protected:
-  ModulePtr weight_transform(const Site& site, Parameter& parameter, int bits) override;
-};
 
 // The transform of a parameter w (Distiller clipped_linear.dorefa_quantize_param):
 //   2 bits and more: f = tanh(w) / (2 max|tanh(w)|) + 1/2;  w_q = 2 round((2^bits - 1) f) / (2^bits - 1) - 1
@@ -31,6 +17,7 @@ class DorefaQuantizeParam final : public Quantization {
   explicit DorefaQuantizeParam(int bits);
   std::string_view kind() const override { return "DorefaQuantizeParam"; }
   std::string describe() const override;
+  std::vector<float> integer_scale(const Tensor& quantized) const override;
 
  protected:
   Tensor forward(const Tensor& parameter) override;

@@ -66,6 +66,13 @@ void FakeLinearQuantization::follow(const Tensor& x) {
   tracked_max.set(one(high.tracked));
 }
 
+std::optional<ValueRange> FakeLinearQuantization::narrower_range() const {
+  const ValueRange range{tracked_min.item(), tracked_max.item()};
+  const bool holds_zero =
+      std::nearbyint(range.min * scale.item()) <= 0 && std::nearbyint(range.max * scale.item()) >= 0;
+  return is_symmetric(config_.mode) || holds_zero ? std::nullopt : std::optional(range);
+}
+
 void FakeLinearQuantization::set_range(const ValueRange& range) {
   for (Buffer* b : {&tracked_min, &tracked_min_biased}) b->set(one(range.min));
   for (Buffer* b : {&tracked_max, &tracked_max_biased}) b->set(one(range.max));
@@ -114,17 +121,5 @@ void measure_ranges_again(Module& model, const std::function<void()>& run) {
   run();
   for (FakeLinearQuantization* range : frozen) range->set_frozen(true);
 }
-
-FakeQuantizationWrapper::FakeQuantizationWrapper(ModulePtr module, const FakeQuantConfig& config)
-    : FakeQuantizationWrapper(std::move(module), std::make_unique<FakeLinearQuantization>(config)) {}
-FakeQuantizationWrapper::FakeQuantizationWrapper(ModulePtr module, ModulePtr quantization)
-    : wrapped(child("", std::move(module))), fake_q(child("fake_q", std::move(quantization))) {}
-
-Tensor FakeQuantizationWrapper::forward(Inputs x) { return fake_q(wrapped->call(x)); }
-
-InputQuantizationWrapper::InputQuantizationWrapper(ModulePtr quantization, ModulePtr of)
-    : layer(child("", std::move(of))), input_quant(child("input_quant", std::move(quantization))) {}
-
-Tensor InputQuantizationWrapper::forward(const Tensor& x) { return layer(input_quant(x)); }
 
 }  // namespace qgrad

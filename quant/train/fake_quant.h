@@ -33,6 +33,7 @@ class FakeLinearQuantization final : public Quantization {
 
   bool has_range() const { return iter_count.item() > 0; }
   void forget_range() override;
+  std::optional<ValueRange> narrower_range() const override;
   void set_range(const ValueRange& range);  // as if it had been followed for so long that its beginning does not count
 
  private:
@@ -54,33 +55,5 @@ class FakeLinearQuantization final : public Quantization {
 // Forgets the ranges of a model, and follows those of what `run` puts through it; all else is as in evaluation. For
 // trained models whose numbers have changed a little, as by folding batch norms.
 void measure_ranges_again(Module& model, const std::function<void()>& run);
-
-// A module whose output is fake-quantized. It shares its path with the module, whose parameters keep their names; the
-// quantization's buffers are under "<path>.fake_q". (Distiller range_linear.FakeQuantizationWrapper)
-class FakeQuantizationWrapper final : public Module {
- public:
-  FakeQuantizationWrapper(ModulePtr wrapped, const FakeQuantConfig& config);
-  FakeQuantizationWrapper(ModulePtr wrapped, ModulePtr quantization);
-  std::string_view kind() const override { return "FakeQuantizationWrapper"; }
-
-  Child wrapped;
-  Child fake_q;
-
- protected:
-  Tensor forward(Inputs x) override;
-};
-
-// A layer whose input is quantized, by "<path>.input_quant". It shares its path with the layer.
-class InputQuantizationWrapper final : public UnaryModule {
- public:
-  InputQuantizationWrapper(ModulePtr quantization, ModulePtr layer);
-  std::string_view kind() const override { return "InputQuantizationWrapper"; }
-
-  Child layer;
-  Child input_quant;
-
- protected:
-  Tensor forward(const Tensor& x) override;
-};
 
 }  // namespace qgrad

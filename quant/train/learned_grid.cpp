@@ -10,7 +10,6 @@
 #include "core/parallel.h"
 #include "core/tape.h"
 #include "quant/ranges/reductions.h"
-#include "quant/train/fake_quant.h"
 
 namespace qgrad {
 namespace {
@@ -59,7 +58,7 @@ float nearest_clip(const Tensor& x, float ratio, const std::function<Tensor(floa
   return best;
 }
 
-LearnedQuantization::LearnedQuantization(int bits, GridSite site)
+LearnedQuantization::LearnedQuantization(int bits, Role site)
     : Quantization(bits), site_(site), started_for_bits(buffer("started_for_bits", Tensor::zeros({1}))) {
   check(range(bits).qmax > 0, "learned quantization: 1 bit has no level above zero here, expected 2 bits or more");
 }
@@ -85,7 +84,7 @@ float LearnedQuantization::gradient_scale(const Tensor& x, float qmax) const {
 void LearnedQuantization::start_from(const Tensor& x) {
   const Tape::Paused paused;
   const int now = bits().value_or(own_bits());
-  start(site_ == GridSite::rectified ? relu(x) : x, now);
+  start(site_ == Role::rectified ? relu(x) : x, now);
   for (Parameter* parameter : parameters())
     if (parameter->defined()) parameter->restrain();
   started_for_bits.set(Tensor::full({1}, static_cast<float>(now)));
@@ -94,7 +93,7 @@ void LearnedQuantization::start_from(const Tensor& x) {
 void LearnedQuantization::forget_range() { started_for_bits.set(Tensor::zeros({1})); }
 
 Tensor LearnedQuantization::forward(const Tensor& x) {
-  if (!bits()) return site_ == GridSite::rectified ? relu(x) : x;
+  if (!bits()) return site_ == Role::rectified ? relu(x) : x;
   if (training() && started_for_bits.item() != static_cast<float>(*bits())) start_from(x);
   check(started_for_bits.item() > 0 || Tape::is_tracing(),
         "learned quantization: no grid yet, since no training step was made and no checkpoint loaded; run at least one "
@@ -102,43 +101,28 @@ Tensor LearnedQuantization::forward(const Tensor& x) {
   return quantize(x, *bits());
 }
 
-LearnedQuantizer::LearnedQuantizer(LearnedQuantizerConfig config, ReluPlace relu, Make make)
-    : Quantizer(config), learned_(std::move(config)), make_(std::move(make)) {
-  const auto behind = [this](GridSite place) {
-    return Replacement([this, place](const Site& site, ModulePtr module) -> ModulePtr {
-      if (!site.bits.activations) return module;
-      return std::make_unique<FakeQuantizationWrapper>(std::move(module), make_(*site.bits.activations, place));
-    });
-  };
-  for (const char* kind : {"ReLU6", "Sigmoid"}) replacement_factory.emplace(kind, behind(GridSite::positive));
-  replacement_factory.emplace("Tanh", behind(GridSite::any_sign));
-  replacement_factory.emplace("input", behind(GridSite::input));
-  if (relu == ReluPlace::behind)
-    replacement_factory.emplace("ReLU", behind(GridSite::positive));
-  else
-    replacement_factory.emplace("ReLU", Replacement([this](const Site& site, ModulePtr module) -> ModulePtr {
-                                  if (!site.bits.activations) return module;
-                                  return make_(*site.bits.activations, GridSite::rectified);
-                                }));
+LearnedQuantizer::LearnedQuantizer(const LearnedQuantizerConfig& config, ReluPlace relu)
+    : TrainQuantizer(config), learned_(config) {
+  QuantizedKinds kinds{.behind = {"ReLU6", "Sigmoid", "Tanh", "input"}, .in_place = {}, .settings = {}};
+  (relu == ReluPlace::behind ? kinds.behind : kinds.in_place).emplace_back("ReLU");
+  quantize_outputs_of(kinds);
 }
 
-ModulePtr LearnedQuantizer::weight_transform(const Site&, Parameter& parameter, int bits) {
-  auto transform = make_(bits, parameter.name() == "bias" ? GridSite::bias : GridSite::weights);
-  transform->start_from(parameter.raw());
-  return transform;
+std::unique_ptr<Quantization> LearnedQuantizer::weight(const Site&, const Parameter& parameter, int bits) {
+  auto quantization = make(bits, parameter.name() == "bias" ? Role::bias : Role::weights);
+  quantization->start_from(parameter.raw());
+  return quantization;
 }
 
-std::vector<ParamGroup> LearnedQuantizer::param_groups(Module& model) {
-  ParamGroup group{.name = "learned",
-                   .parameters = {},
-                   .weight_decay = learned_.learned_weight_decay,
-                   .lr_factor = learned_.learned_lr_factor};
-  visit_modules(model, [&](Module& module) {
-    if (dynamic_cast<LearnedQuantization*>(&module))
-      std::ranges::copy_if(module.parameters(), std::back_inserter(group.parameters), &Parameter::defined);
-  });
-  if (group.parameters.empty()) return {};
-  return {group};
+std::unique_ptr<Quantization> LearnedQuantizer::activation(const Site&, const Activation& what, int bits) {
+  return make(bits, what.role);
+}
+
+std::optional<ParamGroup> LearnedQuantizer::own_group() const {
+  return ParamGroup{.name = "learned",
+                    .parameters = {},
+                    .weight_decay = learned_.learned_weight_decay,
+                    .lr_factor = learned_.learned_lr_factor};
 }
 
 }  // namespace qgrad

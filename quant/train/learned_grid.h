@@ -8,8 +8,7 @@
 
 #include "core/kernels/quantize/quantize.h"
 #include "quant/affine.h"
-#include "quant/quantization.h"
-#include "quant/quantizer.h"
+#include "quant/train/train_quantizer.h"
 
 namespace qgrad {
 
@@ -32,40 +31,30 @@ Tensor record_on_grid(std::string_view op, const Tensor& x, const Tensor& y, con
 // Of the clips max|x| * ratio^k, the one for which quantized(clip) has the least squared distance from x.
 float nearest_clip(const Tensor& x, float ratio, const std::function<Tensor(float clip)>& quantized);
 
-// Where a learned quantization stands.
-enum class GridSite {
-  weights,    // a parameter's transform
-  bias,       // the same, of numbers that are no weights
-  positive,   // behind an activation that has no negative values
-  rectified,  // in the place of a ReLU, which it computes too
-  any_sign,   // behind an activation that has both signs
-  input,      // of the model, both signs: its zero, with which convolutions pad, is a level
-};
-
 // The base of quantizations with learned parameters, whose limits keep them where they mean something. They start from
 // the numbers that are quantized: weights when the model is prepared, activations at the first forward in training
 // mode; and again when a schedule changes the bits. Evaluation before that throws.
 class LearnedQuantization : public Quantization {
  public:
   std::string describe() const override;
-  GridSite site() const { return site_; }
+  Role site() const { return site_; }
   void start_from(const Tensor& x);
   void forget_range() override;
 
  private:
-  GridSite site_;
+  Role site_;
 
  public:
   Buffer started_for_bits;  // [1]; 0: not yet
 
  protected:
-  LearnedQuantization(int bits, GridSite site);  // throws where the bits leave no level but zero
+  LearnedQuantization(int bits, Role site);  // throws where the bits leave no level but zero
   Tensor forward(const Tensor& x) final;
   virtual void start(const Tensor& x, int bits) = 0;
   virtual Tensor quantize(const Tensor& x, int bits) = 0;
 
-  bool is_parameter() const { return site_ == GridSite::weights || site_ == GridSite::bias; }
-  bool is_signed() const { return site_ != GridSite::positive && site_ != GridSite::rectified; }
+  bool is_parameter() const { return site_ == Role::weights || site_ == Role::bias; }
+  bool is_signed() const { return site_ != Role::positive && site_ != Role::rectified; }
   QuantizedRange range(int bits) const;  // signed or not, as the site wants
   // 1 / sqrt(N qmax): N weights, or features of one example (LSQ, section 2.2).
   float gradient_scale(const Tensor& x, float qmax) const;
@@ -83,19 +72,20 @@ void fields(V& v, LearnedQuantizerConfig& c) {
   v("learned_weight_decay", c.learned_weight_decay, {.help = "their weight decay", .min = 0, .max = 1e6});
 }
 
-// Quantizes weights, and activations behind ReLU, ReLU6, Sigmoid and Tanh, each by what `make` gives; where the inputs
-// of layers are quantized, the model's inputs too. The grids' parameters are in the parameter group "learned".
-class LearnedQuantizer : public Quantizer {
+// Quantizes weights, and activations of ReLU, ReLU6, Sigmoid and Tanh, each by what make() gives; where the inputs of
+// layers are quantized, the model's inputs too. The grids' parameters are in the parameter group "learned".
+class LearnedQuantizer : public TrainQuantizer {
  protected:
   enum class ReluPlace { fused, behind };  // a ReLU's quantization takes its place, or comes behind it
-  using Make = std::function<std::unique_ptr<LearnedQuantization>(int bits, GridSite site)>;
-  LearnedQuantizer(LearnedQuantizerConfig config, ReluPlace relu, Make make);
-  ModulePtr weight_transform(const Site& site, Parameter& parameter, int bits) override;
-  std::vector<ParamGroup> param_groups(Module& model) override;
+  LearnedQuantizer(const LearnedQuantizerConfig& config, ReluPlace relu);
+  virtual std::unique_ptr<LearnedQuantization> make(int bits, Role role) const = 0;
+
+  std::unique_ptr<Quantization> weight(const Site&, const Parameter& parameter, int bits) final;
+  std::unique_ptr<Quantization> activation(const Site&, const Activation& what, int bits) final;
+  std::optional<ParamGroup> own_group() const final;
 
  private:
   LearnedQuantizerConfig learned_;
-  Make make_;
 };
 
 // Limits of steps and clips, far beyond what training can use.

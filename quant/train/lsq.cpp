@@ -12,12 +12,48 @@
 namespace qgrad {
 namespace {
 
+// Config: {"class": "LSQQuantizer", "bits_activations": 4, "bits_weights": 4}
+struct LSQConfig : LearnedQuantizerConfig {
+  bool learn_offset = false;
+  LSQStart start = LSQStart::lsq;
+  bool per_channel_wts = false, midrise_wts = false;
+};
+struct LSQPlusConfig : LSQConfig {
+  LSQPlusConfig() {
+    learn_offset = true;
+    start = LSQStart::lsq_plus;
+  }
+};
+template <class V>
+void fields(V& v, LSQConfig& c) {
+  fields(v, static_cast<LearnedQuantizerConfig&>(c));
+  v("learn_offset", c.learn_offset, {.help = "activations learn where their grid begins, too (LSQ+)"});
+  v("start", c.start, {.help = "the rule that the first steps come from"});
+  v("per_channel_wts", c.per_channel_wts,
+    {.help = "weights learn a step for each output channel, embeddings for each feature"});
+  v("midrise_wts", c.midrise_wts, {.help = "weights have as many levels above zero as below, and none at zero"});
+}
+
+// "LSQQuantizer", and "LSQPlusQuantizer" which learns offsets unless told otherwise.
+class LSQQuantizer final : public LearnedQuantizer {
+ public:
+  explicit LSQQuantizer(const LSQConfig& c)
+      : LearnedQuantizer(c, c.learn_offset ? ReluPlace::behind : ReluPlace::fused),
+        options_{c.start, c.learn_offset, c.per_channel_wts, c.midrise_wts} {}
+
+ protected:
+  std::unique_ptr<LearnedQuantization> make(int bits, Role role) const override {
+    return std::make_unique<LSQQuantization>(bits, role, options_);
+  }
+
+ private:
+  LSQOptions options_;
+};
+
 const Registered<Quantizer, LSQQuantizer, LSQConfig> registered_lsq{"LSQQuantizer"};
 const Registered<Quantizer, LSQQuantizer, LSQPlusConfig> registered_lsq_plus{"LSQPlusQuantizer"};
 
-bool has_offset(GridSite site) {
-  return site != GridSite::weights && site != GridSite::bias && site != GridSite::input;
-}
+bool has_offset(Role site) { return site != Role::weights && site != Role::bias && site != Role::input; }
 
 Tensor on_grid(const Tensor& x, float step, float offset, const QuantizedRange& range) {
   const Tape::Paused paused;
@@ -30,24 +66,18 @@ std::vector<std::pair<std::string, LSQStart>> enum_names(LSQStart*) {
   return {{"LSQ", LSQStart::lsq}, {"LSQ+", LSQStart::lsq_plus}, {"MSE", LSQStart::mse}};
 }
 
-LSQQuantizer::LSQQuantizer(const LSQConfig& config)
-    : LearnedQuantizer(
-          config, config.learn_offset ? ReluPlace::behind : ReluPlace::fused,
-          [options = LSQOptions{config.start, config.learn_offset, config.per_channel_wts, config.midrise_wts}](
-              int bits, GridSite site) { return std::make_unique<LSQQuantization>(bits, site, options); }) {}
-
-LSQQuantization::LSQQuantization(int bits, GridSite site, LSQOptions options)
+LSQQuantization::LSQQuantization(int bits, Role site, LSQOptions options)
     : LearnedQuantization(bits, site),
       step(parameter("step", Tensor::full({1}, 1))),
       offset(parameter("offset", has_offset(site) && options.learn_offset ? Tensor::zeros({1}) : Tensor())),
       start_(options.start),
-      per_channel_(options.per_channel && site == GridSite::weights),
-      midrise_(options.midrise && site == GridSite::weights) {
+      per_channel_(options.per_channel && site == Role::weights),
+      midrise_(options.midrise && site == Role::weights) {
   step.set_limits({kSmallestStep, kLargestStep});
   offset.set_limits({-kLargestStep, kLargestStep});
 }
 
-std::vector<float> LSQQuantization::integer_scale() const {
+std::vector<float> LSQQuantization::integer_scale(const Tensor&) const {
   std::vector<float> scale;
   for (const float s : step.raw().data()) scale.push_back((midrise_ ? 2 : 1) / s);
   return scale;

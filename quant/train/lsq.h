@@ -15,34 +15,6 @@ enum class LSQStart {
 };
 std::vector<std::pair<std::string, LSQStart>> enum_names(LSQStart*);  // "LSQ", "LSQ+", "MSE"
 
-// Config: {"class": "LSQQuantizer", "bits_activations": 4, "bits_weights": 4}
-struct LSQConfig : LearnedQuantizerConfig {
-  bool learn_offset = false;
-  LSQStart start = LSQStart::lsq;
-  bool per_channel_wts = false, midrise_wts = false;
-};
-struct LSQPlusConfig : LSQConfig {
-  LSQPlusConfig() {
-    learn_offset = true;
-    start = LSQStart::lsq_plus;
-  }
-};
-template <class V>
-void fields(V& v, LSQConfig& c) {
-  fields(v, static_cast<LearnedQuantizerConfig&>(c));
-  v("learn_offset", c.learn_offset, {.help = "activations learn where their grid begins, too (LSQ+)"});
-  v("start", c.start, {.help = "the rule that the first steps come from"});
-  v("per_channel_wts", c.per_channel_wts,
-    {.help = "weights learn a step for each output channel, embeddings for each feature"});
-  v("midrise_wts", c.midrise_wts, {.help = "weights have as many levels above zero as below, and none at zero"});
-}
-
-// "LSQQuantizer", and "LSQPlusQuantizer" which learns offsets unless told otherwise.
-class LSQQuantizer final : public LearnedQuantizer {
- public:
-  explicit LSQQuantizer(const LSQConfig& config);
-};
-
 struct LSQOptions {
   LSQStart start = LSQStart::lsq;
   bool learn_offset = false;  // weights and the model's input have none
@@ -58,10 +30,10 @@ struct LSQOptions {
 // level below zero than above, which at 2 bits are levels of -2, -1, 0 and 1; q + 1/2 then stands for q in dy/ds.
 class LSQQuantization final : public LearnedQuantization {
  public:
-  LSQQuantization(int bits, GridSite site, LSQOptions options = {});
+  LSQQuantization(int bits, Role site, LSQOptions options = {});
   std::string_view kind() const override { return "LSQQuantization"; }
 
-  std::vector<float> integer_scale() const;  // times which quantized weights are integers: one, or one per channel
+  std::vector<float> integer_scale(const Tensor& quantized) const override;
 
   Parameter step;    // [1], or [channels] of weights, the last dimension
   Parameter offset;  // [1]; absent where none is learned

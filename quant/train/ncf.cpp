@@ -1,17 +1,26 @@
-// The further kinds of modules whose outputs are quantized.
-#include "quant/train/ncf.h"
+// Quantization-aware training of neural collaborative filtering (Distiller's NCFQuantAwareTrainQuantizer).
+#include "quant/train/range_linear.h"
 
 namespace qgrad {
 namespace {
 
+// The model's inputs are numbers of users and items.
+struct NCFConfig : QuantAwareTrainRangeLinearConfig {
+  NCFConfig() { quantize_inputs = false; }
+};
+
+// QuantAwareTrainRangeLinearQuantizer that fake-quantizes the outputs of EltwiseMult, Concat and Linear too, or what
+// layers read of them.
+class NCFQuantAwareTrainQuantizer final : public QuantAwareTrainRangeLinearQuantizer {
+ public:
+  explicit NCFQuantAwareTrainQuantizer(const NCFConfig& config) : QuantAwareTrainRangeLinearQuantizer(config) {
+    quantize_outputs_of({.behind = {"EltwiseMult", "Concat", "Linear"},
+                         .in_place = {},
+                         .settings = replacement_factory.at("ReLU").settings});
+  }
+};
+
 const Registered<Quantizer, NCFQuantAwareTrainQuantizer, NCFConfig> registered{"NCFQuantAwareTrainQuantizer"};
 
 }  // namespace
-
-NCFQuantAwareTrainQuantizer::NCFQuantAwareTrainQuantizer(const NCFConfig& config)
-    : QuantAwareTrainRangeLinearQuantizer(config) {
-  const Replacement as_activations = replacement_factory.at("ReLU");
-  for (const char* kind : {"EltwiseMult", "Concat", "Linear"}) replacement_factory[kind] = as_activations;
-}
-
 }  // namespace qgrad

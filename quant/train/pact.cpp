@@ -1,6 +1,5 @@
-// The learned clips and their parameter group.
-#include "quant/train/pact.h"
-
+// PACT (Choi et al., "PACT: Parameterized Clipping Activation for Quantized Neural Networks", 2018): activations with
+// learned clips, weights as DoReFa's.
 #include <algorithm>
 
 #include "quant/train/clipped_activation.h"
@@ -9,7 +8,19 @@
 namespace qgrad {
 namespace {
 
-const Registered<Quantizer, PACTQuantizer, PACTConfig> registered{"PACTQuantizer"};
+// Config: {"class": "PACTQuantizer", "bits_activations": 4, "bits_weights": 4, "act_clip_decay": 0.0001}
+struct PACTConfig : QuantAwareTrainConfig {
+  float act_clip_init_val = 8;
+  std::optional<float> act_clip_decay;
+};
+template <class V>
+void fields(V& v, PACTConfig& c) {
+  fields(v, static_cast<QuantAwareTrainConfig&>(c));
+  v("act_clip_init_val", c.act_clip_init_val,
+    {.help = "where learned clipping values start", .min = 0.001, .max = 1e6});
+  v("act_clip_decay", c.act_clip_decay,
+    {.help = "weight decay of the clipping values; null: the optimizer's own", .min = 0, .max = 1e6});
+}
 
 struct ClipSettings {
   float act_clip_init_val = 0;
@@ -19,30 +30,35 @@ void fields(V& v, ClipSettings& s) {
   v("act_clip_init_val", s.act_clip_init_val, {.min = 0.001, .max = 1e6});
 }
 
+// Clipping values are parameters "<activation>.clip_val", or "<layer>.input_quant.clip_val" where the inputs of layers
+// are quantized, in the parameter group "clip_val". They start at act_clip_init_val, or at the activation's own bound
+// where that is lower (6 for a ReLU6). Overrides of what is quantized also take "act_clip_init_val".
+// (Distiller clipped_linear.PACTQuantizer)
+class PACTQuantizer final : public TrainQuantizer {
+ public:
+  explicit PACTQuantizer(const PACTConfig& config) : TrainQuantizer(config), config_(config) {
+    quantize_outputs_of(clipped_kinds(keys_of<ClipSettings>()));
+    quantize_outputs_of({.behind = {"Tanh"}, .in_place = {}, .settings = {}});
+  }
+
+ protected:
+  std::unique_ptr<Quantization> weight(const Site&, const Parameter&, int bits) override {
+    return std::make_unique<DorefaQuantizeParam>(bits);
+  }
+  std::unique_ptr<Quantization> activation(const Site& site, const Activation& what, int bits) override {
+    if (what.role == Role::any_sign) return clip_of_both_signs(bits);
+    const auto settings = site.settings_onto(ClipSettings{config_.act_clip_init_val});
+    return std::make_unique<LearnedClippedLinearQuantization>(bits, std::min(settings.act_clip_init_val, what.largest));
+  }
+  std::optional<ParamGroup> own_group() const override {
+    return ParamGroup{.name = "clip_val", .parameters = {}, .weight_decay = config_.act_clip_decay};
+  }
+
+ private:
+  PACTConfig config_;
+};
+
+const Registered<Quantizer, PACTQuantizer, PACTConfig> registered{"PACTQuantizer"};
+
 }  // namespace
-
-PACTQuantizer::PACTQuantizer(PACTConfig config) : Quantizer(config), config_(std::move(config)) {
-  replacement_factory = clipped_activations(
-      [this](const Site& site, float largest) {
-        const auto settings = site.settings_onto(ClipSettings{config_.act_clip_init_val});
-        return std::make_unique<LearnedClippedLinearQuantization>(*site.bits.activations,
-                                                                  std::min(settings.act_clip_init_val, largest));
-      },
-      keys_of<ClipSettings>());
-}
-
-ModulePtr PACTQuantizer::weight_transform(const Site&, Parameter&, int bits) {
-  return std::make_unique<DorefaQuantizeParam>(bits);
-}
-
-std::vector<ParamGroup> PACTQuantizer::param_groups(Module& model) {
-  ParamGroup group{.name = "clip_val", .parameters = {}, .weight_decay = config_.act_clip_decay};
-  visit_modules(model, [&](Module& module) {
-    if (auto* clip = dynamic_cast<LearnedClippedLinearQuantization*>(&module))
-      group.parameters.push_back(&clip->clip_val);
-  });
-  if (group.parameters.empty()) return {};
-  return {group};
-}
-
 }  // namespace qgrad

@@ -5,7 +5,7 @@
 
 #include "nn/layers/norm.h"
 #include "quant/quantization.h"
-#include "quant/train/fake_quant.h"
+#include "quant/wrappers.h"
 
 namespace qgrad {
 namespace {

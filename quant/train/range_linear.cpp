@@ -6,6 +6,7 @@
 #include "quant/ranges/ranges.h"
 #include "quant/train/simulated_folding.h"
 #include "quant/train/ste.h"
+#include "quant/wrappers.h"
 
 namespace qgrad {
 namespace {
@@ -53,18 +54,19 @@ std::vector<std::pair<std::string, BatchNormFolding>> enum_names(BatchNormFoldin
 }
 
 QuantAwareTrainRangeLinearQuantizer::QuantAwareTrainRangeLinearQuantizer(QuantAwareTrainRangeLinearConfig config)
-    : Quantizer(config), config_(std::move(config)) {
-  const auto fake_quantize = [this](const Site& site, ModulePtr module) -> ModulePtr {
-    if (!site.bits.activations) return module;
-    const auto settings = site.settings_onto(ActivationSettings{config_.mode, config_.ema_decay});
-    FakeQuantConfig fake_quant = fake_quant_config(*site.bits.activations);
-    fake_quant.mode = settings.mode.activations;
-    fake_quant.ema_decay = settings.ema_decay;
-    return std::make_unique<FakeQuantizationWrapper>(std::move(module), fake_quant);
-  };
-  for (const char* kind : {"ReLU", "ReLU6", "Sigmoid", "Tanh"})
-    replacement_factory.emplace(kind, Replacement(fake_quantize, keys_of<ActivationSettings>()));
+    : TrainQuantizer(config), config_(std::move(config)) {
+  quantize_outputs_of(
+      {.behind = {"ReLU", "ReLU6", "Sigmoid", "Tanh"}, .in_place = {}, .settings = keys_of<ActivationSettings>()});
   weight_settings = keys_of<WeightSettings>();
+}
+
+std::unique_ptr<Quantization> QuantAwareTrainRangeLinearQuantizer::activation(const Site& site, const Activation&,
+                                                                              int bits) {
+  const auto settings = site.settings_onto(ActivationSettings{config_.mode, config_.ema_decay});
+  FakeQuantConfig fake_quant = fake_quant_config(bits);
+  fake_quant.mode = settings.mode.activations;
+  fake_quant.ema_decay = settings.ema_decay;
+  return std::make_unique<FakeLinearQuantization>(fake_quant);
 }
 
 FakeQuantConfig QuantAwareTrainRangeLinearQuantizer::fake_quant_config(int bits) const {
@@ -97,13 +99,14 @@ void QuantAwareTrainRangeLinearQuantizer::pre_process(ModulePtr& model, const Gr
 }
 
 // Parameters that an optimizer holds would be gone.
-std::vector<ParamGroup> QuantAwareTrainRangeLinearQuantizer::param_groups(Module&) {
+std::optional<ParamGroup> QuantAwareTrainRangeLinearQuantizer::own_group() const {
   check(config_.batch_norm_folding != BatchNormFolding::folded,
         "batch_norm_folding: \"folded\" is for models that are trained already; train with \"simulated\"");
-  return {};
+  return std::nullopt;
 }
 
-ModulePtr QuantAwareTrainRangeLinearQuantizer::weight_transform(const Site& site, Parameter& parameter, int bits) {
+std::unique_ptr<Quantization> QuantAwareTrainRangeLinearQuantizer::weight(const Site& site, const Parameter& parameter,
+                                                                          int bits) {
   const auto settings = site.settings_onto(WeightSettings{config_.mode, config_.per_channel_wts});
   const LinearQuantizeParamConfig quantize{.bits = bits,
                                            .mode = settings.mode.weights,
@@ -121,11 +124,12 @@ std::vector<std::string> QuantAwareTrainRangeLinearQuantizer::settings_without_e
 void QuantAwareTrainRangeLinearQuantizer::post_process(ModulePtr& model) {
   simulate_folded_batch_norms(model, simulated_);
   const std::optional<int> bits = config_.num_bits_inputs ? config_.num_bits_inputs : config_.bits_activations;
-  std::vector<std::optional<FakeQuantConfig>> inputs;
+  std::vector<ModulePtr> quantizations;
   for (const ModelInput& input : inputs_)
-    inputs.push_back(input.quantizable && bits ? std::optional(fake_quant_config(*bits)) : std::nullopt);
-  if (config_.quantize_inputs && std::ranges::any_of(inputs, [](const auto& input) { return input.has_value(); }))
-    model = std::make_unique<InputsQuantWrapper>(std::move(model), inputs);
+    quantizations.push_back(
+        input.quantizable && bits ? std::make_unique<FakeLinearQuantization>(fake_quant_config(*bits)) : nullptr);
+  if (config_.quantize_inputs && std::ranges::any_of(quantizations, [](const ModulePtr& q) { return q != nullptr; }))
+    model = std::make_unique<InputsQuantWrapper>(std::move(model), std::move(quantizations));
   if (stats_) start_ranges(*model);
 }
 
@@ -184,6 +188,10 @@ LinearQuantizeParam::LinearQuantizeParam(const LinearQuantizeParamConfig& config
   params_from_range(config.bits, config.mode, -1, 1);  // checks the bits
 }
 
+std::vector<float> LinearQuantizeParam::integer_scale(const Tensor&) const {
+  return {scale().data().begin(), scale().data().end()};
+}
+
 std::string LinearQuantizeParam::describe() const {
   return fmt::format("bits={}, mode={}{}{}", config_.bits, enum_name(config_.mode),
                      config_.per_channel ? ", per channel" : "", config_.clamp_integers ? "" : ", unclamped");
@@ -198,28 +206,6 @@ Tensor LinearQuantizeParam::forward(const Tensor& parameter) {
   SteOptions options;
   if (config_.clamp_integers) options.integers = quantized_range(*bits(), config_.mode);
   return linear_quantize_ste(parameter, params, options);
-}
-
-InputsQuantWrapper::InputsQuantWrapper(ModulePtr model, const std::vector<std::optional<FakeQuantConfig>>& inputs) {
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    inputs_quant_.push_back(
-        inputs[i] ? std::make_unique<Child>(*this, name_of(i), std::make_unique<FakeLinearQuantization>(*inputs[i]))
-                  : nullptr);
-  }
-  model_ = std::make_unique<Child>(*this, "", std::move(model));
-}
-
-std::string InputsQuantWrapper::name_of(size_t input) {
-  return input == 0 ? "inputs_quant" : fmt::format("inputs_quant{}", input);
-}
-
-Tensor InputsQuantWrapper::forward(Inputs x) {
-  check(x.size() == inputs_quant_.size(), "the model was prepared for {} inputs, got {}", inputs_quant_.size(),
-        x.size());
-  std::vector<Tensor> quantized(x.begin(), x.end());
-  for (size_t i = 0; i < quantized.size(); ++i)
-    if (inputs_quant_[i]) quantized[i] = (*inputs_quant_[i])(x[i]);
-  return (*model_)->call(quantized);
 }
 
 }  // namespace qgrad

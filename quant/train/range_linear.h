@@ -4,10 +4,9 @@
 #include <vector>
 
 #include "nn/fold.h"
-#include "quant/quantization.h"
-#include "quant/quantizer.h"
 #include "quant/ranges/stats.h"
 #include "quant/train/fake_quant.h"
+#include "quant/train/train_quantizer.h"
 
 namespace qgrad {
 
@@ -56,7 +55,7 @@ void fields(V& v, QuantAwareTrainRangeLinearConfig& c) {
 // With statistics the model can be evaluated before its first training step, as one that was quantized after training
 // with the same ranges; they then count as a past that is long against ema_decay. What they set is in the state, so a
 // checkpoint's config has none.
-class QuantAwareTrainRangeLinearQuantizer : public Quantizer {
+class QuantAwareTrainRangeLinearQuantizer : public TrainQuantizer {
  public:
   explicit QuantAwareTrainRangeLinearQuantizer(QuantAwareTrainRangeLinearConfig config);
   Json self_contained(Json resolved) const override;
@@ -69,9 +68,10 @@ class QuantAwareTrainRangeLinearQuantizer : public Quantizer {
 
  protected:
   void pre_process(ModulePtr& model, const Graph& graph) override;
-  ModulePtr weight_transform(const Site& site, Parameter& parameter, int bits) override;
+  std::unique_ptr<Quantization> weight(const Site& site, const Parameter& parameter, int bits) override;
+  std::unique_ptr<Quantization> activation(const Site& site, const Activation& what, int bits) override;
   std::vector<std::string> settings_without_effect(const Site& site, std::string_view kind) const override;
-  std::vector<ParamGroup> param_groups(Module& model) override;
+  std::optional<ParamGroup> own_group() const override;
   void post_process(ModulePtr& model) override;
 
  private:
@@ -104,6 +104,7 @@ struct LinearQuantizeParamConfig {
 class LinearQuantizeParam final : public Quantization {
  public:
   explicit LinearQuantizeParam(const LinearQuantizeParamConfig& config, const Shape& parameter);
+  std::vector<float> integer_scale(const Tensor& quantized) const override;
   std::string_view kind() const override { return "LinearQuantizeParam"; }
   std::string describe() const override;
 
@@ -115,23 +116,6 @@ class LinearQuantizeParam final : public Quantization {
 
  protected:
   Tensor forward(const Tensor& parameter) override;
-};
-
-// A model whose inputs are fake-quantized, by the children "inputs_quant", "inputs_quant1", ..; the model keeps its
-// paths.
-class InputsQuantWrapper final : public Module {
- public:
-  // An entry for each input of the model; none: this input is handed on as it is.
-  InputsQuantWrapper(ModulePtr model, const std::vector<std::optional<FakeQuantConfig>>& inputs);
-  std::string_view kind() const override { return "InputsQuantWrapper"; }
-  static std::string name_of(size_t input);  // of the child that quantizes it
-
- protected:
-  Tensor forward(Inputs x) override;
-
- private:
-  std::vector<std::unique_ptr<Child>> inputs_quant_;  // null for inputs that are handed on
-  std::unique_ptr<Child> model_;
 };
 
 }  // namespace qgrad

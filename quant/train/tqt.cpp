@@ -11,6 +11,31 @@
 namespace qgrad {
 namespace {
 
+// Config: {"class": "TQTQuantizer", "bits_activations": 8, "bits_weights": 8}
+struct TQTConfig : LearnedQuantizerConfig {
+  bool normalize_gradients = true;
+};
+template <class V>
+void fields(V& v, TQTConfig& c) {
+  fields(v, static_cast<LearnedQuantizerConfig&>(c));
+  v("normalize_gradients", c.normalize_gradients,
+    {.help = "divide threshold gradients by their root mean square, and limit them to +-1"});
+}
+
+class TQTQuantizer final : public LearnedQuantizer {
+ public:
+  explicit TQTQuantizer(const TQTConfig& config)
+      : LearnedQuantizer(config, ReluPlace::fused), normalize_gradients_(config.normalize_gradients) {}
+
+ protected:
+  std::unique_ptr<LearnedQuantization> make(int bits, Role role) const override {
+    return std::make_unique<TQTQuantization>(bits, role, normalize_gradients_);
+  }
+
+ private:
+  bool normalize_gradients_;
+};
+
 const Registered<Quantizer, TQTQuantizer, TQTConfig> registered{"TQTQuantizer"};
 
 Tensor on_grid(const Tensor& x, float step, const QuantizedRange& range) {
@@ -26,12 +51,7 @@ float beyond(float integer, float direction) {
 
 }  // namespace
 
-TQTQuantizer::TQTQuantizer(const TQTConfig& config)
-    : LearnedQuantizer(config, ReluPlace::fused, [normalize = config.normalize_gradients](int bits, GridSite site) {
-        return std::make_unique<TQTQuantization>(bits, site, normalize);
-      }) {}
-
-TQTQuantization::TQTQuantization(int bits, GridSite site, bool normalize_gradients)
+TQTQuantization::TQTQuantization(int bits, Role site, bool normalize_gradients)
     : LearnedQuantization(bits, site),
       log2_threshold(parameter("log2_threshold", Tensor::zeros({1}))),
       gradient_square(buffer("gradient_square", Tensor::zeros({1}))),
@@ -70,7 +90,7 @@ Tensor TQTQuantization::quantize(const Tensor& x, int bits) {
   const QuantizedRange q = range(bits);
   const float s = step(bits);
   // What a ReLU would have set to zero has no gradient, though some of it would round to zero.
-  const float low = site() == GridSite::rectified ? 0 : s * beyond(q.qmin, -kInfinity);
+  const float low = site() == Role::rectified ? 0 : s * beyond(q.qmin, -kInfinity);
   const GridParameter threshold{
       log2_threshold(), [=, this](const GridSums& sums) {
         return normalized(std::numbers::ln2 * (sums.inside + s * (q.qmin * sums.below + q.qmax * sums.above)));

@@ -6,22 +6,6 @@
 
 namespace qgrad {
 
-// Config: {"class": "TQTQuantizer", "bits_activations": 8, "bits_weights": 8}
-struct TQTConfig : LearnedQuantizerConfig {
-  bool normalize_gradients = true;
-};
-template <class V>
-void fields(V& v, TQTConfig& c) {
-  fields(v, static_cast<LearnedQuantizerConfig&>(c));
-  v("normalize_gradients", c.normalize_gradients,
-    {.help = "divide threshold gradients by their root mean square, and limit them to +-1"});
-}
-
-class TQTQuantizer final : public LearnedQuantizer {
- public:
-  explicit TQTQuantizer(const TQTConfig& config);
-};
-
 // y = s q, q = clamp(round(x / s), qmin, qmax), s = 2^ceil(log2 t) / 2^(bits-1), or / 2^bits without sign (eq. 4):
 //   dy/dlog2 t = s ln 2 (q - x / s) where round(x / s) is one of the integers, s ln 2 qmin below, s ln 2 qmax above
 //   dy/dx = 1 where round(x / s) is one of the integers, else 0                                       (eq. 7 and 8)
@@ -29,7 +13,7 @@ class TQTQuantizer final : public LearnedQuantizer {
 // (appendix B). The threshold starts as the power of two times max|x| that has the least squared error.
 class TQTQuantization final : public LearnedQuantization {
  public:
-  TQTQuantization(int bits, GridSite site, bool normalize_gradients);
+  TQTQuantization(int bits, Role site, bool normalize_gradients);
   std::string_view kind() const override { return "TQTQuantization"; }
   float step(int bits) const;
 

@@ -1,25 +1,45 @@
-// What is clipped, and the weights.
+// The quantizer, and its weights.
 #include "quant/train/wrpn.h"
 
+#include "quant/train/clipped_activation.h"
 #include "quant/train/ste.h"
 
 namespace qgrad {
 namespace {
 
+// Config: {"class": "WRPNQuantizer", "bits_activations": 8, "bits_weights": 4}
+struct WRPNConfig : FixedClipConfig {
+  bool clamp_integers = true;
+};
+template <class V>
+void fields(V& v, WRPNConfig& c) {
+  fields(v, static_cast<FixedClipConfig&>(c));
+  v("clamp_integers", c.clamp_integers,
+    {.help = "false: allow the one level beyond the integer range that Distiller has"});
+}
+
+// Activations are clipped to [0, act_clip_val]. One bit of weights would leave only zeros and is refused. Widening is a
+// property of the model ("widening").
+class WRPNQuantizer final : public FixedClipQuantizer {
+ public:
+  explicit WRPNQuantizer(const WRPNConfig& config)
+      : FixedClipQuantizer(config), clamp_integers_(config.clamp_integers) {}
+
+ protected:
+  std::unique_ptr<Quantization> weight(const Site&, const Parameter& parameter, int bits) override {
+    check(bits > 1, "WRPNQuantizer: {}: 1 bit would leave only zeros, expected 2 bits or more (DorefaQuantizer has 1)",
+          parameter.path());
+    return std::make_unique<WRPNQuantizeParam>(
+        WRPNQuantizeParam::Config{.bits = bits, .clamp_integers = clamp_integers_});
+  }
+
+ private:
+  bool clamp_integers_;
+};
+
 const Registered<Quantizer, WRPNQuantizer, WRPNConfig> registered{"WRPNQuantizer"};
 
 }  // namespace
-
-WRPNQuantizer::WRPNQuantizer(WRPNConfig config) : Quantizer(config), config_(std::move(config)) {
-  replacement_factory = fixed_clips(config_.act_clip_val);
-}
-
-ModulePtr WRPNQuantizer::weight_transform(const Site&, Parameter& parameter, int bits) {
-  check(bits > 1, "WRPNQuantizer: {}: 1 bit would leave only zeros, expected 2 bits or more (DorefaQuantizer has 1)",
-        parameter.path());
-  return std::make_unique<WRPNQuantizeParam>(
-      WRPNQuantizeParam::Config{.bits = bits, .clamp_integers = config_.clamp_integers});
-}
 
 WRPNQuantizeParam::WRPNQuantizeParam(const Config& config) : Quantization(config.bits), config_(config) {
   check(config.bits > 1 && config.bits <= 32, "WRPN weights: expected 2 to 32 bits, got {}", config.bits);

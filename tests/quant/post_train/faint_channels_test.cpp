@@ -93,8 +93,8 @@ TEST_CASE("faint channels hold their biases in dynamic quantization too") {
     const Faint faint{"stem", false, strength, 2.0f};
     const ModulePtr reference = planted(faint);
     ModulePtr model = planted(faint);
-    PostTrainLinearQuantizer quantizer(
-        read_config<PostTrainLinearConfig>({{{"rounding", "distiller"}, {"mode", mode}, {"per_channel_wts", true}}, "", "quantizer"}));
+    PostTrainLinearQuantizer quantizer(read_config<PostTrainLinearConfig>(
+        {{{"rounding", "distiller"}, {"mode", mode}, {"per_channel_wts", true}}, "", "quantizer"}));
     quantizer.prepare(model, nullptr, images(1, 2));
     model->set_training(false);
     return agreement(*model, *reference, x);

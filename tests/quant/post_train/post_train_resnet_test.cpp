@@ -71,8 +71,8 @@ void check_layer(Module& module, const Json& expected) {
   const std::optional<QuantSettings>& output = wrapper->quantization().output;
   CHECK((output && output->half_range) == expected.at("clip_half_range").get<bool>());
   if (expected.contains("output")) {
-    CHECK(golden::difference(wrapper->output_grid()->scale, golden::number(expected["output"].at("scale")),
-                             kScales) == "");
+    CHECK(golden::difference(wrapper->output_grid()->scale, golden::number(expected["output"].at("scale")), kScales) ==
+          "");
     CHECK(wrapper->output_grid()->zero_point == golden::number(expected["output"].at("zero_point")));
   }
   if (expected.contains("input")) {

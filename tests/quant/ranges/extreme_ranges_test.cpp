@@ -171,7 +171,7 @@ TEST_CASE("ranges that training follows and grids that it learns are finite for 
     std::vector<std::unique_ptr<UnaryModule>> quantizations;
     for (const LinearQuantMode mode : kModes)
       quantizations.push_back(std::make_unique<FakeLinearQuantization>(FakeQuantConfig{.bits = 4, .mode = mode}));
-    for (const GridSite site : {GridSite::weights, GridSite::rectified, GridSite::any_sign}) {
+    for (const Role site : {Role::weights, Role::rectified, Role::any_sign}) {
       quantizations.push_back(std::make_unique<LSQQuantization>(4, site));
       quantizations.push_back(std::make_unique<LSQQuantization>(4, site, LSQOptions{LSQStart::mse, true}));
       quantizations.push_back(std::make_unique<TQTQuantization>(4, site, true));

@@ -11,7 +11,6 @@
 #include "quant/small_net.h"
 #include "quant/train/clipped_activation.h"
 #include "quant/train/dorefa.h"
-#include "quant/train/pact.h"
 #include "quant/train/quant_aware_train_golden.h"
 #include "quant/train/wrpn.h"
 #include "support/catch.h"

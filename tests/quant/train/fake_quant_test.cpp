@@ -1,5 +1,6 @@
 // Fake quantization with tracked ranges: golden vectors, the switches, and use before training.
 #include "quant/train/fake_quant.h"
+#include "quant/wrappers.h"
 
 #include <limits>
 
@@ -139,7 +140,8 @@ TEST_CASE("a wrapper keeps the path of what it wraps") {
   struct Net final : Module {
     std::string_view kind() const override { return "Net"; }
     Child relu1 =
-        child("relu1", std::make_unique<FakeQuantizationWrapper>(std::make_unique<ReLU>(), FakeQuantConfig{}));
+        child("relu1", std::make_unique<FakeQuantizationWrapper>(
+                           std::make_unique<ReLU>(), std::make_unique<FakeLinearQuantization>(FakeQuantConfig{})));
 
    protected:
     Tensor forward(Inputs x) override { return relu1(x[0]); }

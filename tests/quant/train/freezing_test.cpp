@@ -11,6 +11,7 @@
 #include "quant/train/quant_aware_train_golden.h"
 #include "quant/train/quant_schedule.h"
 #include "quant/train/range_linear.h"
+#include "quant/wrappers.h"
 #include "support/catch.h"
 #include "support/errors.h"
 #include "support/values.h"

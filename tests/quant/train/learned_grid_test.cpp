@@ -79,17 +79,17 @@ Tensor spread(float scale) { return test::normal_tensor({5, 200}, 11, scale); }
 }  // namespace
 
 TEST_CASE("LSQ's gradients are equations 2 and 3 of its paper") {
-  const auto [bits, site] = GENERATE(table<int, GridSite>({{2, GridSite::weights},
-                                                           {4, GridSite::weights},
-                                                           {2, GridSite::positive},
-                                                           {1, GridSite::rectified},
-                                                           {4, GridSite::rectified},
-                                                           {3, GridSite::any_sign}}));
-  const bool is_signed = site == GridSite::weights || site == GridSite::any_sign;
+  const auto [bits, site] = GENERATE(table<int, Role>({{2, Role::weights},
+                                                       {4, Role::weights},
+                                                       {2, Role::positive},
+                                                       {1, Role::rectified},
+                                                       {4, Role::rectified},
+                                                       {3, Role::any_sign}}));
+  const bool is_signed = site == Role::weights || site == Role::any_sign;
   const double qn = is_signed ? std::exp2(bits - 1) : 0, qp = is_signed ? qn - 1 : std::exp2(bits) - 1, s = 0.3;
   const auto lsq = started<LSQQuantization>(bits, site);
   set(lsq->step, 0.3f);
-  const double count = site == GridSite::weights ? 1000 : 200, g = 1 / std::sqrt(count * qp);
+  const double count = site == Role::weights ? 1000 : 200, g = 1 / std::sqrt(count * qp);
   check_formula(*lsq, spread(1.5f), [&](double x) -> Point {
     const double v = x / s;
     if (v <= -qn) return {-qn * s, 0, {-qn * g}};
@@ -100,7 +100,7 @@ TEST_CASE("LSQ's gradients are equations 2 and 3 of its paper") {
 
 TEST_CASE("LSQ's step gradient is the derivative of the straight-through form") {
   const bool midrise = GENERATE(false, true);
-  const auto lsq = started<LSQQuantization>(3, GridSite::weights, LSQOptions{.midrise = midrise});
+  const auto lsq = started<LSQQuantization>(3, Role::weights, LSQOptions{.midrise = midrise});
   const double s = 0.4, h = 1e-6, half = midrise ? 0.5 : 0;
   set(lsq->step, 0.4f);
   const Tensor x = spread(1);
@@ -116,7 +116,7 @@ TEST_CASE("LSQ's step gradient is the derivative of the straight-through form") 
 }
 
 TEST_CASE("mid-rise weights of LSQ have the same levels above zero as below, and none at zero") {
-  const auto lsq = started<LSQQuantization>(2, GridSite::weights, LSQOptions{.midrise = true});
+  const auto lsq = started<LSQQuantization>(2, Role::weights, LSQOptions{.midrise = true});
   const double s = 0.5, g = 1 / std::sqrt(1000.0);
   set(lsq->step, 0.5f);
   check_formula(*lsq, spread(1), [&](double x) -> Point {
@@ -125,25 +125,25 @@ TEST_CASE("mid-rise weights of LSQ have the same levels above zero as below, and
     return {level * s, between ? 1.0 : 0.0, {(between ? level - v : level) * g}};
   });
   const LSQStart start = GENERATE(LSQStart::lsq, LSQStart::lsq_plus, LSQStart::mse);
-  LSQQuantization of_weights(2, GridSite::weights, {.start = start, .midrise = true}),
-      with_zero(2, GridSite::weights, {.start = start});
+  LSQQuantization of_weights(2, Role::weights, {.start = start, .midrise = true}),
+      with_zero(2, Role::weights, {.start = start});
   const auto error = [](LSQQuantization& q) {
     const Tensor x = spread(0.7f);
     q.start_from(x);
     return mean(square(sub(run(q, x.clone(), Tensor::full(x.shape(), 1)).y, x))).item();
   };
   CHECK(error(of_weights) < error(with_zero));
-  LSQQuantization of_biases(8, GridSite::bias, {.per_channel = true, .midrise = true});
+  LSQQuantization of_biases(8, Role::bias, {.per_channel = true, .midrise = true});
   of_biases.start_from(spread(1));
   CHECK(of_biases.step.raw().numel() == 1);
   CHECK(run(of_biases, Tensor::zeros({4}), Tensor::zeros({4})).y.data()[0] == 0);
-  LSQQuantization of_activations(2, GridSite::rectified, {.midrise = true});
+  LSQQuantization of_activations(2, Role::rectified, {.midrise = true});
   of_activations.start_from(spread(1));
   CHECK(run(of_activations, Tensor::zeros({4}), Tensor::zeros({4})).y.data()[0] == 0);
 }
 
 TEST_CASE("LSQ+'s gradients are equations 6 and 7 of its paper") {
-  const auto lsq = started<LSQQuantization>(3, GridSite::any_sign, LSQOptions{LSQStart::lsq_plus, true});
+  const auto lsq = started<LSQQuantization>(3, Role::any_sign, LSQOptions{LSQStart::lsq_plus, true});
   const double s = 0.25, beta = -0.3, n = -4, p = 3, g = 1 / std::sqrt(200.0 * p);
   set(lsq->step, 0.25f);
   set(lsq->offset, -0.3f);
@@ -156,9 +156,9 @@ TEST_CASE("LSQ+'s gradients are equations 6 and 7 of its paper") {
 }
 
 TEST_CASE("TQT's gradients are equations 7 and 8 of its paper") {
-  const auto [bits, site] = GENERATE(table<int, GridSite>(
-      {{3, GridSite::weights}, {4, GridSite::any_sign}, {2, GridSite::positive}, {4, GridSite::positive}}));
-  const bool is_signed = site != GridSite::positive;
+  const auto [bits, site] =
+      GENERATE(table<int, Role>({{3, Role::weights}, {4, Role::any_sign}, {2, Role::positive}, {4, Role::positive}}));
+  const bool is_signed = site != Role::positive;
   const auto tqt = started<TQTQuantization>(bits, site, /*normalize_gradients=*/false);
   set(tqt->log2_threshold, 0.3f);  // rounded up to 1
   const double n = is_signed ? -std::exp2(bits - 1) : 0, p = is_signed ? -n - 1 : std::exp2(bits) - 1;
@@ -172,7 +172,7 @@ TEST_CASE("TQT's gradients are equations 7 and 8 of its paper") {
 }
 
 TEST_CASE("the ends of TQT's gradient lie where rounding leaves the integers, ties included") {
-  const auto tqt = started<TQTQuantization>(2, GridSite::any_sign, false);
+  const auto tqt = started<TQTQuantization>(2, Role::any_sign, false);
   set(tqt->log2_threshold, 1);  // step 1, integers -2 to 1
   const float values[] = {-2.75f, -2.5f, -2.25f, 1.25f, 1.5f, 1.75f};
   const Tensor ones = Tensor::full({1, 6}, 1);
@@ -182,8 +182,8 @@ TEST_CASE("the ends of TQT's gradient lie where rounding leaves the integers, ti
 }
 
 TEST_CASE("TQT's normalized gradients are those of its appendix") {
-  const auto raw = started<TQTQuantization>(3, GridSite::weights, false),
-             normed = started<TQTQuantization>(3, GridSite::weights, true);
+  const auto raw = started<TQTQuantization>(3, Role::weights, false),
+             normed = started<TQTQuantization>(3, Role::weights, true);
   double square = 0;
   for (int step = 1; step <= 3; ++step) {
     const Tensor x = test::normal_tensor({50}, static_cast<uint64_t>(step)), dy = test::normal_tensor({50}, 40);
@@ -213,9 +213,9 @@ TEST_CASE("additive powers of two are the levels of the paper's authors") {
 }
 
 TEST_CASE("APoT's gradients are equation 8 of its paper") {
-  const GridSite site = GENERATE(GridSite::weights, GridSite::positive, GridSite::rectified, GridSite::any_sign);
-  const int bits = site == GridSite::weights || site == GridSite::rectified ? 4 : 3;
-  const bool is_signed = site == GridSite::weights || site == GridSite::any_sign;
+  const Role site = GENERATE(Role::weights, Role::positive, Role::rectified, Role::any_sign);
+  const int bits = site == Role::weights || site == Role::rectified ? 4 : 3;
+  const bool is_signed = site == Role::weights || site == Role::any_sign;
   const auto apot = started<APoTQuantization>(bits, site, /*normalize_weights=*/false);
   set(apot->alpha, 1.2f);
   const std::vector<float> levels = additive_powers_of_two(is_signed ? bits - 1 : bits);
@@ -227,13 +227,13 @@ TEST_CASE("APoT's gradients are equation 8 of its paper") {
       for (const double signed_level : {level, is_signed ? -level : level})
         if (std::fabs(signed_level - v) < std::fabs(q - v)) q = signed_level;
     const bool inside = x > low * alpha && x < alpha;
-    return {alpha * q, inside || site == GridSite::weights ? 1.0 : 0.0, {inside ? q - v : v}};
+    return {alpha * q, inside || site == Role::weights ? 1.0 : 0.0, {inside ? q - v : v}};
   });
 }
 
 TEST_CASE("APoT normalizes weights, and gives them their scale back") {
-  const auto normalizing = started<APoTQuantization>(4, GridSite::weights, true),
-             plain = started<APoTQuantization>(4, GridSite::weights, false);
+  const auto normalizing = started<APoTQuantization>(4, Role::weights, true),
+             plain = started<APoTQuantization>(4, Role::weights, false);
   set(normalizing->alpha, 2);
   set(plain->alpha, 2);
   const Tensor w = test::normal_tensor({400}, 5, 0.05f);
@@ -249,13 +249,13 @@ TEST_CASE("APoT normalizes weights, and gives them their scale back") {
 
 TEST_CASE("in the place of a ReLU a learned grid is the ReLU and what would come behind it") {
   const std::string quantizer = GENERATE("lsq", "tqt", "apot");
-  const auto make = [&](GridSite site) -> std::unique_ptr<LearnedQuantization> {
+  const auto make = [&](Role site) -> std::unique_ptr<LearnedQuantization> {
     if (quantizer == "lsq") return std::make_unique<LSQQuantization>(3, site);
     if (quantizer == "tqt") return std::make_unique<TQTQuantization>(3, site, false);
     return std::make_unique<APoTQuantization>(3, site, true);
   };
   INFO(quantizer);
-  const auto fused = make(GridSite::rectified), behind = make(GridSite::positive);
+  const auto fused = make(Role::rectified), behind = make(Role::positive);
   const Tensor x = spread(1), dy = test::normal_tensor(x.shape(), 4);
   const Result ours = run(*fused, x.clone(), dy);
   Tensor leaf = x.clone();
@@ -274,7 +274,7 @@ TEST_CASE("sums for a learned grid have the same bits on any number of threads")
   const auto gradient = [&](int threads) {
     const int before = num_threads();
     set_num_threads(threads);
-    LSQQuantization lsq(4, GridSite::rectified);
+    LSQQuantization lsq(4, Role::rectified);
     const float g = run(lsq, x.clone(), dy).parameters[0];
     set_num_threads(before);
     return g;
@@ -285,7 +285,7 @@ TEST_CASE("sums for a learned grid have the same bits on any number of threads")
 
 TEST_CASE("LSQ starts from twice the mean magnitude over the root of the largest integer") {
   const Tensor x = spread(0.7f);
-  LSQQuantization weights(4, GridSite::weights), activations(4, GridSite::rectified);
+  LSQQuantization weights(4, Role::weights), activations(4, Role::rectified);
   weights.start_from(x);
   activations.start_from(x);
   CHECK(weights.step.raw().item() == Approx(2 * mean(abs(x)).item() / std::sqrt(7.0)));
@@ -294,8 +294,8 @@ TEST_CASE("LSQ starts from twice the mean magnitude over the root of the largest
 
 TEST_CASE("LSQ+ starts weights at three deviations and activations where the error is small") {
   const Tensor x = add_scalar(spread(0.5f), 2);
-  LSQQuantization weights(4, GridSite::weights, {LSQStart::lsq_plus, true}),
-      activations(4, GridSite::any_sign, {LSQStart::lsq_plus, true});
+  LSQQuantization weights(4, Role::weights, {LSQStart::lsq_plus, true}),
+      activations(4, Role::any_sign, {LSQStart::lsq_plus, true});
   weights.start_from(x);
   const double average = mean(x).item();
   const double deviation = std::sqrt(mean(square(add_scalar(x, -static_cast<float>(average)))).item());
@@ -308,9 +308,9 @@ TEST_CASE("LSQ+ starts weights at three deviations and activations where the err
 
 TEST_CASE("LSQ can start where the squared error is small") {
   const Tensor x = spread(0.7f);
-  for (const GridSite site : {GridSite::weights, GridSite::rectified}) {
+  for (const Role site : {Role::weights, Role::rectified}) {
     LSQQuantization own(2, site, {LSQStart::lsq}), nearest(2, site, {LSQStart::mse});
-    const Tensor target = site == GridSite::weights ? x : relu(x);
+    const Tensor target = site == Role::weights ? x : relu(x);
     const auto error = [&](LSQQuantization& lsq) {
       lsq.start_from(x);
       return mean(square(sub(run(lsq, x.clone(), Tensor::full(x.shape(), 1)).y, target))).item();
@@ -327,7 +327,7 @@ TEST_CASE("LSQ with a step for each channel is LSQ of every channel by itself") 
   for (int64_t i = 0; i < x.numel(); ++i)
     x.mutable_data()[static_cast<size_t>(i)] *= static_cast<float>(1 + i % kChannels);
   const Tensor dy = test::normal_tensor(x.shape(), 2);
-  LSQQuantization whole(3, GridSite::weights, {.start = start, .per_channel = true, .midrise = midrise});
+  LSQQuantization whole(3, Role::weights, {.start = start, .per_channel = true, .midrise = midrise});
   whole.start_from(x);
   REQUIRE(whole.step.raw().shape() == Shape{kChannels});
   x.set_requires_grad(true);
@@ -344,7 +344,7 @@ TEST_CASE("LSQ with a step for each channel is LSQ of every channel by itself") 
       for (int64_t row = 0; row < kRows; ++row) values.push_back(t.data()[static_cast<size_t>(row * kChannels + c)]);
       return Tensor::from({kRows}, values);
     };
-    LSQQuantization one(3, GridSite::weights, {.start = start, .midrise = midrise});
+    LSQQuantization one(3, Role::weights, {.start = start, .midrise = midrise});
     one.start_from(column(x));
     CHECK(one.step.raw().item() == whole.step.raw().data()[static_cast<size_t>(c)]);
     const Result alone = run(one, column(x), column(dy));
@@ -355,7 +355,7 @@ TEST_CASE("LSQ with a step for each channel is LSQ of every channel by itself") 
 }
 
 TEST_CASE("a frozen grid keeps its step, and hands gradients on") {
-  LSQQuantization lsq(4, GridSite::rectified);
+  LSQQuantization lsq(4, Role::rectified);
   const Tensor x = spread(1), dy = test::normal_tensor(x.shape(), 9);
   const Result before = run(lsq, x.clone(), dy);
   lsq.set_frozen(true);
@@ -366,7 +366,7 @@ TEST_CASE("a frozen grid keeps its step, and hands gradients on") {
 }
 
 TEST_CASE("other bits start a grid anew, no bits leave the values alone") {
-  LSQQuantization lsq(4, GridSite::rectified);
+  LSQQuantization lsq(4, Role::rectified);
   const Tensor x = spread(1);
   lsq(x);
   lsq.set_bits(8);

@@ -1,5 +1,4 @@
 // Quantization-aware training of NeuMF.
-#include "quant/train/ncf.h"
 
 #include "core/ops.h"
 #include "core/tape.h"
