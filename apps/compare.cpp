@@ -222,7 +222,7 @@ class Comparison {
   std::vector<std::string> order_;     // the names of all rows
   std::map<std::string, Json> known_;  // results by name of row, also from before a stop
   std::string float_checkpoint_;
-  Json float_statistics_;  // what calibration measured on it, for all rows
+  std::optional<QuantStats> float_statistics_;  // what calibration measured on it, for all rows
   Json results_;
 };
 

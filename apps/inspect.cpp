@@ -29,9 +29,8 @@ Inspected inspect_config(const Config& config) {
   if (config.has("quantizer") && !config.at("quantizer").value.is_null()) {
     Config quantizer = config.at("quantizer");
     result.about["quantizer"] = Registry<Quantizer>::resolve(quantizer);
-    // ONNX's arithmetic needs statistics; what is shown does not depend on it.
-    if (is_post_training(quantizer)) quantizer.value["rounding"] = "distiller";
     result.quantizer = Registry<Quantizer>::create(quantizer);
+    result.quantizer->forgo_stats();
     result.quantizer->prepare(result.model, nullptr, example_inputs(model, result.data));
   }
   return result;

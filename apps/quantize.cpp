@@ -3,7 +3,7 @@
 
 #include "apps/command.h"
 #include "quant/post_train/layer_report.h"
-#include "quant/post_train/linear.h"
+#include "quant/simulation/layer.h"
 #include "tasks/deployment.h"
 #include "tasks/output_folder.h"
 #include "tasks/quantization.h"
@@ -45,10 +45,9 @@ void run_quantize(const std::string& config_file, const CommonOptions& options) 
   const std::vector<LayerError> layers = layer_report(*model, *quantized.reference, quantized.images);
 
   write_json(folder.to_write("config.json"), resolved_config(config, data));
-  write_json(folder.to_write("layer_quant_params.json"), PostTrainLinearQuantizer::layer_quant_params(*model));
-  const auto& post_train = dynamic_cast<const PostTrainLinearQuantizer&>(*quantized.quantizer);
-  if (const QuantStats& stats = post_train.stats_after_prepare(); !stats.empty())
-    write_stats(folder.to_write("quant_stats_after_prepare_model.json"), stats);
+  write_json(folder.to_write("layer_quant_params.json"), layer_quant_params(*model));
+  if (const QuantStats* stats = quantized.quantizer->stats_after_prepare())
+    write_stats(folder.to_write("quant_stats_after_prepare_model.json"), *stats);
   const std::filesystem::path checkpoint = folder.to_write("model.safetensors");
   save_model(checkpoint, *model, config, data, quantized.config, after.to_json());
   const int64_t bytes = packed_bytes(*model, quantized.quantizer.get());

@@ -61,10 +61,10 @@ class Judge {
 };
 
 // The settings that the search is run with: those that come afterwards are off.
-Json without_corrections(Json quantizer) {
-  quantizer["bias_correction"] = false;
-  quantizer["learned_rounding"] = nullptr;
-  return quantizer;
+Config without_corrections(Json quantizer, const Config& place) {
+  Config config{std::move(quantizer), place.file, place.path};
+  config.value = Registry<Quantizer>::create(config)->without_corrections(std::move(config.value));
+  return config;
 }
 
 Found search_lapq(const SearchCommandConfig& config, const ExperimentData& data, const Judge& judge) {
@@ -76,9 +76,8 @@ Found search_lapq(const SearchCommandConfig& config, const ExperimentData& data,
     for (auto& [pattern, settings] : quantizer["overrides"].items())
       for (const char* key : {"clip_acts", "clip_n_stds", "clip_percentile"}) settings.erase(key);
   ModulePtr model = build_model(config.model, config.seed, config.checkpoint);
-  const Quantized quantized = quantize_model(
-      model, config.model, {without_corrections(quantizer), config.quantizer.file, config.quantizer.path}, nullptr,
-      data, config.calibration, "calibration");
+  const Quantized quantized = quantize_model(model, config.model, without_corrections(quantizer, config.quantizer),
+                                             nullptr, data, config.calibration, "calibration");
   Progress progress("search", lapq.max_evaluations, "evaluations");
   const LapqResult result = lapq_search(
       *model, *quantized.reference, judge.first_images(), [&](Module& m) { return judge(m).loss(); }, lapq,
@@ -91,12 +90,12 @@ Found search_lapq(const SearchCommandConfig& config, const ExperimentData& data,
 }
 
 Found search_greedy(const SearchCommandConfig& config, const ExperimentData& data, const Judge& judge) {
-  const Json base = without_corrections(config.quantizer.value);
-  const auto quantizer = Registry<Quantizer>::create({base, config.quantizer.file, config.quantizer.path});
+  const Config base = without_corrections(config.quantizer.value, config.quantizer);
+  const auto quantizer = Registry<Quantizer>::create(base);
   const auto float_model = [&] {
     ModulePtr model = build_model(config.model, config.seed, config.checkpoint);
     model->set_training(false);
-    dynamic_cast<const PostTrainLinearQuantizer&>(*quantizer).prepare_float(model, data.example());
+    quantizer->prepare_float(model, data.example());
     return model;
   };
   const QuantStats stats = calibration_stats(*float_model(), data, config.calibration, "calibration");
@@ -105,7 +104,7 @@ Found search_greedy(const SearchCommandConfig& config, const ExperimentData& dat
     const Metrics metrics = judge(m);
     return (100 - metrics.top1()) + 1e-6 * metrics.loss();
   };
-  GreedyResult result = greedy_search(base, float_model, stats, data.example(), cost, *config.search.greedy,
+  GreedyResult result = greedy_search(base.value, float_model, stats, data.example(), cost, *config.search.greedy,
                                       [](const std::string& path, size_t done, size_t all) {
                                         note(fmt::format("search  {} ({} of {})", path, done, all));
                                       });
@@ -122,7 +121,7 @@ void run_search(const std::string& config_file, const CommonOptions& options) {
   if (!config.checkpoint) config_error(config_file, "'checkpoint' is missing: the search needs a trained model");
   if (!is_post_training(config.quantizer))
     config_error(config.quantizer.where(),
-                 "this quantizer works by training; a search is for PostTrainLinearQuantizer");
+                 "this quantizer works by training; a search is for those that quantize after it");
   if (config.search.lapq.has_value() == config.search.greedy.has_value())
     config_error(config_file + ": search", "expected exactly one of 'lapq' and 'greedy'");
   if (config.search.greedy) check_measures(config.calibration);

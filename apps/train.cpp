@@ -2,7 +2,7 @@
 #include <fmt/format.h>
 
 #include "apps/command.h"
-#include "quant/train/range_linear.h"
+#include "quant/train/fake_quant.h"
 #include "tasks/model_file.h"
 #include "tasks/output_folder.h"
 #include "tasks/quantization.h"
@@ -29,21 +29,13 @@ void fields(V& v, TrainCommandConfig& c) {
          "set the activation ranges again unless batch_norm_folding is \"simulated\"; null: do not fold"});
 }
 
-const QuantAwareTrainRangeLinearQuantizer& folding_quantizer(const Quantized& quantized, const Task& task) {
-  images_of(task);
-  const auto* quantizer = dynamic_cast<const QuantAwareTrainRangeLinearQuantizer*>(quantized.quantizer.get());
-  check(quantizer, "fold_batch_norms: only weights that QuantAwareTrainRangeLinearQuantizer quantizes can be folded");
-  quantizer->check_can_fold();
-  return *quantizer;
-}
-
 // Folds the trained model's batch norms, measures its activation ranges again where that changes what is quantized,
 // evaluates and saves it.
 Json finish_folded(ModulePtr& model, const Quantized& quantized, const TrainCommandConfig& config, const Task& task,
                    OutputFolder& folder) {
   const ExperimentData& data = images_of(task);
   Config quantizer = quantized.config;
-  quantizer.value = folding_quantizer(quantized, task).fold_trained(model, data.example(), std::move(quantizer.value));
+  quantizer.value = quantized.quantizer->fold_trained(model, data.example(), std::move(quantizer.value));
   if (quantized.config.value.at("batch_norm_folding") == "none") {
     Loader loader = data.calibration(*config.fold_batch_norms);
     measure_ranges_again(*model, [&] {
@@ -79,7 +71,11 @@ void run_train(const std::string& config_file, const std::optional<std::filesyst
         quantize_model(model, config.model, *config.quantizer, optimizer.get(), *task, config.calibration, config.name);
     quantizer_config = quantized.config;
   }
-  if (config.fold_batch_norms) folding_quantizer(quantized, *task);  // what it would refuse is refused before training
+  if (config.fold_batch_norms) {  // what it would refuse is refused before training
+    images_of(*task);
+    check(quantized.quantizer != nullptr, "{}: fold_batch_norms: there is no quantizer", config_file);
+    quantized.quantizer->check_can_fold();
+  }
   const Json resolved = resolved_config(config, *task);
   const ResumePoint point{folder, "training.safetensors", resume.has_value(), resolved};
   check_resumable(point, config.train, *task);

@@ -293,6 +293,12 @@ Site Quantizer::site(const Resolved& resolved, std::span<const std::string> sett
   return {resolved.path, resolved.bits, std::move(some), graph};
 }
 
+void Quantizer::check_can_fold() const {
+  fail(
+      "fold_batch_norms: this quantizer's weights can not be folded, only those of "
+      "QuantAwareTrainRangeLinearQuantizer");
+}
+
 void Quantizer::quantized_by(const std::string& path, const std::string& layer) {
   const auto of = [&](const std::string& p) { return std::ranges::find(resolved_, p, &Resolved::path); };
   const auto merged = of(path), by = of(layer);

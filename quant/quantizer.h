@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,7 @@
 
 namespace qgrad {
 
+class QuantStats;
 struct Override;
 
 // What every quantizer's config has. Derived configs list these first in their fields().
@@ -121,6 +123,34 @@ class Quantizer {
 
   // A resolved config with the content of files, or data given in memory, in place of file names.
   virtual Json self_contained(Json resolved) const { return resolved; }
+
+  // --- The procedure. Commands ask these and no class by name; the defaults are those of a quantizer that trains.
+  // Whether the model that prepare made is to be trained; else it is done, but for corrections.
+  virtual bool trains() const { return true; }
+  // What the settings ask of the float model before it is calibrated. Also makes the `reference` of correct().
+  virtual void prepare_float(ModulePtr&, const Tensor& /*example*/) const {}
+  // Whether statistics from before prepare_float do not hold after it.
+  virtual bool changes_activations() const { return false; }
+  // Whether calibration statistics are taken, and the config names none. set_stats copies them, before prepare; `name`
+  // is for messages.
+  virtual bool wants_stats() const { return false; }
+  virtual void set_stats(const QuantStats&, std::string /*name*/ = "the given statistics") {}
+  // prepare() is for looking at the model: there will be no statistics, and nothing is computed.
+  virtual void forgo_stats() {}
+  // After prepare: the statistics as folding and fusion left them; null where there are none.
+  virtual const QuantStats* stats_after_prepare() const { return nullptr; }
+  // After prepare: corrections that need images. They end up in the model's state, so a model that is loaded again has
+  // them. reference: the same model in float after prepare_float. Both in evaluation mode.
+  using Progress = std::function<void(const std::string& path, size_t done, size_t all)>;
+  virtual bool has_corrections() const { return false; }
+  virtual void correct(Module& /*model*/, Module& /*reference*/, std::span<const Tensor> /*batches*/,
+                       const Progress&) const {}
+  // The config without corrections, for searches, which come before them.
+  virtual Json without_corrections(Json config) const { return config; }
+  // After training: folds the batch norms of a model that this quantizer prepared, and returns the config that rebuilds
+  // the result. check_can_fold throws what fold_trained would throw, for the config alone.
+  virtual void check_can_fold() const;
+  virtual Json fold_trained(ModulePtr&, const Tensor& /*example*/, Json resolved) const { return resolved; }
 
  protected:
   explicit Quantizer(const QuantizerConfig& config) : config_(config) {}

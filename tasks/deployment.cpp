@@ -9,7 +9,6 @@
 #include "core/ops.h"
 #include "engine/program_file.h"
 #include "quant/export/from_trained.h"
-#include "quant/post_train/linear.h"
 #include "tasks/stopwatch.h"
 
 namespace qgrad {
@@ -58,7 +57,7 @@ Tensor example_of_program(const ModelFile& file) {
 
 deploy::Lowered program_of(ModelFile& file) {
   const Tensor example = example_of_program(file);
-  if (!dynamic_cast<PostTrainLinearQuantizer*>(file.quantizer.get())) deploy::to_integer_layers(file.model, example);
+  if (!file.quantizer || file.quantizer->trains()) deploy::to_integer_layers(file.model, example);
   return deploy::lower(*file.model, example);
 }
 

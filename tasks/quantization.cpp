@@ -5,7 +5,6 @@
 #include <map>
 
 #include "nn/checkpoint.h"
-#include "quant/post_train/linear.h"
 #include "quant/simulation/weight.h"
 #include "tasks/progress.h"
 
@@ -36,17 +35,17 @@ std::vector<Tensor> calibration_images(const ExperimentData& data, CalibrationCo
   return batches;
 }
 
-void correct(const PostTrainLinearQuantizer& quantizer, Module& model, const Quantized& quantized,
-             const std::string& label) {
-  if (!quantizer.has_corrections()) return;
+void correct(Module& model, const Quantized& quantized, const std::string& label) {
+  if (!quantized.quantizer->has_corrections()) return;
   int64_t images = 0;
   for (const Tensor& batch : quantized.images) images += batch.dim(0);
   std::optional<Progress> progress;
-  quantizer.correct(model, *quantized.reference, quantized.images,
-                    [&](const std::string& path, size_t done, size_t all) {
-                      if (!progress) progress.emplace(label + "  corrections", images * static_cast<int64_t>(all));
-                      progress->update(images * static_cast<int64_t>(done), path);
-                    });
+  quantized.quantizer->correct(model, *quantized.reference, quantized.images,
+                               [&](const std::string& path, size_t done, size_t all) {
+                                 if (!progress)
+                                   progress.emplace(label + "  corrections", images * static_cast<int64_t>(all));
+                                 progress->update(images * static_cast<int64_t>(done), path);
+                               });
 }
 
 }  // namespace
@@ -67,9 +66,7 @@ void check_calibration(const Task& task, const std::optional<CalibrationConfig>&
   if (config) images_of(task).check_calibration(*config, fmt::format("{}: {}.images", file, key));
 }
 
-bool is_post_training(const Config& quantizer) {
-  return dynamic_cast<PostTrainLinearQuantizer*>(Registry<Quantizer>::create(quantizer).get()) != nullptr;
-}
+bool is_post_training(const Config& quantizer) { return !Registry<Quantizer>::create(quantizer)->trains(); }
 
 QuantStats calibration_stats(Module& model, const ExperimentData& data, const CalibrationConfig& config,
                              const std::string& label) {
@@ -89,47 +86,37 @@ QuantStats calibration_stats(Module& model, const ExperimentData& data, const Ca
 
 Quantized quantize_model(ModulePtr& model, const Config& architecture, const Config& quantizer, Optimizer* optimizer,
                          const Task& task, const std::optional<CalibrationConfig>& calibration,
-                         const std::string& label, Json* measured) {
-  Config config = quantizer;
-  const Json resolved = Registry<Quantizer>::resolve(config);
-  const bool takes_stats = resolved.contains("model_activation_stats") && resolved["model_activation_stats"].is_null();
-  Quantized result;
-  const bool post_training = is_post_training(config);
-  bool is_as_given = true;
-  if (post_training) {
-    const auto unprepared = Registry<Quantizer>::create(config);
-    const auto& as_configured = dynamic_cast<const PostTrainLinearQuantizer&>(*unprepared);
+                         const std::string& label, std::optional<QuantStats>* measured) {
+  Quantized result{.quantizer = Registry<Quantizer>::create(quantizer), .config = {}, .reference = {}, .images = {}};
+  Quantizer& made = *result.quantizer;
+  const bool takes_stats = calibration && made.wants_stats();
+  if (!made.trains()) {
     result.reference = twin_of(*model, architecture);
-    as_configured.prepare_float(result.reference, images_of(task).example());
+    made.prepare_float(result.reference, images_of(task).example());
     result.images = calibration_images(images_of(task), calibration.value_or(CalibrationConfig{}));
-    if (resolved["cross_layer_equalization"].get<bool>()) {
-      check(takes_stats && !(calibration && calibration->statistics),
-            "{}: cross_layer_equalization changes what flows through the layers, so that statistics measured before do "
-            "not hold: leave out the statistics",
-            quantizer.where());
-      as_configured.prepare_float(model, images_of(task).example());
-      is_as_given = false;
-    }
   }
-  if (calibration && takes_stats) {
-    Json& stats = config.value["model_activation_stats"];
-    if (calibration->statistics) {
-      stats = *calibration->statistics;
-    } else if (measured && is_as_given && !measured->is_null()) {
-      stats = *measured;
-    } else {
-      stats = stats_to_json(calibration_stats(*model, images_of(task), *calibration, label));
-      if (measured && is_as_given) *measured = stats;
-    }
+  if (made.changes_activations()) {
+    check(takes_stats && !calibration->statistics,
+          "{}: cross_layer_equalization changes what flows through the layers, so that statistics measured before do "
+          "not hold: leave out the statistics",
+          quantizer.where());
+    made.prepare_float(model, images_of(task).example());
+    measured = nullptr;  // the model is not what others have
   }
-  result.quantizer = Registry<Quantizer>::create(config);
-  result.config = {Registry<Quantizer>::resolve(config), config.file, config.path};
-  result.config.value = result.quantizer->self_contained(std::move(result.config.value));
-  placed_at(quantizer,
-            [&] { result.quantizer->prepare(model, optimizer, example_inputs(architecture, task.description())); });
-  if (post_training) {
+  if (takes_stats && calibration->statistics) {
+    const std::optional<NamedStats> given = stats_from_config({*calibration->statistics, quantizer.file, ""});
+    made.set_stats(given->stats, given->name);
+  } else if (takes_stats) {
+    std::optional<QuantStats> own;
+    std::optional<QuantStats>& stats = measured ? *measured : own;
+    if (!stats) stats = calibration_stats(*model, images_of(task), *calibration, label);
+    made.set_stats(*stats);
+  }
+  result.config = {made.self_contained(Registry<Quantizer>::resolve(quantizer)), quantizer.file, quantizer.path};
+  placed_at(quantizer, [&] { made.prepare(model, optimizer, example_inputs(architecture, task.description())); });
+  if (!made.trains()) {
     model->set_training(false);
-    correct(dynamic_cast<const PostTrainLinearQuantizer&>(*result.quantizer), *model, result, label);
+    correct(*model, result, label);
   }
   return result;
 }
@@ -138,8 +125,7 @@ void check_post_training(const ExperimentConfig& experiment, Config quantizer, c
                          std::optional<CalibrationConfig> calibration) {
   constexpr int64_t kImages = 16;
   if (calibration) calibration->images = std::min(images_of(task).calibration(*calibration).images(), kImages);
-  quantizer.value["bias_correction"] = false;
-  quantizer.value["learned_rounding"] = nullptr;
+  quantizer.value = Registry<Quantizer>::create(quantizer)->without_corrections(std::move(quantizer.value));
   ModulePtr model = build_model(experiment.model, experiment.seed, experiment.checkpoint);
   quantize_model(model, experiment.model, quantizer, nullptr, task, calibration, "check");
   const EvaluationMode evaluating(*model);

@@ -36,11 +36,11 @@ struct Quantized {
 // unless their config names some itself or `calibration` is empty (dynamic quantization, or ranges from the first
 // training batches).
 // `optimizer` may be null; otherwise it must hold the model's parameters, and gets the quantizer's own groups.
-// `measured` keeps the statistics of a model for further calls with the same parameters and calibration: null at first.
+// `measured` keeps the statistics of a model for further calls with the same parameters and calibration: none at first.
 // `architecture`: the config that the model was built from. Throws where images are needed and the task has none.
 Quantized quantize_model(ModulePtr& model, const Config& architecture, const Config& quantizer, Optimizer* optimizer,
                          const Task& task, const std::optional<CalibrationConfig>& calibration,
-                         const std::string& label, Json* measured = nullptr);
+                         const std::string& label, std::optional<QuantStats>* measured = nullptr);
 
 bool is_post_training(const Config& quantizer);
 

@@ -428,7 +428,7 @@ holds "it computes the same" grep -q "\"top1\": $folded" <(grep -A 4 '"test"' st
 expect 0 "the folded model evaluates by itself" "$qgrad" evaluate folding/model_folded.safetensors --json
 holds "with the accuracy it had" grep -q "\"top1\": $folded" stdout
 expect_error "training a folded model" "train with" "$qgrad" train train.json --out x --set quantizer.batch_norm_folding=folded
-expect_error "folding without a quantizer" "QuantAwareTrainRangeLinearQuantizer" "$qgrad" train train.json --out x --set quantizer=null --set 'fold_batch_norms={}'
+expect_error "folding without a quantizer" "train.json: fold_batch_norms: there is no quantizer" "$qgrad" train train.json --out x --set quantizer=null --set 'fold_batch_norms={}'
 
 # --- recommendation ---
 cat >ncf.json <<JSON

@@ -50,7 +50,7 @@ GreedyResult greedy_search(const Json& quantizer, const std::function<ModulePtr(
   };
   const auto prepared = [&](const Json& settings) {
     Prepared result{float_model(), Registry<Quantizer>::create({settings, "", "quantizer"})};
-    dynamic_cast<PostTrainLinearQuantizer&>(*result.quantizer).set_stats(stats);
+    result.quantizer->set_stats(stats);
     result.quantizer->prepare(result.model, nullptr, example);
     result.model->set_training(false);
     return result;

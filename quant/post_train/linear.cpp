@@ -87,10 +87,16 @@ void PostTrainLinearQuantizer::check_settings(const PostTrainLayerSettings& sett
         "scale_approx_mult_bits needs \"rounding\": \"distiller\": ONNX's arithmetic has no approximated scales");
 }
 
-void PostTrainLinearQuantizer::set_stats(const QuantStats& stats) {
+void PostTrainLinearQuantizer::set_stats(const QuantStats& stats, std::string name) {
   given_stats_ = stats;
-  stats_name_ = "the given statistics";
+  stats_name_ = std::move(name);
   is_static_ = true;
+}
+
+Json PostTrainLinearQuantizer::without_corrections(Json config) const {
+  config["bias_correction"] = false;
+  config["learned_rounding"] = nullptr;
+  return config;
 }
 
 // Replacing waits until every layer's settings are known (post_process).
@@ -155,7 +161,7 @@ void PostTrainLinearQuantizer::prepare_float(ModulePtr& model, const Tensor& exa
 }
 
 void PostTrainLinearQuantizer::correct(Module& model, Module& reference, std::span<const Tensor> batches,
-                                       const CorrectionProgress& done) const {
+                                       const Progress& done) const {
   correct_layers(model, reference, batches, {config_.learned_rounding, config_.bias_correction}, done);
 }
 
@@ -250,14 +256,6 @@ Json PostTrainLinearQuantizer::self_contained(Json resolved) const {
   if (!names_histogram_mode(resolved)) stats.drop_histograms();
   resolved["model_activation_stats"] = stats_to_json(stats);
   return resolved;
-}
-
-Json PostTrainLinearQuantizer::layer_quant_params(Module& model) {
-  Json all = Json::object();
-  visit_modules(model, [&](Module& m) {
-    if (const auto* layer = dynamic_cast<PostTrainLayer*>(&m)) all[m.path()] = layer->quant_params();
-  });
-  return all;
 }
 
 namespace {

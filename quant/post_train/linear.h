@@ -60,27 +60,22 @@ class PostTrainLinearQuantizer final : public Quantizer {
  public:
   explicit PostTrainLinearQuantizer(PostTrainLinearConfig config);
 
-  // What the settings ask of the float model before it is calibrated: batch norms folded, weights equalized. Needed
-  // before calibration with cross_layer_equalization, which changes activations; else prepare does it. Also makes the
-  // `reference` of correct().
-  void prepare_float(ModulePtr& model, const Tensor& example) const;
-
-  // Statistics in memory instead of model_activation_stats. They are copied. Before prepare.
-  void set_stats(const QuantStats& stats);
-  // The statistics that were used, after folding and fusion; empty for dynamic quantization. After prepare.
-  const QuantStats& stats_after_prepare() const { return stats_; }
-
-  // The corrections that need images (bias_correction, learned_rounding), after prepare. They end up in the model's
-  // state, so a model that is loaded again has them. reference: the same model in float after prepare_float. Both in
-  // evaluation mode. (quant/post_train/corrections.h)
-  void correct(Module& model, Module& reference, std::span<const Tensor> batches, const CorrectionProgress& done) const;
-  bool has_corrections() const { return config_.bias_correction || config_.learned_rounding; }
+  bool trains() const override { return false; }
+  // Batch norms folded, weights equalized. Needed before calibration with cross_layer_equalization, which changes
+  // activations; else prepare does it.
+  void prepare_float(ModulePtr& model, const Tensor& example) const override;
+  bool changes_activations() const override { return config_.cross_layer_equalization; }
+  // Statistics in memory instead of model_activation_stats.
+  bool wants_stats() const override { return !is_static_; }
+  void set_stats(const QuantStats& stats, std::string name = "the given statistics") override;
+  void forgo_stats() override { config_.arithmetic = Arithmetic::distiller; }
+  const QuantStats* stats_after_prepare() const override { return is_static_ ? &stats_ : nullptr; }
+  // bias_correction and learned_rounding (quant/post_train/corrections.h).
+  bool has_corrections() const override { return config_.bias_correction || config_.learned_rounding; }
+  void correct(Module& model, Module& reference, std::span<const Tensor> batches, const Progress& done) const override;
+  Json without_corrections(Json config) const override;
 
   Json self_contained(Json resolved) const override;  // with the statistics as they were given
-
-  // Layer by layer what a model prepared by such a quantizer computes: class, bits, modes, clipping, scales, zero
-  // points.
-  static Json layer_quant_params(Module& model);
 
  protected:
   void pre_process(ModulePtr& model, const Graph& graph) override;

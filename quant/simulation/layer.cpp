@@ -97,4 +97,12 @@ NamedQuantParam named_quant_param(Module& model, std::string_view name) {
   fail("no quantization parameter '{}'{}", name, did_you_mean(name, names));
 }
 
+Json layer_quant_params(Module& model) {
+  Json all = Json::object();
+  visit_modules(model, [&](Module& m) {
+    if (const auto* layer = dynamic_cast<PostTrainLayer*>(&m)) all[m.path()] = layer->quant_params();
+  });
+  return all;
+}
+
 }  // namespace qgrad

@@ -54,4 +54,7 @@ std::vector<NamedQuantParam> named_quant_params(Module& model);
 // One of them; throws, naming the nearest, when there is none of that name.
 NamedQuantParam named_quant_param(Module& model, std::string_view name);
 
+// Layer by layer what a model of such layers computes: class, bits, modes, clipping, scales, zero points.
+Json layer_quant_params(Module& model);
+
 }  // namespace qgrad

@@ -54,8 +54,8 @@ class LearnedClippedLinearQuantization final : public Quantization {
   Tensor forward(const Tensor& x) override;
 };
 
-// Clips take the place of a ReLU or ReLU6, and come behind a Sigmoid. Behind a Tanh comes a fixed clip of both signs, at
-// its own bound of 1, which has no settings.
+// Clips take the place of a ReLU or ReLU6, and come behind a Sigmoid. Behind a Tanh comes a fixed clip of both signs,
+// at its own bound of 1, which has no settings.
 TrainQuantizer::QuantizedKinds clipped_kinds(const std::vector<std::string>& settings);
 std::unique_ptr<Quantization> clip_of_both_signs(int bits);
 

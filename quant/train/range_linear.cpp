@@ -76,11 +76,15 @@ FakeQuantConfig QuantAwareTrainRangeLinearQuantizer::fake_quant_config(int bits)
           .clamp_integers = config_.clamp_integers};
 }
 
+void QuantAwareTrainRangeLinearQuantizer::set_stats(const QuantStats& stats, std::string name) {
+  stats_ = stats;
+  stats_name_ = std::move(name);
+}
+
 void QuantAwareTrainRangeLinearQuantizer::pre_process(ModulePtr& model, const Graph& graph) {
-  if (std::optional<NamedStats> given = stats_from_config(config_.model_activation_stats)) {
-    check_stats_describe(given->stats, *model, graph, given->name);
-    stats_ = std::move(given->stats);
-  }
+  if (std::optional<NamedStats> given = stats_from_config(config_.model_activation_stats))
+    set_stats(given->stats, given->name);
+  if (stats_) check_stats_describe(*stats_, *model, graph, stats_name_);
   for (size_t i = 0; i < graph.nodes().size(); ++i) {
     if (graph[i].kind != "input") continue;
     ModelInput input{.quantizable = true, .consumers = {}};

@@ -60,11 +60,12 @@ class QuantAwareTrainRangeLinearQuantizer : public TrainQuantizer {
   explicit QuantAwareTrainRangeLinearQuantizer(QuantAwareTrainRangeLinearConfig config);
   Json self_contained(Json resolved) const override;
 
-  // Folds the batch norms of a model that this quantizer prepared and that was trained since, and returns the config
-  // that rebuilds the result. With "simulated" the model goes on to compute the same; otherwise its weights have other
+  bool wants_stats() const override { return config_.model_activation_stats.value.is_null() && !stats_; }
+  void set_stats(const QuantStats& stats, std::string name = "the given statistics") override;
+  // With "simulated" the model goes on to compute the same; otherwise its weights have other
   // ranges, so that those of activations should be measured again (measure_ranges_again).
-  Json fold_trained(ModulePtr& model, const Tensor& example, Json resolved) const;
-  void check_can_fold() const;  // throws what fold_trained would throw, for the config alone
+  Json fold_trained(ModulePtr& model, const Tensor& example, Json resolved) const override;
+  void check_can_fold() const override;
 
  protected:
   void pre_process(ModulePtr& model, const Graph& graph) override;
@@ -80,6 +81,7 @@ class QuantAwareTrainRangeLinearQuantizer : public TrainQuantizer {
 
   QuantAwareTrainRangeLinearConfig config_;
   std::optional<QuantStats> stats_;
+  std::string stats_name_;  // for messages
   std::vector<FoldedBatchNorm> simulated_;
   struct Consumer {
     std::string path;

@@ -306,7 +306,7 @@ bool check_post_train_case(const Json& file, const Json& golden_case) {
     p = prepare(file, inputs, config);
   }
   if (expected.contains("stats_after_prepare"))
-    check_stats(p.quantizer->stats_after_prepare(), expected.at("stats_after_prepare"));
+    check_stats(*p.quantizer->stats_after_prepare(), expected.at("stats_after_prepare"));
   if (inputs.contains("requantize")) requantize(*p.model, inputs.at("requantize"));
   for (const auto& [name, module] : expected.at("modules").items()) check_module(*find_module(*p.model, name), module);
 

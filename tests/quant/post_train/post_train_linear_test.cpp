@@ -246,9 +246,9 @@ TEST_CASE("ranges of a layer whose output is split are cut to what all the activ
     q->set_stats(collect_quant_stats(*net, [&] { (*net)(x); }));
     ModulePtr model = std::move(net);
     q->prepare(model, nullptr, x);
-    const TensorStats& output = q->stats_after_prepare().at("fc").output;
-    CHECK(q->stats_after_prepare().at("part0").inputs[0].max == output.max);
-    CHECK(q->stats_after_prepare().at("part1").inputs[0].max == output.max);
+    const TensorStats& output = q->stats_after_prepare()->at("fc").output;
+    CHECK(q->stats_after_prepare()->at("part0").inputs[0].max == output.max);
+    CHECK(q->stats_after_prepare()->at("part1").inputs[0].max == output.max);
     CHECK(output.histogram->edge(output.histogram->counts.size()) == Approx(output.max).margin(0.5));
     return ValueRange{static_cast<float>(output.min), static_cast<float>(output.max)};
   };
@@ -274,8 +274,8 @@ TEST_CASE("preparing leaves the caller's statistics as they were") {
   q->set_stats(stats);
   q->prepare(net, nullptr, images(1));
   CHECK(stats_to_json(stats) == before);
-  CHECK(q->stats_after_prepare().find("bn1") == nullptr);
-  CHECK(q->stats_after_prepare().at("conv1").output.min == 0);
+  CHECK(q->stats_after_prepare()->find("bn1") == nullptr);
+  CHECK(q->stats_after_prepare()->at("conv1").output.min == 0);
 }
 
 TEST_CASE("a quantized model refuses to be trained") {
@@ -397,7 +397,7 @@ TEST_CASE("an addition without statistics stays in float") {
 TEST_CASE("the report of layers tells what each one got") {
   const ModulePtr net = quantized(
       {{"per_channel_wts", true}, {"overrides", {{"fc", {{"bits_weights", 5}, {"mode", "ASYMMETRIC_SIGNED"}}}}}});
-  const Json layers = PostTrainLinearQuantizer::layer_quant_params(*net);
+  const Json layers = layer_quant_params(*net);
   CHECK(layers.size() == 4);  // conv1, conv2, flat, fc
   CHECK(layers.at("fc").at("weight").at("bits") == 5);
   CHECK(layers.at("fc").at("output").at("mode") == "ASYMMETRIC_SIGNED");
