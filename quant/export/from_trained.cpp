@@ -323,6 +323,7 @@ class Conversion {
     }
     float largest = 1;
     for (const float w : form.integers.data()) largest = std::max(largest, std::fabs(w));
+    check(largest < 0x1p30f, "its weights are integers up to {:g}, which 31 bits do not hold: use fewer bits", largest);
     QuantSettings settings{.bits = static_cast<int>(std::floor(std::log2(largest))) + 2,
                            .mode = LinearQuantMode::symmetric_restricted};
     settings.per_channel = form.scale.size() > 1;

@@ -54,6 +54,8 @@ void fields(V& v, PostTrainLinearConfig& c) {
     {.help = "calibration statistics: a file, or its content; null: dynamic quantization"});
 }
 
+// bits_accum is for the sums of products of matrices and elements, too, which Distiller leaves at 32 bits.
+//
 // Batch norms are folded, ReLUs computed in the layers before them, every leaf that has bits is wrapped. The model must
 // be in evaluation mode when it is called afterwards.
 class PostTrainLinearQuantizer final : public Quantizer {
