@@ -26,6 +26,8 @@ IntegerWeight::IntegerWeight(Module& wrapper, Parameter& weight, const WeightQua
   const Tensor original = weight.raw();
   if (quantization.save_float) float_weight_.emplace(wrapper, kFloatWeight, original.clone(), weight.layout());
   quantize(original, params);
+  const QuantizedRange range = quantized_range(settings().bits, settings().mode);
+  weight.set_limits({.low = range.qmin, .high = range.qmax});  // of what a checkpoint may hold
 }
 
 void IntegerWeight::quantize(const Tensor& weight, const LinearQuantParams& params) {

@@ -434,3 +434,15 @@ TEST_CASE("a quantized model rebuilt from its checkpoint computes the same bits"
   }
   std::filesystem::remove(file);
 }
+
+TEST_CASE("integers that a checkpoint can not hold, given the bits, are refused with their place") {
+  ModulePtr net = make_net();
+  auto q = quantizer({{"bits_weights", 4}});
+  q->set_stats(stats_of(*net));
+  q->prepare(net, nullptr, images(1));
+  CHECK_NOTHROW(check_numbers(*net, "the model"));
+  for (Parameter* p : all_parameters(*net))
+    if (p->path() == "conv2.weight") p->raw().mutable_data()[3] = 9;
+  CHECK_THAT(error_of([&] { check_numbers(*net, "the model"); }),
+             Contains("conv2.weight: number 3 is 9, expected one from -8 to 7"));
+}
