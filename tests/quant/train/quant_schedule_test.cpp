@@ -148,14 +148,14 @@ TEST_CASE("a training that stops anywhere goes on to the same bits") {
                                                                        {"APoTQuantizer", 6},
                                                                        {"PACTQuantizer", 6}}));
   INFO(quantizer << " stopped after " << stop << " steps");
-  const std::string name = quantizer;
+  const std::string of_class = quantizer;
   const QuantScheduleConfig config =
       config_of({{"observe_from", 0.5},
                  {"quantize_from", 1},
                  {"freeze_ranges_from", 4},
                  {"freeze_batch_norm_from", 3.5},
                  {"bits", {{{"until", 2}, {"at_least", 8}}, {{"until", 3}, {"at_least", 4}}}}});
-  const auto start = [&](Sgd& optimizer) { return prepared(name, &optimizer); };
+  const auto start = [&](Sgd& optimizer) { return prepared(of_class, &optimizer); };
   Sgd whole_optimizer({.lr = 0.05f, .momentum = 0.9f});
   const ModulePtr whole = start(whole_optimizer);
   QuantSchedule whole_schedule(config, *whole, 5);
