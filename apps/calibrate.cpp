@@ -24,7 +24,7 @@ void run_calibrate(const std::string& config_file, const CommonOptions& options)
   if (!config.checkpoint) config_error(config_file, "'checkpoint' is missing: calibration needs a trained model");
   check_measures(config.calibration);
   OutputFolder folder(output_folder(options.out, config.name));
-  folder.check_spares(config.checkpoint, {"quantization_stats.json"});
+  folder.check_spares({*config.checkpoint}, {"quantization_stats.json"});
   const auto task = open_task(config, options.data);
   const ExperimentData& data = images_of(*task);
   check_calibration(data, config.calibration, config_file, "calibration");

@@ -56,7 +56,10 @@ Evaluation evaluate_checkpoint(const std::string& path, const std::optional<Conf
 void run(const EvaluateOptions& chosen, const CommonOptions& options) {
   const bool is_program = deploy::is_program_file(chosen.file);
   std::optional<OutputFolder> folder;
-  if (options.out) folder.emplace(*options.out);
+  if (options.out) {
+    folder.emplace(*options.out);
+    folder->check_spares({chosen.file}, {"results.json"});
+  }
   const auto config = read_config_option(
       chosen.config, options,
       is_program ? std::vector<std::string>{"data"} : std::vector<std::string>{"data", "model", "quantizer"});

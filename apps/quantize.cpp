@@ -31,7 +31,8 @@ void run_quantize(const std::string& config_file, const CommonOptions& options) 
   if (!is_post_training(config.quantizer))
     config_error(config.quantizer.where(), "this quantizer works by training; use `qgrad train`");
   OutputFolder folder(output_folder(options.out, config.name));
-  folder.check_spares(config.checkpoint, {"model.safetensors", "results.json"});
+  folder.check_spares({*config.checkpoint, config.calibration ? config.calibration->statistics.value_or("") : ""},
+                      {"model.safetensors", "quant_stats_after_prepare_model.json"});
   const auto task = open_task(config, options.data);
   const ExperimentData& data = images_of(*task);
   check_can_write(folder.path() / "results.json");

@@ -126,7 +126,7 @@ void run_search(const std::string& config_file, const CommonOptions& options) {
     config_error(config_file + ": search", "expected exactly one of 'lapq' and 'greedy'");
   if (config.search.greedy) check_measures(config.calibration);
   OutputFolder folder(output_folder(options.out, config.name));
-  folder.check_spares(config.checkpoint, {"config.json", "results.json"});
+  folder.check_spares({config_file, *config.checkpoint}, {"quantize.json", "results.json"});
   const auto task = open_task(config, options.data);
   const ExperimentData& data = images_of(*task);
   check_can_write(folder.path() / "results.json");

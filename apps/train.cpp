@@ -36,7 +36,7 @@ Json finish_folded(ModulePtr& model, const Quantized& quantized, const TrainComm
   const ExperimentData& data = images_of(task);
   Config quantizer = quantized.config;
   quantizer.value = quantized.quantizer->fold_trained(model, data.example(), std::move(quantizer.value));
-  if (quantized.config.value.at("batch_norm_folding") == "none") {
+  if (quantized.quantizer->ranges_change_when_folded()) {
     Loader loader = data.calibration(*config.fold_batch_norms);
     measure_ranges_again(*model, [&] {
       loader.start_epoch(0);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "core/kernels/conv/pack.h"
 #include "core/kernels/isa.h"
@@ -26,14 +27,18 @@ struct FloatKernels {
   PoolKernels pool;
 };
 const FloatKernels& kernels() {
-  static const FloatKernels scalar{"scalar", conv_scalar(), pool_scalar()};
+  static const std::vector<const FloatKernels*> rows = [] {
+    static const FloatKernels scalar{"scalar", conv_scalar(), pool_scalar()};
+    std::vector<const FloatKernels*> available{&scalar};
 #ifdef QGRAD_X86_64
-  static const FloatKernels avx2{"avx2", conv_avx2(), pool_avx2()};
-  static const FloatKernels* const rows[] = {&scalar, &avx2};
-#else
-  static const FloatKernels* const rows[] = {&scalar};
+    if (processor_has_avx2()) {  // asked first: the row's own code may be for AVX2
+      static const FloatKernels avx2{"avx2", conv_avx2(), pool_avx2()};
+      available.push_back(&avx2);
+    }
 #endif
-  static const FloatKernels& chosen = chosen_row(std::span(rows, processor_has_avx2() ? 2 : 1));
+    return available;
+  }();
+  static const FloatKernels& chosen = chosen_row(std::span<const FloatKernels* const>(rows));
   return chosen;
 }
 

@@ -25,7 +25,7 @@ void check_tensor(const TensorInfo& t) {
           t.name, kLargestDimension, dimension);
   check(t.count() / t.channels <= kLargestTensor / t.channels, "tensor '{}': more than {} numbers", t.name,
         kLargestTensor);
-  if (t.type == Type::float32) return;
+  if (t.type == Type::float32) return check(t.grid == Grid{}, "tensor '{}': floats have no grid", t.name);
   const Grid& g = t.grid;
   check(std::isfinite(g.scale) && g.scale > 0, "tensor '{}': expected a positive scale, got {}", t.name, g.scale);
   const auto is_whole = [](float x) { return std::nearbyint(x) == x; };

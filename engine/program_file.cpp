@@ -148,9 +148,9 @@ template <class V>
 void fields(V& v, Grid& g) {
   v(g.scale);
   for (float* whole : {&g.zero_point, &g.qmin, &g.qmax}) {
-    auto integer = static_cast<int32_t>(*whole);
+    auto integer = narrow<int32_t>(*whole, "integer of a grid");
     v(integer);
-    *whole = static_cast<float>(integer);
+    if constexpr (std::is_same_v<V, Reader>) *whole = static_cast<float>(integer);
   }
 }
 template <class V>
@@ -226,13 +226,13 @@ Program read_program(const std::filesystem::path& file) {
   std::error_code ignored;
   check(!std::filesystem::exists(file, ignored) || std::filesystem::is_regular_file(file, ignored),
         "{}: is no regular file, expected an integer program", file.string());
-  const uintmax_t size = std::filesystem::file_size(file, ignored);
-  check(ignored || size <= kMostProgramBytes, "{}: {} bytes, at most {} are allowed", file.string(), size,
-        kMostProgramBytes);
   std::ifstream stream(file, std::ios::binary);
   check(stream.is_open(), "{}: cannot open: {}", file.string(), std::strerror(errno));
-  const std::string bytes{std::istreambuf_iterator<char>(stream), {}};
-  check(!stream.bad(), "{}: cannot be read", file.string());
+  const uintmax_t size = std::filesystem::file_size(file);
+  check(size <= kMostProgramBytes, "{}: {} bytes, at most {} are allowed", file.string(), size, kMostProgramBytes);
+  std::string bytes(size, '\0');
+  check(stream.read(bytes.data(), std::ssize(bytes)) && stream.peek() == std::char_traits<char>::eof(),
+        "{}: changed while it was read", file.string());
   return program_from_bytes(bytes, file.string());
 }
 

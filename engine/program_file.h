@@ -20,7 +20,7 @@ std::string program_bytes(const Program& program);
 // Throws Error, naming the file, for anything but a program that an engine can run.
 Program program_from_bytes(std::string_view bytes, std::string_view file_for_messages);
 bool is_program_file(const std::filesystem::path& file);  // by its first bytes
-// The file is mapped while it is read, and may not become shorter then.
+// At most kMostProgramBytes are read.
 Program read_program(const std::filesystem::path& file);
 
 }  // namespace qgrad::deploy

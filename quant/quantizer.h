@@ -151,6 +151,7 @@ class Quantizer {
   // the result. check_can_fold throws what fold_trained would throw, for the config alone.
   virtual void check_can_fold() const;
   virtual Json fold_trained(ModulePtr&, const Tensor& /*example*/, Json resolved) const { return resolved; }
+  virtual bool ranges_change_when_folded() const { return false; }  // those of activations are to be measured again
 
  protected:
   explicit Quantizer(const QuantizerConfig& config) : config_(config) {}

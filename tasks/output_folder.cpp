@@ -86,13 +86,14 @@ fs::path OutputFolder::to_write(const std::string& name) {
   return path_ / name;
 }
 
-void OutputFolder::check_spares(const std::optional<std::string>& input, const std::vector<std::string>& names) const {
+void OutputFolder::check_spares(const std::vector<std::string>& inputs, const std::vector<std::string>& names) const {
   check(!fs::exists(path_ / "training.safetensors"),
         "{}: holds a training, whose results would be lost: choose another folder with --out", path_.string());
   std::error_code ignored;  // what is not there is not the same file
   for (const std::string& name : names)
-    check(!input || !fs::equivalent(path_ / name, *input, ignored),
-          "{}: is read here, and would be written: choose another folder with --out", (path_ / name).string());
+    for (const std::string& input : inputs)
+      check(!fs::equivalent(path_ / name, input, ignored),
+            "{}: is read here, and would be written: choose another folder with --out", (path_ / name).string());
 }
 
 void OutputFolder::remove(const std::string& name) {

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <filesystem>
-#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -24,8 +23,8 @@ class OutputFolder {
   // or another one in its place), or where a file that was written is gone: a part of a run would be left.
   std::filesystem::path to_write(const std::string& name);
   void remove(const std::string& name);
-  // Throws where writing these files would destroy what a training has left there, or this file, which is read.
-  void check_spares(const std::optional<std::string>& input, const std::vector<std::string>& names) const;
+  // Throws where writing these files would destroy what a training has left there, or one of `inputs`, which are read.
+  void check_spares(const std::vector<std::string>& inputs, const std::vector<std::string>& names) const;
 
  private:
   bool is_same() const;

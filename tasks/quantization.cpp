@@ -96,7 +96,7 @@ Quantized quantize_model(ModulePtr& model, const Config& architecture, const Con
     result.images = calibration_images(images_of(task), calibration.value_or(CalibrationConfig{}));
   }
   if (made.changes_activations()) {
-    check(takes_stats && !calibration->statistics,
+    check(made.wants_stats() && !(calibration && calibration->statistics),
           "{}: cross_layer_equalization changes what flows through the layers, so that statistics measured before do "
           "not hold: leave out the statistics",
           quantizer.where());

@@ -5,7 +5,8 @@
 // which. Kernels get plain pointers, never allocate, never start threads: ops split the work with parallel_for.
 //
 // A new family is a folder with a header and its loops, a line in QGRAD_KERNEL_FAMILIES, and one in plain.inl. A new
-// instruction set is a file beside avx2.cpp, tiles of one's own for convolutions and products, and a row in table.cpp.
+// instruction set is a file beside avx2.cpp with its flags in CMakeLists.txt, tiles of one's own for convolutions and
+// products, and a row in table.cpp and in the engine's two tables.
 #pragma once
 
 #include <cstdint>

@@ -69,7 +69,8 @@ struct IntegerForm {
 
 std::vector<float> scales_of(const Module& transform, const Tensor& quantized) {
   const auto* quantization = dynamic_cast<const Quantization*>(&transform);
-  std::vector<float> scale = quantization ? quantization->integer_scale(quantized) : std::vector<float>();
+  check(quantization != nullptr, "its transform, a {}, does not derive from Quantization", transform.kind());
+  std::vector<float> scale = quantization->integer_scale(quantized);
   check(!scale.empty(), "the levels of its weights are no multiples of a step ({})", transform.kind());
   return scale;
 }

@@ -12,8 +12,11 @@
 
 namespace qgrad::deploy {
 
-// A grid that bytes can have. Throws where it has too many integers.
+// A grid that bytes can have. Throws where it has too many integers, or none for zero.
 inline Grid byte_grid(const Grid& grid) {
+  for (const float x : {grid.zero_point, grid.qmin, grid.qmax}) narrow<int32_t>(x, "zero point or integer");
+  check(grid.lowest() <= 0 && grid.highest() >= 0, "its integers {} to {} with zero point {} have none for zero",
+        grid.qmin, grid.qmax, grid.zero_point);
   check(grid.qmax - grid.qmin <= 255, "its integers {} to {} need more than 8 bits", grid.qmin, grid.qmax);
   return grid;
 }

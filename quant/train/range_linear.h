@@ -66,6 +66,7 @@ class QuantAwareTrainRangeLinearQuantizer : public TrainQuantizer {
   // ranges, so that those of activations should be measured again (measure_ranges_again).
   Json fold_trained(ModulePtr& model, const Tensor& example, Json resolved) const override;
   void check_can_fold() const override;
+  bool ranges_change_when_folded() const override { return config_.batch_norm_folding == BatchNormFolding::none; }
 
  protected:
   void pre_process(ModulePtr& model, const Graph& graph) override;

@@ -35,7 +35,7 @@ const Grid kGrid{.scale = 20, .zero_point = 3, .qmin = -100, .qmax = 120};
 Case around(std::string name, Op op, Type in, deploy::TensorInfo out, std::set<std::string> reads) {
   Program p;
   const auto add = [&](deploy::TensorInfo t) {
-    t.grid = kGrid;
+    if (t.type == Type::byte) t.grid = kGrid;
     p.tensors.push_back(t);
     return static_cast<int32_t>(p.tensors.size()) - 1;
   };

@@ -39,7 +39,7 @@ deploy::Program with_weights(const std::vector<int16_t>& weights, bool per_chann
                {.name = "layer",
                 .type = real ? Type::float32 : Type::byte,
                 .channels = channels,
-                .grid = {.scale = 3, .qmin = 0, .qmax = 255}},
+                .grid = real ? Grid{} : Grid{.scale = 3, .qmin = 0, .qmax = 255}},
                {.name = "values", .type = Type::float32, .channels = channels}};
   Op conv{.kind = kind, .inputs = {1}, .output = 2, .weight = weights};
   conv.bias.assign(weights.size(), 0);
