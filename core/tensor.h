@@ -39,7 +39,7 @@ class Tensor {
   float item() const;        // the only element; throws when there are more
   Pending* pending() const;  // what the numbers wait for; null once they are there
 
-  Tensor clone() const;                       // a copy of the numbers; no gradient, no metadata
+  Tensor clone() const;                       // a copy of the numbers; no gradient, no grid
   Tensor reshaped(const Shape& shape) const;  // shares the numbers; not recorded (the op is ops.h: reshape)
   bool is_same(const Tensor& other) const { return impl_ == other.impl_; }
   // No other handle and no view can see these numbers, so a consumer may overwrite them.
@@ -53,7 +53,7 @@ class Tensor {
 
   // Set by quantized outputs, absent after any other op.
   const std::optional<Grid>& grid() const;
-  void set_grid(const Grid& metadata);
+  void set_grid(const Grid& grid);
 
  private:
   friend class Tape;

@@ -175,6 +175,9 @@ holds "with quantize's accuracy" grep -q "\"top1\": $row" stdout
 mkdir -p own && cp compared/float/model.safetensors own/
 expect_error "quantize in its float model's place" "own/model.safetensors: is read here, and would be written" "$qgrad" quantize quantize.json --out own --set checkpoint=own/model.safetensors
 holds "leaves it as it was" cmp compared/float/model.safetensors own/model.safetensors
+cp -r quantized reads
+expect_error "quantize over the statistics that it reads" "reads/quant_stats_after_prepare_model.json: is read here, and would be written" "$qgrad" quantize quantize.json --out reads --set calibration.statistics=reads/quant_stats_after_prepare_model.json
+expect 0 "equalization without statistics" "$qgrad" quantize quantize.json --out dynamic --set calibration=null --set quantizer.rounding=distiller --set quantizer.clip_acts=NONE --set quantizer.cross_layer_equalization=true
 expect 0 "overrides that take long to match" timeout 20 "$qgrad" quantize quantize.json --out nested --set 'quantizer.overrides={"(.*.*)*1":{"bits_weights":4}}'
 expect 0 "layers in half precision have no bits of weights" "$qgrad" inspect quantize.json --set quantizer.fpq_module=16 --set quantizer.bits_weights=2
 holds "in the list" grep -qE 'conv1 +Conv2d +-/' stdout
@@ -412,6 +415,7 @@ holds "the killed training by a schedule left no model" test ! -f course_stopped
 expect 0 "resume by a schedule" "$qgrad" train --resume course_stopped
 holds "and end with the same bytes" cmp course/model.safetensors course_stopped/model.safetensors
 expect 0 "its checkpoint evaluates by itself" "$qgrad" evaluate course/model.safetensors
+expect_error "evaluate into the training's folder" "course: holds a training, whose results would be lost" "$qgrad" evaluate course/model.safetensors --out course
 expect 0 "train with the quantizer's own group" "$qgrad" train course.json --out own_group --set 'train.param_groups=[]' --set quantizer.learned_lr_factor=0.5
 expect 0 "and with one that takes its place" "$qgrad" train course.json --out group --set 'train.param_groups=[{"name": "steps", "parameters": ".*step", "weight_decay": 0}]' --set quantizer.learned_lr_factor=0.5
 holds "which leaves the learning rate as it was" cmp {own_group,group}/model.safetensors

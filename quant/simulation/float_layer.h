@@ -17,7 +17,7 @@ Tensor rounded(const Tensor& x, FloatPrecision precision);
 
 // Runs the wrapped layer in float and puts its output on the grid of its quantization; inputs that carry no
 // quantization are put on their grids first, unless quantization.inputs is empty (Distiller
-// RangeLinearFakeQuantWrapper). Under Arithmetic::onnx and where factors are fixed point, means over windows are
+// RangeLinearFakeQuantWrapper). Under Arithmetic::onnx, means over windows are
 // convolutions instead: exact sums of integers, whose weights are ones of step 1 / (size of the window).
 class RangeLinearFakeQuantWrapper final : public RangeLinearQuantWrapper {
  public:

@@ -45,21 +45,21 @@ IntegerGrid integer_grid(const Grid& m, Arithmetic arithmetic) {
   return {.divisor = m.step(), .qmin = m.lowest(), .qmax = m.highest()};
 }
 
-Tensor to_integers(const Tensor& x, const Grid& metadata, Arithmetic arithmetic) {
-  const IntegerGrid grid = integer_grid(metadata, arithmetic);
+Tensor to_integers(const Tensor& x, const Grid& given, Arithmetic arithmetic) {
+  const IntegerGrid grid = integer_grid(given, arithmetic);
   return mapped("to_integers", x,
                 [&](const float* in, float* out, size_t n) { kernels().integer.to_integers(in, out, n, grid); });
 }
 
-Tensor to_integers_rescaled(const Tensor& x, const Grid& metadata, float rescale, const QuantizedRange& range) {
-  const IntegerGrid grid = integer_grid(metadata, Arithmetic::distiller);
+Tensor to_integers_rescaled(const Tensor& x, const Grid& given, float rescale, const QuantizedRange& range) {
+  const IntegerGrid grid = integer_grid(given, Arithmetic::distiller);
   return mapped("to_integers_rescaled", x, [&](const float* in, float* out, size_t n) {
     kernels().integer.to_integers_rescaled(in, out, n, grid, rescale, range.qmin, range.qmax);
   });
 }
 
-Tensor fake_quantized(const Tensor& x, const Grid& metadata, Arithmetic arithmetic) {
-  const IntegerGrid grid = integer_grid(metadata, arithmetic);
+Tensor fake_quantized(const Tensor& x, const Grid& given, Arithmetic arithmetic) {
+  const IntegerGrid grid = integer_grid(given, arithmetic);
   return mapped("fake_quantized", x,
                 [&](const float* in, float* out, size_t n) { kernels().integer.fake_quant(in, out, n, grid); });
 }
@@ -94,7 +94,7 @@ Tensor requantized(Accumulator accumulator, const AccumulatorLimits& given_limit
       channels == 1 || (accumulator.values.rank() > 0 && accumulator.values.dim(-1) == static_cast<int64_t>(channels)),
       "requantize: {} channels for an accumulator of shape {}", channels, accumulator.values.shape());
   const Tensor& values = accumulator.values;
-  // A second handle on the same numbers: the result is another tensor than the accumulator, to tapes and to metadata.
+  // A second handle on the same numbers: the result is another tensor to tapes, and has another grid.
   Tensor y = values.is_unique() ? values.reshaped(values.shape()) : Tensor::empty(values.shape());
   const float* in = values.data().data();
   float* out = y.mutable_data().data();

@@ -38,7 +38,7 @@ Tensor fake_quantized(const Tensor& x, const Grid& grid, Arithmetic arithmetic);
 // The real values of a limited accumulator, and a bias for each channel.
 Tensor to_real(const Accumulator& accumulator, const AccumulatorLimits& limits, const Tensor& bias = {});
 // Brings a limited accumulator to the output's grid: multiplied by `factor`, one or one per channel, and divided by
-// `divisor`, 1 but for real values under Arithmetic::onnx. Returns the real values, with their metadata. Overwrites the
+// `divisor`, 1 but for real values under Arithmetic::onnx. Returns the real values, on their grid. Overwrites the
 // accumulator where nobody else holds it.
 struct Rescale {
   std::vector<float> factor;

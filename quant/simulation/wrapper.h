@@ -39,7 +39,7 @@ Grid grid_of(const ScaleAndZeroPoint& params, const QuantSettings& settings);
 // The scale itself, or its approximation where the settings ask for it.
 float maybe_approximated(float scale, const QuantSettings& settings);
 
-// Tensors between wrappers are floats on the grid that their metadata names, so that any module can stand between two
+// Tensors between wrappers are floats on the grid that they name, so that any module can stand between two
 // of them; a wrapper that follows another one gets the same integers back. Evaluation only.
 class RangeLinearQuantWrapper : public Module, public PostTrainLayer {
  public:

@@ -331,7 +331,7 @@ TEST_CASE("embedding picks rows and refuses ids that are no row") {
   CHECK(with_id(std::numeric_limits<float>::infinity()) == "embedding: id 1 is inf, expected an integer from 0 to 3");
 }
 
-TEST_CASE("no op leaves quantization metadata of its input on its output") {
+TEST_CASE("no op leaves the grid of its input on its output") {
   Tensor x = normal_tensor({2, 3}, 1);
   x.set_grid({.scale = 2});
   CHECK(!relu(x).grid());
