@@ -12,8 +12,7 @@ struct CalibrateCommandConfig : ExperimentConfig {
   CalibrationConfig calibration;
   std::optional<ClassConfig<Quantizer>> quantizer;
 };
-template <class V>
-void fields(V& v, CalibrateCommandConfig& c) {
+void fields(Fields& v, CalibrateCommandConfig& c) {
   fields(v, static_cast<ExperimentConfig&>(c));
   v("calibration", c.calibration, {.help = "which training images"});
   v("quantizer", c.quantizer, {.help = "not used here, so that a config of `qgrad quantize` serves both"});

@@ -5,6 +5,7 @@
 #include <fmt/ranges.h>
 
 #include <unistd.h>
+#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <cerrno>
@@ -92,24 +93,24 @@ void take_config_or_resume(CLI::App& command, ResumableCommand run) {
 }
 
 ConfigForms config_forms(const Config& content, const CommonOptions& options) {
-  if (!content.value.is_object()) return {content, std::nullopt};  // an error where it is read
+  if (!content.json().is_object()) return {content, std::nullopt};  // an error where it is read
   Config plain = content;
-  plain.value.erase("$schema");
-  plain.value.erase("quick");
+  plain.json().erase("$schema");
+  plain.json().erase("quick");
   std::optional<Config> quick;
   if (options.quick || content.has("quick")) {
     const Config changes = content.at("quick");
-    if (!changes.value.is_object())
+    if (!changes.json().is_object())
       config_error(changes.where(), "expected an object to merge over the config, got {}",
-                   detail::describe(changes.value));
+                   detail::describe(changes.json()));
     quick = plain;
-    quick->value.merge_patch(changes.value);
+    quick->json().merge_patch(changes.json());
     quick->file += " with \"quick\"";
   }
   for (Config* form : {&plain, quick ? &*quick : nullptr}) {
     if (!form) continue;
     for (const std::string& assignment : options.set) set_config_value(*form, assignment);
-    if (options.seed) form->value["seed"] = *options.seed;
+    if (options.seed) form->json()["seed"] = *options.seed;
   }
   if (options.quick) return {*quick, plain};
   return {plain, quick};
@@ -127,10 +128,10 @@ Config read_parts_of_config(const std::string& file, const CommonOptions& option
           fmt::join(parts, ", "), did_you_mean(key, parts));
   }
   Config config = read_command_config(file, options);
-  if (!config.value.is_object())
-    config_error(config.where(), "expected an object, got {}", detail::describe(config.value));
+  if (!config.json().is_object())
+    config_error(config.where(), "expected an object, got {}", detail::describe(config.json()));
   const std::vector<std::string> known = keys_of_configs();
-  for (const auto& [key, value] : config.value.items())
+  for (const auto& [key, value] : config.json().items())
     if (std::ranges::find(known, key) == known.end())
       config_error(config.where(), "no command's config has a key '{}'{}", key, did_you_mean(key, known));
   return config;

@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include <map>
+#include <nlohmann/json.hpp>
 
 #include "apps/command.h"
 #include "apps/comparison.h"
@@ -49,8 +50,8 @@ class Comparison {
     if (!resume_ || !std::filesystem::exists(results)) return;
     const Config finished = Config::read(results);
     check_results(finished);
-    command_ = finished.value.at("command").get<std::string>();
-    for (const Json& row : finished.value.at("rows")) known_[row.at("name").get<std::string>()] = row;
+    command_ = finished.json().at("command").get<std::string>();
+    for (const Json& row : finished.json().at("rows")) known_[row.at("name").get<std::string>()] = row;
     earlier_ = finished.at("config");
   }
 
@@ -107,7 +108,7 @@ class Comparison {
       return config;
     };
     const std::vector<PlannedRow> made = planned_rows(read_config<CompareCommandConfig>(*earlier_));
-    const Json before = without_folder(earlier_->value), now = without_folder(written_);
+    const Json before = without_folder(earlier_->json()), now = without_folder(written_);
     for (const auto& [key, value] : before.items())
       if (key != "rows" && key != "matrices" && key != "document") check_equal(key, value, now.at(key));
     for (const auto& [name, row] : known_)
@@ -118,8 +119,8 @@ class Comparison {
       if (was == made.end() ||
           !(known_.contains(row.name) || std::filesystem::exists(folder_of(row.name) / "training.safetensors")))
         continue;
-      check_equal(fmt::format("quantizer of row '{}'", row.name), was->quantizer.value, row.quantizer.value);
-      check_equal(fmt::format("train of row '{}'", row.name), was->train.value, row.train.value);
+      check_equal(fmt::format("quantizer of row '{}'", row.name), was->quantizer.json(), row.quantizer.json());
+      check_equal(fmt::format("train of row '{}'", row.name), was->train.json(), row.train.json());
     }
   }
 
@@ -176,7 +177,7 @@ class Comparison {
     const Json test = task_->evaluate(model, Task::Part::test, name + "  test");
     const std::optional<Config> quantizer = quantized ? std::optional(quantized->config) : std::nullopt;
     save_model(output_.to_write(folder_name(name) + "/model.safetensors"), model, config_, *task_, quantizer, test);
-    const auto bits = [&](const char* key) { return quantizer ? quantizer->value.at(key) : Json(nullptr); };
+    const auto bits = [&](const char* key) { return quantizer ? quantizer->json().at(key) : Json(nullptr); };
     Json json = {{"name", name},
                  {"kind", kind},
                  {"bits_weights", bits("bits_weights")},
@@ -203,9 +204,9 @@ class Comparison {
         rows.push_back(found->second);
         seconds += found->second.at("seconds").get<double>();
       }
-    results_ = {{"name", config_.name},         {"command", command_}, {"seed", config_.seed},
-                {"threads", num_threads()},     {"seconds", seconds},  {"dataset", task_->describe()},
-                {"model", config_.model.value}, {"config", written_},  {"rows", rows}};
+    results_ = {{"name", config_.name},          {"command", command_}, {"seed", config_.seed},
+                {"threads", num_threads()},      {"seconds", seconds},  {"dataset", task_->describe()},
+                {"model", config_.model.json()}, {"config", written_},  {"rows", rows}};
     write_json(output_.to_write("results.json"), results_);
     if (!rows.empty()) write_file_atomically(output_.to_write("report.html"), results_html(results_));
   }

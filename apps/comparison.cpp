@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <nlohmann/json.hpp>
 
 #include "tasks/quantization.h"
 
@@ -48,9 +49,9 @@ std::vector<PlannedRow> planned_rows(const CompareCommandConfig& config) {
   for (const Placed<RowConfig>& row : config.rows) {
     const auto refuse = [&](const std::string& why) { config_error(row.place.where(), "row '{}': {}", row.name, why); };
     if (std::ranges::count(config.rows, row.name, &RowConfig::name) > 1) refuse("another one has its name");
-    if (!row.train.value.is_object())
-      config_error(row.train.where(), "expected an object, got {}", detail::describe(row.train.value));
-    if (is_post_training(row.quantizer) && !(row.train.value.empty() && row.seeds.empty()))
+    if (!row.train.json().is_object())
+      config_error(row.train.where(), "expected an object, got {}", detail::describe(row.train.json()));
+    if (is_post_training(row.quantizer) && !(row.train.json().empty() && row.seeds.empty()))
       refuse("it is not trained, so that train and seeds have no effect");
     if (row.seeds.empty())
       rows.push_back({.name = row.name, .quantizer = row.quantizer, .train = row.train, .place = row.place});
@@ -60,7 +61,7 @@ std::vector<PlannedRow> planned_rows(const CompareCommandConfig& config) {
                       .train = row.train,
                       .place = row.place,
                       .origin = {{"row", row.name}, {"seed", seed}}});
-      rows.back().train.value["seed"] = seed;
+      rows.back().train.json()["seed"] = seed;
     }
   }
   for (const Placed<MatrixConfig>& matrix : config.matrices)
@@ -75,8 +76,8 @@ std::vector<PlannedRow> planned_rows(const CompareCommandConfig& config) {
 // What quant_aware_train says was read before: what is wrong now is the row's.
 TrainConfig fine_tuning(const CompareCommandConfig& config, const PlannedRow& row) {
   Config merged = config.quant_aware_train;
-  if (!row.train.value.empty()) merged = {merged.value, row.train.file, row.train.path};
-  merged.value.merge_patch(row.train.value);
+  if (!row.train.json().empty()) merged = {merged.json(), row.train.file, row.train.path};
+  merged.json().merge_patch(row.train.json());
   auto tuning = read_config<TrainConfig>(merged);
   tuning.epochs = std::min(tuning.epochs, config.max_epochs.value_or(tuning.epochs));
   return tuning;

@@ -14,11 +14,10 @@ namespace qgrad {
 struct RowConfig {
   std::string name;
   ClassConfig<Quantizer> quantizer;
-  Config train{Json::object(), "", "train"};
+  Config train = Config::object("train");
   std::vector<uint64_t> seeds;
 };
-template <class V>
-void fields(V& v, RowConfig& c) {
+inline void fields(Fields& v, RowConfig& c) {
   v("name", c.name, {.help = "name of the row", .required = true});
   v("quantizer", c.quantizer, {.help = "the quantizer's class and settings", .required = true});
   v("train", c.train, {.help = "what this row's fine-tuning changes of quant_aware_train"});
@@ -28,14 +27,13 @@ void fields(V& v, RowConfig& c) {
 struct CompareCommandConfig : ExperimentConfig {
   std::optional<Placed<TrainConfig>> train;
   std::optional<CalibrationConfig> calibration = CalibrationConfig{};
-  Config quant_aware_train{Json::object(), "", "quant_aware_train"};
+  Config quant_aware_train = Config::object("quant_aware_train");
   std::optional<int> max_epochs;
   std::vector<Placed<RowConfig>> rows;
   std::vector<Placed<MatrixConfig>> matrices;
   std::optional<std::string> document;
 };
-template <class V>
-void fields(V& v, CompareCommandConfig& c) {
+inline void fields(Fields& v, CompareCommandConfig& c) {
   fields(v, static_cast<ExperimentConfig&>(c));
   v("train", c.train, {.help = "float training; null: use the checkpoint"});
   v("calibration", c.calibration, {.help = "images that set the ranges; null: dynamic quantization"});
@@ -51,7 +49,7 @@ void check_config(const CompareCommandConfig& config, const Config& place);
 struct PlannedRow {
   std::string name;
   Config quantizer;
-  Config train{Json::object(), "", "train"};
+  Config train = Config::object("train");
   Config place;                  // in the config
   Json origin = Json::object();  // for the results: the row and seed, or the matrix and coordinates, that it is of
 };

@@ -1,5 +1,6 @@
 // qgrad evaluate FILE: how well a checkpoint or an integer program does on the test part of its data.
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "apps/command.h"
 #include "engine/program_file.h"
@@ -38,14 +39,14 @@ Evaluation evaluate_program(const std::string& path, const std::optional<Config>
 Evaluation evaluate_checkpoint(const std::string& path, const std::optional<Config>& config,
                                const CommonOptions& options) {
   const ModelFile file = load_model(path, config);
-  const std::string model_class = file.experiment.model.value.at("class").get<std::string>();
+  const std::string model_class = file.experiment.model.json().at("class").get<std::string>();
   if (file.guessed)
     note(fmt::format("{}: no qgrad metadata; its tensors are those of {}, evaluated with that model's default data",
                      path, model_class));
   const auto task = open_task(file, options.data);
   const auto* images = dynamic_cast<const ExperimentData*>(task.get());
   return {{{"checkpoint", path},
-           {"model", file.experiment.model.value},
+           {"model", file.experiment.model.json()},
            {"dataset", task->describe()},
            {"data", task->data()},
            {"quantizer", config_for_results(file.quantizer_config)}},

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <filesystem>
+#include <nlohmann/json.hpp>
 
 #include "apps/command.h"
 #include "engine/program_file.h"
@@ -24,9 +25,9 @@ Inspected inspect_config(const Config& config) {
   Inspected result;
   const Config model = config.at("model");
   result.model = build_model(model, 1, std::nullopt);
-  result.about = {{"model", model.value}};
+  result.about = {{"model", model.json()}};
   if (config.has("data")) result.data.image = configured_image(config.at("data").at("dataset"));
-  if (config.has("quantizer") && !config.at("quantizer").value.is_null()) {
+  if (config.has("quantizer") && !config.at("quantizer").json().is_null()) {
     Config quantizer = config.at("quantizer");
     result.about["quantizer"] = Registry<Quantizer>::resolve(quantizer);
     result.quantizer = Registry<Quantizer>::create(quantizer);
@@ -38,7 +39,7 @@ Inspected inspect_config(const Config& config) {
 
 Inspected inspect_checkpoint(const std::string& file) {
   ModelFile loaded = load_model(file, std::nullopt);
-  Json about = {{"model", loaded.experiment.model.value}};
+  Json about = {{"model", loaded.experiment.model.json()}};
   if (loaded.quantizer_config) about["quantizer"] = config_for_results(loaded.quantizer_config);
   about["trained_on"] = write_config(loaded.trained_on.data);
   return {std::move(loaded.model), std::move(loaded.quantizer), std::move(about), std::move(loaded.trained_on.data)};

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <nlohmann/json.hpp>
 
 #include "quant/quantizer.h"
 
@@ -10,9 +11,10 @@ namespace qgrad {
 
 std::vector<MatrixRow> matrix_rows(const MatrixConfig& matrix, const Config& place) {
   const auto check_object = [](const Config& config, const char* of) {
-    if (!config.value.is_object() || (config.value.empty() && *of))
-      config_error(config.where(), "expected an object{}, got {}", of,
-                   config.value.empty() && config.value.is_object() ? "an empty one" : detail::describe(config.value));
+    if (!config.json().is_object() || (config.json().empty() && *of))
+      config_error(
+          config.where(), "expected an object{}, got {}", of,
+          config.json().empty() && config.json().is_object() ? "an empty one" : detail::describe(config.json()));
   };
   constexpr size_t kMostRows = 10000;
   check_object(matrix.quantizer, "");
@@ -20,15 +22,15 @@ std::vector<MatrixRow> matrix_rows(const MatrixConfig& matrix, const Config& pla
   std::vector<MatrixRow> rows{{{}, matrix.quantizer}};
   for (const Config& axis : matrix.axes) {
     check_object(axis, " of name -> settings");
-    if (rows.size() * axis.value.size() > kMostRows)
+    if (rows.size() * axis.json().size() > kMostRows)
       config_error(axis.where(), "the matrix would have more than {} rows", kMostRows);
     std::vector<MatrixRow> longer;
     for (const MatrixRow& row : rows)
-      for (const auto& [name, settings] : axis.value.items()) {
+      for (const auto& [name, settings] : axis.json().items()) {
         check_object(axis.at(name), "");
         longer.push_back(row);
         longer.back().coordinates.push_back(name);
-        longer.back().quantizer.value.update(settings);
+        longer.back().quantizer.json().update(settings);
       }
     rows = std::move(longer);
   }

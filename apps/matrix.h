@@ -13,8 +13,7 @@ struct MatrixConfig {
   Config quantizer;
   std::vector<Config> axes;
 };
-template <class V>
-void fields(V& v, MatrixConfig& c) {
+inline void fields(Fields& v, MatrixConfig& c) {
   v("title", c.title, {.help = "title of the table", .required = true});
   v("quantizer", c.quantizer, {.help = "what all rows have in common", .required = true});
   v("axes", c.axes,

@@ -1,5 +1,6 @@
 // qgrad quantize CONFIG: post-training quantization: calibrate, prepare, evaluate, save.
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "apps/command.h"
 #include "quant/post_train/layer_report.h"
@@ -17,8 +18,7 @@ struct QuantizeCommandConfig : ExperimentConfig {
   ClassConfig<Quantizer> quantizer;
   std::optional<CalibrationConfig> calibration = CalibrationConfig{};
 };
-template <class V>
-void fields(V& v, QuantizeCommandConfig& c) {
+void fields(Fields& v, QuantizeCommandConfig& c) {
   fields(v, static_cast<ExperimentConfig&>(c));
   v("quantizer", c.quantizer, {.help = "the quantizer's class and settings", .required = true});
   v("calibration", c.calibration, {.help = "images or statistics that set the ranges; null: dynamic quantization"});
@@ -56,7 +56,7 @@ void run_quantize(const std::string& config_file, const CommonOptions& options) 
   const Json results = {{"name", config.name},
                         {"seed", config.seed},
                         {"dataset", data.describe()},
-                        {"model", config.model.value},
+                        {"model", config.model.json()},
                         {"quantizer", config_for_results(quantized.config)},
                         {"float", before.to_json()},
                         {"quantized", after.to_json()},

@@ -1,5 +1,6 @@
 // qgrad search CONFIG: searches quantization parameters on calibration images, and writes a config for qgrad quantize.
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "apps/command.h"
 #include "quant/post_train/greedy_search.h"
@@ -16,8 +17,7 @@ struct SearchConfig {
   std::optional<LapqConfig> lapq;
   std::optional<GreedyConfig> greedy;
 };
-template <class V>
-void fields(V& v, SearchConfig& c) {
+void fields(Fields& v, SearchConfig& c) {
   v("lapq", c.lapq, {.help = "scales or clipping values by Powell's method"});
   v("greedy", c.greedy, {.help = "clip modes, layer by layer"});
 }
@@ -27,8 +27,7 @@ struct SearchCommandConfig : ExperimentConfig {
   CalibrationConfig calibration;
   SearchConfig search;
 };
-template <class V>
-void fields(V& v, SearchCommandConfig& c) {
+void fields(Fields& v, SearchCommandConfig& c) {
   fields(v, static_cast<ExperimentConfig&>(c));
   v("quantizer", c.quantizer, {.help = "the quantizer's class and settings", .required = true});
   v("calibration", c.calibration, {.help = "images that set the ranges, and that the search goes by"});
@@ -61,23 +60,22 @@ class Judge {
 };
 
 // The settings that the search is run with: those that come afterwards are off.
-Config without_corrections(Json quantizer, const Config& place) {
-  Config config{std::move(quantizer), place.file, place.path};
-  config.value = Registry<Quantizer>::create(config)->without_corrections(std::move(config.value));
-  return config;
+Config without_corrections(const Config& quantizer) {
+  return Registry<Quantizer>::create(quantizer)->without_corrections(quantizer);
 }
 
 Found search_lapq(const SearchCommandConfig& config, const ExperimentData& data, const Judge& judge) {
   const LapqConfig& lapq = *config.search.lapq;
-  Json quantizer = config.quantizer.value;
+  Config searched = config.quantizer;
+  Json& quantizer = searched.json();
   quantizer["save_fp_weights"] = quantizer["also_clip_weights"] = true;
   quantizer["clip_acts"] = lapq.init >= LapqInit::l1 ? "NONE" : enum_name(lapq.init);
   if (quantizer.contains("overrides"))
     for (auto& [pattern, settings] : quantizer["overrides"].items())
       for (const char* key : {"clip_acts", "clip_n_stds", "clip_percentile"}) settings.erase(key);
   ModulePtr model = build_model(config.model, config.seed, config.checkpoint);
-  const Quantized quantized = quantize_model(model, config.model, without_corrections(quantizer, config.quantizer),
-                                             nullptr, data, config.calibration, "calibration");
+  const Quantized quantized = quantize_model(model, config.model, without_corrections(searched), nullptr, data,
+                                             config.calibration, "calibration");
   Progress progress("search", lapq.max_evaluations, "evaluations");
   const LapqResult result = lapq_search(
       *model, *quantized.reference, judge.first_images(), [&](Module& m) { return judge(m).loss(); }, lapq,
@@ -90,7 +88,7 @@ Found search_lapq(const SearchCommandConfig& config, const ExperimentData& data,
 }
 
 Found search_greedy(const SearchCommandConfig& config, const ExperimentData& data, const Judge& judge) {
-  const Config base = without_corrections(config.quantizer.value, config.quantizer);
+  const Config base = without_corrections(config.quantizer);
   const auto quantizer = Registry<Quantizer>::create(base);
   const auto float_model = [&] {
     ModulePtr model = build_model(config.model, config.seed, config.checkpoint);
@@ -104,12 +102,12 @@ Found search_greedy(const SearchCommandConfig& config, const ExperimentData& dat
     const Metrics metrics = judge(m);
     return (100 - metrics.top1()) + 1e-6 * metrics.loss();
   };
-  GreedyResult result = greedy_search(base.value, float_model, stats, data.example(), cost, *config.search.greedy,
+  GreedyResult result = greedy_search(base.json(), float_model, stats, data.example(), cost, *config.search.greedy,
                                       [](const std::string& path, size_t done, size_t all) {
                                         note(fmt::format("search  {} ({} of {})", path, done, all));
                                       });
   for (const char* key : {"bias_correction", "learned_rounding"})
-    if (config.quantizer.has(key)) result.quantizer[key] = config.quantizer.value[key];
+    if (config.quantizer.has(key)) result.quantizer[key] = config.quantizer.json()[key];
   return {
       result.quantizer,
       {{"calibration_top1", 100 - result.cost}, {"evaluations", result.evaluations}},

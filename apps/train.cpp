@@ -1,5 +1,6 @@
 // qgrad train CONFIG: float or quantization-aware training.
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "apps/command.h"
 #include "quant/train/fake_quant.h"
@@ -16,8 +17,7 @@ struct TrainCommandConfig : ExperimentConfig {
   std::optional<ClassConfig<Quantizer>> quantizer;
   std::optional<CalibrationConfig> calibration, fold_batch_norms;
 };
-template <class V>
-void fields(V& v, TrainCommandConfig& c) {
+void fields(Fields& v, TrainCommandConfig& c) {
   fields(v, static_cast<ExperimentConfig&>(c));
   v("train", c.train, {.help = "epochs, batch size, optimizer, schedule", .required = true});
   v("quantizer", c.quantizer, {.help = "the quantizer's class and settings; null: float training"});
@@ -35,7 +35,7 @@ Json finish_folded(ModulePtr& model, const Quantized& quantized, const TrainComm
                    OutputFolder& folder) {
   const ExperimentData& data = images_of(task);
   Config quantizer = quantized.config;
-  quantizer.value = quantized.quantizer->fold_trained(model, data.example(), std::move(quantizer.value));
+  quantizer = quantized.quantizer->fold_trained(model, data.example(), std::move(quantizer));
   if (quantized.quantizer->ranges_change_when_folded()) {
     Loader loader = data.calibration(*config.fold_batch_norms);
     measure_ranges_again(*model, [&] {
@@ -89,7 +89,7 @@ void run_train(const std::string& config_file, const std::optional<std::filesyst
   Json results = {{"name", config.name},
                   {"seed", config.seed},
                   {"dataset", task->describe()},
-                  {"model", config.model.value},
+                  {"model", config.model.json()},
                   {"quantizer", config_for_results(quantizer_config)},
                   {"best_epoch", training.best_epoch},
                   {"test", test},

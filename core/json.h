@@ -1,9 +1,9 @@
 // JSON files in and out: ordered objects, errors with file and line, duplicate keys refused, writes that are all or
-// nothing.
+// nothing. Whoever looks into a Json includes <nlohmann/json.hpp>.
 #pragma once
 
 #include <filesystem>
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 #include <span>
 #include <string>
 #include <string_view>

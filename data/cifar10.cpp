@@ -32,8 +32,7 @@ std::vector<std::string> read_class_names(const fs::path& file) {
 struct Cifar10Config {
   std::optional<std::string> dir;
 };
-template <class V>
-void fields(V& v, Cifar10Config& c) {
+void fields(Fields& v, Cifar10Config& c) {
   v("dir", c.dir,
     {.help = "folder of data_batch_1.bin ..; null: QGRAD_DATA, else ./data/ or ../shared/cifar-10-batches-bin"});
 }

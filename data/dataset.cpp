@@ -2,6 +2,7 @@
 #include "data/dataset.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 namespace qgrad {
 
@@ -26,7 +27,7 @@ std::unique_ptr<Dataset> open_dataset(Config config, const std::optional<std::st
     const Json resolved = Registry<Dataset>::resolve(config);
     check(resolved.contains("dir"), "--data {}: the data set '{}' reads no folder", *folder,
           resolved.at("class").get<std::string>());
-    config.value["dir"] = *folder;
+    config.json()["dir"] = *folder;
   }
   return Registry<Dataset>::create(config);
 }

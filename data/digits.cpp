@@ -40,8 +40,7 @@ ImageSet slice(const ImageSet& all, int64_t begin, int64_t end) {
 }
 
 struct DigitsConfig {};
-template <class V>
-void fields(V&, DigitsConfig&) {}
+void fields(Fields&, DigitsConfig&) {}
 
 class Digits final : public Dataset {
  public:

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <nlohmann/json.hpp>
 
 #include "data/image.h"
 
@@ -78,8 +79,7 @@ struct ImageFolderConfig {
   std::vector<int64_t> size;
   int64_t channels = 3;
 };
-template <class V>
-void fields(V& v, ImageFolderConfig& c) {
+void fields(Fields& v, ImageFolderConfig& c) {
   v("dir", c.dir, {.help = "holds train/<class>/ and test/<class>/; null: the folder given by --data"});
   v("size", c.size, {.help = "[height, width] all images are resized to", .min = 1, .max = 4096, .required = true});
   v("channels", c.channels, {.help = "3: RGB; 1: grey", .min = 1, .max = 3});

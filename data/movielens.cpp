@@ -19,8 +19,7 @@ namespace {
 struct MovieLensConfig {
   std::string dir;
 };
-template <class V>
-void fields(V& v, MovieLensConfig& c) {
+void fields(Fields& v, MovieLensConfig& c) {
   v("dir", c.dir, {.help = "folder with ratings.dat, ratings.csv or u.data", .required = true});
 }
 class MovieLens final : public RatingSource {

@@ -38,8 +38,7 @@ struct SyntheticRatingsConfig {
   float affinity = 2, tail = 1.4f;
   uint64_t seed = 1;
 };
-template <class V>
-void fields(V& v, SyntheticRatingsConfig& c) {
+inline void fields(Fields& v, SyntheticRatingsConfig& c) {
   v("users", c.users, {.help = "number of users", .min = 1});
   v("items", c.items, {.help = "number of items", .min = 2});
   v("interactions", c.interactions, {.help = "about how many in all", .min = 1});

@@ -22,8 +22,7 @@ struct TransformConfig {
   TransformConfig test_time() const { return {.mean = mean, .std = std}; }
 };
 
-template <class V>
-void fields(V& v, TransformConfig& c) {
+inline void fields(Fields& v, TransformConfig& c) {
   v("mean", c.mean,
     {.help = "per channel, of byte/255; one number serves all channels; null: as the checkpoint has it, else 0.5"});
   v("std", c.std, {.help = "the same for the deviation", .min = 0, .above_min = true});

@@ -1,6 +1,7 @@
 // Between a model's tensors and a file's.
 #include "nn/checkpoint.h"
 
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "nn/models/architecture.h"

@@ -2,6 +2,7 @@
 #include "quant/overrides.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "quant/path_pattern.h"
 
@@ -12,7 +13,7 @@ bool is_bits_key(std::string_view key) { return std::ranges::find(kBitsKeys, key
 Bits read_bits(const Config& settings, Bits bits) {
   const std::array targets{&bits.activations, &bits.weights, &bits.bias};
   for (size_t i = 0; i < targets.size(); ++i)
-    if (settings.has(kBitsKeys[i])) ConfigReader::read(settings.at(kBitsKeys[i]), *targets[i], {.min = 1, .max = 32});
+    if (settings.has(kBitsKeys[i])) read_onto(*targets[i], settings.at(kBitsKeys[i]), {.min = 1, .max = 32});
   return bits;
 }
 
@@ -25,13 +26,13 @@ bool Override::matches(const std::string& path) const {
 }
 
 std::vector<Override> read_overrides(const Config& overrides) {
-  if (!overrides.value.is_object())
-    config_error(overrides.where(), "expected an object, got {}", detail::describe(overrides.value));
+  if (!overrides.json().is_object())
+    config_error(overrides.where(), "expected an object, got {}", detail::describe(overrides.json()));
   std::vector<Override> entries;
-  for (const auto& item : overrides.value.items()) {
+  for (const auto& item : overrides.json().items()) {
     Config settings = overrides.at(item.key());
-    if (!settings.value.is_object())
-      config_error(settings.where(), "expected an object of settings, got {}", detail::describe(settings.value));
+    if (!settings.json().is_object())
+      config_error(settings.where(), "expected an object of settings, got {}", detail::describe(settings.json()));
     read_bits(settings, {});
     entries.push_back({item.key(), std::move(settings), path_pattern(overrides.where(item.key()), item.key())});
   }

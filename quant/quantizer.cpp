@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <nlohmann/json.hpp>
 #include <regex>
 #include <set>
 
@@ -66,11 +67,11 @@ void Quantizer::check_overrides(const std::vector<Candidate>& before, const std:
         effective.insert(resolved_[i].takes.begin(), resolved_[i].takes.end());
       }
     const auto has_effect = [&](const auto& setting) { return effective.contains(setting.key()); };
-    const bool any_effect = std::ranges::any_of(entry.settings.value.items(), has_effect);
+    const bool any_effect = std::ranges::any_of(entry.settings.json().items(), has_effect);
     const auto list = [](const std::set<std::string>& words) {
       return words.empty() ? "none" : joined(std::vector(words.begin(), words.end()));
     };
-    for (const auto& [key, value] : entry.settings.value.items()) {
+    for (const auto& [key, value] : entry.settings.json().items()) {
       if (effective.contains(key)) check_reaches_below(entry, key), check_parts(entry, key);
       if (effective.contains(key) || (any_effect && is_bits_key(key) && value.is_null())) continue;
       if (taken.contains(key))
@@ -91,7 +92,7 @@ void Quantizer::check_overrides(const std::vector<Candidate>& before, const std:
 
 // A setting for activations and for weights, where what is matched has quantized values of one of them alone.
 void Quantizer::check_parts(const Override& entry, const std::string& key) const {
-  const Json& value = entry.settings.value.at(key);
+  const Json& value = entry.settings.json().at(key);
   const auto counts = [&](std::string_view part) {
     return std::ranges::any_of(resolved_, [&](const Resolved& layer) {
       if (layer.pattern != entry.pattern || !contains(layer.takes, key)) return false;
@@ -247,12 +248,12 @@ void Quantizer::resolve(const std::vector<Candidate>& candidates, const Graph& g
     if (!contains(candidate.takes, "bits_weights")) bits.weights.reset();
     if (!contains(candidate.takes, "bits_bias")) bits.bias.reset();
     Json taken = Json::object();
-    for (const auto& [key, value] : settings.value.items())
+    for (const auto& [key, value] : settings.json().items())
       if (!is_bits_key(key) && contains(candidate.takes, key)) taken[key] = value;
     Resolved resolved{.path = candidate.path,
                       .kind = candidate.kind,
                       .bits = bits,
-                      .settings = std::move(taken),
+                      .settings = Config{std::move(taken), "", ""},
                       .pattern = override_entry ? std::optional(override_entry->pattern) : std::nullopt};
     resolved.takes = effective_settings(candidate, resolved, graph);
     for (const auto& [key, bits_of] :
@@ -287,9 +288,9 @@ const Quantizer::Resolved* Quantizer::find_resolved(std::string_view path) const
 Site Quantizer::site(const Resolved& resolved, std::span<const std::string> settings, const Graph& graph) const {
   Config some{Json::object(), "", resolved.path};
   if (resolved.pattern) some = config_.overrides.at(*resolved.pattern);
-  some.value = Json::object();
-  for (const auto& [key, value] : resolved.settings.items())
-    if (contains(settings, key)) some.value[key] = value;
+  some.json() = Json::object();
+  for (const auto& [key, value] : resolved.settings.json().items())
+    if (contains(settings, key)) some.json()[key] = value;
   return {resolved.path, resolved.bits, std::move(some), graph};
 }
 
@@ -304,7 +305,7 @@ void Quantizer::quantized_by(const std::string& path, const std::string& layer) 
   const auto merged = of(path), by = of(layer);
   if (merged == resolved_.end() || by == resolved_.end()) return;
   if (merged->pattern && !std::regex_match(layer, path_pattern("overrides", *merged->pattern)) &&
-      (merged->bits.activations != by->bits.activations || !merged->settings.empty()))
+      (merged->bits.activations != by->bits.activations || !merged->settings.json().empty()))
     config_error(config_.overrides.at(*merged->pattern).where(),
                  "{} is computed within {}, whose settings count: give the override for that one", path, layer);
   merged->bits.activations.reset();
@@ -315,7 +316,7 @@ void Quantizer::replace(ModulePtr& model, const std::vector<Candidate>& candidat
     const auto candidate = std::ranges::find(candidates, path, &Candidate::path);
     const Replacement* replacement = candidate == candidates.end() ? nullptr : candidate->replacement;
     const Resolved* resolved = find_resolved(path);
-    if (!replacement || !resolved || (resolved->bits == Bits{} && resolved->settings.empty())) return module;
+    if (!replacement || !resolved || (resolved->bits == Bits{} && resolved->settings.json().empty())) return module;
     const Site here = site(*resolved, replacement->settings, graph);
     try {
       if (quantized_ == QuantizedActivations::outputs) return replacement->make(here, std::move(module));

@@ -25,13 +25,12 @@ struct QuantizerConfig {
   // Ordered object: a module's path, or a regular expression that must match the whole path -> settings. A key that
   // equals the path wins, else the first expression that matches. Settings: bits_* (null: not quantized, absent:
   // inherited) and whatever the quantizer takes for that kind of module.
-  Config overrides{Json::object(), "", "overrides"};
+  Config overrides = Config::object("overrides");
   // Of the weights of the first and the last layer that have some, of the last one's input, and of the model's inputs
   // where layers quantize them, unless an override says otherwise; null: as everywhere.
   std::optional<int> bits_first_last;
 };
-template <class V>
-void fields(V& v, QuantizerConfig& c) {
+inline void fields(Fields& v, QuantizerConfig& c) {
   v("bits_activations", c.bits_activations, {.help = "bits of activations; null: not quantized", .min = 1, .max = 32});
   v("bits_weights", c.bits_weights, {.help = "bits of weights; null: not quantized", .min = 1, .max = 32});
   v("bits_bias", c.bits_bias, {.help = "bits of biases; null: not quantized", .min = 1, .max = 32});
@@ -54,8 +53,7 @@ std::vector<std::pair<std::string, QuantizedActivations>> enum_names(QuantizedAc
 struct QuantAwareTrainConfig : QuantizerConfig {
   QuantizedActivations quantized_activations = QuantizedActivations::outputs;
 };
-template <class V>
-void fields(V& v, QuantAwareTrainConfig& c) {
+inline void fields(Fields& v, QuantAwareTrainConfig& c) {
   fields(v, static_cast<QuantizerConfig&>(c));
   v("quantized_activations", c.quantized_activations,
     {.help = "outputs: of activations, shortcuts included; inputs: what layers with weights read of activations, each "
@@ -115,14 +113,14 @@ class Quantizer {
   struct Resolved {
     std::string path, kind;
     Bits bits;
-    Json settings;
+    Config settings;
     std::optional<std::string> pattern;  // the override that matched
     std::vector<std::string> takes;      // override keys, bits_* among them, that have an effect on it
   };
   const std::vector<Resolved>& resolved() const { return resolved_; }
 
   // A resolved config with the content of files, or data given in memory, in place of file names.
-  virtual Json self_contained(Json resolved) const { return resolved; }
+  virtual Config self_contained(Config resolved) const { return resolved; }
 
   // --- The procedure. Commands ask these and no class by name; the defaults are those of a quantizer that trains.
   // Whether the model that prepare made is to be trained; else it is done, but for corrections.
@@ -146,11 +144,11 @@ class Quantizer {
   virtual void correct(Module& /*model*/, Module& /*reference*/, std::span<const Tensor> /*batches*/,
                        const Progress&) const {}
   // The config without corrections, for searches, which come before them.
-  virtual Json without_corrections(Json config) const { return config; }
+  virtual Config without_corrections(Config config) const { return config; }
   // After training: folds the batch norms of a model that this quantizer prepared, and returns the config that rebuilds
   // the result. check_can_fold throws what fold_trained would throw, for the config alone.
   virtual void check_can_fold() const;
-  virtual Json fold_trained(ModulePtr&, const Tensor& /*example*/, Json resolved) const { return resolved; }
+  virtual Config fold_trained(ModulePtr&, const Tensor& /*example*/, Config resolved) const { return resolved; }
   virtual bool ranges_change_when_folded() const { return false; }  // those of activations are to be measured again
 
  protected:

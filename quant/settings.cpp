@@ -2,6 +2,7 @@
 #include "quant/settings.h"
 
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "core/config.h"
 #include "core/error.h"
@@ -12,8 +13,7 @@ namespace {
 struct ModePair {
   LinearQuantMode activations, weights;
 };
-template <class V>
-void fields(V& v, ModePair& pair) {
+void fields(Fields& v, ModePair& pair) {
   v("activations", pair.activations, {.help = "mode of activations"});
   v("weights", pair.weights, {.help = "mode of weights"});
 }
@@ -43,27 +43,28 @@ std::vector<std::pair<std::string, ClipMode>> enum_names(ClipMode*) {
 }
 
 void read_value(const Config& from, ModuleQuantMode& mode) {
-  if (from.value.is_object()) {
-    if (from.value.empty())
+  if (from.json().is_object()) {
+    if (from.json().empty())
       config_error(from.where(),
                    "expected a mode, or an object with 'activations', 'weights' or both; got an empty one");
     ModePair pair{mode.activations, mode.weights};
     read_onto(pair, from);
     mode = {pair.activations, pair.weights};
   } else {
-    ConfigReader::read(from, mode.activations, {});
+    read_onto(mode.activations, from);
     mode.weights = mode.activations;
   }
 }
 
-Json write_value(const ModuleQuantMode& mode) {
-  if (mode.activations == mode.weights) return enum_name(mode.activations);
-  return {{"activations", enum_name(mode.activations)}, {"weights", enum_name(mode.weights)}};
+void write_value(const ModuleQuantMode& mode, Json& to) {
+  if (mode.activations == mode.weights)
+    to = enum_name(mode.activations);
+  else
+    to = {{"activations", enum_name(mode.activations)}, {"weights", enum_name(mode.weights)}};
 }
 
-Json value_schema(ModuleQuantMode*) {
-  LinearQuantMode one{};
-  return {{"oneOf", Json::array({SchemaWriter::schema_of(one, {}), schema_of<ModePair>()})}};
+void value_schema(const ModuleQuantMode&, Json& to) {
+  to = {{"oneOf", Json::array({schema_of<LinearQuantMode>(), schema_of<ModePair>()})}};
 }
 
 QuantizedRange quantized_range(int bits, LinearQuantMode mode) {

@@ -1,18 +1,17 @@
 // What a quantized tensor's settings are: bits, mode, clipping. The vocabulary of every quantizer's config.
 #pragma once
 
-#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "core/json.h"
 #include "quant/arithmetic.h"
 
 namespace qgrad {
 
 struct Config;
-using Json = nlohmann::ordered_json;
 
 // Which integers stand for a range (Distiller q_utils.LinearQuantMode).
 enum class LinearQuantMode {
@@ -36,8 +35,8 @@ struct ModuleQuantMode {
   bool operator==(const ModuleQuantMode&) const = default;
 };
 void read_value(const Config& from, ModuleQuantMode& mode);  // an object without one of the two keeps that one
-Json write_value(const ModuleQuantMode& mode);
-Json value_schema(ModuleQuantMode*);
+void write_value(const ModuleQuantMode& mode, Json& to);
+void value_schema(const ModuleQuantMode& mode, Json& to);
 
 // Bit widths of one module; nullopt: not quantized.
 struct Bits {

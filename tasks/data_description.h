@@ -20,8 +20,7 @@ struct DataDescription {
   std::vector<std::string> classes;  // in the order of the outputs
   std::optional<int64_t> users, items;
 };
-template <class V>
-void fields(V& v, DataDescription& c) {
+inline void fields(Fields& v, DataDescription& c) {
   v("image", c.image, {.help = "height, width and channels", .min = 1});
   v("mean", c.mean, {.help = "for each channel, of byte/255"});
   v("std", c.std, {.help = "for each channel, of byte/255", .min = 0, .above_min = true});

@@ -23,8 +23,7 @@ struct DistillationConfig {
   std::optional<double> features_until;
   double from_epoch = 0;
 };
-template <class V>
-void fields(V& v, DistillationConfig& c) {
+inline void fields(Fields& v, DistillationConfig& c) {
   v("teacher", c.teacher, {.help = "checkpoint of the teacher", .required = true});
   v("model", c.model, {.help = "the teacher's class and settings; null: as its checkpoint says"});
   v("weight_student", c.weight_student, {.help = "factor of the loss against the labels", .min = 0});

@@ -2,6 +2,7 @@
 #include "tasks/experiment.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "nn/checkpoint.h"
 #include "tasks/metrics.h"
@@ -47,7 +48,7 @@ ExperimentData::ExperimentData(const DataConfig& config, uint64_t seed, const st
                                const std::optional<Described>& network)
     : config_(config), seed_(seed) {
   dataset_ = open_dataset(config_.dataset, folder);
-  if (!dataset_->folder().empty()) config_.dataset.value["dir"] = dataset_->folder();
+  if (!dataset_->folder().empty()) config_.dataset.json()["dir"] = dataset_->folder();
   const std::string given = folder ? "--data" : config_.dataset.file;
   whose_ = named(*dataset_, given);
   description_ = description_for(*dataset_, config_.transforms, given, network);
@@ -128,6 +129,8 @@ Loader ExperimentData::calibration(const CalibrationConfig& config) const {
 Json ExperimentData::evaluate(Module& model, Part part, const std::string& label) const {
   return qgrad::evaluate(model, part == Part::test ? test() : validation(), label).to_json();
 }
+
+Json ExperimentData::data() const { return write_config(config_); }
 
 Tensor ExperimentData::example() const {
   Loader loader = evaluation(dataset_->test(), first(test_, 1), 1);
@@ -244,8 +247,8 @@ void read_value(const Config& from, DatasetConfig& value) {
   is_recommendation(from) ? Registry<RatingSource>::resolve(from) : Registry<Dataset>::resolve(from);
   value = from;
 }
-Json write_value(const DatasetConfig& value) { return value.value; }
-Json value_schema(DatasetConfig*) { return Json::object(); }
+void write_value(const DatasetConfig& value, Json& to) { to = value.json(); }
+void value_schema(const DatasetConfig&, Json&) {}  // anything: the registries know
 
 void check_config(const ExperimentConfig& config, const Config& place) {
   const bool is_folder = !config.name.empty() && config.name != "." && config.name != "..";

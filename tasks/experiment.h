@@ -28,8 +28,8 @@ struct DatasetConfig : Config {
   DatasetConfig(Config config) : Config(std::move(config)) {}
 };
 void read_value(const Config& from, DatasetConfig& value);
-Json write_value(const DatasetConfig& value);
-Json value_schema(DatasetConfig*);
+void write_value(const DatasetConfig& value, Json& to);
+void value_schema(const DatasetConfig& value, Json& to);
 
 struct DataConfig {
   DatasetConfig dataset;
@@ -39,8 +39,7 @@ struct DataConfig {
   int loader_threads = 1;
   std::optional<int64_t> train_images, test_images;
 };
-template <class V>
-void fields(V& v, DataConfig& c) {
+inline void fields(Fields& v, DataConfig& c) {
   v("dataset", c.dataset, {.help = "the data set's class and settings", .required = true});
   v("transforms", c.transforms, {.help = "normalisation and augmentation"});
   v("validation", c.validation,
@@ -57,8 +56,7 @@ struct ParamGroupConfig {
   std::string name, parameters;
   std::optional<float> lr_factor, weight_decay;
 };
-template <class V>
-void fields(V& v, ParamGroupConfig& c) {
+inline void fields(Fields& v, ParamGroupConfig& c) {
   v("name", c.name, {.help = "name of the group", .required = true});
   v("parameters", c.parameters,
     {.help = "regular expression that must match the whole path of a parameter", .required = true});
@@ -71,15 +69,15 @@ struct TrainConfig {
   int epochs = 1;
   std::optional<int> batch_size;
   float label_smoothing = 0;
-  ClassConfig<Optimizer> optimizer{{{"class", "SGD"}, {"lr", 0.1}, {"momentum", 0.9}}, "", "train.optimizer"};
-  ClassConfig<Schedule> schedule{{{"class", "constant"}}, "", "train.schedule"};
+  ClassConfig<Optimizer> optimizer =
+      Config::parse(R"({"class": "SGD", "lr": 0.1, "momentum": 0.9})", "train.optimizer");
+  ClassConfig<Schedule> schedule = Config::parse(R"({"class": "constant"})", "train.schedule");
   std::optional<uint64_t> seed;
   std::vector<ParamGroupConfig> param_groups;
   std::optional<QuantScheduleConfig> quantization;
   std::optional<DistillationConfig> distillation;
 };
-template <class V>
-void fields(V& v, TrainConfig& c) {
+inline void fields(Fields& v, TrainConfig& c) {
   v("epochs", c.epochs, {.help = "passes over the training images", .min = 1});
   v("batch_size", c.batch_size,
     {.help = "images per step; the last, smaller batch of an epoch is dropped; null: 128, or all where there are fewer",
@@ -99,8 +97,7 @@ struct CalibrationConfig {
   int batch_size = 100;
   std::optional<std::string> statistics;
 };
-template <class V>
-void fields(V& v, CalibrationConfig& c) {
+inline void fields(Fields& v, CalibrationConfig& c) {
   v("images", c.images,
     {.help = "training images whose activations are measured; null: 512, or all where there are fewer", .min = 1});
   v("first_image", c.first_image,
@@ -117,8 +114,7 @@ struct ExperimentConfig {
   ClassConfig<Architecture> model;
   std::optional<std::string> checkpoint;
 };
-template <class V>
-void fields(V& v, ExperimentConfig& c) {
+inline void fields(Fields& v, ExperimentConfig& c) {
   v("name", c.name, {.help = "name of the experiment", .required = true});
   v("seed", c.seed, {.help = "seed of all random streams"});
   v("data", c.data, {.help = "data set, transforms, split", .required = true});
@@ -154,7 +150,7 @@ class ExperimentData final : public Task {
   Tensor example() const;  // one test image, transformed: for traces
   Json describe() const override;
   DataDescription description() const override { return description_; }
-  Json data() const override { return write_config(config_); }
+  Json data() const override;
   const std::string& whose() const { return whose_; }  // for messages
 
  private:

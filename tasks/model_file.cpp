@@ -1,6 +1,8 @@
 // Saving and rebuilding models.
 #include "tasks/model_file.h"
 
+#include <nlohmann/json.hpp>
+
 #include "nn/checkpoint.h"
 #include "tasks/metrics.h"
 #include "tasks/progress.h"
@@ -15,8 +17,7 @@ struct ModelMetadata : ExperimentConfig {
   std::optional<Config> quantizer;
   Json metrics;
 };
-template <class V>
-void fields(V& v, ModelMetadata& c) {
+void fields(Fields& v, ModelMetadata& c) {
   fields(v, static_cast<ExperimentConfig&>(c));
   v("trained_on", c.trained_on, {.help = "what the data were like; null in files of earlier versions"});
   v("quantizer", c.quantizer, {.help = "null for float models"});
@@ -48,7 +49,7 @@ ModelMetadata metadata_from_config(const Config& config) {
   metadata.name = config.file;
   metadata.model = config.at("model");
   metadata.data = read_config<DataConfig>(config.at("data"));
-  if (config.has("quantizer") && !config.at("quantizer").value.is_null()) metadata.quantizer = config.at("quantizer");
+  if (config.has("quantizer") && !config.at("quantizer").json().is_null()) metadata.quantizer = config.at("quantizer");
   return metadata;
 }
 
@@ -56,13 +57,13 @@ ModelMetadata metadata_from_config(const Config& config) {
 // statistics, which the file has from a calibration.
 template <class Base>
 void check_as_saved(const Config& given, const std::optional<Config>& saved, const std::string& file) {
-  const Json is = given.value.is_null() ? Json() : Registry<Base>::resolve(given);
+  const Json is = given.json().is_null() ? Json() : Registry<Base>::resolve(given);
   const Json was = saved ? Registry<Base>::resolve(*saved) : Json();
   const auto check_equal = [&](const std::string& where, const Json& a, const Json& b) {
     if (a != b) config_error(where, "is {}, but {} was saved with {}", json_line(a), file, json_line(b));
   };
   if (is.is_null() || was.is_null()) return check_equal(given.where(), is, was);
-  for (const auto& [key, value] : given.value.items())
+  for (const auto& [key, value] : given.json().items())
     if (key != "model_activation_stats") check_equal(given.where(key), is.at(key), was.value(key, Json()));
 }
 
@@ -108,7 +109,7 @@ std::optional<ModelMetadata> metadata_of(const Checkpoint& checkpoint) {
 
 Json config_for_results(const std::optional<Config>& quantizer) {
   if (!quantizer) return nullptr;
-  Json json = quantizer->value;
+  Json json = quantizer->json();
   if (json.contains("model_activation_stats") && json["model_activation_stats"].is_object())
     json["model_activation_stats"] = "in the checkpoint's metadata";
   return json;
@@ -135,11 +136,11 @@ Described described(const std::filesystem::path& checkpoint) {
 
 Config dataset_of(const ModelFile& file, const std::optional<std::string>& folder) {
   Config dataset = file.experiment.data.dataset;
-  if (dataset.file == file.trained_on.whose && dataset.has("dir") && dataset.value["dir"].is_string() && !folder) {
-    const std::string read = dataset.value["dir"].get<std::string>();
+  if (dataset.file == file.trained_on.whose && dataset.has("dir") && dataset.json()["dir"].is_string() && !folder) {
+    const std::string read = dataset.json()["dir"].get<std::string>();
     if (!std::filesystem::exists(read)) {
       note(fmt::format("{}: the folder of its data, {}, is not there", dataset.file, read));
-      dataset.value["dir"] = nullptr;
+      dataset.json()["dir"] = nullptr;
     }
   }
   return dataset;

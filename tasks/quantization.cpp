@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <map>
+#include <nlohmann/json.hpp>
 
 #include "nn/checkpoint.h"
 #include "quant/simulation/weight.h"
@@ -112,7 +113,7 @@ Quantized quantize_model(ModulePtr& model, const Config& architecture, const Con
     if (!stats) stats = calibration_stats(*model, images_of(task), *calibration, label);
     made.set_stats(*stats);
   }
-  result.config = {made.self_contained(Registry<Quantizer>::resolve(quantizer)), quantizer.file, quantizer.path};
+  result.config = made.self_contained({Registry<Quantizer>::resolve(quantizer), quantizer.file, quantizer.path});
   placed_at(quantizer, [&] { made.prepare(model, optimizer, example_inputs(architecture, task.description())); });
   if (!made.trains()) {
     model->set_training(false);
@@ -125,7 +126,7 @@ void check_post_training(const ExperimentConfig& experiment, Config quantizer, c
                          std::optional<CalibrationConfig> calibration) {
   constexpr int64_t kImages = 16;
   if (calibration) calibration->images = std::min(images_of(task).calibration(*calibration).images(), kImages);
-  quantizer.value = Registry<Quantizer>::create(quantizer)->without_corrections(std::move(quantizer.value));
+  quantizer = Registry<Quantizer>::create(quantizer)->without_corrections(std::move(quantizer));
   ModulePtr model = build_model(experiment.model, experiment.seed, experiment.checkpoint);
   quantize_model(model, experiment.model, quantizer, nullptr, task, calibration, "check");
   const EvaluationMode evaluating(*model);
@@ -155,7 +156,7 @@ Json resolved_layers(const Quantizer& quantizer) {
                       {"bits_weights", or_null(layer.bits.weights)},
                       {"bits_activations", or_null(layer.bits.activations)},
                       {"bits_bias", or_null(layer.bits.bias)},
-                      {"settings", layer.settings},
+                      {"settings", layer.settings.json()},
                       {"pattern", or_null(layer.pattern)}});
   return layers;
 }

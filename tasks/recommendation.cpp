@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "core/ops.h"
 #include "data/split.h"
@@ -51,8 +52,8 @@ class RatingBatches final : public Task::Batches {
 }  // namespace
 
 bool is_recommendation(const Config& dataset) {
-  return dataset.has("class") && dataset.value["class"].is_string() &&
-         std::ranges::count(Registry<RatingSource>::instance().names(), dataset.value["class"].get<std::string>()) > 0;
+  return dataset.has("class") && dataset.json()["class"].is_string() &&
+         std::ranges::count(Registry<RatingSource>::instance().names(), dataset.json()["class"].get<std::string>()) > 0;
 }
 
 void RankingMetrics::add(int64_t above, int64_t equal) {
@@ -70,7 +71,7 @@ Json RankingMetrics::to_json() const {
 
 RankingData::RankingData(Config dataset, uint64_t seed, const std::optional<std::string>& folder)
     : dataset_(std::move(dataset)), seed_(seed) {
-  if (folder) dataset_.value["dir"] = *folder;
+  if (folder) dataset_.json()["dir"] = *folder;
   set_ = Registry<RatingSource>::create(dataset_)->read();
   parts_ = leave_one_out(set_);
   check(has(Part::test), "{}: no user has the three interactions that training, validation and test take",
@@ -141,7 +142,7 @@ bool RankingData::has(Part part) const {
 }
 
 Json RankingData::describe() const {
-  return {{"class", dataset_.value.at("class")},
+  return {{"class", dataset_.json().at("class")},
           {"users", set_.users},
           {"items", set_.items},
           {"training_interactions", parts_.train.size()},
@@ -155,8 +156,8 @@ Json RankingData::data() const {
 }
 
 std::string RankingData::whose() const {
-  const std::string name = dataset_.value.at("class").get<std::string>();
-  return dataset_.has("dir") ? fmt::format("{} in {}", name, dataset_.value.at("dir").get<std::string>()) : name;
+  const std::string name = dataset_.json().at("class").get<std::string>();
+  return dataset_.has("dir") ? fmt::format("{} in {}", name, dataset_.json().at("dir").get<std::string>()) : name;
 }
 
 Json RankingData::evaluate(Module& model, Part part, const std::string& label) const {

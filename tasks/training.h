@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -20,8 +21,7 @@ struct EpochLog {
   Json validation;  // the task's metrics; null where nothing is held out
   double seconds = 0;
 };
-template <class V>
-void fields(V& v, EpochLog& c) {
+inline void fields(Fields& v, EpochLog& c) {
   v("epoch", c.epoch);
   v("lr", c.lr);
   v("train_loss", c.train_loss);

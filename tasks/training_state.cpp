@@ -1,6 +1,7 @@
 // One safetensors file: "model/..", "best/.." and "optimizer/.." tensors, and the log of the epochs in the metadata.
 #include "tasks/training_state.h"
 
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "nn/checkpoint.h"
@@ -18,8 +19,7 @@ struct TrainingLog {
   Json config;
   DataDescription trained_on;
 };
-template <class V>
-void fields(V& v, TrainingLog& c) {
+void fields(Fields& v, TrainingLog& c) {
   v("epochs", c.epochs, {.required = true});
   v("best_epoch", c.best_epoch, {.min = 0, .required = true});
   v("best_score", c.best_score, {.required = true});

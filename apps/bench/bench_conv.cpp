@@ -1,5 +1,6 @@
 // qgrad bench conv: one convolution's forward pass or one of its gradients, in GFLOP/s and against a measured peak.
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <vector>
 
 #include "apps/bench/bench.h"

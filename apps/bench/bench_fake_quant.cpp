@@ -1,5 +1,6 @@
 // qgrad bench fake-quant: the quantization op of training, beside a plain copy in the same chunks.
 #include <cstring>
+#include <nlohmann/json.hpp>
 
 #include "apps/bench/bench.h"
 #include "core/kernels/table.h"

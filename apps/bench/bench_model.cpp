@@ -1,5 +1,6 @@
 // qgrad bench train-step and inference: whole models on a fixed synthetic batch that lies in memory.
 #include <sys/resource.h>
+#include <nlohmann/json.hpp>
 
 #include "apps/bench/bench.h"
 #include "core/memory.h"
@@ -88,7 +89,7 @@ Json describe(const ModelOptions& options, const Workload& workload, const std::
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   return {{"model", options.model},
-          {"quantizer", workload.quantizer ? quantizer->at("class").value : Json("none")},
+          {"quantizer", workload.quantizer ? quantizer->at("class").json() : Json("none")},
           {"peak_rss_mib", static_cast<double>(usage.ru_maxrss) / 1024},
           {"pool_peak_mib", static_cast<double>(pool::stats().peak_bytes_in_use) / (1024 * 1024)}};
 }
@@ -126,8 +127,8 @@ std::optional<Config> inference_quantizer(const ModelOptions& options, const Inf
   if (!quantizer)
     quantizer = Config{{{"class", "PostTrainLinearQuantizer"}, {"per_channel_wts", true}}, "", "quantizer"};
   if (!is_post_training(*quantizer)) config_error(quantizer->where(), "--integer wants a post-training quantizer");
-  quantizer->value["bits_weights"] = inference.integer[0];
-  quantizer->value["bits_activations"] = inference.integer[1];
+  quantizer->json()["bits_weights"] = inference.integer[0];
+  quantizer->json()["bits_activations"] = inference.integer[1];
   return quantizer;
 }
 
@@ -141,7 +142,7 @@ void run_inference(const ModelOptions& options, const InferenceOptions& inferenc
   if (quantizer) {
     const bool post_training = is_post_training(*quantizer);
     if (post_training)
-      quantizer->value["model_activation_stats"] =
+      quantizer->json()["model_activation_stats"] =
           stats_to_json(collect_quant_stats(*w.model, [&] { (*w.model)(w.images); }));
     w.prepare(*quantizer);
     if (!post_training) {  // ranges that follow the data need to have seen some

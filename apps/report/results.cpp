@@ -7,6 +7,7 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <nlohmann/json.hpp>
 
 namespace qgrad {
 namespace {
@@ -134,16 +135,16 @@ std::vector<Chart> training_charts(const Json& results) {
 }  // namespace
 
 void check_results(const Config& results) {
-  const auto check_type = []<class T>(const Config& at, T value) { ConfigReader::read(at, value, {}); };
+  const auto check_type = []<class T>(const Config& at, T value) { read_onto(value, at); };
   check_type(results.at("command"), std::string());
   check_type(results.at("config"), Json());
   std::vector<Config> rows;
-  ConfigReader::read(results.at("rows"), rows, {});
+  read_onto(rows, results.at("rows"));
   for (const Config& row : rows) {
     for (const char* key : {"name", "kind"}) check_type(row.at(key), std::string());
     for (const char* key : {"bits_weights", "bits_activations"}) check_type(row.at(key), std::optional<int>());
     for (const char* key : {"model_bytes", "seconds"}) check_type(row.at(key), 0.0);
-    for (const Metric& metric : metrics_of(row.value)) check_type(row.at(metric.key), std::optional<double>());
+    for (const Metric& metric : metrics_of(row.json())) check_type(row.at(metric.key), std::optional<double>());
     if (row.has("row")) check_type(row.at("row"), std::string());
     if (row.has("matrix")) {
       check_type(row.at("matrix"), std::string());
@@ -156,12 +157,12 @@ void check_results(const Config& results) {
       check_type(program.at("bytes"), 0.0);
     }
     std::vector<Config> epochs;
-    ConfigReader::read(row.at("epochs"), epochs, {});
+    read_onto(epochs, row.at("epochs"));
     for (const Config& epoch : epochs) {
       for (const char* key : {"epoch", "train_top1"}) check_type(epoch.at(key), 0.0);
       const Config validation = epoch.at("validation");
-      if (!validation.value.is_null())
-        check_type(validation.at(metrics_of(validation.value)[0].key), std::optional<double>());
+      if (!validation.json().is_null())
+        check_type(validation.at(metrics_of(validation.json())[0].key), std::optional<double>());
     }
   }
 }

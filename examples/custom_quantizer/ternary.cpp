@@ -11,8 +11,7 @@ using namespace qgrad;
 struct TernaryConfig : QuantAwareTrainConfig {
   double threshold = 0.7;
 };
-template <class V>
-void fields(V& v, TernaryConfig& c) {
+void fields(Fields& v, TernaryConfig& c) {
   fields(v, static_cast<QuantAwareTrainConfig&>(c));
   v("threshold", c.threshold, {.help = "weights below this part of their mean magnitude become 0", .min = 0, .max = 2});
 }

@@ -35,8 +35,7 @@ struct ClassifierConfig {
   int64_t classes = 10;
   int64_t widening = 1;
 };
-template <class V>
-void fields(V& v, ClassifierConfig& c) {
+inline void fields(Fields& v, ClassifierConfig& c) {
   v("classes", c.classes, {.help = "outputs of the last layer", .min = 1});
   v("widening", c.widening,
     {.help = "factor of every inner layer's channels; WRPN makes up for few bits with 2 or 3", .min = 1, .max = 64});

@@ -17,8 +17,7 @@ struct ConvNetConfig {
   int64_t channels = 1;
   int64_t width = 16;
 };
-template <class V>
-void fields(V& v, ConvNetConfig& c) {
+void fields(Fields& v, ConvNetConfig& c) {
   v("classes", c.classes, {.help = "outputs of the last layer", .min = 1});
   v("image_size", c.image_size, {.help = "height and width of the images, a multiple of 4", .min = 4});
   v("channels", c.channels, {.help = "of the images", .min = 1});

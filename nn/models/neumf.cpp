@@ -18,8 +18,7 @@ struct NeuMFConfig {
   int64_t factors = 8;
   std::vector<int64_t> layers{64, 32, 16, 8};
 };
-template <class V>
-void fields(V& v, NeuMFConfig& c) {
+void fields(Fields& v, NeuMFConfig& c) {
   v("users", c.users, {.help = "number of users", .min = 1, .max = 1 << 24});
   v("items", c.items, {.help = "number of items", .min = 1, .max = 1 << 24});
   v("factors", c.factors, {.help = "width of the embeddings that are multiplied", .min = 1});

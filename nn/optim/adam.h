@@ -11,8 +11,7 @@ struct AdamConfig {
   float eps = 1e-8f;
   float weight_decay = 0;
 };
-template <class V>
-void fields(V& v, AdamConfig& c) {
+inline void fields(Fields& v, AdamConfig& c) {
   v("lr", c.lr, {.help = "learning rate", .min = 0});
   v("beta1", c.beta1, {.help = "decay of the mean gradient", .min = 0, .max = 1});
   v("beta2", c.beta2, {.help = "decay of the mean squared gradient", .min = 0, .max = 1});

@@ -37,10 +37,7 @@ double half_cosine(double from, double to, double t) {
 struct ConstantSchedule : ScheduleConfig {
   double factor(double, double) const { return 1; }
 };
-template <class V>
-void fields(V& v, ConstantSchedule& c) {
-  fields(v, static_cast<ScheduleConfig&>(c));
-}
+void fields(Fields& v, ConstantSchedule& c) { fields(v, static_cast<ScheduleConfig&>(c)); }
 
 // gamma^floor(epoch / step_size) (PyTorch StepLR).
 struct StepSchedule : ScheduleConfig {
@@ -48,8 +45,7 @@ struct StepSchedule : ScheduleConfig {
   double gamma = 0.1;
   double factor(double epoch, double) const { return std::pow(gamma, std::floor(epoch / step_size)); }
 };
-template <class V>
-void fields(V& v, StepSchedule& c) {
+void fields(Fields& v, StepSchedule& c) {
   v("step_size", c.step_size, {.help = "epochs between two reductions", .min = 0, .above_min = true});
   v("gamma", c.gamma, {.help = "factor of each reduction", .min = 0});
   fields(v, static_cast<ScheduleConfig&>(c));
@@ -74,8 +70,7 @@ struct MultiStepSchedule : ScheduleConfig {
     return std::pow(gamma, static_cast<double>(milestones_reached(milestones, epoch)));
   }
 };
-template <class V>
-void fields(V& v, MultiStepSchedule& c) {
+void fields(Fields& v, MultiStepSchedule& c) {
   v("milestones", c.milestones, {.help = "epochs of the reductions, in order", .min = 0, .required = true});
   v("gamma", c.gamma, {.help = "factor of each reduction", .min = 0});
   fields(v, static_cast<ScheduleConfig&>(c));
@@ -95,8 +90,7 @@ struct MultiStepMultiGammaSchedule : ScheduleConfig {
     return product;
   }
 };
-template <class V>
-void fields(V& v, MultiStepMultiGammaSchedule& c) {
+void fields(Fields& v, MultiStepMultiGammaSchedule& c) {
   v("milestones", c.milestones, {.help = "epochs of the reductions, in order", .min = 0, .required = true});
   v("gammas", c.gammas, {.help = "one factor per milestone", .min = 0, .required = true});
   fields(v, static_cast<ScheduleConfig&>(c));
@@ -109,8 +103,7 @@ struct CosineSchedule : ScheduleConfig {
     return half_cosine(1, min_factor, progress(epoch, total_epochs));
   }
 };
-template <class V>
-void fields(V& v, CosineSchedule& c) {
+void fields(Fields& v, CosineSchedule& c) {
   v("min_factor", c.min_factor, {.help = "what the learning rate ends at, as a factor", .min = 0, .max = 1});
   fields(v, static_cast<ScheduleConfig&>(c));
 }
@@ -127,8 +120,7 @@ struct OneCycleSchedule : ScheduleConfig {
     return rise_share < 1 ? half_cosine(1, end, (t - rise_share) / (1 - rise_share)) : 1;
   }
 };
-template <class V>
-void fields(V& v, OneCycleSchedule& c) {
+void fields(Fields& v, OneCycleSchedule& c) {
   v("rise_share", c.rise_share, {.help = "part of training in which the learning rate rises", .min = 0, .max = 1});
   v("div_factor", c.div_factor, {.help = "peak over start", .min = 1});
   v("final_div_factor", c.final_div_factor, {.help = "start over end", .min = 1});
@@ -140,8 +132,7 @@ struct PolynomialSchedule : ScheduleConfig {
   double power = 1;
   double factor(double epoch, double total_epochs) const { return std::pow(1 - progress(epoch, total_epochs), power); }
 };
-template <class V>
-void fields(V& v, PolynomialSchedule& c) {
+void fields(Fields& v, PolynomialSchedule& c) {
   v("power", c.power, {.help = "of the share of training that is left", .min = 0});
   fields(v, static_cast<ScheduleConfig&>(c));
 }

@@ -11,8 +11,7 @@ struct ScheduleConfig {
   double warmup_epochs = 0;
   double warmup_start_factor = 0.1;
 };
-template <class V>
-void fields(V& v, ScheduleConfig& c) {
+inline void fields(Fields& v, ScheduleConfig& c) {
   v("warmup_epochs", c.warmup_epochs, {.help = "the learning rate is scaled up linearly over these epochs", .min = 0});
   v("warmup_start_factor", c.warmup_start_factor,
     {.help = "what warm-up starts from, as a factor", .min = 0, .max = 1});

@@ -12,8 +12,7 @@ struct SgdConfig {
   float weight_decay = 0;
   bool nesterov = false;
 };
-template <class V>
-void fields(V& v, SgdConfig& c) {
+inline void fields(Fields& v, SgdConfig& c) {
   v("lr", c.lr, {.help = "learning rate", .min = 0});
   v("momentum", c.momentum, {.min = 0, .max = 1});
   v("dampening", c.dampening, {.help = "of the gradient that enters the momentum buffer", .min = 0, .max = 1});

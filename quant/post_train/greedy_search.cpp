@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <nlohmann/json.hpp>
 
 #include "core/error.h"
 #include "core/tape.h"
@@ -25,7 +26,7 @@ Json or_null(const std::optional<int>& bits) { return bits ? Json(*bits) : Json(
 
 // Of a layer's settings, those that count in this clip mode.
 Json settings_of(const Quantizer::Resolved& layer, ClipMode mode) {
-  Json all = layer.settings, settings = Json::object();
+  Json all = layer.settings.json(), settings = Json::object();
   all["bits_activations"] = or_null(layer.bits.activations);
   all["bits_weights"] = or_null(layer.bits.weights);
   all["clip_acts"] = enum_name(mode);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <nlohmann/json.hpp>
 #include <string>
 
 #include "quant/post_train/linear.h"
@@ -11,8 +12,7 @@ namespace qgrad {
 struct GreedyConfig {
   std::vector<ClipMode> clip_modes{ClipMode::none, ClipMode::avg, ClipMode::gauss, ClipMode::laplace};
 };
-template <class V>
-void fields(V& v, GreedyConfig& c) {
+inline void fields(Fields& v, GreedyConfig& c) {
   v("clip_modes", c.clip_modes, {.help = "what is tried for every layer"});
 }
 

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <nlohmann/json.hpp>
 
 #include "core/error.h"
 #include "core/tape.h"
@@ -73,7 +74,7 @@ class Variables {
     size_t at = 0;
     for (const Searched& param : params_) {
       std::vector<float> values = param.values(std::span(now_).subspan(at, param.variables));
-      all[param.param.name] = values.size() == 1 ? ConfigWriter::write(values[0]) : ConfigWriter::write(values);
+      all[param.param.name] = values.size() == 1 ? write_config(values[0]) : write_config(values);
       at += param.variables;
     }
     return all;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
 #include <vector>
@@ -24,8 +25,7 @@ struct LapqConfig {
   int evaluations_per_line = 8;
   int init_evaluations = 60;
 };
-template <class V>
-void fields(V& v, LapqConfig& c) {
+inline void fields(Fields& v, LapqConfig& c) {
   v("init", c.init, {.help = "where the search begins: the ranges of a clip mode, or each layer's best by itself"});
   v("search_clipping", c.search_clipping,
     {.help = "search clipping values; false: scales, which is for symmetric modes and layers with a ReLU"});

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "core/config.h"
 #include "core/tensor.h"
 #include "quant/simulation/param_layer.h"
 
@@ -17,8 +18,7 @@ struct LearnedRoundingConfig {
   float warm_up = 0.2f;
   uint64_t seed = 1;
 };
-template <class V>
-void fields(V& v, LearnedRoundingConfig& c) {
+inline void fields(Fields& v, LearnedRoundingConfig& c) {
   v("iterations", c.iterations, {.help = "steps per layer", .min = 1});
   v("batch_size", c.batch_size, {.help = "calibration images per step", .min = 1});
   v("lr", c.lr, {.help = "Adam's learning rate", .min = 0, .above_min = true});

@@ -2,6 +2,7 @@
 #include "quant/post_train/linear.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "nn/fold.h"
 #include "nn/layers/activation.h"
@@ -52,12 +53,12 @@ void give_biases(Module& model) {
 }
 
 void set_quant_params(Module& model, const Config& params) {
-  if (!params.value.is_object())
+  if (!params.json().is_object())
     config_error(params.where(), "expected an object: name of a scale, zero point or clipping -> values");
-  for (const auto& [name, value] : params.value.items()) {
+  for (const auto& [name, value] : params.json().items()) {
     const Config at{value.is_array() ? value : Json::array({value}), params.file, params.path + "." + name};
     std::vector<float> values;
-    ConfigReader::read(at, values, {});
+    read_onto(values, at);
     try {
       named_quant_param(model, name).set(values);
     } catch (const Error& e) {
@@ -93,9 +94,9 @@ void PostTrainLinearQuantizer::set_stats(const QuantStats& stats, std::string na
   is_static_ = true;
 }
 
-Json PostTrainLinearQuantizer::without_corrections(Json config) const {
-  config["bias_correction"] = false;
-  config["learned_rounding"] = nullptr;
+Config PostTrainLinearQuantizer::without_corrections(Config config) const {
+  config.json()["bias_correction"] = false;
+  config.json()["learned_rounding"] = nullptr;
   return config;
 }
 
@@ -249,13 +250,14 @@ ModulePtr PostTrainLinearQuantizer::wrap(const std::string& path, const LayerPla
   return module;
 }
 
-Json PostTrainLinearQuantizer::self_contained(Json resolved) const {
-  if (!is_static_) return resolved;
+Config PostTrainLinearQuantizer::self_contained(Config config) const {
+  if (!is_static_) return config;
+  Json& resolved = config.json();
   QuantStats stats = given_stats_;
   resolved.erase("model_activation_stats");
   if (!names_histogram_mode(resolved)) stats.drop_histograms();
   resolved["model_activation_stats"] = stats_to_json(stats);
-  return resolved;
+  return config;
 }
 
 namespace {

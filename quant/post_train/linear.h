@@ -24,11 +24,10 @@ struct PostTrainLinearConfig : QuantizerConfig {
   bool cross_layer_equalization = false;
   bool bias_correction = false;
   std::optional<LearnedRoundingConfig> learned_rounding;
-  Config quant_params{Json::object(), "", "quant_params"};
-  Config model_activation_stats{nullptr, "", "model_activation_stats"};
+  Config quant_params = Config::object("quant_params");
+  Config model_activation_stats = Config::parse("null", "model_activation_stats");
 };
-template <class V>
-void fields(V& v, PostTrainLinearConfig& c) {
+inline void fields(Fields& v, PostTrainLinearConfig& c) {
   v("bits_activations", c.bits_activations, {.help = "bits of activations; null: not quantized", .min = 1, .max = 32});
   v("bits_weights", c.bits_weights, {.help = "bits of weights; null: not quantized", .min = 1, .max = 32});
   v("bits_accum", c.bits_accum, {.help = "bits of accumulators and biases", .min = 2, .max = 32});
@@ -75,9 +74,9 @@ class PostTrainLinearQuantizer final : public Quantizer {
   // bias_correction and learned_rounding (quant/post_train/corrections.h).
   bool has_corrections() const override { return config_.bias_correction || config_.learned_rounding; }
   void correct(Module& model, Module& reference, std::span<const Tensor> batches, const Progress& done) const override;
-  Json without_corrections(Json config) const override;
+  Config without_corrections(Config config) const override;
 
-  Json self_contained(Json resolved) const override;  // with the statistics as they were given
+  Config self_contained(Config resolved) const override;  // with the statistics as they were given
 
  protected:
   void pre_process(ModulePtr& model, const Graph& graph) override;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <nlohmann/json.hpp>
 
 #include "core/error.h"
 
@@ -70,8 +71,7 @@ struct InputOverride {
   std::optional<ClipMode> clip_acts;
   std::optional<float> clip_n_stds, clip_percentile;
 };
-template <class V>
-void fields(V& v, InputOverride& o) {
+void fields(Fields& v, InputOverride& o) {
   v("from_output", o.from_output, {.help = "the settings of the output"});
   v("bits_activations", o.bits_activations, {.help = "bits", .min = 1, .max = 32});
   v("mode", o.mode, {.help = "which integers stand for the range"});
@@ -83,7 +83,7 @@ void fields(V& v, InputOverride& o) {
 
 QuantSettings overridden(QuantSettings settings, const Config& config) {
   const auto o = read_config<InputOverride>(config);
-  if (o.from_output && config.value.size() > 1)
+  if (o.from_output && config.json().size() > 1)
     config_error(config.where(), "from_output takes the output's settings; other settings can not be given beside it");
   settings.half_range = false;
   settings.bits = o.bits_activations.value_or(settings.bits);
@@ -136,7 +136,7 @@ std::vector<std::string> idle_layer_settings(std::string_view kind, const Bits& 
   const bool output = plan.quantizes_output(), param_layer = plan.wrapping == Wrapping::param_layer;
   const bool weights = param_layer || plan.wrapping == Wrapping::embedding;
   const bool clips = output || (param_layer && also_clip_weights);
-  const bool own_inputs = output && !settings.input_overrides.value.empty();
+  const bool own_inputs = output && !settings.input_overrides.json().empty();
   const bool takes_float = plan.wrapping == Wrapping::fake_quant && !is_one_of(kind, {"Conv2d", "Linear", "Embedding"});
   PostTrainOverride half = settings;
   half.fpq_module = 16;
@@ -255,9 +255,9 @@ std::vector<InputQuantization> PostTrainPlan::own_inputs(const std::string& path
   std::vector<InputQuantization> inputs(count,
                                         {.settings = settings, .allowed = plan.settings.inputs_quant_auto_fallback});
   const Config& overrides = plan.settings.input_overrides;
-  if (!overrides.value.is_object())
+  if (!overrides.json().is_object())
     config_error(overrides.where(), "expected an object: index of an input -> settings");
-  for (const auto& [key, value] : overrides.value.items()) {
+  for (const auto& [key, value] : overrides.json().items()) {
     InputQuantization& input = inputs[input_index(overrides, key, count)];
     input.settings = overridden(settings, overrides.at(key));
     input.overridden = input.allowed = true;

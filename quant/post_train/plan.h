@@ -26,8 +26,7 @@ struct PostTrainLayerSettings {
   bool inputs_quant_auto_fallback = true;
   std::optional<int> fpq_module;
 };
-template <class V>
-void fields(V& v, PostTrainLayerSettings& s) {
+inline void fields(Fields& v, PostTrainLayerSettings& s) {
   v("mode", s.mode, {.help = "which integers stand for a range: a mode, or {\"activations\": .., \"weights\": ..}"});
   v("per_channel_wts", s.per_channel_wts,
     {.help = "one scale per output channel of convolutions and fully connected layers"});
@@ -52,10 +51,9 @@ struct PostTrainOverride : PostTrainLayerSettings {
   bool quantize_inputs = true;  // of layers that compute in float
   // Index of an input -> {"from_output": true} or any of bits_activations, mode, clip_acts, clip_n_stds,
   // clip_percentile.
-  Config input_overrides{Json::object(), "", "input_overrides"};
+  Config input_overrides = Config::object("input_overrides");
 };
-template <class V>
-void fields(V& v, PostTrainOverride& s) {
+inline void fields(Fields& v, PostTrainOverride& s) {
   fields(v, static_cast<PostTrainLayerSettings&>(s));
   v("fake", s.fake);
   v("quantize_inputs", s.quantize_inputs);

@@ -1,22 +1,21 @@
 // Calibration statistics as JSON.
 #include <algorithm>
 #include <limits>
+#include <nlohmann/json.hpp>
 
 #include "core/config.h"
 #include "quant/ranges/stats.h"
 
 namespace qgrad {
 
-template <class V>
-void fields(V& v, Histogram& h) {
+void fields(Fields& v, Histogram& h) {
   constexpr double kFarthest = 0x1p40;
   v("bin_width", h.bin_width, {.min = 0, .above_min = true, .required = true});
   v("first_bin", h.first_bin, {.min = -kFarthest, .max = kFarthest, .required = true});
   v("counts", h.counts, {.max = kFarthest, .required = true});  // which all of them together do not overflow
 }
 
-template <class V>
-void fields(V& v, TensorStats& s) {
+void fields(Fields& v, TensorStats& s) {
   constexpr double kLargest = std::numeric_limits<float>::max();  // ranges are floats
   const Field number{.min = -kLargest, .max = kLargest, .required = true};
   const Field magnitude{.min = 0, .max = kLargest, .required = true};
@@ -54,13 +53,13 @@ Json write_tensor(const TensorStats& stats) {
 
 // {"0": .., "1": ..} in any order, or a list.
 std::vector<TensorStats> read_inputs(const Config& config) {
-  if (!config.value.is_object() && !config.value.is_array())
-    config_error(config.where(), "expected an object {{\"0\": ..}} or a list, got {}", detail::describe(config.value));
+  if (!config.json().is_object() && !config.json().is_array())
+    config_error(config.where(), "expected an object {{\"0\": ..}} or a list, got {}", detail::describe(config.json()));
   std::vector<TensorStats> inputs;
-  for (size_t i = 0; i < config.value.size(); ++i) {
+  for (size_t i = 0; i < config.json().size(); ++i) {
     const std::string key = std::to_string(i);
     inputs.push_back(read_tensor(
-        config.value.is_object() ? config.at(key) : Config{config.value[i], config.file, config.path + "." + key}));
+        config.json().is_object() ? config.at(key) : Config{config.json()[i], config.file, config.path + "." + key}));
   }
   return inputs;
 }
@@ -86,7 +85,7 @@ QuantStats stats_from_json(const Json& json, std::string_view file) {
     ModuleStats& entry = stats.add(item.key());
     entry.inputs = read_inputs(module.at("inputs"));
     entry.output = read_tensor(module.at("output"));
-    for (const auto& member : module.value.items())
+    for (const auto& member : module.json().items())
       if (member.key() != "inputs" && member.key() != "output") config_error(module.where(member.key()), "unknown key");
   }
   return stats;
@@ -97,12 +96,12 @@ void write_stats(const std::filesystem::path& file, const QuantStats& stats) { w
 QuantStats read_stats(const std::filesystem::path& file) { return stats_from_json(read_json(file), file.string()); }
 
 std::optional<NamedStats> stats_from_config(const Config& config) {
-  if (config.value.is_null()) return std::nullopt;
-  if (config.value.is_object()) return NamedStats{stats_from_json(config.value, config.where()), config.where()};
-  if (!config.value.is_string())
+  if (config.json().is_null()) return std::nullopt;
+  if (config.json().is_object()) return NamedStats{stats_from_json(config.json(), config.where()), config.where()};
+  if (!config.json().is_string())
     config_error(config.where(), "expected the name of a file with statistics, its content, or null; got {}",
-                 detail::describe(config.value));
-  const auto file = config.value.get<std::string>();
+                 detail::describe(config.json()));
+  const auto file = config.json().get<std::string>();
   return NamedStats{read_stats(file), file};
 }
 

@@ -1,6 +1,8 @@
 // The integer table and its lookup.
 #include "quant/simulation/embedding.h"
 
+#include <nlohmann/json.hpp>
+
 #include "core/config.h"
 #include "core/error.h"
 #include "nn/layers/embedding.h"

@@ -2,6 +2,7 @@
 #include "quant/simulation/layer.h"
 
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "core/error.h"
 

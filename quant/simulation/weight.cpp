@@ -2,6 +2,7 @@
 #include "quant/simulation/weight.h"
 
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "core/config.h"
 #include "core/error.h"

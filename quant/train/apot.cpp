@@ -15,8 +15,7 @@ namespace {
 struct APoTConfig : LearnedQuantizerConfig {
   bool normalize_weights = true;
 };
-template <class V>
-void fields(V& v, APoTConfig& c) {
+void fields(Fields& v, APoTConfig& c) {
   fields(v, static_cast<LearnedQuantizerConfig&>(c));
   v("normalize_weights", c.normalize_weights, {.help = "quantize (w - mean) / std of each layer's weights"});
 }

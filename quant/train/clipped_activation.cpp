@@ -28,10 +28,7 @@ struct Clip {
 struct FixedClipSettings {
   float act_clip_val = 1;
 };
-template <class V>
-void fields(V& v, FixedClipSettings& s) {
-  v("act_clip_val", s.act_clip_val, {.min = 0.001, .max = 1e6});
-}
+void fields(Fields& v, FixedClipSettings& s) { v("act_clip_val", s.act_clip_val, {.min = 0.001, .max = 1e6}); }
 
 // clamp(x, low, high) on the grid that ends there; the gradient is that of the clamp, ends included.
 Tensor clip_and_quantize(const Tensor& x, const Clip& clip) {

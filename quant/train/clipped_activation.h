@@ -64,8 +64,7 @@ std::unique_ptr<Quantization> clip_of_both_signs(int bits);
 struct FixedClipConfig : QuantAwareTrainConfig {
   float act_clip_val = 1;
 };
-template <class V>
-void fields(V& v, FixedClipConfig& c) {
+inline void fields(Fields& v, FixedClipConfig& c) {
   fields(v, static_cast<QuantAwareTrainConfig&>(c));
   v("act_clip_val", c.act_clip_val,
     {.help = "activations are clipped to [0, act_clip_val]; the paper has 1", .min = 0.001, .max = 1e6});

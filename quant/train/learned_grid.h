@@ -64,8 +64,7 @@ struct LearnedQuantizerConfig : QuantAwareTrainConfig {
   float learned_lr_factor = 1;
   float learned_weight_decay = 0;
 };
-template <class V>
-void fields(V& v, LearnedQuantizerConfig& c) {
+inline void fields(Fields& v, LearnedQuantizerConfig& c) {
   fields(v, static_cast<QuantAwareTrainConfig&>(c));
   v("learned_lr_factor", c.learned_lr_factor,
     {.help = "learning rate of the grids' parameters, as a factor of the scheduled one", .min = 0, .max = 1e6});

@@ -24,8 +24,7 @@ struct LSQPlusConfig : LSQConfig {
     start = LSQStart::lsq_plus;
   }
 };
-template <class V>
-void fields(V& v, LSQConfig& c) {
+void fields(Fields& v, LSQConfig& c) {
   fields(v, static_cast<LearnedQuantizerConfig&>(c));
   v("learn_offset", c.learn_offset, {.help = "activations learn where their grid begins, too (LSQ+)"});
   v("start", c.start, {.help = "the rule that the first steps come from"});

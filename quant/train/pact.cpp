@@ -13,8 +13,7 @@ struct PACTConfig : QuantAwareTrainConfig {
   float act_clip_init_val = 8;
   std::optional<float> act_clip_decay;
 };
-template <class V>
-void fields(V& v, PACTConfig& c) {
+void fields(Fields& v, PACTConfig& c) {
   fields(v, static_cast<QuantAwareTrainConfig&>(c));
   v("act_clip_init_val", c.act_clip_init_val,
     {.help = "where learned clipping values start", .min = 0.001, .max = 1e6});
@@ -25,10 +24,7 @@ void fields(V& v, PACTConfig& c) {
 struct ClipSettings {
   float act_clip_init_val = 0;
 };
-template <class V>
-void fields(V& v, ClipSettings& s) {
-  v("act_clip_init_val", s.act_clip_init_val, {.min = 0.001, .max = 1e6});
-}
+void fields(Fields& v, ClipSettings& s) { v("act_clip_init_val", s.act_clip_init_val, {.min = 0.001, .max = 1e6}); }
 
 // Clipping values are parameters "<activation>.clip_val", or "<layer>.input_quant.clip_val" where the inputs of layers
 // are quantized, in the parameter group "clip_val". They start at act_clip_init_val, or at the activation's own bound

@@ -15,8 +15,7 @@ struct BitsUntil {
   double until = 0;
   int at_least = 8;
 };
-template <class V>
-void fields(V& v, BitsUntil& b) {
+inline void fields(Fields& v, BitsUntil& b) {
   v("until", b.until, {.help = "the epoch at which this ends", .min = 0, .above_min = true, .required = true});
   v("at_least", b.at_least, {.help = "bits of whatever has fewer in the end", .min = 1, .max = 32, .required = true});
 }
@@ -28,8 +27,7 @@ struct QuantScheduleConfig {
   std::optional<double> freeze_ranges_from, freeze_batch_norm_from;
   std::vector<BitsUntil> bits;
 };
-template <class V>
-void fields(V& v, QuantScheduleConfig& c) {
+inline void fields(Fields& v, QuantScheduleConfig& c) {
   v("observe_from", c.observe_from, {.help = "epoch from which activation ranges count what they see", .min = 0});
   v("quantize_from", c.quantize_from, {.help = "epoch from which values are rounded; before it, float", .min = 0});
   v("freeze_ranges_from", c.freeze_ranges_from,

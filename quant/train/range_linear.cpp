@@ -2,6 +2,7 @@
 #include "quant/train/range_linear.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "quant/ranges/ranges.h"
 #include "quant/train/simulated_folding.h"
@@ -18,8 +19,7 @@ struct ActivationSettings {
   ModuleQuantMode mode;
   float ema_decay = 0;
 };
-template <class V>
-void fields(V& v, ActivationSettings& s) {
+void fields(Fields& v, ActivationSettings& s) {
   v("mode", s.mode);
   v("ema_decay", s.ema_decay, {.min = 0, .max = 0.999999});
 }
@@ -28,8 +28,7 @@ struct WeightSettings {
   ModuleQuantMode mode;
   bool per_channel_wts = false;
 };
-template <class V>
-void fields(V& v, WeightSettings& s) {
+void fields(Fields& v, WeightSettings& s) {
   v("mode", s.mode);
   v("per_channel_wts", s.per_channel_wts);
 }
@@ -161,8 +160,8 @@ void QuantAwareTrainRangeLinearQuantizer::start_ranges(Module& model) const {
   }
 }
 
-Json QuantAwareTrainRangeLinearQuantizer::self_contained(Json resolved) const {
-  resolved["model_activation_stats"] = nullptr;
+Config QuantAwareTrainRangeLinearQuantizer::self_contained(Config resolved) const {
+  resolved.json()["model_activation_stats"] = nullptr;
   return resolved;
 }
 
@@ -173,14 +172,15 @@ void QuantAwareTrainRangeLinearQuantizer::check_can_fold() const {
         "batch_norm_folding \"simulated\"");
 }
 
-Json QuantAwareTrainRangeLinearQuantizer::fold_trained(ModulePtr& model, const Tensor& example, Json resolved) const {
+Config QuantAwareTrainRangeLinearQuantizer::fold_trained(ModulePtr& model, const Tensor& example,
+                                                         Config resolved) const {
   check_can_fold();
   if (config_.batch_norm_folding == BatchNormFolding::simulated) {
     fold_simulated_batch_norms(model);
   } else {
     fold_batch_norms(model, Graph::trace(*model, example));
   }
-  resolved["batch_norm_folding"] = "folded";
+  resolved.json()["batch_norm_folding"] = "folded";
   return resolved;
 }
 

@@ -26,10 +26,9 @@ struct QuantAwareTrainRangeLinearConfig : QuantAwareTrainConfig {
   std::optional<int> num_bits_inputs;
   bool clamp_integers = true;
   BatchNormFolding batch_norm_folding = BatchNormFolding::none;
-  Config model_activation_stats{nullptr, "", "model_activation_stats"};
+  Config model_activation_stats = Config::parse("null", "model_activation_stats");
 };
-template <class V>
-void fields(V& v, QuantAwareTrainRangeLinearConfig& c) {
+inline void fields(Fields& v, QuantAwareTrainRangeLinearConfig& c) {
   fields(v, static_cast<QuantAwareTrainConfig&>(c));
   v("mode", c.mode,
     {.help = "which integers stand for a range: a mode, or one for \"activations\" and one for \"weights\""});
@@ -58,13 +57,13 @@ void fields(V& v, QuantAwareTrainRangeLinearConfig& c) {
 class QuantAwareTrainRangeLinearQuantizer : public TrainQuantizer {
  public:
   explicit QuantAwareTrainRangeLinearQuantizer(QuantAwareTrainRangeLinearConfig config);
-  Json self_contained(Json resolved) const override;
+  Config self_contained(Config resolved) const override;
 
-  bool wants_stats() const override { return config_.model_activation_stats.value.is_null() && !stats_; }
+  bool wants_stats() const override { return config_.model_activation_stats.is_null() && !stats_; }
   void set_stats(const QuantStats& stats, std::string name = "the given statistics") override;
   // With "simulated" the model goes on to compute the same; otherwise its weights have other
   // ranges, so that those of activations should be measured again (measure_ranges_again).
-  Json fold_trained(ModulePtr& model, const Tensor& example, Json resolved) const override;
+  Config fold_trained(ModulePtr& model, const Tensor& example, Config resolved) const override;
   void check_can_fold() const override;
   bool ranges_change_when_folded() const override { return config_.batch_norm_folding == BatchNormFolding::none; }
 

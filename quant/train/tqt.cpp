@@ -15,8 +15,7 @@ namespace {
 struct TQTConfig : LearnedQuantizerConfig {
   bool normalize_gradients = true;
 };
-template <class V>
-void fields(V& v, TQTConfig& c) {
+void fields(Fields& v, TQTConfig& c) {
   fields(v, static_cast<LearnedQuantizerConfig&>(c));
   v("normalize_gradients", c.normalize_gradients,
     {.help = "divide threshold gradients by their root mean square, and limit them to +-1"});

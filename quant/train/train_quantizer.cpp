@@ -1,6 +1,8 @@
 // Replacements and transforms by the answers of the derived class.
 #include "quant/train/train_quantizer.h"
 
+#include <algorithm>
+
 #include "quant/wrappers.h"
 
 namespace qgrad {

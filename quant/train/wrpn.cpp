@@ -11,8 +11,7 @@ namespace {
 struct WRPNConfig : FixedClipConfig {
   bool clamp_integers = true;
 };
-template <class V>
-void fields(V& v, WRPNConfig& c) {
+void fields(Fields& v, WRPNConfig& c) {
   fields(v, static_cast<FixedClipConfig&>(c));
   v("clamp_integers", c.clamp_integers,
     {.help = "false: allow the one level beyond the integer range that Distiller has"});

@@ -2,6 +2,7 @@
 #include "core/config.h"
 
 #include <limits>
+#include <nlohmann/json.hpp>
 
 #include "support/catch.h"
 #include "support/errors.h"
@@ -20,8 +21,7 @@ struct Step {
   int64_t epoch = 0;
   float lr = 0;
 };
-template <class V>
-void fields(V& v, Step& s) {
+void fields(Fields& v, Step& s) {
   v("epoch", s.epoch, {.help = "from here on", .min = 0, .required = true});
   v("lr", s.lr);
 }
@@ -29,10 +29,7 @@ void fields(V& v, Step& s) {
 struct Base {
   bool verbose = false;
 };
-template <class V>
-void fields(V& v, Base& b) {
-  v("verbose", b.verbose);
-}
+void fields(Fields& v, Base& b) { v("verbose", b.verbose); }
 
 struct Training : Base {
   float lr = 0.1f;
@@ -45,8 +42,7 @@ struct Training : Base {
   std::vector<Step> schedule;
   Config model;
 };
-template <class V>
-void fields(V& v, Training& t) {
+void fields(Fields& v, Training& t) {
   fields(v, static_cast<Base&>(t));
   v("lr", t.lr, {.help = "learning rate", .min = 0, .above_min = true});
   v("bits", t.bits, {.min = 1, .max = 32});
@@ -175,7 +171,7 @@ TEST_CASE("--set changes any value of a config") {
   set_config_value(config, "name=first try");
   set_config_value(config, "model.class=ResNet20");
   set_config_value(config, "note=a=b");
-  CHECK(config.value ==
+  CHECK(config.json() ==
         parse_json(R"({"optimizer": {"lr": 0.05, "nesterov": true}, "schedule": [{"epoch": 5}, {"epoch": 7}],
                                        "overrides": {"layer1.0.conv1": {"bits": 4}}, "name": "first try",
                                        "model": {"class": "ResNet20"}, "note": "a=b"})",
@@ -194,17 +190,17 @@ TEST_CASE("--set refuses what leads nowhere") {
   std::string deep = "a";
   for (int i = 0; i < 100'000; ++i) deep += ".a";
   CHECK_THAT(refused((deep + "=1").c_str()), Contains("100001 keys, at most 100 stand in one another"));
-  CHECK(config.value == parse_json(R"({"lr": 0.1, "list": [1, 2]})", ""));
+  CHECK(config.json() == parse_json(R"({"lr": 0.1, "list": [1, 2]})", ""));
 }
 
 TEST_CASE("a placed struct knows where it stood, and reads, writes and describes itself as it would without") {
   const Config list{parse_json(R"([{"epoch": 1}, {"epoch": 2, "lr": 0.5}])", ""), "train.json", "schedule"};
   std::vector<Placed<Step>> steps;
-  ConfigReader::read(list, steps, {});
+  read_onto(steps, list);
   CHECK(steps.at(1).place.where("lr") == "train.json: schedule[1].lr");
   CHECK(steps.at(1).lr == 0.5f);
-  CHECK(ConfigWriter::write(steps).dump() == R"([{"epoch":1,"lr":0},{"epoch":2,"lr":0.5}])");
-  CHECK(SchemaWriter::schema_of(steps.at(0), {}) == schema_of<Step>());
+  CHECK(write_config(steps).dump() == R"([{"epoch":1,"lr":0},{"epoch":2,"lr":0.5}])");
+  CHECK(schema_of<Placed<Step>>() == schema_of<Step>());
 }
 
 TEST_CASE("what goes wrong after reading gets the config's place, once") {

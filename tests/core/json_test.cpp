@@ -2,6 +2,7 @@
 #include "core/json.h"
 
 #include <sys/stat.h>
+#include <nlohmann/json.hpp>
 
 #include <fstream>
 

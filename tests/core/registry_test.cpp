@@ -1,6 +1,8 @@
 // Classes by name.
 #include "core/registry.h"
 
+#include <nlohmann/json.hpp>
+
 #include "support/catch.h"
 #include "support/errors.h"
 
@@ -18,10 +20,7 @@ struct Animal {
 struct DogConfig {
   int64_t volume = 1;
 };
-template <class V>
-void fields(V& v, DogConfig& c) {
-  v("volume", c.volume, {.min = 0});
-}
+void fields(Fields& v, DogConfig& c) { v("volume", c.volume, {.min = 0}); }
 struct Dog final : Animal {
   explicit Dog(DogConfig c) : config(c) {}
   std::string sound() const override { return std::string(static_cast<size_t>(config.volume), '!'); }
@@ -29,8 +28,7 @@ struct Dog final : Animal {
 };
 
 struct CatConfig {};
-template <class V>
-void fields(V&, CatConfig&) {}
+void fields(Fields&, CatConfig&) {}
 struct Cat final : Animal {
   explicit Cat(CatConfig) {}
   std::string sound() const override { return "meow"; }
@@ -85,15 +83,13 @@ TEST_CASE("the schema offers every registered class") {
 
 TEST_CASE("a class as a member of a config is checked when the config is read") {
   ClassConfig<Animal> animal;
-  const auto refusal = [&](const char* text) {
-    return error_of([&] { ConfigReader::read(config(text), animal, {}); });
-  };
+  const auto refusal = [&](const char* text) { return error_of([&] { read_onto(animal, config(text)); }); };
   CHECK(refusal(R"({"class": "Dog", "volume": "loud"})") ==
         "zoo.json: animal.volume: expected an integer, got \"loud\"");
   CHECK(refusal(R"({"class": "Cat", "volume": 1})") == "zoo.json: animal.volume: unknown key");
-  ConfigReader::read(config(R"({"class": "Dog", "volume": 2})"), animal, {});
+  read_onto(animal, config(R"({"class": "Dog", "volume": 2})"));
   CHECK(Registry<Animal>::create(animal)->sound() == "!!");
-  CHECK(ConfigWriter::write(animal).dump() == R"({"class":"Dog","volume":2})");
+  CHECK(write_config(animal).dump() == R"({"class":"Dog","volume":2})");
 }
 
 TEST_CASE("a name registered twice is reported by the first create") {

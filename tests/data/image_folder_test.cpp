@@ -2,6 +2,7 @@
 #include "data/image_folder.h"
 
 #include <fstream>
+#include <nlohmann/json.hpp>
 
 #include "data/image.h"
 #include "support/catch.h"
@@ -16,7 +17,7 @@ namespace {
 
 std::unique_ptr<Dataset> open(const fs::path& folder, Json more = Json::object()) {
   Config config{{{"class", "image_folder"}, {"size", {4, 6}}}, "flowers.json", "dataset"};
-  config.value.update(more);
+  config.json().update(more);
   return open_dataset(config, folder.string());
 }
 

@@ -2,6 +2,7 @@
 #include "engine/program_file.h"
 
 #include <cstring>
+#include <nlohmann/json.hpp>
 
 #include "core/json.h"
 #include "core/random.h"

@@ -2,6 +2,7 @@
 #include "nn/fold.h"
 
 #include <map>
+#include <nlohmann/json.hpp>
 
 #include "core/ops.h"
 #include "nn/checkpoint.h"

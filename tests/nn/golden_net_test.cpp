@@ -1,5 +1,7 @@
 // The golden nets, run in float: that the reader, the layers and their layouts agree with PyTorch.
 #include "support/golden_net.h"
+
+#include <nlohmann/json.hpp>
 #include "support/catch.h"
 
 using namespace qgrad;

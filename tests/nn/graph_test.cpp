@@ -2,6 +2,7 @@
 #include "nn/graph.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "core/ops.h"
 #include "core/tape.h"

@@ -1,6 +1,8 @@
 // Batches in blocks.
 #include "nn/inference.h"
 
+#include <nlohmann/json.hpp>
+
 #include "core/parallel.h"
 #include "nn/models/architecture.h"
 #include "support/catch.h"

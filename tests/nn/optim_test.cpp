@@ -1,6 +1,8 @@
 // Optimizers, against numbers from torch 1.13.
 #include "nn/optim/optimizer.h"
 
+#include <nlohmann/json.hpp>
+
 #include "core/ops.h"
 #include "core/tape.h"
 #include "nn/module.h"

@@ -2,6 +2,7 @@
 #include "nn/optim/schedule.h"
 
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "support/catch.h"
 

@@ -1,5 +1,6 @@
 // Every setting of an override is an error or has an effect: all quantizers, all modules, all settings, generated.
 #include <map>
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "nn/layers/activation.h"

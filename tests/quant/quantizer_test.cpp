@@ -1,6 +1,8 @@
 // Preparing models: overrides, replacement, weight transforms, and what the errors say.
 #include "quant/quantizer.h"
 
+#include <nlohmann/json.hpp>
+
 #include "nn/layers/activation.h"
 #include "nn/layers/container.h"
 #include "nn/layers/conv.h"
@@ -20,7 +22,7 @@ namespace {
 
 // Stands for a module that was replaced, or a parameter's transform.
 struct Marker final : UnaryModule {
-  Marker(const Site& s, ModulePtr module) : bits(s.bits), settings(s.settings.value) {
+  Marker(const Site& s, ModulePtr module) : bits(s.bits), settings(s.settings.json()) {
     if (module) wrapped = std::make_unique<Child>(*this, "", std::move(module));
   }
   std::string_view kind() const override { return "Marker"; }
@@ -305,9 +307,9 @@ TEST_CASE("malformed overrides are errors that say where") {
 
 TEST_CASE("the caller's config is not changed") {
   const QuantizerConfig config = config_with(R"({"relu1": {"bits_activations": 3, "bound": 2}})");
-  const Json before = config.overrides.value;
+  const Json before = config.overrides.json();
   Outcome(config).prepare();
-  CHECK(config.overrides.value == before);
+  CHECK(config.overrides.json() == before);
 }
 
 TEST_CASE("preparing twice, or a quantized model, is an error") {
@@ -326,8 +328,8 @@ TEST_CASE("what was resolved can be listed") {
     paths.push_back(r.path);
     if (r.path == "relu1") CHECK((r.bits == Bits{3, {}, {}} && r.pattern == "relu1" && r.kind == "ReLU"));
     if (r.path == "layer1.fc")
-      CHECK((r.bits == Bits{{}, 6, {}} && r.pattern == ".*fc" && r.settings == Json{{"per_channel_wts", true}}));
-    if (r.path == "fc2") CHECK((!r.pattern && r.settings.empty()));
+      CHECK((r.bits == Bits{{}, 6, {}} && r.pattern == ".*fc" && r.settings.json() == Json{{"per_channel_wts", true}}));
+    if (r.path == "fc2") CHECK((!r.pattern && r.settings.json().empty()));
     if (r.path == "layer1") CHECK(r.bits == Bits{});
   }
   CHECK(paths ==

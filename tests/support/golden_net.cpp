@@ -3,6 +3,7 @@
 
 #include <deque>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "nn/layers/activation.h"

@@ -2,6 +2,7 @@
 #include "support/golden.h"
 
 #include <limits>
+#include <nlohmann/json.hpp>
 
 #include "support/catch.h"
 

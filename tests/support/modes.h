@@ -9,7 +9,7 @@ namespace qgrad::test {
 template <class E>
 E enum_named(const Json& name) {
   E value{};
-  ConfigReader::read(Config{name, "", "enum"}, value, {});
+  read_onto(value, Config{name, "", "enum"});
   return value;
 }
 inline LinearQuantMode mode_named(const Json& name) { return enum_named<LinearQuantMode>(name); }

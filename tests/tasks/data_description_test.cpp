@@ -3,6 +3,7 @@
 #include "tasks/data_description.h"
 
 #include <map>
+#include <nlohmann/json.hpp>
 
 #include "engine/small_program.h"
 #include "support/catch.h"
@@ -86,7 +87,7 @@ void evaluate_with_config(const World& world, const ExperimentConfig& with) {
   open_task(load_model(world.checkpoint(), config), std::nullopt);
 }
 void evaluate_with_folder(const World& world, const ExperimentConfig& with) {
-  open_task(load_model(world.checkpoint(), std::nullopt), with.data.dataset.value.at("dir").get<std::string>());
+  open_task(load_model(world.checkpoint(), std::nullopt), with.data.dataset.json().at("dir").get<std::string>());
 }
 void evaluate_program(const World&, const ExperimentConfig& with) {
   deploy::Program program = test::small_program();
@@ -164,7 +165,7 @@ TEST_CASE("a checkpoint's data are those that were read") {
   const std::string file = world.path("by_option.safetensors").string();
   save_model(file, *build_model(config.model, 1, std::nullopt), config, *task, std::nullopt, Json::object());
   const ModelFile loaded = load_model(file, std::nullopt);
-  CHECK(loaded.experiment.data.dataset.value.at("dir") == world.path("pets").string());
+  CHECK(loaded.experiment.data.dataset.json().at("dir") == world.path("pets").string());
   CHECK(open_task(loaded, std::nullopt)->description().classes == Names{"cat", "ship"});
 }
 
@@ -204,9 +205,9 @@ TEST_CASE("images that an architecture does not take are an error with both size
   CHECK_THROWS_WITH(open_task(world.config("pets", {{"dataset", {{"size", {4, 16}}}}}), std::nullopt),
                     Contains("pets.json: model: ") && Contains("4x16x3") && Contains("8x8x3"));
   ExperimentConfig large = world.config("pets", {{"dataset", {{"size", {48, 48}}}}});
-  large.model.value = {{"class", "resnet20"}, {"classes", 2}};
+  large.model.json() = {{"class", "resnet20"}, {"classes", 2}};
   CHECK_THROWS_WITH(open_task(large, std::nullopt), Contains("pets.json: model: images of 48x48x3"));
-  large.model.value = {{"class", "vgg11"}, {"classes", 2}};  // whose last pooling leaves one pixel of both
+  large.model.json() = {{"class", "vgg11"}, {"classes", 2}};  // whose last pooling leaves one pixel of both
   CHECK(example_inputs(large.model, open_task(large, std::nullopt)->description())[0].shape() == Shape{1, 48, 48, 3});
 }
 

@@ -1,6 +1,8 @@
 // Programs beside the models they were made of.
 #include "tasks/deployment.h"
 
+#include <nlohmann/json.hpp>
+
 #include "engine/program_file.h"
 #include "quant/export/every_layer.h"
 #include "support/catch.h"

@@ -1,6 +1,8 @@
 // The losses of a training with a teacher, weighed as its config says.
 #include "tasks/distillation.h"
 
+#include <nlohmann/json.hpp>
+
 #include "core/ops.h"
 #include "nn/checkpoint.h"
 #include "support/catch.h"

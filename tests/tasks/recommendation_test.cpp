@@ -1,6 +1,8 @@
 // Negatives, ranks and metrics of recommenders.
 #include "tasks/recommendation.h"
 
+#include <nlohmann/json.hpp>
+
 #include <cmath>
 #include <functional>
 #include <limits>

@@ -1,6 +1,8 @@
 // States of trainings whose metadata is not what it should be.
 #include "tasks/training_state.h"
 
+#include <nlohmann/json.hpp>
+
 #include "nn/checkpoint.h"
 #include "support/catch.h"
 #include "support/errors.h"

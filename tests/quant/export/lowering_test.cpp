@@ -2,6 +2,7 @@
 #include "quant/export/lowering.h"
 
 #include <cstdlib>
+#include <nlohmann/json.hpp>
 
 #include "core/parallel.h"
 #include "nn/models/architecture.h"

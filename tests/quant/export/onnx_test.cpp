@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <limits>
+#include <nlohmann/json.hpp>
 
 #include "apps/onnx_test_data.h"
 #include "core/json.h"

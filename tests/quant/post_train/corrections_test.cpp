@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 
 #include "core/parallel.h"
 #include "nn/checkpoint.h"
@@ -269,7 +270,7 @@ TEST_CASE("a corrected model rebuilt from its checkpoint computes the same bits"
   without_class.erase("class");
   Quantized q = quantized(without_class);
   q.correct();
-  save_checkpoint(file, *q.model, {{"quantizer", q.quantizer->self_contained(resolved)}});
+  save_checkpoint(file, *q.model, {{"quantizer", q.quantizer->self_contained(resolved).json()}});
 
   const Checkpoint checkpoint = read_checkpoint(file);
   ModulePtr again = make_net();

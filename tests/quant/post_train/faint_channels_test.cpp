@@ -1,5 +1,6 @@
 // Biases and grids that the steps of a layer's sums are too fine for: nothing is cut off, and the engine agrees.
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "nn/fold.h"
 #include "quant/export/every_layer.h"

@@ -1,5 +1,6 @@
 // PostTrainLinearQuantizer against Distiller's on six small nets, static and dynamic.
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "quant/post_train/post_train_golden.h"
 #include "support/catch.h"

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 
 #include "nn/checkpoint.h"
 #include "nn/layers/activation.h"
@@ -217,7 +218,7 @@ TEST_CASE("statistics in a checkpoint have histograms only where a clip mode rea
     INFO(settings.dump());
     const auto q = quantizer(settings);
     q->set_stats(stats_of(*make_net()));
-    const Json resolved = q->self_contained(settings);
+    const Json resolved = q->self_contained(settings).json();
     CHECK(resolved.at("model_activation_stats").at("fc").at("output").contains("histogram") == kept);
   }
 }
@@ -422,7 +423,7 @@ TEST_CASE("a quantized model rebuilt from its checkpoint computes the same bits"
     if (is_static) dynamic_cast<PostTrainLinearQuantizer&>(*q).set_stats(stats_of(*net));
     q->prepare(net, nullptr, images(1));
     if (is_static) named_quant_param(*net, "conv2.output_clipping").set(std::vector{-1.0f, 1.5f});
-    save_checkpoint(file, *net, {{"quantizer", q->self_contained(resolved)}});
+    save_checkpoint(file, *net, {{"quantizer", q->self_contained(resolved).json()}});
 
     const Checkpoint checkpoint = read_checkpoint(file);
     ModulePtr again = make_net();

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <chrono>
+#include <nlohmann/json.hpp>
 
 #include "nn/models/architecture.h"
 #include "quant/post_train/linear.h"

@@ -1,5 +1,7 @@
 // The searches for quantization parameters: they lower what they minimise, and their configs give the same model again.
 #include "nn/layers/activation.h"
+
+#include <nlohmann/json.hpp>
 #include "nn/layers/container.h"
 #include "nn/layers/conv.h"
 #include "nn/layers/linear.h"

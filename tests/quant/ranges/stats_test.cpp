@@ -2,6 +2,7 @@
 #include "quant/ranges/stats.h"
 
 #include <limits>
+#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "core/parallel.h"

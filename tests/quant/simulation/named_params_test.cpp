@@ -1,6 +1,7 @@
 // Scales, zero points and clipping values by name: the golden parameter search, round trips, errors.
 #include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "nn/layers/activation.h"
 #include "nn/layers/container.h"

@@ -1,6 +1,8 @@
 // Which scales scale_approx_mult_bits approximates, in numbers computed by hand: those of inputs and outputs, those of
 // accumulators of layers with weights, and factors from accumulators to outputs; no others.
 #include "nn/layers/eltwise.h"
+
+#include <nlohmann/json.hpp>
 #include "nn/layers/embedding.h"
 #include "quant/post_train/linear.h"
 #include "quant/simulation/eltwise.h"

@@ -1,5 +1,6 @@
 // DoReFa, WRPN and PACT: golden parameters and training runs, what they quantize, and their settings.
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "core/ops.h"
 #include "core/tape.h"

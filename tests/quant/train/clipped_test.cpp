@@ -2,6 +2,7 @@
 #include "quant/train/clipped_activation.h"
 
 #include <limits>
+#include <nlohmann/json.hpp>
 
 #include "core/tape.h"
 #include "nn/optim/sgd.h"

@@ -3,6 +3,7 @@
 #include "quant/wrappers.h"
 
 #include <limits>
+#include <nlohmann/json.hpp>
 
 #include "core/error.h"
 #include "core/tape.h"

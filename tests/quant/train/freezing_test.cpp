@@ -1,5 +1,6 @@
 // freeze_ranges_from, over every quantizer that trains: no range and no learned grid changes from then on.
 #include <map>
+#include <nlohmann/json.hpp>
 
 #include "core/ops.h"
 #include "core/tape.h"

@@ -1,6 +1,7 @@
 // What the quantizers with learned grids make of a model.
 #include <cmath>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "core/ops.h"

@@ -1,6 +1,8 @@
 // Quantization-aware training of NeuMF.
 
 #include "core/ops.h"
+
+#include <nlohmann/json.hpp>
 #include "core/tape.h"
 #include "nn/models/architecture.h"
 #include "nn/optim/adam.h"

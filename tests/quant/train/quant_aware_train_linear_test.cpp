@@ -2,6 +2,7 @@
 #include "quant/train/range_linear.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "core/ops.h"
 #include "core/tape.h"
@@ -161,7 +162,8 @@ TEST_CASE("statistics are ranges to start from, slow to forget, and no part of t
   const float before = fake_quant_at(*model, "inputs_quant").tracked_max.item();
   (*model)(Tensor::full({2, 4, 4, 3}, before + 1));
   CHECK(fake_quant_at(*model, "inputs_quant").tracked_max.item() == Approx(before + 0.001).epsilon(1e-5));
-  CHECK(quantizer->self_contained(qat_config({{"model_activation_stats", "x.json"}}))["model_activation_stats"]
+  CHECK(quantizer->self_contained(qat_config({{"model_activation_stats", "x.json"}}))
+            .at("model_activation_stats")
             .is_null());
 }
 

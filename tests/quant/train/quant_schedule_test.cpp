@@ -2,6 +2,7 @@
 #include "quant/train/quant_schedule.h"
 
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "core/ops.h"
 #include "core/tape.h"

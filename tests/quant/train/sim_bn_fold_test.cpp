@@ -2,6 +2,7 @@
 #include "quant/train/simulated_folding.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "core/ops.h"
 #include "core/tape.h"
@@ -220,7 +221,7 @@ TEST_CASE("the quantizer trains with simulated folding, and the folded model com
   CHECK(parameter_at(*trained.model, "conv1.bias").transform() != nullptr);
   const Tensor before = (*trained.model)(images(3));
   auto& quantizer = dynamic_cast<QuantAwareTrainRangeLinearQuantizer&>(*trained.quantizer);
-  const Json config = quantizer.fold_trained(trained.model, images(1), simulated);
+  const Json config = quantizer.fold_trained(trained.model, images(1), simulated).json();
   CHECK(find_module(*trained.model, "conv1")->kind() == "Conv2d");
   CHECK(test::bits((*trained.model)(images(3))) == test::bits(before));
 

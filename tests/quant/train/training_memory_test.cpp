@@ -1,5 +1,7 @@
 // After its first step a training asks the system for no more memory.
 #include "core/memory.h"
+
+#include <nlohmann/json.hpp>
 #include "core/ops.h"
 #include "core/tape.h"
 #include "nn/models/architecture.h"

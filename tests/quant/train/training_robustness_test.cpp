@@ -1,6 +1,7 @@
 // Every quantizer survives learning rates that are far too small or far too large.
 #include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "core/ops.h"
 #include "core/tape.h"
