@@ -31,12 +31,12 @@ std::string shell_word(const std::string& text) {
   return quoted + "'";
 }
 
-class Comparison {
+class ComparisonRun {
  public:
   // `command`: how the results are made. With `resume`, rows that the folder's results have are kept; rows that were
   // not begun may be changed in config.json, and others added.
-  Comparison(CompareCommandConfig config, std::string config_file, const CommonOptions& options,
-             std::filesystem::path folder, std::string command, bool resume)
+  ComparisonRun(CompareCommandConfig config, std::string config_file, const CommonOptions& options,
+                std::filesystem::path folder, std::string command, bool resume)
       : config_(std::move(config)),
         file_(std::move(config_file)),
         folder_(std::move(folder)),
@@ -235,7 +235,7 @@ void run(const std::string& config_file, const std::optional<std::filesystem::pa
   if (options.seed) command += fmt::format(" --seed {}", *options.seed);
   auto config = read_command_config<CompareCommandConfig>(config_file, options);
   const auto folder = resume ? *resume : output_folder(options.out, config.name);
-  Comparison comparison(std::move(config), config_file, options, folder, command, resume.has_value());
+  ComparisonRun comparison(std::move(config), config_file, options, folder, command, resume.has_value());
   const Json results = comparison.run();
   print_result(options, results, results_table(results) + fmt::format("\n{}\n", (folder / "report.html").string()));
 }

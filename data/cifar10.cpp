@@ -62,7 +62,7 @@ class Cifar10 final : public Dataset {
   const fs::path folder_;
 };
 
-const Registered<Dataset, Cifar10, Cifar10Config> registered{"cifar10"};
+const Registered<Dataset, Cifar10, Cifar10Config> cifar10{"cifar10"};
 
 }  // namespace
 

@@ -8,7 +8,7 @@ namespace qgrad {
 namespace {
 
 constexpr std::string_view kMagic = "DIGITS8\n";
-constexpr size_t kHeaderBytes = 16, kRecordBytes = 41, kPixels = 64;
+constexpr size_t kHeaderBytes = 16, kDigitBytes = 41, kDigitPixels = 64;
 constexpr int64_t kTrainImages = 1400;
 
 uint32_t little_endian(std::span<const uint8_t> bytes) {
@@ -57,7 +57,7 @@ class Digits final : public Dataset {
   const ImageSet all_;
 };
 
-const Registered<Dataset, Digits, DigitsConfig> registered{"digits"};
+const Registered<Dataset, Digits, DigitsConfig> digits{"digits"};
 
 }  // namespace
 
@@ -69,20 +69,20 @@ ImageSet parse_digits(std::span<const uint8_t> file, const std::string& name) {
   const size_t count = little_endian(file.subspan(8));
   const uint32_t checksum = little_endian(file.subspan(12));
   const std::span<const uint8_t> records = file.subspan(kHeaderBytes);
-  check(records.size() == count * kRecordBytes, "{}: expected {} bytes ({} records of {} after a header of {}), got {}",
-        name, kHeaderBytes + count * kRecordBytes, count, kRecordBytes, kHeaderBytes, file.size());
+  check(records.size() == count * kDigitBytes, "{}: expected {} bytes ({} records of {} after a header of {}), got {}",
+        name, kHeaderBytes + count * kDigitBytes, count, kDigitBytes, kHeaderBytes, file.size());
   check(crc32(records) == checksum, "{}: checksum {:08x} differs from the {:08x} in its header", name, crc32(records),
         checksum);
 
-  ImageSet set{Shape{8, 8, 1}, std::vector<uint8_t>(count * kPixels), std::vector<int32_t>(count)};
+  ImageSet set{Shape{8, 8, 1}, std::vector<uint8_t>(count * kDigitPixels), std::vector<int32_t>(count)};
   for (size_t r = 0; r < count; ++r) {
-    const std::span<const uint8_t> record = records.subspan(r * kRecordBytes, kRecordBytes);
+    const std::span<const uint8_t> record = records.subspan(r * kDigitBytes, kDigitBytes);
     check(record[0] <= 9, "{}: record {}: label {} is out of range 0..9", name, r, record[0]);
     set.labels[r] = record[0];
-    for (size_t i = 0; i < kPixels; ++i) {
+    for (size_t i = 0; i < kDigitPixels; ++i) {
       const uint32_t value = packed_pixel(record.subspan(1), i);
       check(value <= 16, "{}: record {}: pixel {} is {}, out of range 0..16", name, r, i, value);
-      set.pixels[r * kPixels + i] = static_cast<uint8_t>((value * 255 + 8) / 16);
+      set.pixels[r * kDigitPixels + i] = static_cast<uint8_t>((value * 255 + 8) / 16);
     }
   }
   return set;

@@ -111,7 +111,7 @@ class ImageFolder final : public Dataset {
   const Shape image_;
 };
 
-const Registered<Dataset, ImageFolder, ImageFolderConfig> registered{"image_folder"};
+const Registered<Dataset, ImageFolder, ImageFolderConfig> image_folder{"image_folder"};
 
 }  // namespace
 

@@ -12,9 +12,9 @@
 namespace qgrad {
 namespace {
 
-struct Rows {
+struct Logits {
   int64_t count, classes, grain;
-  Rows(const char* op, const Tensor& x) {
+  Logits(const char* op, const Tensor& x) {
     check(x.rank() >= 1 && x.dim(-1) > 0, "{}: expected [.., classes], got {}", op, x.shape());
     classes = x.dim(-1);
     count = x.numel() / classes;
@@ -24,7 +24,7 @@ struct Rows {
 
 // Calls fn(x row, y row) for every row.
 template <class F>
-void for_each_row(const Rows& rows, const float* x, float* y, F&& fn) {
+void for_each_row(const Logits& rows, const float* x, float* y, F&& fn) {
   parallel_for(rows.count, rows.grain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) fn(x + i * rows.classes, y + i * rows.classes);
   });
@@ -47,7 +47,7 @@ RowSum exponentiate(const float* x, float* exponentials, int64_t classes) {
 
 // y = e^x / sum e^x; dx = y (dy - sum dy y)
 Tensor softmax(const Tensor& x) {
-  const Rows rows("softmax", x);
+  const Logits rows("softmax", x);
   Tensor y = Tensor::empty(x.shape());
   for_each_row(rows, x.data().data(), y.mutable_data().data(), [&](const float* from, float* to) {
     const RowSum row = exponentiate(from, to, rows.classes);
@@ -68,7 +68,7 @@ Tensor softmax(const Tensor& x) {
 
 // y = x - log sum e^x; dx = dy - e^y sum dy
 Tensor log_softmax(const Tensor& x) {
-  const Rows rows("log_softmax", x);
+  const Logits rows("log_softmax", x);
   Tensor y = Tensor::empty(x.shape());
   for_each_row(rows, x.data().data(), y.mutable_data().data(), [&](const float* from, float* to) {
     const RowSum row = exponentiate(from, to, rows.classes);
@@ -93,7 +93,7 @@ Tensor log_softmax(const Tensor& x) {
 Tensor softmax_cross_entropy(const Tensor& logits, std::span<const int32_t> labels, float label_smoothing) {
   check(logits.rank() == 2 && logits.dim(0) > 0, "softmax_cross_entropy: expected logits [N, classes], got {}",
         logits.shape());
-  const Rows rows("softmax_cross_entropy", logits);
+  const Logits rows("softmax_cross_entropy", logits);
   check(static_cast<int64_t>(labels.size()) == rows.count, "softmax_cross_entropy: {} labels for logits {}",
         labels.size(), logits.shape());
   check(label_smoothing >= 0 && label_smoothing <= 1,

@@ -16,6 +16,10 @@ Tensor conv_weight(const Conv2dConfig& c) {
 
 }  // namespace
 
+Conv2dConfig conv3x3(int64_t in, int64_t out, int64_t stride) {
+  return square_conv(in, out, 3, stride, /*padding=*/1, /*bias=*/false);
+}
+
 Conv2dConfig square_conv(int64_t in, int64_t out, int64_t kernel, int64_t stride, int64_t padding, bool bias) {
   return {.in = in,
           .out = out,

@@ -14,6 +14,7 @@ struct Conv2dConfig {
 };
 
 // Square kernels, the common case.
+Conv2dConfig conv3x3(int64_t in, int64_t out, int64_t stride = 1);  // padding 1, no bias
 Conv2dConfig square_conv(int64_t in, int64_t out, int64_t kernel, int64_t stride = 1, int64_t padding = 0,
                          bool bias = true);
 

@@ -24,10 +24,6 @@ void fields(Fields& v, ConvNetConfig& c) {
   v("width", c.width, {.help = "channels of the convolutions", .min = 1});
 }
 
-Conv2dConfig conv3x3(int64_t in, int64_t out) {
-  return square_conv(in, out, 3, /*stride=*/1, /*padding=*/1, /*bias=*/false);
-}
-
 class ConvNet final : public UnaryModule {
  public:
   explicit ConvNet(const ConvNetConfig& c)

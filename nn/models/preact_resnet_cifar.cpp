@@ -12,10 +12,6 @@
 namespace qgrad {
 namespace {
 
-Conv2dConfig conv3x3(int64_t in, int64_t out, int64_t stride = 1) {
-  return square_conv(in, out, 3, stride, /*padding=*/1, /*bias=*/false);
-}
-
 // How a block that changes the shape makes its shortcut.
 enum class Shortcut {
   pooling,      // 2x2 average pooling and new channels of zeros, on the block's input as it is
@@ -90,22 +86,23 @@ class PreactResNetCifar final : public UnaryModule {
 };
 
 template <int kBlocks, Shortcut kShortcut>
-ModulePtr make(const ClassifierConfig& config) {
+ModulePtr make_preact_resnet(const ClassifierConfig& config) {
   return std::make_unique<PreactResNetCifar>(kBlocks, kShortcut, config);
 }
 template <int kBlocks, Shortcut kShortcut>
-using Entry = Registered<Architecture, CifarArchitecture<make<kBlocks, kShortcut>>, ClassifierConfig>;
+using PreactResNet =
+    Registered<Architecture, CifarArchitecture<make_preact_resnet<kBlocks, kShortcut>>, ClassifierConfig>;
 
-const Entry<3, Shortcut::pooling> preact_resnet20{"preact_resnet20"};
-const Entry<5, Shortcut::pooling> preact_resnet32{"preact_resnet32"};
-const Entry<7, Shortcut::pooling> preact_resnet44{"preact_resnet44"};
-const Entry<9, Shortcut::pooling> preact_resnet56{"preact_resnet56"};
-const Entry<18, Shortcut::pooling> preact_resnet110{"preact_resnet110"};
-const Entry<3, Shortcut::convolution> preact_resnet20_conv_ds{"preact_resnet20_conv_ds"};
-const Entry<5, Shortcut::convolution> preact_resnet32_conv_ds{"preact_resnet32_conv_ds"};
-const Entry<7, Shortcut::convolution> preact_resnet44_conv_ds{"preact_resnet44_conv_ds"};
-const Entry<9, Shortcut::convolution> preact_resnet56_conv_ds{"preact_resnet56_conv_ds"};
-const Entry<18, Shortcut::convolution> preact_resnet110_conv_ds{"preact_resnet110_conv_ds"};
+const PreactResNet<3, Shortcut::pooling> preact_resnet20{"preact_resnet20"};
+const PreactResNet<5, Shortcut::pooling> preact_resnet32{"preact_resnet32"};
+const PreactResNet<7, Shortcut::pooling> preact_resnet44{"preact_resnet44"};
+const PreactResNet<9, Shortcut::pooling> preact_resnet56{"preact_resnet56"};
+const PreactResNet<18, Shortcut::pooling> preact_resnet110{"preact_resnet110"};
+const PreactResNet<3, Shortcut::convolution> preact_resnet20_conv_ds{"preact_resnet20_conv_ds"};
+const PreactResNet<5, Shortcut::convolution> preact_resnet32_conv_ds{"preact_resnet32_conv_ds"};
+const PreactResNet<7, Shortcut::convolution> preact_resnet44_conv_ds{"preact_resnet44_conv_ds"};
+const PreactResNet<9, Shortcut::convolution> preact_resnet56_conv_ds{"preact_resnet56_conv_ds"};
+const PreactResNet<18, Shortcut::convolution> preact_resnet110_conv_ds{"preact_resnet110_conv_ds"};
 
 }  // namespace
 }  // namespace qgrad

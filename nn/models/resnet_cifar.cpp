@@ -12,10 +12,6 @@
 namespace qgrad {
 namespace {
 
-Conv2dConfig conv3x3(int64_t in, int64_t out, int64_t stride = 1) {
-  return square_conv(in, out, 3, stride, /*padding=*/1, /*bias=*/false);
-}
-
 // The shortcut of a block that changes the shape: a strided 1x1 convolution and a batch norm.
 ModulePtr projection(int64_t in, int64_t out, int64_t stride) {
   auto layers = std::make_unique<Sequential>();
@@ -109,18 +105,18 @@ class ResNetCifar final : public UnaryModule {
 };
 
 template <Variant kVariant, int kBlocks>
-ModulePtr make(const ClassifierConfig& config) {
+ModulePtr make_resnet(const ClassifierConfig& config) {
   return std::make_unique<ResNetCifar>(kVariant, kBlocks, config);
 }
 template <Variant kVariant, int kBlocks>
-using Entry = Registered<Architecture, CifarArchitecture<make<kVariant, kBlocks>>, ClassifierConfig>;
+using ResNet = Registered<Architecture, CifarArchitecture<make_resnet<kVariant, kBlocks>>, ClassifierConfig>;
 
-const Entry<Variant::residual, 3> resnet20{"resnet20"};
-const Entry<Variant::residual, 5> resnet32{"resnet32"};
-const Entry<Variant::residual, 7> resnet44{"resnet44"};
-const Entry<Variant::residual, 9> resnet56{"resnet56"};
-const Entry<Variant::plain, 3> plain20{"plain20"};
-const Entry<Variant::plain_without_batch_norm, 3> plain20_nobn{"plain20_nobn"};
+const ResNet<Variant::residual, 3> resnet20{"resnet20"};
+const ResNet<Variant::residual, 5> resnet32{"resnet32"};
+const ResNet<Variant::residual, 7> resnet44{"resnet44"};
+const ResNet<Variant::residual, 9> resnet56{"resnet56"};
+const ResNet<Variant::plain, 3> plain20{"plain20"};
+const ResNet<Variant::plain_without_batch_norm, 3> plain20_nobn{"plain20_nobn"};
 
 }  // namespace
 }  // namespace qgrad

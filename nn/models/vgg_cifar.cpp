@@ -46,22 +46,22 @@ class VggCifar final : public UnaryModule {
 };
 
 template <StageDepths kDepths, bool kBatchNorm>
-ModulePtr make(const ClassifierConfig& config) {
+ModulePtr make_vgg(const ClassifierConfig& config) {
   return std::make_unique<VggCifar>(kDepths, kBatchNorm, config);
 }
 template <StageDepths kDepths, bool kBatchNorm>
-using Entry = Registered<Architecture, CifarArchitecture<make<kDepths, kBatchNorm>>, ClassifierConfig>;
+using Vgg = Registered<Architecture, CifarArchitecture<make_vgg<kDepths, kBatchNorm>>, ClassifierConfig>;
 
 constexpr StageDepths kA{1, 1, 2, 2, 2}, kB{2, 2, 2, 2, 2}, kD{2, 2, 3, 3, 3}, kE{2, 2, 4, 4, 4};
 
-const Entry<kA, false> vgg11{"vgg11"};
-const Entry<kB, false> vgg13{"vgg13"};
-const Entry<kD, false> vgg16{"vgg16"};
-const Entry<kE, false> vgg19{"vgg19"};
-const Entry<kA, true> vgg11_bn{"vgg11_bn"};
-const Entry<kB, true> vgg13_bn{"vgg13_bn"};
-const Entry<kD, true> vgg16_bn{"vgg16_bn"};
-const Entry<kE, true> vgg19_bn{"vgg19_bn"};
+const Vgg<kA, false> vgg11{"vgg11"};
+const Vgg<kB, false> vgg13{"vgg13"};
+const Vgg<kD, false> vgg16{"vgg16"};
+const Vgg<kE, false> vgg19{"vgg19"};
+const Vgg<kA, true> vgg11_bn{"vgg11_bn"};
+const Vgg<kB, true> vgg13_bn{"vgg13_bn"};
+const Vgg<kD, true> vgg16_bn{"vgg16_bn"};
+const Vgg<kE, true> vgg19_bn{"vgg19_bn"};
 
 }  // namespace
 }  // namespace qgrad

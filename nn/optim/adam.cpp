@@ -8,8 +8,6 @@
 namespace qgrad {
 namespace {
 
-constexpr int64_t kGrain = 1 << 14;
-
 const Registered<Optimizer, Adam, AdamConfig> registered_adam{"Adam"};
 const Registered<Optimizer, Adam, AdamWConfig> registered_adamw{"AdamW"};
 
@@ -36,7 +34,7 @@ void Adam::update(Parameter& parameter, std::span<Tensor> buffers, bool, float l
   float* p = parameter.raw().mutable_data().data();
   float* m = buffers[0].mutable_data().data();
   float* v = buffers[1].mutable_data().data();
-  parallel_for(gradient.numel(), kGrain, [&](int64_t begin, int64_t end) {
+  parallel_for(gradient.numel(), kOptimizerGrain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       p[i] *= shrink;
       const float decayed = g[i] + decay * p[i];

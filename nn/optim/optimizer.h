@@ -13,6 +13,8 @@
 
 namespace qgrad {
 
+constexpr int64_t kOptimizerGrain = 1 << 14;  // elements a thread updates at a time
+
 // Parameters that share settings. Settings not given are the optimizer's own.
 struct ParamGroup {
   std::string name;  // "default", "clip_val"

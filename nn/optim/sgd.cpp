@@ -6,9 +6,7 @@
 namespace qgrad {
 namespace {
 
-constexpr int64_t kGrain = 1 << 14;
-
-const Registered<Optimizer, Sgd, SgdConfig> registered{"SGD"};
+const Registered<Optimizer, Sgd, SgdConfig> sgd{"SGD"};
 
 }  // namespace
 
@@ -25,7 +23,7 @@ void Sgd::update(Parameter& parameter, std::span<Tensor> buffers, bool is_first,
   const float* g = gradient.data().data();
   float* p = parameter.raw().mutable_data().data();
   if (config_.momentum == 0) {
-    parallel_for(gradient.numel(), kGrain, [&](int64_t begin, int64_t end) {
+    parallel_for(gradient.numel(), kOptimizerGrain, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) p[i] -= lr * (g[i] + weight_decay * p[i]);
     });
     return;
@@ -35,7 +33,7 @@ void Sgd::update(Parameter& parameter, std::span<Tensor> buffers, bool is_first,
   // Nesterov steps along g + momentum * buffer, plain momentum along the buffer.
   const float own = config_.nesterov ? 1 : 0, share = config_.nesterov ? config_.momentum : 1;
   float* b = buffers[0].mutable_data().data();
-  parallel_for(gradient.numel(), kGrain, [&](int64_t begin, int64_t end) {
+  parallel_for(gradient.numel(), kOptimizerGrain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const float decayed = g[i] + weight_decay * p[i];
       b[i] = keep * b[i] + take * decayed;

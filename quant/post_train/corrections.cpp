@@ -16,7 +16,7 @@ struct CorrectedLayer {
 };
 
 // The layers to correct, in the order of their first calls.
-class Finder final : public CallObserver {
+class WeightedLayers final : public CallObserver {
  public:
   void leave(Module& module, Inputs, const Tensor&) override {
     auto* wrapper = dynamic_cast<RangeLinearQuantParamLayerWrapper*>(&module);
@@ -110,7 +110,7 @@ void correct_layers(Module& quantized, Module& reference, std::span<const Tensor
   if (!corrections.learned_rounding && !corrections.bias_correction) return;
   check(!batches.empty(), "corrections need calibration images");
   const Tape::Paused paused;
-  Finder finder;
+  WeightedLayers finder;
   {
     const Observing observing(finder);
     quantized(batches[0]);

@@ -37,7 +37,7 @@ struct Sums {
   }
 };
 
-struct Layer {
+struct LayerPair {
   std::string path, kind;
   Module* quantized = nullptr;
   std::vector<bool> carried;  // by input: whether it arrives quantized
@@ -45,17 +45,17 @@ struct Layer {
 };
 
 // Finds the quantized layers in the order of their calls, and which of their inputs carry their producer's grid.
-class Finder final : public CallObserver {
+class LayerPairs final : public CallObserver {
  public:
   void leave(Module& module, Inputs x, const Tensor&) override {
     if (!is_quantized_layer(module) || !known_.emplace(module.path(), layers.size()).second) return;
-    Layer layer;
+    LayerPair layer;
     layer.path = module.path();
     layer.quantized = &module;
     for (const Tensor& input : x) layer.carried.push_back(input.grid().has_value());
     layers.push_back(std::move(layer));
   }
-  std::vector<Layer> layers;
+  std::vector<LayerPair> layers;
 
  private:
   std::map<std::string, size_t> known_;
@@ -63,8 +63,8 @@ class Finder final : public CallObserver {
 
 class Comparison final : public CallObserver {
  public:
-  Comparison(Module& reference, std::vector<Layer>& layers) {
-    for (Layer& layer : layers) {
+  Comparison(Module& reference, std::vector<LayerPair>& layers) {
+    for (LayerPair& layer : layers) {
       Module* module = find_module(reference, layer.path);
       check(module != nullptr, "layer report: the float model has no layer '{}'", layer.path);
       layer.kind = module->kind();
@@ -81,7 +81,7 @@ class Comparison final : public CallObserver {
   }
 
  private:
-  static void compare(Module& module, Layer& layer, Inputs x, const Tensor& y) {
+  static void compare(Module& module, LayerPair& layer, Inputs x, const Tensor& y) {
     const auto* wrapper = dynamic_cast<const RangeLinearQuantWrapper*>(layer.quantized);
     std::vector<Tensor> inputs(x.begin(), x.end());
     bool changed = false;
@@ -95,11 +95,11 @@ class Comparison final : public CallObserver {
     layer.sums.add(output, wrapper ? wrapper->activated(r) : r, output.grid());
   }
 
-  std::unordered_map<const Module*, Layer*> by_module_;
+  std::unordered_map<const Module*, LayerPair*> by_module_;
   bool inside_ = false;
 };
 
-LayerError error_of(const Layer& layer) {
+LayerError error_of(const LayerPair& layer) {
   const Sums& s = layer.sums;
   LayerError result{.path = layer.path, .kind = layer.kind};
   const auto count = static_cast<double>(std::max<int64_t>(s.count, 1));
@@ -115,7 +115,7 @@ LayerError error_of(const Layer& layer) {
 std::vector<LayerError> layer_report(Module& quantized, Module& reference, std::span<const Tensor> batches) {
   check(!batches.empty(), "layer report: no images");
   const Tape::Paused paused;
-  Finder finder;
+  LayerPairs finder;
   {
     const Observing observing(finder);
     quantized(batches[0]);
@@ -126,7 +126,7 @@ std::vector<LayerError> layer_report(Module& quantized, Module& reference, std::
     for (const Tensor& batch : batches) reference(batch);
   }
   std::vector<LayerError> report;
-  for (const Layer& layer : finder.layers) report.push_back(error_of(layer));
+  for (const LayerPair& layer : finder.layers) report.push_back(error_of(layer));
   std::ranges::stable_sort(report, {}, &LayerError::sqnr_db);
   return report;
 }

@@ -261,7 +261,8 @@ Config PostTrainLinearQuantizer::self_contained(Config config) const {
 }
 
 namespace {
-const Registered<Quantizer, PostTrainLinearQuantizer, PostTrainLinearConfig> registered{"PostTrainLinearQuantizer"};
+const Registered<Quantizer, PostTrainLinearQuantizer, PostTrainLinearConfig> post_train_linear{
+    "PostTrainLinearQuantizer"};
 }
 
 }  // namespace qgrad

@@ -14,7 +14,7 @@
 namespace qgrad {
 namespace {
 
-constexpr int64_t kGrain = 1 << 16;
+constexpr int64_t kHistogramGrain = 1 << 16;
 
 // The same counts in bins from first to last: those of bin i are added to bin to(i).
 template <class To>
@@ -56,7 +56,7 @@ void Histogram::add(std::span<const float> values) {
   const auto per_value = static_cast<float>(1 / bin_width), first = static_cast<float>(first_bin);
   const auto last = static_cast<float>(counts.size() - 1);
   std::mutex mutex;
-  parallel_for(static_cast<int64_t>(values.size()), kGrain, [&](int64_t begin, int64_t end) {
+  parallel_for(static_cast<int64_t>(values.size()), kHistogramGrain, [&](int64_t begin, int64_t end) {
     std::array<int32_t, kBins> part{};
     for (const float x : values.subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin))) {
       const float position = std::floor(x * per_value) - first;

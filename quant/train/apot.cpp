@@ -34,20 +34,22 @@ class APoTQuantizer final : public LearnedQuantizer {
   bool normalize_weights_;
 };
 
-const Registered<Quantizer, APoTQuantizer, APoTConfig> registered{"APoTQuantizer"};
+const Registered<Quantizer, APoTQuantizer, APoTConfig> apot{"APoTQuantizer"};
 
-struct Moments {
+struct MeanAndDeviation {
   float mean, deviation;
 };
 // The sample deviation, as the authors'; 1 where all numbers are equal, or as good as that.
-Moments moments_of(const Tensor& x) {
+MeanAndDeviation moments_of(const Tensor& x) {
   const double n = static_cast<double>(x.numel()), mean = sum_of(x.data()) / n;
   const double square = deviations_from(mean, x.data()).square;
   const auto deviation = static_cast<float>(std::sqrt(square / std::max(1.0, n - 1)));
   return {static_cast<float>(mean), std::isnormal(deviation) ? deviation : 1.0f};
 }
 
-Tensor normalized(const Tensor& x, const Moments& m) { return mul_scalar(add_scalar(x, -m.mean), 1 / m.deviation); }
+Tensor normalized(const Tensor& x, const MeanAndDeviation& m) {
+  return mul_scalar(add_scalar(x, -m.mean), 1 / m.deviation);
+}
 
 }  // namespace
 
@@ -111,7 +113,7 @@ Tensor APoTQuantization::quantize(const Tensor& x, int bits) {
                           {parameter});
   };
   if (!normalize_) return on_grid(x);
-  const Moments m = moments_of(x);
+  const MeanAndDeviation m = moments_of(x);
   return mul_scalar(on_grid(normalized(x, m)), m.deviation);
 }
 

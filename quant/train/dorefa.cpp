@@ -26,7 +26,7 @@ class DorefaQuantizer final : public FixedClipQuantizer {
   }
 };
 
-const Registered<Quantizer, DorefaQuantizer, DorefaConfig> registered{"DorefaQuantizer"};
+const Registered<Quantizer, DorefaQuantizer, DorefaConfig> dorefa{"DorefaQuantizer"};
 
 Tensor binarized(const Tensor& x) {
   Tensor y = Tensor::empty(x.shape());

@@ -20,7 +20,7 @@ class NCFQuantAwareTrainQuantizer final : public QuantAwareTrainRangeLinearQuant
   }
 };
 
-const Registered<Quantizer, NCFQuantAwareTrainQuantizer, NCFConfig> registered{"NCFQuantAwareTrainQuantizer"};
+const Registered<Quantizer, NCFQuantAwareTrainQuantizer, NCFConfig> ncf{"NCFQuantAwareTrainQuantizer"};
 
 }  // namespace
 }  // namespace qgrad

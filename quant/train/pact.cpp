@@ -54,7 +54,7 @@ class PACTQuantizer final : public TrainQuantizer {
   PACTConfig config_;
 };
 
-const Registered<Quantizer, PACTQuantizer, PACTConfig> registered{"PACTQuantizer"};
+const Registered<Quantizer, PACTQuantizer, PACTConfig> pact{"PACTQuantizer"};
 
 }  // namespace
 }  // namespace qgrad

@@ -12,7 +12,7 @@
 namespace qgrad {
 namespace {
 
-const Registered<Quantizer, QuantAwareTrainRangeLinearQuantizer, QuantAwareTrainRangeLinearConfig> registered{
+const Registered<Quantizer, QuantAwareTrainRangeLinearQuantizer, QuantAwareTrainRangeLinearConfig> range_linear{
     "QuantAwareTrainRangeLinearQuantizer"};
 
 struct ActivationSettings {

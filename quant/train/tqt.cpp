@@ -35,7 +35,7 @@ class TQTQuantizer final : public LearnedQuantizer {
   bool normalize_gradients_;
 };
 
-const Registered<Quantizer, TQTQuantizer, TQTConfig> registered{"TQTQuantizer"};
+const Registered<Quantizer, TQTQuantizer, TQTConfig> tqt{"TQTQuantizer"};
 
 Tensor on_grid(const Tensor& x, float step, const QuantizedRange& range) {
   const Tape::Paused paused;

@@ -36,7 +36,7 @@ class WRPNQuantizer final : public FixedClipQuantizer {
   bool clamp_integers_;
 };
 
-const Registered<Quantizer, WRPNQuantizer, WRPNConfig> registered{"WRPNQuantizer"};
+const Registered<Quantizer, WRPNQuantizer, WRPNConfig> wrpn{"WRPNQuantizer"};
 
 }  // namespace
 

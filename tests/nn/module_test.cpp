@@ -10,6 +10,8 @@
 #include "nn/layers/norm.h"
 #include "support/catch.h"
 
+namespace module_test {
+
 using namespace qgrad;
 
 namespace {
@@ -198,3 +200,5 @@ TEST_CASE("a model prints one module a line, with details and transforms") {
         "  (fc): Linear(2, 3, bias=false)\n"
         "    (weight ->): Scaled\n");
 }
+
+}  // namespace module_test

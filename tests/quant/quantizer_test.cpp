@@ -15,6 +15,8 @@
 #include "support/errors.h"
 #include "support/values.h"
 
+namespace quantizer_test {
+
 using namespace qgrad;
 using test::error_of;
 
@@ -346,3 +348,5 @@ TEST_CASE("parameter groups of the quantizer are added to the optimizer") {
   CHECK(sgd.param_groups()[1].name == "learned");
   CHECK(sgd.param_groups()[1].parameters.size() == 5);  // two ReLUs and three weights
 }
+
+}  // namespace quantizer_test

@@ -6,6 +6,8 @@
 #include "support/guarded.h"
 #include "support/values.h"
 
+namespace gemm_kernels_test {
+
 using namespace qgrad;
 using namespace qgrad::test;
 
@@ -79,3 +81,5 @@ TEST_CASE("column sums give the same bits on every instruction set") {
       REQUIRE(bits(sum.span()) == bits(expected.span()));
     }
 }
+
+}  // namespace gemm_kernels_test

@@ -10,6 +10,8 @@
 #include "support/guarded.h"
 #include "support/values.h"
 
+namespace quant_kernels_test {
+
 using namespace qgrad;
 using namespace qgrad::test;
 
@@ -237,3 +239,5 @@ TEST_CASE("the gradients of a learned grid have the same bits on every instructi
       }
     }
 }
+
+}  // namespace quant_kernels_test

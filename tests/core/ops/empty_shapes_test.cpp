@@ -9,6 +9,8 @@
 #include "support/errors.h"
 #include "support/values.h"
 
+namespace empty_shapes_test {
+
 using namespace qgrad;
 using test::error_of;
 
@@ -142,3 +144,5 @@ TEST_CASE("an op that gives no tensor is an error with its name") {
   CHECK(error_of([&] { record("nothing", Tensor(), {x}, [](Tensor, Grads&) {}); }) ==
         "nothing: its output is undefined");
 }
+
+}  // namespace empty_shapes_test

@@ -21,6 +21,8 @@
 #include "support/errors.h"
 #include "support/values.h"
 
+namespace quant_aware_test {
+
 using namespace qgrad;
 using test::error_of;
 
@@ -73,7 +75,7 @@ struct Pooled final : UnaryModule {
   }
 };
 
-Tensor images(int64_t count, uint64_t seed) { return test::normal_tensor({count, 8, 8, 3}, seed); }
+using test::images;
 
 // Prepared, and run in training mode so that ranges and running statistics are there. One channel's factor is negative,
 // one is zero, one next to it.
@@ -272,3 +274,5 @@ TEST_CASE("a float model becomes a program of float operations with the same res
   engine.run(x.data(), output);
   CHECK(largest_difference(expected, Tensor::from({4, 5}, output)) < 1e-5f);
 }
+
+}  // namespace quant_aware_test

@@ -20,6 +20,8 @@
 #include "support/errors.h"
 #include "support/gradcheck.h"
 
+namespace corrections_test {
+
 using namespace qgrad;
 using Catch::Matchers::Contains;
 using test::error_of;
@@ -281,3 +283,5 @@ TEST_CASE("a corrected model rebuilt from its checkpoint computes the same bits"
   CHECK(test::bits((*again)(images()[2]).data()) == test::bits((*q.model)(images()[2]).data()));
   std::filesystem::remove(file);
 }
+
+}  // namespace corrections_test

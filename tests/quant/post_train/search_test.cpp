@@ -12,6 +12,8 @@
 #include "support/errors.h"
 #include "support/values.h"
 
+namespace search_test {
+
 using namespace qgrad;
 using Catch::Matchers::Contains;
 using test::error_of;
@@ -156,3 +158,5 @@ TEST_CASE("the greedy search takes a cost that is no number for the worst") {
   CHECK(std::isfinite(result.cost));
   CHECK(result.quantizer.at("overrides").at("conv1").at("clip_acts") == "AVG");
 }
+
+}  // namespace search_test

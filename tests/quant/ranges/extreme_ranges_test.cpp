@@ -13,6 +13,8 @@
 #include "support/errors.h"
 #include "support/values.h"
 
+namespace extreme_ranges_test {
+
 using namespace qgrad;
 
 namespace {
@@ -186,3 +188,5 @@ TEST_CASE("ranges that training follows and grids that it learns are finite for 
     }
   }
 }
+
+}  // namespace extreme_ranges_test

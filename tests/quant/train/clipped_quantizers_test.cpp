@@ -21,6 +21,8 @@
 #include "support/values.h"
 #include "support/weighted_sum.h"
 
+namespace clipped_quantizers_test {
+
 using namespace qgrad;
 using namespace qgrad::golden;
 using test::small_input;
@@ -216,3 +218,5 @@ TEST_CASE("wrong settings of PACT say where they stand") {
           quantizer_of(config_of("PACTQuantizer", {{"act_clip_dcay", 0}}));
         }) == "test.json: quantizer.act_clip_dcay: unknown key (did you mean 'act_clip_decay'?)");
 }
+
+}  // namespace clipped_quantizers_test

@@ -14,6 +14,8 @@
 #include "support/values.h"
 #include "support/weighted_sum.h"
 
+namespace clipped_test {
+
 using namespace qgrad;
 using namespace qgrad::golden;
 using Floats = std::vector<float>;
@@ -148,3 +150,5 @@ TEST_CASE("a learned clip that is no longer a number is an error") {
   diverged.clip_val.set_raw(tensor_of({bad}));
   CHECK_THROWS_WITH(diverged(tensor_of({1})), Contains("has training diverged?"));
 }
+
+}  // namespace clipped_test

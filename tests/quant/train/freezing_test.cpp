@@ -17,6 +17,8 @@
 #include "support/errors.h"
 #include "support/values.h"
 
+namespace freezing_test {
+
 using namespace qgrad;
 
 namespace {
@@ -200,3 +202,5 @@ TEST_CASE("from observe_from on learned grids start from the numbers there are t
   (*model)(test::small_input());
   CHECK(golden::parameter_at(*model, "conv.weight_quant.step").raw().item() == Approx(100 * at_first));
 }
+
+}  // namespace freezing_test

@@ -19,6 +19,8 @@
 #include "support/values.h"
 #include "support/weighted_sum.h"
 
+namespace quant_aware_train_linear_test {
+
 using namespace qgrad;
 using namespace qgrad::golden;
 
@@ -41,7 +43,7 @@ ModulePtr small_net() {
   for (Parameter* p : all_parameters(*net)) p->set_raw(test::normal_tensor(p->raw().shape(), 7, 0.3f));
   return net;
 }
-Tensor small_input() { return test::normal_tensor({2, 4, 4, 3}, 3); }
+using test::small_input;
 
 }  // namespace
 
@@ -261,3 +263,5 @@ TEST_CASE("wrong values of the config say where they stand") {
           quantizer_of(qat_config({{"bits_weights", 33}}));
         }) == "test.json: quantizer.bits_weights: expected 1 to 32, got 33");
 }
+
+}  // namespace quant_aware_train_linear_test

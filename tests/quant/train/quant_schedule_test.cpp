@@ -19,6 +19,8 @@
 #include "support/errors.h"
 #include "support/values.h"
 
+namespace quant_schedule_test {
+
 using namespace qgrad;
 using namespace qgrad::golden;
 
@@ -195,3 +197,5 @@ TEST_CASE("schedules that make no sense are refused") {
   CHECK(test::error_of([&] { QuantSchedule({}, plain, 4); }) ==
         "train.quantization: the model has nothing that is quantized");
 }
+
+}  // namespace quant_schedule_test
