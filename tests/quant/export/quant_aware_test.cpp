@@ -12,6 +12,7 @@
 #include "nn/layers/linear.h"
 #include "nn/layers/norm.h"
 #include "nn/layers/pool.h"
+#include "quant/export/every_layer.h"
 #include "quant/export/lowering.h"
 #include "quant/export/onnx.h"
 #include "quant/export/simulation.h"

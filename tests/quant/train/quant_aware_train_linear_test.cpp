@@ -11,6 +11,7 @@
 #include "nn/layers/conv.h"
 #include "nn/layers/embedding.h"
 #include "nn/layers/linear.h"
+#include "quant/small_net.h"
 #include "quant/train/quant_aware_train_golden.h"
 #include "support/catch.h"
 #include "support/errors.h"
