@@ -1,6 +1,7 @@
 // What `qgrad compare` is asked for: its config, and the rows that come of it.
 #pragma once
 
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>

@@ -7,7 +7,6 @@
 #include "core/error.h"
 #include "core/memory.h"
 #include "core/parallel.h"
-#include "core/pending.h"
 #include "core/tensor_impl.h"
 
 namespace qgrad {
@@ -44,8 +43,7 @@ Tensor Tensor::waiting(const Shape& shape, std::unique_ptr<Pending> numbers) {
   t.impl_ = std::make_shared<Impl>();
   t.impl_->shape = shape;
   t.impl_->pending = std::move(numbers);
-  const auto* of_tensors = dynamic_cast<const PendingOfTensors*>(t.pending());
-  for (const Tensor& read : of_tensors ? of_tensors->reads() : std::vector<Tensor>()) {
+  for (const Tensor& read : t.pending()->reads()) {
     read.numbers();
     auto& readers = read.impl_->storage->readers;
     std::erase_if(readers, [](const auto& reader) { return reader.expired(); });

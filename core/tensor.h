@@ -11,12 +11,7 @@
 
 namespace qgrad {
 
-// Numbers that wait until somebody asks for them, so that an op can leave its last pass over memory to the op that
-// reads its output. Ask on the thread that runs the op, before the work is split.
-struct Pending {
-  virtual ~Pending() = default;
-  virtual class Tensor compute() = 0;  // of the waiting tensor's shape; called at most once
-};
+struct Pending;  // core/pending.h
 
 // Images are NHWC, convolution weights HWIO [kh, kw, in/groups, out], linear weights [in, out].
 class Tensor {

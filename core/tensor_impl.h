@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "core/tensor.h"
+#include "core/pending.h"
 
 namespace qgrad {
 

@@ -31,7 +31,7 @@ class BitMask {
 };
 
 // relu((x - mean) * scale + shift + addend), without the parts that are absent; channels are a multiple of eight.
-struct PendingNormalized final : PendingOfTensors {
+struct PendingNormalized final : Pending {
   Tensor x, mean, scale, shift;       // [..,C], [C]
   Tensor addend;                      // of x's shape, or undefined
   std::shared_ptr<BitMask> positive;  // null: no relu; gets the mask of positive results when they are first computed
@@ -53,7 +53,7 @@ struct PendingNormalized final : PendingOfTensors {
 };
 
 // dy where the mask is set, else 0.
-struct PendingMasked final : PendingOfTensors {
+struct PendingMasked final : Pending {
   Tensor dy;
   std::shared_ptr<const BitMask> mask;
   std::vector<Tensor> reads() const override { return {dy}; }
