@@ -4,33 +4,32 @@
 #include <cmath>
 #include <set>
 
-#include "core/ops.h"
 #include "nn/layers/activation.h"
-#include "nn/layers/conv.h"
-#include "nn/layers/linear.h"
+#include "nn/layers/weighted_sum.h"
 
 namespace qgrad {
 
 LayerParameters layer_parameters(Module& layer) {
-  if (auto* conv = dynamic_cast<Conv2d*>(&layer)) return {conv->weight, conv->bias};
-  auto* linear = dynamic_cast<Linear*>(&layer);
-  check(linear, "expected a Conv2d or a Linear, got a {}", layer.kind());
-  return {linear->weight, linear->bias};
+  WeightedSum* sum = layer.weighted_sum();
+  check(sum, "expected a layer of weighted sums, as Conv2d or Linear, got a {}", layer.kind());
+  return {sum->weight, sum->bias};
 }
 
 void give_bias(const LayerParameters& layer) {
   if (!layer.bias.defined()) layer.bias.set_raw(Tensor::zeros({layer.weight.raw().dim(-1)}));
 }
 
-Tensor layer_output(const Module& layer, const Tensor& x, const Tensor& weight, const Tensor& bias) {
-  if (const auto* conv = dynamic_cast<const Conv2d*>(&layer)) return conv2d(x, weight, bias, conv->config().options);
-  return linear(x, weight, bias);
+bool belong_together(Module& layer, Module& norm) {
+  return layer.weighted_sum() && norm.batch_norm() &&
+         norm.batch_norm()->of_images() == (layer.weighted_sum()->weight.raw().rank() == 4);
 }
 
 std::vector<FoldedBatchNorm> foldable_batch_norms(const Graph& graph) {
   std::vector<FoldedBatchNorm> pairs;
-  for (const auto& [conv, norm] : graph.chains("Conv2d", "BatchNorm2d")) pairs.push_back({conv->name, norm->name});
-  for (const auto& [linear, norm] : graph.chains("Linear", "BatchNorm1d")) pairs.push_back({linear->name, norm->name});
+  for (const GraphNode& node : graph.nodes()) {
+    const GraphNode* next = graph.sole_successor(node);
+    if (next && belong_together(*node.module, *next->module)) pairs.push_back({node.name, next->name});
+  }
   return pairs;
 }
 
@@ -63,8 +62,8 @@ std::vector<FoldedBatchNorm> fold_batch_norms(ModulePtr& model, const Graph& gra
   const std::vector<FoldedBatchNorm> pairs = foldable_batch_norms(graph);
   std::set<const Module*> done;
   for (const FoldedBatchNorm& pair : pairs) {
-    const Module* norm = graph.find(pair.batch_norm)->module;
-    fold_batch_norm(*graph.find(pair.layer)->module, dynamic_cast<const BatchNorm&>(*norm));
+    Module* norm = graph.find(pair.batch_norm)->module;
+    fold_batch_norm(*graph.find(pair.layer)->module, *norm->batch_norm());
     done.insert(norm);
   }
   model = rewrite(std::move(model), [&](const std::string&, ModulePtr module) -> ModulePtr {

@@ -10,21 +10,23 @@
 
 namespace qgrad {
 
-// A Conv2d's or Linear's; throws for other modules.
+// A WeightedSum's; throws for other modules.
 struct LayerParameters {
   Parameter &weight, &bias;
 };
 LayerParameters layer_parameters(Module& layer);
 // Zeros where the layer has no bias.
 void give_bias(const LayerParameters& layer);
-// What a Conv2d or Linear computes with these in the place of its own.
-Tensor layer_output(const Module& layer, const Tensor& x, const Tensor& weight, const Tensor& bias);
+
+// A batch norm goes with the layer before it: BatchNorm2d with weighted sums of images, BatchNorm1d with those of
+// vectors.
+bool belong_together(Module& layer, Module& norm);
 
 struct FoldedBatchNorm {
   std::string layer, batch_norm;  // paths
 };
 
-// Every Conv2d or Linear whose only consumer is a batch norm, along the graph's edges, never execution order.
+// Every WeightedSum whose only consumer is a batch norm, along the graph's edges, never execution order.
 std::vector<FoldedBatchNorm> foldable_batch_norms(const Graph& graph);
 
 // Changes a layer into what it and its batch norm compute in evaluation mode, and gives it a bias if it had none:

@@ -2,6 +2,7 @@
 #include "nn/graph.h"
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <optional>
 #include <unordered_map>
@@ -10,6 +11,13 @@
 
 namespace qgrad {
 namespace {
+
+// Of an op that a module with children runs itself.
+Effect effect_of(std::string_view op) {
+  constexpr std::array<std::string_view, 5> kMoving{"flatten", "reshape", "transpose", "slice", "pad"};
+  if (std::ranges::find(kMoving, op) != kMoving.end()) return {.kind = Effect::Kind::moves};
+  return {};
+}
 
 struct Call {
   Module* module = nullptr;
@@ -81,8 +89,8 @@ class Builder {
   size_t add(std::string name, std::string kind, Module* module, const Shape& shape) {
     const int call = calls_so_far_[name]++;
     if (call > 0) name += fmt::format("#{}", call);
-    nodes_.push_back(
-        {.name = std::move(name), .kind = std::move(kind), .module = module, .call = call, .output_shape = shape});
+    const Effect effect = module ? module->effect() : effect_of(kind);
+    nodes_.push_back({std::move(name), std::move(kind), effect, module, call, shape, {}, {}});
     return nodes_.size() - 1;
   }
 
@@ -159,15 +167,6 @@ bool Graph::called_once(const GraphNode& node) const {
 const GraphNode* Graph::sole_successor(const GraphNode& node) const {
   const GraphNode* next = only_successor(node);
   return next && next->preds.size() == 1 && called_once(node) && called_once(*next) ? next : nullptr;
-}
-
-std::vector<std::pair<const GraphNode*, const GraphNode*>> Graph::chains(std::string_view kind_a,
-                                                                         std::string_view kind_b) const {
-  std::vector<std::pair<const GraphNode*, const GraphNode*>> found;
-  for (const GraphNode& a : nodes_)
-    if (const GraphNode* b = a.kind == kind_a ? sole_successor(a) : nullptr; b && b->kind == kind_b)
-      found.emplace_back(&a, b);
-  return found;
 }
 
 }  // namespace qgrad

@@ -17,6 +17,7 @@ struct GraphNode {
   // show as "relu1:fake_quant" beside "relu1". The model's inputs are "input", "input1", ..
   std::string name;
   std::string kind;          // the module's kind, the op's name, or "input"
+  Effect effect;             // the module's, or the op's
   Module* module = nullptr;  // null for ops of composites and for inputs
   int call = 0;              // the number behind '#'
   Shape output_shape;
@@ -43,9 +44,6 @@ class Graph {
   bool called_once(const GraphNode& node) const;
   // The module that alone consumes what this one gives, and consumes nothing else, each of them called once; or null.
   const GraphNode* sole_successor(const GraphNode& node) const;
-  // Pairs (a, b) of modules of these kinds where b is a's sole successor.
-  std::vector<std::pair<const GraphNode*, const GraphNode*>> chains(std::string_view kind_a,
-                                                                    std::string_view kind_b) const;
   // The only consumer of a node, or null; to be the model's output counts as a use.
   const GraphNode* only_successor(const GraphNode& node) const;
 

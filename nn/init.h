@@ -15,6 +15,19 @@ enum class ConvInit {
   uniform_fan_in,   // uniform in +-1/sqrt(kh * kw * in / groups), bias too: PyTorch's default
 };
 
+// What Module::initialize draws with.
+class Initializer {
+ public:
+  Initializer(uint64_t seed, ConvInit convolutions) : seed_(seed), convolutions_(convolutions) {}
+  ConvInit convolutions() const { return convolutions_; }
+  void normal(Parameter& parameter, double deviation) const;
+  void uniform(Parameter& parameter, double bound) const;  // in +-bound; nothing where it is absent
+
+ private:
+  uint64_t seed_;
+  ConvInit convolutions_;
+};
+
 void initialize(Module& model, uint64_t seed, ConvInit conv);
 
 }  // namespace qgrad

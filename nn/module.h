@@ -5,6 +5,7 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -20,8 +21,53 @@ class Module;
 class Child;
 class Parameter;
 class Buffer;
+class BatchNorm;
+class Initializer;
+class WeightedSum;
 using ModulePtr = std::unique_ptr<Module>;
 using Inputs = std::span<const Tensor>;
+
+// What the numbers of a parameter or a buffer can be, or what a module gives; NaN and infinity are none.
+struct Limits {
+  float low = -std::numeric_limits<float>::max(), high = std::numeric_limits<float>::max();
+  bool operator==(const Limits&) const = default;
+};
+
+// What a module does to the numbers that it gets. Quantizers, fusion and export ask for this and for no kind by name.
+struct Effect {
+  enum class Kind {
+    mixes,     // whatever is none of the others
+    none,      // gives what it gets
+    moves,     // puts numbers elsewhere, some of them or with zeros between them: flattening, padding
+    splits,    // gives one of several equal parts
+    picks,     // the largest of some numbers
+    averages,  // means of numbers
+    applies,   // one function to each number
+    sums,      // weighted sums and biases: a WeightedSum
+    looks_up,  // gives rows of a table, an Embedding's, by their numbers
+    adds,
+    multiplies,
+    multiplies_matrices,
+    concatenates,
+  };
+  Kind kind = Kind::mixes;
+  // Where it applies a function: what that gives lies within the first, and changes little, or not at all, where its
+  // argument leaves the second.
+  Limits gives, tells_apart;
+  bool clamps = false;  // the function is min(max(x, gives.low), gives.high)
+  bool operator==(const Effect&) const = default;
+
+  static Effect clamping(const Limits& to) {
+    return {.kind = Kind::applies, .gives = to, .tells_apart = to, .clamps = true};
+  }
+  bool is_rectifier() const { return clamps && gives.low == 0; }
+  // Where the function has an upper bound.
+  std::optional<float> cap() const { return gives.high < Limits().high ? std::optional(gives.high) : std::nullopt; }
+  // Whether the signs and bounds of what it gets are those of what it gives.
+  bool hands_on() const {
+    return kind == Kind::moves || kind == Kind::splits || kind == Kind::picks || kind == Kind::averages;
+  }
+};
 
 // A piece of a model. Neither copied nor moved, since slots and observers point at it; a copy is built again from its
 // config and loads the state.
@@ -36,6 +82,10 @@ class Module {
   virtual std::string_view kind() const = 0;
   // What follows the kind when the model is printed: "3, 16, kernel=3x3, stride=1".
   virtual std::string describe() const { return ""; }
+  virtual Effect effect() const { return {}; }
+  virtual WeightedSum* weighted_sum() { return nullptr; }  // itself, where it is one
+  virtual BatchNorm* batch_norm() { return nullptr; }
+  virtual void initialize(const Initializer&) {}  // draws its own parameters, not its children's
 
   // A call: opens a tape scope, runs forward, tells the observers. Errors name the innermost module.
   template <class... T>
@@ -117,12 +167,6 @@ class Child {
   ModulePtr module_;
 };
 
-// What the numbers of a parameter or a buffer can be; NaN and infinity are none.
-struct Limits {
-  float low = -std::numeric_limits<float>::max(), high = std::numeric_limits<float>::max();
-  bool operator==(const Limits&) const = default;
-};
-
 // A leaf of the optimisation, seen through an optional transform module (fake quantization of weights, say).
 class Parameter {
  public:
@@ -153,6 +197,7 @@ class Parameter {
   // Its parameters and buffers appear as "<path>_quant.<name>".
   void set_transform(ModulePtr transform) { transform_.put(std::move(transform)); }
   Module* transform() const { return transform_.get(); }
+  const Child& transform_slot() const { return transform_; }
 
  private:
   std::string name_;
@@ -193,6 +238,13 @@ Child Module::child(std::string name, A&&... args) {
 
 // Every module, parents before children, the transforms of a module's parameters after the module itself.
 void visit_modules(Module& root, const std::function<void(Module&)>& visit);
+// Those that are an M.
+template <class M>
+void visit_modules(Module& root, const std::function<void(M&)>& visit) {
+  visit_modules(root, [&](Module& module) {
+    if (auto* m = dynamic_cast<M*>(&module)) visit(*m);
+  });
+}
 std::vector<Parameter*> all_parameters(Module& root);  // defined ones, transforms' included
 std::vector<Buffer*> all_buffers(Module& root);
 Module* find_module(Module& root, std::string_view path);  // the outermost at that path; null when there is none

@@ -2,7 +2,6 @@
 #include "quant/quantizer.h"
 
 #include <algorithm>
-#include <array>
 #include <nlohmann/json.hpp>
 #include <regex>
 #include <set>
@@ -15,10 +14,10 @@
 namespace qgrad {
 namespace {
 
-// What hands on numbers, means of them, and zeros: the signs and bounds of its inputs are those of its outputs.
-constexpr std::array<std::string_view, 11> kHandsOn{"MaxPool2d",   "AvgPool2d", "GlobalAvgPool2d", "Flatten",   "Split",
-                                                    "PadChannels", "flatten",   "reshape",         "transpose", "slice",
-                                                    "pad"};
+// Whose weights get bits_weights, and bias bits_bias; other modules' parameters are never quantized.
+bool has_weights(const Effect& effect) {
+  return effect.kind == Effect::Kind::sums || effect.kind == Effect::Kind::looks_up;
+}
 
 bool is_bias(const Parameter& parameter) { return parameter.name().ends_with("bias"); }
 
@@ -40,9 +39,10 @@ std::vector<std::pair<std::string, QuantizedActivations>> enum_names(QuantizedAc
 // A module as the resolution of overrides sees it.
 struct Quantizer::Candidate {
   std::string path, kind;
-  std::vector<std::string> takes;            // override keys, bits_* among them
-  const Replacement* replacement = nullptr;  // of the module, or of its input
-  bool is_left_to_readers = false;           // an activation, where the inputs of layers are quantized
+  Effect effect;
+  Source source;                    // the module, or what it reads
+  std::vector<std::string> takes;   // override keys, bits_* among them
+  bool is_left_to_readers = false;  // an activation, where the inputs of layers are quantized
 };
 
 // Every override must match something, and each of its settings must have an effect on a module that goes by it. Bits
@@ -154,43 +154,44 @@ void Quantizer::prepare(ModulePtr& model, Optimizer* optimizer, std::span<const 
   model->set_training(training);  // a new root has no owner to take it from
 }
 
+const Replacement* Quantizer::replacement_of(std::string_view kind, const Effect& effect) const {
+  const auto named = replacement_factory.find(kind);
+  const Replacement* found = named != replacement_factory.end() ? &named->second : replacement_for(effect);
+  return found && found->make ? found : nullptr;
+}
+
 const Replacement* Quantizer::replacement_of(const Module& module) const {
-  if (const auto it = replacement_factory.find(module.kind()); it != replacement_factory.end())
-    return it->second.make ? &it->second : nullptr;
-  const bool other_leaf = module.children().empty() && module.kind() != "Identity";
+  if (const Replacement* found = replacement_of(module.kind(), module.effect())) return found;
+  const bool other_leaf = module.children().empty() && module.effect().kind != Effect::Kind::none;
   return other_leaf && default_replacement.make ? &default_replacement : nullptr;
 }
 
-// All calls of a layer must read the same kind of activation.
-const Replacement* Quantizer::replacement_of_input(const Module& layer, const Graph& graph) const {
-  if (!is_weight_kind(layer.kind()) || layer.kind() == "Embedding") return nullptr;
-  std::optional<const Replacement*> all;
+// What a layer of weighted sums reads; none where its calls read different activations.
+Quantizer::Source Quantizer::source_of(const Module& layer, const Graph& graph) const {
+  if (layer.effect().kind != Effect::Kind::sums) return {};
+  std::optional<Source> all;
   for (const GraphNode& call : graph.nodes()) {
     if (call.module != &layer) continue;
-    const Replacement* replacement = nullptr;
-    for (const GraphNode* node = &call; node->preds.size() == 1;) {
+    Source source;
+    for (const GraphNode* node = &call; !source.replacement && node->preds.size() == 1;) {
       node = &graph[node->preds[0]];
-      if (const auto factory = replacement_factory.find(node->kind); factory != replacement_factory.end()) {
-        replacement = factory->second.make ? &factory->second : nullptr;
-        break;
-      }
-      if (std::ranges::find(kHandsOn, node->kind) == kHandsOn.end()) break;
+      source = {replacement_of(node->kind, node->effect), node->effect};
+      if (!node->effect.hands_on()) break;
     }
-    if (all && *all != replacement) return nullptr;
-    all = replacement;
+    if (all && *all != source) return {};
+    all = source;
   }
-  return all.value_or(nullptr);
+  return all.value_or(Source());
 }
-
-bool Quantizer::is_weight_kind(std::string_view kind) const { return contains(weight_kinds, kind); }
 
 std::vector<Quantizer::Candidate> Quantizer::find_candidates(Module& model, const Graph& graph) const {
   std::vector<Candidate> found;
   visit_modules(model, [&](Module& module) {
-    Candidate candidate{module.path(), std::string(module.kind()), {}, replacement_of(module)};
+    const Effect effect = module.effect();
+    Candidate candidate{module.path(), std::string(module.kind()), effect, {replacement_of(module), effect}, {}};
     if (quantized_ == QuantizedActivations::inputs) {
-      candidate.is_left_to_readers = candidate.replacement != nullptr;
-      candidate.replacement = replacement_of_input(module, graph);
+      candidate.is_left_to_readers = candidate.source.replacement != nullptr;
+      candidate.source = source_of(module, graph);
     }
     for (const Parameter* p : module.parameters())
       if (p->transform())
@@ -198,11 +199,11 @@ std::vector<Quantizer::Candidate> Quantizer::find_candidates(Module& model, cons
     if (!candidate.path.empty() && !found.empty() && found.back().path == candidate.path)
       fail("the model is quantized already: {} is a {} that wraps a {}", candidate.path, found.back().kind,
            candidate.kind);
-    if (candidate.replacement) {
-      candidate.takes = candidate.replacement->settings;
+    if (const Replacement* replacement = candidate.source.replacement) {
+      candidate.takes = replacement->settings;
       candidate.takes.push_back("bits_activations");
     }
-    if (is_weight_kind(module.kind())) {
+    if (has_weights(effect)) {
       candidate.takes.insert(candidate.takes.end(), weight_settings.begin(), weight_settings.end());
       if (has_parameter(module, /*bias=*/false)) candidate.takes.push_back("bits_weights");
       if (has_parameter(module, /*bias=*/true)) candidate.takes.push_back("bits_bias");
@@ -217,7 +218,7 @@ Bits Quantizer::default_bits(const Candidate& candidate, const Graph& graph) con
   if (!config_.bits_first_last) return bits;
   const GraphNode *first = nullptr, *last = nullptr;
   for (const GraphNode& node : graph.nodes())
-    if (node.module && is_weight_kind(node.module->kind())) {
+    if (has_weights(node.effect)) {
       if (!first) first = &node;
       last = &node;
     }
@@ -226,7 +227,8 @@ Bits Quantizer::default_bits(const Candidate& candidate, const Graph& graph) con
   if (is_last || candidate.path == first->module->path()) bits.weights = config_.bits_first_last;
   if (quantized_ == QuantizedActivations::inputs) {
     const auto of_model = replacement_factory.find("input");
-    const bool reads_model_input = of_model != replacement_factory.end() && candidate.replacement == &of_model->second;
+    const bool reads_model_input =
+        of_model != replacement_factory.end() && candidate.source.replacement == &of_model->second;
     if (is_last || reads_model_input) bits.activations = config_.bits_first_last;
     return bits;
   }
@@ -252,6 +254,8 @@ void Quantizer::resolve(const std::vector<Candidate>& candidates, const Graph& g
       if (!is_bits_key(key) && contains(candidate.takes, key)) taken[key] = value;
     Resolved resolved{.path = candidate.path,
                       .kind = candidate.kind,
+                      .effect = candidate.effect,
+                      .activation = candidate.source.effect,
                       .bits = bits,
                       .settings = Config{std::move(taken), "", ""},
                       .pattern = override_entry ? std::optional(override_entry->pattern) : std::nullopt};
@@ -267,10 +271,10 @@ void Quantizer::resolve(const std::vector<Candidate>& candidates, const Graph& g
 std::vector<std::string> Quantizer::effective_settings(const Candidate& candidate, const Resolved& resolved,
                                                        const Graph& graph) const {
   const Bits& bits = resolved.bits;
-  const Replacement* replacement = candidate.replacement;
+  const Replacement* replacement = candidate.source.replacement;
   const bool of_activations = replacement && (bits.activations || replacement->counts_without_bits);
-  const bool of_weights = is_weight_kind(candidate.kind) && (bits.weights || bits.bias);
-  const std::vector<std::string> idle = settings_without_effect(site(resolved, candidate.takes, graph), candidate.kind);
+  const bool of_weights = has_weights(candidate.effect) && (bits.weights || bits.bias);
+  const std::vector<std::string> idle = settings_without_effect(site(resolved, candidate.takes, graph));
   std::vector<std::string> effective;
   std::ranges::copy_if(candidate.takes, std::back_inserter(effective), [&](const std::string& key) {
     const bool counts = is_bits_key(key) || (of_activations && contains(replacement->settings, key)) ||
@@ -291,7 +295,7 @@ Site Quantizer::site(const Resolved& resolved, std::span<const std::string> sett
   some.json() = Json::object();
   for (const auto& [key, value] : resolved.settings.json().items())
     if (contains(settings, key)) some.json()[key] = value;
-  return {resolved.path, resolved.bits, std::move(some), graph};
+  return {resolved.path, resolved.bits, std::move(some), graph, resolved.effect, resolved.activation};
 }
 
 void Quantizer::check_can_fold() const {
@@ -314,15 +318,15 @@ void Quantizer::quantized_by(const std::string& path, const std::string& layer) 
 void Quantizer::replace(ModulePtr& model, const std::vector<Candidate>& candidates, const Graph& graph) {
   model = rewrite(std::move(model), [&](const std::string& path, ModulePtr module) -> ModulePtr {
     const auto candidate = std::ranges::find(candidates, path, &Candidate::path);
-    const Replacement* replacement = candidate == candidates.end() ? nullptr : candidate->replacement;
+    const Replacement* replacement = candidate == candidates.end() ? nullptr : candidate->source.replacement;
     const Resolved* resolved = find_resolved(path);
     if (!replacement || !resolved || (resolved->bits == Bits{} && resolved->settings.json().empty())) return module;
     const Site here = site(*resolved, replacement->settings, graph);
     try {
       if (quantized_ == QuantizedActivations::outputs) return replacement->make(here, std::move(module));
       if (!here.bits.activations) return module;
-      return std::make_unique<InputQuantizationWrapper>(replacement->make(here, std::make_unique<Identity>()),
-                                                        std::move(module));
+      return std::make_unique<QuantizationWrapper>(QuantizationWrapper::Of::input, std::move(module),
+                                                   replacement->make(here, std::make_unique<Identity>()));
     } catch (const Error& e) {
       throw e.is_located() ? e : e.located(path);
     }
@@ -331,7 +335,7 @@ void Quantizer::replace(ModulePtr& model, const std::vector<Candidate>& candidat
 
 void Quantizer::attach_weight_transforms(Module& model, const Graph& graph) {
   visit_modules(model, [&](Module& module) {
-    const Resolved* resolved = is_weight_kind(module.kind()) ? find_resolved(module.path()) : nullptr;
+    const Resolved* resolved = has_weights(module.effect()) ? find_resolved(module.path()) : nullptr;
     if (!resolved || resolved->kind != module.kind()) return;
     for (Parameter* parameter : module.parameters()) {
       const std::optional<int> bits = is_bias(*parameter) ? resolved->bits.bias : resolved->bits.weights;

@@ -66,6 +66,8 @@ struct Site {
   Bits bits;
   Config settings;     // the override's keys other than bits_*; an empty object where no override matches
   const Graph& graph;  // of the model as it was when replacement began
+  Effect effect;       // of the module
+  Effect activation;   // of what gives the numbers that are quantized: the module, or what it reads
 
   // The defaults with this site's settings read onto them.
   template <HasFields T>
@@ -108,10 +110,11 @@ class Quantizer {
   }
 
   // What each module got, in the order of the model; filled by prepare. Bits are those that have an effect: of
-  // activations where the module is replaced or its input quantized, of weights and biases where it has them and its
-  // kind is in weight_kinds.
+  // activations where the module is replaced or its input quantized, of weights and biases where it is a layer of
+  // weighted sums, or a table, and has them.
   struct Resolved {
     std::string path, kind;
+    Effect effect, activation;  // as in Site
     Bits bits;
     Config settings;
     std::optional<std::string> pattern;  // the override that matched
@@ -157,21 +160,21 @@ class Quantizer {
 
   // Kind of module -> what to make of it; default_replacement is for the other leaves (a null `make`: leave them).
   // Modules are replaced bottom-up, and each only once. Where the inputs of layers are quantized, what an Identity
-  // would be replaced by, were it of the activation's kind, stands before each layer of weight_kinds that reads the
-  // activation, directly or through pooling and the like; "input" is then the kind of the model's inputs.
+  // would be replaced by, were it the activation, stands before each layer of weighted sums that reads the activation,
+  // directly or through pooling and the like; "input" is then the kind of the model's inputs.
   std::map<std::string, Replacement, std::less<>> replacement_factory;
   Replacement default_replacement;
-  // Kinds whose weights get bits_weights, and bias bits_bias; other modules' parameters are never quantized.
-  std::vector<std::string> weight_kinds{"Conv2d", "Linear", "Embedding"};
+  // The same for all that have an effect in common; null: none.
+  virtual const Replacement* replacement_for(const Effect&) const { return nullptr; }
 
   virtual void pre_process(ModulePtr&, const Graph&) {}  // fold, move statistics, fuse; the base re-traces after it
   // The transform for a parameter (bits: of this parameter), or null to leave it alone.
   virtual ModulePtr weight_transform(const Site&, Parameter&, int /*bits*/) { return nullptr; }
-  // Override keys that weight_transform reads, on modules of weight_kinds.
+  // Override keys that weight_transform reads.
   std::vector<std::string> weight_settings;
-  // Of the override keys that a module of this kind takes: those that change nothing for it, given its bits and its
-  // other settings (all of them in `site`). The base knows that settings of what has no bits do not count.
-  virtual std::vector<std::string> settings_without_effect(const Site&, std::string_view /*kind*/) const { return {}; }
+  // Of the override keys that a module takes: those that change nothing for it, given its bits and its other settings
+  // (all of them in `site`). The base knows that settings of what has no bits do not count.
+  virtual std::vector<std::string> settings_without_effect(const Site&) const { return {}; }
   virtual std::vector<ParamGroup> param_groups(Module&) { return {}; }
   virtual void post_process(ModulePtr&) {}
 
@@ -192,9 +195,15 @@ class Quantizer {
   Bits default_bits(const Candidate& candidate, const Graph& graph) const;
   void replace(ModulePtr& model, const std::vector<Candidate>& candidates, const Graph& graph);
   void attach_weight_transforms(Module& model, const Graph& graph);
+  // What is made of an activation, and what that does to numbers.
+  struct Source {
+    const Replacement* replacement = nullptr;
+    Effect effect;
+    bool operator==(const Source&) const = default;
+  };
+  const Replacement* replacement_of(std::string_view kind, const Effect& effect) const;
   const Replacement* replacement_of(const Module& module) const;
-  const Replacement* replacement_of_input(const Module& layer, const Graph& graph) const;
-  bool is_weight_kind(std::string_view kind) const;
+  Source source_of(const Module& layer, const Graph& graph) const;
   Site site(const Resolved& resolved, std::span<const std::string> settings, const Graph& graph) const;
   const Resolved* find_resolved(std::string_view path) const;
 

@@ -9,38 +9,31 @@
 
 namespace qgrad {
 
-// A module whose output is quantized, by "<path>.fake_q". (Distiller range_linear.FakeQuantizationWrapper)
-class FakeQuantizationWrapper final : public Module {
+// A module whose output is quantized, by "<path>.fake_q" (Distiller range_linear.FakeQuantizationWrapper), or a layer
+// whose input is, by "<path>.input_quant".
+class QuantizationWrapper final : public Module {
  public:
-  FakeQuantizationWrapper(ModulePtr wrapped, ModulePtr quantization);
-  std::string_view kind() const override { return "FakeQuantizationWrapper"; }
+  enum class Of { input, output };
+  QuantizationWrapper(Of what, ModulePtr wrapped, ModulePtr quantization);
+  std::string_view kind() const override { return of_input() ? "InputQuantizationWrapper" : "FakeQuantizationWrapper"; }
+  bool of_input() const { return what_ == Of::input; }
 
-  Child wrapped;
-  Child fake_q;
+ private:
+  Of what_;
+
+ public:
+  Child wrapped, quantization;
 
  protected:
   Tensor forward(Inputs x) override;
 };
 
-// A layer whose input is quantized, by "<path>.input_quant".
-class InputQuantizationWrapper final : public UnaryModule {
- public:
-  InputQuantizationWrapper(ModulePtr quantization, ModulePtr layer);
-  std::string_view kind() const override { return "InputQuantizationWrapper"; }
-
-  Child layer;
-  Child input_quant;
-
- protected:
-  Tensor forward(const Tensor& x) override;
-};
-
 // A model whose inputs are quantized, by "inputs_quant", "inputs_quant1", ..
-class InputsQuantWrapper final : public Module {
+class ModelInputsWrapper final : public Module {
  public:
   // A quantization for each input of the model; null: this input is handed on as it is.
-  InputsQuantWrapper(ModulePtr model, std::vector<ModulePtr> quantizations);
-  std::string_view kind() const override { return "InputsQuantWrapper"; }
+  ModelInputsWrapper(ModulePtr model, std::vector<ModulePtr> quantizations);
+  std::string_view kind() const override { return "ModelInputsWrapper"; }
   static std::string name_of(size_t input);  // of the child that quantizes it
 
  protected:

@@ -51,7 +51,7 @@ class TernaryWeight final : public Quantization {
 class TernaryQuantizer final : public TrainQuantizer {
  public:
   explicit TernaryQuantizer(const TernaryConfig& config) : TrainQuantizer(config), threshold_(config.threshold) {
-    quantize_outputs_of({.behind = {"ReLU"}, .in_place = {}, .settings = {}});
+    quantize_activations(Rectifiers::behind);
   }
 
  protected:

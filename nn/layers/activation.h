@@ -8,24 +8,28 @@ namespace qgrad {
 
 struct ReLU final : UnaryModule {
   std::string_view kind() const override { return "ReLU"; }
+  Effect effect() const override { return Effect::clamping({.low = 0}); }
 
  protected:
   Tensor forward(const Tensor& x) override { return relu(x); }
 };
 struct ReLU6 final : UnaryModule {
   std::string_view kind() const override { return "ReLU6"; }
+  Effect effect() const override { return Effect::clamping({0, 6}); }
 
  protected:
   Tensor forward(const Tensor& x) override { return relu6(x); }
 };
 struct Sigmoid final : UnaryModule {
   std::string_view kind() const override { return "Sigmoid"; }
+  Effect effect() const override { return {.kind = Effect::Kind::applies, .gives = {0, 1}, .tells_apart = {-6, 6}}; }
 
  protected:
   Tensor forward(const Tensor& x) override { return sigmoid(x); }
 };
 struct Tanh final : UnaryModule {
   std::string_view kind() const override { return "Tanh"; }
+  Effect effect() const override { return {.kind = Effect::Kind::applies, .gives = {-1, 1}, .tells_apart = {-4, 4}}; }
 
  protected:
   Tensor forward(const Tensor& x) override { return tanh(x); }
@@ -34,9 +38,8 @@ class Clamp final : public UnaryModule {  // to low .. high
  public:
   Clamp(float low, float high) : low_(low), high_(high) {}
   std::string_view kind() const override { return "Clamp"; }
+  Effect effect() const override { return Effect::clamping({low_, high_}); }
   std::string describe() const override { return fmt::format("{} to {}", low_, high_); }
-  float low() const { return low_; }
-  float high() const { return high_; }
 
  protected:
   Tensor forward(const Tensor& x) override { return clamp(x, low_, high_); }
@@ -55,6 +58,7 @@ struct Softmax final : UnaryModule {  // over the last dimension
 // show it.
 struct Identity final : UnaryModule {
   std::string_view kind() const override { return "Identity"; }
+  Effect effect() const override { return {.kind = Effect::Kind::none}; }
 
  protected:
   Tensor forward(const Tensor& x) override { return x; }
@@ -63,6 +67,7 @@ struct Identity final : UnaryModule {
 // To [N, rest], images channel first (see ops.h).
 struct Flatten final : UnaryModule {
   std::string_view kind() const override { return "Flatten"; }
+  Effect effect() const override { return {.kind = Effect::Kind::moves}; }
 
  protected:
   Tensor forward(const Tensor& x) override { return flatten(x); }

@@ -29,20 +29,17 @@ Conv2dConfig square_conv(int64_t in, int64_t out, int64_t kernel, int64_t stride
           .bias = bias};
 }
 
-Conv2d::Conv2d(const Conv2dConfig& config)
-    : config_(config),
-      weight(parameter("weight", conv_weight(config), Layout::conv)),
-      bias(parameter("bias", config.bias ? Tensor::zeros({config.out}) : Tensor())) {}
+Conv2d::Conv2d(const Conv2dConfig& config) : WeightedSum(conv_weight(config), config.bias, config.options) {}
 
 std::string Conv2d::describe() const {
-  const Conv2dOptions& o = config_.options;
-  std::string text = fmt::format("{}, {}, kernel={}x{}, stride={}x{}", config_.in, config_.out, config_.kernel_h,
-                                 config_.kernel_w, o.stride_h, o.stride_w);
+  const Conv2dOptions& o = options();
+  const Shape& w = weight.raw().shape();
+  std::string text =
+      fmt::format("{}, {}, kernel={}x{}, stride={}x{}", w[2] * o.groups, w[3], w[0], w[1], o.stride_h, o.stride_w);
   if (o.padding_h || o.padding_w) text += fmt::format(", padding={}x{}", o.padding_h, o.padding_w);
   if (o.dilation_h != 1 || o.dilation_w != 1) text += fmt::format(", dilation={}x{}", o.dilation_h, o.dilation_w);
   if (o.groups != 1) text += fmt::format(", groups={}", o.groups);
-  if (!bias.defined()) text += ", bias=false";
-  return text;
+  return text + bias_described();
 }
 
 }  // namespace qgrad

@@ -1,8 +1,7 @@
 // 2-D convolution over NHWC images.
 #pragma once
 
-#include "core/ops.h"
-#include "nn/module.h"
+#include "nn/layers/weighted_sum.h"
 
 namespace qgrad {
 
@@ -18,21 +17,11 @@ Conv2dConfig conv3x3(int64_t in, int64_t out, int64_t stride = 1);  // padding 1
 Conv2dConfig square_conv(int64_t in, int64_t out, int64_t kernel, int64_t stride = 1, int64_t padding = 0,
                          bool bias = true);
 
-class Conv2d final : public UnaryModule {
+class Conv2d final : public WeightedSum {
  public:
   explicit Conv2d(const Conv2dConfig& config);
   std::string_view kind() const override { return "Conv2d"; }
   std::string describe() const override;
-  const Conv2dConfig& config() const { return config_; }
-
- private:
-  Conv2dConfig config_;
-
- public:
-  Parameter weight, bias;  // [kh, kw, in/groups, out]; [out] or absent
-
- protected:
-  Tensor forward(const Tensor& x) override { return conv2d(x, weight(), bias(), config_.options); }
 };
 
 }  // namespace qgrad

@@ -10,12 +10,14 @@ namespace qgrad {
 // Two or more inputs, combined from left to right.
 struct EltwiseAdd final : Module {
   std::string_view kind() const override { return "EltwiseAdd"; }
+  Effect effect() const override { return {.kind = Effect::Kind::adds}; }
 
  protected:
   Tensor forward(Inputs x) override;
 };
 struct EltwiseMult final : Module {
   std::string_view kind() const override { return "EltwiseMult"; }
+  Effect effect() const override { return {.kind = Effect::Kind::multiplies}; }
 
  protected:
   Tensor forward(Inputs x) override;
@@ -25,6 +27,7 @@ class Concat final : public Module {
  public:
   explicit Concat(int dim = -1) : dim_(dim) {}
   std::string_view kind() const override { return "Concat"; }
+  Effect effect() const override { return {.kind = Effect::Kind::concatenates}; }
   std::string describe() const override { return fmt::format("dim={}", dim_); }
   int dim() const { return dim_; }
 
@@ -40,6 +43,7 @@ class Split final : public UnaryModule {
  public:
   Split(int dim, int64_t parts, int64_t index);
   std::string_view kind() const override { return "Split"; }
+  Effect effect() const override { return {.kind = Effect::Kind::splits}; }
   std::string describe() const override { return fmt::format("part {} of {}, dim={}", index_, parts_, dim_); }
 
  protected:
@@ -51,12 +55,14 @@ class Split final : public UnaryModule {
 };
 struct Matmul final : Module {  // two inputs
   std::string_view kind() const override { return "Matmul"; }
+  Effect effect() const override { return {.kind = Effect::Kind::multiplies_matrices}; }
 
  protected:
   Tensor forward(Inputs x) override;
 };
 struct BatchMatmul final : Module {  // two inputs with equal leading dimensions
   std::string_view kind() const override { return "BatchMatmul"; }
+  Effect effect() const override { return {.kind = Effect::Kind::multiplies_matrices}; }
 
  protected:
   Tensor forward(Inputs x) override;

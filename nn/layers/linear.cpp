@@ -11,12 +11,10 @@ Tensor linear_weight(int64_t in, int64_t out) {
 
 }  // namespace
 
-Linear::Linear(int64_t in, int64_t out, bool with_bias)
-    : weight(parameter("weight", linear_weight(in, out), Layout::linear)),
-      bias(parameter("bias", with_bias ? Tensor::zeros({out}) : Tensor())) {}
+Linear::Linear(int64_t in, int64_t out, bool with_bias) : WeightedSum(linear_weight(in, out), with_bias) {}
 
 std::string Linear::describe() const {
-  return fmt::format("{}, {}{}", weight.raw().dim(0), weight.raw().dim(1), bias.defined() ? "" : ", bias=false");
+  return fmt::format("{}, {}{}", weight.raw().dim(0), weight.raw().dim(1), bias_described());
 }
 
 }  // namespace qgrad

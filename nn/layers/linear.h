@@ -1,21 +1,15 @@
 // Fully connected layer.
 #pragma once
 
-#include "core/ops.h"
-#include "nn/module.h"
+#include "nn/layers/weighted_sum.h"
 
 namespace qgrad {
 
-class Linear final : public UnaryModule {
+class Linear final : public WeightedSum {
  public:
   Linear(int64_t in, int64_t out, bool with_bias = true);
   std::string_view kind() const override { return "Linear"; }
   std::string describe() const override;
-
-  Parameter weight, bias;  // [in, out]; [out] or absent
-
- protected:
-  Tensor forward(const Tensor& x) override { return linear(x, weight(), bias()); }
 };
 
 }  // namespace qgrad

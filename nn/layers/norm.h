@@ -21,6 +21,8 @@ class BatchNorm : public UnaryModule {
  public:
   explicit BatchNorm(const BatchNormConfig& config);
   std::string describe() const override;
+  BatchNorm* batch_norm() final { return this; }
+  virtual bool of_images() const = 0;
   const BatchNormConfig& config() const { return config_; }
   // Frozen, it uses the running statistics in training too, and leaves them alone. Not saved.
   void set_frozen(bool frozen) { frozen_ = frozen; }
@@ -44,11 +46,13 @@ class BatchNorm : public UnaryModule {
 struct BatchNorm1d final : BatchNorm {
   using BatchNorm::BatchNorm;
   std::string_view kind() const override { return "BatchNorm1d"; }
+  bool of_images() const override { return false; }
 };
 struct BatchNorm2d final : BatchNorm {
   using BatchNorm::BatchNorm;
   explicit BatchNorm2d(int64_t features) : BatchNorm({.features = features}) {}
   std::string_view kind() const override { return "BatchNorm2d"; }
+  bool of_images() const override { return true; }
 };
 
 }  // namespace qgrad

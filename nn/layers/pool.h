@@ -11,6 +11,7 @@ class MaxPool2d final : public UnaryModule {
   explicit MaxPool2d(const Pool2dOptions& options) : options_(options) {}
   explicit MaxPool2d(int64_t kernel) : MaxPool2d({kernel, kernel, kernel, kernel, 0, 0}) {}
   std::string_view kind() const override { return "MaxPool2d"; }
+  Effect effect() const override { return {.kind = Effect::Kind::picks}; }
   std::string describe() const override;
   const Pool2dOptions& options() const { return options_; }
 
@@ -21,13 +22,14 @@ class MaxPool2d final : public UnaryModule {
   Pool2dOptions options_;
 };
 
-class AvgPool2d final : public UnaryModule {
+class AvgPool2d : public UnaryModule {
  public:
   explicit AvgPool2d(const Pool2dOptions& options) : options_(options) {}
   explicit AvgPool2d(int64_t kernel) : AvgPool2d({kernel, kernel, kernel, kernel, 0, 0}) {}
   std::string_view kind() const override { return "AvgPool2d"; }
   std::string describe() const override;
-  const Pool2dOptions& options() const { return options_; }
+  Effect effect() const final { return {.kind = Effect::Kind::averages}; }
+  virtual Pool2dOptions window(const Shape& /*images*/) const { return options_; }
 
  protected:
   Tensor forward(const Tensor& x) override { return avg_pool2d(x, options_); }
@@ -36,8 +38,11 @@ class AvgPool2d final : public UnaryModule {
   Pool2dOptions options_;
 };
 
-struct GlobalAvgPool2d final : UnaryModule {  // [N,H,W,C] -> [N,1,1,C]
+struct GlobalAvgPool2d final : AvgPool2d {  // [N,H,W,C] -> [N,1,1,C]
+  GlobalAvgPool2d() : AvgPool2d(1) {}
   std::string_view kind() const override { return "GlobalAvgPool2d"; }
+  std::string describe() const override { return ""; }
+  Pool2dOptions window(const Shape& images) const override { return {images[1], images[2], 1, 1, 0, 0}; }
 
  protected:
   Tensor forward(const Tensor& x) override { return global_avg_pool2d(x); }
@@ -48,6 +53,7 @@ class PadChannels final : public UnaryModule {
  public:
   PadChannels(int64_t before, int64_t after) : before_(before), after_(after) {}
   std::string_view kind() const override { return "PadChannels"; }
+  Effect effect() const override { return {.kind = Effect::Kind::moves}; }
   std::string describe() const override { return fmt::format("before={}, after={}", before_, after_); }
 
  protected:

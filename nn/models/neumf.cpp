@@ -79,8 +79,8 @@ class NeuMFArchitecture final : public Architecture {
   ModulePtr build(uint64_t seed) const override {
     ModulePtr model = Architecture::build(seed);
     visit_modules(*model, [](Module& module) {
-      if (auto* table = dynamic_cast<Embedding*>(&module))
-        for (float& value : table->weight.raw().mutable_data()) value *= 0.01f;
+      if (module.effect().kind == Effect::Kind::looks_up)
+        for (float& value : module.parameters()[0]->raw().mutable_data()) value *= 0.01f;
     });
     return model;
   }

@@ -12,8 +12,6 @@
 #include "nn/fold.h"
 #include "nn/graph.h"
 #include "nn/layers/activation.h"
-#include "nn/layers/conv.h"
-#include "nn/layers/linear.h"
 #include "nn/layers/norm.h"
 #include "quant/quantization.h"
 #include "quant/simulation/float_layer.h"
@@ -36,9 +34,6 @@ struct OutputGrids final : CallObserver {
     Grid grid = *y.grid();
     grid.zero_point = std::nearbyint(grid.zero_point);
     of[module.path()] = grid;
-    const auto* quantization = dynamic_cast<const Quantization*>(&module);
-    if (const auto range = quantization ? quantization->narrower_range() : std::nullopt)
-      cut.emplace(quantized_path(module.path()), *range);
   }
   std::map<std::string, Grid> of;
   std::map<std::string, ValueRange> cut;
@@ -67,17 +62,17 @@ struct IntegerForm {
   std::vector<float> scale;
 };
 
-std::vector<float> scales_of(const Module& transform, const Tensor& quantized) {
-  const auto* quantization = dynamic_cast<const Quantization*>(&transform);
-  check(quantization != nullptr, "its transform, a {}, does not derive from Quantization", transform.kind());
+std::vector<float> scales_of(const Child& transform, const Tensor& quantized) {
+  const auto* quantization = transform.as<Quantization>();
+  check(quantization != nullptr, "its transform, a {}, does not derive from Quantization", transform->kind());
   std::vector<float> scale = quantization->integer_scale(quantized);
-  check(!scale.empty(), "the levels of its weights are no multiples of a step ({})", transform.kind());
+  check(!scale.empty(), "the levels of its weights are no multiples of a step ({})", transform->kind());
   return scale;
 }
 
 IntegerForm integer_form(const Parameter& weight) {
   const Tensor quantized = weight();
-  IntegerForm form{Tensor::empty(quantized.shape()), scales_of(*weight.transform(), quantized)};
+  IntegerForm form{Tensor::empty(quantized.shape()), scales_of(weight.transform_slot(), quantized)};
   const std::span<float> integers = form.integers.mutable_data();
   for (size_t i = 0; i < integers.size(); ++i) {
     const float scaled = quantized.data()[i] * form.scale[i % form.scale.size()];
@@ -116,29 +111,32 @@ class Conversion {
             "{}: its levels, {} to {} steps, have none for zero", path, grid.qmin + grid.zero_point,
             grid.qmax + grid.zero_point);
     graph_ = Graph::trace(model, example);
-    visit_modules(model, [this](Module& module) {
-      if (dynamic_cast<FakeQuantizationWrapper*>(&module)) wrappers_.insert(module.path());
+    visit_modules<Quantization>(model, [this](const Quantization& quantization) {
+      const auto range = quantization.narrower_range();
+      if (range && grids_.of.contains(quantization.path()))
+        grids_.cut.emplace(quantized_path(quantization.path()), *range);
     });
-    for (const auto& [layer, norm] : {std::pair("Conv2d", "BatchNorm2d"), std::pair("Linear", "BatchNorm1d")})
-      for (const auto& [conv, batch_norm] : graph_.chains(layer, norm)) {
-        norms_.emplace(conv->name, map_of(dynamic_cast<const BatchNorm&>(*batch_norm->module)));
-        folded_.insert(batch_norm->name);
-        last_of_[conv->name] = batch_norm->name;
-      }
+    visit_modules<QuantizationWrapper>(model, [this](const QuantizationWrapper& wrapper) {
+      if (!wrapper.of_input()) wrappers_.insert(wrapper.path());
+    });
+    for (const auto& [layer, batch_norm] : foldable_batch_norms(graph_)) {
+      norms_.emplace(layer, map_of(*graph_.find(batch_norm)->module->batch_norm()));
+      folded_.insert(batch_norm);
+      last_of_[layer] = batch_norm;
+    }
     for (const GraphNode& node : graph_.nodes())
-      if (is_weighted(node) && computes_on_integers(node)) fuse(node);
+      if (node.effect.kind == Effect::Kind::sums && computes_on_integers(node)) fuse(node);
   }
 
   ModulePtr rewritten(const std::string& path, ModulePtr module) {
-    if (folded_.contains(path) && dynamic_cast<BatchNorm*>(module.get())) return std::make_unique<Identity>();
-    if (dynamic_cast<Conv2d*>(module.get()) || dynamic_cast<Linear*>(module.get()))
-      return weighted(path, std::move(module));
-    if (auto* wrapper = dynamic_cast<InputQuantizationWrapper*>(module.get())) {
-      const bool quantizes_itself = dynamic_cast<PostTrainLayer*>(&*wrapper->layer) != nullptr;
-      return quantizes_itself && !grids_.cut.contains(path + ".input_quant") ? wrapper->layer.take()
-                                                                             : std::move(module);
-    }
-    if (auto* wrapper = dynamic_cast<FakeQuantizationWrapper*>(module.get())) {
+    if (folded_.contains(path) && module->batch_norm()) return std::make_unique<Identity>();
+    if (module->weighted_sum()) return weighted(path, std::move(module));
+    if (auto* wrapper = dynamic_cast<QuantizationWrapper*>(module.get())) {
+      if (wrapper->of_input()) {
+        const bool quantizes_itself = wrapper->wrapped.as<PostTrainLayer>() != nullptr;
+        return quantizes_itself && !grids_.cut.contains(path + ".input_quant") ? wrapper->wrapped.take()
+                                                                               : std::move(module);
+      }
       const Grid* grid = grid_of_module(path);
       if (fused_.contains(path)) return std::make_unique<Identity>();
       return grid ? quantized(path, wrapper->wrapped.take(), *grid) : std::move(module);
@@ -151,14 +149,13 @@ class Conversion {
   }
 
  private:
-  static bool is_weighted(const GraphNode& node) { return node.kind == "Conv2d" || node.kind == "Linear"; }
   const Grid* grid_of_module(const std::string& path) const {
     const auto grid = grids_.of.find(path);
     return grid == grids_.of.end() ? nullptr : &grid->second;
   }
   // Of what a node gives, through layers that only choose or move numbers.
   const Grid* grid_of(const GraphNode& node) const {
-    const bool keeps = node.kind == "MaxPool2d" || node.kind == "flatten" || node.kind == "Flatten";
+    const bool keeps = node.effect.kind == Effect::Kind::picks || node.effect.kind == Effect::Kind::moves;
     return keeps ? grid_of(graph_[node.preds.at(0)]) : node.module ? grid_of_module(node.path()) : nullptr;
   }
   bool computes_on_integers(const GraphNode& node) const {
@@ -173,10 +170,10 @@ class Conversion {
     const GraphNode* next = graph_.only_successor(norm == last_of_.end() ? layer : *graph_.find(norm->second));
     if (!next) return;
     Fused fused;
-    const GraphNode* relu = next->kind == "ReLU" || next->kind == "ReLU6" ? next : nullptr;
-    if (next->kind == "ReLU6") fused.cap = 6.0f;
+    const GraphNode* relu = next->effect.is_rectifier() ? next : nullptr;
+    if (relu) fused.cap = relu->effect.cap();
     if (relu) next = graph_.only_successor(*relu);
-    while (next && next->kind == "MaxPool2d") next = graph_.only_successor(*next);
+    while (next && next->effect.kind == Effect::Kind::picks) next = graph_.only_successor(*next);
     const Grid* grid = next && next->module ? grid_of_module(next->path()) : nullptr;
     if (!grid || !graph_.called_once(*next) || !next->module->children().empty() ||
         (!relu && grid->qmin + grid->zero_point != 0) || grids_.cut.contains(quantized_path(next->path())))
@@ -192,11 +189,11 @@ class Conversion {
     const auto cut = grids_.cut.find(path);
     if (cut == grids_.cut.end()) return layer;
     const auto [low, high] = cut->second;
-    const std::string_view kind = layer->kind();
-    check(kind == "ReLU" || kind == "ReLU6" || kind == "Identity",
+    const Effect effect = layer->effect();
+    check(effect.is_rectifier() || effect.kind == Effect::Kind::none,
           "{}: its range, {} to {}, has no zero, which is known behind ReLU only, not behind {}", path, low, high,
-          kind);
-    return std::make_unique<Clamp>(low, kind == "ReLU6" ? std::min(high, 6.0f) : high);
+          layer->kind());
+    return std::make_unique<Clamp>(low, std::min(high, effect.gives.high));
   }
 
   ModulePtr quantized(const std::string& path, ModulePtr layer, const Grid& grid) const {

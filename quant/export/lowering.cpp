@@ -3,19 +3,12 @@
 
 #include <algorithm>
 #include <bit>
-#include <limits>
+#include <map>
 #include <set>
 
-#include "nn/layers/activation.h"
-#include "nn/layers/conv.h"
-#include "nn/layers/eltwise.h"
-#include "nn/layers/linear.h"
-#include "nn/layers/pool.h"
-#include "quant/export/program_builder.h"
-#include "quant/simulation/eltwise.h"
+#include "quant/export/layer_lowering.h"
 #include "quant/simulation/float_layer.h"
 #include "quant/simulation/param_layer.h"
-#include "quant/wrappers.h"
 
 namespace qgrad::deploy {
 namespace {
@@ -23,6 +16,8 @@ namespace {
 class Lowering : ProgramBuilder {
  public:
   Lowering(Module& model, const Tensor& example) : model_(model), graph_(Graph::trace(model, example)) {
+    visit_modules<RangeLinearQuantWrapper>(
+        model, [this](RangeLinearQuantWrapper& wrapper) { quantized_[wrapper.path()] = &wrapper; });
     check(example.rank() >= 1 && example.dim(0) == 1, "lower: expected one example, got a batch of shape {}",
           example.shape());
   }
@@ -57,19 +52,12 @@ class Lowering : ProgramBuilder {
       result_.program.input = values_[i].tensor = add_tensor(node, node.name, Type::float32, {});
       return;
     }
-    Module* outermost = find_module(model_, node.path());
-    if (const auto* wrapper = dynamic_cast<const InputQuantizationWrapper*>(outermost))
-      outermost = wrapper->layer.get();
-    if (dynamic_cast<PostTrainLayer*>(outermost)) return visit_wrapped(i, node, *outermost);
+    if (const auto layer = quantized_.find(node.path()); layer != quantized_.end())
+      return visit_wrapped(i, node, *layer->second);
     std::vector<int32_t> inputs;
     for (const size_t pred : node.preds) inputs.push_back(made_by(graph_[pred], values_[pred]));
     check(!inputs.empty(), "it has no inputs");
-    if (node.kind == "flatten" || node.kind == "Flatten")
-      values_[i] = flattened(node, {inputs[0], false});
-    else if (const auto* pool = dynamic_cast<const MaxPool2d*>(node.module))
-      values_[i] = {max_pooled(node, inputs[0], pool->options(), ""), false};
-    else
-      values_[i] = {in_float(node, inputs), false};
+    values_[i] = {lowering_of(node.kind, node.effect)(*this, node, inputs), false};
   }
 
   int32_t made_by(const GraphNode& node, const Value& value) const {
@@ -78,21 +66,20 @@ class Lowering : ProgramBuilder {
   }
 
   // The wrapper's own operations lie between its inputs, which are made elsewhere, and its last one.
-  void visit_wrapped(size_t i, const GraphNode& node, Module& module) {
-    auto* wrapper = dynamic_cast<RangeLinearQuantWrapper*>(&module);
-    const bool is_real = wrapper && !wrapper->quantization().output && wrapper->quantization().real_sums;
+  void visit_wrapped(size_t i, const GraphNode& node, RangeLinearQuantWrapper& wrapper) {
+    const bool is_real = !wrapper.quantization().output && wrapper.quantization().real_sums;
     if (node.kind != (is_real ? "to_real" : "requantize")) return;
     check(lowered_.insert(node.path()).second, "it is called more than once");
-    check(wrapper && (is_real || wrapper->output_grid().has_value()),
+    check(is_real || wrapper.output_grid().has_value(),
           "its scales come from the values of every batch; give calibration statistics");
     const std::vector<Value> inputs = inputs_of(node);
-    check(wrapper->quantization().arithmetic == Arithmetic::onnx,
+    check(wrapper.quantization().arithmetic == Arithmetic::onnx,
           "it was quantized with \"rounding\": \"distiller\", which is for simulation alone; programs and ONNX files "
           "compute as \"rounding\": \"onnx\" does");
     if (is_real)
-      values_[i] = {real_sums(node, dynamic_cast<RangeLinearQuantParamLayerWrapper&>(*wrapper), inputs), false};
+      values_[i] = {real_sums(node, *wrapper.param_layer(), inputs), false};
     else
-      values_[i] = {lowered(node, *wrapper, inputs), true};
+      values_[i] = {lowered(node, wrapper, inputs), true};
   }
 
   // In the order of the wrapper's inputs: what its last operation goes back to.
@@ -111,7 +98,7 @@ class Lowering : ProgramBuilder {
   }
 
   int32_t lowered(const GraphNode& node, RangeLinearQuantWrapper& wrapper, const std::vector<Value>& inputs) {
-    if (auto* layer = dynamic_cast<RangeLinearQuantParamLayerWrapper*>(&wrapper)) return weighted(node, *layer, inputs);
+    if (RangeLinearQuantParamLayerWrapper* layer = wrapper.param_layer()) return weighted(node, *layer, inputs);
     if (auto* layer = dynamic_cast<RangeLinearFakeQuantWrapper*>(&wrapper)) return float_layer(node, *layer, inputs);
     fail("no integer form is known");
   }
@@ -157,8 +144,7 @@ class Lowering : ProgramBuilder {
   IntegerConv integer_conv(OpKind kind, RangeLinearQuantParamLayerWrapper& layer, const std::vector<Value>& inputs) {
     Op op{.kind = kind, .inputs = {on_grid(layer, 0, inputs.at(0))}};
     IntegerSums sums = layer.integer_sums(tensor(op.inputs[0]).grid);
-    if (const auto* conv = dynamic_cast<const Conv2d*>(layer.children()[0]->get()))
-      op.window = window_of(conv->config().options, sums.weight.shape());
+    if (sums.weight.rank() == 4) op.window = window_of(layer.options(), sums.weight.shape());
     std::vector<int32_t> weights;
     for (const float weight : sums.weight.data()) {
       check(weight == std::nearbyint(weight) && std::fabs(weight) <= (255 << kMostSumShift),
@@ -179,66 +165,74 @@ class Lowering : ProgramBuilder {
     return {std::move(op), std::move(sums)};
   }
 
-  // What the wrapper computes in float: of one byte, a table; of a window, its own operation.
+  // What the wrapper computes in float: of bytes, a table; else its own operation.
   int32_t float_layer(const GraphNode& node, RangeLinearFakeQuantWrapper& wrapper, std::vector<Value> inputs) {
-    const Module& layer = *wrapper.children()[0]->get();
+    using Kind = Effect::Kind;
+    Module& layer = *wrapper.children()[0]->get();
+    const Effect effect = layer.effect();
     const Requantizer to(wrapper, false);
     for (size_t i = 0; i < inputs.size(); ++i)
       if (!inputs[i].carries_quantization && !wrapper.quantization().inputs.empty())
         inputs[i] = {on_grid(wrapper, i, inputs[i]), true};
-    if ((layer.kind() == "EltwiseAdd" || layer.kind() == "EltwiseMult" || layer.kind() == "Concat"))
+    if (effect.kind == Kind::adds || effect.kind == Kind::multiplies || effect.kind == Kind::concatenates)
       return on_real_values(node, layer, to, inputs);
-    check(inputs.size() == 1, "it computes in float");
-    Value in = inputs[0];
-    if (const auto window = wrapper.summed_window(image_shape(in.tensor))) return window_sum(node, *window, to, in);
-    if (const auto* pool = dynamic_cast<const AvgPool2d*>(&layer)) {
-      check(wrapper.precision() == FloatPrecision::single, "it computes in half precision");
-      const int32_t pooled = add_tensor(node, "", Type::float32, {});
-      emit({.kind = OpKind::average_pool, .inputs = {as_float(in.tensor)}, .window = window_of(pool->options())},
-           pooled);
-      Op op{.kind = OpKind::quantize, .inputs = {pooled}};
-      to.add_limits(op, 1 / to.grid.step());
-      return emit(std::move(op), add_tensor(node, node.path(), Type::byte, to.grid));
-    }
-    const std::string_view kind = layer.kind();
+    const int32_t in = inputs.at(0).tensor;
+    if (effect.kind == Kind::averages)
+      if (const auto window = wrapper.summed_window(image_shape(in))) return window_sum(node, *window, to, in);
+    if (effect.kind == Kind::applies || effect.kind == Kind::none) return applied(node, wrapper, effect, to, inputs[0]);
+    check(wrapper.precision() == FloatPrecision::single, "it computes in half precision");
+    const GraphNode here{.name = "",
+                         .kind = std::string(layer.kind()),
+                         .effect = effect,
+                         .module = &layer,
+                         .output_shape = node.output_shape};
+    std::vector<int32_t> tensors;
+    for (const Value& input : inputs) tensors.push_back(input.tensor);
+    const int32_t result = lowering_of(here.kind, effect)(*this, here, tensors);
+    if (tensor(result).type == Type::float32) return quantized(node, result, to, effect);
+    Tensor values = values_of(tensor(result).grid);
+    for (float& x : values.mutable_data()) x = to.steps_of(x);
+    return looked_up(node, result, values, to);
+  }
+
+  // A function of every number.
+  int32_t applied(const GraphNode& node, RangeLinearFakeQuantWrapper& wrapper, const Effect& effect,
+                  const Requantizer& to, const Value& in) {
     if (tensor(in.tensor).type == Type::float32) {
-      const auto* clamp = dynamic_cast<const Clamp*>(&layer);
-      check(clamp || kind == "ReLU" || kind == "ReLU6" || kind == "Identity", "its input is float");
-      Op op{.kind = OpKind::quantize, .inputs = {in.tensor}};
-      to.add_limits(op, 1 / to.grid.step());
-      const auto byte = [&](float x) { return to.byte(to.steps_of(x)); };
-      if (kind.starts_with("ReLU")) op.low[0] = std::max(op.low[0], byte(0));
-      if (kind == "ReLU6") op.high[0] = std::min(op.high[0], byte(6));
-      if (clamp) op.low[0] = byte(clamp->low()), op.high[0] = byte(clamp->high());
-      return emit(std::move(op), add_tensor(node, node.path(), Type::byte, to.grid));
+      check(effect.clamps || effect.kind == Effect::Kind::none, "its input is float");
+      return quantized(node, in.tensor, to, effect);
     }
     Tensor values = values_of(tensor(in.tensor).grid);
-    if (const auto* pool = dynamic_cast<const MaxPool2d*>(&layer)) {
-      check(wrapper.precision() == FloatPrecision::single, "it computes in half precision");
-      in.tensor = max_pooled(node, in.tensor, pool->options(), "");
-      for (float& x : values.mutable_data()) x = to.steps_of(x);
-    } else {
-      check(kind == "ReLU" || kind == "ReLU6" || kind == "Clamp" || kind == "Sigmoid" || kind == "Tanh" ||
-                kind == "Identity",
-            "it computes in float");
-      if (in.carries_quantization) values.set_grid(tensor(in.tensor).grid);
-      values = to_integers(wrapper(values), to.grid, Arithmetic::onnx);
-    }
+    if (in.carries_quantization) values.set_grid(tensor(in.tensor).grid);
+    return looked_up(node, in.tensor, to_integers(wrapper(values), to.grid, Arithmetic::onnx), to);
+  }
+
+  // Real numbers, clamped as the effect says, onto the output's grid.
+  int32_t quantized(const GraphNode& node, int32_t in, const Requantizer& to, const Effect& effect) {
+    Op op{.kind = OpKind::quantize, .inputs = {in}};
+    to.add_limits(op, 1 / to.grid.step());
+    op.low[0] = std::max(op.low[0], to.byte(to.steps_of(effect.gives.low)));
+    op.high[0] = std::min(op.high[0], to.byte(to.steps_of(effect.gives.high)));
+    return emit(std::move(op), add_tensor(node, node.path(), Type::byte, to.grid));
+  }
+
+  // Steps of the output's grid for every byte.
+  int32_t looked_up(const GraphNode& node, int32_t in, const Tensor& steps, const Requantizer& to) {
     const int32_t output = add_tensor(node, node.path(), Type::byte, to.grid);
-    return emit({.kind = OpKind::lookup, .inputs = {in.tensor}, .tables = {table_of(values.data(), to.grid)}}, output);
+    return emit({.kind = OpKind::lookup, .inputs = {in}, .tables = {table_of(steps.data(), to.grid)}}, output);
   }
 
   // Sums, products and concatenations of the inputs' real values.
   int32_t on_real_values(const GraphNode& node, const Module& layer, const Requantizer& to,
                          const std::vector<Value>& inputs) {
-    Op op{.kind = layer.kind() == "EltwiseAdd" ? OpKind::add : OpKind::multiply};
+    Op op{.kind = layer.effect().kind == Effect::Kind::adds ? OpKind::add : OpKind::multiply};
     for (const Value& input : inputs) {
       check(tensor(input.tensor).type == Type::byte, "one of its inputs is float");
       op.inputs.push_back(input.tensor);
     }
     const int32_t output = add_tensor(node, node.path(), Type::byte, to.grid);
-    if (const auto* concat = dynamic_cast<const Concat*>(&layer)) {
-      check_along_channels(*concat, node);
+    if (layer.effect().kind == Effect::Kind::concatenates) {
+      check_along_channels(node, op.inputs);
       op.kind = OpKind::lookup;
       for (const int32_t input : op.inputs) {
         Tensor values = values_of(tensor(input).grid);
@@ -252,77 +246,23 @@ class Lowering : ProgramBuilder {
   }
 
   // The mean of a window as a convolution with ones.
-  int32_t window_sum(const GraphNode& node, const Pool2dOptions& window, const Requantizer& to, const Value& in) {
-    const int32_t channels = tensor(in.tensor).channels;
-    Op op{.kind = OpKind::conv, .inputs = {in.tensor}, .window = window_of(window)};
+  int32_t window_sum(const GraphNode& node, const Pool2dOptions& window, const Requantizer& to, int32_t in) {
+    const int32_t channels = tensor(in).channels;
+    Op op{.kind = OpKind::conv, .inputs = {in}, .window = window_of(window)};
     op.window.groups = channels;
     op.weight.assign(static_cast<size_t>(window.kernel_h * window.kernel_w * channels), 1);
     op.bias.assign(static_cast<size_t>(channels), 0);
     op.weight_step = {RangeLinearFakeQuantWrapper::window_step(window)};
-    op.rescale.assign(op.bias.size(), tensor(in.tensor).grid.step() * op.weight_step[0] / to.grid.step());
+    op.rescale.assign(op.bias.size(), tensor(in).grid.step() * op.weight_step[0] / to.grid.step());
     for (const float rescale : op.rescale) to.add_limits(op, rescale);
     return emit(std::move(op), add_tensor(node, node.path(), Type::byte, to.grid));
-  }
-
-  static void check_along_channels(const Concat& concat, const GraphNode& node) {
-    check(concat.dim() == -1 || concat.dim() == node.output_shape.rank() - 1,
-          "it concatenates along dimension {}, not channels", concat.dim());
-  }
-
-  // A layer that is not quantized.
-  int32_t in_float(const GraphNode& node, const std::vector<int32_t>& inputs) {
-    check(node.module != nullptr || node.kind == "add", "it has no form in a program");
-    Op op;
-    for (const int32_t input : inputs) op.inputs.push_back(as_float(input));
-    if (const auto* conv = dynamic_cast<const Conv2d*>(node.module)) {
-      op.window = window_of(conv->config().options, conv->weight.raw().shape());
-      set_real_weight(op, conv->weight, conv->bias);
-    } else if (const auto* linear = dynamic_cast<const Linear*>(node.module)) {
-      set_real_weight(op, linear->weight, linear->bias);
-    } else if (const auto* average = dynamic_cast<const AvgPool2d*>(node.module)) {
-      op.kind = OpKind::average_pool;
-      op.window = window_of(average->options());
-    } else if (node.kind == "GlobalAvgPool2d") {
-      const TensorInfo& in = tensor(op.inputs[0]);
-      op.kind = OpKind::average_pool;
-      op.window = window_of(Pool2dOptions{in.height, in.width, 1, 1, 0, 0});
-    } else if (const auto* concat = dynamic_cast<const Concat*>(node.module)) {
-      check_along_channels(*concat, node);
-      op.kind = OpKind::concat;
-    } else if (node.kind == "ReLU" || node.kind == "ReLU6") {
-      op.kind = OpKind::clamp;
-      op.real_high = node.kind == "ReLU6" ? 6.0f : std::numeric_limits<float>::infinity();
-    } else {
-      check(node.kind == "EltwiseAdd" || node.kind == "add" || node.kind == "EltwiseMult",
-            "it has no form in a program");
-      op.kind = node.kind == "EltwiseMult" ? OpKind::multiply : OpKind::add;
-    }
-    return emit(std::move(op), add_tensor(node, node.path(), Type::float32, {}));
-  }
-
-  static void set_real_weight(Op& op, const Parameter& weight, const Parameter& bias) {
-    check(!weight.transform(), "it is quantized for training; to_integer_layers comes before lowering");
-    op.kind = OpKind::float_conv;
-    op.real_weight.assign(weight.raw().data().begin(), weight.raw().data().end());
-    op.real_bias.assign(static_cast<size_t>(weight.raw().dim(-1)), 0.0f);
-    if (bias.defined()) op.real_bias.assign(bias.raw().data().begin(), bias.raw().data().end());
-  }
-
-  int32_t max_pooled(const GraphNode& node, int32_t input, const Pool2dOptions& options, const std::string& name) {
-    return emit({.kind = OpKind::max_pool, .inputs = {input}, .window = window_of(options)},
-                add_tensor(node, name, tensor(input).type, tensor(input).grid));
-  }
-
-  Value flattened(const GraphNode& node, const Value& in) {
-    const TensorInfo from = tensor(in.tensor);
-    const int32_t output = add_tensor(node, "", from.type, from.grid);
-    return {emit({.kind = OpKind::channels_first, .inputs = {in.tensor}}, output), false};
   }
 
   Module& model_;
   Graph graph_;
   std::vector<Value> values_;
-  std::set<std::string> lowered_;  // paths of wrapped layers
+  std::map<std::string, RangeLinearQuantWrapper*> quantized_;  // by path
+  std::set<std::string> lowered_;                              // paths of these
 };
 
 }  // namespace

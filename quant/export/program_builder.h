@@ -16,7 +16,7 @@ struct Value {
 };
 
 class ProgramBuilder {
- protected:
+ public:
   static int32_t size(int64_t value) { return narrow<int32_t>(value, "size"); }
 
   static Window window_of(const Conv2dOptions& o, const Shape& weight) {
@@ -50,6 +50,7 @@ class ProgramBuilder {
                        .channels = size(shape[-1]),
                        .grid = grid});
   }
+  int32_t add_float(const GraphNode& node) { return add_tensor(node, node.path(), Type::float32, {}); }
   // A tensor of the same shape as another one.
   int32_t add_like(int32_t other, Type type, const Grid& grid) {
     TensorInfo info = tensor(other);
@@ -62,6 +63,17 @@ class ProgramBuilder {
     op.output = output;
     result_.program.ops.push_back(std::move(op));
     return output;
+  }
+
+  int32_t max_pooled(const GraphNode& node, int32_t input, const Pool2dOptions& options) {
+    return emit({.kind = OpKind::max_pool, .inputs = {input}, .window = window_of(options)},
+                add_tensor(node, "", tensor(input).type, tensor(input).grid));
+  }
+
+  void check_along_channels(const GraphNode& node, std::span<const int32_t> inputs) {
+    int64_t channels = 0;
+    for (const int32_t input : inputs) channels += tensor(input).channels;
+    check(channels == node.output_shape[-1], "it concatenates along another dimension than channels");
   }
 
   Shape image_shape(int32_t i) { return {1, tensor(i).height, tensor(i).width, tensor(i).channels}; }
@@ -98,6 +110,7 @@ class ProgramBuilder {
     return to;
   }
 
+ protected:
   Lowered result_;
 
  private:

@@ -10,26 +10,6 @@
 namespace qgrad {
 namespace {
 
-struct CorrectedLayer {
-  RangeLinearQuantParamLayerWrapper* wrapper;
-  int calls;  // in one run of the model
-};
-
-// The layers to correct, in the order of their first calls.
-class WeightedLayers final : public CallObserver {
- public:
-  void leave(Module& module, Inputs, const Tensor&) override {
-    auto* wrapper = dynamic_cast<RangeLinearQuantParamLayerWrapper*>(&module);
-    if (!wrapper) return;
-    const auto known = std::ranges::find(layers, wrapper, &CorrectedLayer::wrapper);
-    if (known == layers.end())
-      layers.push_back({wrapper, 1});
-    else
-      ++known->calls;
-  }
-  std::vector<CorrectedLayer> layers;
-};
-
 // Notes a layer's inputs or outputs, and ends the run when it was called for the last time: what follows is not needed.
 class Catcher final : public CallObserver {
  public:
@@ -110,13 +90,11 @@ void correct_layers(Module& quantized, Module& reference, std::span<const Tensor
   if (!corrections.learned_rounding && !corrections.bias_correction) return;
   check(!batches.empty(), "corrections need calibration images");
   const Tape::Paused paused;
-  WeightedLayers finder;
-  {
-    const Observing observing(finder);
-    quantized(batches[0]);
-  }
-  for (size_t i = 0; i < finder.layers.size(); ++i) {
-    auto& [wrapper, calls] = finder.layers[i];
+  std::vector<CalledLayer> layers = called_layers(quantized, batches[0]);
+  std::erase_if(layers, [](const CalledLayer& called) { return !called.layer->param_layer(); });
+  for (size_t i = 0; i < layers.size(); ++i) {
+    RangeLinearQuantParamLayerWrapper* wrapper = layers[i].layer->param_layer();
+    const int calls = layers[i].calls;
     const std::string path = wrapper->path();
     Module* layer = find_module(reference, path);
     check(layer != nullptr, "corrections: the float model has no layer '{}'", path);
@@ -125,7 +103,7 @@ void correct_layers(Module& quantized, Module& reference, std::span<const Tensor
     if (corrections.learned_rounding)
       learn_rounding(*wrapper, layer_parameters(*layer).weight.raw(), samples, *corrections.learned_rounding);
     if (corrections.bias_correction) correct_bias(*wrapper, samples);
-    done(path, i + 1, finder.layers.size());
+    done(path, i + 1, layers.size());
   }
 }
 

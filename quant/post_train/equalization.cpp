@@ -4,8 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "nn/fold.h"
-#include "nn/layers/conv.h"
+#include "nn/layers/weighted_sum.h"
 
 namespace qgrad {
 namespace {
@@ -28,9 +27,8 @@ struct Layer {
 };
 
 Layer layer_of(Module& module) {
-  const auto [weight, bias] = layer_parameters(module);
-  const auto* conv = dynamic_cast<const Conv2d*>(&module);
-  return {&weight, &bias, conv ? conv->config().options.groups : 1};
+  WeightedSum& sum = *module.weighted_sum();
+  return {&sum.weight, &sum.bias, sum.options().groups};
 }
 
 template <class ChannelOf>
@@ -105,7 +103,7 @@ bool equalize(const Layer& first, const Layer& second) {
 
 const GraphNode* next_of(Module& model, const Graph& graph, const GraphNode& node) {
   const GraphNode* next = graph.only_successor(node);
-  while (next && graph.called_once(*next) && find_module(model, next->name)->kind() == "Identity")
+  while (next && graph.called_once(*next) && find_module(model, next->name)->effect().kind == Effect::Kind::none)
     next = graph.only_successor(*next);
   return next;
 }
@@ -113,7 +111,8 @@ const GraphNode* next_of(Module& model, const Graph& graph, const GraphNode& nod
 // The layer of the same kind that alone gets this one's output, through a ReLU or directly.
 const GraphNode* partner(Module& model, const Graph& graph, const GraphNode& node) {
   const GraphNode* next = next_of(model, graph, node);
-  if (next && next->kind == "ReLU" && graph.called_once(*next)) next = next_of(model, graph, *next);
+  if (next && next->effect.is_rectifier() && !next->effect.cap() && graph.called_once(*next))
+    next = next_of(model, graph, *next);
   return next && next->kind == node.kind && graph.called_once(*next) ? next : nullptr;
 }
 
@@ -128,7 +127,7 @@ struct Pair {
 std::vector<EqualizedPair> equalize_cross_layer(Module& model, const Graph& graph) {
   std::vector<Pair> pairs;
   for (const GraphNode& node : graph.nodes()) {
-    if ((node.kind != "Conv2d" && node.kind != "Linear") || !graph.called_once(node)) continue;
+    if (node.effect.kind != Effect::Kind::sums || !graph.called_once(node)) continue;
     const GraphNode* next = partner(model, graph, node);
     if (!next) continue;
     pairs.push_back(

@@ -13,15 +13,6 @@
 namespace qgrad {
 namespace {
 
-// Quantized layers in the order of their calls.
-struct Order final : CallObserver {
-  std::vector<std::string> paths;
-  void leave(Module& module, Inputs, const Tensor&) override {
-    if (dynamic_cast<PostTrainLayer*>(&module) && std::ranges::find(paths, module.path()) == paths.end())
-      paths.push_back(module.path());
-  }
-};
-
 Json or_null(const std::optional<int>& bits) { return bits ? Json(*bits) : Json(nullptr); }
 
 // Of a layer's settings, those that count in this clip mode.
@@ -58,16 +49,13 @@ GreedyResult greedy_search(const Json& quantizer, const std::function<ModulePtr(
   };
 
   const Prepared whole = prepared(quantizer);
-  Order order;
-  {
-    const Observing observing(order);
-    (*whole.model)(example);
-  }
+  std::vector<std::string> paths;
+  for (const CalledLayer& called : called_layers(*whole.model, example)) paths.push_back(called.layer->path());
   GreedyResult result{.quantizer = quantizer};
   result.quantizer["bits_activations"] = result.quantizer["bits_weights"] = nullptr;
   Json& overrides = result.quantizer["overrides"] = Json::object();
-  for (size_t i = 0; i < order.paths.size(); ++i) {
-    const std::string& path = order.paths[i];
+  for (size_t i = 0; i < paths.size(); ++i) {
+    const std::string& path = paths[i];
     const auto layer = std::ranges::find(whole.quantizer->resolved(), path, &Quantizer::Resolved::path);
     check(layer != whole.quantizer->resolved().end(), "greedy search: '{}' has no settings", path);
     std::optional<Json> best;
@@ -82,7 +70,7 @@ GreedyResult greedy_search(const Json& quantizer, const std::function<ModulePtr(
       result.cost = value;
     }
     overrides[path] = *best;
-    progress(path, i + 1, order.paths.size());
+    progress(path, i + 1, paths.size());
   }
   return result;
 }

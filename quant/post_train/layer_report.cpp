@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
 #include <nlohmann/json.hpp>
 #include <unordered_map>
 
@@ -14,8 +13,6 @@
 
 namespace qgrad {
 namespace {
-
-bool is_quantized_layer(const Module& module) { return dynamic_cast<const PostTrainLayer*>(&module) != nullptr; }
 
 struct Sums {
   double error = 0, reference = 0, output = 0, product = 0;
@@ -39,26 +36,8 @@ struct Sums {
 
 struct LayerPair {
   std::string path, kind;
-  Module* quantized = nullptr;
-  std::vector<bool> carried;  // by input: whether it arrives quantized
+  CalledLayer quantized;
   Sums sums;
-};
-
-// Finds the quantized layers in the order of their calls, and which of their inputs carry their producer's grid.
-class LayerPairs final : public CallObserver {
- public:
-  void leave(Module& module, Inputs x, const Tensor&) override {
-    if (!is_quantized_layer(module) || !known_.emplace(module.path(), layers.size()).second) return;
-    LayerPair layer;
-    layer.path = module.path();
-    layer.quantized = &module;
-    for (const Tensor& input : x) layer.carried.push_back(input.grid().has_value());
-    layers.push_back(std::move(layer));
-  }
-  std::vector<LayerPair> layers;
-
- private:
-  std::map<std::string, size_t> known_;
 };
 
 class Comparison final : public CallObserver {
@@ -82,17 +61,17 @@ class Comparison final : public CallObserver {
 
  private:
   static void compare(Module& module, LayerPair& layer, Inputs x, const Tensor& y) {
-    const auto* wrapper = dynamic_cast<const RangeLinearQuantWrapper*>(layer.quantized);
+    const auto& [quantized, calls, carried] = layer.quantized;
     std::vector<Tensor> inputs(x.begin(), x.end());
     bool changed = false;
-    for (size_t i = 0; wrapper && i < inputs.size(); ++i)
-      if (layer.carried[i]) {
-        inputs[i] = wrapper->on_own_grid(i, x[i]);
+    for (size_t i = 0; i < inputs.size(); ++i)
+      if (carried[i]) {
+        inputs[i] = quantized->on_own_grid(i, x[i]);
         changed = true;
       }
     const Tensor r = changed ? module.call(inputs) : y;
-    const Tensor output = layer.quantized->call(inputs);
-    layer.sums.add(output, wrapper ? wrapper->activated(r) : r, output.grid());
+    const Tensor output = quantized->call(inputs);
+    layer.sums.add(output, quantized->activated(r), output.grid());
   }
 
   std::unordered_map<const Module*, LayerPair*> by_module_;
@@ -115,18 +94,16 @@ LayerError error_of(const LayerPair& layer) {
 std::vector<LayerError> layer_report(Module& quantized, Module& reference, std::span<const Tensor> batches) {
   check(!batches.empty(), "layer report: no images");
   const Tape::Paused paused;
-  LayerPairs finder;
-  {
-    const Observing observing(finder);
-    quantized(batches[0]);
-  }
-  Comparison comparison(reference, finder.layers);
+  std::vector<LayerPair> layers;
+  for (CalledLayer& called : called_layers(quantized, batches[0]))
+    layers.push_back({called.layer->path(), "", std::move(called), {}});
+  Comparison comparison(reference, layers);
   {
     const Observing observing(comparison);
     for (const Tensor& batch : batches) reference(batch);
   }
   std::vector<LayerError> report;
-  for (const LayerPair& layer : finder.layers) report.push_back(error_of(layer));
+  for (const LayerPair& layer : layers) report.push_back(error_of(layer));
   std::ranges::stable_sort(report, {}, &LayerError::sqnr_db);
   return report;
 }

@@ -6,8 +6,6 @@
 
 #include "nn/fold.h"
 #include "nn/layers/activation.h"
-#include "nn/layers/conv.h"
-#include "nn/layers/linear.h"
 #include "quant/post_train/equalization.h"
 #include "quant/ranges/from_histogram.h"
 #include "quant/simulation/eltwise.h"
@@ -27,7 +25,7 @@ FloatPrecision precision_of(const LayerPlan& plan) {
 // ACIQ's tables for positive values expect the moments from before the ReLU.
 TensorStats output_stats(const LayerPlan& plan, const ModuleStats& stats) {
   TensorStats output = stats.output;
-  if ((plan.kind == "ReLU" || plan.kind == "ReLU6") && !stats.inputs.empty()) {
+  if (plan.effect.is_rectifier() && !stats.inputs.empty()) {
     output.mean = stats.inputs[0].mean;
     output.std = stats.inputs[0].std;
     output.b = stats.inputs[0].b;
@@ -48,7 +46,7 @@ bool names_histogram_mode(const Json& config) {
 // A layer must have a bias for it to be corrected.
 void give_biases(Module& model) {
   visit_modules(model, [](Module& module) {
-    if (dynamic_cast<Conv2d*>(&module) || dynamic_cast<Linear*>(&module)) give_bias(layer_parameters(module));
+    if (module.weighted_sum()) give_bias(layer_parameters(module));
   });
 }
 
@@ -107,7 +105,7 @@ Replacement PostTrainLinearQuantizer::planned() {
     if (site.bits.bias) config_error(site.settings.where("bits_bias"), "{}", kNoBiasBits);
     const PostTrainOverride settings = settings_at(site);
     placed_at(site.settings, [&] { check_settings(settings); });
-    plan_->add(site.path, module->kind(), site.bits, settings);
+    plan_->add(site.path, site.effect, site.bits, settings);
     return module;
   };
   Replacement replacement(note, keys_of<PostTrainOverride>());
@@ -121,13 +119,13 @@ PostTrainOverride PostTrainLinearQuantizer::settings_at(const Site& site) const 
   return site.settings_onto(defaults);
 }
 
-std::vector<std::string> PostTrainLinearQuantizer::settings_without_effect(const Site& site,
-                                                                           std::string_view kind) const {
-  std::vector<std::string> idle = idle_layer_settings(kind, site.bits, settings_at(site), config_.also_clip_weights);
+std::vector<std::string> PostTrainLinearQuantizer::settings_without_effect(const Site& site) const {
+  std::vector<std::string> idle =
+      idle_layer_settings(site.effect, site.bits, settings_at(site), config_.also_clip_weights);
   const GraphNode* node = site.graph.find(site.path);
   const GraphNode* next = node ? site.graph.sole_successor(*node) : nullptr;
-  const auto is_relu = [](std::string_view k) { return k == "ReLU" || k == "ReLU6"; };
-  if (is_relu(kind) || (site.bits.activations && next && is_relu(next->kind))) idle.emplace_back("clip_half_range");
+  if (site.effect.is_rectifier() || (site.bits.activations && next && next->effect.is_rectifier()))
+    idle.emplace_back("clip_half_range");
   return idle;
 }
 

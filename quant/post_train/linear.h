@@ -80,7 +80,7 @@ class PostTrainLinearQuantizer final : public Quantizer {
 
  protected:
   void pre_process(ModulePtr& model, const Graph& graph) override;
-  std::vector<std::string> settings_without_effect(const Site& site, std::string_view kind) const override;
+  std::vector<std::string> settings_without_effect(const Site& site) const override;
   void post_process(ModulePtr& model) override;
 
  private:

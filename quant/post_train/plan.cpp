@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
@@ -10,28 +11,33 @@
 namespace qgrad {
 namespace {
 
-bool is_one_of(std::string_view kind, std::initializer_list<std::string_view> kinds) {
-  return std::ranges::find(kinds, kind) != kinds.end();
+using Kind = Effect::Kind;
+
+// Whether a layer with this effect has a form that computes on integers.
+bool has_integer_form(Kind kind) {
+  switch (kind) {
+    case Kind::sums:
+    case Kind::looks_up:
+    case Kind::adds:
+    case Kind::multiplies:
+    case Kind::multiplies_matrices:
+    case Kind::concatenates:
+      return true;
+    default:
+      return false;
+  }
 }
 
-bool is_relu(std::string_view kind) { return is_one_of(kind, {"ReLU", "ReLU6"}); }
-
-// Whether a layer of this kind has a form that computes on integers.
-bool has_integer_form(std::string_view kind) {
-  return is_one_of(kind,
-                   {"Conv2d", "Linear", "Embedding", "EltwiseAdd", "EltwiseMult", "Concat", "Matmul", "BatchMatmul"});
-}
-
-Wrapping wrapping_of(std::string_view kind, const Bits& bits, const PostTrainOverride& settings, bool is_static) {
-  if (kind == "Identity") return Wrapping::none;
+Wrapping wrapping_of(Kind kind, const Bits& bits, const PostTrainOverride& settings, bool is_static) {
+  if (kind == Kind::none) return Wrapping::none;
   if (settings.fpq_module && !settings.fake.value_or(!has_integer_form(kind))) return Wrapping::reduced_float;
   if (settings.fpq_module && bits.activations) return Wrapping::fake_quant;
-  if (kind == "Embedding" && bits.weights) return Wrapping::embedding;
-  if (is_one_of(kind, {"Conv2d", "Linear"}) && bits.weights) return Wrapping::param_layer;
+  if (kind == Kind::looks_up && bits.weights) return Wrapping::embedding;
+  if (kind == Kind::sums && bits.weights) return Wrapping::param_layer;
   if (!bits.activations) return Wrapping::none;
-  if (is_one_of(kind, {"EltwiseAdd", "Concat"})) return is_static ? Wrapping::common_grid : Wrapping::none;
-  if (kind == "EltwiseMult") return is_static ? Wrapping::product : Wrapping::none;
-  if (is_one_of(kind, {"Matmul", "BatchMatmul"})) return Wrapping::product;
+  if (kind == Kind::adds || kind == Kind::concatenates) return is_static ? Wrapping::common_grid : Wrapping::none;
+  if (kind == Kind::multiplies) return is_static ? Wrapping::product : Wrapping::none;
+  if (kind == Kind::multiplies_matrices) return Wrapping::product;
   return Wrapping::fake_quant;
 }
 
@@ -54,13 +60,19 @@ void clip_stats(TensorStats& stats, const ValueLimits& limits) {
   if (stats.histogram) stats.histogram = stats.histogram->clipped(stats.min, stats.max);
 }
 
-// What an activation function lets through of a layer with these statistics.
-std::optional<ValueLimits> limits_of(std::string_view activation, const TensorStats& stats) {
-  if (activation == "ReLU") return ValueLimits{0, stats.max};
-  if (activation == "ReLU6") return ValueLimits{0, std::min(stats.max, 6.0)};
-  if (activation == "Tanh") return ValueLimits{-4, 4};
-  if (activation == "Sigmoid") return ValueLimits{-6, 6};
-  return std::nullopt;
+// What the least restrictive of these activations tells apart of a tensor; none where one of them is no activation, or
+// clamps otherwise than the others.
+std::optional<ValueLimits> told_apart(const std::vector<const GraphNode*>& activations, const TensorStats& stats) {
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  ValueLimits widest{kInfinity, -kInfinity};
+  for (const GraphNode* activation : activations) {
+    if (!activation || activation->effect.tells_apart == Limits()) return std::nullopt;
+    const Effect &effect = activation->effect, &first = activations[0]->effect;
+    if (effect != first && (effect.clamps || first.clamps)) return std::nullopt;
+    const Limits& limits = effect.tells_apart;
+    widest = {std::min<double>(widest.low, limits.low), std::max<double>(widest.high, limits.high)};
+  }
+  return ValueLimits{widest.low, std::min(widest.high, stats.max)};
 }
 
 // One entry of input_overrides.
@@ -115,21 +127,23 @@ bool LayerPlan::quantizes_output() const {
                               wrapping == Wrapping::product || wrapping == Wrapping::fake_quant);
 }
 
+// A convolution with float weights gets its input as it comes.
+bool LayerPlan::takes_float() const {
+  return wrapping == Wrapping::fake_quant && effect.kind != Kind::sums && effect.kind != Kind::looks_up;
+}
+
 bool LayerPlan::quantizes_inputs() const {
   if (!quantizes_output()) return false;
-  // A convolution with float weights gets its input as it comes.
-  if (wrapping == Wrapping::fake_quant)
-    return settings.quantize_inputs && !is_one_of(kind, {"Conv2d", "Linear", "Embedding"});
-  return true;
+  return wrapping != Wrapping::fake_quant || (settings.quantize_inputs && takes_float());
 }
 
 // Statistics may still be missing, as in `qgrad inspect`: they are taken to come.
-std::vector<std::string> idle_layer_settings(std::string_view kind, const Bits& bits, const PostTrainOverride& settings,
+std::vector<std::string> idle_layer_settings(const Effect& effect, const Bits& bits, const PostTrainOverride& settings,
                                              bool also_clip_weights) {
   const auto plan_with = [&](const std::optional<int>& bits_activations) {
     const Bits changed{bits_activations, bits.weights, bits.bias};
-    LayerPlan plan{.kind = std::string(kind), .bits = changed, .settings = settings};
-    plan.wrapping = wrapping_of(kind, changed, settings, /*is_static=*/true);
+    LayerPlan plan{.effect = effect, .bits = changed, .settings = settings};
+    plan.wrapping = wrapping_of(effect.kind, changed, settings, /*is_static=*/true);
     return plan;
   };
   const LayerPlan plan = plan_with(bits.activations);
@@ -137,13 +151,12 @@ std::vector<std::string> idle_layer_settings(std::string_view kind, const Bits& 
   const bool weights = param_layer || plan.wrapping == Wrapping::embedding;
   const bool clips = output || (param_layer && also_clip_weights);
   const bool own_inputs = output && !settings.input_overrides.json().empty();
-  const bool takes_float = plan.wrapping == Wrapping::fake_quant && !is_one_of(kind, {"Conv2d", "Linear", "Embedding"});
   PostTrainOverride half = settings;
   half.fpq_module = 16;
-  const Wrapping in_float = wrapping_of(kind, bits, half, /*is_static=*/true);
+  const Wrapping in_float = wrapping_of(effect.kind, bits, half, /*is_static=*/true);
   const std::pair<const char*, bool> effects[] = {
       {"bits_activations", plan_with(8).quantizes_output()},
-      {"bits_weights", kind != "Identity" && !settings.fpq_module},
+      {"bits_weights", effect.kind != Kind::none && !settings.fpq_module},
       {"mode", output || weights},
       {"per_channel_wts", param_layer},
       {"clip_acts", clips},
@@ -154,7 +167,7 @@ std::vector<std::string> idle_layer_settings(std::string_view kind, const Bits& 
       {"inputs_quant_auto_fallback", plan.quantizes_inputs()},
       {"fpq_module", in_float == Wrapping::reduced_float || (in_float == Wrapping::fake_quant && bits.activations)},
       {"fake", settings.fpq_module.has_value()},
-      {"quantize_inputs", output && takes_float},
+      {"quantize_inputs", output && plan.takes_float()},
       {"input_overrides", plan.quantizes_inputs()}};
   std::vector<std::string> idle;
   for (const auto& [key, has_effect] : effects)
@@ -168,11 +181,11 @@ QuantSettings LayerPlan::output_settings() const {
           .clip = settings.clip_acts,
           .n_stds = settings.clip_n_stds,
           .percentile = settings.clip_percentile,
-          .half_range = settings.clip_half_range || relu || is_relu(kind),
+          .half_range = settings.clip_half_range || relu || effect.is_rectifier(),
           .scale_approx_mult_bits = settings.scale_approx_mult_bits};
 }
 
-void PostTrainPlan::add(const std::string& path, std::string_view kind, const Bits& bits,
+void PostTrainPlan::add(const std::string& path, const Effect& effect, const Bits& bits,
                         const PostTrainOverride& settings) {
   try {
     check_clip_settings(settings);
@@ -181,13 +194,10 @@ void PostTrainPlan::add(const std::string& path, std::string_view kind, const Bi
   }
   check(!settings.fpq_module || *settings.fpq_module == 16 || *settings.fpq_module == 32,
         "{}: fpq_module: expected 16 or 32, got {}", path, settings.fpq_module.value_or(0));
-  const Wrapping wrapping = wrapping_of(kind, bits, settings, stats_ != nullptr);
+  const Wrapping wrapping = wrapping_of(effect.kind, bits, settings, stats_ != nullptr);
   if (wrapping == Wrapping::none || !graph_.find(path)) return;
-  layers_[path] = {.kind = std::string(kind),
-                   .bits = bits,
-                   .settings = settings,
-                   .wrapping = wrapping,
-                   .relu = settings.clip_half_range};
+  layers_[path] = {
+      .effect = effect, .bits = bits, .settings = settings, .wrapping = wrapping, .relu = settings.clip_half_range};
 }
 
 // The Splits that alone consume this layer's output; none where something else does too.
@@ -195,7 +205,7 @@ std::vector<const GraphNode*> PostTrainPlan::split_successors(const GraphNode& n
   if (!graph_.called_once(node) || &graph_[graph_.output()] == &node) return {};
   std::vector<const GraphNode*> splits;
   for (const size_t i : node.succs) {
-    if (graph_[i].kind != "Split" || !graph_.called_once(graph_[i])) return {};
+    if (graph_[i].effect.kind != Kind::splits || !graph_.called_once(graph_[i])) return {};
     splits.push_back(&graph_[i]);
   }
   return splits;
@@ -207,18 +217,14 @@ void PostTrainPlan::fuse_statistics() {
     ModuleStats* stats = stats_->find(node.name);
     if (layer == layers_.end() || !layer->second.quantizes_output() || !stats) continue;
     const std::vector<const GraphNode*> splits = split_successors(node);
-    const GraphNode* next = splits.empty() ? graph_.sole_successor(node) : splits[0];
-    std::string activation = next ? next->kind : "";
-    for (const GraphNode* split : splits) {
-      const GraphNode* after = graph_.sole_successor(*split);
-      const std::string kind = after ? after->kind : "";
-      const bool gates = is_one_of(kind, {"Sigmoid", "Tanh"}) && is_one_of(activation, {"Sigmoid", "Tanh"});
-      activation = split == splits[0] || kind == activation ? kind : gates ? "Sigmoid" : "";
-    }
-    const std::optional<ValueLimits> limits = limits_of(activation, stats->output);
+    const std::vector<const GraphNode*> consumers = splits.empty() ? std::vector{graph_.sole_successor(node)} : splits;
+    std::vector<const GraphNode*> activations = consumers;
+    if (!splits.empty())
+      std::ranges::transform(splits, activations.begin(),
+                             [&](const GraphNode* s) { return graph_.sole_successor(*s); });
+    const std::optional<ValueLimits> limits = told_apart(activations, stats->output);
     if (!limits) continue;
     clip_stats(stats->output, *limits);
-    const std::vector<const GraphNode*> consumers = splits.empty() ? std::vector{next} : splits;
     for (const GraphNode* consumer : consumers)
       if (ModuleStats* after = stats_->find(consumer->name); after && !after->inputs.empty())
         after->inputs[0] = stats->output;
@@ -230,9 +236,9 @@ void PostTrainPlan::fuse_relus() {
     const auto layer = layers_.find(node.name);
     if (layer == layers_.end() || !layer->second.quantizes_output()) continue;
     const GraphNode* next = graph_.sole_successor(node);
-    if (!next || !is_relu(next->kind)) continue;
+    if (!next || !next->effect.is_rectifier()) continue;
     layer->second.relu = true;
-    if (next->kind == "ReLU6") layer->second.relu_cap = 6.0f;
+    layer->second.relu_cap = next->effect.cap();
     fused_relus_[next->name] = node.name;
     layers_.erase(next->name);
   }

@@ -66,7 +66,7 @@ void check_clip_settings(const PostTrainLayerSettings& settings);
 enum class Wrapping { none, param_layer, common_grid, product, embedding, fake_quant, reduced_float };
 
 struct LayerPlan {
-  std::string kind;
+  Effect effect;
   Bits bits;
   PostTrainOverride settings;
   Wrapping wrapping = Wrapping::none;
@@ -74,13 +74,14 @@ struct LayerPlan {
   std::optional<float> relu_cap;
   std::vector<InputQuantization> inputs;
 
+  bool takes_float() const;  // it computes in float and has no weights
   bool quantizes_output() const;
   bool quantizes_inputs() const;
   QuantSettings output_settings() const;
 };
 
-// The override keys that change nothing for a layer of this kind, given its bits and its other settings.
-std::vector<std::string> idle_layer_settings(std::string_view kind, const Bits& bits, const PostTrainOverride& settings,
+// The override keys that change nothing for a layer with this effect, given its bits and its other settings.
+std::vector<std::string> idle_layer_settings(const Effect& effect, const Bits& bits, const PostTrainOverride& settings,
                                              bool also_clip_weights);
 
 // The plans of a model, by module path.
@@ -90,14 +91,14 @@ class PostTrainPlan {
   PostTrainPlan(Graph graph, QuantStats* stats) : graph_(std::move(graph)), stats_(stats) {}
 
   // Decides how a layer is wrapped, by Distiller's rules. Throws on settings that lack what they need.
-  void add(const std::string& path, std::string_view kind, const Bits& bits, const PostTrainOverride& settings);
+  void add(const std::string& path, const Effect& effect, const Bits& bits, const PostTrainOverride& settings);
 
-  // Calibrated ranges of layers whose only consumer is a ReLU, ReLU6, Tanh or Sigmoid are cut to what that one lets
-  // through: [0, max], [0, 6], [-4, 4], [-6, 6]; so are those of layers whose output is split, where all parts go to
-  // the same activation; Sigmoid and Tanh together count as Sigmoid (Distiller _apply_activations_stats_fusion). Static
-  // only.
+  // Calibrated ranges of layers whose only consumer is an activation are cut to what that one tells apart: [0, max] for
+  // ReLU, [0, 6] for ReLU6, [-4, 4] for Tanh, [-6, 6] for Sigmoid; so are those of layers whose output is split, where
+  // all parts go to the same activation, or to smooth ones, to what one of these tells apart
+  // (Distiller _apply_activations_stats_fusion). Static only.
   void fuse_statistics();
-  // A ReLU or ReLU6 that is the only consumer of a layer with quantized outputs is computed there.
+  // A rectifier that is the only consumer of a layer with quantized outputs is computed there.
   void fuse_relus();
   // How each layer quantizes inputs that arrive in float. A tensor with several consumers is quantized by all of them
   // as the first one does. half_range: keep the output's half range for inputs, as Distiller does by mistake.

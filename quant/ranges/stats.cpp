@@ -41,7 +41,7 @@ bool is_unit(const Module& module) {
 
 void find_units(Module& module, std::vector<Module*>& units) {
   if (is_unit(module)) {
-    if (module.kind() != "Identity") units.push_back(&module);
+    if (module.effect().kind != Effect::Kind::none) units.push_back(&module);
     return;
   }
   for (const Child* c : module.children()) find_units(**c, units);

@@ -14,7 +14,8 @@ RangeLinearQuantCommonGridWrapper::RangeLinearQuantCommonGridWrapper(ModulePtr l
 }
 
 std::string_view RangeLinearQuantCommonGridWrapper::kind() const {
-  return wrapped().kind() == "Concat" ? "RangeLinearQuantConcatWrapper" : "RangeLinearQuantEltwiseAddWrapper";
+  return wrapped().effect().kind == Effect::Kind::concatenates ? "RangeLinearQuantConcatWrapper"
+                                                               : "RangeLinearQuantEltwiseAddWrapper";
 }
 
 Accumulator RangeLinearQuantCommonGridWrapper::accumulate(Inputs x) {
@@ -34,7 +35,8 @@ RangeLinearQuantProductWrapper::RangeLinearQuantProductWrapper(ModulePtr layer, 
     : RangeLinearQuantWrapper(std::move(layer), std::move(q)) {}
 
 std::string_view RangeLinearQuantProductWrapper::kind() const {
-  return wrapped().kind() == "EltwiseMult" ? "RangeLinearQuantEltwiseMultWrapper" : "RangeLinearQuantMatmulWrapper";
+  return wrapped().effect().kind == Effect::Kind::multiplies ? "RangeLinearQuantEltwiseMultWrapper"
+                                                             : "RangeLinearQuantMatmulWrapper";
 }
 
 float RangeLinearQuantProductWrapper::accumulator_scale(std::span<const Grid> inputs) const {

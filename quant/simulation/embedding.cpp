@@ -40,9 +40,9 @@ Grid RangeLinearEmbeddingWrapper::weight_grid() const {
   return grid_of({params.scale[0], params.zero_point[0]}, weight_.settings());
 }
 
-Tensor RangeLinearEmbeddingWrapper::forward(const Tensor& ids) {
+Tensor RangeLinearEmbeddingWrapper::forward(Inputs ids) {
   check(!training(), "{}: a layer quantized after training can not be trained; switch the model to evaluation", kind());
-  Tensor y = linear_dequantize(embedding_(ids), weight_.params());
+  Tensor y = linear_dequantize(embedding_->call(ids), weight_.params());
   y.set_grid(weight_grid());
   return y;
 }

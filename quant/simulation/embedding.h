@@ -8,7 +8,7 @@ namespace qgrad {
 
 // Wraps an Embedding. Its table becomes integers, quantized by the statistics of its output where given, else by the
 // table's own range. The output is dequantized and carries the table's quantization.
-class RangeLinearEmbeddingWrapper final : public UnaryModule, public PostTrainLayer {
+class RangeLinearEmbeddingWrapper final : public PostTrainLayer {
  public:
   RangeLinearEmbeddingWrapper(ModulePtr embedding, const WeightQuantization& quantization,
                               const TensorStats* output_stats);
@@ -21,7 +21,7 @@ class RangeLinearEmbeddingWrapper final : public UnaryModule, public PostTrainLa
   Grid weight_grid() const;
 
  protected:
-  Tensor forward(const Tensor& ids) override;
+  Tensor forward(Inputs ids) override;
 
  private:
   Child embedding_;

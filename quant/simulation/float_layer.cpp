@@ -81,9 +81,8 @@ Accumulator RangeLinearFakeQuantWrapper::accumulate(Inputs x) {
 std::optional<Pool2dOptions> RangeLinearFakeQuantWrapper::summed_window(const Shape& image) const {
   if (arithmetic() != Arithmetic::onnx || quantization().inputs.empty() || precision_ != FloatPrecision::single)
     return std::nullopt;
-  if (const auto* pool = dynamic_cast<const AvgPool2d*>(&wrapped())) return pool->options();
-  if (wrapped().kind() == "GlobalAvgPool2d") return Pool2dOptions{image[1], image[2], 1, 1, 0, 0};
-  return std::nullopt;
+  const auto* pool = dynamic_cast<const AvgPool2d*>(&wrapped());
+  return pool ? std::optional(pool->window(image)) : std::nullopt;
 }
 
 float RangeLinearFakeQuantWrapper::window_step(const Pool2dOptions& window) {

@@ -41,7 +41,7 @@ class RangeLinearFakeQuantWrapper final : public RangeLinearQuantWrapper {
 
 // Runs the wrapped layer in a reduced precision: its parameters, inputs and output are rounded to it, sums are kept in
 // float32. The output is not quantized (Distiller FPWrapper).
-class FPWrapper final : public Module, public PostTrainLayer {
+class FPWrapper final : public PostTrainLayer {
  public:
   FPWrapper(ModulePtr layer, FloatPrecision precision);
   std::string_view kind() const override { return "FPWrapper"; }

@@ -1,6 +1,7 @@
 // Names for scales, zero points and clipping values.
 #include "quant/simulation/layer.h"
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -69,11 +70,9 @@ void set_clipping(const std::string& name, const QuantParamSlot& slot, std::span
 
 std::vector<NamedQuantParam> named_quant_params(Module& model) {
   std::vector<NamedQuantParam> all;
-  visit_modules(model, [&](Module& module) {
-    auto* layer = dynamic_cast<PostTrainLayer*>(&module);
-    if (!layer) return;
-    const std::string prefix = module.path().empty() ? "" : module.path() + ".";
-    for (const QuantParamSlot& slot : layer->quant_param_slots()) {
+  visit_modules<PostTrainLayer>(model, [&](PostTrainLayer& layer) {
+    const std::string prefix = layer.path().empty() ? "" : layer.path() + ".";
+    for (const QuantParamSlot& slot : layer.quant_param_slots()) {
       const auto add = [&](const std::string& name, bool free, auto get, auto set) {
         const std::string full = prefix + name;
         all.push_back({full, free, [slot, get] { return get(slot); },
@@ -98,11 +97,32 @@ NamedQuantParam named_quant_param(Module& model, std::string_view name) {
   fail("no quantization parameter '{}'{}", name, did_you_mean(name, names));
 }
 
+namespace {
+
+struct Calls final : CallObserver {
+  void leave(Module& module, Inputs x, const Tensor&) override {
+    auto* layer = dynamic_cast<PostTrainLayer*>(&module);
+    if (!layer) return;
+    const auto known = std::ranges::find(layers, layer, &CalledLayer::layer);
+    if (known != layers.end()) return void(++known->calls);
+    layers.push_back({layer, 1, {}});
+    for (const Tensor& input : x) layers.back().carried.push_back(input.grid().has_value());
+  }
+  std::vector<CalledLayer> layers;
+};
+
+}  // namespace
+
+std::vector<CalledLayer> called_layers(Module& model, const Tensor& example) {
+  Calls calls;
+  const Observing observing(calls);
+  model(example);
+  return std::move(calls.layers);
+}
+
 Json layer_quant_params(Module& model) {
   Json all = Json::object();
-  visit_modules(model, [&](Module& m) {
-    if (const auto* layer = dynamic_cast<PostTrainLayer*>(&m)) all[m.path()] = layer->quant_params();
-  });
+  visit_modules<PostTrainLayer>(model, [&](PostTrainLayer& layer) { all[layer.path()] = layer.quant_params(); });
   return all;
 }
 

@@ -31,13 +31,28 @@ struct QuantParamSlot {
   std::function<void(const LinearQuantParams&)> set;
 };
 
-class PostTrainLayer {
+class RangeLinearQuantParamLayerWrapper;
+
+class PostTrainLayer : public Module {
  public:
-  virtual ~PostTrainLayer() = default;
   // What this layer really got: bits, mode, clipping, scales and zero points.
   virtual Json quant_params() const = 0;
   virtual std::vector<QuantParamSlot> quant_param_slots() { return {}; }
+  virtual RangeLinearQuantParamLayerWrapper* param_layer() { return nullptr; }  // itself, where it is one
+  // Input i, quantized before, as if this layer had done it.
+  virtual Tensor on_own_grid(size_t /*i*/, const Tensor& x) const { return x; }
+  // What the ReLU that this layer computes leaves of y, in float; y itself where it computes none. Differentiable.
+  virtual Tensor activated(const Tensor& y) const { return y; }
 };
+
+// A layer that a run of the model calls.
+struct CalledLayer {
+  PostTrainLayer* layer;
+  int calls;
+  std::vector<bool> carried;  // by input: whether it arrives quantized
+};
+// In the order of their first calls.
+std::vector<CalledLayer> called_layers(Module& model, const Tensor& example);
 
 // Every parameter of every layer, in the order of the model (Distiller named_linear_quant_params, named_clipping):
 //   <layer>.output_scale, .output_zero_point, .output_clipping     where fixed, that is with static quantization

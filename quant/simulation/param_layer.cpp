@@ -30,11 +30,10 @@ RangeLinearQuantParamLayerWrapper::RangeLinearQuantParamLayerWrapper(ModulePtr l
                                                                      WeightQuantization weight,
                                                                      const std::optional<LinearQuantParams>& params)
     : RangeLinearQuantWrapper(std::move(layer), std::move(quantization)),
-      bias_(layer_parameters(wrapped()).bias),
-      weight_(*this, layer_parameters(wrapped()).weight, weight,
-              params ? *params
-                     : params_from_tensor(layer_parameters(wrapped()).weight.raw(), weight.settings,
-                                          Slices::output_channels)) {}
+      layer_(*wrapped().weighted_sum()),
+      bias_(layer_.bias),
+      weight_(*this, layer_.weight, weight,
+              params ? *params : params_from_tensor(layer_.weight.raw(), weight.settings, Slices::output_channels)) {}
 
 Tensor RangeLinearQuantParamLayerWrapper::dequantized_bias() const {
   return bias_.defined() ? linear_dequantize(base_bias_q(), base_bias_params()) : Tensor();

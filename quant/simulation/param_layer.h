@@ -1,7 +1,7 @@
 // Convolution and fully connected layers on integers (Distiller range_linear.py:RangeLinearQuantParamLayerWrapper).
 #pragma once
 
-#include "nn/fold.h"
+#include "nn/layers/weighted_sum.h"
 #include "quant/simulation/weight.h"
 #include "quant/simulation/wrapper.h"
 
@@ -16,8 +16,8 @@ struct IntegerSums {
   Tensor bias;                     // integers; undefined where there is no bias, or one that stays in float
 };
 
-// Wraps a Conv2d or Linear. Its weight parameter becomes the integers, without zero point; its bias stays in float and
-// is brought to the accumulator's scale at every call:
+// Wraps a WeightedSum, as Conv2d and Linear are. Its weight parameter becomes the integers, without zero point; its
+// bias stays in float and is brought to the accumulator's scale at every call:
 //   accumulator = layer(x_q + zero_point_x, w_q + zero_point_w) + bias_q, scale_x * scale_w
 //   static: bias_q = clamp(round(bias * accumulator scale)), under Arithmetic::onnx clamp(round(bias / accumulator
 //   step)) dynamic: from the bias quantized on its own, symmetric, to bits_accum (base):
@@ -32,6 +32,7 @@ class RangeLinearQuantParamLayerWrapper final : public RangeLinearQuantWrapper {
                                     const std::optional<LinearQuantParams>& params = std::nullopt);
   std::string_view kind() const override { return "RangeLinearQuantParamLayerWrapper"; }
   std::string describe() const override;
+  RangeLinearQuantParamLayerWrapper* param_layer() override { return this; }
   Json quant_params() const override;
 
   std::vector<QuantParamSlot> quant_param_slots() override;
@@ -56,9 +57,8 @@ class RangeLinearQuantParamLayerWrapper final : public RangeLinearQuantWrapper {
   // x as the layer computes on it: as it came, or on this layer's input grid.
   Tensor as_computed_on(const Tensor& x) const;
   // The wrapped layer, in float, with these parameters for its own.
-  Tensor run(const Tensor& x, const Tensor& weight, const Tensor& bias) const {
-    return layer_output(wrapped(), x, weight, bias);
-  }
+  const Conv2dOptions& options() const { return layer_.options(); }
+  Tensor run(const Tensor& x, const Tensor& weight, const Tensor& bias) const { return layer_.sums(x, weight, bias); }
   const Tensor& bias() const { return bias_.raw(); }
   void set_bias(Tensor bias);  // of the same shape
 
@@ -72,7 +72,8 @@ class RangeLinearQuantParamLayerWrapper final : public RangeLinearQuantWrapper {
   Tensor bias_on(const std::vector<float>& scale, const std::vector<float>& step) const;
   QuantSettings bias_settings() const;
 
-  Parameter& bias_;  // the wrapped layer's
+  WeightedSum& layer_;
+  Parameter& bias_;  // its
   IntegerWeight weight_;
 };
 

@@ -61,8 +61,12 @@ std::string RangeLinearQuantWrapper::describe() const {
   std::string text = fmt::format("{} bits {}", output_settings().bits, enum_name(output_settings().mode));
   if (const auto output = output_grid())
     text += fmt::format(", scale={:g}, zero_point={:g}", output->scale, output->zero_point);
-  if (quantization_.relu) text += quantization_.relu_cap ? ", with ReLU6" : ", with ReLU";
+  if (quantization_.relu) text += ", with " + relu_name();
   return text;
+}
+
+std::string RangeLinearQuantWrapper::relu_name() const {
+  return quantization_.relu_cap ? fmt::format("ReLU{:g}", *quantization_.relu_cap) : "ReLU";
 }
 
 std::optional<Grid> RangeLinearQuantWrapper::output_grid() const {
@@ -222,7 +226,7 @@ Json RangeLinearQuantWrapper::quant_params() const {
     inputs.push_back(std::move(entry));
   }
   json["inputs"] = std::move(inputs);
-  if (quantization_.relu) json["relu"] = quantization_.relu_cap ? "ReLU6" : "ReLU";
+  if (quantization_.relu) json["relu"] = relu_name();
   return json;
 }
 

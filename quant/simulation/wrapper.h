@@ -30,7 +30,7 @@ struct LayerQuantization {
   // With a float output: the layer computes on integers, its sums become real values, and the bias is added to these.
   bool real_sums = false;
   bool relu = false;              // a ReLU is applied to the accumulator
-  std::optional<float> relu_cap;  // 6 where it was a ReLU6
+  std::optional<float> relu_cap;  // where it has one, as ReLU6
 };
 
 // Where q lies, for these parameters under these settings.
@@ -41,7 +41,7 @@ float maybe_approximated(float scale, const QuantSettings& settings);
 
 // Tensors between wrappers are floats on the grid that they name, so that any module can stand between two
 // of them; a wrapper that follows another one gets the same integers back. Evaluation only.
-class RangeLinearQuantWrapper : public Module, public PostTrainLayer {
+class RangeLinearQuantWrapper : public PostTrainLayer {
  public:
   std::string describe() const override;
   const LayerQuantization& quantization() const { return quantization_; }
@@ -53,10 +53,8 @@ class RangeLinearQuantWrapper : public Module, public PostTrainLayer {
   Grid input_grid(size_t i, const Tensor& x) const;
   // How this layer's settings quantize x as input i, whatever its producer did: the calibrated grid, or x's own.
   Grid own_input_grid(size_t i, const Tensor& x) const;
-  // x on that grid, as if it had been quantized before; x itself where the layer does not quantize its inputs.
-  Tensor on_own_grid(size_t i, const Tensor& x) const;
-  // What the ReLU that this layer computes leaves of y, in float; y itself where it computes none. Differentiable.
-  Tensor activated(const Tensor& y) const;
+  Tensor on_own_grid(size_t i, const Tensor& x) const override;
+  Tensor activated(const Tensor& y) const override;
 
   Json quant_params() const override;
   std::vector<QuantParamSlot> quant_param_slots() override;
@@ -87,6 +85,8 @@ class RangeLinearQuantWrapper : public Module, public PostTrainLayer {
   // Throws where limits of the accumulator would cut off values that the output's grid holds or, where the grid is not
   // fixed, sums that were made.
   void check_holds(const Accumulator& accumulator, const AccumulatorLimits& limits) const;
+
+  std::string relu_name() const;
 
   LayerQuantization quantization_;
   Child wrapped_;

@@ -23,7 +23,7 @@ void fields(Fields& v, APoTConfig& c) {
 class APoTQuantizer final : public LearnedQuantizer {
  public:
   explicit APoTQuantizer(const APoTConfig& config)
-      : LearnedQuantizer(config, ReluPlace::fused), normalize_weights_(config.normalize_weights) {}
+      : LearnedQuantizer(config, Rectifiers::unbounded_in_place), normalize_weights_(config.normalize_weights) {}
 
  protected:
   std::unique_ptr<LearnedQuantization> make(int bits, Role role) const override {

@@ -86,23 +86,18 @@ Tensor LearnedClippedLinearQuantization::forward(const Tensor& x) {
                         {{clip_val(), [](const GridSums& sums) { return static_cast<float>(sums.above); }}});
 }
 
-TrainQuantizer::QuantizedKinds clipped_kinds(const std::vector<std::string>& settings) {
-  return {.behind = {"Sigmoid"}, .in_place = {"ReLU", "ReLU6"}, .settings = settings};
-}
-
-std::unique_ptr<Quantization> clip_of_both_signs(int bits) {
+std::unique_ptr<Quantization> clip_of_both_signs(const Activation& what, int bits) {
   return std::make_unique<ClippedLinearQuantization>(
-      ClippedLinearConfig{.bits = bits, .clip_val = 1, .is_signed = true});
+      ClippedLinearConfig{.bits = bits, .clip_val = what.largest, .is_signed = true});
 }
 
 FixedClipQuantizer::FixedClipQuantizer(const FixedClipConfig& config)
     : TrainQuantizer(config), act_clip_val_(config.act_clip_val) {
-  quantize_outputs_of(clipped_kinds(keys_of<FixedClipSettings>()));
-  quantize_outputs_of({.behind = {"Tanh"}, .in_place = {}, .settings = {}});
+  quantize_activations(Rectifiers::in_place, keys_of<FixedClipSettings>());
 }
 
 std::unique_ptr<Quantization> FixedClipQuantizer::activation(const Site& site, const Activation& what, int bits) {
-  if (what.role == Role::any_sign) return clip_of_both_signs(bits);
+  if (what.role == Role::any_sign) return clip_of_both_signs(what, bits);
   const auto settings = site.settings_onto(FixedClipSettings{act_clip_val_});
   return std::make_unique<ClippedLinearQuantization>(
       ClippedLinearConfig{.bits = bits, .clip_val = std::min(settings.act_clip_val, what.largest)});

@@ -54,10 +54,9 @@ class LearnedClippedLinearQuantization final : public Quantization {
   Tensor forward(const Tensor& x) override;
 };
 
-// Clips take the place of a ReLU or ReLU6, and come behind a Sigmoid. Behind a Tanh comes a fixed clip of both signs,
-// at its own bound of 1, which has no settings.
-TrainQuantizer::QuantizedKinds clipped_kinds(const std::vector<std::string>& settings);
-std::unique_ptr<Quantization> clip_of_both_signs(int bits);
+// Clips take the place of rectifiers, and come behind other activations. Behind those of both signs, as Tanh, comes a
+// fixed clip at their own bound, which has no settings.
+std::unique_ptr<Quantization> clip_of_both_signs(const Activation& what, int bits);
 
 // What quantizers with fixed clips have in their configs. In a network of batch norms and ReLUs, a clip of c is the
 // same as one of 1 on activations that are all divided by c.

@@ -110,13 +110,11 @@ Tensor FakeLinearQuantization::forward(const Tensor& x) {
 void measure_ranges_again(Module& model, const std::function<void()>& run) {
   const EvaluationMode evaluation(model);
   std::vector<FakeLinearQuantization*> frozen;
-  visit_modules(model, [&](Module& module) {
-    auto* range = dynamic_cast<FakeLinearQuantization*>(&module);
-    if (!range) return;
-    if (range->frozen()) frozen.push_back(range);
-    range->set_frozen(false);
-    range->forget_range();
-    range->set_training(true);
+  visit_modules<FakeLinearQuantization>(model, [&](FakeLinearQuantization& range) {
+    if (range.frozen()) frozen.push_back(&range);
+    range.set_frozen(false);
+    range.forget_range();
+    range.set_training(true);
   });
   run();
   for (FakeLinearQuantization* range : frozen) range->set_frozen(true);

@@ -101,11 +101,10 @@ Tensor LearnedQuantization::forward(const Tensor& x) {
   return quantize(x, *bits());
 }
 
-LearnedQuantizer::LearnedQuantizer(const LearnedQuantizerConfig& config, ReluPlace relu)
+LearnedQuantizer::LearnedQuantizer(const LearnedQuantizerConfig& config, Rectifiers rectifiers)
     : TrainQuantizer(config), learned_(config) {
-  QuantizedKinds kinds{.behind = {"ReLU6", "Sigmoid", "Tanh", "input"}, .in_place = {}, .settings = {}};
-  (relu == ReluPlace::behind ? kinds.behind : kinds.in_place).emplace_back("ReLU");
-  quantize_outputs_of(kinds);
+  quantize_activations(rectifiers);
+  quantize_outputs_of({"input"}, Role::input);
 }
 
 std::unique_ptr<Quantization> LearnedQuantizer::weight(const Site&, const Parameter& parameter, int bits) {

@@ -71,12 +71,11 @@ inline void fields(Fields& v, LearnedQuantizerConfig& c) {
   v("learned_weight_decay", c.learned_weight_decay, {.help = "their weight decay", .min = 0, .max = 1e6});
 }
 
-// Quantizes weights, and activations of ReLU, ReLU6, Sigmoid and Tanh, each by what make() gives; where the inputs of
+// Quantizes weights, and what activations give, each by what make() gives; where the inputs of
 // layers are quantized, the model's inputs too. The grids' parameters are in the parameter group "learned".
 class LearnedQuantizer : public TrainQuantizer {
  protected:
-  enum class ReluPlace { fused, behind };  // a ReLU's quantization takes its place, or comes behind it
-  LearnedQuantizer(const LearnedQuantizerConfig& config, ReluPlace relu);
+  LearnedQuantizer(const LearnedQuantizerConfig& config, Rectifiers rectifiers);
   virtual std::unique_ptr<LearnedQuantization> make(int bits, Role role) const = 0;
 
   std::unique_ptr<Quantization> weight(const Site&, const Parameter& parameter, int bits) final;

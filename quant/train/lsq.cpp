@@ -37,7 +37,7 @@ void fields(Fields& v, LSQConfig& c) {
 class LSQQuantizer final : public LearnedQuantizer {
  public:
   explicit LSQQuantizer(const LSQConfig& c)
-      : LearnedQuantizer(c, c.learn_offset ? ReluPlace::behind : ReluPlace::fused),
+      : LearnedQuantizer(c, c.learn_offset ? Rectifiers::behind : Rectifiers::unbounded_in_place),
         options_{c.start, c.learn_offset, c.per_channel_wts, c.midrise_wts} {}
 
  protected:

@@ -14,9 +14,7 @@ struct NCFConfig : QuantAwareTrainRangeLinearConfig {
 class NCFQuantAwareTrainQuantizer final : public QuantAwareTrainRangeLinearQuantizer {
  public:
   explicit NCFQuantAwareTrainQuantizer(const NCFConfig& config) : QuantAwareTrainRangeLinearQuantizer(config) {
-    quantize_outputs_of({.behind = {"EltwiseMult", "Concat", "Linear"},
-                         .in_place = {},
-                         .settings = replacement_factory.at("ReLU").settings});
+    quantize_outputs_of({"EltwiseMult", "Concat", "Linear"}, Role::any_sign, activation_settings());
   }
 };
 

@@ -33,8 +33,7 @@ void fields(Fields& v, ClipSettings& s) { v("act_clip_init_val", s.act_clip_init
 class PACTQuantizer final : public TrainQuantizer {
  public:
   explicit PACTQuantizer(const PACTConfig& config) : TrainQuantizer(config), config_(config) {
-    quantize_outputs_of(clipped_kinds(keys_of<ClipSettings>()));
-    quantize_outputs_of({.behind = {"Tanh"}, .in_place = {}, .settings = {}});
+    quantize_activations(Rectifiers::in_place, keys_of<ClipSettings>());
   }
 
  protected:
@@ -42,7 +41,7 @@ class PACTQuantizer final : public TrainQuantizer {
     return std::make_unique<DorefaQuantizeParam>(bits);
   }
   std::unique_ptr<Quantization> activation(const Site& site, const Activation& what, int bits) override {
-    if (what.role == Role::any_sign) return clip_of_both_signs(bits);
+    if (what.role == Role::any_sign) return clip_of_both_signs(what, bits);
     const auto settings = site.settings_onto(ClipSettings{config_.act_clip_init_val});
     return std::make_unique<LearnedClippedLinearQuantization>(bits, std::min(settings.act_clip_init_val, what.largest));
   }

@@ -13,19 +13,18 @@ namespace {
 constexpr const char* kWhere = "train.quantization";
 
 // What quantizes and is no Quantization could not be told the bits, nor that it is frozen.
-void check_takes_part(const Module* quantizes, const std::string& path) {
-  check(!quantizes || dynamic_cast<const Quantization*>(quantizes),
+void check_takes_part(const Child& quantizes, const std::string& path) {
+  check(!quantizes.get() || quantizes.as<Quantization>(),
         "{}: {} is quantized by a {}, which takes no part in schedules: its class has to derive from Quantization",
-        kWhere, path, quantizes ? quantizes->kind() : "");
+        kWhere, path, quantizes.get() ? quantizes->kind() : "");
 }
 
 void check_all_take_part(Module& model) {
   visit_modules(model, [](Module& module) {
-    for (const Parameter* p : module.parameters()) check_takes_part(p->transform(), p->path());
-    if (const auto* output = dynamic_cast<FakeQuantizationWrapper*>(&module))
-      check_takes_part(output->fake_q.get(), module.path());
-    if (const auto* input = dynamic_cast<InputQuantizationWrapper*>(&module))
-      if (!input->input_quant.as<FakeQuantizationWrapper>()) check_takes_part(input->input_quant.get(), module.path());
+    for (const Parameter* p : module.parameters()) check_takes_part(p->transform_slot(), p->path());
+  });
+  visit_modules<QuantizationWrapper>(model, [](QuantizationWrapper& wrapper) {
+    if (!wrapper.quantization.as<QuantizationWrapper>()) check_takes_part(wrapper.quantization, wrapper.path());
   });
 }
 
@@ -34,7 +33,7 @@ void check_all_take_part(Module& model) {
 QuantSchedule::QuantSchedule(const QuantScheduleConfig& config, Module& model, int total_epochs)
     : config_(config), model_(model) {
   bool quantized = false;
-  visit_modules(model, [&](Module& m) { quantized |= dynamic_cast<Quantization*>(&m) != nullptr; });
+  visit_modules<Quantization>(model, [&](Quantization&) { quantized = true; });
   check(quantized, "{}: the model has nothing that is quantized", kWhere);
   if (config.quantize_from > 0 || config.freeze_ranges_from || !config.bits.empty()) check_all_take_part(model);
 
@@ -91,21 +90,17 @@ void QuantSchedule::apply(int64_t epoch, int64_t step, int64_t steps) {
 }
 
 void QuantSchedule::forget_ranges() {
-  visit_modules(model_, [](Module& module) {
-    if (auto* quantization = dynamic_cast<Quantization*>(&module)) quantization->forget_range();
-  });
+  visit_modules<Quantization>(model_, [](Quantization& quantization) { quantization.forget_range(); });
 }
 
 void QuantSchedule::enter(const Phase& phase) {
   now_ = phase;
-  visit_modules(model_, [&](Module& module) {
-    if (auto* quantization = dynamic_cast<Quantization*>(&module)) {
-      const int bits = std::max(quantization->own_bits(), phase.at_least);
-      quantization->set_bits(phase.quantize ? std::optional(bits) : std::nullopt);
-      quantization->set_frozen(phase.freeze_ranges);
-    }
-    if (auto* norm = dynamic_cast<BatchNorm*>(&module)) norm->set_frozen(phase.freeze_batch_norm);
+  visit_modules<Quantization>(model_, [&](Quantization& quantization) {
+    const int bits = std::max(quantization.own_bits(), phase.at_least);
+    quantization.set_bits(phase.quantize ? std::optional(bits) : std::nullopt);
+    quantization.set_frozen(phase.freeze_ranges);
   });
+  visit_modules<BatchNorm>(model_, [&](BatchNorm& norm) { norm.set_frozen(phase.freeze_batch_norm); });
 }
 
 }  // namespace qgrad

@@ -36,8 +36,7 @@ void fields(Fields& v, WeightSettings& s) {
 // A parameter can have one scale per output channel when it is the weight of a convolution or linear layer: neither
 // embeddings nor biases.
 bool has_output_channels(const Parameter& parameter) {
-  const int rank = parameter.raw().rank();
-  return (rank == 2 || rank == 4) && parameter.owner().kind() != "Embedding";
+  return parameter.raw().rank() > 1 && parameter.owner().effect().kind == Effect::Kind::sums;
 }
 
 Tensor vector_of(const std::vector<float>& values) {
@@ -54,9 +53,12 @@ std::vector<std::pair<std::string, BatchNormFolding>> enum_names(BatchNormFoldin
 
 QuantAwareTrainRangeLinearQuantizer::QuantAwareTrainRangeLinearQuantizer(QuantAwareTrainRangeLinearConfig config)
     : TrainQuantizer(config), config_(std::move(config)) {
-  quantize_outputs_of(
-      {.behind = {"ReLU", "ReLU6", "Sigmoid", "Tanh"}, .in_place = {}, .settings = keys_of<ActivationSettings>()});
+  quantize_activations(Rectifiers::behind, activation_settings(), activation_settings());
   weight_settings = keys_of<WeightSettings>();
+}
+
+std::vector<std::string> QuantAwareTrainRangeLinearQuantizer::activation_settings() {
+  return keys_of<ActivationSettings>();
 }
 
 std::unique_ptr<Quantization> QuantAwareTrainRangeLinearQuantizer::activation(const Site& site, const Activation&,
@@ -88,7 +90,7 @@ void QuantAwareTrainRangeLinearQuantizer::pre_process(ModulePtr& model, const Gr
     if (graph[i].kind != "input") continue;
     ModelInput input{.quantizable = true, .consumers = {}};
     for (const size_t s : graph[i].succs) {
-      if (graph[s].kind == "Embedding") input.quantizable = false;
+      if (graph[s].effect.kind == Effect::Kind::looks_up) input.quantizable = false;
       const auto at = std::ranges::find(graph[s].preds, i) - graph[s].preds.begin();
       if (graph[s].module) input.consumers.push_back({graph[s].module->path(), static_cast<size_t>(at)});
     }
@@ -118,9 +120,8 @@ std::unique_ptr<Quantization> QuantAwareTrainRangeLinearQuantizer::weight(const 
   return std::make_unique<LinearQuantizeParam>(quantize, parameter.raw().shape());
 }
 
-std::vector<std::string> QuantAwareTrainRangeLinearQuantizer::settings_without_effect(const Site& site,
-                                                                                      std::string_view kind) const {
-  if (kind != "Embedding" && site.bits.weights) return {};
+std::vector<std::string> QuantAwareTrainRangeLinearQuantizer::settings_without_effect(const Site& site) const {
+  if (site.effect.kind != Effect::Kind::looks_up && site.bits.weights) return {};
   return {"per_channel_wts"};
 }
 
@@ -132,25 +133,26 @@ void QuantAwareTrainRangeLinearQuantizer::post_process(ModulePtr& model) {
     quantizations.push_back(
         input.quantizable && bits ? std::make_unique<FakeLinearQuantization>(fake_quant_config(*bits)) : nullptr);
   if (config_.quantize_inputs && std::ranges::any_of(quantizations, [](const ModulePtr& q) { return q != nullptr; }))
-    model = std::make_unique<InputsQuantWrapper>(std::move(model), std::move(quantizations));
+    model = std::make_unique<ModelInputsWrapper>(std::move(model), std::move(quantizations));
   if (stats_) start_ranges(*model);
 }
 
 void QuantAwareTrainRangeLinearQuantizer::start_ranges(Module& model) const {
   std::map<const Module*, std::string> reader;  // of what an input's quantization gives
-  visit_modules(model, [&](Module& module) {
-    if (auto* wrapper = dynamic_cast<InputQuantizationWrapper*>(&module))
-      reader[&*wrapper->input_quant] = wrapper->path();
-    auto* wrapper = dynamic_cast<FakeQuantizationWrapper*>(&module);
-    if (auto* range = wrapper ? wrapper->fake_q.as<FakeLinearQuantization>() : nullptr) {
-      const auto layer = reader.find(&module);
+  visit_modules<QuantizationWrapper>(model, [&](QuantizationWrapper& wrapper) {
+    if (wrapper.of_input()) reader[wrapper.quantization.get()] = wrapper.path();
+    if (auto* range = wrapper.quantization.as<FakeLinearQuantization>()) {
+      const auto layer = reader.find(&wrapper);
       const TensorStats& of =
-          layer != reader.end() ? stats_->at(layer->second).inputs.at(0) : stats_->at(module.path()).output;
+          layer != reader.end() ? stats_->at(layer->second).inputs.at(0) : stats_->at(wrapper.path()).output;
       range->set_range({static_cast<float>(of.min), static_cast<float>(of.max)});
     }
   });
   for (size_t i = 0; i < inputs_.size(); ++i) {
-    auto* range = dynamic_cast<FakeLinearQuantization*>(find_module(model, InputsQuantWrapper::name_of(i)));
+    FakeLinearQuantization* range = nullptr;
+    visit_modules<FakeLinearQuantization>(model, [&](FakeLinearQuantization& of) {
+      if (of.path() == ModelInputsWrapper::name_of(i)) range = &of;
+    });
     if (!range) continue;
     check(!inputs_[i].consumers.empty(), "statistics: no layer takes the model's input {}", i);
     const auto& [path, index] = inputs_[i].consumers.front();

@@ -71,7 +71,8 @@ class QuantAwareTrainRangeLinearQuantizer : public TrainQuantizer {
   void pre_process(ModulePtr& model, const Graph& graph) override;
   std::unique_ptr<Quantization> weight(const Site& site, const Parameter& parameter, int bits) override;
   std::unique_ptr<Quantization> activation(const Site& site, const Activation& what, int bits) override;
-  std::vector<std::string> settings_without_effect(const Site& site, std::string_view kind) const override;
+  std::vector<std::string> settings_without_effect(const Site& site) const override;
+  static std::vector<std::string> activation_settings();  // override keys that activation() reads
   std::optional<ParamGroup> own_group() const override;
   void post_process(ModulePtr& model) override;
 

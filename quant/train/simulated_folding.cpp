@@ -7,6 +7,7 @@
 #include "core/ops.h"
 #include "core/tape.h"
 #include "nn/layers/activation.h"
+#include "nn/layers/weighted_sum.h"
 
 namespace qgrad {
 namespace {
@@ -25,11 +26,10 @@ Tensor sigma(const Tensor& variance, float eps) { return sqrt(add_scalar(varianc
 
 SimulatedFoldedBatchNorm::SimulatedFoldedBatchNorm(ModulePtr of_layer, ModulePtr of_norm)
     : layer(child("", std::move(of_layer))), batch_norm(child("bn", std::move(of_norm))) {
-  const std::string_view kind = layer->kind(), norm_kind = batch_norm->kind();
-  check((kind == "Conv2d" && norm_kind == "BatchNorm2d") || (kind == "Linear" && norm_kind == "BatchNorm1d"),
-        "SimulatedFoldedBatchNorm: expected Conv2d with BatchNorm2d or Linear with BatchNorm1d, got {} with {}", kind,
-        norm_kind);
-  const int64_t outputs = layer_parameters(*layer).weight.raw().dim(-1);
+  check(belong_together(*layer, *batch_norm),
+        "SimulatedFoldedBatchNorm: expected Conv2d with BatchNorm2d or Linear with BatchNorm1d, got {} with {}",
+        layer->kind(), batch_norm->kind());
+  const int64_t outputs = layer->weighted_sum()->weight.raw().dim(-1);
   check(norm().config().features == outputs,
         "SimulatedFoldedBatchNorm: the batch norm has {} features, the layer {} outputs", norm().config().features,
         outputs);
@@ -55,7 +55,8 @@ void SimulatedFoldedBatchNorm::follow(const Tensor& mean, const Tensor& variance
 
 // Products and quotients in Distiller's order; evaluation in that of fold_batch_norm, which is the same.
 Tensor SimulatedFoldedBatchNorm::forward(const Tensor& x) {
-  const auto [weight, bias] = layer_parameters(*layer);
+  const WeightedSum& sum = *layer->weighted_sum();
+  const Parameter &weight = sum.weight, &bias = sum.bias;
   const float eps = norm().config().eps;
   const Tensor ones = ones_like(norm().running_var());
   const Tensor gamma = value_or(norm().weight, ones), beta = value_or(norm().bias, mul_scalar(ones, 0));
@@ -64,11 +65,11 @@ Tensor SimulatedFoldedBatchNorm::forward(const Tensor& x) {
     const Tensor reciprocal = div(ones, sigma(norm().running_var(), eps));
     const Tensor& running_mean = norm().running_mean();
     const Tensor mean = bias.defined() ? sub(running_mean, bias.raw()) : running_mean;
-    return layer_output(*layer, x, quantized(weight, mul(weight.raw(), mul(gamma, reciprocal))),
-                        quantized(bias, sub(beta, mul(mul(gamma, mean), reciprocal))));
+    return sum.sums(x, quantized(weight, mul(weight.raw(), mul(gamma, reciprocal))),
+                    quantized(bias, sub(beta, mul(mul(gamma, mean), reciprocal))));
   }
 
-  const Tensor unscaled = layer_output(*layer, x, weight.raw(), {});
+  const Tensor unscaled = sum.sums(x, weight.raw(), {});
   const int64_t channels = unscaled.dim(-1), count = unscaled.numel() / channels;
   check(count > 1, "SimulatedFoldedBatchNorm: training needs more than one value per channel, the layer gives {}",
         unscaled.shape());
@@ -78,14 +79,14 @@ Tensor SimulatedFoldedBatchNorm::forward(const Tensor& x) {
   const Tensor running = sigma(norm().running_var(), eps), reciprocal = div(ones, sigma(variance, eps));
   const Tensor folded_weight = quantized(weight, mul(weight.raw(), div(gamma, running)));
   const Tensor folded_bias = quantized(bias, sub(beta, mul(mul(gamma, mean), reciprocal)));
-  return add(mul(layer_output(*layer, x, folded_weight, {}), mul(running, reciprocal)), folded_bias);
+  return add(mul(sum.sums(x, folded_weight, {}), mul(running, reciprocal)), folded_bias);
 }
 
 void simulate_folded_batch_norms(ModulePtr& model, std::span<const FoldedBatchNorm> pairs) {
   std::map<std::string, ModulePtr> norms;  // by the path of the layer
   model = rewrite(std::move(model), [&](const std::string& path, ModulePtr module) -> ModulePtr {
     const auto pair = std::ranges::find(pairs, path, &FoldedBatchNorm::batch_norm);
-    if (pair == pairs.end() || !dynamic_cast<BatchNorm*>(module.get())) return module;
+    if (pair == pairs.end() || !module->batch_norm()) return module;
     norms[pair->layer] = std::move(module);
     return std::make_unique<Identity>();
   });

@@ -20,11 +20,10 @@ namespace qgrad {
 // efficient inference", 2018, section 3.2.2)
 class SimulatedFoldedBatchNorm final : public UnaryModule {
  public:
-  // Conv2d with BatchNorm2d, or Linear with BatchNorm1d, of as many features as the layer has outputs; throws
-  // otherwise.
+  // A layer and a batch norm that belong together, of as many features as the layer has outputs; throws otherwise.
   SimulatedFoldedBatchNorm(ModulePtr layer, ModulePtr batch_norm);
   std::string_view kind() const override { return "SimulatedFoldedBatchNorm"; }
-  BatchNorm& norm() const { return *batch_norm.as<BatchNorm>(); }
+  BatchNorm& norm() const { return *batch_norm->batch_norm(); }
   // The layer with the batch norm folded into it, which computes the same as this does in evaluation mode, to the last
   // bit. This is of no use afterwards.
   ModulePtr take_folded();

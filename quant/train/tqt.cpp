@@ -24,7 +24,7 @@ void fields(Fields& v, TQTConfig& c) {
 class TQTQuantizer final : public LearnedQuantizer {
  public:
   explicit TQTQuantizer(const TQTConfig& config)
-      : LearnedQuantizer(config, ReluPlace::fused), normalize_gradients_(config.normalize_gradients) {}
+      : LearnedQuantizer(config, Rectifiers::unbounded_in_place), normalize_gradients_(config.normalize_gradients) {}
 
  protected:
   std::unique_ptr<LearnedQuantization> make(int bits, Role role) const override {

@@ -3,35 +3,45 @@
 
 #include <algorithm>
 
+#include <algorithm>
+
 #include "quant/wrappers.h"
 
 namespace qgrad {
-namespace {
 
-Activation activation_of(std::string_view kind, bool in_place) {
-  if (kind == "input") return {Role::input};
-  if (kind == "Tanh") return {Role::any_sign, 1};
-  if (kind == "Sigmoid") return {Role::positive, 1};
-  if (kind == "ReLU6") return {in_place ? Role::rectified : Role::positive, 6};
-  if (kind == "ReLU") return {in_place ? Role::rectified : Role::positive};
-  return {};
+void TrainQuantizer::quantize_activations(Rectifiers rectifiers, std::vector<std::string> settings,
+                                          std::vector<std::string> settings_of_both_signs) {
+  const auto make = [this, rectifiers](const Site& site, ModulePtr module) {
+    const Effect& effect = site.activation;
+    const bool in_place = effect.is_rectifier() && (rectifiers == Rectifiers::in_place ||
+                                                    (rectifiers == Rectifiers::unbounded_in_place && !effect.cap()));
+    const Role role = in_place ? Role::rectified : effect.gives.low < 0 ? Role::any_sign : Role::positive;
+    return placed(site, std::move(module), {role, std::max(-effect.gives.low, effect.gives.high)});
+  };
+  positive_ = Replacement(make, std::move(settings));
+  of_both_signs_ = Replacement(make, std::move(settings_of_both_signs));
 }
 
-}  // namespace
-
-void TrainQuantizer::quantize_outputs_of(const QuantizedKinds& kinds) {
-  const auto add = [&](const std::string& kind, bool in_place) {
-    const auto make = [this, in_place, what = activation_of(kind, in_place)](const Site& site,
-                                                                             ModulePtr module) -> ModulePtr {
-      ModulePtr quantization = site.bits.activations ? activation(site, what, *site.bits.activations) : nullptr;
-      if (!quantization) return module;
-      if (in_place) return quantization;
-      return std::make_unique<FakeQuantizationWrapper>(std::move(module), std::move(quantization));
-    };
-    replacement_factory[kind] = Replacement(make, kinds.settings);
+void TrainQuantizer::quantize_outputs_of(const std::vector<std::string>& kinds, Role role,
+                                         std::vector<std::string> settings) {
+  const auto make = [this, role](const Site& site, ModulePtr module) {
+    return placed(site, std::move(module), {role});
   };
-  for (const std::string& kind : kinds.behind) add(kind, false);
-  for (const std::string& kind : kinds.in_place) add(kind, true);
+  for (const std::string& kind : kinds) replacement_factory[kind] = Replacement(make, settings);
+}
+
+const Replacement* TrainQuantizer::replacement_for(const Effect& effect) const {
+  if (effect.kind != Effect::Kind::applies) return nullptr;
+  if (effect.gives.low >= 0) return &positive_;
+  return effect.gives.low > Limits().low && effect.cap() ? &of_both_signs_ : nullptr;
+}
+
+ModulePtr TrainQuantizer::placed(const Site& site, ModulePtr module, const Activation& what) {
+  ModulePtr quantization = site.bits.activations ? activation(site, what, *site.bits.activations) : nullptr;
+  if (!quantization) return module;
+  if (what.role == Role::rectified) return quantization;
+  return std::make_unique<QuantizationWrapper>(QuantizationWrapper::Of::output, std::move(module),
+                                               std::move(quantization));
 }
 
 ModulePtr TrainQuantizer::weight_transform(const Site& site, Parameter& parameter, int bits) {
@@ -41,9 +51,8 @@ ModulePtr TrainQuantizer::weight_transform(const Site& site, Parameter& paramete
 std::vector<ParamGroup> TrainQuantizer::param_groups(Module& model) {
   std::optional<ParamGroup> group = own_group();
   if (!group) return {};
-  visit_modules(model, [&](Module& module) {
-    if (dynamic_cast<Quantization*>(&module))
-      std::ranges::copy_if(module.parameters(), std::back_inserter(group->parameters), &Parameter::defined);
+  visit_modules<Quantization>(model, [&](Quantization& quantization) {
+    std::ranges::copy_if(quantization.parameters(), std::back_inserter(group->parameters), &Parameter::defined);
   });
   if (group->parameters.empty()) return {};
   return {*group};

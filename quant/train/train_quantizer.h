@@ -1,7 +1,6 @@
 // The base of quantizers for training: which modules and parameters get a quantization, and the optimizer's group.
 #pragma once
 
-#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -15,24 +14,27 @@ namespace qgrad {
 // An activation whose numbers are quantized.
 struct Activation {
   Role role = Role::any_sign;
-  float largest = std::numeric_limits<float>::infinity();  // that it can give: 6 of a ReLU6
+  float largest = Limits().high;  // magnitude that it can give: 6 of a ReLU6
 };
 
-// A quantizer for training answers two questions, and says in its constructor which modules' outputs are quantized.
+// A quantizer for training answers two questions, and says in its constructor which outputs are quantized.
 class TrainQuantizer : public Quantizer {
  public:
-  // By their kinds. "input" is the kind of the model's inputs, where the inputs of layers are quantized.
-  struct QuantizedKinds {
-    std::vector<std::string> behind;    // a quantization comes behind the module
-    std::vector<std::string> in_place;  // or takes its place, as Role::rectified: ReLU and ReLU6
-    std::vector<std::string> settings;  // override keys that activation() reads
-  };
+  // Where the quantization of a rectifier, as ReLU, stands: behind it, or in its place, as Role::rectified; of those
+  // with an upper bound, as ReLU6, behind them all the same or not.
+  enum class Rectifiers { behind, unbounded_in_place, in_place };
 
  protected:
   explicit TrainQuantizer(const QuantAwareTrainConfig& config) : Quantizer(config) {}
-  void quantize_outputs_of(const QuantizedKinds& kinds);
+  // What all activations give: functions that are bounded on both sides, or have no negative values. settings: override
+  // keys that activation() reads, of activations without negative values and of those with both signs.
+  void quantize_activations(Rectifiers rectifiers, std::vector<std::string> settings = {},
+                            std::vector<std::string> settings_of_both_signs = {});
+  // What other modules give, by their kinds. "input" is the kind of the model's inputs, where the inputs of layers are
+  // quantized.
+  void quantize_outputs_of(const std::vector<std::string>& kinds, Role role, std::vector<std::string> settings = {});
 
-  // What stands on a parameter of a module of weight_kinds; null: it stays as it is.
+  // What stands on a parameter; null: it stays as it is.
   virtual std::unique_ptr<Quantization> weight(const Site&, const Parameter&, int /*bits*/) { return nullptr; }
   // What stands on an activation; null: it stays as it is.
   virtual std::unique_ptr<Quantization> activation(const Site&, const Activation&, int /*bits*/) { return nullptr; }
@@ -40,8 +42,12 @@ class TrainQuantizer : public Quantizer {
   virtual std::optional<ParamGroup> own_group() const { return std::nullopt; }
 
  private:
+  const Replacement* replacement_for(const Effect& effect) const final;
+  ModulePtr placed(const Site& site, ModulePtr module, const Activation& what);
   ModulePtr weight_transform(const Site& site, Parameter& parameter, int bits) final;
   std::vector<ParamGroup> param_groups(Module& model) final;
+
+  Replacement positive_, of_both_signs_;
 };
 
 }  // namespace qgrad

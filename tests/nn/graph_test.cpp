@@ -1,5 +1,6 @@
 // Traced graphs.
 #include "nn/graph.h"
+#include "nn/fold.h"
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -151,16 +152,17 @@ TEST_CASE("training flags are restored when forward throws") {
   CHECK(model.training());
 }
 
-TEST_CASE("chains need a single consumer on the first side and single calls on both") {
+TEST_CASE("foldable pairs need a single consumer on the first side and single calls on both") {
   const Tensor image = Tensor::zeros({1, 2, 2, 1});
   Sequential straight;
   straight.add("conv", std::make_unique<Conv2d>(square_conv(1, 2, 1))).add("bn", std::make_unique<BatchNorm2d>(2));
   const Graph graph = Graph::trace(straight, image);
-  const auto found = graph.chains("Conv2d", "BatchNorm2d");
+  CHECK(graph.sole_successor(*graph.find("conv")) == graph.find("bn"));
+  CHECK(graph.sole_successor(*graph.find("bn")) == nullptr);
+  const auto found = foldable_batch_norms(graph);
   REQUIRE(found.size() == 1);
-  CHECK(found[0].first->name == "conv");
-  CHECK(found[0].second->name == "bn");
-  CHECK(graph.chains("BatchNorm2d", "Conv2d").empty());
+  CHECK(found[0].layer == "conv");
+  CHECK(found[0].batch_norm == "bn");
 
   struct Branching final : UnaryModule {
     Child conv = child<Conv2d>("conv", square_conv(1, 2, 1)), bn = child<BatchNorm2d>("bn", 2);
@@ -170,14 +172,14 @@ TEST_CASE("chains need a single consumer on the first side and single calls on b
       return add(bn(y), y);
     }
   } branching;
-  CHECK(Graph::trace(branching, image).chains("Conv2d", "BatchNorm2d").empty());
+  CHECK(foldable_batch_norms(Graph::trace(branching, image)).empty());
 
   struct Repeated final : UnaryModule {
     Child conv = child<Conv2d>("conv", square_conv(1, 1, 1)), bn = child<BatchNorm2d>("bn", 1);
     std::string_view kind() const override { return "Repeated"; }
     Tensor forward(const Tensor& x) override { return bn(conv(conv(x))); }
   } repeated;
-  CHECK(Graph::trace(repeated, image).chains("Conv2d", "BatchNorm2d").empty());
+  CHECK(foldable_batch_norms(Graph::trace(repeated, image)).empty());
 }
 
 TEST_CASE("what the model returns has a consumer outside") {
@@ -203,5 +205,5 @@ TEST_CASE("a residual net shows its additions with both inputs in order") {
         std::vector<std::string>{"layer2.0.downsample.1", "layer2.0.bn2"});
   CHECK(preds(graph, "fc") == std::vector<std::string>{":flatten"});
   CHECK(graph.find("layer3.2.relu2")->output_shape == Shape{1, 8, 8, 64});
-  CHECK(graph.chains("Conv2d", "BatchNorm2d").size() == 21);
+  CHECK(foldable_batch_norms(graph).size() == 21);
 }

@@ -73,12 +73,10 @@ int64_t count_macs(Module& model, const Shape& example) {
   int64_t macs = 0;
   const Graph graph = Graph::trace(model, Tensor::zeros(example));
   for (const GraphNode& node : graph.nodes()) {
-    if (const auto* conv = dynamic_cast<const Conv2d*>(node.module)) {
-      const Conv2dConfig& c = conv->config();
-      macs += node.output_shape.numel() * c.kernel_h * c.kernel_w * c.in / c.options.groups;
-    } else if (const auto* linear = dynamic_cast<const Linear*>(node.module)) {
-      macs += node.output_shape.numel() * linear->weight.raw().dim(0);
-    }
+    WeightedSum* sum = node.module ? node.module->weighted_sum() : nullptr;
+    if (!sum) continue;
+    const Tensor& weight = sum->weight.raw();
+    macs += node.output_shape.numel() * weight.numel() / weight.dim(-1);
   }
   return macs;
 }

@@ -46,8 +46,8 @@ ModulePtr small_net() {
   auto net = std::make_unique<Sequential>();
   net->add("conv", std::make_unique<Conv2d>(square_conv(3, 4, 3, 1, 1)));
   net->add("bn", std::make_unique<BatchNorm2d>(4));
-  net->add("relu", std::make_unique<FakeQuantizationWrapper>(
-                       std::make_unique<ReLU>(), std::make_unique<FakeLinearQuantization>(FakeQuantConfig{})));
+  net->add("relu", std::make_unique<QuantizationWrapper>(QuantizationWrapper::Of::output, std::make_unique<ReLU>(),
+                                                         std::make_unique<FakeLinearQuantization>(FakeQuantConfig{})));
   net->add("nothing", std::make_unique<Identity>());
   for (Parameter* p : all_parameters(*net)) p->set_raw(test::normal_tensor(p->raw().shape(), 7, 0.3f));
   return net;

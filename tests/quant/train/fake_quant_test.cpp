@@ -140,14 +140,14 @@ TEST_CASE("a model with fake quantization can be traced before it has a range") 
 TEST_CASE("a wrapper keeps the path of what it wraps") {
   struct Net final : Module {
     std::string_view kind() const override { return "Net"; }
-    Child relu1 =
-        child("relu1", std::make_unique<FakeQuantizationWrapper>(
-                           std::make_unique<ReLU>(), std::make_unique<FakeLinearQuantization>(FakeQuantConfig{})));
+    Child relu1 = child(
+        "relu1", std::make_unique<QuantizationWrapper>(QuantizationWrapper::Of::output, std::make_unique<ReLU>(),
+                                                       std::make_unique<FakeLinearQuantization>(FakeQuantConfig{})));
 
    protected:
     Tensor forward(Inputs x) override { return relu1(x[0]); }
   } net;
-  const auto* wrapper = net.relu1.as<FakeQuantizationWrapper>();
+  const auto* wrapper = net.relu1.as<QuantizationWrapper>();
   CHECK(wrapper->wrapped->path() == "relu1");
   CHECK(all_buffers(net).front()->path() == "relu1.fake_q.tracked_min_biased");
   const Tensor y = net(Tensor::from({3}, std::vector<float>{-1, 0.4f, 127}));

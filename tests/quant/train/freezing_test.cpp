@@ -99,7 +99,8 @@ template <class Activation, class Weight>
 struct OwnQuantizer final : Quantizer {
   OwnQuantizer() : Quantizer(QuantizerConfig{.bits_activations = 4, .bits_weights = 4}) {
     replacement_factory["ReLU"] = [](const Site&, ModulePtr relu) -> ModulePtr {
-      return std::make_unique<FakeQuantizationWrapper>(std::move(relu), std::make_unique<Activation>());
+      return std::make_unique<QuantizationWrapper>(QuantizationWrapper::Of::output, std::move(relu),
+                                                   std::make_unique<Activation>());
     };
   }
   ModulePtr weight_transform(const Site&, Parameter&, int) override { return std::make_unique<Weight>(); }

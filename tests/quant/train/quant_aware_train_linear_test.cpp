@@ -80,7 +80,7 @@ TEST_CASE("golden 07a: training with quantized weights and activations") {
 TEST_CASE("activation functions, weights and the input are quantized, biases and other layers not") {
   ModulePtr model = small_net();
   quantizer_of(qat_config())->prepare(model, nullptr, small_input());
-  CHECK(model->kind() == "InputsQuantWrapper");
+  CHECK(model->kind() == "ModelInputsWrapper");
   CHECK(fake_quant_at(*model, "inputs_quant").config().bits == 8);
   CHECK(find_module(*model, "relu1")->kind() == "FakeQuantizationWrapper");
   CHECK(find_module(*model, "act2")->kind() == "FakeQuantizationWrapper");

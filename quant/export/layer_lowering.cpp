@@ -1,0 +1,87 @@
+// The layers that a program has operations for.
+#include "quant/export/layer_lowering.h"
+
+#include <limits>
+
+#include "nn/layers/pool.h"
+#include "nn/layers/weighted_sum.h"
+
+namespace qgrad::deploy {
+namespace {
+
+using Tensors = std::span<const int32_t>;
+
+template <class M>
+const M& layer(const GraphNode& node) {
+  return dynamic_cast<const M&>(*node.module);
+}
+
+// An operation on float tensors.
+int32_t in_float(ProgramBuilder& program, const GraphNode& node, Op op, Tensors inputs) {
+  for (const int32_t input : inputs) op.inputs.push_back(program.as_float(input));
+  return program.emit(std::move(op), program.add_float(node));
+}
+
+int32_t added(ProgramBuilder& program, const GraphNode& node, Tensors inputs) {
+  return in_float(program, node, {.kind = OpKind::add}, inputs);
+}
+
+int32_t multiplied(ProgramBuilder& program, const GraphNode& node, Tensors inputs) {
+  return in_float(program, node, {.kind = OpKind::multiply}, inputs);
+}
+
+int32_t concatenated(ProgramBuilder& program, const GraphNode& node, Tensors inputs) {
+  program.check_along_channels(node, inputs);
+  return in_float(program, node, {.kind = OpKind::concat}, inputs);
+}
+
+int32_t averaged(ProgramBuilder& program, const GraphNode& node, Tensors inputs) {
+  const Pool2dOptions window = layer<AvgPool2d>(node).window(program.image_shape(inputs[0]));
+  return in_float(program, node, {.kind = OpKind::average_pool, .window = ProgramBuilder::window_of(window)}, inputs);
+}
+
+int32_t max_pooled(ProgramBuilder& program, const GraphNode& node, Tensors inputs) {
+  return program.max_pooled(node, inputs[0], layer<MaxPool2d>(node).options());
+}
+
+int32_t flattened(ProgramBuilder& program, const GraphNode& node, Tensors inputs) {
+  const TensorInfo from = program.tensor(inputs[0]);
+  const int32_t output = program.add_tensor(node, "", from.type, from.grid);
+  return program.emit({.kind = OpKind::channels_first, .inputs = {inputs[0]}}, output);
+}
+
+int32_t summed(ProgramBuilder& program, const GraphNode& node, Tensors inputs) {
+  const WeightedSum& sum = *node.module->weighted_sum();
+  check(!sum.weight.transform(), "it is quantized for training; to_integer_layers comes before lowering");
+  const Tensor &weight = sum.weight.raw(), &bias = sum.bias.raw();
+  Op op{.kind = OpKind::float_conv};
+  if (weight.rank() == 4) op.window = ProgramBuilder::window_of(sum.options(), weight.shape());
+  op.real_weight.assign(weight.data().begin(), weight.data().end());
+  op.real_bias.assign(static_cast<size_t>(weight.dim(-1)), 0.0f);
+  if (bias.defined()) op.real_bias.assign(bias.data().begin(), bias.data().end());
+  return in_float(program, node, std::move(op), inputs);
+}
+
+int32_t rectified(ProgramBuilder& program, const GraphNode& node, Tensors inputs) {
+  const float high = node.effect.cap().value_or(std::numeric_limits<float>::infinity());
+  return in_float(program, node, {.kind = OpKind::clamp, .real_high = high}, inputs);
+}
+
+}  // namespace
+
+std::map<std::string, LayerLowering, std::less<>>& layer_lowerings() {
+  static std::map<std::string, LayerLowering, std::less<>> table{
+      {"EltwiseAdd", added},     {"add", added},          {"EltwiseMult", multiplied},
+      {"Concat", concatenated},  {"AvgPool2d", averaged}, {"GlobalAvgPool2d", averaged},
+      {"MaxPool2d", max_pooled}, {"Flatten", flattened},  {"flatten", flattened}};
+  return table;
+}
+
+LayerLowering lowering_of(std::string_view kind, const Effect& effect) {
+  const auto known = layer_lowerings().find(kind);
+  if (known != layer_lowerings().end()) return known->second;
+  check(effect.kind == Effect::Kind::sums || effect.is_rectifier(), "it has no form in a program");
+  return effect.kind == Effect::Kind::sums ? summed : rectified;
+}
+
+}  // namespace qgrad::deploy
