@@ -1,10 +1,12 @@
 // qgrad inspect FILE: what a checkpoint or a config describes: modules, parameters, graph, per-layer quantization.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "apps/command.h"
+#include "apps/report/table.h"
 #include "engine/program_file.h"
 #include "nn/graph.h"
 #include "tasks/model_file.h"
@@ -58,24 +60,28 @@ Json graph_json(Module& model, std::span<const Tensor> example) {
 }
 
 std::string text_of(const Json& result, Module& model) {
-  std::string out = to_string(model);
-  out += fmt::format("\n{} parameters\n\ngraph:\n", result.at("parameters").get<int64_t>());
-  for (const Json& node : result.at("graph")) {
-    std::string inputs;
-    for (const Json& name : node.at("inputs")) inputs += (inputs.empty() ? "" : ", ") + name.get<std::string>();
-    out += fmt::format("  {:<32} {:<24} {:<18} <- {}\n", node.at("name").get<std::string>(),
-                       node.at("kind").get<std::string>(), node.at("output_shape").dump(), inputs);
-  }
+  using enum Table::Align;
+  Table graph{{{"graph", left}, {"kind", left}, {"output", left}, {"inputs", left}}, {}};
+  for (const Json& node : result.at("graph"))
+    graph.rows.push_back({node.at("name").get<std::string>(), node.at("kind").get<std::string>(),
+                          node.at("output_shape").dump(),
+                          fmt::format("{}", fmt::join(node.at("inputs").get<std::vector<std::string>>(), ", "))});
+  std::string out =
+      fmt::format("{}\n{} parameters\n\n{}", to_string(model), result.at("parameters").get<int64_t>(), to_text(graph));
   if (!result.contains("layers")) return out;
   const bool of_inputs = result.at("quantizer").value("quantized_activations", "outputs") == "inputs";
-  out += fmt::format("\nquantization (bits of weights/{}/bias):\n", of_inputs ? "inputs" : "activations");
-  const auto bits = [](const Json& b) { return b.is_null() ? std::string("-") : std::to_string(b.get<int>()); };
+  Table bits{{{"quantization", left},
+              {"kind", left},
+              {fmt::format("bits of weights/{}/bias", of_inputs ? "inputs" : "activations"), left},
+              {"by override", left}},
+             {}};
+  const auto text = [](const Json& b) { return b.is_null() ? std::string("-") : std::to_string(b.get<int>()); };
   for (const Json& layer : result.at("layers"))
-    out += fmt::format("  {:<32} {:<12} {}/{}/{}{}\n", layer.at("path").get<std::string>(),
-                       layer.at("kind").get<std::string>(), bits(layer.at("bits_weights")),
-                       bits(layer.at("bits_activations")), bits(layer.at("bits_bias")),
-                       layer.at("pattern").is_null() ? "" : "  by '" + layer.at("pattern").get<std::string>() + "'");
-  return out;
+    bits.rows.push_back({layer.at("path").get<std::string>(), layer.at("kind").get<std::string>(),
+                         fmt::format("{}/{}/{}", text(layer.at("bits_weights")), text(layer.at("bits_activations")),
+                                     text(layer.at("bits_bias"))),
+                         layer.at("pattern").is_null() ? "" : layer.at("pattern").get<std::string>()});
+  return out + "\n" + to_text(bits);
 }
 
 void run_inspect(const std::string& file, const CommonOptions& options) {

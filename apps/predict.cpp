@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "apps/command.h"
+#include "apps/report/table.h"
 #include "core/ops.h"
 #include "data/image.h"
 #include "engine/engine.h"
@@ -42,7 +43,8 @@ void run(const std::string& file, const std::vector<std::string>& images, const 
   const deploy::TensorInfo& input = program.tensors[static_cast<size_t>(program.input)];
   check(input.channels == 1 || input.channels == 3, "{}: takes {} channels, images have 1 or 3", file, input.channels);
   Json predictions = Json::array();
-  std::string text;
+  using enum Table::Align;
+  Table table{{{"image", left}, {"ms"}, {"inference ms"}, {"%"}, {"class", left}}, {}};
   size_t unread = 0;
   for (const std::string& path : images) try {
       const Stopwatch whole;
@@ -54,16 +56,18 @@ void run(const std::string& file, const std::vector<std::string>& images, const 
       const Json best = best_classes(logits, program.class_names);
       predictions.push_back(
           {{"image", path}, {"best", best}, {"inference_milliseconds", of_inference}, {"milliseconds", of_all}});
-      text += fmt::format("{}  ({:.2f} ms, {:.2f} of them inference)\n", path, of_all, of_inference);
-      for (const Json& b : best)
-        text +=
-            fmt::format("  {:6.2f} %  {}\n", 100 * b.at("probability").get<double>(), b.at("name").get<std::string>());
+      std::vector<std::string> cells{path, fmt::format("{:.2f}", of_all), fmt::format("{:.2f}", of_inference)};
+      for (const Json& b : best) {
+        cells.push_back(fmt::format("{:.2f}", 100 * b.at("probability").get<double>()));
+        cells.push_back(b.at("name").get<std::string>());
+        table.rows.push_back(std::exchange(cells, {"", "", ""}));
+      }
     } catch (const Error& e) {
       note(fmt::format("qgrad: {}", e.what()));
       predictions.push_back({{"image", path}, {"error", e.what()}});
       ++unread;
     }
-  print_result(options, {{"program", file}, {"load_milliseconds", load}, {"predictions", predictions}}, text);
+  print_result(options, {{"program", file}, {"load_milliseconds", load}, {"predictions", predictions}}, to_text(table));
   check(unread == 0, "{} of {} images could not be classified", unread, images.size());
 }
 

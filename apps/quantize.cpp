@@ -1,8 +1,11 @@
 // qgrad quantize CONFIG: post-training quantization: calibrate, prepare, evaluate, save.
 #include <fmt/format.h>
+#include <algorithm>
 #include <nlohmann/json.hpp>
+#include <span>
 
 #include "apps/command.h"
+#include "apps/report/table.h"
 #include "quant/post_train/layer_report.h"
 #include "quant/simulation/layer.h"
 #include "tasks/deployment.h"
@@ -22,6 +25,35 @@ void fields(Fields& v, QuantizeCommandConfig& c) {
   fields(v, static_cast<ExperimentConfig&>(c));
   v("quantizer", c.quantizer, {.help = "the quantizer's class and settings", .required = true});
   v("calibration", c.calibration, {.help = "images or statistics that set the ranges; null: dynamic quantization"});
+}
+
+Table layer_table(std::span<const LayerError> layers) {
+  using enum Table::Align;
+  Table table{{{"layer, worst first", left}, {"SQNR dB"}, {"mean sq error"}, {"saturated"}, {"cosine"}}, {}};
+  for (const LayerError& layer : layers)
+    table.rows.push_back({layer.path, fmt::format("{:.2f}", layer.sqnr_db),
+                          fmt::format("{:.4g}", layer.mean_squared_error),
+                          fmt::format("{:.3f} %", 100 * layer.saturation), fmt::format("{:.5f}", layer.cosine)});
+  return table;
+}
+
+std::string text_of(const std::vector<LayerError>& layers, const Metrics& before, const Metrics& after, int64_t bytes,
+                    const Deployment& program) {
+  const size_t shown = std::min(kLayersPrinted, layers.size());
+  std::string text = to_text(layer_table(std::span(layers).first(shown)));
+  if (shown < layers.size()) text += fmt::format("and {} more in results.json\n", layers.size() - shown);
+  Table table{{{"", Table::Align::left}, {"top-1 %"}, {"top-5 %"}, {"loss"}, {"bytes"}, {"images/s"}}, {}};
+  const auto add = [&](const char* name, const Metrics& m, const std::string& size, const std::string& speed) {
+    table.rows.push_back({name, fmt::format("{:.2f}", m.top1()), fmt::format("{:.2f}", m.top5()),
+                          fmt::format("{:.5f}", m.loss()), size, speed});
+  };
+  const auto rate = [&](double speed) { return program.refused.empty() ? fmt::format("{:.0f}", speed) : ""; };
+  add("float", before, "", "");
+  add("quantized", after, std::to_string(bytes), rate(program.simulated_images_per_second));
+  if (program.refused.empty())
+    add("program", program.metrics, std::to_string(program.bytes), rate(program.images_per_second));
+  text += "\n" + to_text(table);
+  return program.refused.empty() ? text : text + fmt::format("no program: {}\n", program.refused);
 }
 
 void run_quantize(const std::string& config_file, const CommonOptions& options) {
@@ -65,13 +97,7 @@ void run_quantize(const std::string& config_file, const CommonOptions& options) 
                         {"layers", to_json(layers)},
                         {"checkpoint", checkpoint.string()}};
   write_json(folder.to_write("results.json"), results);
-  print_result(
-      options, results,
-      to_text(layers, kLayersPrinted) +
-          fmt::format("\nfloat      top1 {:.2f}  top5 {:.2f}  loss {:.5f}\nquantized  top1 {:.2f}  top5 {:.2f}  "
-                      "loss {:.5f}  ({} bytes of parameters)\n{}\n{}\n",
-                      before.top1(), before.top5(), before.loss(), after.top1(), after.top5(), after.loss(), bytes,
-                      program.to_text(), checkpoint.string()));
+  print_result(options, results, text_of(layers, before, after, bytes, program) + checkpoint.string() + "\n");
 }
 
 const Subcommand quantize_command = config_command<QuantizeCommandConfig>(

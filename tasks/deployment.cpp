@@ -166,11 +166,4 @@ Json Deployment::to_json() const {
   return json;
 }
 
-std::string Deployment::to_text() const {
-  if (!refused.empty()) return fmt::format("no program: {}", refused);
-  return fmt::format("program    top1 {:.2f}  top5 {:.2f}  loss {:.5f}  ({} bytes; {:.0f} images/s, simulated {:.0f})",
-                     metrics.top1(), metrics.top5(), metrics.loss(), bytes, images_per_second,
-                     simulated_images_per_second);
-}
-
 }  // namespace qgrad

@@ -54,7 +54,6 @@ struct Deployment {
   double images_per_second = 0, simulated_images_per_second = 0;
   int64_t bytes = 0;  // of the program file
   Json to_json() const;
-  std::string to_text() const;  // one line
 };
 Deployment deploy_checkpoint(const std::filesystem::path& checkpoint, const ExperimentData& data,
                              const std::string& label);

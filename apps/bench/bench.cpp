@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <vector>
 
+#include "apps/report/table.h"
 #include "core/kernels/table.h"
 #include "core/parallel.h"
 #include "core/random.h"
@@ -43,15 +44,12 @@ Json result_of(const BenchCase& bench, std::vector<double> rates) {
 }
 
 std::string text_of(const Json& result) {
-  std::string text =
-      fmt::format("{:.1f} {}  (min {:.1f}, max {:.1f}", result.at("value").get<double>(),
-                  result.at("unit").get<std::string>(), result.at("min").get<double>(), result.at("max").get<double>());
+  Table table{{{"", Table::Align::left}, {""}}, {}};
   for (const auto& [key, value] : result.items())
-    if (key != "value" && key != "unit" && key != "min" && key != "max")
-      text += value.is_number_float()
-                  ? fmt::format(", {} {:.1f}", key, value.get<double>())
-                  : fmt::format(", {} {}", key, value.is_string() ? value.get<std::string>() : value.dump());
-  return text + ")\n";
+    table.rows.push_back({key, value.is_number_float() ? fmt::format("{:.1f}", value.get<double>())
+                               : value.is_string()     ? value.get<std::string>()
+                                                       : value.dump()});
+  return to_text(table);
 }
 
 // A line that arrives at once, also where stdout is a pipe.

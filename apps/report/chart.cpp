@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "apps/report/table.h"
+
 namespace qgrad {
 namespace {
 
@@ -104,23 +106,6 @@ std::string svg(const Chart& chart) {
   out += draw_grid(chart, axes);
   for (const Series& s : chart.series) out += draw_line(s, axes);
   return out + below.text + "</svg>\n";
-}
-
-std::string escape_html(const std::string& text) {
-  std::string safe;
-  for (const char c : text) {
-    if (c == '<')
-      safe += "&lt;";
-    else if (c == '>')
-      safe += "&gt;";
-    else if (c == '&')
-      safe += "&amp;";
-    else if (c == '"')
-      safe += "&quot;";
-    else
-      safe += c;
-  }
-  return safe;
 }
 
 }  // namespace qgrad

@@ -27,7 +27,4 @@ struct Chart {
 // 640 units wide, with its y axis fitted to the data and a legend below.
 std::string svg(const Chart& chart);
 
-// For text between the tags of HTML and SVG, and for attributes in double quotes.
-std::string escape_html(const std::string& text);
-
 }  // namespace qgrad

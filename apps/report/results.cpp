@@ -1,13 +1,17 @@
-// Rows into numbers, texts and charts.
+// Rows into tables and charts.
 #include "apps/report/results.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <span>
+
+#include "tasks/progress.h"
 
 namespace qgrad {
 namespace {
@@ -18,6 +22,35 @@ constexpr RowKind kKinds[] = {{"float", "float", "#555f6b"},
 // Of single rows: none is a kind's.
 constexpr const char* kLineColors[] = {"#2e8b57", "#8a4fbf", "#b8860b", "#c03a6b",
                                        "#4d7c8a", "#7a5c3e", "#17becf", "#98bf21"};
+
+const RowKind& kind_of(const Json& row) {
+  for (const RowKind& kind : kKinds)
+    if (row.at("kind") == kind.id) return kind;
+  return kKinds[0];
+}
+
+// The first, or null.
+const Json* float_row(const Json& results) {
+  for (const Json& row : results.at("rows"))
+    if (row.at("kind") == "float") return &row;
+  return nullptr;
+}
+
+// "4/8": weights, activations; 32 where they are float.
+std::string bits_text(const Json& row) {
+  const auto one = [&](const char* key) {
+    return row.at(key).is_null() ? std::string("32") : std::to_string(row.at(key).get<int>());
+  };
+  return one("bits_weights") + "/" + one("bits_activations");
+}
+
+// "138.6 kB"
+std::string bytes_text(double bytes) {
+  if (bytes < 1000) return fmt::format("{:.0f} B", bytes);
+  return bytes < 1e6 ? fmt::format("{:.1f} kB", bytes / 1e3) : fmt::format("{:.2f} MB", bytes / 1e6);
+}
+
+bool has_program(const Json* row) { return row->contains("program") && row->at("program").contains("top1"); }
 
 // JSON has null for what is no number, such as the loss of a broken model.
 double number(const Json& value) {
@@ -72,7 +105,7 @@ bool holds_out(const Json& results) {
 }
 
 // After each epoch the score on held-out images; where nothing is held out, the top-1 on the training images.
-std::vector<Series::Point> course_of(const Json& row) {
+std::vector<Series::Point> training_scores(const Json& row) {
   std::vector<Series::Point> points;
   for (const Json& epoch : row.value("epochs", Json::array())) {
     const Json& validation = epoch.at("validation");
@@ -92,7 +125,7 @@ std::string line_color(size_t n) {
 std::vector<Chart> training_charts(const Json& results) {
   const std::vector<RowGroup> groups = row_groups(results);
   const auto trained =
-      std::ranges::count_if(groups, [](const RowGroup& group) { return !course_of(group.first()).empty(); });
+      std::ranges::count_if(groups, [](const RowGroup& group) { return !training_scores(group.first()).empty(); });
   const bool split = trained > static_cast<std::ptrdiff_t>(std::size(kLineColors));
   const bool held_out = holds_out(results);
   const char* label = held_out ? metrics_of(results.at("rows")[0])[0].label : "top-1 %";
@@ -100,7 +133,7 @@ std::vector<Chart> training_charts(const Json& results) {
   std::vector<std::string> widths;  // of the charts
   size_t lines = 0;                 // of all charts, so that a color is one row's alone
   for (const RowGroup& group : groups) {
-    if (course_of(group.first()).empty()) continue;
+    if (training_scores(group.first()).empty()) continue;
     const std::string width = split ? bits_text(group.first()) : "";
     const auto place = std::ranges::find(widths, width) - widths.begin();
     if (place == static_cast<std::ptrdiff_t>(widths.size())) {
@@ -119,7 +152,7 @@ std::vector<Chart> training_charts(const Json& results) {
     const std::string color = group.first().at("kind") == "float" ? kKinds[0].color : line_color(lines++);
     for (const Json* row : group.rows)
       chart.series.push_back(
-          {.label = row == group.rows[0] ? group.name : "", .color = color, .points = course_of(*row)});
+          {.label = row == group.rows[0] ? group.name : "", .color = color, .points = training_scores(*row)});
   }
   for (Chart& chart : all) {
     double longest = 1;
@@ -167,55 +200,12 @@ void check_results(const Config& results) {
   }
 }
 
-const RowKind& kind_of(const Json& row) {
-  for (const RowKind& kind : kKinds)
-    if (row.at("kind") == kind.id) return kind;
-  return kKinds[0];
-}
-
 std::vector<Metric> metrics_of(const Json& row) {
   if (row.contains("hit_rate_at_10")) return {{"hit_rate_at_10", "HR@10 %", 2}, {"ndcg_at_10", "NDCG@10 %", 2}};
   return {{"top1", "top-1 %", 2}, {"top5", "top-5 %", 2}, {"loss", "loss", 4}};
 }
 
-std::string metric_text(const Json& row, const Metric& metric) {
-  return fmt::format("{:.{}f}", number(row.at(metric.key)), metric.digits);
-}
-
 double score_of(const Json& row) { return number(row.at(metrics_of(row)[0].key)); }
-
-const Json* float_row(const Json& results) {
-  for (const Json& row : results.at("rows"))
-    if (row.at("kind") == "float") return &row;
-  return nullptr;
-}
-
-std::string change_text(const Json& results, const Json& row) {
-  const Json* reference = float_row(results);
-  return !reference || row.at("kind") == "float" ? "" : fmt::format("{:+.2f}", score_of(row) - score_of(*reference));
-}
-
-std::string bits_text(const Json& row) {
-  const auto one = [&](const char* key) {
-    return row.at(key).is_null() ? std::string("32") : std::to_string(row.at(key).get<int>());
-  };
-  return one("bits_weights") + "/" + one("bits_activations");
-}
-
-std::string bytes_text(double bytes) {
-  if (bytes < 1000) return fmt::format("{:.0f} B", bytes);
-  return bytes < 1e6 ? fmt::format("{:.1f} kB", bytes / 1e3) : fmt::format("{:.2f} MB", bytes / 1e6);
-}
-
-ProgramTexts program_texts(const Json& row) {
-  if (!row.contains("program") || !row.at("program").contains("top1")) return {};
-  const Json& program = row.at("program");
-  const auto text = [&](const char* key, int digits) {
-    return fmt::format("{:.{}f}", number(program.at(key)), digits);
-  };
-  return {text("top1", 2), text("images_per_second", 0), text("simulated_images_per_second", 0),
-          bytes_text(program.at("bytes").get<double>())};
-}
 
 double RowGroup::mean(const std::string& pointer) const {
   double sum = 0;
@@ -239,6 +229,89 @@ std::vector<RowGroup> row_groups(const Json& results) {
     groups.back().rows.push_back(&row);
   }
   return groups;
+}
+
+std::vector<RowGroup> single_rows(const Json& results) {
+  std::vector<RowGroup> rows;
+  for (const Json& row : results.at("rows")) rows.push_back({row.at("name").get<std::string>(), {&row}});
+  return rows;
+}
+
+Table rows_table(const Json& results, const std::vector<RowGroup>& groups) {
+  if (groups.empty()) return {};
+  const Json* reference = float_row(results);
+  Table table{{{"row", Table::Align::left}, {"W/A"}}, std::vector<std::vector<std::string>>(groups.size())};
+  const auto column = [&](const std::string& heading, const auto& text) {
+    table.columns.push_back({heading});
+    for (size_t i = 0; i < groups.size(); ++i) table.rows[i].push_back(text(groups[i]));
+  };
+  const auto mean = [](const std::string& pointer, int digits) {
+    return [=](const RowGroup& group) { return fmt::format("{:.{}f}", group.mean(pointer), digits); };
+  };
+  const auto of_program = [](const auto& text) {
+    return [=](const RowGroup& group) { return std::ranges::all_of(group.rows, has_program) ? text(group) : "-"; };
+  };
+  for (size_t i = 0; i < groups.size(); ++i) table.rows[i] = {groups[i].name, bits_text(groups[i].first())};
+  const std::vector<Metric> metrics = metrics_of(groups[0].first());
+  const std::string score = fmt::format("/{}", metrics[0].key);
+  column(metrics[0].label, [&](const RowGroup& group) {
+    const std::string spread = group.rows.size() > 1 ? fmt::format(" ± {:.2f}", group.deviation(score)) : "";
+    return mean(score, metrics[0].digits)(group) + spread;
+  });
+  for (const RowGroup& group : groups)
+    table.columns.back().bars.push_back({group.mean(score), kind_of(group.first()).color});
+  column("change", [&](const RowGroup& group) {
+    const bool has_change = reference && group.first().at("kind") != "float";
+    return has_change ? fmt::format("{:+.2f}", group.mean(score) - score_of(*reference)) : "";
+  });
+  for (const Metric& metric : std::span(metrics).subspan(1))
+    column(metric.label, mean(fmt::format("/{}", metric.key), metric.digits));
+  column("weights", [](const RowGroup& group) { return bytes_text(group.mean("/model_bytes")); });
+  column("engine %", of_program(mean("/program/top1", 2)));
+  column("images/s", of_program(mean("/program/images_per_second", 0)));
+  column("simulated", of_program(mean("/program/simulated_images_per_second", 0)));
+  column("program", of_program([](const RowGroup& group) { return bytes_text(group.mean("/program/bytes")); }));
+  column("epochs", [](const RowGroup& group) {
+    const size_t epochs = group.first().value("epochs", Json::array()).size();
+    return epochs > 0 ? std::to_string(epochs) : "";
+  });
+  column("time", [](const RowGroup& group) { return format_duration(group.mean("/seconds")); });
+  return table;
+}
+
+Table matrix_table(const Json& results, const std::string& title) {
+  Table table{{{"", Table::Align::left}}, {}};
+  std::vector<std::vector<std::string>>& lines = table.rows;
+  for (const Json& row : results.at("rows")) {
+    if (row.value("matrix", "") != title) continue;
+    const auto coordinates = row.at("coordinates").get<std::vector<std::string>>();
+    auto column = std::ranges::find(table.columns, coordinates[0], &Table::Column::heading);
+    if (column == table.columns.end()) column = table.columns.insert(column, {coordinates[0]});
+    const std::string name = fmt::format("{}", fmt::join(std::span(coordinates).subspan(1), ", "));
+    auto line = std::ranges::find(lines, name, [](const auto& cells) { return cells[0]; });
+    if (line == lines.end()) line = lines.insert(line, {name});
+    line->resize(table.columns.size());
+    (*line)[static_cast<size_t>(column - table.columns.begin())] = fmt::format("{:.2f}", score_of(row));
+  }
+  for (auto& line : lines) line.resize(table.columns.size());
+  return table;
+}
+
+std::vector<std::string> matrices_of(const Json& results) {
+  std::vector<std::string> titles;
+  for (const Json& row : results.at("rows")) {
+    const std::string title = row.value("matrix", "");
+    if (row.contains("matrix") && std::ranges::find(titles, title) == titles.end()) titles.push_back(title);
+  }
+  return titles;
+}
+
+std::vector<RowKind> kinds_of(const Json& results) {
+  std::vector<RowKind> kinds;
+  for (const RowKind& kind : kKinds)
+    if (std::ranges::any_of(results.at("rows"), [&](const Json& row) { return row.at("kind") == kind.id; }))
+      kinds.push_back(kind);
+  return kinds;
 }
 
 std::vector<Chart> charts(const Json& results) {

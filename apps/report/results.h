@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "apps/report/chart.h"
+#include "apps/report/table.h"
 #include "core/config.h"
 
 namespace qgrad {
@@ -17,31 +18,13 @@ namespace qgrad {
 // Throws where something that is read of them is not there or has another type.
 void check_results(const Config& results);
 
-struct RowKind {
-  const char *id, *label, *color;
-};
-const RowKind& kind_of(const Json& row);
-
 // The metrics of a row, in the order of their columns; the first is the score.
 struct Metric {
   const char *key, *label;
   int digits;
 };
 std::vector<Metric> metrics_of(const Json& row);
-std::string metric_text(const Json& row, const Metric& metric);
 double score_of(const Json& row);
-
-const Json* float_row(const Json& results);  // the first, or null
-// "-0.72": so many points lower than the float row; empty for that itself.
-std::string change_text(const Json& results, const Json& row);
-std::string bits_text(const Json& row);  // "4/8": weights, activations; 32 where they are float
-std::string bytes_text(double bytes);    // "138.6 kB"
-
-// Of a row's integer program; "-" where there is none.
-struct ProgramTexts {
-  std::string top1 = "-", speed = "-", simulated_speed = "-", bytes = "-";
-};
-ProgramTexts program_texts(const Json& row);
 
 // The rows of one quantizer's seeds, or a row by itself.
 struct RowGroup {
@@ -52,7 +35,21 @@ struct RowGroup {
   double mean(const std::string& pointer) const;       // a JSON pointer into a row
   double deviation(const std::string& pointer) const;  // of the population that the seeds are a sample of
 };
-std::vector<RowGroup> row_groups(const Json& results);  // without those of matrices
+std::vector<RowGroup> row_groups(const Json& results);   // without those of matrices
+std::vector<RowGroup> single_rows(const Json& results);  // every row by itself
+
+// What is known of the rows: means, of the score also the deviation, and the change against the float row in points.
+// The score's bars have the colors of kinds_of.
+Table rows_table(const Json& results, const std::vector<RowGroup>& groups);
+// The scores of a matrix: its first axis across, the others down.
+Table matrix_table(const Json& results, const std::string& title);
+std::vector<std::string> matrices_of(const Json& results);  // their titles
+
+// The kinds of rows that there are, each with its color in tables and charts.
+struct RowKind {
+  const char *id, *label, *color;
+};
+std::vector<RowKind> kinds_of(const Json& results);
 
 // The score over bits of the rows that quantize weights and activations alike: the best of each kind; rows that differ
 // in their seed count with their mean. And the validation score by epoch of every row that was trained: one chart, or

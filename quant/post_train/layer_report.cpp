@@ -1,8 +1,6 @@
 // Running quantized layers beside the float model.
 #include "quant/post_train/layer_report.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
@@ -118,16 +116,6 @@ Json to_json(const std::vector<LayerError>& layers) {
                     {"saturation", layer.saturation},
                     {"cosine", layer.cosine}});
   return list;
-}
-
-std::string to_text(const std::vector<LayerError>& layers, size_t count) {
-  std::string text = fmt::format("{:<32}{:>10}{:>14}{:>12}{:>10}\n", "layer, worst first", "SQNR dB", "mean sq error",
-                                 "saturated", "cosine");
-  for (const LayerError& layer : std::span(layers).first(std::min(count, layers.size())))
-    text += fmt::format("{:<32}{:>10.2f}{:>14.4g}{:>10.3f} %{:>10.5f}\n", layer.path, layer.sqnr_db,
-                        layer.mean_squared_error, 100 * layer.saturation, layer.cosine);
-  if (count < layers.size()) text += fmt::format("and {} more in results.json\n", layers.size() - count);
-  return text;
 }
 
 }  // namespace qgrad

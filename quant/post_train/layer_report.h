@@ -31,7 +31,5 @@ std::vector<LayerError> layer_report(Module& quantized, Module& reference, std::
 
 // [{"path", "kind", "sqnr_db", "mean_squared_error", "saturation", "cosine"}]; an infinite sqnr_db is null.
 Json to_json(const std::vector<LayerError>& layers);
-// The first `count` layers as lines of text.
-std::string to_text(const std::vector<LayerError>& layers, size_t count);
 
 }  // namespace qgrad

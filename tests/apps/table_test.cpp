@@ -1,0 +1,42 @@
+// One table as lines of a terminal, in Markdown and in HTML.
+#include "apps/report/table.h"
+
+#include "support/catch.h"
+
+using namespace qgrad;
+
+namespace {
+
+Table example() {
+  using enum Table::Align;
+  return {{{"row", left}, {"top-1 %", right, {{92.5, "#112233"}, {9, "#445566"}}}, {"by", left}},
+          {{"a < b", "92.50 ± 0.10", ""}, {"float", "9.00", "x"}}};
+}
+
+}  // namespace
+
+TEST_CASE("columns of text are as wide as their widest cell, in characters, and no line ends in spaces") {
+  CHECK(to_text(example()) ==
+        "row         top-1 %  by\n"
+        "a < b  92.50 ± 0.10\n"
+        "float          9.00  x\n");
+}
+
+TEST_CASE("a table without headings has no line for them") {
+  CHECK(to_text({{{"", Table::Align::left}, {""}}, {{"case", "conv"}, {"a", "1.5"}}}) == "case  conv\na      1.5\n");
+}
+
+TEST_CASE("Markdown says the columns' alignment") {
+  CHECK(to_markdown(example()) ==
+        "| row | top-1 % | by |\n"
+        "| --- | ---: | --- |\n"
+        "| a < b | 92.50 ± 0.10 |  |\n"
+        "| float | 9.00 | x |\n");
+}
+
+TEST_CASE("HTML escapes what the cells hold and draws bars behind the cells of their column") {
+  const std::string html = to_html(example());
+  CHECK_THAT(html, Contains("<td style=\"text-align:left;\">a &lt; b</td>"));
+  CHECK_THAT(html, Contains("linear-gradient(90deg,#44556644 9.0%,transparent 9.0%)\">9.00</td>"));
+  CHECK_THAT(html, Contains("<th>top-1 %</th>"));
+}
