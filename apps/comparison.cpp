@@ -18,7 +18,7 @@ void check_row(const PlannedRow& row, const CompareCommandConfig& config) {
   if (row.name.empty() || row.name.size() > kLongest)
     config_error(row.place.where("name"), "expected a name of 1 to {} bytes, got {}", kLongest,
                  detail::describe(row.name));
-  if (!is_post_training(row.quantizer)) fine_tuning(config, row);
+  if (!row.is_post_training()) fine_tuning(config, row);
 }
 
 }  // namespace
@@ -82,6 +82,15 @@ TrainConfig fine_tuning(const CompareCommandConfig& config, const PlannedRow& ro
   tuning.epochs = std::min(tuning.epochs, config.max_epochs.value_or(tuning.epochs));
   return tuning;
 }
+
+std::optional<TrainConfig> training_of(const CompareCommandConfig& config, const PlannedRow& row) {
+  if (row.is_post_training()) return std::nullopt;
+  if (!row.is_float()) return fine_tuning(config, row);
+  return config.train ? std::optional<TrainConfig>(*config.train) : std::nullopt;
+}
+
+bool PlannedRow::is_float() const { return quantizer.json().is_null(); }
+bool PlannedRow::is_post_training() const { return !is_float() && qgrad::is_post_training(quantizer); }
 
 std::string folder_name(const std::string& row) {
   std::string name;

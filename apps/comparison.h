@@ -46,20 +46,25 @@ inline void fields(Fields& v, CompareCommandConfig& c) {
 }
 void check_config(const CompareCommandConfig& config, const Config& place);
 
-// One row of the table: a RowConfig's, or that of one of its seeds, or a cell of a matrix.
+// One row of the table: the float one, a RowConfig's, or that of one of its seeds, or a cell of a matrix.
 struct PlannedRow {
   std::string name;
-  Config quantizer;
+  Config quantizer;  // null: the float row
   Config train = Config::object("train");
   Config place;                  // in the config
   Json origin = Json::object();  // for the results: the row and seed, or the matrix and coordinates, that it is of
+
+  bool is_float() const;
+  bool is_post_training() const;
 };
 
-// Every row by itself: those of the config, one for each seed, and those of the matrices.
+// Every quantized row by itself: those of the config, one for each seed, and those of the matrices.
 std::vector<PlannedRow> planned_rows(const CompareCommandConfig& config);
 
 // quant_aware_train with what the row changes.
 TrainConfig fine_tuning(const CompareCommandConfig& config, const PlannedRow& row);
+// How a row is trained, the float one too; null where it is not.
+std::optional<TrainConfig> training_of(const CompareCommandConfig& config, const PlannedRow& row);
 
 // Of the row's files: "post-training 4/4" -> "post-training_4-4"; no name gives "." or "..".
 std::string folder_name(const std::string& row);
