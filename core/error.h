@@ -12,7 +12,7 @@ namespace qgrad {
 // Something the caller can act on, in one line: what was expected, what arrived, where.
 class Error : public std::runtime_error {
  public:
-  explicit Error(std::string what) : std::runtime_error(std::move(what)) {}
+  explicit Error(const std::string& what) : std::runtime_error(what) {}
 
   // The same error with ", in <path>" appended; the innermost module to see it names itself, outer ones do not.
   Error located(std::string_view module_path) const;

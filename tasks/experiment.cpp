@@ -154,10 +154,10 @@ DataDescription description_for(Dataset& dataset, const TransformConfig& transfo
                      named(dataset, given), joined(dataset.class_names())));
   const Shape image = dataset.image_shape();
   auto [mean, std] = normalisation(transforms, image[2]);
-  const DataDescription data{.image = {image.dims().begin(), image.dims().end()},
-                             .mean = transforms.mean || theirs.mean.empty() ? std::move(mean) : theirs.mean,
-                             .std = transforms.std || theirs.std.empty() ? std::move(std) : theirs.std,
-                             .classes = dataset.class_names()};
+  DataDescription data{.image = {image.dims().begin(), image.dims().end()},
+                       .mean = transforms.mean || theirs.mean.empty() ? mean : theirs.mean,
+                       .std = transforms.std || theirs.std.empty() ? std : theirs.std,
+                       .classes = dataset.class_names()};
   if (network) check_agree({named(dataset, given), data}, *network);
   return data;
 }

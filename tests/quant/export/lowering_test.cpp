@@ -11,6 +11,7 @@
 #include "quant/post_train/linear.h"
 #include "quant/post_train/post_train_golden.h"
 #include "quant/resnet_material.h"
+#include "support/allocations.h"
 #include "support/catch.h"
 #include "support/errors.h"
 
@@ -138,6 +139,17 @@ TEST_CASE("the engine gives the same bits for any batch and any number of thread
   CHECK(test::bits(whole) == test::bits(again));
   CHECK_THAT(error_of([&] { engine.run(x.data().subspan(1), whole); }),
              Contains("192 numbers in and 5 for each image"));
+}
+
+TEST_CASE("running an image allocates nothing once the engine has run") {
+  const ModulePtr model = quantized(every_layer(), Json::object(), images(4, 1));
+  const deploy::Engine engine(deploy::lower(*model, images(1, 2)).program);
+  const Tensor x = images(1, 3);
+  std::vector<float> y(5);
+  engine.run(x.data(), y);
+  const int64_t before = test::allocations();
+  for (int i = 0; i < 10; ++i) engine.run(x.data(), y);
+  CHECK(test::allocations() == before);
 }
 
 TEST_CASE("layers without bits stay in float inside a program") {
