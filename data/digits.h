@@ -8,7 +8,7 @@
 namespace qgrad {
 
 // Every image of a digits.bin file, in file order, image [8,8,1], pixels 0..16 scaled to 0..255.
-// Throws, with `name` first, on a wrong length or checksum, and on a label or pixel out of range.
+// Throws, with `name` first, on a wrong length, and on a label or pixel out of range.
 ImageSet parse_digits(std::span<const uint8_t> file, const std::string& name);
 
 // The embedded file.

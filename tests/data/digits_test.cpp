@@ -53,11 +53,10 @@ TEST_CASE("pixels of digits are the seventeen values v of UCI as (255 v + 8) / 1
 
 TEST_CASE("a damaged digits file is refused") {
   const auto parse = [](const std::vector<uint8_t>& bytes) { return parse_digits(bytes, "d.bin"); };
-  CHECK_THROWS_WITH(parse(damaged([](auto& b) { b.resize(7); })), "d.bin: expected a header of 16 bytes, got 7 bytes");
-  CHECK_THROWS_WITH(parse(damaged([](auto& b) { b[0] = 'X'; })), Contains("not a digits file"));
   CHECK_THROWS_WITH(parse(damaged([](auto& b) { b.pop_back(); })),
-                    Contains("expected 73693 bytes (1797 records of 41 after a header of 16), got 73692"));
-  CHECK_THROWS_WITH(parse(damaged([](auto& b) { b[1000] ^= 4; })), Contains("checksum"));
+                    "d.bin: expected records of 65 bytes, got 116804 bytes");
+  CHECK_THROWS_WITH(parse(damaged([](auto& b) { b[65] = 10; })), "d.bin: record 1: label 10 is out of range 0..9");
+  CHECK_THROWS_WITH(parse(damaged([](auto& b) { b[66] = 17; })), "d.bin: record 1: pixel 17 is out of range 0..16");
 }
 
 TEST_CASE("a folder for a data set that reads none is an error") {
