@@ -18,7 +18,7 @@ struct SearchConfig {
   std::optional<GreedyConfig> greedy;
 };
 void fields(Fields& v, SearchConfig& c) {
-  v("lapq", c.lapq, {.help = "scales or clipping values by Powell's method"});
+  v("lapq", c.lapq, {.help = "scales or clipping values, one after another"});
   v("greedy", c.greedy, {.help = "clip modes, layer by layer"});
 }
 

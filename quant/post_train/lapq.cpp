@@ -1,4 +1,4 @@
-// Parameters as variables of a minimisation.
+// Parameters as variables of a minimisation, one line search after another.
 #include "quant/post_train/lapq.h"
 
 #include <algorithm>
@@ -6,10 +6,11 @@
 #include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "core/error.h"
 #include "core/tape.h"
-#include "quant/post_train/powell.h"
+#include "quant/post_train/line_search.h"
 #include "quant/ranges/reductions.h"
 #include "quant/simulation/wrapper.h"
 
@@ -19,15 +20,15 @@ namespace {
 constexpr double kFirstStep = 0.1;  // of a parameter's size
 constexpr double kSmallest = 0.01;  // what is left of a parameter's size at the least
 
-// One scale or clipping parameter and what it was at first. Variables are changes in parts of the parameter's size.
+// One scale or clipping parameter. Variables are changes in parts of its size.
 struct Searched {
   NamedQuantParam param;
-  std::vector<float> first;
-  size_t variables;  // 1: one value, or a factor for all channels; 2: minimum and maximum
+  std::vector<float> first;  // what it was at first
+  std::vector<double> x;     // one value, or a factor for all channels; or minimum and maximum
 
-  std::vector<float> values(std::span<const double> x) const {
+  std::vector<float> values() const {
     std::vector<float> values = first;
-    if (variables == 1) {
+    if (!param.is_range) {
       for (float& value : values) value *= static_cast<float>(std::max(std::fabs(1 + x[0]), kSmallest));
     } else {
       const double size = double{first[1]} - double{first[0]};
@@ -36,80 +37,70 @@ struct Searched {
     }
     return values;
   }
+  void set() const { param.set(values()); }
 };
 
 std::vector<Searched> searched_params(Module& model, bool clipping) {
-  std::vector<Searched> found;
-  const std::vector<NamedQuantParam> all = named_quant_params(model);
-  for (size_t i = 0; i + 2 < all.size(); i += 3) {  // scale, zero point and clipping of one tensor
-    const NamedQuantParam& scale = all[i];
-    if (!scale.free) continue;
-    check(
-        clipping || !all[i + 1].free,
-        "LAPQ: {} is to be searched, but its zero point would have to follow: set search_clipping, or a symmetric mode",
-        scale.name);
-    const NamedQuantParam& param = clipping ? all[i + 2] : scale;
+  using Kind = NamedQuantParam::Kind;
+  std::vector<Searched> searched;
+  for (NamedQuantParam& param : named_quant_params(model)) {
+    if (!param.free) continue;
+    check(clipping || param.kind != Kind::zero_point,
+          "LAPQ: {} would have to follow a scale that is searched: set search_clipping, or a symmetric mode",
+          param.name);
+    if (param.kind != (clipping ? Kind::clipping : Kind::scale)) continue;
     const std::vector<float> values = param.get();
-    const bool pair = clipping && scale.get().size() == 1 && values.size() == 2;
-    if (pair && values[1] <= values[0]) continue;  // an output that was always 0
-    found.push_back({param, values, pair ? size_t{2} : size_t{1}});
+    if (param.is_range && values[1] <= values[0]) continue;  // an output that was always 0
+    const size_t variables = param.is_range ? 2 : 1;
+    searched.push_back({std::move(param), values, std::vector<double>(variables, 0.0)});
   }
-  return found;
+  return searched;
 }
 
-// Sets those parameters whose variables changed since the last time.
-class Variables {
- public:
-  explicit Variables(std::vector<Searched> params) : params_(std::move(params)) {
-    for (const Searched& param : params_) {
-      count_ += param.variables;
-      param.param.set(param.first);  // so that the layer has what its values say, to the last bit
-    }
-    now_.assign(count_, 0.0);
-  }
-
-  // What every parameter is set to, by name.
-  Json json() const {
-    Json all = Json::object();
-    size_t at = 0;
-    for (const Searched& param : params_) {
-      std::vector<float> values = param.values(std::span(now_).subspan(at, param.variables));
-      all[param.param.name] = values.size() == 1 ? write_config(values[0]) : write_config(values);
-      at += param.variables;
-    }
-    return all;
-  }
-
-  void set(std::span<const double> x) {
-    size_t at = 0;
-    for (const Searched& param : params_) {
-      const auto part = x.subspan(at, param.variables);
-      if (!std::equal(part.begin(), part.end(), now_.begin() + static_cast<std::ptrdiff_t>(at)))
-        param.param.set(param.values(part));
-      at += param.variables;
-    }
-    now_.assign(x.begin(), x.end());
-  }
-
-  // Powell's method from where the parameters are, which are left at the best.
-  PowellResult minimize(const std::function<double()>& cost, const PowellOptions& options,
-                        const std::function<void(const PowellResult&)>& progress) {
-    const auto f = [&](std::span<const double> x) {
-      set(x);
-      const double value = cost();
-      return std::isnan(value) ? std::numeric_limits<double>::infinity() : value;
-    };
-    const std::vector<double> steps(count_, kFirstStep);
-    PowellResult result = minimize_powell(f, std::vector<double>(count_, 0.0), steps, options, progress);
-    set(result.x);
-    return result;
-  }
-
- private:
-  std::vector<Searched> params_;
-  size_t count_ = 0;
-  std::vector<double> now_;
+struct SearchBudget {
+  int passes, evaluations, evaluations_per_line;
 };
+
+// One variable after another, each to the minimum on its line, until a pass gains next to nothing. The parameters are
+// left at the best.
+LapqResult minimize(std::vector<Searched> params, const std::function<double()>& cost, const SearchBudget& budget,
+                    const std::function<void(double loss, int evaluations)>& watch) {
+  constexpr double kLeastGain = 1e-4;  // of a pass, relative to the cost
+  const auto measured = [&] {
+    const double value = cost();
+    return std::isnan(value) ? std::numeric_limits<double>::infinity() : value;
+  };
+  for (const Searched& param : params) param.set();  // so that the layer has what its values say, to the last bit
+  LapqResult best{.evaluations = 1};
+  best.first_loss = best.loss = measured();
+  const auto may_go_on = [&] { return best.evaluations < budget.evaluations; };
+  for (int pass = 0; pass < budget.passes && may_go_on(); ++pass) {
+    const double before = best.loss;
+    for (Searched& param : params)
+      for (double& x : param.x) {
+        if (!may_go_on()) break;
+        const double start = x;
+        const auto on_line = [&](double step) {
+          x = start + step;
+          param.set();
+          return measured();
+        };
+        const LineMinimum found =
+            minimize_on_line(on_line, best.loss, kFirstStep, {.max_evaluations = budget.evaluations_per_line});
+        x = start + found.x;
+        param.set();
+        best.loss = found.value;
+        best.evaluations += found.evaluations;
+        watch(best.loss, best.evaluations);
+      }
+    if (2 * (before - best.loss) <= kLeastGain * (std::fabs(before) + std::fabs(best.loss))) break;
+  }
+  for (const Searched& param : params) {
+    const std::vector<float> values = param.values();
+    best.quant_params[param.param.name] = values.size() == 1 ? write_config(values[0]) : write_config(values);
+  }
+  return best;
+}
 
 // The float model's inputs and outputs of quantized layers, in one run.
 struct Recorder final : CallObserver {
@@ -146,7 +137,7 @@ void init_layers(Module& quantized, Module& reference, const Tensor& images, int
   }
   std::map<std::string, std::vector<Searched>> by_layer;
   for (Searched& param : searched_params(quantized, config.search_clipping))
-    by_layer[param.param.name.substr(0, param.param.name.rfind('.'))].push_back(std::move(param));
+    by_layer[param.param.layer].push_back(std::move(param));
   for (auto& [path, params] : by_layer) {
     const auto example = recorder.examples.find(path);
     if (example == recorder.examples.end()) continue;
@@ -154,10 +145,22 @@ void init_layers(Module& quantized, Module& reference, const Tensor& images, int
     const auto cost = [&] {
       return lp_loss(wrapper.call(example->second.inputs).data(), example->second.output.data(), power);
     };
-    Variables(std::move(params))
-        .minimize(cost,
-                  {.max_iterations = 5, .max_evaluations = config.init_evaluations, .line = {.max_evaluations = 12}},
-                  [](const PowellResult&) {});
+    minimize(std::move(params), cost, {.passes = 5, .evaluations = config.init_evaluations, .evaluations_per_line = 12},
+             [](double, int) {});
+  }
+}
+
+// p of |y - y_q|^p, where the search begins with the layers by themselves.
+std::optional<int> power_of(LapqInit init) {
+  switch (init) {
+    case LapqInit::l1:
+      return 1;
+    case LapqInit::l2:
+      return 2;
+    case LapqInit::l3:
+      return 3;
+    default:
+      return std::nullopt;
   }
 }
 
@@ -173,32 +176,13 @@ LapqResult lapq_search(Module& quantized, Module& reference, const Tensor& image
                        const std::function<double(Module&)>& loss, const LapqConfig& config,
                        const std::function<void(double loss, int evaluations)>& progress) {
   const Tape::Paused paused;
-  if (config.init >= LapqInit::l1)
-    init_layers(quantized, reference, images, 1 + static_cast<int>(config.init) - static_cast<int>(LapqInit::l1),
-                config);
+  if (const auto power = power_of(config.init)) init_layers(quantized, reference, images, *power, config);
   std::vector<Searched> params = searched_params(quantized, config.search_clipping);
   check(!params.empty(),
-        "LAPQ: the model has no free parameter to search: static quantization and save_fp_weights are "
-        "needed");
-  LapqResult result;
-  bool is_first = true;
-  const auto cost = [&] {
-    const double value = loss(quantized);
-    if (is_first) result.first_loss = value;
-    is_first = false;
-    return value;
-  };
-  Variables variables(std::move(params));
-  const PowellResult best =
-      variables.minimize(cost,
-                         {.max_iterations = config.max_iterations,
-                          .max_evaluations = config.max_evaluations,
-                          .line = {.max_evaluations = config.evaluations_per_line}},
-                         [&](const PowellResult& so_far) { progress(so_far.value, so_far.evaluations); });
-  result.loss = best.value;
-  result.evaluations = best.evaluations;
-  result.quant_params = variables.json();
-  return result;
+        "LAPQ: the model has no free parameter to search: static quantization and save_fp_weights are needed");
+  return minimize(
+      std::move(params), [&] { return loss(quantized); },
+      {config.max_iterations, config.max_evaluations, config.evaluations_per_line}, progress);
 }
 
 }  // namespace qgrad

@@ -41,13 +41,14 @@ struct LapqResult {
   Json quant_params = Json::object();  // every searched parameter: name -> value or values, for the quantizer's config
 };
 
-// Minimises loss(quantized) over all free parameters (quant/simulation/layer.h) by Powell's method. One variable for
-// each scale or clipping value; per channel one factor for all channels of a layer. The model is left with the best
-// parameters. It must have been prepared with save_fp_weights, and with the clip mode of `init`; reference is the float
-// model with batch norms folded, `images` what both are called with for L1, L2 and L3. `progress` is told the loss so
-// far and the evaluations.
+// Minimises loss(quantized) over all free parameters (quant/simulation/layer.h) by line searches, along one variable
+// after another. One variable for each scale or clipping value; per channel one factor for all channels of a layer. The
+// model is left with the best parameters. It must have been prepared with save_fp_weights, and with the clip mode of
+// `init`; reference is the float model with batch norms folded, `images` what both are called with for L1, L2 and L3.
+// `progress` is told the loss so far and the evaluations.
 // (Nahshan et al., "Loss aware post-training quantization", Machine Learning 110, 2021; Distiller
-// ptq_coordinate_search.py, with the weights quantized again for every trial, and the best parameters applied)
+// ptq_coordinate_search.py, without Powell's further directions, with the weights quantized again for every trial, and
+// the best parameters applied)
 // Throws where nothing is free, and when scales are searched although zero points are free too.
 LapqResult lapq_search(Module& quantized, Module& reference, const Tensor& images,
                        const std::function<double(Module&)>& loss, const LapqConfig& config,

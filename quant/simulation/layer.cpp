@@ -70,19 +70,22 @@ void set_clipping(const std::string& name, const QuantParamSlot& slot, std::span
 
 std::vector<NamedQuantParam> named_quant_params(Module& model) {
   std::vector<NamedQuantParam> all;
+  using Kind = NamedQuantParam::Kind;
   visit_modules<PostTrainLayer>(model, [&](PostTrainLayer& layer) {
     const std::string prefix = layer.path().empty() ? "" : layer.path() + ".";
     for (const QuantParamSlot& slot : layer.quant_param_slots()) {
-      const auto add = [&](const std::string& name, bool free, auto get, auto set) {
+      const bool one_value = one_clipping_value(slot.settings);
+      const auto add = [&](const std::string& name, Kind kind, bool free, auto get, auto set) {
         const std::string full = prefix + name;
-        all.push_back({full, free, [slot, get] { return get(slot); },
+        all.push_back({layer.path(), full, kind, kind == Kind::clipping && !one_value && slot.get().scale.size() == 1,
+                       free, [slot, get] { return get(slot); },
                        [slot, set, full](std::span<const float> values) { set(full, slot, values); }});
       };
       const auto scale = [](const QuantParamSlot& s) { return s.get().scale; };
       const auto zero_point = [](const QuantParamSlot& s) { return s.get().zero_point; };
-      add(slot.scale, slot.free, scale, set_scale);
-      add(slot.zero_point, slot.free && !one_clipping_value(slot.settings), zero_point, set_zero_point);
-      add(slot.clipping, slot.free, clipping, set_clipping);
+      add(slot.scale, Kind::scale, slot.free, scale, set_scale);
+      add(slot.zero_point, Kind::zero_point, slot.free && !one_value, zero_point, set_zero_point);
+      add(slot.clipping, Kind::clipping, slot.free, clipping, set_clipping);
     }
   });
   return all;

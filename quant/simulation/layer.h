@@ -16,8 +16,12 @@ namespace qgrad {
 
 // One parameter of the quantization of a layer. The functions are valid as long as the model is.
 struct NamedQuantParam {
+  enum class Kind { scale, zero_point, clipping };
+  std::string layer;  // "layer1.0.conv1"
   std::string name;   // "layer1.0.conv1.output_scale"
-  bool free = false;  // a search over scales, zero points or clipping values has to try values of it
+  Kind kind = Kind::scale;
+  bool is_range = false;  // two values: minimum and maximum
+  bool free = false;      // a search over scales, zero points or clipping values has to try values of it
   std::function<std::vector<float>()> get;
   std::function<void(std::span<const float>)> set;
 };

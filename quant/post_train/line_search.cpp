@@ -1,10 +1,8 @@
-// Brent's line search and Powell's directions.
-#include "quant/post_train/powell.h"
+// A bracket, then Brent's parabolas.
+#include "quant/post_train/line_search.h"
 
 #include <algorithm>
 #include <cmath>
-
-#include "core/error.h"
 
 namespace qgrad {
 namespace {
@@ -89,65 +87,6 @@ LineMinimum minimize_on_line(const std::function<double(double)>& function, doub
     }
   }
   return {f.best.x, f.best.value, options.max_evaluations - f.left};
-}
-
-PowellResult minimize_powell(const std::function<double(std::span<const double>)>& f, std::vector<double> start,
-                             std::span<const double> steps, const PowellOptions& options,
-                             const std::function<void(const PowellResult&)>& progress) {
-  const size_t n = start.size();
-  check(steps.size() == n, "Powell: {} steps for {} variables", steps.size(), n);
-  PowellResult best{std::move(start), 0, 0, 1};
-  best.value = f(best.x);
-  std::vector<std::vector<double>> directions(n, std::vector<double>(n, 0.0));
-  for (size_t i = 0; i < n; ++i) directions[i][i] = steps[i];
-
-  const auto along = [&](std::vector<double>& direction) {
-    std::vector<double> point(n);
-    const auto at = [&](double t) {
-      for (size_t i = 0; i < n; ++i) point[i] = best.x[i] + t * direction[i];
-      return f(point);
-    };
-    const LineMinimum found = minimize_on_line(at, best.value, 1, options.line);
-    best.evaluations += found.evaluations;
-    best.value = found.value;
-    for (size_t i = 0; i < n; ++i) best.x[i] += found.x * direction[i];
-    progress(best);
-  };
-  const auto may_go_on = [&] { return best.evaluations < options.max_evaluations; };
-
-  while (best.iterations < options.max_iterations && may_go_on()) {
-    ++best.iterations;
-    const std::vector<double> before = best.x;
-    const double value_before = best.value;
-    double greatest_gain = 0;
-    size_t greatest = 0;
-    for (size_t i = 0; i < n && may_go_on(); ++i) {
-      const double value = best.value;
-      along(directions[i]);
-      if (value - best.value > greatest_gain) {
-        greatest_gain = value - best.value;
-        greatest = i;
-      }
-    }
-    const double gain = value_before - best.value;
-    if (!may_go_on() || 2 * gain <= options.tolerance * (std::fabs(value_before) + std::fabs(best.value)) + 1e-20)
-      break;
-    std::vector<double> way(n), beyond(n);
-    for (size_t i = 0; i < n; ++i) {
-      way[i] = best.x[i] - before[i];
-      beyond[i] = best.x[i] + way[i];
-    }
-    const double value_beyond = f(beyond);
-    ++best.evaluations;
-    const double left = gain - greatest_gain, change = value_before - value_beyond;
-    if (change <= 0 ||
-        2 * (value_before + value_beyond - 2 * best.value) * left * left >= greatest_gain * change * change)
-      continue;
-    along(way);
-    std::swap(directions[greatest], directions.back());
-    directions.back() = std::move(way);
-  }
-  return best;
 }
 
 }  // namespace qgrad
