@@ -22,30 +22,24 @@ namespace {
 
 const std::set<std::string> kConfigOptions = {"--set", "--out", "--data", "--seed", "--quick"};
 
+template <class T>
+CLI::Validator number_in(const char* what, T low, T high) {
+  const std::string range = fmt::format("{} to {}", low, high);
+  const auto check_text = [=](const std::string& text) -> std::string {
+    T value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    const bool is_decimal = std::is_floating_point_v<T> || text == "0" || text[0] != '0';
+    if (error == std::errc() && end == text.data() + text.size() && is_decimal && value >= low && value <= high)
+      return "";
+    return fmt::format("expected {} from {}, got '{}'", what, range, text);
+  };
+  return CLI::Validator(check_text, range);
+}
+
 }  // namespace
 
-CLI::Validator whole_number(uint64_t low, uint64_t high) {
-  const std::string range = fmt::format("{} to {}", low, high);
-  const auto check_text = [=](const std::string& text) -> std::string {
-    uint64_t value = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    const bool is_decimal = error == std::errc() && end == text.data() + text.size() && (text == "0" || text[0] != '0');
-    if (is_decimal && value >= low && value <= high) return "";
-    return fmt::format("expected an integer from {}, got '{}'", range, text);
-  };
-  return CLI::Validator(check_text, range);
-}
-
-CLI::Validator number_between(double low, double high) {
-  const std::string range = fmt::format("{} to {}", low, high);
-  const auto check_text = [=](const std::string& text) -> std::string {
-    double value = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (error == std::errc() && end == text.data() + text.size() && value >= low && value <= high) return "";
-    return fmt::format("expected a number from {}, got '{}'", range, text);
-  };
-  return CLI::Validator(check_text, range);
-}
+CLI::Validator whole_number(uint64_t low, uint64_t high) { return number_in("an integer", low, high); }
+CLI::Validator number_between(double low, double high) { return number_in("a number", low, high); }
 
 std::shared_ptr<CommonOptions> add_common_options(CLI::App& command, const std::set<std::string>& names) {
   auto options = std::make_shared<CommonOptions>();
