@@ -12,6 +12,7 @@
 #include <set>
 
 #include "core/random.h"
+#include "data/split.h"
 
 namespace qgrad {
 namespace {
@@ -141,11 +142,8 @@ std::filesystem::path find_movielens(const std::filesystem::path& folder) {
 InteractionSet synthetic_ratings(const SyntheticRatingsConfig& c) {
   const std::vector<float> p = factors(c.users, c.latent_factors, c.seed, "synthetic users"),
                            q = factors(c.items, c.latent_factors, c.seed, "synthetic items");
-  std::vector<int32_t> rank(static_cast<size_t>(c.items));
-  std::iota(rank.begin(), rank.end(), 0);
-  RandomStream order(c.seed, "synthetic popularity");
-  for (size_t i = rank.size(); i > 1; --i) std::swap(rank[i - 1], rank[order.below(static_cast<uint32_t>(i))]);
-
+  Indices rank = all_indices(c.items);
+  shuffle(rank, c.seed, "synthetic popularity", 0);
   InteractionSet set{c.users, c.items, {}};
   const std::vector<size_t> counts = activities(c);
   RandomStream choice(c.seed, "synthetic choice");
