@@ -98,24 +98,17 @@ Loader ExperimentData::validation() const {
 }
 Loader ExperimentData::test() const { return evaluation(dataset_->test(), test_, config_.eval_batch_size); }
 
-// Those to choose from, and of them a random choice or the first.
-Indices ExperimentData::calibration_images(const CalibrationConfig& config) const {
-  Indices all = training_;
-  if (config.first_image) {
-    all = all_indices(dataset_->train().size());
-    all.erase(all.begin(), all.begin() + std::min(*config.first_image, std::ssize(all)));
-  }
-  const int64_t count = config.images.value_or(std::min<int64_t>(kCalibrationImages, std::ssize(all)));
-  check(count > 0 && count <= std::ssize(all), "calibration: {} images were asked for, but there are {}", count,
-        all.size());
-  return config.first_image ? first(all, count) : random_subset(all, count, seed_);
+Indices ExperimentData::calibration_candidates(const CalibrationConfig& config) const {
+  if (!config.first_image) return training_;
+  Indices all = all_indices(dataset_->train().size());
+  all.erase(all.begin(), all.begin() + std::min(*config.first_image, std::ssize(all)));
+  return all;
 }
 
 void ExperimentData::check_calibration(const CalibrationConfig& config, const std::string& where) const {
-  const int64_t first = config.first_image.value_or(0);
-  const int64_t there = config.first_image ? dataset_->train().size() - first : std::ssize(training_);
-  const std::string from = config.first_image ? fmt::format(" from image {} on", first) : "";
-  const std::string what = fmt::format("{}{}", std::max<int64_t>(there, 0), from);
+  const int64_t there = std::ssize(calibration_candidates(config));
+  const std::string from = config.first_image ? fmt::format(" from image {} on", *config.first_image) : "";
+  const std::string what = fmt::format("{}{}", there, from);
   if (there < config.images.value_or(1))
     config_error(where, "{} images were asked for, but there are {} to train on", config.images.value_or(1), what);
   if (!config.images && there < kCalibrationImages)
@@ -123,7 +116,12 @@ void ExperimentData::check_calibration(const CalibrationConfig& config, const st
 }
 
 Loader ExperimentData::calibration(const CalibrationConfig& config) const {
-  return evaluation(dataset_->train(), calibration_images(config), config.batch_size);
+  const Indices all = calibration_candidates(config);
+  const int64_t count = config.images.value_or(std::min<int64_t>(kCalibrationImages, std::ssize(all)));
+  check(count > 0 && count <= std::ssize(all), "calibration: {} images were asked for, but there are {}", count,
+        all.size());
+  return evaluation(dataset_->train(), config.first_image ? first(all, count) : random_subset(all, count, seed_),
+                    config.batch_size);
 }
 
 Json ExperimentData::evaluate(Module& model, Part part, const std::string& label) const {

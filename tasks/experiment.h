@@ -155,7 +155,7 @@ class ExperimentData final : public Task {
 
  private:
   Indices limited(Indices all, const std::optional<int64_t>& count, const char* key) const;
-  Indices calibration_images(const CalibrationConfig& config) const;
+  Indices calibration_candidates(const CalibrationConfig& config) const;
   Loader evaluation(const ImageSet& images, Indices indices, int batch_size) const;
 
   DataConfig config_;
