@@ -54,14 +54,14 @@ void add_param_groups(Optimizer& optimizer, Module& model, const TrainConfig& co
 }
 
 // What a training follows, all that can be wrong with it known.
-struct Course {
+struct TrainingSetup {
   std::unique_ptr<Schedule> learning_rate;
   std::optional<QuantSchedule> quantization;
   std::optional<Distillation> distillation;
   int batch_size;
   std::unique_ptr<Task::Batches> batches;
 
-  Course(const TrainConfig& config, Module& model, Optimizer& optimizer, const Task& task)
+  TrainingSetup(const TrainConfig& config, Module& model, Optimizer& optimizer, const Task& task)
       : learning_rate(Registry<Schedule>::create(config.schedule)),
         batch_size(
             config.batch_size.value_or(static_cast<int>(std::min<int64_t>(kBatchSize, task.training_examples())))),
@@ -79,27 +79,27 @@ struct Course {
   }
 };
 
-EpochTotals train_epoch(Module& model, Optimizer& optimizer, const Task& task, Course& course,
+EpochTotals train_epoch(Module& model, Optimizer& optimizer, const Task& task, TrainingSetup& setup,
                         const TrainConfig& config, int epoch, const std::string& label) {
-  Task::Batches& batches = *course.batches;
+  Task::Batches& batches = *setup.batches;
   model.set_training(true);
   EpochTotals totals;
-  Progress progress(label, batches.count() * course.batch_size, task.unit());
+  Progress progress(label, batches.count() * setup.batch_size, task.unit());
   Tape tape;
   batches.start_epoch(epoch);
   for (int64_t step = 0; const auto batch = batches.next(); ++step) {
     const double position = epoch + static_cast<double>(step) / static_cast<double>(batches.count());
-    if (course.quantization) course.quantization->apply(epoch, step, batches.count());
-    totals.lr = course.learning_rate->lr(optimizer.base_lr(), position, config.epochs);
+    if (setup.quantization) setup.quantization->apply(epoch, step, batches.count());
+    totals.lr = setup.learning_rate->lr(optimizer.base_lr(), position, config.epochs);
     optimizer.set_lr(totals.lr);
     optimizer.zero_grad();
     Tensor logits, loss;
     {
       const Tape::Recording recording(tape);
-      logits = task.logits(course.distillation ? course.distillation->call_student(batch->inputs)
-                                               : model.call(batch->inputs));
+      logits =
+          task.logits(setup.distillation ? setup.distillation->call_student(batch->inputs) : model.call(batch->inputs));
       loss = softmax_cross_entropy(logits, batch->labels, config.label_smoothing);
-      if (course.distillation) loss = course.distillation->loss(loss, logits, task, batch->inputs, position);
+      if (setup.distillation) loss = setup.distillation->loss(loss, logits, task, batch->inputs, position);
     }
     check(
         std::isfinite(loss.item()),
@@ -129,37 +129,40 @@ std::unique_ptr<Optimizer> make_optimizer(const Config& config, Module& model) {
 }
 
 void check_training(Module& model, Optimizer& optimizer, const Task& task, const TrainConfig& config) {
-  Course(config, model, optimizer, task);
+  TrainingSetup(config, model, optimizer, task);
 }
 
 void check_resumable(const ResumePoint& point, const TrainConfig& config, const Task& task) {
   if (!point.is_there()) return;
   const std::filesystem::path file = point.folder.path() / point.name;
-  const TrainedSoFar before = read_trained_so_far(file);
+  const TrainingState before = read_training_log(file);
   if (before.config.is_null() && !point.config.is_null())
     note(fmt::format("{}: does not say its config: that it is this one is not checked", file.string()));
   const std::vector<std::string> differences = config_differences(before.config, point.config);
   check(differences.empty(), "{}: was made with another config, and can not go on with this one: {}", file.string(),
         fmt::join(differences, "; "));
-  check(before.epochs <= config.epochs, "{}: {} epochs are finished, which are more than train.epochs, {}",
-        file.string(), before.epochs, config.epochs);
+  const std::ptrdiff_t epochs = std::ssize(before.result.epochs);
+  check(epochs <= config.epochs, "{}: {} epochs are finished, which are more than train.epochs, {}", file.string(),
+        epochs, config.epochs);
   check_agree({file.string(), before.trained_on}, {"the data that are there", task.description()});
 }
 
 TrainingResult train(Module& model, Optimizer& optimizer, const Task& task, const TrainConfig& config,
                      const std::string& label, const std::optional<ResumePoint>& resume_point) {
-  Course course(config, model, optimizer, task);
-  if (!config.batch_size && course.batch_size < kBatchSize)
-    note(fmt::format("training: batches of all {} training examples, which are fewer than {}", course.batch_size,
+  TrainingSetup setup(config, model, optimizer, task);
+  if (!config.batch_size && setup.batch_size < kBatchSize)
+    note(fmt::format("training: batches of all {} training examples, which are fewer than {}", setup.batch_size,
                      kBatchSize));
   TrainingState state;
   if (resume_point && resume_point->is_there())
     state = load_training_state(resume_point->folder.path() / resume_point->name, model, optimizer);
+  if (resume_point) state.config = resume_point->config;
+  state.trained_on = task.description();
   TrainingResult& result = state.result;
   for (int epoch = static_cast<int>(result.epochs.size()); epoch < config.epochs; ++epoch) {
     const Stopwatch stopwatch;
     const std::string epoch_label = fmt::format("{}  epoch {}/{}", label, epoch + 1, config.epochs);
-    const EpochTotals totals = train_epoch(model, optimizer, task, course, config, epoch, epoch_label);
+    const EpochTotals totals = train_epoch(model, optimizer, task, setup, config, epoch, epoch_label);
     EpochLog log{
         .epoch = epoch + 1, .lr = totals.lr, .train_loss = totals.metrics.loss(), .train_top1 = totals.metrics.top1()};
     std::string line = fmt::format("loss {:.4f}  top1 {:.2f}", log.train_loss, log.train_top1);
@@ -172,7 +175,7 @@ TrainingResult train(Module& model, Optimizer& optimizer, const Task& task, cons
     }
     log.seconds = stopwatch.seconds();
     note(fmt::format("{}  {}  {}", epoch_label, line, format_duration(log.seconds)));
-    const bool eligible = !course.quantization || course.quantization->is_final(epoch);
+    const bool eligible = !setup.quantization || setup.quantization->is_final(epoch);
     const double score = log.validation.is_null() ? 0 : log.validation.at(task.score()).get<double>();
     if (eligible && (log.validation.is_null() || score >= state.best_score)) {
       state.best_score = score;
@@ -181,9 +184,7 @@ TrainingResult train(Module& model, Optimizer& optimizer, const Task& task, cons
     }
     result.seconds += log.seconds;
     result.epochs.push_back(log);
-    if (resume_point)
-      save_training_state(resume_point->folder.to_write(resume_point->name), model, optimizer, state,
-                          {.config = resume_point->config, .trained_on = task.description()});
+    if (resume_point) save_training_state(resume_point->folder.to_write(resume_point->name), model, optimizer, state);
   }
   load_state(model, state.best, "the best epoch");
   return result;

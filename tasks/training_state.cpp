@@ -11,23 +11,6 @@ namespace {
 
 constexpr const char* kMetadataKey = "qgrad_training";
 
-// What the metadata says.
-struct TrainingLog {
-  std::vector<EpochLog> epochs;
-  int best_epoch = 0;
-  double best_score = 0, seconds = 0;
-  Json config;
-  DataDescription trained_on;
-};
-void fields(Fields& v, TrainingLog& c) {
-  v("epochs", c.epochs, {.required = true});
-  v("best_epoch", c.best_epoch, {.min = 0, .required = true});
-  v("best_score", c.best_score, {.required = true});
-  v("seconds", c.seconds, {.min = 0, .required = true});
-  v("config", c.config);
-  v("trained_on", c.trained_on);
-}
-
 void append(NamedTensors& all, const std::string& prefix, const NamedTensors& tensors) {
   for (const auto& [name, tensor] : tensors) all.emplace_back(prefix + name, tensor);
 }
@@ -39,11 +22,11 @@ NamedTensors take(const NamedTensors& all, const std::string& prefix) {
   return taken;
 }
 
-TrainingLog log_of(const TensorFile& content, const std::filesystem::path& file) {
+TrainingState log_of(const TensorFile& content, const std::filesystem::path& file) {
   const auto metadata = content.metadata.find(kMetadataKey);
   check(metadata != content.metadata.end(), "{}: is no training state", file.string());
   const std::string place = fmt::format("{} (metadata '{}')", file.string(), kMetadataKey);
-  return read_config<TrainingLog>({parse_json(metadata->second, place), place, ""});
+  return read_config<TrainingState>({parse_json(metadata->second, place), place, ""});
 }
 
 // Epochs to come, and what changes no result.
@@ -65,21 +48,16 @@ void compare(const std::string& path, const Json& before, const Json& now, std::
 }  // namespace
 
 void save_training_state(const std::filesystem::path& file, Module& model, const Optimizer& optimizer,
-                         const TrainingState& state, const TrainedSoFar& about) {
+                         const TrainingState& state) {
   TensorFile content;
   append(content.tensors, "model/", model_state(model));
   append(content.tensors, "best/", state.best);
   for (const auto& [name, tensor] : optimizer.state()) content.tensors.emplace_back("optimizer/" + name, tensor);
-  const TrainingLog log{state.result.epochs, state.result.best_epoch, state.best_score, state.result.seconds,
-                        about.config,        about.trained_on};
-  content.metadata[kMetadataKey] = write_config(log).dump();
+  content.metadata[kMetadataKey] = write_config(state).dump();
   write_safetensors(file, content);
 }
 
-TrainedSoFar read_trained_so_far(const std::filesystem::path& file) {
-  const TrainingLog log = log_of(read_safetensors(file), file);
-  return {log.config, log.trained_on, static_cast<int>(log.epochs.size())};
-}
+TrainingState read_training_log(const std::filesystem::path& file) { return log_of(read_safetensors(file), file); }
 
 std::vector<std::string> config_differences(const Json& before, const Json& now) {
   std::vector<std::string> differences;
@@ -89,16 +67,12 @@ std::vector<std::string> config_differences(const Json& before, const Json& now)
 
 TrainingState load_training_state(const std::filesystem::path& file, Module& model, Optimizer& optimizer) {
   const TensorFile content = read_safetensors(file);
-  const TrainingLog log = log_of(content, file);
+  TrainingState state = log_of(content, file);
   load_state(model, take(content.tensors, "model/"), file.string());
   std::map<std::string, Tensor> optimizer_state;
   for (const auto& [name, tensor] : take(content.tensors, "optimizer/")) optimizer_state.emplace(name, tensor);
   optimizer.load_state(optimizer_state);
-
-  TrainingState state;
   state.best = take(content.tensors, "best/");
-  state.result = {log.epochs, log.best_epoch, log.seconds};
-  state.best_score = log.best_score;
   return state;
 }
 

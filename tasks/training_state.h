@@ -14,19 +14,23 @@ namespace qgrad {
 struct TrainingState {
   TrainingResult result;   // of the finished epochs
   double best_score = -1;  // on the validation part
-  NamedTensors best;       // the parameters and buffers of the best epoch, in the file's layout
-};
-
-// What a state is of.
-struct TrainedSoFar {
-  Json config;  // of the run, resolved; null in files of earlier versions
+  Json config;             // of the run, resolved; null in files of earlier versions
   DataDescription trained_on;
-  int epochs = 0;  // that are finished
+  NamedTensors best;  // the parameters and buffers of the best epoch, in the file's layout
 };
+inline void fields(Fields& v, TrainingState& c) {
+  v("epochs", c.result.epochs, {.required = true});
+  v("best_epoch", c.result.best_epoch, {.min = 0, .required = true});
+  v("best_score", c.best_score, {.required = true});
+  v("seconds", c.result.seconds, {.min = 0, .required = true});
+  v("config", c.config);
+  v("trained_on", c.trained_on);
+}
 
 void save_training_state(const std::filesystem::path& file, Module& model, const Optimizer& optimizer,
-                         const TrainingState& state, const TrainedSoFar& about);
-TrainedSoFar read_trained_so_far(const std::filesystem::path& file);
+                         const TrainingState& state);
+// All of it but the tensors.
+TrainingState read_training_log(const std::filesystem::path& file);
 
 // "quantizer.bits_weights is 2, but was 4" for every key that differs, but for those that a training may go on with
 // when they change.

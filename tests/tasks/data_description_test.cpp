@@ -107,8 +107,8 @@ void resume(const World& world, const ExperimentConfig& with) {
   const ResumePoint point{.folder = folder, .name = "training.safetensors", .resume = true, .config = {}};
   const ModulePtr model = build_model(with.model, 1, std::nullopt);
   const auto optimizer = make_optimizer(TrainConfig{}.optimizer, *model);
-  save_training_state(folder.to_write(point.name), *model, *optimizer, {},
-                      {.config = {}, .trained_on = described(world.checkpoint()).data});
+  save_training_state(folder.to_write(point.name), *model, *optimizer,
+                      {.trained_on = described(world.checkpoint()).data});
   check_resumable(point, {}, ExperimentData(with.data, 1, std::nullopt, std::nullopt));
 }
 

@@ -19,7 +19,7 @@ TEST_CASE("a training's state with metadata of another type is refused with file
   state.best = model_state(*model);
   state.result.epochs = {{.epoch = 1, .lr = 0.1f}};
   state.result.best_epoch = 1;
-  save_training_state(file, *model, *optimizer, state, {});
+  save_training_state(file, *model, *optimizer, state);
   CHECK(load_training_state(file, *model, *optimizer).result.epochs[0].lr == 0.1f);
 
   const TensorFile saved = read_safetensors(file);
