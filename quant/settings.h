@@ -24,7 +24,7 @@ bool is_symmetric(LinearQuantMode mode);
 std::vector<std::pair<std::string, LinearQuantMode>> enum_names(LinearQuantMode*);  // Distiller's spelling, upper case
 
 // How a range is cut before it is quantized (Distiller range_linear.ClipMode; the last three are not Distiller's, see
-// clip_search.h).
+// ranges/from_histogram.h).
 enum class ClipMode { none, avg, n_std, gauss, laplace, percentile, mse, kl };
 std::vector<std::pair<std::string, ClipMode>> enum_names(ClipMode*);  // "NONE", "AVG", ..
 

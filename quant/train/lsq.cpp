@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "core/ops.h"
+#include "core/parallel.h"
 #include "core/tape.h"
 #include "quant/ranges/reductions.h"
 #include "quant/train/ste.h"
@@ -51,6 +52,8 @@ class LSQQuantizer final : public LearnedQuantizer {
 
 const Registered<Quantizer, LSQQuantizer, LSQConfig> registered_lsq{"LSQQuantizer"};
 const Registered<Quantizer, LSQQuantizer, LSQPlusConfig> registered_lsq_plus{"LSQPlusQuantizer"};
+
+constexpr int64_t kChannelsOfChunk = 16;
 
 bool has_offset(Role site) { return site != Role::weights && site != Role::bias && site != Role::input; }
 
@@ -165,15 +168,20 @@ Tensor LSQQuantization::quantize_channels(const Tensor& x, const Levels& levels)
   return record("lsq", y, {x, step()}, [x, y, levels, steps, g](const Tensor& dy, Grads& dx) {
     Tensor of_x = Tensor::empty(x.shape()), of_steps = Tensor::empty({static_cast<int64_t>(steps.size())});
     const std::span<const float> xs = x.data(), ys = y.data(), dys = dy.data();
-    std::vector<double> sums(steps.size());
-    for (size_t i = 0; i < xs.size(); ++i) {
-      const size_t c = i % steps.size();
-      const float s = steps[c];
-      const bool below = xs[i] <= levels.low * s, above = xs[i] >= levels.high * s;
-      of_x.mutable_data()[i] = below || above ? 0 : dys[i];
-      sums[c] += double{dys[i]} * (below ? levels.low : above ? levels.high : (ys[i] - xs[i]) / s);
-    }
-    for (size_t c = 0; c < steps.size(); ++c) of_steps.mutable_data()[c] = static_cast<float>(g * sums[c]);
+    const std::span<float> dxs = of_x.mutable_data(), dsteps = of_steps.mutable_data();
+    const size_t channels = steps.size();
+    std::vector<double> sums(channels);
+    // Every channel's sum in the order of its rows.
+    parallel_for(std::ssize(steps), kChannelsOfChunk, [&](int64_t begin, int64_t end) {
+      for (size_t row = 0; row < xs.size(); row += channels)
+        for (auto c = static_cast<size_t>(begin); c < static_cast<size_t>(end); ++c) {
+          const float s = steps[c], number = xs[row + c], arriving = dys[row + c];
+          const bool below = number <= levels.low * s, above = number >= levels.high * s;
+          dxs[row + c] = below || above ? 0 : arriving;
+          sums[c] += double{arriving} * (below ? levels.low : above ? levels.high : (ys[row + c] - number) / s);
+        }
+    });
+    for (size_t c = 0; c < channels; ++c) dsteps[c] = static_cast<float>(g * sums[c]);
     if (dx.needs(0)) dx.add(0, of_x);
     if (dx.needs(1)) dx.add(1, of_steps);
   });
