@@ -47,14 +47,16 @@ Tensor elementwise(const char* op, const Tensor& x, const LinearQuantParams& par
 
 float ValueRange::max_abs() const { return std::max(std::fabs(min), std::fabs(max)); }
 
-ScaleAndZeroPoint symmetric_params(int bits, float saturation, bool restricted) {
+Grid symmetric_params(int bits, float saturation, bool restricted) {
   check_bits(bits);
   check(saturation >= 0 && std::isfinite(saturation),
         "symmetric quantization: the saturation value must be finite and not negative, got {}", saturation);
-  return {scale_of(symmetric_levels(bits, restricted), saturation), 0};
+  const auto [qmin, qmax] =
+      quantized_range(bits, restricted ? LinearQuantMode::symmetric_restricted : LinearQuantMode::symmetric);
+  return {scale_of(symmetric_levels(bits, restricted), saturation), 0, qmin, qmax};
 }
 
-ScaleAndZeroPoint asymmetric_params(int bits, float min, float max, const AsymmetricOptions& options) {
+Grid asymmetric_params(int bits, float min, float max, const AsymmetricOptions& options) {
   check_bits(bits);
   check(std::isfinite(min) && std::isfinite(max), "asymmetric quantization: expected a finite range, got {} to {}", min,
         max);
@@ -68,31 +70,30 @@ ScaleAndZeroPoint asymmetric_params(int bits, float min, float max, const Asymme
   float zero_point = scale * min;
   if (options.integral_zero_point) zero_point = std::nearbyint(zero_point);
   if (options.is_signed) zero_point += static_cast<float>(std::exp2(bits - 1));
-  return {scale, zero_point};
+  const auto [qmin, qmax] = quantized_range(
+      bits, options.is_signed ? LinearQuantMode::asymmetric_signed : LinearQuantMode::asymmetric_unsigned);
+  return {scale, zero_point, qmin, qmax};
 }
 
-ScaleAndZeroPoint params_from_range(int bits, LinearQuantMode mode, float min, float max) {
+Grid params_from_range(int bits, LinearQuantMode mode, float min, float max) {
   check(bits > 1 || !is_symmetric(mode),
         "symmetric quantization needs 2 bits or more, got {}: 1 bit has no level above 0", bits);
-  const ScaleAndZeroPoint params =
+  const Grid grid =
       is_symmetric(mode)
           ? symmetric_params(bits, ValueRange{min, max}.max_abs(), mode == LinearQuantMode::symmetric_restricted)
           : asymmetric_params(bits, min, max, {.is_signed = mode == LinearQuantMode::asymmetric_signed});
-  const ValueRange ends = representable_range(bits, mode, params);
+  const ValueRange ends = representable_range(grid);
   check(std::isfinite(ends.min) && std::isfinite(ends.max),
         "quantization: the integers for the range {} to {} stand for values beyond float, {} to {}", min, max, ends.min,
         ends.max);
-  return params;
+  return grid;
 }
 
-ValueRange representable_range(int bits, LinearQuantMode mode, const ScaleAndZeroPoint& params) {
-  const QuantizedRange range = quantized_range(bits, mode);
-  return {(range.qmin + params.zero_point) / params.scale, (range.qmax + params.zero_point) / params.scale};
-}
+ValueRange representable_range(const Grid& grid) { return {grid.lowest() / grid.scale, grid.highest() / grid.scale}; }
 
-ValueRange clipping_range(int bits, LinearQuantMode mode, const ScaleAndZeroPoint& params) {
-  if (!is_symmetric(mode)) return representable_range(bits, mode, params);
-  const float saturation = symmetric_levels(bits, mode == LinearQuantMode::symmetric_restricted) / params.scale;
+ValueRange clipping_range(int bits, LinearQuantMode mode, const Grid& grid) {
+  if (!is_symmetric(mode)) return representable_range(grid);
+  const float saturation = symmetric_levels(bits, mode == LinearQuantMode::symmetric_restricted) / grid.scale;
   return {-saturation, saturation};
 }
 

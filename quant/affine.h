@@ -6,6 +6,7 @@
 
 #include <vector>
 
+#include "core/grid.h"
 #include "core/tensor.h"
 #include "quant/settings.h"
 
@@ -17,10 +18,6 @@ struct LinearQuantParams {
   bool per_channel() const { return scale.size() > 1; }
 };
 
-struct ScaleAndZeroPoint {
-  float scale = 1, zero_point = 0;
-};
-
 // The values a quantized tensor has to represent.
 struct ValueRange {
   float min = 0, max = 0;
@@ -30,7 +27,7 @@ struct ValueRange {
 // scale = (1/saturation) * n as two float32 roundings; zero point 0. saturation 0 gives scale 1; where the scale would
 // be beyond float, it is 2^126, whose step is the smallest normal number. Throws when negative or not finite.
 // (Distiller symmetric_linear_quantization_params)
-ScaleAndZeroPoint symmetric_params(int bits, float saturation, bool restricted);
+Grid symmetric_params(int bits, float saturation, bool restricted);
 
 // Zero is always in the range; zero_point = round(scale * min), plus 2^(b-1) when signed; scales as above. Throws when
 // min > max, and when an end or the width of the range is not finite.
@@ -39,16 +36,16 @@ struct AsymmetricOptions {
   bool is_signed = false;
   bool integral_zero_point = true;
 };
-ScaleAndZeroPoint asymmetric_params(int bits, float min, float max, const AsymmetricOptions& options = {});
+Grid asymmetric_params(int bits, float min, float max, const AsymmetricOptions& options = {});
 
 // Of a range, in a mode; symmetric modes use max(|min|, |max|). Throws also where an integer of the mode would stand
 // for a value beyond float.
-ScaleAndZeroPoint params_from_range(int bits, LinearQuantMode mode, float min, float max);
-// The reverse: the values that the ends of the integer range stand for.
-ValueRange representable_range(int bits, LinearQuantMode mode, const ScaleAndZeroPoint& params);
-// The range whose parameters these are: for the symmetric modes +-saturation, which with SYMMETRIC lies half a step
+Grid params_from_range(int bits, LinearQuantMode mode, float min, float max);
+// The reverse: the values that the ends of a grid's integers stand for.
+ValueRange representable_range(const Grid& grid);
+// The range whose grid this is: for the symmetric modes +-saturation, which with SYMMETRIC lies half a step
 // beyond the largest integer.
-ValueRange clipping_range(int bits, LinearQuantMode mode, const ScaleAndZeroPoint& params);
+ValueRange clipping_range(int bits, LinearQuantMode mode, const Grid& grid);
 
 // Elementwise; per-channel parameters belong to the last dimension (our output-channel dimension). None of these has a
 // gradient (see ste.h); backward through one throws.

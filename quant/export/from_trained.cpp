@@ -199,7 +199,7 @@ class Conversion {
   ModulePtr quantized(const std::string& path, ModulePtr layer, const Grid& grid) const {
     layer = clamped(path, std::move(layer));
     LayerQuantization quantization{.output = settings_of(grid), .arithmetic = Arithmetic::onnx};
-    quantization.output_params = ScaleAndZeroPoint{grid.scale, grid.zero_point};
+    quantization.output_params = grid;
     return std::make_unique<RangeLinearFakeQuantWrapper>(std::move(layer), std::move(quantization),
                                                          FloatPrecision::single);
   }
@@ -331,12 +331,12 @@ class Conversion {
     LinearQuantParams params{form.scale, std::vector<float>(form.scale.size(), 0.0f)};
 
     LayerQuantization quantization{.arithmetic = Arithmetic::onnx};
-    quantization.inputs.push_back({.settings = settings_of(input), .params = {{input.scale, input.zero_point}}});
+    quantization.inputs.push_back({.settings = settings_of(input), .params = input});
     quantization.real_sums = fused == fused_into_.end();
     if (fused != fused_into_.end()) {
       const Grid& grid = fused->second.grid;
       quantization.output = settings_of(grid);
-      quantization.output_params = ScaleAndZeroPoint{grid.scale, grid.zero_point};
+      quantization.output_params = grid;
       quantization.relu = true;
       quantization.relu_cap = fused->second.cap;
     }

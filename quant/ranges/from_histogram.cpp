@@ -118,10 +118,9 @@ bool needs_histogram(ClipMode clip) {
 }
 
 double mean_square_error(const Histogram& h, const ValueRange& range, const QuantSettings& settings) {
-  const ScaleAndZeroPoint params = params_from_clipping(range, settings);
-  const QuantizedRange q = quantized_range(settings.bits, settings.mode);
-  const double scale = params.scale, last = static_cast<double>(q.qmax) - q.qmin;
-  const double first = static_cast<double>(q.qmin) + params.zero_point;
+  const Grid grid = params_from_clipping(range, settings);
+  const double scale = grid.scale, last = static_cast<double>(grid.qmax) - grid.qmin;
+  const double first = static_cast<double>(grid.qmin) + grid.zero_point;
   double error = 0;
   for (size_t i = 0; i < h.counts.size(); ++i)
     if (h.counts[i] > 0)

@@ -175,8 +175,13 @@ ValueRange range_from_stats(const TensorStats& stats, const QuantSettings& setti
   fail("unknown clip mode");
 }
 
-ScaleAndZeroPoint params_from_clipping(const ValueRange& range, const QuantSettings& settings) {
-  ScaleAndZeroPoint params = params_from_range(settings.bits, settings.mode, range.min, range.max);
+Grid grid_of(const Grid& at, const QuantSettings& settings) {
+  const QuantizedRange range = quantized_range(settings.bits, settings.mode);
+  return {at.scale, at.zero_point, range.qmin, range.qmax};
+}
+
+Grid params_from_clipping(const ValueRange& range, const QuantSettings& settings) {
+  Grid params = params_from_range(settings.bits, settings.mode, range.min, range.max);
   if (settings.scale_approx_mult_bits)
     params.scale = approximate_scale(params.scale, *settings.scale_approx_mult_bits).value();
   return params;
@@ -185,14 +190,14 @@ ScaleAndZeroPoint params_from_clipping(const ValueRange& range, const QuantSetti
 LinearQuantParams params_from_tensor(const Tensor& x, const QuantSettings& settings, Slices slices) {
   LinearQuantParams params{{}, {}};
   for (const ValueRange& range : range_from_tensor(x, settings, slices)) {
-    const auto [scale, zero_point] = params_from_clipping(range, settings);
-    params.scale.push_back(scale);
-    params.zero_point.push_back(zero_point);
+    const Grid grid = params_from_clipping(range, settings);
+    params.scale.push_back(grid.scale);
+    params.zero_point.push_back(grid.zero_point);
   }
   return params;
 }
 
-ScaleAndZeroPoint params_from_stats(const TensorStats& stats, const QuantSettings& settings) {
+Grid params_from_stats(const TensorStats& stats, const QuantSettings& settings) {
   return params_from_clipping(range_from_stats(stats, settings), settings);
 }
 

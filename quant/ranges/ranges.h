@@ -59,11 +59,13 @@ std::vector<ValueRange> range_from_tensor(const Tensor& x, const QuantSettings& 
 // statistics have none, and for per_channel: statistics are per tensor.
 ValueRange range_from_stats(const TensorStats& stats, const QuantSettings& settings);
 
-// Scale and zero point of exactly this range under the settings' bits, mode and scale approximation.
-ScaleAndZeroPoint params_from_clipping(const ValueRange& range, const QuantSettings& settings);
-// Scale and zero point of those ranges; the scale approximation is applied after the zero point was computed.
+// A scale and a zero point on the integers of these settings.
+Grid grid_of(const Grid& at, const QuantSettings& settings);
+// The grid of exactly this range under the settings' bits, mode and scale approximation.
+Grid params_from_clipping(const ValueRange& range, const QuantSettings& settings);
+// Those of the ranges above; the scale approximation is applied after the zero point was computed.
 // (Distiller _get_quant_params_from_tensor, _get_quant_params_from_stats_dict)
 LinearQuantParams params_from_tensor(const Tensor& x, const QuantSettings& settings, Slices slices);
-ScaleAndZeroPoint params_from_stats(const TensorStats& stats, const QuantSettings& settings);
+Grid params_from_stats(const TensorStats& stats, const QuantSettings& settings);
 
 }  // namespace qgrad

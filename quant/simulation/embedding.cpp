@@ -19,7 +19,7 @@ Parameter& table_of(const Child& embedding) {
 
 LinearQuantParams table_params(const Tensor& table, const QuantSettings& settings, const TensorStats* output_stats) {
   if (!output_stats) return params_from_tensor(table, settings, Slices::samples);
-  const ScaleAndZeroPoint params = params_from_stats(*output_stats, settings);
+  const Grid params = params_from_stats(*output_stats, settings);
   return {{params.scale}, {params.zero_point}};
 }
 

@@ -43,8 +43,8 @@ std::vector<float> clipping(const QuantParamSlot& slot) {
   const LinearQuantParams params = slot.get();
   std::vector<float> values;
   for (size_t i = 0; i < params.scale.size(); ++i) {
-    const ValueRange range =
-        clipping_range(slot.settings.bits, slot.settings.mode, {params.scale[i], params.zero_point[i]});
+    const ValueRange range = clipping_range(slot.settings.bits, slot.settings.mode,
+                                            grid_of({params.scale[i], params.zero_point[i]}, slot.settings));
     if (!one_clipping_value(slot.settings)) values.push_back(range.min);
     values.push_back(range.max);
   }
@@ -59,7 +59,7 @@ void set_clipping(const std::string& name, const QuantParamSlot& slot, std::span
     const float max = values[each * i + each - 1], min = each == 2 ? values[2 * i] : 0;
     check(min <= max && std::isfinite(max - min), "{}: expected {}, got {} and {}", name,
           each == 2 ? "minimum and maximum" : "a positive value", min, max);
-    const ScaleAndZeroPoint one = params_from_clipping({min, max}, slot.settings);
+    const Grid one = params_from_clipping({min, max}, slot.settings);
     params.scale.push_back(one.scale);
     params.zero_point.push_back(one.zero_point);
   }

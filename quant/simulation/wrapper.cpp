@@ -28,11 +28,6 @@ Json json_of(const QuantSettings& s) {
 
 }  // namespace
 
-Grid grid_of(const ScaleAndZeroPoint& params, const QuantSettings& settings) {
-  const QuantizedRange range = quantized_range(settings.bits, settings.mode);
-  return {params.scale, params.zero_point, range.qmin, range.qmax};
-}
-
 float maybe_approximated(float scale, const QuantSettings& settings) {
   return settings.scale_approx_mult_bits ? approximate_scale(scale, *settings.scale_approx_mult_bits).value() : scale;
 }
@@ -93,8 +88,7 @@ Grid RangeLinearQuantWrapper::input_grid(size_t i, const Tensor& x) const {
 Grid RangeLinearQuantWrapper::own_input_grid(size_t i, const Tensor& x) const {
   const InputQuantization& input = quantization_.inputs.at(i);
   if (inputs_scale_) {
-    const ScaleAndZeroPoint params{(*inputs_scale_)().data()[i], (*inputs_zero_point_)().data()[i]};
-    return grid_of(params, input.settings);
+    return grid_of({(*inputs_scale_)().data()[i], (*inputs_zero_point_)().data()[i]}, input.settings);
   }
   const LinearQuantParams params = params_from_tensor(x, input.settings, Slices::samples);
   return grid_of({params.scale[0], params.zero_point[0]}, input.settings);

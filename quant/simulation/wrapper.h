@@ -13,18 +13,18 @@ namespace qgrad {
 
 // How an input is quantized that does not carry its producer's quantization.
 struct InputQuantization {
-  QuantSettings settings;                   // dynamic: applied to the values that arrive
-  std::optional<ScaleAndZeroPoint> params;  // static: from calibration statistics
-  bool overridden = false;                  // by input_overrides: an input that is quantized already is then a conflict
+  QuantSettings settings;      // dynamic: applied to the values that arrive
+  std::optional<Grid> params;  // static: from calibration statistics
+  bool overridden = false;     // by input_overrides: an input that is quantized already is then a conflict
   bool allowed = true;  // false where inputs_quant_auto_fallback is off and input_overrides do not name the input
   bool shared = false;  // the tensor has an earlier consumer, whose settings these are
 };
 
 // What a wrapper does, resolved.
 struct LayerQuantization {
-  std::optional<QuantSettings> output;             // null: the output stays in float
-  std::optional<ScaleAndZeroPoint> output_params;  // static; null: from the values of every call (dynamic)
-  std::vector<InputQuantization> inputs;           // by index; empty where the layer does not quantize its inputs
+  std::optional<QuantSettings> output;    // null: the output stays in float
+  std::optional<Grid> output_params;      // static; null: from the values of every call (dynamic)
+  std::vector<InputQuantization> inputs;  // by index; empty where the layer does not quantize its inputs
   int bits_accum = 32;
   Arithmetic arithmetic = Arithmetic::onnx;
   // With a float output: the layer computes on integers, its sums become real values, and the bias is added to these.
@@ -32,9 +32,6 @@ struct LayerQuantization {
   bool relu = false;              // a ReLU is applied to the accumulator
   std::optional<float> relu_cap;  // where it has one, as ReLU6
 };
-
-// Where q lies, for these parameters under these settings.
-Grid grid_of(const ScaleAndZeroPoint& params, const QuantSettings& settings);
 
 // The scale itself, or its approximation where the settings ask for it.
 float maybe_approximated(float scale, const QuantSettings& settings);

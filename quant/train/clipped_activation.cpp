@@ -34,7 +34,7 @@ void fields(Fields& v, FixedClipSettings& s) { v("act_clip_val", s.act_clip_val,
 Tensor clip_and_quantize(const Tensor& x, const Clip& clip) {
   if (!clip.bits) return clamp(x, clip.low, clip.high);
   const auto mode = clip.low < 0 ? LinearQuantMode::symmetric_restricted : LinearQuantMode::asymmetric_unsigned;
-  const ScaleAndZeroPoint grid = params_from_range(*clip.bits, mode, clip.low, clip.high);
+  const Grid grid = params_from_range(*clip.bits, mode, clip.low, clip.high);
   return linear_quantize_ste(x, {{grid.scale}, {grid.zero_point}},
                              {.integers = quantized_range(*clip.bits, mode),
                               .saturation = ValueRange{clip.low, clip.high},

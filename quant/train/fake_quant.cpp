@@ -81,7 +81,7 @@ void FakeLinearQuantization::set_range(const ValueRange& range) {
 }
 
 void FakeLinearQuantization::update_grid() {
-  const ScaleAndZeroPoint grid =
+  const Grid grid =
       params_from_range(bits().value_or(own_bits()), config_.mode, tracked_min.item(), tracked_max.item());
   scale.set(one(grid.scale));
   zero_point.set(one(grid.zero_point));

@@ -50,7 +50,7 @@ std::string WRPNQuantizeParam::describe() const {
 
 Tensor WRPNQuantizeParam::forward(const Tensor& parameter) {
   if (!bits()) return parameter;
-  const ScaleAndZeroPoint grid = symmetric_params(*bits(), 1, /*restricted=*/false);
+  const Grid grid = symmetric_params(*bits(), 1, /*restricted=*/false);
   SteOptions options{.saturation = ValueRange{-1, 1}};
   if (config_.clamp_integers) options.integers = quantized_range(*bits(), LinearQuantMode::symmetric);
   return linear_quantize_ste(parameter, {{grid.scale}, {grid.zero_point}}, options);

@@ -1,5 +1,6 @@
 // Scale, zero point, quantize and dequantize: golden vectors and the rules they follow.
 #include "quant/affine.h"
+#include "quant/ranges/ranges.h"
 
 #include <cmath>
 #include <limits>
@@ -36,7 +37,7 @@ Tensor channels_last(const Json& value) {
   return transpose(t.reshaped({t.dim(0), t.numel() / t.dim(0)}), order);
 }
 
-ScaleAndZeroPoint golden_params(const std::string& fn, const Json& in, size_t i) {
+Grid golden_params(const std::string& fn, const Json& in, size_t i) {
   const int bits = in.at("num_bits");
   if (fn == "symmetric_linear_quantization_params")
     return symmetric_params(bits, numbers(in.at("saturation_val")).at(i), in.at("restrict_qrange"));
@@ -72,9 +73,9 @@ TEST_CASE("golden 01a: scale and zero point of saturation values, integer ranges
     const auto compute = [&] {
       std::vector<float> scale, zero_point;
       for (size_t i = 0; i < element_count(in); ++i) {
-        const auto [s, z] = golden_params(fn, in, i);
-        scale.push_back(s);
-        zero_point.push_back(z);
+        const Grid grid = golden_params(fn, in, i);
+        scale.push_back(grid.scale);
+        zero_point.push_back(grid.zero_point);
       }
       return std::pair(vector_of(scale), vector_of(zero_point));
     };
@@ -111,8 +112,8 @@ TEST_CASE("golden 01e: scales as multiplier and shift, values that integer range
       const LinearQuantMode mode = test::mode_named(in.at("mode"));
       if (mode != LinearQuantMode::symmetric && mode != LinearQuantMode::asymmetric_unsigned)
         return skipped("of modes where the original takes the wrong integer range");
-      const ValueRange range =
-          representable_range(in.at("num_bits"), mode, {number(in.at("scale")), number(in.at("zero_point"))});
+      const ValueRange range = representable_range(
+          grid_of({number(in.at("scale")), number(in.at("zero_point"))}, {.bits = in.at("num_bits"), .mode = mode}));
       CHECK(difference(range.min, number(expected.at("min"))) == "");
       CHECK(difference(range.max, number(expected.at("max"))) == "");
       return kCompared;
@@ -133,15 +134,15 @@ TEST_CASE("golden 01e: scales as multiplier and shift, values that integer range
 
 TEST_CASE("a range of zeros quantizes with scale 1") {
   CHECK(symmetric_params(8, 0, false).scale == 1);
-  const ScaleAndZeroPoint params = asymmetric_params(4, 0, 0);
+  const Grid params = asymmetric_params(4, 0, 0);
   CHECK(params.scale == 1);
   CHECK(params.zero_point == 0);
 }
 
 TEST_CASE("zero is always representable in asymmetric modes") {
-  const auto [scale, zero_point] = asymmetric_params(8, 2, 6);
-  CHECK(zero_point == 0);
-  CHECK(scale == Approx(255.0 / 6));
+  const Grid grid = asymmetric_params(8, 2, 6);
+  CHECK(grid.zero_point == 0);
+  CHECK(grid.scale == Approx(255.0 / 6));
 }
 
 TEST_CASE("ranges that make no sense are errors") {

@@ -36,7 +36,7 @@ void check_range(const Grid& actual, const Json& expected) {
   CHECK(actual.qmax == number(expected[1]));
 }
 
-bool matches(const ScaleAndZeroPoint& actual, const Json& expected) {
+bool matches(const Grid& actual, const Json& expected) {
   return difference(actual.scale, number(expected.at("scale")), kScales).empty() &&
          actual.zero_point == number(expected.at("zero_point"));
 }

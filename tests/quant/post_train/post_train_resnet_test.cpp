@@ -77,7 +77,7 @@ void check_layer(Module& module, const Json& expected) {
     CHECK(wrapper->output_grid()->zero_point == golden::number(expected["output"].at("zero_point")));
   }
   if (expected.contains("input")) {
-    const ScaleAndZeroPoint input = wrapper->quantization().inputs.at(0).params.value();
+    const Grid input = wrapper->quantization().inputs.at(0).params.value();
     CHECK(golden::difference(input.scale, golden::number(expected["input"].at("scale")), kScales) == "");
     CHECK(input.zero_point == golden::number(expected["input"].at("zero_point")));
   }

@@ -28,7 +28,7 @@ Tensor long_tailed(size_t n, uint64_t seed) {
 
 // Of quantizing the values themselves.
 double exact_error(const Tensor& x, const ValueRange& range, const QuantSettings& settings) {
-  const ScaleAndZeroPoint p = params_from_clipping(range, settings);
+  const Grid p = params_from_clipping(range, settings);
   const LinearQuantParams params{{p.scale}, {p.zero_point}};
   const Tensor y =
       linear_dequantize(linear_quantize_clamp(x, params, quantized_range(settings.bits, settings.mode)), params);

@@ -168,10 +168,10 @@ TEST_CASE("golden 02b: scale and zero point of calibration statistics") {
     if (raises(expected)) {
       CHECK_THROWS_AS(params_from_stats(stats, settings), Error);
     } else {
-      const auto [scale, zero_point] = params_from_stats(stats, settings);
-      CHECK(difference(scale, scalar(expected.at("scale"))) == "");
-      CHECK(
-          is_zero_point(zero_point, scalar(expected.at("zero_point")), scale * range_from_stats(stats, settings).min));
+      const Grid grid = params_from_stats(stats, settings);
+      CHECK(difference(grid.scale, scalar(expected.at("scale"))) == "");
+      CHECK(is_zero_point(grid.zero_point, scalar(expected.at("zero_point")),
+                          grid.scale * range_from_stats(stats, settings).min));
     }
     return kCompared;
   });

@@ -39,7 +39,7 @@ std::vector<ValueRange> ranges() {
 }
 
 // "" where values of the range come back to within a step, or to within what floats of their size can tell.
-std::string round_trip(const ValueRange& range, int bits, LinearQuantMode mode, const ScaleAndZeroPoint& params) {
+std::string round_trip(const ValueRange& range, int bits, LinearQuantMode mode, const Grid& params) {
   if (!(params.scale > 0) || !std::isfinite(params.scale) || !std::isfinite(params.zero_point))
     return fmt::format("scale {}, zero point {}", params.scale, params.zero_point);
   const float low = std::min(range.min, 0.0f), high = std::max(range.max, 0.0f);
@@ -47,7 +47,7 @@ std::string round_trip(const ValueRange& range, int bits, LinearQuantMode mode, 
   const LinearQuantParams of_tensor{{params.scale}, {params.zero_point}};
   const Tensor q = linear_quantize_clamp(Tensor::from({7}, x), of_tensor, quantized_range(bits, mode));
   const std::vector<float> back = test::values(linear_dequantize(q, of_tensor));
-  const ValueRange ends = representable_range(bits, mode, params);
+  const ValueRange ends = representable_range(grid_of(params, {.bits = bits, .mode = mode}));
   for (size_t i = 0; i < x.size(); ++i) {
     const double clamped = std::clamp(x[i], ends.min, ends.max), step = 1 / double{params.scale};
     const double apart = std::fabs(back[i] - clamped), size = std::max(std::fabs(low), std::fabs(high));
@@ -69,7 +69,7 @@ TEST_CASE("a scale is finite and positive, whatever the range, or the range is r
     for (const LinearQuantMode mode : kModes)
       for (const int bits : {2, 3, 4, 8, 16, 32}) {
         INFO(range.min << " to " << range.max << ", " << bits << " bits, mode " << static_cast<int>(mode));
-        ScaleAndZeroPoint params;
+        Grid params;
         const std::string error = test::error_of([&] { params = params_from_range(bits, mode, range.min, range.max); });
         if (error != "no error") {
           CHECK(is_refusal(error));
@@ -136,7 +136,7 @@ TEST_CASE("statistics of every size are quantized in every clip mode") {
         INFO(m << ", clip " << static_cast<int>(clip) << ", mode " << static_cast<int>(mode));
         const TensorStats stats{
             .min = -m / 2, .max = m, .avg_min = -m / 3, .avg_max = m / 2, .mean = m / 4, .std = m / 2, .b = m / 3};
-        ScaleAndZeroPoint params;
+        Grid params;
         const std::string error = test::error_of(
             [&] { params = params_from_stats(stats, {.bits = 8, .mode = mode, .clip = clip, .n_stds = 2.0f}); });
         if (error != "no error")

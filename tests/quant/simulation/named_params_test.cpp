@@ -74,7 +74,7 @@ float largest_value(Module& model, const std::string& clipping_name, LinearQuant
   const std::string layer = clipping_name.substr(0, clipping_name.rfind('.') + 1);
   const std::string scale =
       clipping_name.ends_with("weight_clipping") ? layer + "w_scale" : clipping_name.substr(0, end) + "scale";
-  return representable_range(bits, mode, {named_quant_param(model, scale).get()[0], 0}).max;
+  return representable_range(grid_of({named_quant_param(model, scale).get()[0]}, {.bits = bits, .mode = mode})).max;
 }
 
 // In PyTorch's layout.

@@ -33,7 +33,7 @@ TEST_CASE("quantized values are steps of the grid, rounded half to even") {
 
 TEST_CASE("without integer range a symmetric grid reaches one level too many, with it the largest integer") {
   const Tensor x = Tensor::from({2}, Floats{-1, 1});
-  const ScaleAndZeroPoint p = symmetric_params(2, 1, false);  // 1.5 levels a side: +-1 lies on a tie
+  const Grid p = symmetric_params(2, 1, false);  // 1.5 levels a side: +-1 lies on a tie
   const LinearQuantParams params{{p.scale}, {p.zero_point}};
   CHECK(values(linear_quantize_ste(x, params, {.dequantize = false})) == Floats{-2, 2});
   CHECK(values(linear_quantize_ste(x, params, {.integers = QuantizedRange{-2, 1}, .dequantize = false})) ==
