@@ -4,6 +4,7 @@
 #include <qgrad/core/tape.h>
 #include <qgrad/quant/train/fake_quant.h>
 #include <qgrad/quant/train/train_quantizer.h>
+#include <cmath>
 
 namespace {
 using namespace qgrad;
