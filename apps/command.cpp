@@ -94,9 +94,7 @@ ConfigForms config_forms(const Config& content, const CommonOptions& options) {
   std::optional<Config> quick;
   if (options.quick || content.has("quick")) {
     const Config changes = content.at("quick");
-    if (!changes.json().is_object())
-      config_error(changes.where(), "expected an object to merge over the config, got {}",
-                   detail::describe(changes.json()));
+    changes.expect_object(" to merge over the config");
     quick = plain;
     quick->json().merge_patch(changes.json());
     quick->file += " with \"quick\"";
@@ -122,8 +120,7 @@ Config read_parts_of_config(const std::string& file, const CommonOptions& option
           fmt::join(parts, ", "), did_you_mean(key, parts));
   }
   Config config = read_command_config(file, options);
-  if (!config.json().is_object())
-    config_error(config.where(), "expected an object, got {}", detail::describe(config.json()));
+  config.expect_object();
   const std::vector<std::string> known = keys_of_configs();
   for (const auto& [key, value] : config.json().items())
     if (std::ranges::find(known, key) == known.end())

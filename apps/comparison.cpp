@@ -49,8 +49,7 @@ std::vector<PlannedRow> planned_rows(const CompareCommandConfig& config) {
   for (const Placed<RowConfig>& row : config.rows) {
     const auto refuse = [&](const std::string& why) { config_error(row.place.where(), "row '{}': {}", row.name, why); };
     if (std::ranges::count(config.rows, row.name, &RowConfig::name) > 1) refuse("another one has its name");
-    if (!row.train.json().is_object())
-      config_error(row.train.where(), "expected an object, got {}", detail::describe(row.train.json()));
+    row.train.expect_object();
     if (is_post_training(row.quantizer) && !(row.train.json().empty() && row.seeds.empty()))
       refuse("it is not trained, so that train and seeds have no effect");
     if (row.seeds.empty())

@@ -26,13 +26,11 @@ bool Override::matches(const std::string& path) const {
 }
 
 std::vector<Override> read_overrides(const Config& overrides) {
-  if (!overrides.json().is_object())
-    config_error(overrides.where(), "expected an object, got {}", detail::describe(overrides.json()));
+  overrides.expect_object();
   std::vector<Override> entries;
   for (const auto& item : overrides.json().items()) {
     Config settings = overrides.at(item.key());
-    if (!settings.json().is_object())
-      config_error(settings.where(), "expected an object of settings, got {}", detail::describe(settings.json()));
+    settings.expect_object(" of settings");
     read_bits(settings, {});
     entries.push_back({item.key(), std::move(settings), path_pattern(overrides.where(item.key()), item.key())});
   }

@@ -3,8 +3,6 @@
 
 #include <algorithm>
 
-#include <algorithm>
-
 #include "quant/wrappers.h"
 
 namespace qgrad {

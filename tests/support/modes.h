@@ -1,6 +1,8 @@
 // Reading the quantization settings of golden cases.
 #pragma once
 
+#include <nlohmann/json.hpp>
+
 #include "core/config.h"
 #include "quant/settings.h"
 

@@ -1,6 +1,8 @@
 // A small net of everything that has an integer form, quantized as asked.
 #pragma once
 
+#include <nlohmann/json.hpp>
+
 #include "nn/layers/activation.h"
 #include "nn/layers/conv.h"
 #include "nn/layers/eltwise.h"
