@@ -21,7 +21,11 @@ std::vector<std::string> headings(const Table& table) {
 
 std::string markdown_row(const std::vector<std::string>& cells) {
   std::string line = "|";
-  for (const std::string& cell : cells) line += fmt::format(" {} |", cell);
+  for (const std::string& cell : cells) {
+    line += " ";
+    for (const char c : cell) line += c == '|' ? std::string("\\|") : std::string(1, c);  // which would end the cell
+    line += " |";
+  }
   return line + "\n";
 }
 

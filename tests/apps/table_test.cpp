@@ -34,6 +34,10 @@ TEST_CASE("Markdown says the columns' alignment") {
         "| float | 9.00 | x |\n");
 }
 
+TEST_CASE("a pipe in a cell of Markdown does not end it") {
+  CHECK(to_markdown({{{"a|b", Table::Align::left}}, {{"c|d"}}}) == "| a\\|b |\n| --- |\n| c\\|d |\n");
+}
+
 TEST_CASE("HTML escapes what the cells hold and draws bars behind the cells of their column") {
   const std::string html = to_html(example());
   CHECK_THAT(html, Contains("<td style=\"text-align:left;\">a &lt; b</td>"));
