@@ -14,7 +14,22 @@ Tensor conv_weight(const Conv2dConfig& c) {
   return Tensor::zeros({c.kernel_h, c.kernel_w, c.in / groups, c.out});
 }
 
+const RegisteredLayer<Conv2d, Conv2dConfig> conv2d_class{"Conv2d"};
+
 }  // namespace
+
+void fields(Fields& v, Conv2dConfig& c) {
+  v("in", c.in, {.help = "channels of the input; 0: as many as it has", .min = 0});
+  v("out", c.out, {.help = "channels of the output", .min = 1, .required = true});
+  height_and_width(v, "kernel", c.kernel_h, c.kernel_w, {.help = "size of the window"});
+  height_and_width(v, "stride", c.options.stride_h, c.options.stride_w, {.help = "steps of the window"});
+  height_and_width(v, "padding", c.options.padding_h, c.options.padding_w, {.help = "zeros around the image"});
+  height_and_width(v, "dilation", c.options.dilation_h, c.options.dilation_w, {.help = "steps within the window"});
+  v("groups", c.options.groups, {.help = "groups of channels, each convolved by itself", .min = 1});
+  v("bias", c.bias, {.help = "whether a bias is added"});
+}
+
+void complete(Conv2dConfig& config, const LayerClass::InputShape& input) { complete_size(config.in, input); }
 
 Conv2dConfig conv3x3(int64_t in, int64_t out, int64_t stride) {
   return square_conv(in, out, 3, stride, /*padding=*/1, /*bias=*/false);

@@ -17,7 +17,20 @@ Tensor constant_if(bool present, int64_t features, float value) {
   return present ? Tensor::full({features}, value) : Tensor();
 }
 
+const RegisteredLayer<BatchNorm1d, BatchNormConfig> batch_norm_1d_class{"BatchNorm1d"};
+const RegisteredLayer<BatchNorm2d, BatchNormConfig> batch_norm_2d_class{"BatchNorm2d"};
+
 }  // namespace
+
+void fields(Fields& v, BatchNormConfig& c) {
+  v("features", c.features, {.help = "channels of the input; 0: as many as it has", .min = 0});
+  v("eps", c.eps, {.help = "added to the variance", .min = 0});
+  v("momentum", c.momentum,
+    {.help = "share of a batch in the running statistics; null: the mean of all batches", .min = 0, .max = 1});
+  v("affine", c.affine, {.help = "whether a factor and a bias are learned"});
+}
+
+void complete(BatchNormConfig& config, const LayerClass::InputShape& input) { complete_size(config.features, input); }
 
 BatchNorm::BatchNorm(const BatchNormConfig& config)
     : config_(config),

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "core/ops.h"
+#include "nn/layers/layer_class.h"
 #include "nn/module.h"
 
 namespace qgrad {
@@ -14,6 +15,8 @@ struct BatchNormConfig {
   std::optional<float> momentum = 0.1f;  // null: running statistics are the mean of all batches'
   bool affine = true;
 };
+void fields(Fields& v, BatchNormConfig& c);
+void complete(BatchNormConfig& config, const LayerClass::InputShape& input);
 
 // Training: the batch's statistics, and running = (1 - momentum) * running + momentum * batch (variance unbiased, as in
 // PyTorch). Evaluation: the running statistics. BatchNorm1d and BatchNorm2d differ in name only.
