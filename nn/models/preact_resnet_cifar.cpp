@@ -72,7 +72,7 @@ class PreactResNetCifar final : public UnaryModule {
         layer3_(child("layer3", stage(blocks, 32 * c.widening, 64 * c.widening, 2, shortcut))),
         final_bn_(child<BatchNorm2d>("final_bn", 64 * c.widening)),
         final_relu_(child<ReLU>("final_relu")),
-        avgpool_(child<AvgPool2d>("avgpool", Pool2dOptions{8, 8, 1, 1, 0, 0})),
+        avgpool_(child<GlobalAvgPool2d>("avgpool")),
         fc_(child<Linear>("fc", 64 * c.widening, c.classes)) {}
   std::string_view kind() const override { return "PreactResNetCifar"; }
 

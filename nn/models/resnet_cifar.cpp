@@ -91,7 +91,7 @@ class ResNetCifar final : public UnaryModule {
         layer1_(child("layer1", stage(variant, blocks, 16 * c.widening, 16 * c.widening, 1))),
         layer2_(child("layer2", stage(variant, blocks, 16 * c.widening, 32 * c.widening, 2))),
         layer3_(child("layer3", stage(variant, blocks, 32 * c.widening, 64 * c.widening, 2))),
-        avgpool_(child<AvgPool2d>("avgpool", Pool2dOptions{8, 8, 1, 1, 0, 0})),
+        avgpool_(child<GlobalAvgPool2d>("avgpool")),
         fc_(child<Linear>("fc", 64 * c.widening, c.classes)) {}
   std::string_view kind() const override { return "ResNetCifar"; }
 

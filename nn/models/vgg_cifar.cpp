@@ -1,5 +1,5 @@
-// VGG (Simonyan and Zisserman 2015, configurations A, B, D and E) for CIFAR-10: one linear layer instead of three.
-// Names as in Distiller's vgg_cifar.py.
+// VGG (Simonyan and Zisserman 2015, configurations A, B, D and E) for CIFAR-10: one linear layer instead of three,
+// behind an average over what the last pooling leaves of larger images. Names as in Distiller's vgg_cifar.py.
 #include "nn/layers/activation.h"
 #include "nn/layers/container.h"
 #include "nn/layers/conv.h"
@@ -35,14 +35,19 @@ class VggCifar final : public UnaryModule {
  public:
   VggCifar(const StageDepths& depths, bool batch_norm, const ClassifierConfig& c)
       : features_(child("features", features(depths, batch_norm, c.widening))),
+        avgpool_(child<GlobalAvgPool2d>("avgpool")),
         classifier_(child<Linear>("classifier", 512 * c.widening, c.classes)) {}
   std::string_view kind() const override { return "VggCifar"; }
 
  protected:
-  Tensor forward(const Tensor& x) override { return classifier_(flatten(features_(x))); }
+  Tensor forward(const Tensor& x) override {
+    const Tensor images = features_(x);
+    const bool is_one_pixel = images.dim(1) * images.dim(2) == 1;  // of 32x32: Distiller's network, to the last bit
+    return classifier_(flatten(is_one_pixel ? images : avgpool_(images)));
+  }
 
  private:
-  Child features_, classifier_;
+  Child features_, avgpool_, classifier_;
 };
 
 template <StageDepths kDepths, bool kBatchNorm>

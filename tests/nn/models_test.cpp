@@ -115,6 +115,25 @@ TEST_CASE("every registered architecture takes its own example and gives its num
   }
 }
 
+TEST_CASE("networks that end in an average over the image take other sizes, and simplenet says why it does not") {
+  const Tensor images = Tensor::zeros({1, 48, 64, 3});
+  for (const char* name : {"resnet20", "plain20_nobn", "preact_resnet20", "preact_resnet20_conv_ds", "vgg11"}) {
+    INFO(name);
+    const ModulePtr model = architecture(name)->make();
+    model->set_training(false);
+    CHECK((*model)(images).shape() == Shape{1, 10});
+  }
+  CHECK_THROWS_WITH((*architecture("simplenet")->make())(images), Contains("fc1"));
+}
+
+TEST_CASE("an average over one pixel is left out, so that VGG at 32x32 is Distiller's") {
+  const ModulePtr model = architecture("vgg11")->make();
+  const Graph small = Graph::trace(*model, Tensor::zeros({1, 32, 32, 3}));
+  CHECK(small.find("avgpool") == nullptr);
+  const Graph large = Graph::trace(*model, Tensor::zeros({1, 64, 32, 3}));
+  CHECK(large.find("avgpool") != nullptr);
+}
+
 TEST_CASE("widening multiplies the channels of every inner layer, of no input and no output") {
   for (const char* name :
        {"simplenet", "resnet20", "preact_resnet20", "preact_resnet20_conv_ds", "plain20_nobn", "vgg11_bn"}) {
