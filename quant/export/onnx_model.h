@@ -10,9 +10,11 @@
 #include <variant>
 #include <vector>
 
+#include "nn/onnx/onnx_file.h"
+
 namespace qgrad::deploy {
 
-enum class OnnxType : int64_t { float32 = 1, uint8 = 2, int8 = 3, int32 = 6, int64 = 7 };  // TensorProto.DataType
+using OnnxType = onnx::Type;
 
 // A TensorProto, little-endian.
 std::string onnx_tensor(std::string_view name, OnnxType type, std::span<const int64_t> dims, std::string_view values);

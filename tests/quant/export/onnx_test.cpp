@@ -11,7 +11,7 @@
 #include "quant/export/every_layer.h"
 #include "quant/export/lowering.h"
 #include "quant/export/onnx_model.h"
-#include "quant/export/onnx_reader.h"
+#include "nn/onnx/onnx_file.h"
 #include "quant/resnet_material.h"
 #include "support/catch.h"
 #include "support/errors.h"
@@ -57,9 +57,9 @@ deploy::Program with_weights(const std::vector<int16_t>& weights, bool per_chann
 
 // The integers that a file has for weights: bytes less their zero points, over all parts of a layer.
 std::vector<int16_t> weights_in(const std::string& bytes) {
-  const deploy::OnnxGraph graph = deploy::read_onnx(bytes);
+  const onnx::Model graph = onnx::parse(bytes);
   const auto integers = [&](const std::string& name) {
-    const auto c = std::ranges::find(graph.constants, name, &deploy::OnnxConstant::name);
+    const auto c = std::ranges::find(graph.constants, name, &onnx::Constant::name);
     REQUIRE(c != graph.constants.end());
     std::vector<int16_t> values;
     for (const char v : c->values)
@@ -67,7 +67,7 @@ std::vector<int16_t> weights_in(const std::string& bytes) {
     return values;
   };
   std::vector<int16_t> sum;
-  for (const deploy::OnnxNode& node : graph.nodes) {
+  for (const onnx::Node& node : graph.nodes) {
     const bool part = node.op == "ConvInteger",
                whole = node.op == "DequantizeLinear" && node.outputs[0] == "layer/weight";
     if (!part && !whole) continue;
