@@ -63,7 +63,8 @@ struct Workload {
     const Shape image = architecture->image_shape();
     model = build_model(config, 1, checkpoint);
     images = normal_tensor({options.batch, image[0], image[1], image[2]}, "bench images");
-    for (int64_t i = 0; i < options.batch; ++i) labels.push_back(static_cast<int32_t>(i % architecture->classes()));
+    const int64_t classes = architecture->make()->call(architecture->example()).dim(-1);
+    for (int64_t i = 0; i < options.batch; ++i) labels.push_back(static_cast<int32_t>(i % classes));
   }
 
   void prepare(const Config& quantizer_config) {

@@ -18,7 +18,6 @@ class Architecture {
   virtual Shape image_shape() const = 0;  // [H, W, C] of one input image
   // Whether it may be for such images; its layers may still refuse their size.
   virtual bool takes(const Shape& image) const { return image == image_shape(); }
-  virtual int64_t classes() const = 0;
   virtual std::vector<Tensor> example() const;  // inputs for traces where no data is at hand: zeros, one example
 
   // A new model whose parameters are drawn from the seed's named streams (nn/init.h).
@@ -48,7 +47,6 @@ class CifarArchitecture final : public Architecture {
   explicit CifarArchitecture(const ClassifierConfig& config) : config_(config) {}
   Shape image_shape() const override { return {32, 32, 3}; }
   bool takes(const Shape& image) const override { return image.rank() == 3 && image[2] == 3; }
-  int64_t classes() const override { return config_.classes; }
   ModulePtr make() const override { return kMake(config_); }
 
  protected:

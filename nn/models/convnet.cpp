@@ -59,7 +59,6 @@ class ConvNetArchitecture final : public Architecture {
     check(config.image_size % 4 == 0, "convnet: image_size must be a multiple of 4, got {}", config.image_size);
   }
   Shape image_shape() const override { return {config_.image_size, config_.image_size, config_.channels}; }
-  int64_t classes() const override { return config_.classes; }
   ModulePtr make() const override { return std::make_unique<ConvNet>(config_); }
 
  private:

@@ -72,7 +72,6 @@ class NeuMFArchitecture final : public Architecture {
       check(width > 0, "neumf: a layer's width must be positive, got {}", width);
   }
   Shape image_shape() const override { fail("neumf takes numbers of users and items, no images"); }
-  int64_t classes() const override { return 1; }
   std::vector<Tensor> example() const override { return {Tensor::zeros({1}), Tensor::zeros({1})}; }
   ModulePtr make() const override { return std::make_unique<NeuMF>(config_); }
   // Embeddings start at N(0, 0.01), as in the paper.
