@@ -1,0 +1,198 @@
+// Functions of every number, and sums, products and the like of several.
+#include <algorithm>
+#include <limits>
+
+#include "core/ops.h"
+#include "nn/onnx/translation.h"
+
+namespace qgrad::onnx {
+namespace {
+
+using Results = std::vector<Known>;
+
+// A layer with settings that are known beforehand.
+Translate function(const char* layer, Json settings = Json::object()) {
+  return [=](const Translation& node) { return Results{node.layer(layer, {node.input(0)}, settings)}; };
+}
+
+// --- clamping ---
+Known clamped(const Translation& node, const Known& x, float low, float high) {
+  check(low <= high, "it clamps to {} .. {}", low, high);
+  constexpr float kMost = std::numeric_limits<float>::max();
+  if (low == 0 && high >= kMost) return node.layer("ReLU", {x});
+  if (low == 0 && high == 6) return node.layer("ReLU6", {x});
+  return node.layer("Clamp", {x}, {{"low", std::max(low, -kMost)}, {"high", std::min(high, kMost)}});
+}
+
+Results clip(const Translation& node) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const auto bound = [&](const char* attribute, size_t i, float absent) {
+    if (!node.has(i)) return node.real(attribute, absent);
+    const Tensor value = node.floats(i);
+    check(value.numel() == 1, "expected one number for {}, got {}", attribute, value.numel());
+    return value.data()[0];
+  };
+  return {clamped(node, node.input(0), bound("min", 1, -kInfinity), bound("max", 2, kInfinity))};
+}
+
+// --- several operands ---
+// Constants last: quantizers count the operands that layers compute.
+std::vector<Known> operands(const Translation& node) {
+  std::vector<Known> all = node.aligned(node.all());
+  std::ranges::stable_partition(all, [](const Known& x) { return !x.is_constant(); });
+  return all;
+}
+
+Results combined(const Translation& node, const char* layer) {
+  std::vector<Known> all = operands(node);
+  if (all.size() == 1) return {all[0]};
+  return {node.layer(layer, std::move(all))};
+}
+
+Known sum(const Translation& node, const Known& a, const Known& b) {
+  if (auto known = known_sum(node, a, b)) return *known;
+  return node.layer("EltwiseAdd", {a, b});
+}
+
+Results addition(const Translation& node) {
+  const std::vector<Known> all = operands(node);
+  if (all.size() != 2) return combined(node, "EltwiseAdd");
+  return {sum(node, all[0], all[1])};
+}
+
+Known negative(const Translation& node, const Known& x) { return node.layer("Neg", {x}); }
+
+// Of a constant it is a sum.
+Results subtraction(const Translation& node) {
+  const std::vector<Known> all = node.aligned(node.all());
+  const Known &a = all.at(0), &b = all.at(1);
+  if (b.is_constant()) return {sum(node, a, negative(node, b))};
+  if (a.is_constant()) return {sum(node, negative(node, b), a)};
+  return {node.layer("EltwiseSub", all)};
+}
+
+Results multiplication(const Translation& node) {
+  const std::vector<Known> all = operands(node);
+  if (auto known = known_product(node, all.at(0), all.at(1))) return {*known};
+  return {node.layer("EltwiseMult", all)};
+}
+
+// By a constant it is a product.
+Results division(const Translation& node) {
+  const std::vector<Known> all = node.aligned(node.all());
+  const Known &a = all.at(0), &b = all.at(1);
+  if (!a.is_constant() && b.is_constant()) {
+    Known inverse = b;
+    inverse.floats = div(Tensor::scalar(1), b.floats);
+    if (auto known = known_product(node, a, inverse)) return {*known};
+    return {node.layer("EltwiseMult", {a, inverse})};
+  }
+  if (auto known = known_quotient(node, a, b)) return {*known};
+  return {node.layer("EltwiseDiv", all)};
+}
+
+Results power(const Translation& node) {
+  const Known& x = node.input(0);
+  if (!node.input(1).is_constant() || node.floats(1).numel() != 1)
+    return {node.layer("EltwisePow", node.aligned(node.all()))};
+  return {node.layer("Pow", {x}, {{"exponent", node.floats(1).data()[0]}})};
+}
+
+// With one number as the other operand it clamps.
+Results extreme(const Translation& node, const char* layer, bool largest) {
+  const bool clamps =
+      node.inputs() == 2 && !node.input(0).is_constant() && node.input(1).is_constant() && node.floats(1).numel() == 1;
+  if (!clamps) return combined(node, layer);
+  const float bound = node.floats(1).data()[0], most = std::numeric_limits<float>::infinity();
+  return {clamped(node, node.input(0), largest ? bound : -most, largest ? most : bound)};
+}
+
+Results parametric_relu(const Translation& node) {
+  const std::vector<Known> all = node.aligned(node.all());
+  const Known &x = all.at(0), &slope = all.at(1);
+  const int64_t channels = x.dims.empty() ? 1 : x.dims[static_cast<size_t>(x.order.back())];
+  const bool per_channel =
+      slope.is_constant() && slope.rank() > 0 && slope.floats.numel() == channels && slope.floats.dim(-1) == channels;
+  if (!slope.is_constant() || (!per_channel && slope.floats.numel() != 1)) {
+    // max(x, 0) + slope * min(x, 0)
+    const Known below = node.layer("Clamp", {x}, {{"high", 0.0f}});
+    return {node.layer("EltwiseAdd", {node.layer("ReLU", {x}), node.layer("EltwiseMult", {below, slope})})};
+  }
+  const int64_t features = slope.floats.numel();
+  return {node.layer("PReLU", {x}, {{"features", features}}, {{"weight", slope.floats.reshaped({features})}})};
+}
+
+Results swish(const Translation& node) {
+  const Known& x = node.input(0);
+  const float alpha = node.real("alpha", 1);
+  if (alpha == 1) return {node.layer("SiLU", {x})};
+  const Known scaled = node.layer("EltwiseMult", node.aligned({x, constant_of(Tensor::scalar(alpha))}));
+  return {node.layer("EltwiseMult", {x, node.layer("Sigmoid", {scaled})})};
+}
+
+Results handed_on(const Translation& node) { return {node.input(0)}; }
+
+Results dropout(const Translation& node) {
+  const bool trains = node.has(2) && node.ints(2).at(0) != 0;
+  check(!trains, "dropout in training mode is not supported");
+  return {node.input(0)};
+}
+
+// Numbers of the network are float32.
+Results cast(const Translation& node) {
+  const auto to = static_cast<Type>(node.number("to"));
+  check(to == Type::float32 || to == Type::float64, "the network's numbers can not become {}", type_name(to));
+  return {node.input(0)};
+}
+
+}  // namespace
+
+Translations elementwise_translations() {
+  return {
+      {"Abs", function("Abs")},
+      {"Erf", function("Erf")},
+      {"Exp", function("Exp")},
+      {"HardSwish", function("HardSwish")},
+      {"Log", function("Log")},
+      {"Neg", function("Neg")},
+      {"Reciprocal", function("Pow", {{"exponent", -1.0f}})},
+      {"Relu", function("ReLU")},
+      {"Sigmoid", function("Sigmoid")},
+      {"Softplus", function("Softplus")},
+      {"Sqrt", function("Sqrt")},
+      {"Tanh", function("Tanh")},
+      {"Elu",
+       [](const Translation& n) {
+         return Results{n.layer("ELU", {n.input(0)}, {{"alpha", n.real("alpha", 1)}})};
+       }},
+      {"Gelu",
+       [](const Translation& n) {
+         return Results{n.layer("GELU", {n.input(0)}, {{"approximate", n.text("approximate", "none")}})};
+       }},
+      {"HardSigmoid",
+       [](const Translation& n) {
+         const Json settings{{"alpha", n.real("alpha", 0.2f)}, {"beta", n.real("beta", 0.5f)}};
+         return Results{n.layer("HardSigmoid", {n.input(0)}, settings)};
+       }},
+      {"LeakyRelu",
+       [](const Translation& n) {
+         return Results{n.layer("LeakyReLU", {n.input(0)}, {{"slope", n.real("alpha", 0.01f)}})};
+       }},
+      {"Add", addition},
+      {"Sum", addition},
+      {"Sub", subtraction},
+      {"Mul", multiplication},
+      {"Div", division},
+      {"Pow", power},
+      {"Max", [](const Translation& node) { return extreme(node, "EltwiseMax", true); }},
+      {"Min", [](const Translation& node) { return extreme(node, "EltwiseMin", false); }},
+      {"Clip", clip},
+      {"PRelu", parametric_relu},
+      {"Swish", swish},
+      {"Cast", cast},
+      {"Dropout", dropout},
+      {"Identity", handed_on},
+  };
+}
+
+}  // namespace qgrad::onnx
