@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "core/tensor.h"
@@ -57,7 +58,8 @@ struct Conv2dOptions {
   int64_t stride_h = 1, stride_w = 1;
   int64_t padding_h = 0, padding_w = 0;
   int64_t dilation_h = 1, dilation_w = 1;
-  int64_t groups = 1;  // groups == in == out channels: depthwise
+  int64_t groups = 1;                                             // groups == in == out channels: depthwise
+  std::optional<int64_t> padding_end_h = {}, padding_end_w = {};  // below and to the right; absent: as at the start
 };
 // x [N,H,W,in], weight [kh,kw,in/groups,out], bias [out] or undefined -> [N,OH,OW,out].
 Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dOptions& options);
@@ -67,10 +69,20 @@ struct Pool2dOptions {
   int64_t kernel_h = 2, kernel_w = 2;
   int64_t stride_h = 2, stride_w = 2;
   int64_t padding_h = 0, padding_w = 0;
+  std::optional<int64_t> padding_end_h = {}, padding_end_w = {};  // below and to the right; absent: as at the start
+  int64_t dilation_h = 1, dilation_w = 1;                         // of maxima only
+  // Whether a last window may reach beyond the padding, if it starts before the end of the image (PyTorch's ceil_mode).
+  bool ceil = false;
+  // Of averages: padding counts as zeros, as PyTorch's default (what lies beyond it never counts); false: an average is
+  // of what lies inside the image.
+  bool count_padding = true;
 };
 Tensor max_pool2d(const Tensor& x, const Pool2dOptions& options);  // the gradient goes to the first maximum of a window
-Tensor avg_pool2d(const Tensor& x, const Pool2dOptions& options);  // padding counts as zeros, as PyTorch's default
-Tensor global_avg_pool2d(const Tensor& x);                         // [N,H,W,C] -> [N,1,1,C]
+Tensor avg_pool2d(const Tensor& x, const Pool2dOptions& options);
+Tensor global_avg_pool2d(const Tensor& x);  // [N,H,W,C] -> [N,1,1,C]
+// The same window for images of this shape in fewer words: `ceil` as padding at the end, and padding counted, wherever
+// that makes no difference.
+Pool2dOptions simplified(const Pool2dOptions& options, const Shape& images);
 
 // --- batch_norm.cpp: x [..,C]; statistics over all dimensions but the last ---
 struct BatchStatistics {
@@ -89,8 +101,8 @@ Tensor batch_norm_eval(const Tensor& x, const Tensor& gamma, const Tensor& beta,
                        const Tensor& variance, float eps);
 
 // --- loss.cpp ---
-Tensor softmax(const Tensor& x);  // over the last dimension
-Tensor log_softmax(const Tensor& x);
+Tensor softmax(const Tensor& x, int dim = -1);  // over one dimension
+Tensor log_softmax(const Tensor& x, int dim = -1);
 // Mean over the batch of -sum_c t_c log softmax(logits)_c, logits [N, classes]; t is 1 at the label, smoothed to
 // (1 - label_smoothing) + label_smoothing / classes there and label_smoothing / classes elsewhere.
 Tensor softmax_cross_entropy(const Tensor& logits, std::span<const int32_t> labels, float label_smoothing = 0);

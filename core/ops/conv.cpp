@@ -1,6 +1,7 @@
 // 2-D convolution. The kernels work on bands of rows; their boundaries depend on the shapes only.
 #include <algorithm>
 #include <span>
+#include <utility>
 
 #include "core/error.h"
 #include "core/kernels/conv/pack.h"
@@ -16,15 +17,17 @@ namespace {
 
 ConvGeometry forward_geometry(const Shape& x, const Shape& weight, const Conv2dOptions& o) {
   constexpr int64_t kMost = 1 << 20;  // so that no product with a dimension overflows
-  for (const int64_t option : {o.stride_h, o.stride_w, o.dilation_h, o.dilation_w, o.padding_h, o.padding_w, o.groups})
+  const int64_t end_h = o.padding_end_h.value_or(o.padding_h), end_w = o.padding_end_w.value_or(o.padding_w);
+  for (const int64_t option :
+       {o.stride_h, o.stride_w, o.dilation_h, o.dilation_w, o.padding_h, o.padding_w, end_h, end_w, o.groups})
     check(option <= kMost, "conv2d: strides, dilations, padding and groups are at most {}, got {}", kMost, option);
   check(x.rank() == 4, "conv2d: expected images [N,H,W,C], got {}", x);
   check(weight.rank() == 4, "conv2d: expected a weight [kh,kw,in/groups,out], got {}", weight);
   check(o.stride_h >= 1 && o.stride_w >= 1, "conv2d: strides are at least 1, got {} and {}", o.stride_h, o.stride_w);
   check(o.dilation_h >= 1 && o.dilation_w >= 1, "conv2d: dilations are at least 1, got {} and {}", o.dilation_h,
         o.dilation_w);
-  check(o.padding_h >= 0 && o.padding_w >= 0, "conv2d: padding can not be negative, got {} and {}", o.padding_h,
-        o.padding_w);
+  for (const auto& [height, width] : {std::pair(o.padding_h, o.padding_w), std::pair(end_h, end_w)})
+    check(height >= 0 && width >= 0, "conv2d: padding can not be negative, got {} and {}", height, width);
   check(o.groups >= 1, "conv2d: groups is at least 1, got {}", o.groups);
   check(weight.numel() >= 1, "conv2d: weight {} is empty", weight);
   check(x[1] >= 1 && x[2] >= 1, "conv2d: images of shape {} have no pixels", x);
@@ -33,11 +36,11 @@ ConvGeometry forward_geometry(const Shape& x, const Shape& weight, const Conv2dO
   check(out % o.groups == 0, "conv2d: weight {} has {} output channels, not a multiple of {} groups", weight, out,
         o.groups);
   const int64_t extent_h = (weight[0] - 1) * o.dilation_h + 1, extent_w = (weight[1] - 1) * o.dilation_w + 1;
-  check(x[1] + 2 * o.padding_h >= extent_h && x[2] + 2 * o.padding_w >= extent_w,
-        "conv2d: a window of {}x{} does not fit into input {} padded by {} and {}", extent_h, extent_w, x, o.padding_h,
-        o.padding_w);
-  const int64_t out_h = (x[1] + 2 * o.padding_h - extent_h) / o.stride_h + 1;
-  const int64_t out_w = (x[2] + 2 * o.padding_w - extent_w) / o.stride_w + 1;
+  const int64_t padded_h = x[1] + o.padding_h + end_h, padded_w = x[2] + o.padding_w + end_w;
+  check(padded_h >= extent_h && padded_w >= extent_w,
+        "conv2d: a window of {}x{} does not fit into input {} padded to {}x{}", extent_h, extent_w, x, padded_h,
+        padded_w);
+  const int64_t out_h = (padded_h - extent_h) / o.stride_h + 1, out_w = (padded_w - extent_w) / o.stride_w + 1;
   return {.in_h = x[1],
           .in_w = x[2],
           .in = x[3],

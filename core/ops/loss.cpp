@@ -1,6 +1,9 @@
 // Softmax and cross entropy over the last dimension.
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <numeric>
+#include <span>
 
 #include "core/error.h"
 #include "core/kernels/table.h"
@@ -15,7 +18,7 @@ namespace {
 struct Logits {
   int64_t count, classes, grain;
   Logits(const char* op, const Tensor& x) {
-    check(x.rank() >= 1 && x.dim(-1) > 0, "{}: expected [.., classes], got {}", op, x.shape());
+    check(x.dim(-1) > 0, "{}: expected [.., classes], got {}", op, x.shape());
     classes = x.dim(-1);
     count = x.numel() / classes;
     grain = std::max<int64_t>(1, kElementwiseGrain / classes);
@@ -43,10 +46,20 @@ RowSum exponentiate(const float* x, float* exponentials, int64_t classes) {
   return {max, kernels().reduce.sum(exponentials, n)};
 }
 
-}  // namespace
+// op(x) over another dimension than the last: it changes places with that one.
+Tensor over_dimension(const char* name, const Tensor& x, int dim, Tensor (*op)(const Tensor&)) {
+  check(x.rank() >= 1, "{}: expected [.., classes], got {}", name, x.shape());
+  const int d = x.shape().normalize_dim(dim), last = x.rank() - 1;
+  if (d == last) return op(x);
+  std::array<int, Shape::kMaxRank> order{};
+  std::iota(order.begin(), order.end(), 0);
+  std::swap(order[static_cast<size_t>(d)], order[static_cast<size_t>(last)]);
+  const std::span<const int> exchanged(order.data(), static_cast<size_t>(x.rank()));
+  return transpose(op(transpose(x, exchanged)), exchanged);
+}
 
 // y = e^x / sum e^x; dx = y (dy - sum dy y)
-Tensor softmax(const Tensor& x) {
+Tensor softmax_of_rows(const Tensor& x) {
   const Logits rows("softmax", x);
   Tensor y = Tensor::empty(x.shape());
   for_each_row(rows, x.data().data(), y.mutable_data().data(), [&](const float* from, float* to) {
@@ -67,7 +80,7 @@ Tensor softmax(const Tensor& x) {
 }
 
 // y = x - log sum e^x; dx = dy - e^y sum dy
-Tensor log_softmax(const Tensor& x) {
+Tensor log_softmax_of_rows(const Tensor& x) {
   const Logits rows("log_softmax", x);
   Tensor y = Tensor::empty(x.shape());
   for_each_row(rows, x.data().data(), y.mutable_data().data(), [&](const float* from, float* to) {
@@ -88,6 +101,11 @@ Tensor log_softmax(const Tensor& x) {
     dx.add(0, g);
   });
 }
+
+}  // namespace
+
+Tensor softmax(const Tensor& x, int dim) { return over_dimension("softmax", x, dim, softmax_of_rows); }
+Tensor log_softmax(const Tensor& x, int dim) { return over_dimension("log_softmax", x, dim, log_softmax_of_rows); }
 
 // loss = mean over rows of -sum_c t_c log p_c; dlogits = dy (p - t) / rows, which forward computes along.
 Tensor softmax_cross_entropy(const Tensor& logits, std::span<const int32_t> labels, float label_smoothing) {

@@ -1,4 +1,5 @@
 // Pooling over NHWC images.
+#include <algorithm>
 #include <limits>
 
 #include "core/error.h"
@@ -10,30 +11,67 @@
 namespace qgrad {
 namespace {
 
-PoolGeometry geometry_of(const char* op, const Tensor& x, const Pool2dOptions& o) {
-  check(x.rank() == 4, "{}: expected images [N,H,W,C], got {}", op, x.shape());
-  check(o.kernel_h > 0 && o.kernel_w > 0 && o.stride_h > 0 && o.stride_w > 0,
-        "{}: kernel {}x{} and stride {}x{} must be 1 or more", op, o.kernel_h, o.kernel_w, o.stride_h, o.stride_w);
+// One dimension of a window: where it goes over an image.
+struct PoolDimension {
+  int64_t size, kernel, stride, padding, padding_end, dilation;
+
+  int64_t extent() const { return (kernel - 1) * dilation + 1; }
+  int64_t positions(bool ceil) const {
+    const int64_t room = size + padding + padding_end - extent();
+    const int64_t down = room < 0 ? -((stride - 1 - room) / stride) : room / stride;
+    const bool one_more = ceil && down * stride < room && (down + 1) * stride - padding < size;
+    return down + 1 + (one_more ? 1 : 0);
+  }
+  // How far the last of so many windows reaches beyond the padding.
+  int64_t excess(int64_t positions) const {
+    return std::max<int64_t>(0, (positions - 1) * stride + extent() - size - padding - padding_end);
+  }
+  // A window starts and ends where it covers the image. With a dilation it can still jump over it, from the padding.
+  bool covers_image() const { return padding >= 0 && padding < extent() && padding_end >= 0 && padding_end < extent(); }
+  bool has_pixels(int64_t positions) const {
+    for (int64_t i = 0; i < std::min(positions, dilation); ++i)  // the same positions of windows come again
+      if (const int64_t start = i * stride - padding; start < 0 && (start % dilation + dilation) % dilation >= size)
+        return false;
+    return true;
+  }
+};
+
+PoolGeometry geometry_of(const char* op, const Shape& x, const Pool2dOptions& o) {
+  check(x.rank() == 4, "{}: expected images [N,H,W,C], got {}", op, x);
   constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
-  check(o.kernel_h <= kMost && o.kernel_w <= kMost && o.stride_h <= kMost && o.stride_w <= kMost,
-        "{}: kernel {}x{} and stride {}x{} are at most {}", op, o.kernel_h, o.kernel_w, o.stride_h, o.stride_w, kMost);
-  // A larger padding would make windows that lie outside of the image.
-  check(o.padding_h >= 0 && o.padding_w >= 0 && o.padding_h <= o.kernel_h / 2 && o.padding_w <= o.kernel_w / 2,
-        "{}: padding {}x{} must be between 0 and half of the kernel {}x{}", op, o.padding_h, o.padding_w, o.kernel_h,
-        o.kernel_w);
-  check(x.dim(1) + 2 * o.padding_h >= o.kernel_h && x.dim(2) + 2 * o.padding_w >= o.kernel_w,
-        "{}: kernel {}x{} is larger than the images of {}", op, o.kernel_h, o.kernel_w, x.shape());
-  return {.height = x.dim(1),
-          .width = x.dim(2),
-          .channels = x.dim(3),
-          .out_height = (x.dim(1) + 2 * o.padding_h - o.kernel_h) / o.stride_h + 1,
-          .out_width = (x.dim(2) + 2 * o.padding_w - o.kernel_w) / o.stride_w + 1,
-          .kernel_h = o.kernel_h,
-          .kernel_w = o.kernel_w,
-          .stride_h = o.stride_h,
-          .stride_w = o.stride_w,
-          .padding_h = o.padding_h,
-          .padding_w = o.padding_w};
+  const PoolDimension h{x[1], o.kernel_h, o.stride_h, o.padding_h, o.padding_end_h.value_or(o.padding_h), o.dilation_h},
+      w{x[2], o.kernel_w, o.stride_w, o.padding_w, o.padding_end_w.value_or(o.padding_w), o.dilation_w};
+  check(h.kernel > 0 && w.kernel > 0 && h.stride > 0 && w.stride > 0,
+        "{}: kernel {}x{} and stride {}x{} must be 1 or more", op, h.kernel, w.kernel, h.stride, w.stride);
+  check(h.kernel <= kMost && w.kernel <= kMost && h.stride <= kMost && w.stride <= kMost,
+        "{}: kernel {}x{} and stride {}x{} are at most {}", op, h.kernel, w.kernel, h.stride, w.stride, kMost);
+  constexpr int64_t kMostDilation = 1 << 20;
+  check(h.dilation > 0 && w.dilation > 0 && h.dilation <= kMostDilation && w.dilation <= kMostDilation,
+        "{}: expected dilations from 1 to {}, got {}x{}", op, kMostDilation, h.dilation, w.dilation);
+  check(h.covers_image() && w.covers_image(),
+        "{}: padding {}x{} before and {}x{} behind must be 0 or more, and less than the window of {}x{}", op, h.padding,
+        w.padding, h.padding_end, w.padding_end, h.extent(), w.extent());
+  const int64_t out_h = h.positions(o.ceil), out_w = w.positions(o.ceil);
+  check(out_h > 0 && out_w > 0, "{}: kernel {}x{} is larger than the images of {}", op, h.kernel, w.kernel, x);
+  check(h.has_pixels(out_h) && w.has_pixels(out_w),
+        "{}: a kernel {}x{} with dilation {}x{} jumps over the images of {}", op, h.kernel, w.kernel, h.dilation,
+        w.dilation, x);
+  return {.height = h.size,
+          .width = w.size,
+          .channels = x[3],
+          .out_height = out_h,
+          .out_width = out_w,
+          .kernel_h = h.kernel,
+          .kernel_w = w.kernel,
+          .stride_h = h.stride,
+          .stride_w = w.stride,
+          .padding_h = h.padding,
+          .padding_w = w.padding,
+          .dilation_h = h.dilation,
+          .dilation_w = w.dilation,
+          .count_padding = o.count_padding,
+          .excess_h = h.excess(out_h),
+          .excess_w = w.excess(out_w)};
 }
 
 // Calls fn(input offset, output offset) for every image.
@@ -49,7 +87,7 @@ void for_each_image(int64_t images, const PoolGeometry& g, F&& fn) {
 
 // y = max over the window; dx gets dy at the window's first maximum.
 Tensor max_pool2d(const Tensor& x, const Pool2dOptions& options) {
-  const PoolGeometry g = geometry_of("max_pool2d", x, options);
+  const PoolGeometry g = geometry_of("max_pool2d", x.shape(), options);
   Tensor y = Tensor::empty({x.dim(0), g.out_height, g.out_width, g.channels});
   const float* from = x.data().data();
   float* to = y.mutable_data().data();
@@ -65,9 +103,12 @@ Tensor max_pool2d(const Tensor& x, const Pool2dOptions& options) {
   });
 }
 
-// y = sum over the window / (kernel_h kernel_w); dx = the sum of dy / (kernel_h kernel_w) over windows around x.
+// y = sum over the window / count; dx = the sum of dy / count over windows around x. count: the positions of a window
+// that count, kernel_h kernel_w of them where it lies within the padding.
 Tensor avg_pool2d(const Tensor& x, const Pool2dOptions& options) {
-  const PoolGeometry g = geometry_of("avg_pool2d", x, options);
+  check(options.dilation_h == 1 && options.dilation_w == 1, "avg_pool2d: expected no dilation, got {}x{}",
+        options.dilation_h, options.dilation_w);
+  const PoolGeometry g = geometry_of("avg_pool2d", x.shape(), options);
   Tensor y = Tensor::empty({x.dim(0), g.out_height, g.out_width, g.channels});
   const float* from = x.data().data();
   float* to = y.mutable_data().data();
@@ -80,6 +121,19 @@ Tensor avg_pool2d(const Tensor& x, const Pool2dOptions& options) {
                    [&](int64_t in, int64_t out) { kernels().pool.average_backward(pdy + out, pdx + in, g); });
     dx.add(0, gradient);
   });
+}
+
+Pool2dOptions simplified(const Pool2dOptions& options, const Shape& images) {
+  const PoolGeometry g = geometry_of("pool", images, options);
+  const bool reaches_beyond = g.excess_h > 0 || g.excess_w > 0;
+  if (reaches_beyond && options.count_padding) return options;
+  Pool2dOptions simple = options;
+  const int64_t end_h = options.padding_end_h.value_or(g.padding_h) + g.excess_h;
+  const int64_t end_w = options.padding_end_w.value_or(g.padding_w) + g.excess_w;
+  simple.ceil = false;
+  if (reaches_beyond) simple.padding_end_h = end_h, simple.padding_end_w = end_w;
+  simple.count_padding |= g.padding_h == 0 && g.padding_w == 0 && end_h == 0 && end_w == 0;
+  return simple;
 }
 
 // y = the mean over height and width: one window.

@@ -115,6 +115,16 @@ std::vector<Case> cases() {
   add({1, 13, 11, 5}, {3, 3, 5, 6}, square(2, 3, 3));
   add({1, 17, 15, 3}, {3, 3, 3, 4}, square(4, 2, 2));
   add({1, 9, 14, 3}, {3, 3, 3, 4}, {1, 3, 1, 4, 3, 2, 1});
+  // More or less padding at the end than at the start, for both kinds of kernels.
+  const auto to = [](Conv2dOptions options, int64_t end_h, int64_t end_w) {
+    options.padding_end_h = end_h, options.padding_end_w = end_w;
+    return options;
+  };
+  add({2, 8, 8, 3}, {3, 3, 3, 17}, to(square(2, 0), 1, 1));
+  add({1, 7, 9, 4}, {3, 4, 4, 5}, to(square(1, 2), 0, 3));
+  add({1, 9, 8, 4}, {3, 3, 4, 5}, to(square(2, 1, 2), 3, 0));
+  add({2, 8, 8, 19}, {3, 3, 1, 19}, to(square(2, 0, 1, 19), 1, 1));
+  add({1, 7, 9, 8}, {3, 4, 1, 8}, to(square(1, 2, 1, 8), 0, 3));
   // Groups, depthwise, depthwise with a channel multiplier.
   add({1, 7, 9, 12}, {3, 3, 4, 18}, square(1, 1, 1, 3));
   add({2, 8, 8, 32}, {3, 3, 16, 32}, square(2, 1, 1, 2));

@@ -119,16 +119,22 @@ TEST_CASE("gradients of pooling are right") {
   const Pool2dOptions options = GENERATE(
       Pool2dOptions{},
       Pool2dOptions{.kernel_h = 3, .kernel_w = 3, .stride_h = 2, .stride_w = 2, .padding_h = 1, .padding_w = 1},
-      Pool2dOptions{.kernel_h = 3, .kernel_w = 2, .stride_h = 1, .stride_w = 1, .padding_h = 0, .padding_w = 1});
+      Pool2dOptions{.kernel_h = 3, .kernel_w = 2, .stride_h = 1, .stride_w = 1, .padding_h = 0, .padding_w = 1},
+      Pool2dOptions{.kernel_h = 3, .kernel_w = 3, .padding_h = 2, .padding_end_w = 1, .ceil = true},
+      Pool2dOptions{.kernel_h = 3, .kernel_w = 3, .padding_h = 1, .padding_w = 1, .count_padding = false});
   CHECK(gradcheck([&](Inputs i) { return max_pool2d(i[0], options); }, {x}, {.step = 1e-3f}) == "");
   CHECK(gradcheck([&](Inputs i) { return avg_pool2d(i[0], options); }, {x}) == "");
+  Pool2dOptions dilated = options;
+  dilated.dilation_h = 2;
+  CHECK(gradcheck([&](Inputs i) { return max_pool2d(i[0], dilated); }, {x}, {.step = 1e-3f}) == "");
   CHECK(gradcheck([](Inputs i) { return global_avg_pool2d(i[0]); }, {x}) == "");
 }
 
 TEST_CASE("gradients of softmax and cross entropy are right") {
   const Tensor x = normal_tensor({4, 5}, 1);
-  CHECK(gradcheck(unary(softmax), {x}) == "");
-  CHECK(gradcheck(unary(log_softmax), {x}) == "");
+  const int dim = GENERATE(-1, 0);
+  CHECK(gradcheck([=](Inputs i) { return softmax(i[0], dim); }, {x}) == "");
+  CHECK(gradcheck([=](Inputs i) { return log_softmax(i[0], dim); }, {x}) == "");
   const std::vector<int32_t> labels{0, 4, 2, 2};
   const float smoothing = GENERATE(0.0f, 0.1f, 1.0f);
   CHECK(gradcheck([&](Inputs i) { return softmax_cross_entropy(i[0], labels, smoothing); }, {x}) == "");

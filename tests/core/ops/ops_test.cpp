@@ -266,11 +266,25 @@ TEST_CASE("pooling refuses geometry that makes empty windows") {
   CHECK(error_of([&] { max_pool2d(x, {.kernel_h = 4, .kernel_w = 4}); }) ==
         "max_pool2d: kernel 4x4 is larger than the images of [1,3,3,2]");
   CHECK(error_of([&] { avg_pool2d(x, {.padding_h = 2}); }) ==
-        "avg_pool2d: padding 2x0 must be between 0 and half of the kernel 2x2");
+        "avg_pool2d: padding 2x0 before and 2x0 behind must be 0 or more, and less than the window of 2x2");
+  CHECK(error_of([&] { avg_pool2d(x, {.padding_end_w = -1}); }) ==
+        "avg_pool2d: padding 0x0 before and 0x-1 behind must be 0 or more, and less than the window of 2x2");
+  CHECK(error_of([&] { max_pool2d(x, {.padding_h = 1, .dilation_h = 4}); }) ==
+        "max_pool2d: a kernel 2x2 with dilation 4x1 jumps over the images of [1,3,3,2]");
+  CHECK(error_of([&] { avg_pool2d(x, {.dilation_w = 2}); }) == "avg_pool2d: expected no dilation, got 1x2");
   CHECK(error_of([&] { max_pool2d(x, {.stride_h = 0}); }) == "max_pool2d: kernel 2x2 and stride 0x2 must be 1 or more");
   CHECK(error_of([&] {
           global_avg_pool2d(Tensor::zeros({3, 3}));
         }) == "global_avg_pool2d: expected images [N,H,W,C], got [3,3]");
+}
+
+TEST_CASE("softmax goes over any dimension") {
+  const Tensor x = normal_tensor({3, 4, 2, 5}, 1);
+  const int order[] = {0, 3, 2, 1};
+  CHECK(bits(transpose(softmax(transpose(x, order)), order)) == bits(softmax(x, 1)));
+  CHECK(bits(transpose(log_softmax(transpose(x, order)), order)) == bits(log_softmax(x, -3)));
+  CHECK(sum(softmax(x, 0), 0, false).data()[7] == Approx(1));
+  CHECK(error_of([] { softmax(Tensor::scalar(1)); }) == "softmax: expected [.., classes], got []");
 }
 
 TEST_CASE("softmax and its logarithm are right for logits of any size") {
