@@ -1,7 +1,10 @@
 // Activation functions and other layers without parameters.
 #pragma once
 
+#include <optional>
+
 #include "core/ops.h"
+#include "nn/layers/layer_class.h"
 #include "nn/module.h"
 
 namespace qgrad {
@@ -34,9 +37,14 @@ struct Tanh final : UnaryModule {
  protected:
   Tensor forward(const Tensor& x) override { return tanh(x); }
 };
+struct ClampConfig {
+  std::optional<float> low, high;  // null: no bound
+};
+void fields(Fields& v, ClampConfig& c);
 class Clamp final : public UnaryModule {  // to low .. high
  public:
-  Clamp(float low, float high) : low_(low), high_(high) {}
+  explicit Clamp(const ClampConfig& config);
+  Clamp(float low, float high) : Clamp(ClampConfig{low, high}) {}
   std::string_view kind() const override { return "Clamp"; }
   Effect effect() const override { return Effect::clamping({low_, high_}); }
   std::string describe() const override { return fmt::format("{} to {}", low_, high_); }
@@ -47,11 +55,21 @@ class Clamp final : public UnaryModule {  // to low .. high
  private:
   float low_, high_;
 };
-struct Softmax final : UnaryModule {  // over the last dimension
+struct SoftmaxConfig {
+  int dim = -1;
+};
+void fields(Fields& v, SoftmaxConfig& c);
+class Softmax final : public UnaryModule {
+ public:
+  explicit Softmax(const SoftmaxConfig& config = {}) : dim_(config.dim) {}
   std::string_view kind() const override { return "Softmax"; }
+  std::string describe() const override { return fmt::format("dim={}", dim_); }
 
  protected:
-  Tensor forward(const Tensor& x) override { return softmax(x); }
+  Tensor forward(const Tensor& x) override { return softmax(x, dim_); }
+
+ private:
+  int dim_;
 };
 
 // Hands its input on; what a folded batch norm or a fused ReLU becomes. It records nothing, so a traced graph does not

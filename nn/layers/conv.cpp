@@ -1,6 +1,8 @@
 // Construction and printing of Conv2d.
 #include "nn/layers/conv.h"
 
+#include "nn/layers/padding.h"
+
 namespace qgrad {
 namespace {
 
@@ -24,6 +26,8 @@ void fields(Fields& v, Conv2dConfig& c) {
   height_and_width(v, "kernel", c.kernel_h, c.kernel_w, {.help = "size of the window"});
   height_and_width(v, "stride", c.options.stride_h, c.options.stride_w, {.help = "steps of the window"});
   height_and_width(v, "padding", c.options.padding_h, c.options.padding_w, {.help = "zeros around the image"});
+  height_and_width(v, "padding_end", c.options.padding_end_h, c.options.padding_end_w,
+                   {.help = "zeros below the image and to its right; null: as many as above and to its left"});
   height_and_width(v, "dilation", c.options.dilation_h, c.options.dilation_w, {.help = "steps within the window"});
   v("groups", c.options.groups, {.help = "groups of channels, each convolved by itself", .min = 1});
   v("bias", c.bias, {.help = "whether a bias is added"});
@@ -51,7 +55,7 @@ std::string Conv2d::describe() const {
   const Shape& w = weight.raw().shape();
   std::string text =
       fmt::format("{}, {}, kernel={}x{}, stride={}x{}", w[2] * o.groups, w[3], w[0], w[1], o.stride_h, o.stride_w);
-  if (o.padding_h || o.padding_w) text += fmt::format(", padding={}x{}", o.padding_h, o.padding_w);
+  text += padding_described(o);
   if (o.dilation_h != 1 || o.dilation_w != 1) text += fmt::format(", dilation={}x{}", o.dilation_h, o.dilation_w);
   if (o.groups != 1) text += fmt::format(", groups={}", o.groups);
   return text + bias_described();

@@ -16,19 +16,38 @@ void check_two_matrices(std::string_view kind, Inputs x) {
   check(x.size() == 2, "{} takes two inputs, got {}", kind, x.size());
 }
 
+const RegisteredLayer<EltwiseAdd> add_class{"EltwiseAdd"};
+const RegisteredLayer<EltwiseMult> mult_class{"EltwiseMult"};
+const RegisteredLayer<Concat, ConcatConfig> concat_class{"Concat"};
+const RegisteredLayer<Split, SplitConfig> split_class{"Split"};
+const RegisteredLayer<Matmul> matmul_class{"Matmul"};
+const RegisteredLayer<BatchMatmul> batch_matmul_class{"BatchMatmul"};
+
 }  // namespace
+
+void fields(Fields& v, ConcatConfig& c) {
+  v("dim", c.dim, {.help = "dimension along which the inputs are joined; of images [N,H,W,C], 3 or -1: channels"});
+}
+
+void fields(Fields& v, SplitConfig& c) {
+  v("dim", c.dim, {.help = "dimension that is split"});
+  v("parts", c.parts, {.help = "equal parts that it is split into", .min = 1, .required = true});
+  v("index", c.index, {.help = "which of the parts, from 0", .min = 0, .required = true});
+}
 
 Tensor EltwiseAdd::forward(Inputs x) { return combine(kind(), x, add); }
 Tensor EltwiseMult::forward(Inputs x) { return combine(kind(), x, mul); }
 
-Split::Split(int dim, int64_t parts, int64_t index) : dim_(dim), parts_(parts), index_(index) {
-  check(parts > 0 && index >= 0 && index < parts, "Split: there is no part {} of {}", index, parts);
+Split::Split(const SplitConfig& config) : config_(config) {
+  check(config.parts > 0 && config.index >= 0 && config.index < config.parts, "Split: there is no part {} of {}",
+        config.index, config.parts);
 }
 
 Tensor Split::forward(const Tensor& x) {
-  const int64_t size = x.dim(dim_), part = size / parts_;
-  check(size % parts_ == 0, "Split: dimension {} of {} does not divide into {} equal parts", dim_, x.shape(), parts_);
-  return slice(x, dim_, index_ * part, (index_ + 1) * part);
+  const auto [dim, parts, index] = config_;
+  const int64_t size = x.dim(dim), part = size / parts;
+  check(size % parts == 0, "Split: dimension {} of {} does not divide into {} equal parts", dim, x.shape(), parts);
+  return slice(x, dim, index * part, (index + 1) * part);
 }
 
 Tensor Matmul::forward(Inputs x) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "core/ops.h"
+#include "nn/layers/layer_class.h"
 #include "nn/module.h"
 
 namespace qgrad {
@@ -23,9 +24,14 @@ struct EltwiseMult final : Module {
   Tensor forward(Inputs x) override;
 };
 // Along a dimension of our layout: for images, channels are dimension 3.
+struct ConcatConfig {
+  int dim = -1;
+};
+void fields(Fields& v, ConcatConfig& c);
 class Concat final : public Module {
  public:
-  explicit Concat(int dim = -1) : dim_(dim) {}
+  explicit Concat(const ConcatConfig& config = {}) : dim_(config.dim) {}
+  explicit Concat(int dim) : dim_(dim) {}
   std::string_view kind() const override { return "Concat"; }
   Effect effect() const override { return {.kind = Effect::Kind::concatenates}; }
   std::string describe() const override { return fmt::format("dim={}", dim_); }
@@ -39,19 +45,26 @@ class Concat final : public Module {
 };
 // One of the equal parts of a dimension of our layout, so that what follows each part is seen in the graph: a layer
 // whose output is split is followed by one Split for each part.
+struct SplitConfig {
+  int dim = -1;
+  int64_t parts = 2, index = 0;
+};
+void fields(Fields& v, SplitConfig& c);
 class Split final : public UnaryModule {
  public:
-  Split(int dim, int64_t parts, int64_t index);
+  explicit Split(const SplitConfig& config);
+  Split(int dim, int64_t parts, int64_t index) : Split(SplitConfig{dim, parts, index}) {}
   std::string_view kind() const override { return "Split"; }
   Effect effect() const override { return {.kind = Effect::Kind::splits}; }
-  std::string describe() const override { return fmt::format("part {} of {}, dim={}", index_, parts_, dim_); }
+  std::string describe() const override {
+    return fmt::format("part {} of {}, dim={}", config_.index, config_.parts, config_.dim);
+  }
 
  protected:
   Tensor forward(const Tensor& x) override;  // throws where the dimension has no such parts
 
  private:
-  int dim_;
-  int64_t parts_, index_;
+  SplitConfig config_;
 };
 struct Matmul final : Module {  // two inputs
   std::string_view kind() const override { return "Matmul"; }

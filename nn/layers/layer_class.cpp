@@ -41,6 +41,15 @@ void height_and_width(Fields& v, const char* key, int64_t& height, int64_t& widt
   width = both.width;
 }
 
+void height_and_width(Fields& v, const char* key, std::optional<int64_t>& height, std::optional<int64_t>& width,
+                      const Field& field) {
+  std::optional<HeightAndWidth> both;
+  if (height && width) both = {*height, *width};
+  v(key, both, field);
+  height = both ? std::optional(both->height) : std::nullopt;
+  width = both ? std::optional(both->width) : std::nullopt;
+}
+
 void complete_size(int64_t& size, const LayerClass::InputShape& input) {
   if (size == 0) size = input()[-1];
 }

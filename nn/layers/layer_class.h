@@ -6,6 +6,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <type_traits>
 
 #include "core/registry.h"
@@ -50,6 +51,9 @@ using RegisteredLayer = Registered<LayerClass, LayerOf<M, C>, C>;
 
 // Two settings under one key: "kernel": 3 or "kernel": [3, 5], height first.
 void height_and_width(Fields& v, const char* key, int64_t& height, int64_t& width, const Field& field);
+// Both, or neither where it is null or absent.
+void height_and_width(Fields& v, const char* key, std::optional<int64_t>& height, std::optional<int64_t>& width,
+                      const Field& field);
 
 // `size` where it is 0: a number of channels or features that a config leaves open is the last dimension of the input.
 void complete_size(int64_t& size, const LayerClass::InputShape& input);

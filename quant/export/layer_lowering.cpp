@@ -41,7 +41,7 @@ int32_t averaged(ProgramBuilder& program, const GraphNode& node, Tensors inputs)
 }
 
 int32_t max_pooled(ProgramBuilder& program, const GraphNode& node, Tensors inputs) {
-  return program.max_pooled(node, inputs[0], layer<MaxPool2d>(node).options());
+  return program.max_pooled(node, inputs[0], layer<MaxPool2d>(node));
 }
 
 int32_t flattened(ProgramBuilder& program, const GraphNode& node, Tensors inputs) {

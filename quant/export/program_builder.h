@@ -3,6 +3,7 @@
 
 #include "core/ops.h"
 #include "nn/graph.h"
+#include "nn/layers/pool.h"
 #include "quant/export/lowering.h"
 #include "quant/export/requantizer.h"
 
@@ -25,6 +26,8 @@ class ProgramBuilder {
   }
 
   static Window window_of(const Pool2dOptions& o) {
+    check(o.count_padding && !o.ceil, "programs know no averages over what lies inside the image alone");
+    check(o.dilation_h == 1 && o.dilation_w == 1, "programs know no maxima with a dilation");
     return {.kernel_h = size(o.kernel_h),
             .kernel_w = size(o.kernel_w),
             .stride_h = size(o.stride_h),
@@ -65,8 +68,8 @@ class ProgramBuilder {
     return output;
   }
 
-  int32_t max_pooled(const GraphNode& node, int32_t input, const Pool2dOptions& options) {
-    return emit({.kind = OpKind::max_pool, .inputs = {input}, .window = window_of(options)},
+  int32_t max_pooled(const GraphNode& node, int32_t input, const MaxPool2d& pool) {
+    return emit({.kind = OpKind::max_pool, .inputs = {input}, .window = window_of(pool.window(image_shape(input)))},
                 add_tensor(node, "", tensor(input).type, tensor(input).grid));
   }
 

@@ -23,7 +23,9 @@ Conv2dOptions summing(const Pool2dOptions& o, int64_t channels) {
           .stride_w = o.stride_w,
           .padding_h = o.padding_h,
           .padding_w = o.padding_w,
-          .groups = channels};
+          .groups = channels,
+          .padding_end_h = o.padding_end_h,
+          .padding_end_w = o.padding_end_w};
 }
 
 Tensor run(Module& layer, std::span<const Tensor> x, FloatPrecision precision) {
@@ -82,7 +84,10 @@ std::optional<Pool2dOptions> RangeLinearFakeQuantWrapper::summed_window(const Sh
   if (arithmetic() != Arithmetic::onnx || quantization().inputs.empty() || precision_ != FloatPrecision::single)
     return std::nullopt;
   const auto* pool = dynamic_cast<const AvgPool2d*>(&wrapped());
-  return pool ? std::optional(pool->window(image)) : std::nullopt;
+  if (!pool) return std::nullopt;
+  const Pool2dOptions window = pool->window(image);
+  // Else the sums of some windows are divided by less than those of others.
+  return window.count_padding && !window.ceil ? std::optional(window) : std::nullopt;
 }
 
 float RangeLinearFakeQuantWrapper::window_step(const Pool2dOptions& window) {

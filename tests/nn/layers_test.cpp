@@ -6,22 +6,13 @@
 #include "nn/layers/norm.h"
 #include "nn/layers/pool.h"
 #include "support/catch.h"
+#include "support/errors.h"
 #include "support/golden.h"
 
 using namespace qgrad;
+using test::error_of;
 
 namespace {
-
-// The message of the error that f throws; "" when it throws none.
-template <class F>
-std::string error_of(F f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "";
-}
 
 Tensor of(const Shape& shape, std::vector<float> values) { return Tensor::from(shape, values); }
 
