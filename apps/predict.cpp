@@ -8,7 +8,7 @@
 #include "apps/command.h"
 #include "apps/report/table.h"
 #include "core/ops.h"
-#include "data/image.h"
+#include "data/geometry.h"
 #include "engine/engine.h"
 #include "engine/program_file.h"
 #include "tasks/progress.h"
@@ -41,14 +41,14 @@ void run(const std::string& file, const std::vector<std::string>& images, const 
   const double load = 1000 * loading.seconds();
   const deploy::Program& program = engine.program();
   const deploy::TensorInfo& input = program.tensors[static_cast<size_t>(program.input)];
-  check(input.channels == 1 || input.channels == 3, "{}: takes {} channels, images have 1 or 3", file, input.channels);
+  check(input.channels <= 4, "{}: takes {} channels, images have 1 to 4", file, input.channels);
   Json predictions = Json::array();
   using enum Table::Align;
   Table table{{{"image", left}, {"ms"}, {"inference ms"}, {"%"}, {"class", left}}, {}};
   size_t unread = 0;
   for (const std::string& path : images) try {
       const Stopwatch whole;
-      const Image image = resize(read_image(path, input.channels), input.height, input.width);
+      const Image image = resize(read_image(path, {.channels = input.channels}), input.height, input.width);
       const Stopwatch inference;
       std::vector<float> logits(static_cast<size_t>(engine.output_count()));
       engine.run_bytes(image.pixels, logits);

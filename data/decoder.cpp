@@ -42,12 +42,12 @@ void* enlarged(void* old, size_t old_size, size_t size) {
 
 namespace qgrad {
 
-Image decode_image(std::string_view bytes, int64_t channels, size_t most_bytes) {
+Image decode_image(std::string_view bytes, size_t most_bytes) {
   bytes_left = most_bytes;
-  int width = 0, height = 0, channels_in_file = 0;
+  int width = 0, height = 0, channels = 0;
   const std::unique_ptr<stbi_uc, void (*)(void*)> pixels(
       stbi_load_from_memory(reinterpret_cast<const stbi_uc*>(bytes.data()), static_cast<int>(bytes.size()), &width,
-                            &height, &channels_in_file, static_cast<int>(channels)),
+                            &height, &channels, /*channels wanted: as they are*/ 0),
       stbi_image_free);
   const std::string_view reason = pixels ? "" : stbi_failure_reason();
   check(reason != "outofmem", "takes more than {} bytes to decode", most_bytes);

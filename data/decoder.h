@@ -7,8 +7,9 @@
 
 namespace qgrad {
 
-// Bytes that check_image() let pass, as 1 or 3 channels. Throws Error, without the file's name, where they are damaged,
-// or where all memory that is asked for on the way would be more than `most_bytes`.
-Image decode_image(std::string_view bytes, int64_t channels, size_t most_bytes);
+// Bytes that check_image() let pass, with the channels that the file has (1 to 4, see PixelFormat), as its pixels lie.
+// Throws Error, without the file's name, where they are damaged, or where all memory that is asked for on the way would
+// be more than `most_bytes`.
+Image decode_image(std::string_view bytes, size_t most_bytes);
 
 }  // namespace qgrad

@@ -15,6 +15,11 @@ template <class... A>
   fail("damaged image ({})", fmt::format(why, std::forward<A>(args)...));
 }
 
+// There may be more of the file.
+struct EndsTooEarly : Error {
+  EndsTooEarly() : Error("damaged image (it ends too early)") {}
+};
+
 // Big-endian numbers from the front of bytes.
 class Bytes {
  public:
@@ -22,8 +27,9 @@ class Bytes {
 
   bool empty() const { return left_.empty(); }
   size_t size() const { return left_.size(); }
+  std::string_view rest() const { return left_; }
   std::string_view take(size_t count) {
-    if (count > left_.size()) damaged("it ends too early");
+    if (count > left_.size()) throw EndsTooEarly();
     const std::string_view taken = left_.substr(0, count);
     left_.remove_prefix(count);
     return taken;
@@ -52,18 +58,43 @@ class Bytes {
   std::string_view left_;
 };
 
-void check_size(ImageSize size) {
+// Of EXIF data, a TIFF file: the number of tag 0x112 in its first directory. 1 where it does not say, or is not sound:
+// pictures are read all the same.
+int orientation_of(std::string_view tiff) {
+  constexpr size_t kHeader = 8, kEntry = 12;
+  constexpr uint32_t kOrientation = 0x112, kShort = 3;
+  const bool is_little = tiff.starts_with("II");
+  if (!is_little && !tiff.starts_with("MM")) return 1;
+  const auto number = [&](size_t at, size_t size) {
+    uint32_t value = 0;
+    for (size_t i = 0; i < size; ++i)
+      value = value << 8 | static_cast<uint8_t>(tiff[at + (is_little ? size - 1 - i : i)]);
+    return value;
+  };
+  if (tiff.size() < kHeader) return 1;
+  const size_t directory = number(4, 4);
+  if (directory > tiff.size() - 2) return 1;
+  const size_t entries = number(directory, 2), first = directory + 2;
+  for (size_t at = first; at < first + entries * kEntry && at + kEntry <= tiff.size(); at += kEntry)
+    if (number(at, 2) == kOrientation && number(at + 2, 2) == kShort && number(at + 4, 4) == 1) {
+      const uint32_t orientation = number(at + 8, 2);
+      return orientation >= 1 && orientation <= 8 ? static_cast<int>(orientation) : 1;
+    }
+  return 1;
+}
+
+void check_size(const ImageHeader& size) {
   if (size.width == 0 || size.height == 0) damaged("{}x{} pixels", size.width, size.height);
   check(size.width <= kMostPixels && size.height <= kMostPixels / size.width, "{}x{} pixels are more than {}",
         size.width, size.height, kMostPixels);
 }
 
-constexpr std::string_view kPngSignature = "\x89PNG\r\n\x1a\n";
+constexpr std::string_view kPngSignature = "\x89PNG\r\n\x1a\n", kJpegStart = "\xff\xd8";
 
-ImageSize check_png(Bytes file) {
+ImageHeader check_png(Bytes file) {
   constexpr int64_t kMostInflation = 1032;  // of deflate: 258 bytes by two bits
   std::string_view type;
-  ImageSize size{};
+  ImageHeader size{};
   int64_t bits = 0, compressed = 0;
   file.take(kPngSignature.size());
   for (bool first = true; type != "IEND"; first = false) {
@@ -73,6 +104,7 @@ ImageSize check_png(Bytes file) {
     file.take(4);  // its checksum
     if (first != (type == "IHDR") || (first && length != 13)) damaged("its header is not the first chunk");
     if (type == "IDAT") compressed += length;
+    if (type == "eXIf") size.orientation = orientation_of(chunk.rest());
     if (!first) continue;
     size.width = chunk.number(4), size.height = chunk.number(4);
     check_size(size);
@@ -90,16 +122,21 @@ class JpegCheck {
  public:
   explicit JpegCheck(Bytes file) : file_(file) {}
 
-  ImageSize run() {
-    const size_t bytes = file_.size();
+  ImageHeader header() {
     marker();  // the file's beginning
     int code = marker();
     for (; code < kFrame || code > kProgressiveFrame; code = marker_after_padding()) segment(code);
     progressive_ = code == kProgressiveFrame;
     frame();
+    return size_;
+  }
+
+  ImageHeader run() {
+    const size_t bytes = file_.size();
+    header();
     if (size_.width * size_.height > kMostPixelsOfAByte * static_cast<int64_t>(bytes))
       damaged("{}x{} pixels in {} bytes", size_.width, size_.height, bytes);
-    while ((code = marker()) != kEnd) code == kScan ? scan() : segment(code);
+    for (int code; (code = marker()) != kEnd;) code == kScan ? scan() : segment(code);
     for (const Component& component : components_)
       if (!component.begun) damaged("component {} has no scan", component.id);
     return size_;
@@ -107,7 +144,8 @@ class JpegCheck {
 
  private:
   static constexpr int kFrame = 0xc0, kProgressiveFrame = 0xc2, kCodes = 0xc4, kEnd = 0xd9, kScan = 0xda, kSteps = 0xdb,
-                       kLines = 0xdc, kRestarts = 0xdd, kApplications = 0xe0, kLastApplication = 0xef, kComment = 0xfe;
+                       kLines = 0xdc, kRestarts = 0xdd, kApplications = 0xe0, kExifSegment = 0xe1,
+                       kLastApplication = 0xef, kComment = 0xfe;
   // A block of 8x8 takes a bit at least, and each of its sides may stand for four of the image's.
   static constexpr int64_t kMostPixelsOfAByte = 2048;
   static constexpr int kMostScans = 100;
@@ -140,7 +178,13 @@ class JpegCheck {
   void segment(int code) {
     if (code == kCodes) return huffman_codes(content());
     if (code == kSteps) return quantization_steps(content());
-    const size_t size = content().size();
+    const Bytes said = content();
+    constexpr std::string_view kExif("Exif\0\0", 6);
+    if (code == kExifSegment && said.rest().starts_with(kExif) && !has_exif_ && components_.empty()) {
+      has_exif_ = true;
+      size_.orientation = orientation_of(said.rest().substr(kExif.size()));
+    }
+    const size_t size = said.size();
     const bool has_number = code == kRestarts || code == kLines;
     const bool is_text = (code >= kApplications && code <= kLastApplication) || code == kComment;
     if (!is_text && !(has_number && size == 2)) damaged("marker ff{:02x} with {} bytes", code, size);
@@ -220,17 +264,27 @@ class JpegCheck {
   Bytes file_;
   std::array<bool, 4> steps_{}, dc_{}, ac_{};
   bool progressive_ = false;
-  ImageSize size_{};
+  ImageHeader size_{};
+  bool has_exif_ = false;
   std::vector<Component> components_;
   int scans_ = 0;
 };
 
 }  // namespace
 
-ImageSize check_image(std::string_view bytes) {
+ImageHeader check_image(std::string_view bytes) {
   if (bytes.starts_with(kPngSignature)) return check_png(Bytes(bytes));
-  if (bytes.starts_with("\xff\xd8")) return JpegCheck(Bytes(bytes)).run();
+  if (bytes.starts_with(kJpegStart)) return JpegCheck(Bytes(bytes)).run();
   fail("not a PNG or JPEG image");
+}
+
+std::optional<ImageHeader> image_header(std::string_view beginning) {
+  try {
+    if (beginning.starts_with(kJpegStart)) return JpegCheck(Bytes(beginning)).header();
+    return check_image(beginning);
+  } catch (const EndsTooEarly&) {
+    return std::nullopt;
+  }
 }
 
 }  // namespace qgrad

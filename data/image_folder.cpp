@@ -5,7 +5,7 @@
 #include <cctype>
 #include <nlohmann/json.hpp>
 
-#include "data/image.h"
+#include "data/geometry.h"
 
 namespace qgrad {
 namespace {
@@ -146,7 +146,7 @@ ImageSet read_image_folder(const fs::path& folder, const std::vector<std::string
   left_out.remark(set.remarks);
   std::ranges::stable_sort(sources, {}, &Source::place);
   for (const Source& source : sources) {
-    const Image resized = resize(read_image(source.file, image[2]), image[0], image[1]);
+    const Image resized = resize(read_image(source.file, {.channels = image[2]}), image[0], image[1]);
     set.pixels.insert(set.pixels.end(), resized.pixels.begin(), resized.pixels.end());
     set.labels.push_back(source.label);
   }

@@ -15,13 +15,8 @@ using test::error_of;
 
 namespace {
 
-std::string written(void (*write)(const std::filesystem::path&, const Image&), const Shape& shape) {
-  const test::TemporaryFolder folder;
-  write(folder.path() / "image", test::random_image(shape, 1));
-  return read_file(folder.path() / "image", "an image");
-}
-std::string jpeg() { return written(test::write_jpeg, {9, 11, 3}); }
-std::string png() { return written(test::write_png, {9, 11, 3}); }
+std::string jpeg() { return test::bytes_of(test::write_jpeg, test::random_image({9, 11, 3}, 1)); }
+std::string png() { return test::bytes_of(test::write_png, test::random_image({9, 11, 3}, 1)); }
 
 size_t number_at(const std::string& bytes, size_t at) {
   return static_cast<size_t>(static_cast<uint8_t>(bytes[at])) << 8 | static_cast<uint8_t>(bytes[at + 1]);
@@ -79,8 +74,8 @@ void check_harmless(const std::string& bytes) {
   const auto pixels = [&] {
     std::vector<uint8_t> result;
     error_of([&] {
-      const ImageSize size = check_image(bytes);
-      if (size.width * size.height < 100'000) result = decode_image(bytes, 3, 64 << 20).pixels;
+      const ImageHeader size = check_image(bytes);
+      if (size.width * size.height < 100'000) result = decode_image(bytes, 64 << 20).pixels;
     });
     return result;
   };
@@ -95,6 +90,19 @@ TEST_CASE("what image files say about their size is read before they are decoded
   CHECK(check_image(png()).width == 11);
   CHECK(why("GIF89a") == "not a PNG or JPEG image");
   CHECK(why("") == "not a PNG or JPEG image");
+}
+
+TEST_CASE("the beginning of a file says its size and how it lies, or that it takes more of it") {
+  for (const std::string& plain : {jpeg(), png()}) {
+    const std::string bytes = test::with_exif(plain, test::exif(8, "MM"));
+    CHECK(image_header(bytes)->width == 11);
+    CHECK(image_header(bytes)->height == 9);
+    CHECK(image_header(bytes)->orientation == 8);
+    CHECK(!image_header(bytes.substr(0, 20)));
+  }
+  CHECK(image_header(jpeg().substr(0, segment(jpeg(), kScan).begin))->width == 11);
+  CHECK(!image_header(png().substr(0, png().size() - 12)));  // which may hold an orientation until its end
+  CHECK(error_of([&] { image_header("GIF89a"); }) == "not a PNG or JPEG image");
 }
 
 TEST_CASE("a JPEG whose scan refers to a table that was not defined is refused") {
@@ -163,20 +171,21 @@ TEST_CASE("a PNG that inflates to more than its pixels is not given the memory")
   const std::string bomb = png_of("\0\0\0\x10\0\0\0\x10"s, test::deflated(std::string(32 << 20, '\0')));
   const test::TemporaryFolder folder;
   write_file_atomically(folder.path() / "bomb.png", bomb);
-  CHECK_THROWS_WITH(read_image(folder.path() / "bomb.png", 3),
+  CHECK_THROWS_WITH(read_image(folder.path() / "bomb.png", {3}),
                     Contains((folder.path() / "bomb.png").string() + ": takes more than "));
 }
 
 TEST_CASE("a decoder gets no more memory than it is allowed") {
   for (const std::string& bytes : {jpeg(), png()}) {
-    CHECK_THROWS_AS(decode_image(bytes, 3, 100), Error);
-    CHECK_NOTHROW(decode_image(bytes, 3, 1 << 20));
+    CHECK_THROWS_AS(decode_image(bytes, 100), Error);
+    CHECK_NOTHROW(decode_image(bytes, 1 << 20));
   }
-  CHECK(error_of([&] { decode_image(png(), 3, 100); }) == "takes more than 100 bytes to decode");
+  CHECK(error_of([&] { decode_image(png(), 100); }) == "takes more than 100 bytes to decode");
 }
 
 TEST_CASE("image files that are cut or changed anywhere are refused, or give the same pixels each time") {
-  for (const std::string& bytes : {jpeg(), png(), written(test::write_jpeg, {8, 8, 1})}) {
+  for (const std::string& bytes : {jpeg(), png(), test::bytes_of(test::write_jpeg, test::random_image({8, 8, 1}, 1)),
+                                   test::with_exif(jpeg(), test::exif(6, "II"))}) {
     for (size_t size = 0; size < bytes.size(); ++size) CHECK_THROWS_AS(check_image(bytes.substr(0, size)), Error);
     for (size_t at = 2; at < bytes.size(); ++at)
       for (const int change : {0x01, 0x10, 0x80, 0xff}) {
@@ -190,7 +199,7 @@ TEST_CASE("image files that are cut or changed anywhere are refused, or give the
 TEST_CASE("fill bytes and restart markers of a JPEG are walked over") {
   std::string bytes = jpeg();
   bytes.insert(segment(bytes, kFrame).begin, "\xff\xff");
-  CHECK(decode_image(bytes, 3, 1 << 20).pixels == decode_image(jpeg(), 3, 1 << 20).pixels);
+  CHECK(decode_image(bytes, 1 << 20).pixels == decode_image(jpeg(), 1 << 20).pixels);
   bytes = jpeg();
   bytes.insert(bytes.size() - 2, "\xff\xd0\xff\xd7");
   CHECK_NOTHROW(check_image(bytes));

@@ -4,7 +4,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "data/image.h"
+#include "data/geometry.h"
 #include "support/catch.h"
 #include "support/image_files.h"
 #include "support/temporary_folder.h"
