@@ -80,6 +80,7 @@ ConfigForms config_forms(const Config& content, const CommonOptions& options);
 template <HasFields C>
 C checked_config(const Config& from) {
   auto config = read_config<C>(from);
+  complete_model(config, from);
   check_config(config, from);
   return config;
 }

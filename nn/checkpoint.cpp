@@ -1,9 +1,11 @@
 // Between a model's tensors and a file's.
 #include "nn/checkpoint.h"
 
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "core/file_kind.h"
 #include "nn/models/architecture.h"
 
 namespace qgrad {
@@ -76,6 +78,15 @@ void check_numbers(std::string_view source, const std::string& name, const Tenso
   }
 }
 
+bool is_onnx_file(const std::filesystem::path& file) {
+  if (file.extension() == ".onnx") return true;
+  std::string start(64, '\0');
+  std::ifstream in(file, std::ios::binary);
+  in.read(start.data(), static_cast<std::streamsize>(start.size()));
+  start.resize(static_cast<size_t>(in.gcount()));
+  return file_kind(start) == "an ONNX model";
+}
+
 }  // namespace
 
 void check_numbers(Module& model, std::string_view source) {
@@ -97,11 +108,34 @@ NamedTensors model_state(Module& model) {
 
 void save_checkpoint(const std::filesystem::path& file, Module& model, const Json& config) {
   check_numbers(model, file.string());
-  write_safetensors(file,
-                    {.metadata = {{"format", "pt"}, {kConfigKey, json_line(config)}}, .tensors = model_state(model)});
+  write_checkpoint(file, {.file = file, .tensors = model_state(model), .config = config});
+}
+
+void write_checkpoint(const std::filesystem::path& file, const Checkpoint& checkpoint) {
+  std::map<std::string, std::string> metadata = checkpoint.metadata;
+  metadata.merge(std::map<std::string, std::string>{{"format", "pt"}, {kConfigKey, json_line(checkpoint.config)}});
+  write_safetensors(file, {.metadata = metadata, .tensors = checkpoint.tensors});
+}
+
+Checkpoint import_checkpoint(const std::filesystem::path& onnx_file, const onnx::ImportOptions& options) {
+  const onnx::Imported imported = [&] {
+    onnx::Model model = onnx::read(onnx_file);
+    try {
+      return onnx::import_model(std::move(model), options);
+    } catch (const Error& e) {
+      fail("{}: {}", onnx_file.string(), e.what());
+    }
+  }();
+  Checkpoint checkpoint{.file = onnx_file, .tensors = model_state(*imported.build())};
+  checkpoint.config = {{"name", onnx_file.stem().string()}, {"model", imported.model.json()}};
+  const Json& inputs = imported.model.json().at("inputs");
+  if (inputs.size() == 1 && inputs[0].at("shape").size() == 3)
+    checkpoint.config["trained_on"] = {{"image", inputs[0].at("shape")}};
+  return checkpoint;
 }
 
 Checkpoint read_checkpoint(const std::filesystem::path& file) {
+  if (is_onnx_file(file)) return import_checkpoint(file, {});
   TensorFile content = read_safetensors(file);
   Checkpoint checkpoint{.file = file, .tensors = std::move(content.tensors), .metadata = std::move(content.metadata)};
   if (const auto it = checkpoint.metadata.find(kConfigKey); it != checkpoint.metadata.end()) {

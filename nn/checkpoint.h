@@ -10,6 +10,7 @@
 
 #include "core/json.h"
 #include "nn/module.h"
+#include "nn/onnx/import.h"
 #include "nn/safetensors.h"
 
 namespace qgrad {
@@ -29,7 +30,10 @@ NamedTensors model_state(Module& model);
 void check_numbers(Module& model, std::string_view source);
 
 void save_checkpoint(const std::filesystem::path& file, Module& model, const Json& config);  // of such numbers only
+void write_checkpoint(const std::filesystem::path& file, const Checkpoint& checkpoint);      // as it is
+// An ONNX model is imported: its config then says "name", "model", a network, and the size of the images "trained_on".
 Checkpoint read_checkpoint(const std::filesystem::path& file);
+Checkpoint import_checkpoint(const std::filesystem::path& onnx_file, const onnx::ImportOptions& options);
 
 // Replaces every parameter and buffer of the model. Throws, and changes nothing, unless `state` has exactly the model's
 // tensors, of numbers within their limits; the error names `source` and the first missing, unknown and mis-shaped ones.

@@ -248,6 +248,16 @@ void read_value(const Config& from, DatasetConfig& value) {
 void write_value(const DatasetConfig& value, Json& to) { to = value.json(); }
 void value_schema(const DatasetConfig&, Json&) {}  // anything: the registries know
 
+void complete_model(ExperimentConfig& config, const Config& place) {
+  if (!config.model.is_null()) return;
+  if (!config.checkpoint) config_error(place.where(), "'model' is missing");
+  const Json saved = read_checkpoint(*config.checkpoint).config;
+  if (!saved.is_object() || !saved.contains("model"))
+    config_error(place.where(), "'model' is missing, and {} does not say of which network its parameters are",
+                 *config.checkpoint);
+  config.model = Config{saved.at("model"), *config.checkpoint, "model"};
+}
+
 void check_config(const ExperimentConfig& config, const Config& place) {
   const bool is_folder = !config.name.empty() && config.name != "." && config.name != "..";
   const auto allowed = [](char c) { return c != '/' && c != '\\' && static_cast<unsigned char>(c) >= ' '; };

@@ -118,9 +118,11 @@ inline void fields(Fields& v, ExperimentConfig& c) {
   v("name", c.name, {.help = "name of the experiment", .required = true});
   v("seed", c.seed, {.help = "seed of all random streams"});
   v("data", c.data, {.help = "data set, transforms, split", .required = true});
-  v("model", c.model, {.help = "the model's class and settings", .required = true});
-  v("checkpoint", c.checkpoint, {.help = "trained parameters to start from (safetensors)"});
+  v("model", c.model, {.help = "the model's class and settings; left out: as the checkpoint says"});
+  v("checkpoint", c.checkpoint, {.help = "trained parameters to start from (safetensors, or an ONNX model)"});
 }
+// The model that a config leaves to its checkpoint; throws where that does not say one.
+void complete_model(ExperimentConfig& config, const Config& place);
 
 // Throws what is wrong with a config that was read, beyond its members one by one. Overloads know the commands' own.
 void check_config(const ExperimentConfig& config, const Config& place);

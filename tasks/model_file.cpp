@@ -13,12 +13,17 @@ namespace {
 
 // What a checkpoint's metadata says, besides the experiment itself.
 struct ModelMetadata : ExperimentConfig {
+  std::optional<DataConfig> saved_data;
   std::optional<DataDescription> trained_on;
   std::optional<Config> quantizer;
   Json metrics;
 };
 void fields(Fields& v, ModelMetadata& c) {
-  fields(v, static_cast<ExperimentConfig&>(c));
+  v("name", c.name, {.help = "name of the experiment", .required = true});
+  v("seed", c.seed, {.help = "seed of all random streams"});
+  v("data", c.saved_data, {.help = "data set, transforms, split; null: the file is of others"});
+  v("model", c.model, {.help = "the model's class and settings", .required = true});
+  v("checkpoint", c.checkpoint, {.help = "what it was trained from"});
   v("trained_on", c.trained_on, {.help = "what the data were like; null in files of earlier versions"});
   v("quantizer", c.quantizer, {.help = "null for float models"});
   v("metrics", c.metrics, {.help = "on the test images, when it was saved"});
@@ -102,7 +107,9 @@ DataDescription description_of(const ModelMetadata& metadata) {
 
 std::optional<ModelMetadata> metadata_of(const Checkpoint& checkpoint) {
   if (checkpoint.config.is_null()) return std::nullopt;
-  return read_config<ModelMetadata>({checkpoint.config, checkpoint.file.string(), ""});
+  auto metadata = read_config<ModelMetadata>({checkpoint.config, checkpoint.file.string(), ""});
+  if (metadata.saved_data) metadata.data = *metadata.saved_data;
+  return metadata;
 }
 
 }  // namespace
@@ -120,6 +127,7 @@ void save_model(const std::filesystem::path& file, Module& model, const Experime
   check_finite(metrics, file.string());
   ModelMetadata metadata;
   static_cast<ExperimentConfig&>(metadata) = experiment;
+  metadata.saved_data = experiment.data;
   metadata.checkpoint.reset();
   metadata.trained_on = task.description();
   metadata.quantizer = quantizer;
