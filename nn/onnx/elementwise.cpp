@@ -16,8 +16,9 @@ Translate function(const char* layer, Json settings = Json::object()) {
 }
 
 // --- clamping ---
+// The upper bound counts last.
 Known clamped(const Translation& node, const Known& x, float low, float high) {
-  check(low <= high, "it clamps to {} .. {}", low, high);
+  low = std::min(low, high);
   constexpr float kMost = std::numeric_limits<float>::max();
   if (low == 0 && high >= kMost) return node.layer("ReLU", {x});
   if (low == 0 && high == 6) return node.layer("ReLU6", {x});
@@ -134,7 +135,8 @@ Results handed_on(const Translation& node) { return {node.input(0)}; }
 
 Results dropout(const Translation& node) {
   const bool trains = node.has(2) && node.ints(2).at(0) != 0;
-  check(!trains, "dropout in training mode is not supported");
+  const bool drops = !node.has(1) || node.floats(1).item() > 0;
+  check(!trains || !drops, "dropout in training mode is not supported");
   return {node.input(0)};
 }
 

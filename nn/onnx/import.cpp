@@ -15,7 +15,7 @@
 namespace qgrad::onnx {
 namespace {
 
-constexpr int64_t kOldest = 7, kNewest = 26;
+constexpr int64_t kOldest = 7, kNewest = 28;
 constexpr int64_t kLargest = int64_t{1} << 28;  // numbers of a value, for two examples
 constexpr size_t kNamed = 8;
 
