@@ -29,6 +29,23 @@ Tensor sigmoid(const Tensor& x);
 Tensor tanh(const Tensor& x);
 Tensor clamp(const Tensor& x, float low, float high);  // derivative 1 at both ends, as in PyTorch
 
+// --- functions.cpp: functions of every number, and more with NumPy broadcasting for two operands ---
+Tensor erf(const Tensor& x);
+Tensor elu(const Tensor& x, float alpha);                       // x, or alpha (e^x - 1) where x <= 0
+Tensor hard_sigmoid(const Tensor& x, float alpha, float beta);  // max(0, min(1, alpha x + beta))
+Tensor hard_swish(const Tensor& x);                             // x max(0, min(1, x / 6 + 1/2))
+Tensor silu(const Tensor& x);                                   // x sigmoid(x)
+Tensor softplus(const Tensor& x);                               // log(1 + e^x)
+enum class GeluApproximation { none, tanh };
+// x (1 + erf(x / sqrt 2)) / 2; tanh: x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2 (Hendrycks, Gimpel 2016).
+Tensor gelu(const Tensor& x, GeluApproximation approximation);
+Tensor pow(const Tensor& x, float exponent);  // as C's pow: also of negative numbers, where the exponent is whole
+Tensor pow(const Tensor& a, const Tensor& b);
+Tensor leaky_relu(const Tensor& x, float slope);     // x, or slope x where x <= 0
+Tensor prelu(const Tensor& x, const Tensor& slope);  // the same; the slope broadcasts to x
+Tensor maximum(const Tensor& a, const Tensor& b);    // where both are equal, each gets half of the gradient
+Tensor minimum(const Tensor& a, const Tensor& b);
+
 // --- reduce.cpp: sums are taken in an order that depends on the shape only ---
 Tensor sum(const Tensor& x);  // to a scalar
 Tensor mean(const Tensor& x);

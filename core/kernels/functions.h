@@ -1,5 +1,6 @@
-// exp, log, sigmoid and tanh of one float, as straight-line arithmetic: a loop over them vectorises, and every
-// instruction set computes the same bits. Coefficients from the Cephes library (S. Moshier), single precision.
+// exp, log, sigmoid, tanh, erf and powers of one float, as straight-line arithmetic: a loop over them vectorises, and
+// every instruction set computes the same bits. Coefficients from the Cephes library (S. Moshier), single precision,
+// where nothing else is said.
 #pragma once
 
 #include <stdint.h>
@@ -79,6 +80,88 @@ inline float tanh_of(float x) {
   const float near_zero = p * z * magnitude + magnitude;
   const float far = 1.0f - 2.0f / (exp_of(2.0f * magnitude) + 1.0f);
   return __builtin_copysignf(magnitude < 0.625f ? near_zero : far, x);
+}
+
+// Two polynomials of N. Juffa (2018, public domain as BSD): x + x p(x^2) near zero, 1 - e^-p(|x|) elsewhere.
+inline float erf_of(float x) {
+  const float magnitude = __builtin_fabsf(x), z = x * x;
+  float p = -5.96761703e-4f;
+  p = p * z + 4.99119423e-3f;
+  p = p * z + -2.67681349e-2f;
+  p = p * z + 1.12819925e-1f;
+  p = p * z + -3.76125336e-1f;
+  p = p * z + 1.28379166e-1f;
+  float q = (-1.72853470e-5f * magnitude + 3.83197126e-4f) * z + (-3.88396438e-3f * magnitude + 2.42546219e-2f);
+  q = q * magnitude + -1.06777877e-1f;
+  q = q * magnitude + -6.34846687e-1f;
+  q = q * magnitude + -1.28717512e-1f;
+  q = q * magnitude - magnitude;
+  const float far = __builtin_copysignf(1.0f - exp_of(q), x);
+  return magnitude > 0.927734375f ? far : p * x + x;
+}
+
+// e^x - 1 for x <= 0, with the digits of small results: tanh(x / 2) = (e^x - 1) / (e^x + 1).
+inline float expm1_of(float x) { return tanh_of(0.5f * x) * (exp_of(x) + 1.0f); }
+
+// log(1 + x) for x from 0 to 1. What 1 + x loses of x is made up for by the ratio (Kahan).
+inline float log1p_of(float x) {
+  const float raised = 1.0f + x;
+  return raised == 1.0f ? x : log_of(raised) * (x / (raised - 1.0f));
+}
+
+// log(|x|) in double of a float that is neither zero nor infinite: 2 artanh((m - 1) / (m + 1)) for the mantissa m.
+inline double log_magnitude_of(float x) {
+  const int64_t bits = __builtin_bit_cast(int64_t, static_cast<double>(__builtin_fabsf(x)));
+  const int64_t above = bits - 0x3fe6a09e667f3bcd;  // moves the exponent as in log_of
+  const double m = __builtin_bit_cast(double, (above & 0x000fffffffffffff) + 0x3fe6a09e667f3bcd);
+  const double s = (m - 1.0) / (m + 1.0), z = s * s;  // |s| < 0.172
+  double p = 1.0 / 19;
+  p = p * z + 1.0 / 17;
+  p = p * z + 1.0 / 15;
+  p = p * z + 1.0 / 13;
+  p = p * z + 1.0 / 11;
+  p = p * z + 1.0 / 9;
+  p = p * z + 1.0 / 7;
+  p = p * z + 1.0 / 5;
+  p = p * z + 1.0 / 3;
+  return static_cast<double>(above >> 52) * 0.693147180559945309 + 2.0 * (s + s * z * p);
+}
+
+// e^x in double for what becomes a float: beyond the limits that is 0 or infinity. As exp_of, with Taylor's series.
+inline double exp_in_double(double x) {
+  const double raised = x < -110.0 ? -110.0 : x, inside = raised > 90.0 ? 90.0 : raised;
+  const double magic = 6755399441055744.0;  // 1.5 * 2^52
+  const double shifted = inside * 1.44269504088896341 + magic;
+  const double n = shifted - magic;
+  const double r = (inside - n * 0.69314718036912382) - n * 1.9082149292705877e-10;
+  double p = 1.0 / 479001600;
+  p = p * r + 1.0 / 39916800;
+  p = p * r + 1.0 / 3628800;
+  p = p * r + 1.0 / 362880;
+  p = p * r + 1.0 / 40320;
+  p = p * r + 1.0 / 5040;
+  p = p * r + 1.0 / 720;
+  p = p * r + 1.0 / 120;
+  p = p * r + 1.0 / 24;
+  p = p * r + 1.0 / 6;
+  p = p * r + 0.5;
+  p = p * r + 1.0;
+  p = p * r + 1.0;
+  const int64_t exponent = __builtin_bit_cast(int64_t, shifted) - __builtin_bit_cast(int64_t, magic);
+  return p * __builtin_bit_cast(double, (exponent + 1023) << 52);
+}
+
+// x^y as C's pow answers, negative x with whole y included.
+inline float pow_of(float x, float y) {
+  const float infinity = __builtin_inff(), magnitude = __builtin_fabsf(x);
+  const bool whole = __builtin_floorf(y) == y, small = __builtin_fabsf(y) < 16777216.0f;  // larger ones are even
+  const bool odd = whole & small & (static_cast<int32_t>(small ? y : 0.0f) & 1);
+  const double at_ends = magnitude == 0.0f ? -__builtin_inf() : __builtin_inf();
+  const double log = (magnitude > 0.0f) & (magnitude < infinity) ? log_magnitude_of(x) : at_ends;
+  const auto power = magnitude == 1.0f ? 1.0f : static_cast<float>(exp_in_double(static_cast<double>(y) * log));
+  const float signed_power = odd ? __builtin_copysignf(power, x) : power;
+  const bool is_real = (x >= 0.0f) | ((x < 0.0f) & (whole | (magnitude == infinity)));
+  return y == 0.0f ? 1.0f : is_real & (y == y) ? signed_power : __builtin_nanf("");
 }
 
 }  // namespace

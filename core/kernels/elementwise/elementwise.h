@@ -1,7 +1,7 @@
 // Elementwise loops. All exact: the same bits on every instruction set.
 //
-// exp, log, sigmoid and tanh are qgrad's own, because a libm differs from machine to machine; within 2 units in the
-// last place of the true value. Outputs may be any of the inputs, but must not overlap them otherwise.
+// exp, log, sigmoid, tanh, erf and powers are qgrad's own, because a libm differs from machine to machine; within 2
+// units in the last place of the true value. Outputs may be any of the inputs, but must not overlap them otherwise.
 #pragma once
 
 #include <stddef.h>
@@ -17,8 +17,26 @@ struct BinaryKernels {
   void (*row_right)(const float* a, const float* b, float* y, size_t rows, size_t columns);
 };
 
+// A function of one number and up to two constants, and its gradient.
+struct FunctionKernels {
+  void (*forward)(const float* x, float* y, size_t n, float a, float b);
+  void (*backward)(const float* x, const float* dy, float* dx, size_t n, float a, float b);  // dy times the derivative
+};
+
 struct ElementwiseKernels {
   BinaryKernels add, sub, mul, div;
+  BinaryKernels max, min;         // a NaN wins
+  BinaryKernels share_of_larger;  // 1 where a > b, 1/2 where they are equal, else 0
+  BinaryKernels pow;              // a^b as C's pow
+  BinaryKernels pow_by_base;      // the derivative of a^b by a: b a^(b - 1), 0 where b is 0
+  BinaryKernels pow_by_exponent;  // by b: a^b log a, 0 where a is 0 and b is not negative
+  BinaryKernels leaky;            // a where a > 0, else a b
+  BinaryKernels leaky_by_x;       // its derivative by a: 1 where a > 0, else b
+
+  // Formulas in core/ops.h.
+  FunctionKernels elu;           // a: alpha
+  FunctionKernels hard_sigmoid;  // max(0, min(1, a x + b))
+  FunctionKernels erf, gelu, gelu_tanh, hard_swish, silu, softplus;
 
   // y = f(x)
   using Unary = void (*)(const float* x, float* y, size_t n);

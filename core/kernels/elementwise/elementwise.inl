@@ -23,6 +23,31 @@ struct Div {
   static float of(float a, float b) { return a / b; }
 };
 
+struct Max {
+  static float of(float a, float b) { return ((a > b) | (a != a)) ? a : b; }
+};
+struct Min {
+  static float of(float a, float b) { return ((a < b) | (a != a)) ? a : b; }
+};
+struct ShareOfLarger {
+  static float of(float a, float b) { return a > b ? 1.0f : a == b ? 0.5f : 0.0f; }
+};
+struct Pow {
+  static float of(float a, float b) { return pow_of(a, b); }
+};
+struct PowByBase {
+  static float of(float a, float b) { return b == 0.0f ? 0.0f : b * pow_of(a, b - 1.0f); }
+};
+struct PowByExponent {
+  static float of(float a, float b) { return ((a == 0.0f) & (b >= 0.0f)) ? 0.0f : pow_of(a, b) * log_of(a); }
+};
+struct Leaky {
+  static float of(float a, float b) { return a > 0.0f ? a : a * b; }
+};
+struct LeakyByX {
+  static float of(float a, float b) { return a > 0.0f ? 1.0f : b; }
+};
+
 template <class Op>
 void same(const float* a, const float* b, float* y, size_t n) {
   for (size_t i = 0; i < n; ++i) y[i] = Op::of(a[i], b[i]);
@@ -78,6 +103,73 @@ struct Tanh {
   static float of(float x) { return tanh_of(x); }
 };
 
+constexpr float kInverseSqrtPi = 0.564189584f, kInverseSqrt2 = 0.707106781f;
+
+// Functions with their derivatives; a and b are constants of some.
+struct Elu {
+  static float of(float x, float a, float) { return x > 0.0f ? x : a * expm1_of(x); }
+  static float slope(float x, float a, float) { return x > 0.0f ? 1.0f : a * exp_of(x); }
+};
+struct HardSigmoid {
+  static float of(float x, float a, float b) { return clamp_of(a * x + b, 0.0f, 1.0f); }
+  static float slope(float x, float a, float b) {
+    const float y = a * x + b;
+    return ((y > 0.0f) & (y < 1.0f)) ? a : 0.0f;
+  }
+};
+struct HardSwish {
+  static float of(float x, float, float) { return x * clamp_of(x / 6.0f + 0.5f, 0.0f, 1.0f); }
+  static float slope(float x, float, float) {
+    const float inside = x / 3.0f + 0.5f;
+    return x <= -3.0f ? 0.0f : x < 3.0f ? inside : 1.0f;
+  }
+};
+struct Erf {
+  static float of(float x, float, float) { return erf_of(x); }
+  static float slope(float x, float, float) { return 2.0f * kInverseSqrtPi * exp_of(-(x * x)); }
+};
+// x Phi(x), the normal distribution's function; its density is e^(-x^2 / 2) / sqrt(2 pi).
+struct Gelu {
+  static float below(float x) { return 0.5f * (1.0f + erf_of(x * kInverseSqrt2)); }
+  static float of(float x, float, float) { return x * below(x); }
+  static float slope(float x, float, float) {
+    return below(x) + x * (kInverseSqrtPi * kInverseSqrt2 * exp_of(-0.5f * (x * x)));
+  }
+};
+struct GeluTanh {
+  static constexpr float kScale = 2.0f * kInverseSqrtPi * kInverseSqrt2;  // sqrt(2 / pi)
+  static float inside(float x) { return tanh_of(kScale * (x + 0.044715f * (x * x) * x)); }
+  static float of(float x, float, float) { return 0.5f * x * (1.0f + inside(x)); }
+  static float slope(float x, float, float) {
+    const float t = inside(x);
+    return 0.5f * (1.0f + t) + 0.5f * x * (1.0f - t * t) * (kScale * (1.0f + 3.0f * 0.044715f * (x * x)));
+  }
+};
+struct Silu {
+  static float of(float x, float, float) { return x * sigmoid_of(x); }
+  static float slope(float x, float, float) {
+    const float s = sigmoid_of(x);
+    return s * (1.0f + x * (1.0f - s));
+  }
+};
+struct Softplus {
+  static float of(float x, float, float) { return (x > 0.0f ? x : 0.0f) + log1p_of(exp_of(-__builtin_fabsf(x))); }
+  static float slope(float x, float, float) { return sigmoid_of(x); }
+};
+
+template <class F>
+void function_forward(const float* x, float* y, size_t n, float a, float b) {
+  for (size_t i = 0; i < n; ++i) y[i] = F::of(x[i], a, b);
+}
+template <class F>
+void function_backward(const float* x, const float* dy, float* dx, size_t n, float a, float b) {
+  for (size_t i = 0; i < n; ++i) dx[i] = dy[i] * F::slope(x[i], a, b);
+}
+template <class F>
+constexpr FunctionKernels function() {
+  return {function_forward<F>, function_backward<F>};
+}
+
 template <class Op>
 void unary(const float* x, float* y, size_t n) {
   for (size_t i = 0; i < n; ++i) y[i] = Op::of(x[i]);
@@ -125,6 +217,22 @@ ElementwiseKernels QGRAD_ROW(elementwise)() {
           .sub = binary<Sub>(),
           .mul = binary<Mul>(),
           .div = binary<Div>(),
+          .max = binary<Max>(),
+          .min = binary<Min>(),
+          .share_of_larger = binary<ShareOfLarger>(),
+          .pow = binary<Pow>(),
+          .pow_by_base = binary<PowByBase>(),
+          .pow_by_exponent = binary<PowByExponent>(),
+          .leaky = binary<Leaky>(),
+          .leaky_by_x = binary<LeakyByX>(),
+          .elu = function<Elu>(),
+          .hard_sigmoid = function<HardSigmoid>(),
+          .erf = function<Erf>(),
+          .gelu = function<Gelu>(),
+          .gelu_tanh = function<GeluTanh>(),
+          .hard_swish = function<HardSwish>(),
+          .silu = function<Silu>(),
+          .softplus = function<Softplus>(),
           .neg = unary<Neg>,
           .abs = unary<Abs>,
           .square = unary<Square>,

@@ -1,4 +1,5 @@
 // Elementwise kernels: the formulas, the accuracy of the functions, and the same bits on every instruction set.
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -24,6 +25,11 @@ const NamedBinary kBinaries[] = {
     {"sub", &ElementwiseKernels::sub, [](float a, float b) { return a - b; }},
     {"mul", &ElementwiseKernels::mul, [](float a, float b) { return a * b; }},
     {"div", &ElementwiseKernels::div, [](float a, float b) { return a / b; }},
+    {"max", &ElementwiseKernels::max, [](float a, float b) { return a > b ? a : b; }},
+    {"min", &ElementwiseKernels::min, [](float a, float b) { return a < b ? a : b; }},
+    {"share_of_larger", &ElementwiseKernels::share_of_larger, [](float a, float b) { return a > b ? 1.0f : 0.0f; }},
+    {"leaky", &ElementwiseKernels::leaky, [](float a, float b) { return a > 0 ? a : a * b; }},
+    {"leaky_by_x", &ElementwiseKernels::leaky_by_x, [](float a, float b) { return a > 0 ? 1.0f : b; }},
 };
 
 struct NamedUnary {
@@ -44,6 +50,35 @@ const NamedUnary kUnaries[] = {
     {"log", &ElementwiseKernels::log, [](double x) { return std::log(x); }, 2, 1e-38f, 20},
     {"sigmoid", &ElementwiseKernels::sigmoid, [](double x) { return 1 / (1 + std::exp(-x)); }, 2.5, -87, 30},
     {"tanh", &ElementwiseKernels::tanh, [](double x) { return std::tanh(x); }, 2, -10, 10},
+};
+
+double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
+double normal(double x) { return 0.5 * std::erfc(-x / std::sqrt(2.0)); }
+double gelu_tanh(double x) {
+  return 0.5 * x * (1 + std::tanh(std::sqrt(2 / std::acos(-1.0)) * (x + 0.044715 * x * x * x)));
+}
+
+struct NamedFunction {
+  const char* name;
+  FunctionKernels ElementwiseKernels::*kernels;
+  float a, b;
+  double (*formula)(double);
+  double tolerance, floor;  // largest error, relative to a result and to numbers of this magnitude
+  float low, high;
+};
+const NamedFunction kFunctions[] = {
+    {"erf", &ElementwiseKernels::erf, 0, 0, [](double x) { return std::erf(x); }, 1.5e-7, 0, -6, 6},
+    {"elu", &ElementwiseKernels::elu, 1.5f, 0, [](double x) { return x > 0 ? x : 1.5 * std::expm1(x); }, 3e-7, 0, -20,
+     9},
+    {"hard_sigmoid", &ElementwiseKernels::hard_sigmoid, 0.25f, 0.5f,
+     [](double x) { return std::clamp(0.25 * x + 0.5, 0.0, 1.0); }, 1e-7, 0.1, -4, 4},
+    {"hard_swish", &ElementwiseKernels::hard_swish, 0, 0,
+     [](double x) { return x * std::clamp(x / 6 + 0.5, 0.0, 1.0); }, 2e-7, 0.5, -5, 5},
+    {"silu", &ElementwiseKernels::silu, 0, 0, [](double x) { return x * sigmoid(x); }, 4e-7, 0, -80, 30},
+    {"softplus", &ElementwiseKernels::softplus, 0, 0,
+     [](double x) { return std::max(x, 0.0) + std::log1p(std::exp(-std::fabs(x))); }, 4e-7, 0, -80, 30},
+    {"gelu", &ElementwiseKernels::gelu, 0, 0, [](double x) { return x * normal(x); }, 2e-7, 1, -9, 9},
+    {"gelu_tanh", &ElementwiseKernels::gelu_tanh, 0, 0, gelu_tanh, 4e-7, 1, -9, 9},
 };
 
 // The distance in units of the last place of a float near the true value.
@@ -137,6 +172,74 @@ TEST_CASE("one-operand kernels give the same bits on every instruction set, in p
           REQUIRE(bits(apart.span()) == bits(expected));
           REQUIRE(bits(in_place.span()) == bits(expected));
         }
+}
+
+TEST_CASE("functions and their derivatives are as accurate as they say, with the same bits on every instruction set") {
+  for (const NamedFunction& f : kFunctions) {
+    std::vector<float> x = uniform_values(10000, 1, f.low, f.high);
+    for (const float v : uniform_values(1000, 2, -1e-3f, 1e-3f)) x.push_back(v);
+    const std::vector<float> dy = normal_values(x.size(), 3);
+    std::vector<std::vector<uint32_t>> first;
+    for (const Kernels* isa : available_kernels()) {
+      const FunctionKernels& kernels = isa->elementwise.*f.kernels;
+      std::vector<float> y(x.size()), dx(x.size());
+      kernels.forward(x.data(), y.data(), x.size(), f.a, f.b);
+      kernels.backward(x.data(), dy.data(), dx.data(), x.size(), f.a, f.b);
+      double worst = 0, worst_slope = 0;
+      for (size_t i = 0; i < x.size(); ++i) {
+        const double truth = f.formula(x[i]), step = 1e-5;
+        worst = std::max(worst, std::fabs(double{y[i]} - truth) / std::max(std::fabs(truth), f.floor));
+        const double slope = (f.formula(x[i] + step) - f.formula(x[i] - step)) / (2 * step);
+        const double bend = f.formula(x[i] + step) + f.formula(x[i] - step) - 2 * truth;
+        if (std::fabs(bend) < 4 * step * step)  // else there is a kink
+          worst_slope = std::max(worst_slope, std::fabs(double{dx[i]} - double{dy[i]} * slope));
+      }
+      INFO(isa->isa << " " << f.name << ": " << worst << ", derivative " << worst_slope);
+      CHECK(worst <= f.tolerance);
+      CHECK(worst_slope <= 1e-5);
+      if (first.empty()) first = {bits(y), bits(dx)};
+      CHECK(bits(y) == first[0]);
+      CHECK(bits(dx) == first[1]);
+      std::vector<float> over_x = x, over_dy = dy;
+      kernels.forward(over_x.data(), over_x.data(), x.size(), f.a, f.b);
+      kernels.backward(x.data(), over_dy.data(), over_dy.data(), x.size(), f.a, f.b);
+      CHECK(bits(over_x) == first[0]);
+      CHECK(bits(over_dy) == first[1]);
+    }
+  }
+}
+
+TEST_CASE("powers are as accurate as they say, and answer as C's pow at the ends of their domain") {
+  const float nan = std::nanf("");
+  std::vector<float> bases = uniform_values(5000, 1, 0.0f, 9.0f), exponents = uniform_values(5000, 2, -12.0f, 12.0f);
+  for (size_t i = 0; i < 1000; ++i) {
+    bases.push_back(-bases[i]);
+    exponents.push_back(std::nearbyint(exponents[i]));
+  }
+  for (const float base :
+       {0.0f, -0.0f, 1.0f, -1.0f, 2.0f, -2.0f, 0.5f, 1e-42f, -1e-42f, 3e38f, kInfinity, -kInfinity, nan})
+    for (const float exponent :
+         {0.0f, -0.0f, 1.0f, -1.0f, 2.0f, -2.0f, 3.0f, -3.0f, 0.5f, -0.5f, 1e9f, 16777215.0f, kInfinity, -kInfinity}) {
+      bases.push_back(base);
+      exponents.push_back(exponent);
+    }
+  std::vector<float> first;
+  for (const Kernels* isa : available_kernels()) {
+    std::vector<float> y(bases.size());
+    isa->elementwise.pow.same(bases.data(), exponents.data(), y.data(), y.size());
+    for (size_t i = 0; i < y.size(); ++i) {
+      const auto truth = std::pow(double{bases[i]}, double{exponents[i]});
+      INFO(isa->isa << ": " << bases[i] << " to the " << exponents[i] << " is " << truth << ", got " << y[i]);
+      if (std::isnan(truth))
+        REQUIRE(std::isnan(y[i]));
+      else if (std::isinf(static_cast<float>(truth)) || truth == 0)
+        REQUIRE(bits(std::vector{y[i]}) == bits(std::vector{static_cast<float>(truth)}));
+      else
+        REQUIRE(ulps_between(y[i], truth) <= 0.501);
+    }
+    if (first.empty()) first = y;
+    CHECK(bits(y) == bits(first));
+  }
 }
 
 TEST_CASE("functions answer at the ends of their domains as libm does") {

@@ -1,6 +1,8 @@
 // Every op's backward against central differences. Convolution and matrix products have their own files.
 #include "core/ops.h"
 
+#include <cmath>
+
 #include "support/catch.h"
 #include "support/gradcheck.h"
 
@@ -60,6 +62,34 @@ TEST_CASE("gradients of the one-operand ops are right") {
   CHECK(gradcheck([](Inputs x) { return mul_scalar(x[0], -2.5f); }, {normal_tensor(shape, 1)}) == "");
   CHECK(gradcheck([](Inputs x) { return clamp(x[0], -1, 2); },
                   {Tensor::from({5}, std::vector<float>{-4, -0.5f, 0.5f, 1.5f, 3})}) == "");
+}
+
+TEST_CASE("gradients of functions with settings are right") {
+  const Tensor x = kink_free_tensor({3, 7}, 1), positive = uniform_tensor({3, 7}, 1, 0.5f, 2.0f);
+  for (const Unary op : {Unary(erf), Unary(hard_swish), Unary(silu), Unary(softplus)})
+    CHECK(gradcheck(unary(op), {x}) == "");
+  CHECK(gradcheck([](Inputs i) { return elu(i[0], 1.5f); }, {x}) == "");
+  CHECK(gradcheck([](Inputs i) { return hard_sigmoid(i[0], 0.1f, 0.4f); }, {x}) == "");
+  CHECK(gradcheck([](Inputs i) { return leaky_relu(i[0], 0.1f); }, {x}) == "");
+  CHECK(gradcheck([](Inputs i) { return gelu(i[0], GeluApproximation::none); }, {x}) == "");
+  CHECK(gradcheck([](Inputs i) { return gelu(i[0], GeluApproximation::tanh); }, {x}) == "");
+  for (const float exponent : {1.0f, 2.0f, 3.0f, -1.0f})
+    CHECK(gradcheck([=](Inputs i) { return pow(i[0], exponent); }, {x}, {.step = 1e-3f}) == "");
+  for (const float exponent : {0.5f, -0.5f, 2.3f})
+    CHECK(gradcheck([=](Inputs i) { return pow(i[0], exponent); }, {positive}) == "");
+  CHECK(gradcheck([](Inputs i) { return prelu(i[0], i[1]); }, {x, normal_tensor({7}, 2)}) == "");
+  CHECK(gradcheck([](Inputs i) { return prelu(i[0], i[1]); }, {x, normal_tensor({1}, 2)}) == "");
+}
+
+TEST_CASE("gradients of powers, maxima and minima of two operands are right for every kind of broadcast") {
+  const auto [a, b] =
+      GENERATE(table<Shape, Shape>({{{3, 4}, {3, 4}}, {{2, 3, 5}, {5}}, {{}, {4}}, {{2, 1, 4}, {1, 3, 1}}}));
+  const Binary op = GENERATE(Binary(maximum), Binary(minimum), Binary(pow));
+  // Never nearer to each other than a step.
+  Tensor left = uniform_tensor(a, 1, 0.5f, 2.0f), right = uniform_tensor(b, 2, 0.5f, 2.0f);
+  for (float& v : left.mutable_data()) v = std::nearbyint(v * 10) / 10;
+  for (float& v : right.mutable_data()) v = std::nearbyint(v * 10) / 10 + 0.05f;
+  CHECK(gradcheck([op](Inputs x) { return op(x[0], x[1]); }, {left, right}, {.step = 1e-3f}) == "");
 }
 
 TEST_CASE("gradients of sums, means and extremes are right") {

@@ -278,6 +278,42 @@ TEST_CASE("pooling refuses geometry that makes empty windows") {
         }) == "global_avg_pool2d: expected images [N,H,W,C], got [3,3]");
 }
 
+TEST_CASE("equal operands of a maximum share the gradient") {
+  Tensor a = Tensor::from({3}, std::vector<float>{1, 2, 3}), b = Tensor::from({3}, std::vector<float>{2, 2, 2});
+  a.set_requires_grad(true), b.set_requires_grad(true);
+  Tape tape;
+  Tensor loss;
+  {
+    const Tape::Recording recording(tape);
+    loss = sum(maximum(a, b));
+  }
+  tape.backward(loss);
+  CHECK(values(a.grad()) == std::vector<float>{0, 0.5f, 1});
+  CHECK(values(b.grad()) == std::vector<float>{1, 0.5f, 0});
+}
+
+TEST_CASE("powers have gradients where logarithms have none") {
+  Tensor a = Tensor::from({4}, std::vector<float>{0, 0, -2, -1}), b = Tensor::from({4}, std::vector<float>{0, 2, 2, 3});
+  a.set_requires_grad(true), b.set_requires_grad(true);
+  Tape tape;
+  Tensor loss;
+  {
+    const Tape::Recording recording(tape);
+    loss = sum(pow(a, b));
+  }
+  tape.backward(loss);
+  CHECK(loss.item() == 1 + 0 + 4 - 1);
+  CHECK(values(a.grad()) == std::vector<float>{0, 0, -4, 3});
+  CHECK(std::vector<float>(b.grad().data().begin(), b.grad().data().begin() + 2) == std::vector<float>{0, 0});
+}
+
+TEST_CASE("slopes that do not broadcast to the input are an error") {
+  CHECK(error_of([] { prelu(Tensor::zeros({2, 3}), Tensor::zeros({4})); }).starts_with("prelu: "));
+  CHECK(error_of([] {
+          prelu(Tensor::zeros({3}), Tensor::zeros({2, 3}));
+        }) == "prelu: slopes [2,3] do not broadcast to [3]");
+}
+
 TEST_CASE("softmax goes over any dimension") {
   const Tensor x = normal_tensor({3, 4, 2, 5}, 1);
   const int order[] = {0, 3, 2, 1};
