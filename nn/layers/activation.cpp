@@ -10,6 +10,7 @@ const RegisteredLayer<Sigmoid> sigmoid_class{"Sigmoid"};
 const RegisteredLayer<Tanh> tanh_class{"Tanh"};
 const RegisteredLayer<Clamp, ClampConfig> clamp_class{"Clamp"};
 const RegisteredLayer<Softmax, SoftmaxConfig> softmax_class{"Softmax"};
+const RegisteredLayer<LogSoftmax, SoftmaxConfig> log_softmax_class{"LogSoftmax"};
 const RegisteredLayer<Identity> identity_class{"Identity"};
 const RegisteredLayer<Flatten> flatten_class{"Flatten"};
 
@@ -20,7 +21,7 @@ void fields(Fields& v, ClampConfig& c) {
   v("high", c.high, {.help = "what larger numbers become; null: there is no such bound"});
 }
 
-void fields(Fields& v, SoftmaxConfig& c) { v("dim", c.dim, {.help = "dimension whose numbers add up to 1"}); }
+void fields(Fields& v, SoftmaxConfig& c) { v("dim", c.dim, {.help = "dimension that is normalised"}); }
 
 Clamp::Clamp(const ClampConfig& config)
     : low_(config.low.value_or(Limits().low)), high_(config.high.value_or(Limits().high)) {

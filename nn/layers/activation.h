@@ -71,6 +71,18 @@ class Softmax final : public UnaryModule {
  private:
   int dim_;
 };
+class LogSoftmax final : public UnaryModule {
+ public:
+  explicit LogSoftmax(const SoftmaxConfig& config = {}) : dim_(config.dim) {}
+  std::string_view kind() const override { return "LogSoftmax"; }
+  std::string describe() const override { return fmt::format("dim={}", dim_); }
+
+ protected:
+  Tensor forward(const Tensor& x) override { return log_softmax(x, dim_); }
+
+ private:
+  int dim_;
+};
 
 // Hands its input on; what a folded batch norm or a fused ReLU becomes. It records nothing, so a traced graph does not
 // show it.

@@ -12,12 +12,15 @@ Tensor combine(std::string_view kind, Inputs x, Op op) {
   return y;
 }
 
-void check_two_matrices(std::string_view kind, Inputs x) {
-  check(x.size() == 2, "{} takes two inputs, got {}", kind, x.size());
-}
+void check_two(std::string_view kind, Inputs x) { check(x.size() == 2, "{} takes two inputs, got {}", kind, x.size()); }
 
 const RegisteredLayer<EltwiseAdd> add_class{"EltwiseAdd"};
 const RegisteredLayer<EltwiseMult> mult_class{"EltwiseMult"};
+const RegisteredLayer<EltwiseSub> sub_class{"EltwiseSub"};
+const RegisteredLayer<EltwiseDiv> div_class{"EltwiseDiv"};
+const RegisteredLayer<EltwiseMax> max_class{"EltwiseMax"};
+const RegisteredLayer<EltwiseMin> min_class{"EltwiseMin"};
+const RegisteredLayer<EltwisePow> eltwise_pow_class{"EltwisePow"};
 const RegisteredLayer<Concat, ConcatConfig> concat_class{"Concat"};
 const RegisteredLayer<Split, SplitConfig> split_class{"Split"};
 const RegisteredLayer<Matmul> matmul_class{"Matmul"};
@@ -37,6 +40,15 @@ void fields(Fields& v, SplitConfig& c) {
 
 Tensor EltwiseAdd::forward(Inputs x) { return combine(kind(), x, add); }
 Tensor EltwiseMult::forward(Inputs x) { return combine(kind(), x, mul); }
+Tensor EltwiseSub::forward(Inputs x) { return combine(kind(), x, sub); }
+Tensor EltwiseDiv::forward(Inputs x) { return combine(kind(), x, div); }
+Tensor EltwiseMax::forward(Inputs x) { return combine(kind(), x, maximum); }
+Tensor EltwiseMin::forward(Inputs x) { return combine(kind(), x, minimum); }
+
+Tensor EltwisePow::forward(Inputs x) {
+  check_two(kind(), x);
+  return pow(x[0], x[1]);
+}
 
 Split::Split(const SplitConfig& config) : config_(config) {
   check(config.parts > 0 && config.index >= 0 && config.index < config.parts, "Split: there is no part {} of {}",
@@ -51,12 +63,12 @@ Tensor Split::forward(const Tensor& x) {
 }
 
 Tensor Matmul::forward(Inputs x) {
-  check_two_matrices(kind(), x);
+  check_two(kind(), x);
   return matmul(x[0], x[1]);
 }
 
 Tensor BatchMatmul::forward(Inputs x) {
-  check_two_matrices(kind(), x);
+  check_two(kind(), x);
   return matmul(x[0], x[1]);
 }
 

@@ -23,6 +23,36 @@ struct EltwiseMult final : Module {
  protected:
   Tensor forward(Inputs x) override;
 };
+struct EltwiseSub final : Module {
+  std::string_view kind() const override { return "EltwiseSub"; }
+
+ protected:
+  Tensor forward(Inputs x) override;
+};
+struct EltwiseDiv final : Module {
+  std::string_view kind() const override { return "EltwiseDiv"; }
+
+ protected:
+  Tensor forward(Inputs x) override;
+};
+struct EltwiseMax final : Module {
+  std::string_view kind() const override { return "EltwiseMax"; }
+
+ protected:
+  Tensor forward(Inputs x) override;
+};
+struct EltwiseMin final : Module {
+  std::string_view kind() const override { return "EltwiseMin"; }
+
+ protected:
+  Tensor forward(Inputs x) override;
+};
+struct EltwisePow final : Module {  // two inputs
+  std::string_view kind() const override { return "EltwisePow"; }
+
+ protected:
+  Tensor forward(Inputs x) override;
+};
 // Along a dimension of our layout: for images, channels are dimension 3.
 struct ConcatConfig {
   int dim = -1;

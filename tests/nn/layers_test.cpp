@@ -52,6 +52,17 @@ TEST_CASE("element-wise layers combine any number of inputs from left to right")
   CHECK_THROWS_AS(add(a), Error);
 }
 
+TEST_CASE("differences, quotients, maxima, minima and powers are taken from left to right") {
+  const Tensor a = Tensor::full({2}, 12), b = Tensor::full({1, 2}, 3), c = Tensor::full({}, 2);
+  CHECK(EltwiseSub()(a, b, c).data()[0] == 7);
+  CHECK(EltwiseDiv()(a, b, c).data()[1] == 2);
+  CHECK(EltwiseMax()(b, a, c).shape() == Shape{1, 2});
+  CHECK(EltwiseMax()(b, a, c).data()[0] == 12);
+  CHECK(EltwiseMin()(b, a, c).data()[0] == 2);
+  CHECK(EltwisePow()(b, c).data()[1] == 9);
+  CHECK(error_of([&] { EltwisePow()(a, b, c); }).starts_with("EltwisePow takes two inputs, got 3"));
+}
+
 TEST_CASE("layers that take one input refuse two") {
   Linear fc(2, 2);
   const Tensor x = Tensor::zeros({1, 2});
