@@ -55,6 +55,11 @@ Tensor dot(const Tensor& a, const Tensor& b);               // the sum of a b; b
 Tensor squared_distance(const Tensor& a, const Tensor& b);  // the sum of (a - b)^2; the same
 Tensor max(const Tensor& x);  // to a scalar; the gradient is shared equally among equal maxima, as in PyTorch
 Tensor min(const Tensor& x);  // both ignore NaNs
+// Over several dimensions, or all where none is named (reduce_dims.cpp). A NaN is the maximum and the minimum.
+Tensor sum(const Tensor& x, std::span<const int> dims, bool keep_dims);
+Tensor mean(const Tensor& x, std::span<const int> dims, bool keep_dims);
+Tensor max(const Tensor& x, std::span<const int> dims, bool keep_dims);
+Tensor min(const Tensor& x, std::span<const int> dims, bool keep_dims);
 
 // --- shape.cpp ---
 Tensor reshape(const Tensor& x, const Shape& shape);
@@ -62,11 +67,38 @@ Tensor reshape(const Tensor& x, const Shape& shape);
 Tensor flatten(const Tensor& x);
 Tensor concat(std::span<const Tensor> xs, int dim);
 Tensor slice(const Tensor& x, int dim, int64_t begin, int64_t end);
-Tensor transpose(const Tensor& x, std::span<const int> order);        // output dimension i is x's dimension order[i]
-Tensor pad(const Tensor& x, int dim, int64_t before, int64_t after);  // with zeros
+Tensor transpose(const Tensor& x, std::span<const int> order);  // output dimension i is x's dimension order[i]
+Tensor pad(const Tensor& x, int dim, int64_t before, int64_t after, float value = 0);
+
+// --- choose.cpp ---
+// begin, begin + step, .. up to end, which is excluded; negative ones count from the end, as in Python. Absent: all the
+// way in the direction of the step.
+Tensor slice(const Tensor& x, int dim, std::optional<int64_t> begin, std::optional<int64_t> end, int64_t step);
+Tensor index_select(const Tensor& x, int dim, std::span<const int64_t> indices);  // negative ones count from the end
+// What is put around: a value, the numbers mirrored at the first and the last, these two, or the numbers from the other
+// side. Amounts for every dimension; negative ones are cut off.
+enum class PadMode { constant, reflect, edge, wrap };
+inline constexpr int64_t kMostPadding = 1 << 24;  // of modes that repeat numbers
+Tensor pad(const Tensor& x, std::span<const int64_t> before, std::span<const int64_t> after, PadMode mode, float value);
+Tensor expand(const Tensor& x, const Shape& shape);  // NumPy broadcasting to a shape
+
+// --- resize.cpp: ONNX's Resize, of images [N,H,W,C] ---
+enum class ResizeMode { nearest, linear, cubic };
+enum class ResizeCoordinates { half_pixel, asymmetric, align_corners, pytorch_half_pixel, half_pixel_symmetric };
+enum class ResizeRounding { floor, ceil, round_prefer_floor, round_prefer_ceil };
+struct ResizeOptions {
+  std::optional<int64_t> height, width;   // absent: the image's, times the scale, rounded down
+  std::optional<float> scale_h, scale_w;  // between the coordinates; absent: the ratio of the sizes
+  ResizeMode mode = ResizeMode::nearest;
+  ResizeCoordinates coordinates = ResizeCoordinates::half_pixel;
+  ResizeRounding rounding = ResizeRounding::round_prefer_floor;  // of nearest
+  float cubic_coefficient = -0.75f;                              // of cubic
+};
+Tensor resize(const Tensor& x, const ResizeOptions& options);
 
 // --- matmul.cpp ---
-Tensor matmul(const Tensor& a, const Tensor& b);  // [M,K] x [K,N], or batches of equal leading dimensions
+// [..,M,K] x [..,K,N]; leading dimensions broadcast.
+Tensor matmul(const Tensor& a, const Tensor& b);
 // x [N, in] (or [.., in]) times weight [in, out], plus bias [out] unless undefined.
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias);
 
@@ -80,6 +112,15 @@ struct Conv2dOptions {
 };
 // x [N,H,W,in], weight [kh,kw,in/groups,out], bias [out] or undefined -> [N,OH,OW,out].
 Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dOptions& options);
+
+struct ConvTranspose2dOptions : Conv2dOptions {
+  int64_t output_padding_h = 0, output_padding_w = 0;  // rows and columns more at the end
+};
+// The transpose of a convolution, of these options, from images of `out` channels to those of `in` channels.
+// x [N,H,W,in], weight [kh,kw,in/groups,out], bias [out] or undefined
+// -> [N, (H - 1) stride - padding - padding_end + (kh - 1) dilation + 1 + output_padding, .., out].
+Tensor conv_transpose2d(const Tensor& x, const Tensor& weight, const Tensor& bias,
+                        const ConvTranspose2dOptions& options);
 
 // --- pool.cpp ---
 struct Pool2dOptions {
@@ -97,6 +138,7 @@ struct Pool2dOptions {
 Tensor max_pool2d(const Tensor& x, const Pool2dOptions& options);  // the gradient goes to the first maximum of a window
 Tensor avg_pool2d(const Tensor& x, const Pool2dOptions& options);
 Tensor global_avg_pool2d(const Tensor& x);  // [N,H,W,C] -> [N,1,1,C]
+Tensor global_max_pool2d(const Tensor& x);
 // The same window for images of this shape in fewer words: `ceil` as padding at the end, and padding counted, wherever
 // that makes no difference.
 Pool2dOptions simplified(const Pool2dOptions& options, const Shape& images);
@@ -116,6 +158,12 @@ BatchNormResult batch_norm_train(const Tensor& x, const Tensor& gamma, const Ten
 // The same with given statistics, which are constants.
 Tensor batch_norm_eval(const Tensor& x, const Tensor& gamma, const Tensor& beta, const Tensor& mean,
                        const Tensor& variance, float eps);
+
+// --- group_norm.cpp: (x - mean) / sqrt(variance + eps) * gamma + beta, each of which may be undefined ---
+// x [N,..,C]: statistics of an example over all places and the channels of a group; gamma and beta [C].
+Tensor group_norm(const Tensor& x, int64_t groups, const Tensor& gamma, const Tensor& beta, float eps);
+// Statistics over the last dimensions, which are `shape`, that of gamma and beta.
+Tensor layer_norm(const Tensor& x, const Shape& shape, const Tensor& gamma, const Tensor& beta, float eps);
 
 // --- loss.cpp ---
 Tensor softmax(const Tensor& x, int dim = -1);  // over one dimension

@@ -103,13 +103,13 @@ void run_forward(std::span<const ConvPhase> phases, int64_t batch, const float* 
   });
 }
 
-Tensor input_gradient(const ConvGeometry& g, const Tensor& dy, const Tensor& weight, const Shape& shape) {
+Tensor input_gradient(const ConvGeometry& g, const Tensor& dy, const ConvWeightView& weight, const Shape& shape) {
   Tensor dx = Tensor::empty(shape);
   const int64_t phases_h = std::min(g.stride_h, g.in_h), phases_w = std::min(g.stride_w, g.in_w);
   Scratch scratch;
   ConvPhase* phases = scratch.take<ConvPhase>(static_cast<size_t>(phases_h * phases_w));
   for (int64_t i = 0; i < phases_h * phases_w; ++i)
-    phases[i] = input_gradient_phase(g, weight.data().data(), i / phases_w, i % phases_w);
+    phases[i] = input_gradient_phase(g, weight, i / phases_w, i % phases_w);
   run_forward({phases, static_cast<size_t>(phases_h * phases_w)}, shape[0], dy.data().data(), nullptr,
               dx.mutable_data().data(), g.in_h * g.in_w * g.in);
   return dx;
@@ -152,6 +152,73 @@ Tensor weight_gradient(const ConvGeometry& g, const Tensor& x, const Tensor& dy,
   return dw;
 }
 
+// --- the transpose ---
+// Its convolution goes from y to x. Of that, groups of input channels are those of our output channels, and the other
+// way round: our weight [kh,kw,in/groups,out] is read with the two exchanged.
+ConvWeightView transposed_weight(const ConvGeometry& g, const float* weight) {
+  const int64_t out = g.in, row = g.out / g.groups * out;  // of our weight
+  return {weight, g.kernel_w * row, row, 1, out, out / g.groups};
+}
+
+// Of a weight as that convolution has it, [kh,kw,out/groups,in], as ours.
+Tensor exchanged(const Tensor& weight, int64_t groups) {
+  const Shape& s = weight.shape();
+  const Tensor apart = weight.reshaped({s[0], s[1], s[2], groups, s[3] / groups});
+  constexpr int kOrder[] = {0, 1, 4, 3, 2};
+  const Tape::Paused paused;
+  return transpose(apart, kOrder).reshaped({s[0], s[1], s[3] / groups, groups * s[2]});
+}
+
+ConvGeometry transposed_geometry(const Shape& x, const Shape& weight, const ConvTranspose2dOptions& o) {
+  check(x.rank() == 4, "conv_transpose2d: expected images [N,H,W,C], got {}", x);
+  check(weight.rank() == 4 && weight.numel() >= 1, "conv_transpose2d: expected a weight [kh,kw,in/groups,out], got {}",
+        weight);
+  const int64_t end_h = o.padding_end_h.value_or(o.padding_h), end_w = o.padding_end_w.value_or(o.padding_w);
+  constexpr int64_t kMost = 1 << 20;  // so that no product with a dimension overflows
+  for (const int64_t option : {o.stride_h, o.stride_w, o.dilation_h, o.dilation_w, o.groups})
+    check(option >= 1 && option <= kMost,
+          "conv_transpose2d: expected strides, dilations and groups from 1 to {}, got {}", kMost, option);
+  for (const int64_t option : {o.padding_h, o.padding_w, end_h, end_w, o.output_padding_h, o.output_padding_w})
+    check(option >= 0 && option <= kMost, "conv_transpose2d: expected padding from 0 to {}, got {}", kMost, option);
+  check(x[1] >= 1 && x[2] >= 1, "conv_transpose2d: images of shape {} have no pixels", x);
+  check(x[3] == weight[2] * o.groups && weight[3] % o.groups == 0,
+        "conv_transpose2d: weight {} in {} groups wants {} input channels and as many groups of output channels, input "
+        "is {}",
+        weight, o.groups, weight[2] * o.groups, x);
+  const int64_t height =
+      (x[1] - 1) * o.stride_h - o.padding_h - end_h + (weight[0] - 1) * o.dilation_h + 1 + o.output_padding_h;
+  const int64_t width =
+      (x[2] - 1) * o.stride_w - o.padding_w - end_w + (weight[1] - 1) * o.dilation_w + 1 + o.output_padding_w;
+  check(height >= 1 && width >= 1, "conv_transpose2d: padding leaves nothing of {}", x);
+  return {.in_h = height,
+          .in_w = width,
+          .in = weight[3],
+          .out_h = x[1],
+          .out_w = x[2],
+          .out = x[3],
+          .kernel_h = weight[0],
+          .kernel_w = weight[1],
+          .stride_h = o.stride_h,
+          .stride_w = o.stride_w,
+          .padding_h = o.padding_h,
+          .padding_w = o.padding_w,
+          .dilation_h = o.dilation_h,
+          .dilation_w = o.dilation_w,
+          .groups = o.groups,
+          .row_pitch = x[2] * x[3],
+          .pixel_pitch = x[3]};
+}
+
+void add_bias(Tensor& y, const Tensor& bias) {
+  const int64_t channels = bias.numel();
+  float* to = y.mutable_data().data();
+  parallel_for(y.numel() / channels, std::max<int64_t>(1, kElementwiseGrain / channels),
+               [&](int64_t begin, int64_t end) {
+                 kernels().elementwise.add.row_right(to + begin * channels, bias.data().data(), to + begin * channels,
+                                                     static_cast<size_t>(end - begin), static_cast<size_t>(channels));
+               });
+}
+
 }  // namespace
 
 // y[n,r,c,o] = bias[o] + sum_{kh,kw,i} x[n, r*stride - padding + kh*dilation, .., i] * weight[kh,kw,i,o]
@@ -163,8 +230,31 @@ Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const C
   run_forward({&whole, 1}, x.dim(0), x.data().data(), bias.defined() ? bias.data().data() : nullptr,
               y.mutable_data().data(), g.out_h * g.out_w * g.out);
   return record("conv2d", y, {x, weight, bias}, [g, x, weight](const Tensor& dy, Grads& dx) {
-    if (dx.needs(0)) dx.add(0, input_gradient(g, dy, weight, x.shape()));
+    if (dx.needs(0)) dx.add(0, input_gradient(g, dy, forward_weight(g, weight.data().data()), x.shape()));
     if (dx.needs(1)) dx.add(1, weight_gradient(g, x, dy, weight.shape()));
+    if (dx.needs(2)) dx.add(2, bias_gradient(dy));
+  });
+}
+
+// y = the input gradient of a convolution for an output gradient of x; dx and dweight are its forward pass and its
+// weight gradient, with dy in the place of its input.
+Tensor conv_transpose2d(const Tensor& x, const Tensor& weight, const Tensor& bias,
+                        const ConvTranspose2dOptions& options) {
+  const ConvGeometry g = transposed_geometry(x.shape(), weight.shape(), options);
+  check_bias("conv_transpose2d", bias, weight.shape());
+  Tensor y = input_gradient(g, x, transposed_weight(g, weight.data().data()), {x.dim(0), g.in_h, g.in_w, g.in});
+  if (bias.defined()) add_bias(y, bias);
+  return record("conv_transpose2d", y, {x, weight, bias}, [g, x, weight](const Tensor& dy, Grads& dx) {
+    if (dx.needs(0)) {
+      Tensor to_x = Tensor::empty(x.shape());
+      const ConvPhase whole{g, transposed_weight(g, weight.data().data()), 0};
+      run_forward({&whole, 1}, x.dim(0), dy.data().data(), nullptr, to_x.mutable_data().data(), g.out_h * g.row_pitch);
+      dx.add(0, to_x);
+    }
+    if (dx.needs(1)) {
+      const Shape seen{g.kernel_h, g.kernel_w, g.in / g.groups, g.out};
+      dx.add(1, exchanged(weight_gradient(g, dy, x, seen), g.groups));
+    }
     if (dx.needs(2)) dx.add(2, bias_gradient(dy));
   });
 }

@@ -1,5 +1,6 @@
 // Matrix products: matmul, batched matmul, linear; and the bias of linear and convolution layers.
 #include <algorithm>
+#include <vector>
 
 #include "core/error.h"
 #include "core/kernels/table.h"
@@ -50,39 +51,11 @@ void multiply_transposed(int64_t m, int64_t k, int64_t n, const float* a, const 
   });
 }
 
-}  // namespace
-
-void check_bias(const char* op, const Tensor& bias, const Shape& weight) {
-  check(!bias.defined() || bias.shape() == Shape{weight[-1]}, "{}: weight {} wants a bias [{}], got {}", op, weight,
-        weight[-1], bias.defined() ? bias.shape() : Shape{});
-}
-
-Tensor bias_gradient(const Tensor& dy) {
-  constexpr int64_t kChunks = 16;
-  const int64_t columns = dy.dim(-1), rows = dy.shape().numel_until(dy.rank() - 1);
-  const int64_t grain = std::max<int64_t>(1, (rows + kChunks - 1) / kChunks);
-  Tensor partial = Tensor::zeros({(rows + grain - 1) / grain, columns});
-  const float* from = dy.data().data();
-  float* sums = partial.mutable_data().data();
-  parallel_for(rows, grain, [&](int64_t begin, int64_t end) {
-    kernels().gemm.add_column_sums(end - begin, columns, from + begin * columns, sums + begin / grain * columns);
-  });
-  Tensor total = Tensor::zeros({columns});
-  kernels().gemm.add_column_sums(partial.dim(0), columns, sums, total.mutable_data().data());
-  return total;
-}
-
 // da = dc b^T, db = a^T dc, for every matrix of the batch.
-Tensor matmul(const Tensor& a, const Tensor& b) {
+Tensor matmul_of_equal_batches(const Tensor& a, const Tensor& b) {
   const Shape &sa = a.shape(), &sb = b.shape();
-  check(sa.rank() >= 2 && sb.rank() >= 2, "matmul: expected matrices, got {} and {}", sa, sb);
-  Shape shape = sa, expected = sa;
-  expected.set(-2, sa[-1]);
-  expected.set(-1, sb[-1]);
-  check(sb == expected,
-        "matmul: {} times {}: expected the second to be [..,{},N] with the leading dimensions of the first", sa, sb,
-        sa[-1]);
   const int64_t m = sa[-2], k = sa[-1], n = sb[-1], batch = sa.numel_until(sa.rank() - 2);
+  Shape shape = sa;
   shape.set(-1, n);
   Tensor c = Tensor::empty(shape);
   const auto each = [batch](auto&& product) {
@@ -110,6 +83,58 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
       dx.add(1, db);
     }
   });
+}
+
+// The shape of the leading dimensions, and two more.
+Shape batch_of_matrices(const Shape& leading, int64_t rows, int64_t columns) {
+  std::vector<int64_t> dims(leading.dims().begin(), leading.dims().end());
+  dims.push_back(rows), dims.push_back(columns);
+  return Shape(dims);
+}
+
+}  // namespace
+
+void check_bias(const char* op, const Tensor& bias, const Shape& weight) {
+  check(!bias.defined() || bias.shape() == Shape{weight[-1]}, "{}: weight {} wants a bias [{}], got {}", op, weight,
+        weight[-1], bias.defined() ? bias.shape() : Shape{});
+}
+
+Tensor bias_gradient(const Tensor& dy) {
+  constexpr int64_t kChunks = 16;
+  const int64_t columns = dy.dim(-1), rows = dy.shape().numel_until(dy.rank() - 1);
+  const int64_t grain = std::max<int64_t>(1, (rows + kChunks - 1) / kChunks);
+  Tensor partial = Tensor::zeros({(rows + grain - 1) / grain, columns});
+  const float* from = dy.data().data();
+  float* sums = partial.mutable_data().data();
+  parallel_for(rows, grain, [&](int64_t begin, int64_t end) {
+    kernels().gemm.add_column_sums(end - begin, columns, from + begin * columns, sums + begin / grain * columns);
+  });
+  Tensor total = Tensor::zeros({columns});
+  kernels().gemm.add_column_sums(partial.dim(0), columns, sums, total.mutable_data().data());
+  return total;
+}
+
+Tensor matmul(const Tensor& a, const Tensor& b) {
+  const Shape &sa = a.shape(), &sb = b.shape();
+  check(sa.rank() >= 2 && sb.rank() >= 2, "matmul: expected matrices, got {} and {}", sa, sb);
+  check(sa[-1] == sb[-2], "matmul: {} times {}: expected the second to be [..,{},N]", sa, sb, sa[-1]);
+  const Shape of_a(sa.dims().first(static_cast<size_t>(sa.rank() - 2))),
+      of_b(sb.dims().first(static_cast<size_t>(sb.rank() - 2)));
+  if (of_a == of_b) return matmul_of_equal_batches(a, b);
+  if (of_b.numel() == 1 && of_b.rank() <= of_a.rank()) {  // one product of all rows
+    const Tensor rows = reshape(a, {sa.numel_until(sa.rank() - 1), sa[-1]});
+    return reshape(matmul_of_equal_batches(rows, reshape(b, {sb[-2], sb[-1]})),
+                   batch_of_matrices(of_a, sa[-2], sb[-1]));
+  }
+  const Shape leading = [&] {
+    try {
+      return broadcast(of_a, of_b);
+    } catch (const Error&) {
+      fail("matmul: {} times {}: their leading dimensions do not broadcast", sa, sb);
+    }
+  }();
+  return matmul_of_equal_batches(expand(a, batch_of_matrices(leading, sa[-2], sa[-1])),
+                                 expand(b, batch_of_matrices(leading, sb[-2], sb[-1])));
 }
 
 // y = x weight + bias; dx = dy weight^T, dweight = x^T dy, dbias = column sums of dy.

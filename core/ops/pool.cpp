@@ -83,6 +83,12 @@ void for_each_image(int64_t images, const PoolGeometry& g, F&& fn) {
   });
 }
 
+// One window over height and width.
+Pool2dOptions whole(const char* op, const Tensor& x) {
+  check(x.rank() == 4 && x.dim(1) * x.dim(2) > 0, "{}: expected images [N,H,W,C], got {}", op, x.shape());
+  return {x.dim(1), x.dim(2), 1, 1, 0, 0};
+}
+
 }  // namespace
 
 // y = max over the window; dx gets dy at the window's first maximum.
@@ -136,10 +142,7 @@ Pool2dOptions simplified(const Pool2dOptions& options, const Shape& images) {
   return simple;
 }
 
-// y = the mean over height and width: one window.
-Tensor global_avg_pool2d(const Tensor& x) {
-  check(x.rank() == 4 && x.dim(1) * x.dim(2) > 0, "global_avg_pool2d: expected images [N,H,W,C], got {}", x.shape());
-  return avg_pool2d(x, {x.dim(1), x.dim(2), 1, 1, 0, 0});
-}
+Tensor global_avg_pool2d(const Tensor& x) { return avg_pool2d(x, whole("global_avg_pool2d", x)); }
+Tensor global_max_pool2d(const Tensor& x) { return max_pool2d(x, whole("global_max_pool2d", x)); }
 
 }  // namespace qgrad

@@ -149,14 +149,14 @@ Tensor transpose(const Tensor& x, std::span<const int> order) {
       [inverse, rank](Tensor dy, Grads& dx) { dx.add(0, permuted(dy, std::span<const int>(inverse.data(), rank))); });
 }
 
-Tensor pad(const Tensor& x, int dim, int64_t before, int64_t after) {
+Tensor pad(const Tensor& x, int dim, int64_t before, int64_t after, float value) {
   constexpr int64_t kMost = std::numeric_limits<int64_t>::max() / 8;  // three of them add up, in bytes too
   check(before >= 0 && after >= 0 && before <= kMost && after <= kMost,
         "pad: expected amounts from 0 to {}, got {} and {} for shape {}", kMost, before, after, x.shape());
   const int d = x.shape().normalize_dim(dim);
   const int64_t n = x.dim(d) + before + after;
   const int64_t outer = x.shape().numel_until(d), inner = x.shape().numel_from(d + 1), size = x.dim(d) * inner;
-  Tensor y = Tensor::zeros(with_dim(x.shape(), d, n));
+  Tensor y = Tensor::full(with_dim(x.shape(), d, n), value);
   copy_blocks(x.data().data(), size, y.mutable_data().data() + before * inner, n * inner, size, outer);
   return record("pad", y, {x}, [shape = x.shape(), n, before, outer, inner, size](Tensor dy, Grads& dx) {
     Tensor g = Tensor::empty(shape);

@@ -87,10 +87,9 @@ ConvWeightView forward_weight(const ConvGeometry& g, const float* weight) {
   return {weight, g.kernel_w * tap, tap, g.out, 1, g.out / g.groups};
 }
 
-ConvPhase input_gradient_phase(const ConvGeometry& f, const float* weight, int64_t phase_h, int64_t phase_w) {
+ConvPhase input_gradient_phase(const ConvGeometry& f, const ConvWeightView& forward, int64_t phase_h, int64_t phase_w) {
   const PhaseTaps h = phase_taps(phase_h, f.kernel_h, f.stride_h, f.padding_h, f.dilation_h);
   const PhaseTaps w = phase_taps(phase_w, f.kernel_w, f.stride_w, f.padding_w, f.dilation_w);
-  const ConvWeightView forward = forward_weight(f, weight);
   // The smallest output position comes first, so the largest tap does.
   const int64_t last_h = h.first_tap + (h.taps - 1) * h.tap_step, last_w = w.first_tap + (w.taps - 1) * w.tap_step;
   ConvPhase p{};
@@ -111,7 +110,8 @@ ConvPhase input_gradient_phase(const ConvGeometry& f, const float* weight, int64
                 .groups = f.groups,
                 .row_pitch = f.stride_h * f.in_w * f.in,
                 .pixel_pitch = f.stride_w * f.in};
-  p.weight = {weight, -h.tap_step * forward.tap_h, -w.tap_step * forward.tap_w, forward.out, forward.in, forward.group};
+  p.weight = {forward.data, -h.tap_step * forward.tap_h, -w.tap_step * forward.tap_w, forward.out, forward.in,
+              forward.group};
   if (h.taps > 0 && w.taps > 0) {
     p.weight.data += last_h * forward.tap_h + last_w * forward.tap_w;
   } else {

@@ -31,8 +31,10 @@ struct ConvPhase {
 };
 
 // The part of the input gradient at input rows phase_h + stride_h * r and columns phase_w + stride_w * c: an unstrided
-// convolution of dy with the taps that reach those positions, in reverse order.
-ConvPhase input_gradient_phase(const ConvGeometry& forward, const float* weight, int64_t phase_h, int64_t phase_w);
+// convolution of dy with the taps that reach those positions, in reverse order. The weight is as forward_weight sees
+// it.
+ConvPhase input_gradient_phase(const ConvGeometry& forward, const ConvWeightView& weight, int64_t phase_h,
+                               int64_t phase_w);
 
 // Rows of one image that a forward call should work on: few enough that their input stays in the first-level cache, and
 // that a small batch still has work for several threads.

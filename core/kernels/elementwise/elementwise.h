@@ -26,6 +26,7 @@ struct FunctionKernels {
 struct ElementwiseKernels {
   BinaryKernels add, sub, mul, div;
   BinaryKernels max, min;         // a NaN wins
+  BinaryKernels equal;            // 1 where a == b, else 0
   BinaryKernels share_of_larger;  // 1 where a > b, 1/2 where they are equal, else 0
   BinaryKernels pow;              // a^b as C's pow
   BinaryKernels pow_by_base;      // the derivative of a^b by a: b a^(b - 1), 0 where b is 0
@@ -42,6 +43,7 @@ struct ElementwiseKernels {
   using Unary = void (*)(const float* x, float* y, size_t n);
   Unary neg, abs, square, sqrt, exp, log, relu, relu6, sigmoid, tanh;
   void (*clamp)(const float* x, float* y, size_t n, float low, float high);
+  void (*add_scaled)(const float* x, float factor, float* y, size_t n);                         // y += factor x
   void (*scaled_difference)(const float* a, const float* b, float factor, float* y, size_t n);  // factor (a - b)
 
   // dx from dy and what forward left: its output y where that is enough, else its input x.

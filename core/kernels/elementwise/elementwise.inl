@@ -29,6 +29,9 @@ struct Max {
 struct Min {
   static float of(float a, float b) { return ((a < b) | (a != a)) ? a : b; }
 };
+struct Equal {
+  static float of(float a, float b) { return a == b ? 1.0f : 0.0f; }
+};
 struct ShareOfLarger {
   static float of(float a, float b) { return a > b ? 1.0f : a == b ? 0.5f : 0.0f; }
 };
@@ -179,6 +182,11 @@ void clamp(const float* x, float* y, size_t n, float low, float high) {
   for (size_t i = 0; i < n; ++i) y[i] = clamp_of(x[i], low, high);
 }
 
+void add_scaled(const float* x, float factor, float* y, size_t n) {
+  QGRAD_INDEPENDENT
+  for (size_t i = 0; i < n; ++i) y[i] += factor * x[i];
+}
+
 void scaled_difference(const float* a, const float* b, float factor, float* y, size_t n) {
   for (size_t i = 0; i < n; ++i) y[i] = factor * (a[i] - b[i]);
 }
@@ -219,6 +227,7 @@ ElementwiseKernels QGRAD_ROW(elementwise)() {
           .div = binary<Div>(),
           .max = binary<Max>(),
           .min = binary<Min>(),
+          .equal = binary<Equal>(),
           .share_of_larger = binary<ShareOfLarger>(),
           .pow = binary<Pow>(),
           .pow_by_base = binary<PowByBase>(),
@@ -244,6 +253,7 @@ ElementwiseKernels QGRAD_ROW(elementwise)() {
           .sigmoid = unary<Sigmoid>,
           .tanh = unary<Tanh>,
           .clamp = clamp,
+          .add_scaled = add_scaled,
           .scaled_difference = scaled_difference,
           .abs_backward = abs_backward,
           .square_backward = square_backward,

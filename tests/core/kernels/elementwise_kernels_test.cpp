@@ -27,6 +27,7 @@ const NamedBinary kBinaries[] = {
     {"div", &ElementwiseKernels::div, [](float a, float b) { return a / b; }},
     {"max", &ElementwiseKernels::max, [](float a, float b) { return a > b ? a : b; }},
     {"min", &ElementwiseKernels::min, [](float a, float b) { return a < b ? a : b; }},
+    {"equal", &ElementwiseKernels::equal, [](float a, float b) { return a == b ? 1.0f : 0.0f; }},
     {"share_of_larger", &ElementwiseKernels::share_of_larger, [](float a, float b) { return a > b ? 1.0f : 0.0f; }},
     {"leaky", &ElementwiseKernels::leaky, [](float a, float b) { return a > 0 ? a : a * b; }},
     {"leaky_by_x", &ElementwiseKernels::leaky_by_x, [](float a, float b) { return a > 0 ? 1.0f : b; }},
@@ -172,6 +173,19 @@ TEST_CASE("one-operand kernels give the same bits on every instruction set, in p
           REQUIRE(bits(apart.span()) == bits(expected));
           REQUIRE(bits(in_place.span()) == bits(expected));
         }
+}
+
+TEST_CASE("multiples are added on every instruction set") {
+  for (const Kernels* isa : available_kernels())
+    for (const size_t n : edge_sizes()) {
+      const auto x = guarded(normal_values(n, 1));
+      auto y = guarded(normal_values(n, 2));
+      std::vector<float> expected(y.span().begin(), y.span().end());
+      for (size_t i = 0; i < n; ++i) expected[i] += 1.7f * x.data()[i];
+      isa->elementwise.add_scaled(x.data(), 1.7f, y.data(), n);
+      INFO(isa->isa << ", n = " << n);
+      REQUIRE(bits(y.span()) == bits(expected));
+    }
 }
 
 TEST_CASE("functions and their derivatives are as accurate as they say, with the same bits on every instruction set") {

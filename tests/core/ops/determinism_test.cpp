@@ -73,6 +73,30 @@ TEST_CASE("ops give the same bits on one, two and three threads") {
        {images}},
       {"embedding", [&](Inputs x) { return embedding(ids, x[0]); }, {normal_tensor({97, 200}, 3)}},
       {"max", [](Inputs x) { return max(x[0]); }, {images}},
+      {"mean over dimensions",
+       [](Inputs x) {
+         return mean(x[0], std::vector<int>{0, 2}, true);
+       },
+       {images}},
+      {"max over dimensions",
+       [](Inputs x) {
+         return max(x[0], std::vector<int>{0, 2}, true);
+       },
+       {images}},
+      {"group_norm", [](Inputs x) { return group_norm(x[0], 4, x[1], x[1], 1e-5f); }, {images, channel}},
+      {"layer_norm", [](Inputs x) { return layer_norm(x[0], {24}, x[1], x[1], 1e-5f); }, {images, channel}},
+      {"index_select",
+       [](Inputs x) {
+         return index_select(x[0], 0, std::vector<int64_t>{3, 1, 3, 3, 0});
+       },
+       {images}},
+      {"resize",
+       [](Inputs x) { return resize(x[0], {.height = 21, .width = 9, .mode = ResizeMode::linear}); },
+       {images}},
+      {"conv_transpose2d",
+       [](Inputs x) { return conv_transpose2d(x[0], x[1], {}, {}); },
+       {images, normal_tensor({3, 3, 24, 20}, 4)}},
+      {"prelu", [](Inputs x) { return prelu(x[0], x[1]); }, {images, channel}},
   };
   for (const Row& row : rows) {
     INFO(row.name);

@@ -35,6 +35,42 @@ std::vector<EmptyCase> cases() {
       {"maximum", {images, channels}, [](In x) { return maximum(x[0], x[1]); }},
       {"prelu", {images, channels}, [](In x) { return prelu(x[0], x[1]); }},
       {"gelu", {images}, [](In x) { return gelu(x[0], GeluApproximation::none); }},
+      {"sum of dimensions",
+       {images},
+       [](In x) {
+         return sum(x[0], std::vector<int>{1, 3}, true);
+       }},
+      {"mean of dimensions",
+       {images},
+       [](In x) {
+         return mean(x[0], std::vector<int>{0, 2}, true);
+       }},
+      {"max of dimensions",
+       {images},
+       [](In x) {
+         return max(x[0], std::vector<int>{1, 2}, true);
+       }},
+      {"slice with steps", {images}, [](In x) { return slice(x[0], 2, {}, {}, -2); }},
+      {"index_select",
+       {images},
+       [](In x) {
+         return index_select(x[0], 1, std::vector<int64_t>{2, 0});
+       }},
+      {"pad by edges",
+       {rows},
+       [](In x) {
+         return pad(x[0], std::vector<int64_t>{1, 1}, std::vector<int64_t>{0, 2}, PadMode::edge, 0);
+       }},
+      {"expand",
+       {{4, 1, 8}},
+       [](In x) {
+         return expand(x[0], {4, 3, 8});
+       }},
+      {"resize", {images}, [](In x) { return resize(x[0], {.height = 3, .width = 5}); }},
+      {"conv_transpose2d", {images, {3, 3, 8, 4}, {4}}, [](In x) { return conv_transpose2d(x[0], x[1], x[2], {}); }},
+      {"group_norm", {images, channels, channels}, [](In x) { return group_norm(x[0], 2, x[1], x[2], 1e-5f); }},
+      {"layer_norm", {rows, channels}, [](In x) { return layer_norm(x[0], {8}, x[1], {}, 1e-5f); }},
+      {"matmul, broadcasting", {{2, 3, 8}, {8, 5}}, [](In x) { return matmul(x[0], x[1]); }},
       {"relu", {images}, [](In x) { return relu(x[0]); }},
       {"sum", {images}, [](In x) { return sum(x[0]); }},
       {"mean", {images}, [](In x) { return mean(x[0]); }},

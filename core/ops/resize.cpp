@@ -1,0 +1,97 @@
+// Resizing of images, as ONNX's operator Resize defines it: first the rows, then the columns.
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "core/error.h"
+#include "core/ops.h"
+#include "core/ops/linear_map.h"
+
+namespace qgrad {
+namespace {
+
+// Where result i lies among the numbers of a dimension; size and result are their counts.
+double place_of(int64_t i, int64_t size, int64_t result, double scale, ResizeCoordinates coordinates) {
+  const auto at = static_cast<double>(i);
+  switch (coordinates) {
+    case ResizeCoordinates::asymmetric:
+      return at / scale;
+    case ResizeCoordinates::align_corners:
+      return result == 1 ? 0 : at * static_cast<double>(size - 1) / static_cast<double>(result - 1);
+    case ResizeCoordinates::pytorch_half_pixel:
+      return result == 1 ? 0 : (at + 0.5) / scale - 0.5;
+    case ResizeCoordinates::half_pixel_symmetric: {
+      const double adjusted = static_cast<double>(result) / (scale * static_cast<double>(size));
+      return static_cast<double>(size) / 2 * (1 - adjusted) + (at + 0.5) / scale - 0.5;
+    }
+    case ResizeCoordinates::half_pixel:
+      return (at + 0.5) / scale - 0.5;
+  }
+  fail("resize: unknown coordinates");
+}
+
+double rounded_place(double place, ResizeRounding rounding) {
+  switch (rounding) {
+    case ResizeRounding::floor:
+      return std::floor(place);
+    case ResizeRounding::ceil:
+      return std::ceil(place);
+    case ResizeRounding::round_prefer_floor:
+      return std::ceil(place - 0.5);
+    case ResizeRounding::round_prefer_ceil:
+      return std::floor(place + 0.5);
+  }
+  fail("resize: unknown rounding");
+}
+
+// Factors of the four numbers around a place that is `t` behind the second of them: Keys 1981, with a for -1/2.
+std::array<double, 4> cubic_factors(double t, double a) {
+  const auto far = [a](double d) { return ((a * d - 5 * a) * d + 8 * a) * d - 4 * a; };
+  const auto near = [a](double d) { return ((a + 2) * d - (a + 3)) * d * d + 1; };
+  return {far(t + 1), near(t), near(1 - t), far(2 - t)};
+}
+
+// One row of the map: numbers beyond the ends are those at the ends.
+void add_row(LinearMap& map, double place, const ResizeOptions& o) {
+  const auto inside = [&](double at) {
+    return static_cast<int64_t>(std::clamp(at, 0.0, static_cast<double>(map.columns - 1)));
+  };
+  if (o.mode == ResizeMode::nearest) return map.choose(inside(rounded_place(place, o.rounding)));
+  const double before = std::floor(place), t = place - before;
+  if (t == 0) return map.choose(inside(before));
+  if (o.mode == ResizeMode::linear) {
+    map.add(inside(before), static_cast<float>(1 - t));
+    map.add(inside(before + 1), static_cast<float>(t));
+  } else {
+    const std::array<double, 4> factors = cubic_factors(t, double{o.cubic_coefficient});
+    for (int i = 0; i < 4; ++i) map.add(inside(before - 1 + i), static_cast<float>(factors[static_cast<size_t>(i)]));
+  }
+  map.end_row();
+}
+
+Tensor resized(const Tensor& x, int dim, std::optional<int64_t> size, std::optional<float> scale,
+               const ResizeOptions& o) {
+  const int64_t n = x.dim(dim);
+  check(!scale || (*scale > 0 && std::isfinite(*scale)), "resize: expected scales above 0, got {}", *scale);
+  constexpr double kMost = 1 << 24;
+  const double wanted =
+      size ? static_cast<double>(*size) : std::floor(static_cast<double>(static_cast<float>(n) * *scale));
+  check(wanted >= 1 && wanted <= kMost && n >= 1, "resize: dimension {} of {} can not become {}", dim, x.shape(),
+        wanted);
+  const auto result = static_cast<int64_t>(wanted);
+  const double factor = scale ? double{*scale} : static_cast<double>(result) / static_cast<double>(n);
+  if (result == n && factor == 1) return x;
+  LinearMap map(n);
+  for (int64_t i = 0; i < result; ++i) add_row(map, place_of(i, n, result, factor, o.coordinates), o);
+  return mapped("resize", x, dim, std::move(map));
+}
+
+}  // namespace
+
+Tensor resize(const Tensor& x, const ResizeOptions& o) {
+  check(x.rank() == 4, "resize: expected images [N,H,W,C], got {}", x.shape());
+  check((o.height && o.width) || (o.scale_h && o.scale_w), "resize: expected a size, or scales");
+  return resized(resized(x, 1, o.height, o.scale_h, o), 2, o.width, o.scale_w, o);
+}
+
+}  // namespace qgrad
