@@ -50,7 +50,7 @@ void Module::set_training(bool training) {
 }
 
 Child Module::child(std::string name, ModulePtr module) { return Child(*this, std::move(name), std::move(module)); }
-Parameter Module::parameter(std::string name, Tensor initial, Layout layout) {
+Parameter Module::parameter(std::string name, Tensor initial, const Layout& layout) {
   return Parameter(*this, std::move(name), std::move(initial), layout);
 }
 Buffer Module::buffer(std::string name, Tensor initial) { return Buffer(*this, std::move(name), std::move(initial)); }
@@ -77,7 +77,7 @@ void Child::put(ModulePtr module) {
   if (module_->training() != owner_.training()) module_->set_training(owner_.training());
 }
 
-Parameter::Parameter(Module& owner, std::string name, Tensor initial, Layout layout)
+Parameter::Parameter(Module& owner, std::string name, Tensor initial, const Layout& layout)
     : name_(std::move(name)), layout_(layout), transform_(owner, name_ + "_quant") {
   owner.parameters_.push_back(this);
   set_raw(std::move(initial));

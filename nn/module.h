@@ -2,6 +2,7 @@
 // calls.
 #pragma once
 
+#include <array>
 #include <functional>
 #include <limits>
 #include <memory>
@@ -90,7 +91,7 @@ class Module {
   // A call: opens a tape scope, runs forward, tells the observers. Errors name the innermost module.
   template <class... T>
   Tensor operator()(const T&... x) {
-    const Tensor inputs[] = {x...};
+    const std::array<Tensor, sizeof...(T)> inputs{x...};
     return call(inputs);
   }
   Tensor call(Inputs x);
@@ -115,7 +116,7 @@ class Module {
   Child child(std::string name, ModulePtr module);
   // Parameter weight = parameter("weight", Tensor::zeros({3, 3, 16, 32}), Layout::conv); an undefined tensor means
   // absent.
-  Parameter parameter(std::string name, Tensor initial, Layout layout = Layout::plain);
+  Parameter parameter(std::string name, Tensor initial, const Layout& layout = Layout::plain);
   Buffer buffer(std::string name, Tensor initial);
 
  private:
@@ -170,7 +171,7 @@ class Child {
 // A leaf of the optimisation, seen through an optional transform module (fake quantization of weights, say).
 class Parameter {
  public:
-  Parameter(Module& owner, std::string name, Tensor initial, Layout layout);
+  Parameter(Module& owner, std::string name, Tensor initial, const Layout& layout);
   Parameter(const Parameter&) = delete;
   Parameter& operator=(const Parameter&) = delete;
 
@@ -192,7 +193,7 @@ class Parameter {
   const std::string& name() const { return name_; }
   Module& owner() const { return transform_.owner(); }
   std::string path() const;  // "layer1.0.conv1.weight"
-  Layout layout() const { return layout_; }
+  const Layout& layout() const { return layout_; }
 
   // Its parameters and buffers appear as "<path>_quant.<name>".
   void set_transform(ModulePtr transform) { transform_.put(std::move(transform)); }

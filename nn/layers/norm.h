@@ -1,7 +1,8 @@
-// Batch normalisation over all dimensions but the last.
+// Normalisations: of batches over all dimensions but the last, of layers, of groups of channels.
 #pragma once
 
 #include <optional>
+#include <vector>
 
 #include "core/ops.h"
 #include "nn/layers/layer_class.h"
@@ -41,6 +42,52 @@ class BatchNorm : public UnaryModule {
   Parameter weight, bias;                     // [features], absent when not affine
   Buffer running_mean, running_var;           // [features]
   std::optional<Buffer> num_batches_tracked;  // [1], where there is no momentum
+
+ protected:
+  Tensor forward(const Tensor& x) override;
+};
+
+struct LayerNormConfig {
+  std::vector<int64_t> shape;  // of the last dimensions
+  float eps = 1e-5f;
+  bool affine = true;
+};
+void fields(Fields& v, LayerNormConfig& c);
+class LayerNorm final : public UnaryModule {
+ public:
+  explicit LayerNorm(const LayerNormConfig& config);
+  std::string_view kind() const override { return "LayerNorm"; }
+  std::string describe() const override;
+
+ private:
+  Shape shape_;
+  float eps_;
+
+ public:
+  Parameter weight, bias;  // [shape], absent when not affine
+
+ protected:
+  Tensor forward(const Tensor& x) override { return layer_norm(x, shape_, weight(), bias(), eps_); }
+};
+
+struct GroupNormConfig {
+  int64_t groups = 1, features = 0;
+  float eps = 1e-5f;
+  bool affine = true;
+};
+void fields(Fields& v, GroupNormConfig& c);
+void complete(GroupNormConfig& config, const LayerClass::InputShape& input);
+class GroupNorm final : public UnaryModule {  // [N,..,C]; as many groups as features: an instance norm
+ public:
+  explicit GroupNorm(const GroupNormConfig& config);
+  std::string_view kind() const override { return "GroupNorm"; }
+  std::string describe() const override;
+
+ private:
+  GroupNormConfig config_;
+
+ public:
+  Parameter weight, bias;  // [features], absent when not affine
 
  protected:
   Tensor forward(const Tensor& x) override;

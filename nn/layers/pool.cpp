@@ -31,6 +31,7 @@ Pool2dOptions with_strides(Pool2dOptions o) {
 }
 
 const RegisteredLayer<MaxPool2d, MaxPool2dConfig> max_pool_class{"MaxPool2d"};
+const RegisteredLayer<GlobalMaxPool2d> global_max_pool_class{"GlobalMaxPool2d"};
 const RegisteredLayer<AvgPool2d, AvgPool2dConfig> avg_pool_class{"AvgPool2d"};
 const RegisteredLayer<GlobalAvgPool2d> global_avg_pool_class{"GlobalAvgPool2d"};
 const RegisteredLayer<PadChannels, PadChannelsConfig> pad_channels_class{"PadChannels"};

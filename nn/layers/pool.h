@@ -11,22 +11,32 @@ struct MaxPool2dConfig {
   Pool2dOptions options{.stride_h = 0, .stride_w = 0};  // a stride of 0 is the kernel
 };
 void fields(Fields& v, MaxPool2dConfig& c);
-class MaxPool2d final : public UnaryModule {
+class MaxPool2d : public UnaryModule {
  public:
   explicit MaxPool2d(const MaxPool2dConfig& config);
   explicit MaxPool2d(const Pool2dOptions& options) : options_(options) {}
   explicit MaxPool2d(int64_t kernel) : MaxPool2d(Pool2dOptions{kernel, kernel, kernel, kernel, 0, 0}) {}
   std::string_view kind() const override { return "MaxPool2d"; }
-  Effect effect() const override { return {.kind = Effect::Kind::picks}; }
+  Effect effect() const final { return {.kind = Effect::Kind::picks}; }
   std::string describe() const override;
   const Pool2dOptions& options() const { return options_; }
-  Pool2dOptions window(const Shape& images) const;  // the simplest for images of this shape
+  virtual Pool2dOptions window(const Shape& images) const;  // the simplest for images of this shape
 
  protected:
   Tensor forward(const Tensor& x) override { return max_pool2d(x, options_); }
 
  private:
   Pool2dOptions options_;
+};
+
+struct GlobalMaxPool2d final : MaxPool2d {  // [N,H,W,C] -> [N,1,1,C]
+  GlobalMaxPool2d() : MaxPool2d(1) {}
+  std::string_view kind() const override { return "GlobalMaxPool2d"; }
+  std::string describe() const override { return ""; }
+  Pool2dOptions window(const Shape& images) const override { return {images[1], images[2], 1, 1, 0, 0}; }
+
+ protected:
+  Tensor forward(const Tensor& x) override { return global_max_pool2d(x); }
 };
 
 struct AvgPool2dConfig {

@@ -8,8 +8,11 @@
 namespace qgrad {
 
 WeightedSum::WeightedSum(Tensor initial, bool with_bias, const Conv2dOptions& options)
+    : WeightedSum(initial, with_bias, options, initial.rank() == 4 ? Layout::conv : Layout::linear) {}
+
+WeightedSum::WeightedSum(Tensor initial, bool with_bias, const Conv2dOptions& options, const Layout& layout)
     : options_(options),
-      weight(parameter("weight", initial, initial.rank() == 4 ? Layout::conv : Layout::linear)),
+      weight(parameter("weight", initial, layout)),
       bias(parameter("bias", with_bias ? Tensor::zeros({initial.dim(-1)}) : Tensor())) {}
 
 Tensor WeightedSum::sums(const Tensor& x, const Tensor& w, const Tensor& b) const {

@@ -13,8 +13,10 @@ class WeightedSum : public UnaryModule {
   WeightedSum* weighted_sum() final { return this; }
   void initialize(const Initializer& draw) override;
   const Conv2dOptions& options() const { return options_; }  // of a convolution
+  // Whether its sums are those of a transposed convolution.
+  virtual bool is_transposed() const { return false; }
   // What it computes with these in the place of its own; an undefined bias is none.
-  Tensor sums(const Tensor& x, const Tensor& weight, const Tensor& bias) const;
+  virtual Tensor sums(const Tensor& x, const Tensor& weight, const Tensor& bias) const;
 
  private:
   Conv2dOptions options_;
@@ -23,7 +25,9 @@ class WeightedSum : public UnaryModule {
   Parameter weight, bias;  // [kh, kw, in/groups, out] of a convolution, else [in, out]; [out] or absent
 
  protected:
+  // Of four dimensions, the weight is a convolution's, else a matrix; in files too, unless a layout says otherwise.
   WeightedSum(Tensor weight, bool with_bias, const Conv2dOptions& options = {});
+  WeightedSum(Tensor weight, bool with_bias, const Conv2dOptions& options, const Layout& layout);
   std::string bias_described() const { return bias.defined() ? "" : ", bias=false"; }
   Tensor forward(const Tensor& x) final { return sums(x, weight(), bias()); }
 };

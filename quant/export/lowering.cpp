@@ -57,7 +57,12 @@ class Lowering : ProgramBuilder {
     std::vector<int32_t> inputs;
     for (const size_t pred : node.preds) inputs.push_back(made_by(graph_[pred], values_[pred]));
     check(!inputs.empty(), "it has no inputs");
+    if (const WeightedSum* sum = node.module ? node.module->weighted_sum() : nullptr) check_expressible(*sum);
     values_[i] = {lowering_of(node.kind, node.effect)(*this, node, inputs), false};
+  }
+
+  static void check_expressible(const WeightedSum& sum) {
+    check(!sum.is_transposed(), "programs know no transposed convolutions");
   }
 
   int32_t made_by(const GraphNode& node, const Value& value) const {
@@ -142,9 +147,10 @@ class Lowering : ProgramBuilder {
     IntegerSums sums;
   };
   IntegerConv integer_conv(OpKind kind, RangeLinearQuantParamLayerWrapper& layer, const std::vector<Value>& inputs) {
+    check_expressible(layer.layer());
     Op op{.kind = kind, .inputs = {on_grid(layer, 0, inputs.at(0))}};
     IntegerSums sums = layer.integer_sums(tensor(op.inputs[0]).grid);
-    if (sums.weight.rank() == 4) op.window = window_of(layer.options(), sums.weight.shape());
+    if (sums.weight.rank() == 4) op.window = window_of(layer.layer().options(), sums.weight.shape());
     std::vector<int32_t> weights;
     for (const float weight : sums.weight.data()) {
       check(weight == std::nearbyint(weight) && std::fabs(weight) <= (255 << kMostSumShift),

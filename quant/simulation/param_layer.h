@@ -57,7 +57,7 @@ class RangeLinearQuantParamLayerWrapper final : public RangeLinearQuantWrapper {
   // x as the layer computes on it: as it came, or on this layer's input grid.
   Tensor as_computed_on(const Tensor& x) const;
   // The wrapped layer, in float, with these parameters for its own.
-  const Conv2dOptions& options() const { return layer_.options(); }
+  const WeightedSum& layer() const { return layer_; }
   Tensor run(const Tensor& x, const Tensor& weight, const Tensor& bias) const { return layer_.sums(x, weight, bias); }
   const Tensor& bias() const { return bias_.raw(); }
   void set_bias(Tensor bias);  // of the same shape

@@ -6,11 +6,14 @@
 
 #include "core/ops.h"
 #include "nn/checkpoint.h"
+#include "nn/layers/container.h"
 #include "nn/layers/conv.h"
+#include "nn/layers/conv_transpose.h"
 #include "nn/layers/norm.h"
 #include "nn/models/architecture.h"
 #include "support/catch.h"
 #include "support/golden_net.h"
+#include "support/values.h"
 
 using namespace qgrad;
 
@@ -51,6 +54,20 @@ TEST_CASE("folding a trained network gives the ancestor's weights to the last bi
     REQUIRE(by_name.contains(name));
     CHECK(golden::difference(by_name.at(name), tensor, golden::kExact) == "");
   }
+}
+
+TEST_CASE("a batch norm is folded into a transposed convolution, group by group") {
+  auto net = std::make_unique<Sequential>();
+  net->add("up", std::make_unique<ConvTranspose2d>(ConvTranspose2dConfig{
+                     .in = 4, .out = 6, .options = {{.stride_h = 2, .stride_w = 2, .groups = 2}}}));
+  net->add("bn", std::make_unique<BatchNorm2d>(6));
+  ModulePtr model = std::move(net);
+  for (Parameter* p : all_parameters(*model)) p->set_raw(test::normal_tensor(p->raw().shape(), 1));
+  for (Buffer* b : all_buffers(*model)) b->set(test::uniform_tensor((*b)().shape(), 2, 0.5f, 2.0f));
+  model->set_training(false);
+  const Tensor x = test::normal_tensor({1, 3, 3, 4}, 3), before = (*model)(x);
+  REQUIRE(fold_batch_norms(model, Graph::trace(*model, x)).size() == 1);
+  CHECK(golden::difference((*model)(x), before, {.relative = 1e-4, .absolute = 1e-5}) == "");
 }
 
 TEST_CASE("a convolution that is called twice is not folded") {

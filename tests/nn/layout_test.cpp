@@ -36,8 +36,10 @@ TEST_CASE("a convolution weight of a file moves its output channel last") {
 }
 
 TEST_CASE("a layout's conversion to a file and back gives the same numbers") {
-  for (const auto& [layout, shape] : {std::pair(Layout::conv, Shape{3, 2, 5, 4}),
-                                      std::pair(Layout::linear, Shape{4, 7}), std::pair(Layout::plain, Shape{6})}) {
+  for (const auto& [layout, shape] :
+       {std::pair(Layout::conv, Shape{3, 2, 5, 4}), std::pair(Layout::linear, Shape{4, 7}),
+        std::pair(Layout::plain, Shape{6}), std::pair(Layout::transposed_conv(1), Shape{3, 2, 5, 4}),
+        std::pair(Layout::transposed_conv(2), Shape{3, 2, 5, 4})}) {
     const Tensor ours = counting(shape);
     const Tensor theirs = to_file_layout(ours, layout);
     CHECK(theirs.shape() == file_shape(shape, layout));
@@ -45,6 +47,16 @@ TEST_CASE("a layout's conversion to a file and back gives the same numbers") {
     CHECK(back.shape() == shape);
     CHECK(std::ranges::equal(back.data(), ours.data()));
   }
+}
+
+TEST_CASE("a transposed convolution's weight of a file moves its output channels last, group by group") {
+  const Tensor theirs = counting({6, 2, 4, 5});  // 6 channels become 3 groups of 2
+  const Tensor ours = from_file_layout(theirs, Layout::transposed_conv(3));
+  REQUIRE(ours.shape() == Shape{4, 5, 2, 6});
+  // Input channel 1 of group 2 is 5; output channel 1 of group 2 is 5 too.
+  CHECK(at(ours, {3, 2, 1, 5}) == at(theirs, {5, 1, 3, 2}));
+  CHECK(at(ours, {0, 4, 0, 2}) == at(theirs, {2, 0, 0, 4}));
+  CHECK_THROWS_AS(from_file_layout(theirs, Layout::transposed_conv(4)), Error);
 }
 
 TEST_CASE("a weight of the wrong rank is no convolution weight") {

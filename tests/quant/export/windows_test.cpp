@@ -1,0 +1,63 @@
+// Windows of layers, and those that programs have.
+#include <nlohmann/json.hpp>
+
+#include "nn/init.h"
+#include "nn/layers/container.h"
+#include "nn/layers/conv_transpose.h"
+#include "quant/export/every_layer.h"
+#include "quant/export/lowering.h"
+#include "quant/export/simulation.h"
+#include "support/catch.h"
+#include "support/errors.h"
+
+namespace windows_test {
+
+using namespace qgrad;
+using Catch::Matchers::Contains;
+
+namespace {
+
+// A net with this layer behind a convolution, quantized.
+ModulePtr net_with(ModulePtr layer, const Json& config = Json::object()) {
+  auto net = std::make_unique<Sequential>();
+  net->add("conv", std::make_unique<Conv2d>(square_conv(3, 4, 3, 1, 1)));
+  net->add("layer", std::move(layer));
+  net->add("pool", std::make_unique<GlobalAvgPool2d>());
+  net->add("flatten", std::make_unique<Flatten>());
+  initialize(*net, 1, ConvInit::uniform_fan_in);
+  return test::quantized(std::move(net), config, test::images(4, 1));
+}
+
+std::string why_no_program(const ModulePtr& model) {
+  return test::error_of([&] { deploy::lower(*model, test::images(1, 2)); });
+}
+
+}  // namespace
+
+TEST_CASE("windows that programs do not have are refused") {
+  const auto transposed = [] { return std::make_unique<ConvTranspose2d>(ConvTranspose2dConfig{.in = 4, .out = 4}); };
+  const Json in_float = {{"overrides", {{"layer", {{"bits_weights", nullptr}, {"bits_activations", nullptr}}}}}};
+  for (const Json& config : {Json::object(), in_float})
+    CHECK_THAT(why_no_program(net_with(transposed(), config)),
+               Contains("layer") && Contains("no transposed convolutions"));
+  const Pool2dOptions inside{.kernel_h = 3, .kernel_w = 3, .padding_h = 1, .count_padding = false};
+  CHECK_THAT(why_no_program(net_with(std::make_unique<AvgPool2d>(inside))),
+             Contains("layer") && Contains("inside the image alone"));
+  CHECK_THAT(why_no_program(net_with(std::make_unique<MaxPool2d>(Pool2dOptions{.dilation_h = 2}))),
+             Contains("layer") && Contains("maxima with a dilation"));
+}
+
+TEST_CASE("options of windows that make no difference keep the integer form") {
+  const auto check_agrees = [](ModulePtr layer) {
+    const ModulePtr model = net_with(std::move(layer));
+    const deploy::Engine engine(deploy::lower(*model, test::images(1, 2)).program);
+    const test::Agreement agreement = test::compare_with_simulation(*model, engine, test::images(5, 3));
+    CHECK(agreement.integers > 0);
+    CHECK(agreement.differing == 0);
+  };
+  check_agrees(std::make_unique<AvgPool2d>(Pool2dOptions{.count_padding = false}));
+  check_agrees(std::make_unique<AvgPool2d>(Pool2dOptions{.ceil = true}));
+  check_agrees(std::make_unique<MaxPool2d>(Pool2dOptions{.ceil = true, .count_padding = false}));
+}
+
+}  // namespace windows_test
