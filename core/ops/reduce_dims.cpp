@@ -1,6 +1,7 @@
 // Reductions of several dimensions. Neighbouring ones are reduced at once, from the last.
 #include <algorithm>
 #include <array>
+#include <limits>
 #include <vector>
 
 #include "core/error.h"
@@ -12,6 +13,8 @@
 
 namespace qgrad {
 namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 // x seen as [outer, n, inner], of which the middle is reduced.
 struct Group {
@@ -87,14 +90,15 @@ Tensor sum_over_dims(const char* op, const Tensor& x, std::span<const int> dims,
   });
 }
 
-// y [outer, inner] = the extreme of the middle of x.
-void extreme_of_middle(const BinaryKernels& larger, const float* x, const Group& g, float* y) {
+// y [outer, inner] = the extreme of the middle of x; of no numbers, `none`.
+void extreme_of_middle(const BinaryKernels& larger, float none, const float* x, const Group& g, float* y) {
   parallel_for(g.outer, std::max<int64_t>(1, kElementwiseGrain / std::max<int64_t>(1, g.n * g.inner)),
                [&](int64_t begin, int64_t end) {
                  for (int64_t o = begin; o < end; ++o) {
                    const float* from = x + o * g.n * g.inner;
                    float* to = y + o * g.inner;
-                   std::copy_n(from, g.inner, to);
+                   if (g.n == 0) std::fill_n(to, g.inner, none);
+                   if (g.n > 0) std::copy_n(from, g.inner, to);
                    for (int64_t i = 1; i < g.n; ++i)
                      larger.same(from + i * g.inner, to, to, static_cast<size_t>(g.inner));
                  }
@@ -104,10 +108,10 @@ void extreme_of_middle(const BinaryKernels& larger, const float* x, const Group&
 // The gradient is shared equally among equal extremes, as that of PyTorch's amax.
 Tensor extreme_over_dims(const char* op, const Tensor& x, std::span<const int> dims, bool keep_dims, bool is_max) {
   Reduction r = reduction_of(op, x.shape(), dims, keep_dims);
-  check(r.count > 0, "{}: the extreme of no elements, shape {}", op, x.shape());
   const auto& k = kernels().elementwise;
+  const float none = is_max ? -kInfinity : kInfinity;
   Tensor y = reduced(x, r, [&](const float* from, const Group& g, float* to) {
-    extreme_of_middle(is_max ? k.max : k.min, from, g, to);
+    extreme_of_middle(is_max ? k.max : k.min, none, from, g, to);
   });
   return record(op, y, {x}, [x, y, op, r = std::move(r)](const Tensor& dy, Grads& dx) {
     const auto& e = kernels().elementwise;

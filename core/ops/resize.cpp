@@ -10,22 +10,26 @@
 namespace qgrad {
 namespace {
 
-// Where result i lies among the numbers of a dimension; size and result are their counts.
-double place_of(int64_t i, int64_t size, int64_t result, double scale, ResizeCoordinates coordinates) {
-  const auto at = static_cast<double>(i);
+struct Axis {
+  int64_t size, result;  // numbers before and after
+  double scale;          // between the coordinates
+  double length;         // of the result before it was rounded down
+};
+
+// Where result i lies among the numbers of an axis.
+double place_of(int64_t i, const Axis& axis, ResizeCoordinates coordinates) {
+  const auto at = static_cast<double>(i), size = static_cast<double>(axis.size);
   switch (coordinates) {
     case ResizeCoordinates::asymmetric:
-      return at / scale;
+      return at / axis.scale;
     case ResizeCoordinates::align_corners:
-      return result == 1 ? 0 : at * static_cast<double>(size - 1) / static_cast<double>(result - 1);
+      return axis.result == 1 ? 0 : at * (size - 1) / (axis.length - 1);
     case ResizeCoordinates::pytorch_half_pixel:
-      return result == 1 ? 0 : (at + 0.5) / scale - 0.5;
-    case ResizeCoordinates::half_pixel_symmetric: {
-      const double adjusted = static_cast<double>(result) / (scale * static_cast<double>(size));
-      return static_cast<double>(size) / 2 * (1 - adjusted) + (at + 0.5) / scale - 0.5;
-    }
+      return axis.result == 1 ? 0 : (at + 0.5) / axis.scale - 0.5;
+    case ResizeCoordinates::half_pixel_symmetric:
+      return size / 2 * (1 - static_cast<double>(axis.result) / axis.length) + (at + 0.5) / axis.scale - 0.5;
     case ResizeCoordinates::half_pixel:
-      return (at + 0.5) / scale - 0.5;
+      return (at + 0.5) / axis.scale - 0.5;
   }
   fail("resize: unknown coordinates");
 }
@@ -74,15 +78,14 @@ Tensor resized(const Tensor& x, int dim, std::optional<int64_t> size, std::optio
   const int64_t n = x.dim(dim);
   check(!scale || (*scale > 0 && std::isfinite(*scale)), "resize: expected scales above 0, got {}", *scale);
   constexpr double kMost = 1 << 24;
-  const double wanted =
-      size ? static_cast<double>(*size) : std::floor(static_cast<double>(static_cast<float>(n) * *scale));
-  check(wanted >= 1 && wanted <= kMost && n >= 1, "resize: dimension {} of {} can not become {}", dim, x.shape(),
-        wanted);
-  const auto result = static_cast<int64_t>(wanted);
-  const double factor = scale ? double{*scale} : static_cast<double>(result) / static_cast<double>(n);
-  if (result == n && factor == 1) return x;
+  const double length = scale ? static_cast<double>(static_cast<float>(n) * *scale) : static_cast<double>(*size);
+  const double result = size ? static_cast<double>(*size) : std::floor(length);
+  check(result >= 1 && result <= kMost && n >= 1, "resize: dimension {} of {} can not become {}", dim, x.shape(),
+        result);
+  const Axis axis{n, static_cast<int64_t>(result), scale ? double{*scale} : result / static_cast<double>(n), length};
+  if (axis.result == n && axis.scale == 1) return x;
   LinearMap map(n);
-  for (int64_t i = 0; i < result; ++i) add_row(map, place_of(i, n, result, factor, o.coordinates), o);
+  for (int64_t i = 0; i < axis.result; ++i) add_row(map, place_of(i, axis, o.coordinates), o);
   return mapped("resize", x, dim, std::move(map));
 }
 

@@ -71,6 +71,16 @@ TEST_CASE("coordinates go by a scale where one is given, and the size of the res
              {1.23076904f, 3.53846145f, 7.07692289f, 11.6923075f, 17.3846146f, 24.3076935f});
 }
 
+TEST_CASE("corners are aligned as if a scaled size were not rounded") {
+  // 2.4 numbers in the place of 4: ONNX's test resize_downsample_scales_linear_align_corners.
+  const Tensor x = Tensor::from({1, 1, 4, 1}, Numbers{1, 2, 3, 4});
+  check_near(values(resize(x, {.scale_h = 1.0f,
+                               .scale_w = 0.6f,
+                               .mode = ResizeMode::linear,
+                               .coordinates = ResizeCoordinates::align_corners})),
+             {1.0f, 3.14285707f});
+}
+
 TEST_CASE("images are resized along both dimensions, channel by channel") {
   const Tensor x = Tensor::from({1, 2, 2, 2}, Numbers{1, 10, 2, 20, 3, 30, 4, 40});
   const Tensor y = resize(x, {.scale_h = 2.0f, .scale_w = 1.0f});
