@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "apps/command.h"
+#include "tasks/image_settings.h"
 #include "tasks/output_folder.h"
 #include "tasks/quantization.h"
 
@@ -19,12 +20,13 @@ void fields(Fields& v, CalibrateCommandConfig& c) {
 }
 
 void run_calibrate(const std::string& config_file, const CommonOptions& options) {
-  const auto config = read_command_config<CalibrateCommandConfig>(config_file, options);
+  auto config = read_command_config<CalibrateCommandConfig>(config_file, options);
   if (!config.checkpoint) config_error(config_file, "'checkpoint' is missing: calibration needs a trained model");
   check_measures(config.calibration);
   OutputFolder folder(output_folder(options.out, config.name));
   folder.check_spares({*config.checkpoint}, {"quantization_stats.json"});
   const auto task = open_task(config, options.data);
+  config.model = with_data(config.model, task->description());
   const ExperimentData& data = images_of(*task);
   check_calibration(data, config.calibration, config_file, "calibration");
   check_can_write(folder.path() / "quantization_stats.json");

@@ -12,6 +12,7 @@
 #include "apps/report/results.h"
 #include "core/parallel.h"
 #include "tasks/deployment.h"
+#include "tasks/image_settings.h"
 #include "tasks/model_file.h"
 #include "tasks/output_folder.h"
 #include "tasks/quantization.h"
@@ -181,10 +182,12 @@ Json finished_row(const Setup& setup, const PlannedRow& row, std::optional<Quant
 
 // `command`: how the results are made. With `resume`, rows that the folder's results have are kept; rows that were not
 // begun may be changed in config.json, and others added.
-Json compare(const CompareCommandConfig& config, const std::string& file, const CommonOptions& options,
+Json compare(CompareCommandConfig config, const std::string& file, const CommonOptions& options,
              const std::filesystem::path& folder, std::string command, bool resume) {
   OutputFolder output(folder);
   const auto task = open_task(config, options.data);
+  check_labelled(*task);
+  config.model = with_data(config.model, task->description());
   if (!resume) check_unused(folder);
   const Setup setup{config, file, *task, output, resume};
   const Json written = resolved_config(config, *task);

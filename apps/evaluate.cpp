@@ -28,6 +28,7 @@ Evaluation evaluate_program(const std::string& path, const std::optional<Config>
   const deploy::Engine engine(deploy::read_program(path));
   const ExperimentData data(read_config<DataConfig>(config->at("data")), /*seed=*/1, options.data,
                             Described{path, describe(engine.program())});
+  check_labelled(data);
   const EngineRun run = run_engine(engine, data.test(), "test");
   return {{{"program", path},
            {"dataset", data.describe()},
@@ -44,6 +45,7 @@ Evaluation evaluate_checkpoint(const std::string& path, const std::optional<Conf
     note(fmt::format("{}: no qgrad metadata; its tensors are those of {}, evaluated with that model's default data",
                      path, model_class));
   const auto task = open_task(file, options.data);
+  check_labelled(*task);
   const auto* images = dynamic_cast<const ExperimentData*>(task.get());
   return {{{"checkpoint", path},
            {"model", file.experiment.model.json()},

@@ -9,6 +9,7 @@
 #include "apps/report/table.h"
 #include "engine/program_file.h"
 #include "nn/graph.h"
+#include "tasks/image_settings.h"
 #include "tasks/model_file.h"
 #include "tasks/quantization.h"
 
@@ -25,10 +26,10 @@ struct Inspected {
 // A config of any command: the model as it would be built and prepared with the quantizer.
 Inspected inspect_config(const Config& config) {
   Inspected result;
-  const Config model = config.at("model");
+  if (config.has("data")) result.data.image = configured_image(config.at("data").at("dataset"));
+  const Config model = with_data(config.at("model"), result.data);
   result.model = build_model(model, 1, std::nullopt);
   result.about = {{"model", model.json()}};
-  if (config.has("data")) result.data.image = configured_image(config.at("data").at("dataset"));
   if (config.has("quantizer") && !config.at("quantizer").json().is_null()) {
     Config quantizer = config.at("quantizer");
     result.about["quantizer"] = Registry<Quantizer>::resolve(quantizer);

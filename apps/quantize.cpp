@@ -9,6 +9,7 @@
 #include "quant/post_train/layer_report.h"
 #include "quant/simulation/layer.h"
 #include "tasks/deployment.h"
+#include "tasks/image_settings.h"
 #include "tasks/output_folder.h"
 #include "tasks/quantization.h"
 
@@ -57,7 +58,7 @@ std::string text_of(const std::vector<LayerError>& layers, const Metrics& before
 }
 
 void run_quantize(const std::string& config_file, const CommonOptions& options) {
-  const auto config = read_command_config<QuantizeCommandConfig>(config_file, options);
+  auto config = read_command_config<QuantizeCommandConfig>(config_file, options);
   if (!config.checkpoint)
     config_error(config_file, "'checkpoint' is missing: post-training quantization needs a trained model");
   if (!is_post_training(config.quantizer))
@@ -66,6 +67,8 @@ void run_quantize(const std::string& config_file, const CommonOptions& options) 
   folder.check_spares({*config.checkpoint, config.calibration ? config.calibration->statistics.value_or("") : ""},
                       {"model.safetensors", "quant_stats_after_prepare_model.json"});
   const auto task = open_task(config, options.data);
+  check_labelled(*task);
+  config.model = with_data(config.model, task->description());
   const ExperimentData& data = images_of(*task);
   check_can_write(folder.path() / "results.json");
   check_calibration(data, config.calibration, config_file, "calibration");

@@ -5,6 +5,7 @@
 #include "apps/command.h"
 #include "quant/post_train/greedy_search.h"
 #include "quant/post_train/lapq.h"
+#include "tasks/image_settings.h"
 #include "tasks/metrics.h"
 #include "tasks/output_folder.h"
 #include "tasks/progress.h"
@@ -115,7 +116,7 @@ Found search_greedy(const SearchCommandConfig& config, const ExperimentData& dat
 }
 
 void run_search(const std::string& config_file, const CommonOptions& options) {
-  const auto config = read_command_config<SearchCommandConfig>(config_file, options);
+  auto config = read_command_config<SearchCommandConfig>(config_file, options);
   if (!config.checkpoint) config_error(config_file, "'checkpoint' is missing: the search needs a trained model");
   if (!is_post_training(config.quantizer))
     config_error(config.quantizer.where(),
@@ -126,6 +127,8 @@ void run_search(const std::string& config_file, const CommonOptions& options) {
   OutputFolder folder(output_folder(options.out, config.name));
   folder.check_spares({config_file, *config.checkpoint}, {"quantize.json", "results.json"});
   const auto task = open_task(config, options.data);
+  check_labelled(*task);
+  config.model = with_data(config.model, task->description());
   const ExperimentData& data = images_of(*task);
   check_can_write(folder.path() / "results.json");
   check_calibration(data, config.calibration, config_file, "calibration");

@@ -4,6 +4,7 @@
 
 #include "apps/command.h"
 #include "quant/train/fake_quant.h"
+#include "tasks/image_settings.h"
 #include "tasks/model_file.h"
 #include "tasks/output_folder.h"
 #include "tasks/quantization.h"
@@ -52,10 +53,12 @@ Json finish_folded(ModulePtr& model, const Quantized& quantized, const TrainComm
 
 void run_train(const std::string& config_file, const std::optional<std::filesystem::path>& resume,
                const CommonOptions& options) {
-  const auto config = read_command_config<TrainCommandConfig>(config_file, options);
+  auto config = read_command_config<TrainCommandConfig>(config_file, options);
   OutputFolder folder(resume ? *resume : output_folder(options.out, config.name));
   if (!resume) check_unused(folder.path());
   const auto task = open_task(config, options.data);
+  check_labelled(*task);
+  config.model = with_data(config.model, task->description());
   ModulePtr model = build_model(config.model, config.seed, config.checkpoint);
   const auto optimizer = make_optimizer(config.train.optimizer, *model);
   check_calibration(*task, config.calibration, config_file, "calibration");

@@ -6,6 +6,12 @@
 
 namespace qgrad {
 
+Image ImageSet::original_of(int64_t place) const {
+  if (original) return original(place);
+  const auto begin = pixels.begin() + place * image.numel();
+  return {image, {begin, begin + image.numel()}};
+}
+
 void Dataset::order_classes(const std::vector<std::string>& names) {
   check(std::ranges::is_permutation(names, names_as_read_), "{}: the classes are {}, which {} is no order of", name(),
         joined(names_as_read_), joined(names));

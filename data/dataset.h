@@ -1,7 +1,8 @@
-// Labelled images in memory, and the classes of data sets that configs name.
+// Labelled images, in memory or in files, and the classes of data sets that configs name.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -9,16 +10,24 @@
 
 #include "core/registry.h"
 #include "core/shape.h"
+#include "data/image.h"
 
 namespace qgrad {
 
-// Decoded images, bytes in NHWC order.
+// Images of one size, bytes in NHWC order: decoded in memory, or read one by one as they are needed.
 struct ImageSet {
   Shape image;                         // [H, W, C]
-  std::vector<uint8_t> pixels;         // size() * image.numel()
-  std::vector<int32_t> labels;         // 0 .. classes - 1
+  std::vector<uint8_t> pixels;         // size() * image.numel(); none where `read` gives them
+  std::vector<int32_t> labels;         // 0 .. classes - 1, or kNoLabel
   std::vector<std::string> remarks{};  // sentences on what was left out of it, or is missing
+  // The bytes of one image, where they are not in memory, a function of its place and the epoch alone. This and the
+  // next are called from several threads at once, and throw, naming the file.
+  std::function<std::vector<uint8_t>(int64_t place, int64_t epoch)> read{};
+  std::function<Image(int64_t place)> original{};  // of any size; null: the image is as it was found
+
+  static constexpr int32_t kNoLabel = -1;
   int64_t size() const { return static_cast<int64_t>(labels.size()); }
+  Image original_of(int64_t place) const;
 };
 
 class Dataset {
@@ -30,7 +39,8 @@ class Dataset {
   virtual std::string folder() const { return {}; }                // that it is read from; empty where there is none
   virtual bool order_follows_from_names() const { return false; }  // of the classes: other names, another order
 
-  const std::vector<std::string>& class_names() const { return class_names_; }  // in the order of the labels
+  // In the order of the labels; none where images have no labels.
+  const std::vector<std::string>& class_names() const { return class_names_; }
   // Labels are places in `names` from now on. Throws unless they are class_names() in some order.
   void order_classes(const std::vector<std::string>& names);
 

@@ -13,8 +13,8 @@ Loader::Loader(const ImageSet& set, Indices indices, SampleTransform transform, 
   check(options.batch_size > 0, "loader: expected a batch size of at least 1, got {}", options.batch_size);
   check(options.threads >= 0 && options.threads <= 256, "loader: expected 0 to 256 threads, got {}", options.threads);
   check(options.prefetch > 0, "loader: expected at least 1 batch to prefetch, got {}", options.prefetch);
-  check(std::ssize(set.pixels) == set.size() * set.image.numel(), "loader: {} images {} have {} bytes", set.size(),
-        set.image, set.pixels.size());
+  check(set.read || std::ssize(set.pixels) == set.size() * set.image.numel(), "loader: {} images {} have {} bytes",
+        set.size(), set.image, set.pixels.size());
   check(set.image.rank() == 3, "loader: expected images [H,W,C], got {}", set.image);
   for (const int64_t i : indices_) check(i >= 0 && i < set.size(), "loader: image {} of a set of {}", i, set.size());
 
@@ -100,12 +100,13 @@ Batch Loader::prepare(const Epoch& epoch, int64_t batch) const {
   const int64_t count = std::min(options_.batch_size, static_cast<int64_t>(std::ssize(epoch.order)) - begin);
   const auto numel = static_cast<size_t>(set_.image.numel());
   Batch result{Tensor::empty(Shape{count, set_.image[0], set_.image[1], set_.image[2]}), {}};
-  const std::span<const uint8_t> pixels = set_.pixels;
   const std::span<float> output = result.images.mutable_data();
   for (int64_t i = 0; i < count; ++i) {
     const int64_t sample = epoch.order[static_cast<size_t>(begin + i)];
-    transform_(pixels.subspan(static_cast<size_t>(sample) * numel, numel), epoch.number, sample,
-               output.subspan(static_cast<size_t>(i) * numel, numel));
+    const std::vector<uint8_t> read = set_.read ? set_.read(sample, epoch.number) : std::vector<uint8_t>{};
+    const std::span<const uint8_t> pixels =
+        set_.read ? read : std::span(set_.pixels).subspan(static_cast<size_t>(sample) * numel, numel);
+    transform_(pixels, epoch.number, sample, output.subspan(static_cast<size_t>(i) * numel, numel));
     result.labels.push_back(set_.labels[static_cast<size_t>(sample)]);
   }
   return result;

@@ -1,4 +1,5 @@
-// Batches of transformed images, prepared ahead by background threads and the same for any number of them.
+// Batches of transformed images, prepared ahead by background threads and the same for any number of them. Images that
+// are not in memory are decoded by these threads, so that no more of them are there than in the batches under way.
 #pragma once
 
 #include <condition_variable>
@@ -48,7 +49,7 @@ class Loader {
 
   // The next call of next() gives batch `first_batch` (0 to batches()) of the epoch.
   void start_epoch(int64_t epoch, int64_t first_batch = 0);
-  // Nothing at the end of the epoch. Rethrows what the transform threw for this batch.
+  // Nothing at the end of the epoch. Rethrows what reading or transforming the images of this batch threw.
   std::optional<Batch> next();
 
  private:

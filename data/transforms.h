@@ -9,6 +9,7 @@
 #include "core/config.h"
 #include "core/random.h"
 #include "core/shape.h"
+#include "data/random_crop.h"
 
 namespace qgrad {
 
@@ -17,6 +18,7 @@ struct TransformConfig {
   int64_t crop_padding = 0;
   bool flip = false;
   int64_t cutout = 0;
+  std::optional<RandomResizedCropConfig> random_resized_crop;
 
   // The same normalisation without anything random: for validation, calibration and test images.
   TransformConfig test_time() const { return {.mean = mean, .std = std}; }
@@ -29,6 +31,10 @@ inline void fields(Fields& v, TransformConfig& c) {
   v("crop_padding", c.crop_padding,
     {.help = "random crop out of the image with this many black pixels around it", .min = 0, .max = 1024});
   v("flip", c.flip, {.help = "mirror every second image, at random, left to right"});
+  v("random_resized_crop", c.random_resized_crop,
+    {.help =
+         "before all others: a part of the image as it is in its file, of random size, ratio and place, resized to the "
+         "size of the data set; null: the image as the data set has it"});
   v("cutout", c.cutout, {.help = "side of a square at a random place set to the mean; 0: none", .min = 0, .max = 1024});
 }
 
@@ -44,6 +50,7 @@ Normalisation normalisation(const TransformConfig& config, int64_t channels);
 using SampleTransform =
     std::function<void(std::span<const uint8_t> image, int64_t epoch, int64_t sample, std::span<float> output)>;
 
+// All but random_resized_crop, which is done where images are read (data/random_crop.h).
 // In this order, as torchvision's RandomCrop(padding), RandomHorizontalFlip, ToTensor and Normalize do it, and then
 // cutout (DeVries and Taylor, arXiv 1708.04552; a square clipped at the border, filled with 0 after normalisation).
 // A normalised byte is (byte/255 - mean)/std: in float32, two true divisions, the same bits as PyTorch.

@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "core/ops.h"
 #include "tasks/experiment.h"
+#include "tasks/image_settings.h"
 #include "tasks/model_file.h"
 
 namespace qgrad {
@@ -14,7 +15,7 @@ namespace qgrad {
 Distillation::Distillation(const DistillationConfig& config, Module& student, const DataDescription& data)
     : config_(config),
       student_(student),
-      teacher_(config.model ? build_model(*config.model, /*seed=*/0, config.teacher)
+      teacher_(config.model ? build_model(with_data(*config.model, data), /*seed=*/0, config.teacher)
                             : load_model(config.teacher, std::nullopt).model),
       student_features_(student, config.features, "student"),
       teacher_features_(teacher_.model(), config.features, "teacher") {

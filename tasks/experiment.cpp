@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "nn/checkpoint.h"
+#include "tasks/image_settings.h"
 #include "tasks/metrics.h"
 #include "tasks/model_file.h"
 #include "tasks/progress.h"
@@ -20,8 +21,13 @@ const std::vector<float> kMiddle{0.5f};
 
 class ImageBatches final : public Task::Batches {
  public:
-  ImageBatches(const ImageSet& set, const Indices& indices, SampleTransform transform, const LoaderOptions& options)
-      : loader_(set, indices, std::move(transform), options), examples_(std::ssize(indices)) {}
+  ImageBatches(const ImageSet& set, const Indices& indices, const TransformConfig& transforms,
+               const LoaderOptions& options)
+      : cropped_(transforms.random_resized_crop
+                     ? std::optional(randomly_cropped(set, *transforms.random_resized_crop, options.seed))
+                     : std::nullopt),
+        loader_(cropped_ ? *cropped_ : set, indices, Transform(transforms, set.image, options.seed), options),
+        examples_(std::ssize(indices)) {}
   int64_t count() const override { return loader_.batches(); }
   int64_t examples() const override { return examples_; }
   void start_epoch(int64_t epoch) override { loader_.start_epoch(epoch); }
@@ -32,6 +38,7 @@ class ImageBatches final : public Task::Batches {
   }
 
  private:
+  const std::optional<ImageSet> cropped_;
   Loader loader_;
   int64_t examples_;
 };
@@ -47,7 +54,9 @@ std::string named(const Dataset& dataset, const std::string& given) {
 ExperimentData::ExperimentData(const DataConfig& config, uint64_t seed, const std::optional<std::string>& folder,
                                const std::optional<Described>& network)
     : config_(config), seed_(seed) {
+  if (network) config_.dataset = with_image(config_.dataset, network->data.image);
   dataset_ = open_dataset(config_.dataset, folder);
+  config_.dataset = with_image(config_.dataset, dataset_->image_shape().dims());
   if (!dataset_->folder().empty()) config_.dataset.json()["dir"] = dataset_->folder();
   const std::string given = folder ? "--data" : config_.dataset.file;
   whose_ = named(*dataset_, given);
@@ -79,8 +88,7 @@ Indices ExperimentData::limited(Indices all, const std::optional<int64_t>& count
 
 std::unique_ptr<Task::Batches> ExperimentData::training(int batch_size, const std::optional<uint64_t>& own_seed) const {
   const uint64_t seed = own_seed.value_or(seed_);
-  return std::make_unique<ImageBatches>(dataset_->train(), training_,
-                                        Transform(config_.transforms, dataset_->image_shape(), seed),
+  return std::make_unique<ImageBatches>(dataset_->train(), training_, config_.transforms,
                                         LoaderOptions{.batch_size = batch_size,
                                                       .shuffle = true,
                                                       .drop_last = true,
@@ -155,7 +163,7 @@ DataDescription description_for(Dataset& dataset, const TransformConfig& transfo
   DataDescription data{.image = {image.dims().begin(), image.dims().end()},
                        .mean = transforms.mean || theirs.mean.empty() ? mean : theirs.mean,
                        .std = transforms.std || theirs.std.empty() ? std : theirs.std,
-                       .classes = dataset.class_names()};
+                       .classes = dataset.class_names().empty() ? theirs.classes : dataset.class_names()};
   if (network) check_agree({named(dataset, given), data}, *network);
   return data;
 }
@@ -193,7 +201,7 @@ void check_fits(const Config& model_config, const ExperimentData& data) {
                  image_text(description.image), data.whose(), e.what());
   }
   const int64_t classes = std::ssize(description.classes);
-  if (outputs != classes)
+  if (classes > 0 && outputs != classes)
     config_error(model_config.where(), "the model has {} outputs, but {} has {} classes", outputs,
                  data.dataset().name(), classes);
 }
@@ -208,9 +216,18 @@ std::unique_ptr<Task> open_task(const ExperimentConfig& config, const std::optio
     if (network) check_agree({ratings->whose(), ratings->description()}, *network);
     return ratings;
   }
-  auto images = std::make_unique<ExperimentData>(config.data, config.seed, folder, network);
-  check_fits(config.model, *images);
+  DataConfig data = config.data;
+  if (network) data.dataset = with_image(data.dataset, network->data.image);
+  data.dataset = with_image(data.dataset, image_of_model(config.model));
+  auto images = std::make_unique<ExperimentData>(data, config.seed, folder, network);
+  check_fits(with_data(config.model, images->description()), *images);
   return images;
+}
+
+void check_labelled(const Task& task) {
+  if (const auto* images = dynamic_cast<const ExperimentData*>(&task))
+    check(!images->dataset().class_names().empty(),
+          "{}: images without labels do for calibration alone; here classes are needed", images->whose());
 }
 
 std::unique_ptr<Task> open_task(const ExperimentConfig& config, const std::optional<std::string>& folder) {
@@ -228,17 +245,6 @@ ModulePtr build_model(const Config& model, uint64_t seed, const std::optional<st
 std::vector<Tensor> example_inputs(const Config& model, const DataDescription& data) {
   if (data.image.empty()) return Registry<Architecture>::create(model)->example();
   return {Tensor::zeros({1, data.image.at(0), data.image.at(1), data.image.at(2)})};
-}
-
-std::vector<int64_t> configured_image(const Config& dataset) {
-  if (is_recommendation(dataset)) return {};
-  const Json settings = Registry<Dataset>::resolve(dataset);
-  if (!settings.contains("size")) return {};
-  check(settings["size"].size() == 2, "{}: size: expected [height, width], got {} numbers", dataset.where(),
-        settings["size"].size());
-  auto image = settings["size"].get<std::vector<int64_t>>();
-  image.push_back(settings["channels"].get<int64_t>());
-  return image;
 }
 
 void read_value(const Config& from, DatasetConfig& value) {

@@ -118,7 +118,10 @@ inline void fields(Fields& v, ExperimentConfig& c) {
   v("name", c.name, {.help = "name of the experiment", .required = true});
   v("seed", c.seed, {.help = "seed of all random streams"});
   v("data", c.data, {.help = "data set, transforms, split", .required = true});
-  v("model", c.model, {.help = "the model's class and settings; left out: as the checkpoint says"});
+  v("model", c.model,
+    {.help =
+         "the model's class and settings; without \"classes\" it has as many outputs as the data have classes; left "
+         "out: as the checkpoint says"});
   v("checkpoint", c.checkpoint, {.help = "trained parameters to start from (safetensors, or an ONNX model)"});
 }
 // The model that a config leaves to its checkpoint; throws where that does not say one.
@@ -175,6 +178,9 @@ std::unique_ptr<Task> open_task(const ExperimentConfig& config, const std::optio
 std::unique_ptr<Task> open_task(const ExperimentConfig& config, const std::optional<std::string>& folder,
                                 const std::optional<Described>& network);
 
+// Throws where a task's images have no labels.
+void check_labelled(const Task& task);
+
 // A new model of the config's class, initialised by the seed, or with the parameters of `checkpoint`.
 ModulePtr build_model(const Config& model, uint64_t seed, const std::optional<std::string>& checkpoint);
 
@@ -185,9 +191,6 @@ std::vector<Tensor> example_inputs(const Config& model, const DataDescription& d
 // transforms leave open is the network's. `given`: what names the data set, for messages. Throws where they differ.
 DataDescription description_for(Dataset& dataset, const TransformConfig& transforms, const std::string& given,
                                 const std::optional<Described>& network);
-
-// Height, width and channels as the settings of a data set say, if they do: where the images need not be here.
-std::vector<int64_t> configured_image(const Config& dataset);
 
 // The folder a command writes to: --out, or out/<name>.
 std::filesystem::path output_folder(const std::optional<std::string>& out, const std::string& name);

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "nn/checkpoint.h"
+#include "tasks/image_settings.h"
 #include "tasks/metrics.h"
 #include "tasks/progress.h"
 #include "tasks/recommendation.h"
@@ -74,7 +75,7 @@ void check_as_saved(const Config& given, const std::optional<Config>& saved, con
 
 // As far as a config says it, the images having as many channels as the known ones unless it says that too.
 DataDescription configured(const DataConfig& config, const DataDescription& known) {
-  DataDescription data{.image = configured_image(config.dataset)};
+  DataDescription data{.image = configured_image(with_image(config.dataset, known.image))};
   const std::vector<int64_t>& image = data.image.empty() ? known.image : data.image;
   if (image.empty()) return data;
   auto [mean, std] = normalisation(config.transforms, image.back());

@@ -16,6 +16,8 @@ class Architecture {
   virtual ~Architecture() = default;
 
   virtual Shape image_shape() const = 0;  // [H, W, C] of one input image
+  // Whether images are to be of that size where nobody says another; false: it is an example, and any size is as good.
+  virtual bool has_size() const { return true; }
   // Whether it may be for such images; its layers may still refuse their size.
   virtual bool takes(const Shape& image) const { return image == image_shape(); }
   virtual std::vector<Tensor> example() const;  // inputs for traces where no data is at hand: zeros, one example
@@ -46,6 +48,7 @@ class CifarArchitecture final : public Architecture {
  public:
   explicit CifarArchitecture(const ClassifierConfig& config) : config_(config) {}
   Shape image_shape() const override { return {32, 32, 3}; }
+  bool has_size() const override { return false; }
   bool takes(const Shape& image) const override { return image.rank() == 3 && image[2] == 3; }
   ModulePtr make() const override { return kMake(config_); }
 
