@@ -144,7 +144,7 @@ Described described(const std::filesystem::path& checkpoint) {
 }
 
 Config dataset_of(const ModelFile& file, const std::optional<std::string>& folder) {
-  Config dataset = file.experiment.data.dataset;
+  Config dataset = with_image(file.experiment.data.dataset, file.trained_on.data.image);
   if (dataset.file == file.trained_on.whose && dataset.has("dir") && dataset.json()["dir"].is_string() && !folder) {
     const std::string read = dataset.json()["dir"].get<std::string>();
     if (!std::filesystem::exists(read)) {

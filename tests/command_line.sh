@@ -398,6 +398,8 @@ expect_error "a comparison on them" "those of out/shapes/model.safetensors are 2
 holds "leave no folder" [ ! -e x ]
 expect 0 "evaluate with the checkpoint's size and channels" "$qgrad" evaluate out/shapes/model.safetensors --config shapes.json
 holds "that the config leaves open" grep -q '"size":\[24,32\]' stderr
+expect 0 "export with them" "$qgrad" export out/shapes_8bit/model.safetensors --config shapes.json --program sized.qgi
+holds "on the data's images" grep -q 'the program was run on 16 test images' stdout
 expect 0 "calibrate on images without classes" "$qgrad" calibrate "$root/examples/own_images/quantize.json" --data "$pictures" --out unlabelled \
   --set data.dataset.labels=none --set data.dataset.test=null
 holds "all of them" grep -q '120 images' stdout
