@@ -51,6 +51,8 @@ ByteRange range_of(const Op& op, Type type, const std::vector<ByteRange>& ranges
     case OpKind::max_pool:
     case OpKind::channels_first:
       return ranges[static_cast<size_t>(op.inputs[0])];
+    case OpKind::select:
+      return {0, 255};
     default:  // never bytes
       return {};
   }
@@ -61,6 +63,38 @@ void channels_first(const T* x, T* y, const TensorInfo& in) {
   const int64_t positions = int64_t{in.height} * in.width;
   for (int64_t c = 0; c < in.channels; ++c)
     for (int64_t p = 0; p < positions; ++p) *y++ = x[p * in.channels + c];
+}
+
+// Runs of channels that lie side by side, as places in the input and in the output, and their lengths.
+struct ChannelRun {
+  int32_t from, to, count;
+};
+std::vector<ChannelRun> runs_of(const std::vector<int32_t>& channels) {
+  std::vector<ChannelRun> runs;
+  for (size_t i = 0; i < channels.size(); ++i) {
+    const int32_t from = channels[i];
+    if (from == Op::kZeros) continue;
+    if (!runs.empty() && from == runs.back().from + runs.back().count &&
+        static_cast<int32_t>(i) == runs.back().to + runs.back().count)
+      ++runs.back().count;
+    else
+      runs.push_back({from, static_cast<int32_t>(i), 1});
+  }
+  return runs;
+}
+
+template <class T>
+void select(const T* x, T* y, const TensorInfo& in, const Op& op, const std::vector<ChannelRun>& runs, T zero) {
+  const auto out = static_cast<int64_t>(op.channels.size());
+  std::fill_n(y, std::ssize(op.rows) * std::ssize(op.columns) * out, zero);
+  for (const int32_t row : op.rows)
+    for (const int32_t column : op.columns) {
+      if (row != Op::kZeros && column != Op::kZeros) {
+        const T* pixel = x + (int64_t{row} * in.width + column) * in.channels;
+        for (const ChannelRun& run : runs) std::copy_n(pixel + run.from, run.count, y + run.to);
+      }
+      y += out;
+    }
 }
 
 // The operands of a sum or a product: where they lie in the arena, and what their bytes stand for.
@@ -128,6 +162,15 @@ Engine::Step Engine::prepared(const Op& op, const std::vector<ByteRange>& ranges
         return
             [=, &in](std::byte* arena, bool) { channels_first(at<uint8_t>(arena, from), at<uint8_t>(arena, to), in); };
       return [=, &in](std::byte* arena, bool) { channels_first(at<float>(arena, from), at<float>(arena, to), in); };
+    case OpKind::select:
+      if (in.type == Type::byte)
+        return [=, &in, &op, runs = runs_of(op.channels), zero = static_cast<uint8_t>(in.origin())](std::byte* arena,
+                                                                                                    bool) {
+          select(at<uint8_t>(arena, from), at<uint8_t>(arena, to), in, op, runs, zero);
+        };
+      return [=, &in, &op, runs = runs_of(op.channels)](std::byte* arena, bool) {
+        select(at<float>(arena, from), at<float>(arena, to), in, op, runs, 0.0f);
+      };
     default:
       break;
   }

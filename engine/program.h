@@ -41,6 +41,7 @@ enum class OpKind : uint8_t {
   float_conv,      // float -> float
   clamp,           // float -> float, to real_low .. real_high
   concat,          // float, along the channels
+  select,          // any type: rows, columns and channels of the input by their places, or zeros
 };
 
 struct Window {
@@ -70,6 +71,9 @@ struct Op {
   // round(x / step), one.
   std::vector<uint8_t> low, high;
   std::vector<std::array<uint8_t, 256>> tables;  // lookup: one for each input, the output's byte for every byte
+  // select: where each row, column and channel of the output stands in the input; kZeros: nowhere.
+  std::vector<int32_t> rows, columns, channels;
+  static constexpr int32_t kZeros = -1;
 };
 
 struct Program {

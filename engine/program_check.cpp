@@ -118,6 +118,14 @@ class OpCheck {
         check(in(0).count() == out_.count() && (out_.type == Type::float32 || in(0).grid == out_.grid),
               "input and output differ");
         return;
+      case OpKind::select:
+        nothing_but({&op_.rows, &op_.columns, &op_.channels});
+        arity(1, 1), types(in(0).type, in(0).type);
+        check(out_.type == Type::float32 || in(0).grid == out_.grid, "the grids of input and output differ");
+        places("rows", op_.rows, in(0).height, out_.height);
+        places("columns", op_.columns, in(0).width, out_.width);
+        places("channels", op_.channels, in(0).channels, out_.channels);
+        return;
     }
     fail("unknown kind {}", static_cast<int>(op_.kind));
   }
@@ -147,7 +155,8 @@ class OpCheck {
     left(&Op::real_weight, "weights in float"), left(&Op::real_bias, "biases in float");
     left(&Op::real_low, "limits in float"), left(&Op::real_high, "limits in float");
     left(&Op::rescale, "factors"), left(&Op::low, "limits"), left(&Op::high, "limits");
-    left(&Op::tables, "tables");
+    left(&Op::tables, "tables"), left(&Op::rows, "rows"), left(&Op::columns, "columns");
+    left(&Op::channels, "channels");
   }
   // Of a sum of real values, or a product.
   void on_values() const {
@@ -251,6 +260,11 @@ class OpCheck {
       for (const uint8_t byte : table)
         check(byte <= out_.highest_byte(), "a table's {} is not on the output's grid", byte);
     concat();
+  }
+  static void places(const char* what, const std::vector<int32_t>& list, int32_t in, int32_t out) {
+    check(list.size() == static_cast<size_t>(out), "{} {} are chosen for {}", list.size(), what, out);
+    for (const int32_t place : list)
+      check(place >= Op::kZeros && place < in, "{} {} is not one of {}", what, place, in);
   }
   void concat() const {
     int64_t channels = 0;

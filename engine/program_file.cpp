@@ -171,6 +171,7 @@ void fields(V& v, Op& op) {
   if constexpr (std::is_same_v<V, Reader>) op.weight = unpack(weight, op.bias.size());
   v(op.rescale), v(op.low), v(op.high), v(op.tables);
   v(op.real_weight), v(op.real_bias), v(op.real_low), v(op.real_high);
+  if (op.kind == OpKind::select) v(op.rows), v(op.columns), v(op.channels);
 }
 template <class V>
 void fields(V& v, Program& p) {

@@ -1,7 +1,9 @@
 // The layers that a program has operations for.
 #include "quant/export/layer_lowering.h"
 
+#include <algorithm>
 #include <limits>
+#include <numeric>
 
 #include "nn/layers/pool.h"
 #include "nn/layers/weighted_sum.h"
@@ -50,6 +52,40 @@ int32_t flattened(ProgramBuilder& program, const GraphNode& node, Tensors inputs
   return program.emit({.kind = OpKind::channels_first, .inputs = {inputs[0]}}, output);
 }
 
+// Where the numbers of an image come from, found by moving their places: each is (row * W + column) * C + channel + 1.
+int32_t selected(ProgramBuilder& program, const GraphNode& node, Tensors inputs) {
+  const TensorInfo from = program.tensor(inputs[0]);
+  check(node.module && from.count() < 1 << 24, "it moves {} numbers, {} at the most can be followed", from.count(),
+        1 << 24);
+  Tensor places = Tensor::empty(program.image_shape(inputs[0]));
+  std::iota(places.mutable_data().begin(), places.mutable_data().end(), 1.0f);
+  const Tensor moved = (*node.module)(places);
+  check(moved.rank() == 4, "it gives no images");
+  const int64_t width = moved.dim(2), channels = moved.dim(3);
+  Op op{.kind = OpKind::select, .inputs = {inputs[0]}};
+  op.rows.assign(static_cast<size_t>(moved.dim(1)), Op::kZeros);
+  op.columns.assign(static_cast<size_t>(width), Op::kZeros);
+  op.channels.assign(static_cast<size_t>(channels), Op::kZeros);
+  const auto for_each = [&](auto&& call) {
+    for (int64_t i = 0; i < moved.numel(); ++i)
+      call(static_cast<int32_t>(moved.data()[static_cast<size_t>(i)]) - 1,
+           op.rows[static_cast<size_t>(i / channels / width)], op.columns[static_cast<size_t>(i / channels % width)],
+           op.channels[static_cast<size_t>(i % channels)]);
+  };
+  for_each([&](int32_t place, int32_t& row, int32_t& column, int32_t& channel) {
+    if (place < 0) return;
+    row = place / from.channels / from.width;
+    column = place / from.channels % from.width;
+    channel = place % from.channels;
+  });
+  for_each([&](int32_t place, int32_t row, int32_t column, int32_t channel) {
+    const int32_t expected =
+        std::min({row, column, channel}) < 0 ? -1 : (row * from.width + column) * from.channels + channel;
+    check(place == expected, "it moves numbers otherwise than by rows, columns and channels");
+  });
+  return program.emit(std::move(op), program.add_tensor(node, "", from.type, from.grid));
+}
+
 int32_t summed(ProgramBuilder& program, const GraphNode& node, Tensors inputs) {
   const WeightedSum& sum = *node.module->weighted_sum();
   check(!sum.weight.transform(), "it is quantized for training; to_integer_layers comes before lowering");
@@ -80,6 +116,7 @@ std::map<std::string, LayerLowering, std::less<>>& layer_lowerings() {
 LayerLowering lowering_of(std::string_view kind, const Effect& effect) {
   const auto known = layer_lowerings().find(kind);
   if (known != layer_lowerings().end()) return known->second;
+  if (effect.kind == Effect::Kind::moves || effect.kind == Effect::Kind::splits) return selected;
   check(effect.kind == Effect::Kind::sums || effect.is_rectifier(), "it has no form in a program");
   return effect.kind == Effect::Kind::sums ? summed : rectified;
 }

@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <set>
+#include <tuple>
 
 #include "core/error.h"
 #include "core/narrow.h"
@@ -57,7 +59,7 @@ class Exporter {
   static const char* kind_name(OpKind kind) {
     constexpr const char* kNames[] = {"quantize", "dequantize",   "conv",           "add",       "multiply",   "lookup",
                                       "max_pool", "average_pool", "channels_first", "real_conv", "float_conv", "clamp",
-                                      "concat"};
+                                      "concat",   "select"};
     return kNames[static_cast<size_t>(kind)];
   }
 
@@ -111,6 +113,8 @@ class Exporter {
       case OpKind::channels_first:
         model_.node("Reshape", {name(op.inputs[0]), vector_shape()}, out);
         return;
+      case OpKind::select:
+        return select(op);
     }
     fail("no ONNX form is known");
   }
@@ -176,6 +180,41 @@ class Exporter {
       return values[0];
     };
     return {all(op.low), all(op.high)};
+  }
+
+  // --- moving ---
+  // One axis after the other, and a sum of one tensor where all of them stay as they are.
+  void select(const Op& op) {
+    const TensorInfo& in = tensor(op.inputs[0]);
+    std::vector<std::tuple<int64_t, const std::vector<int32_t>*, int32_t>> axes;
+    for (const auto& [axis, places, size] :
+         {std::tuple(int64_t{1}, &op.channels, in.channels), std::tuple(int64_t{2}, &op.rows, in.height),
+          std::tuple(int64_t{3}, &op.columns, in.width)}) {
+      std::vector<int32_t> all(static_cast<size_t>(size));
+      std::iota(all.begin(), all.end(), 0);
+      if (*places != all) axes.emplace_back(axis, places, size);
+    }
+    check(!axes.empty(), "it moves nothing");
+    std::string x = name(op.inputs[0]);
+    for (size_t i = 0; i < axes.size(); ++i) {
+      const auto [axis, places, size] = axes[i];
+      const std::string to = i + 1 < axes.size() ? fmt::format("{}/axis{}", name(op.output), axis) : name(op.output);
+      x = select_along(op, axis, *places, size, x, to);
+    }
+  }
+  // Zeros stand at the end of the axis before places are taken.
+  std::string select_along(const Op& op, int64_t axis, std::vector<int32_t> places, int32_t size, std::string x,
+                           const std::string& to) {
+    if (std::ranges::count(places, Op::kZeros) > 0) {
+      std::vector<int64_t> pads(8, 0);
+      pads[static_cast<size_t>(4 + axis)] = 1;
+      const int64_t dims[] = {8};
+      const std::string zero = tensor(op.output).type == Type::byte ? zero_point(op.output) : limit(0);
+      x = model_.node("Pad", {x, model_.constant<int64_t>(to + "/pads", dims, pads), zero}, to + "/padded");
+      std::ranges::replace(places, Op::kZeros, size);
+    }
+    const int64_t dims[] = {std::ssize(places)};
+    return model_.node("Gather", {x, model_.constant<int32_t>(to + "/places", dims, places)}, to, {{"axis", axis}});
   }
 
   // --- layers ---

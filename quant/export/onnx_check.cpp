@@ -59,6 +59,7 @@ class NodeCheck {
     if (op == "Clip") return clip();
     if (op == "Cast") return arity(1, 1), Known{static_cast<OnnxType>(attribute("to")), in_[0].dims};
     if (op == "Gather") return gather();
+    if (op == "Pad") return pad();
     if (op == "Concat") return concat();
     if (op == "Reshape") return reshape();
     if (op == "Flatten") return arity(1, 1), Known{in_[0].type, {in_[0].dims[0], count(in_[0].dims) / in_[0].dims[0]}};
@@ -177,8 +178,23 @@ class NodeCheck {
   }
   Known gather() const {
     arity(2, 2);
-    check(in_[0].dims.size() == 1 && in_[1].type == OnnxType::int32, "expected a table and 32-bit indices");
-    return {in_[0].type, in_[1].dims};
+    check(in_[1].type == OnnxType::int32, "expected 32-bit indices");
+    if (in_[0].dims.size() == 1) return {in_[0].type, in_[1].dims};  // a table
+    const auto axis = static_cast<size_t>(attribute("axis"));
+    check(in_[1].constant && in_[1].dims.size() == 1 && axis < in_[0].dims.size(), "its places are no constant row");
+    for (const int32_t place : numbers<int32_t>(*in_[1].constant))
+      check(place >= 0 && place < in_[0].dims[axis], "there is no place {} among {}", place, in_[0].dims[axis]);
+    Dims y = in_[0].dims;
+    y[axis] = in_[1].dims[0];
+    return {in_[0].type, y};
+  }
+  Known pad() const {
+    arity(3, 3), types({in_[0].type, OnnxType::int64, in_[0].type}), scalar(2);
+    Dims y = in_[0].dims;
+    check(in_[1].constant && in_[1].dims == Dims{2 * std::ssize(y)}, "expected two constant pads for each dimension");
+    const std::vector<int64_t> pads = numbers<int64_t>(*in_[1].constant);
+    for (size_t d = 0; d < y.size(); ++d) y[d] += pads[d] + pads[d + y.size()];
+    return {in_[0].type, y};
   }
   Known concat() const {
     arity(1, 64), types(std::vector(in_.size(), in_[0].type));

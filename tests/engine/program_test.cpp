@@ -125,6 +125,11 @@ std::vector<Case> cases() {
       Type::float32, floats, {"window", "real_weight", "real_bias"}));
   list.push_back(around("clamp", {.kind = OpKind::clamp, .inputs = {0}, .real_low = -1, .real_high = 1}, Type::float32,
                         floats, {"real_low", "real_high"}));
+  for (const auto type : {Type::byte, Type::float32})
+    list.push_back(
+        around("select",
+               {.kind = OpKind::select, .inputs = {0}, .rows = {1, 2}, .columns = {2, -1}, .channels = {3, -1, 0, 1}},
+               type, type == Type::byte ? pooled : pooled_floats, {"rows", "columns", "channels"}));
   list.push_back(around("concat", {.kind = OpKind::concat, .inputs = {0, 0}}, Type::float32, wide_floats, {}));
   return list;
 }
@@ -132,8 +137,8 @@ std::vector<Case> cases() {
 // Does not compile where an operation gets another field, which wants its line in spoilt_operations().
 bool same(const Op& a, const Op& b) {
   const auto fields = [](const Op& op) {
-    const auto& [f1, f2, f3, f4, f5, f6, f7, f8, f9, f10, f11, f12, f13, f14, f15, f16] = op;
-    return std::tie(f1, f2, f3, f4, f5, f6, f7, f8, f9, f10, f11, f12, f13, f14, f15, f16);
+    const auto& [f1, f2, f3, f4, f5, f6, f7, f8, f9, f10, f11, f12, f13, f14, f15, f16, f17, f18, f19] = op;
+    return std::tie(f1, f2, f3, f4, f5, f6, f7, f8, f9, f10, f11, f12, f13, f14, f15, f16, f17, f18, f19);
   };
   return fields(a) == fields(b);
 }
@@ -162,7 +167,7 @@ std::vector<std::function<void(T&)>> spoilers() {
   if constexpr (std::is_same_v<T, bool>) {
     list.push_back([](bool& value) { value = !value; });
   } else if constexpr (std::is_enum_v<T>) {
-    for (const int value : {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 255})
+    for (const int value : {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 255})
       list.push_back([value](T& field) { field = static_cast<T>(value); });
   } else if constexpr (std::is_arithmetic_v<T>) {
     for (const T value : extremes<T>()) list.push_back([value](T& field) { field = value; });
@@ -199,6 +204,7 @@ std::vector<Spoilt> spoilt_operations(size_t index) {
   add("real_low", &Op::real_low), add("real_high", &Op::real_high), add("rescale", &Op::rescale);
   add("low", &Op::low), add("high", &Op::high);
   add("tables", &Op::tables);
+  add("rows", &Op::rows), add("columns", &Op::columns), add("channels", &Op::channels);
   return list;
 }
 

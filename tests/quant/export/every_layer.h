@@ -16,7 +16,8 @@ namespace qgrad::test {
 inline Tensor images(int64_t count, uint64_t seed) { return normal_tensor({count, 8, 8, 3}, seed); }
 
 // Everything that has an integer form: convolutions plain, strided, depthwise and grouped, a product, a concatenation,
-// pools, activations of their own and fused ones, a tensor that two layers use.
+// pools, a part of the channels and more of them, activations of their own and fused ones, a tensor that two layers
+// use.
 struct EveryLayer final : UnaryModule {
   explicit EveryLayer(int64_t size) : fc(child<Linear>("fc", 20 * (size / 4 + 1) * (size / 4 + 1), 5)) {}
   std::string_view kind() const override { return "EveryLayer"; }
@@ -27,6 +28,7 @@ struct EveryLayer final : UnaryModule {
   Child concat = child<Concat>("concat", 3), max_pool = child<MaxPool2d>("max_pool", 2);
   Child tanh = child<Tanh>("tanh"), add = child<EltwiseAdd>("add"), add_relu = child<ReLU>("add_relu");
   Child strided = child<Conv2d>("strided", square_conv(20, 20, 3, 2, 1)), shortcut = child<MaxPool2d>("shortcut", 2);
+  Child part = child<Split>("part", 3, 2, 1), pad = child<PadChannels>("pad", 4, 6);
   Child average = child<AvgPool2d>("average", Pool2dOptions{2, 2, 1, 1, 1, 1}), fc;
 
  protected:
@@ -40,7 +42,7 @@ struct EveryLayer final : UnaryModule {
     const Tensor b = relu6(depthwise(a));
     const Tensor c = mult(sigmoid(grouped_conv(b)), narrow(a));
     const Tensor d = max_pool(concat(b, c));
-    const Tensor e = add_relu(add(strided(d), shortcut(tanh(d))));
+    const Tensor e = add_relu(add(strided(d), pad(part(shortcut(tanh(d))))));
     return fc(flatten(average(e)));
   }
 };
