@@ -27,7 +27,7 @@ struct NetworkInput {
 };
 inline void fields(Fields& v, NetworkInput& c) {
   v("name", c.name, {.help = "what nodes call it"});
-  v("shape", c.shape, {.help = "of one example: height, width, channels of an image", .min = 1});
+  v("shape", c.shape, {.help = "of one example: height, width, channels of an image", .min = 0});
 }
 
 // A layer, or a block of nodes, which is there `repeat` times, one after the other.

@@ -77,6 +77,19 @@ Json settings_of(const Window& w) {
   return settings;
 }
 
+// What a layer before it pads with zeros, the window pads itself.
+Known without_padding(const Translation& node, const Known& x, Window& w) {
+  const NetworkBuilder::Made* pad = node.builder().maker(x);
+  if (!pad || pad->layer != "Pad" || pad->settings.at("mode") != "constant" || pad->settings.contains("value"))
+    return x;
+  const auto before = pad->settings.at("before").get<Dims>(), after = pad->settings.at("after").get<Dims>();
+  for (const Dims& pads : {before, after})
+    if (pads.size() != 4 || pads[0] != 0 || pads[3] != 0 || pads[1] < 0 || pads[2] < 0) return x;
+  w.before = {w.before.height + before[1], w.before.width + before[2]};
+  w.after = {w.after.height + after[1], w.after.width + after[2]};
+  return pad->inputs[0];
+}
+
 // --- convolutions ---
 Tensor weight_of(const Translation& node, size_t i) {
   const Tensor weight = node.floats(i);
@@ -94,14 +107,66 @@ Results convolution(const Translation& node) {
   const Known& given = node.input(0);
   const Known x = with_height(node, given);
   const Tensor weight = weight_of(node, 1);
-  Json settings = settings_of(window_of(node, x, kernel_of(weight, given.rank())));
+  Window window = window_of(node, x, kernel_of(weight, given.rank()));
+  const Known unpadded = without_padding(node, x, window);
+  Json settings = settings_of(window);
   settings["in"] = x.dims[1];
   settings["out"] = weight.dim(0);
   settings["groups"] = node.number("group", 1);
   settings["bias"] = node.has(2);
   Parameters parameters{{"weight", from_file_layout(weight, Layout::conv)}};
   if (node.has(2)) parameters["bias"] = node.floats(2);
-  return {without_height(node, node.layer("Conv2d", {x}, settings, std::move(parameters)), given.rank())};
+  return {without_height(node, node.layer("Conv2d", {unpadded}, settings, std::move(parameters)), given.rank())};
+}
+
+// Of PyTorch's layout [in, out / groups, kh, kw].
+Results transposed_convolution(const Translation& node) {
+  const Known& given = node.input(0);
+  const Known x = with_height(node, given);
+  const Tensor weight = weight_of(node, 1);
+  const int64_t groups = node.number("group", 1);
+  const std::vector<int64_t> kernel = kernel_of(weight, given.rank()), zeros(kernel.size(), 0);
+  Window w = window_of(node, x, kernel);
+  Spatial extra = spatial(node.numbers("output_padding", zeros), 0);
+  const std::string how = node.text("auto_pad", "NOTSET");
+  if (node.has("output_shape") || how.starts_with("SAME")) {
+    // The padding follows from the size of the result; less than none is more of the output.
+    const Dims same{x.dims[2] * w.stride.height, x.dims[3] * w.stride.width};
+    const Spatial out = spatial(node.numbers("output_shape", same), 1);
+    const auto share = [&](int64_t in, int64_t stride, int64_t& more, int64_t extent, int64_t size, int64_t& before,
+                           int64_t& after) {
+      const int64_t total = stride * (in - 1) + more + extent - size;
+      more += std::max<int64_t>(0, -total);
+      const int64_t both = std::max<int64_t>(0, total), less = both / 2;
+      before = how == "SAME_UPPER" ? less : both - less;
+      after = both - before;
+    };
+    share(x.dims[2], w.stride.height, extra.height, (w.kernel.height - 1) * w.dilation.height + 1, out.height,
+          w.before.height, w.after.height);
+    share(x.dims[3], w.stride.width, extra.width, (w.kernel.width - 1) * w.dilation.width + 1, out.width,
+          w.before.width, w.after.width);
+  }
+  // Where the end is cut less than the beginning, that is more of the output; where it is cut more, it is cut later.
+  extra.height += w.before.height - w.after.height;
+  extra.width += w.before.width - w.after.width;
+  const Spatial cut{std::max<int64_t>(0, -extra.height), std::max<int64_t>(0, -extra.width)};
+  extra.height += cut.height;
+  extra.width += cut.width;
+  Json settings{{"in", x.dims[1]},
+                {"out", weight.dim(1) * groups},
+                {"kernel", setting(w.kernel)},
+                {"stride", setting(w.stride)},
+                {"padding", setting(w.before)},
+                {"output_padding", setting(extra)},
+                {"dilation", setting(w.dilation)},
+                {"groups", groups},
+                {"bias", node.has(2)}};
+  Parameters parameters{{"weight", from_file_layout(weight, {Layout::Order::transposed_conv, groups})}};
+  if (node.has(2)) parameters["bias"] = node.floats(2);
+  Known y = node.layer("ConvTranspose2d", {x}, settings, std::move(parameters));
+  y = node.sliced(y, 2, 0, y.dims[2] - cut.height, 1);
+  y = node.sliced(y, 3, 0, y.dims[3] - cut.width, 1);
+  return {without_height(node, y, given.rank())};
 }
 
 // --- products of matrices ---
@@ -226,7 +291,18 @@ Results layer_normalization(const Translation& node) {
     return add(mul_scalar(one, 0), node.floats(i));
   };
   const Json settings{{"shape", shape}, {"eps", node.real("epsilon", 1e-5f)}};
-  return {node.layer("LayerNorm", {x}, settings, {{"weight", parameter(1, 1)}, {"bias", parameter(2, 0)}})};
+  Results results{node.layer("LayerNorm", {x}, settings, {{"weight", parameter(1, 1)}, {"bias", parameter(2, 0)}})};
+  if (node.outputs() == 1) return results;
+  // The mean, and one through the deviation.
+  std::vector<int> dims;
+  for (int i = first; i < x.rank(); ++i) dims.push_back(i);
+  const Json over{{"dims", dims}, {"keep_dims", true}};
+  results.push_back(node.layer("ReduceMean", {x}, over));
+  const Known squares = node.layer("Pow", {node.layer("EltwiseSub", {x, results[1]})}, {{"exponent", 2.0f}});
+  const Known eps = constant_of(Tensor::scalar(node.real("epsilon", 1e-5f)));
+  const Known variance = node.layer("EltwiseAdd", node.aligned({node.layer("ReduceMean", {squares}, over), eps}));
+  results.push_back(node.layer("Pow", {variance}, {{"exponent", -0.5f}}));
+  return results;
 }
 
 // --- pools ---
@@ -264,6 +340,7 @@ Results softmax_over(const Translation& node, const char* name) {
 
 Translations layer_translations() {
   return {{"Conv", convolution},
+          {"ConvTranspose", transposed_convolution},
           {"MatMul", matrix_product},
           {"Gemm", general_product},
           {"BatchNormalization", batch_normalization},

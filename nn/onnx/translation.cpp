@@ -60,6 +60,11 @@ std::vector<int64_t> whole_numbers(const Constant& c) {
       return converted<uint32_t, int64_t>(c);
     case Type::int64:
       return converted<int64_t, int64_t>(c);
+    case Type::uint64:
+      return converted<uint64_t, int64_t>(c, [&](uint64_t value) {
+        check(std::in_range<int64_t>(value), "{}: {} is larger than whole numbers here can be", c.name, value);
+        return static_cast<int64_t>(value);
+      });
     default:
       fail("{}: constants of {} are not supported", c.name, type_name(c.type));
   }
@@ -340,6 +345,7 @@ Known Translation::reshaped(const Known& x, const Dims& dims) const {
     before.insert(before.end(), group.before.begin(), group.before.end());
     after.insert(after.end(), group.after.begin(), group.after.end());
   }
+  if (auto known = shuffled(x, before, dims, after)) return *known;
   const Known y = stored(x, before);
   if (y.is_constant()) {
     Known result{.dims = dims, .order = after};
@@ -353,6 +359,30 @@ Known Translation::reshaped(const Known& x, const Dims& dims) const {
     return result;
   }
   return layer("Reshape", {y}, shape_setting(stored_dims(dims, after)), after);
+}
+
+// Of an image whose channels were split, exchanged and put together again.
+std::optional<Known> Translation::shuffled(const Known& x, const Order& before, const Dims& dims,
+                                           const Order& after) const {
+  const NetworkBuilder::Made* split = builder_.maker(x);
+  if (x.order == before || !split || split->layer != "Reshape") return std::nullopt;
+  const Known& image = split->inputs[0];
+  const Dims whole = stored_dims(image.dims, image.order), parts = stored_dims(x.dims, x.order);
+  const size_t outer = whole.size() - 1;
+  if (stored_dims(dims, after) != whole || !std::equal(whole.begin(), whole.end() - 1, parts.begin()))
+    return std::nullopt;
+  std::vector<int> exchanged;
+  for (size_t i = 0; i < before.size(); ++i) {
+    const int from = x.stored(before[i]);
+    if (i < outer && from != static_cast<int>(i)) return std::nullopt;
+    if (i >= outer) exchanged.push_back(from - static_cast<int>(outer));
+  }
+  Tensor places = Tensor::empty({whole.back()});
+  std::iota(places.mutable_data().begin(), places.mutable_data().end(), 0.0f);
+  const Dims split_channels(parts.begin() + static_cast<std::ptrdiff_t>(outer), parts.end());
+  const Tensor moved = transpose(places.reshaped(Shape(split_channels)), exchanged);
+  const std::vector<int64_t> indices(moved.data().begin(), moved.data().end());
+  return layer("Gather", {image}, {{"dim", outer}, {"indices", indices}}, after);
 }
 
 int Translation::axis(const Known& x, int64_t axis) const {

@@ -106,6 +106,8 @@ class Translation {
   int axis(const Known& x, int64_t axis) const;  // 0 .. rank - 1; throws where there is none
 
  private:
+  std::optional<Known> shuffled(const Known& x, const Order& before, const Dims& dims, const Order& after) const;
+
   NetworkBuilder& builder_;
   const Node& node_;
   int64_t opset_;
