@@ -7,6 +7,24 @@
 
 namespace qgrad::deploy {
 
+namespace {
+
+int64_t end_padding(int64_t size, int64_t padding, int64_t kernel, int64_t dilation, int64_t stride, int64_t outputs) {
+  const int64_t extent = (kernel - 1) * dilation + 1, room = size + 2 * padding - extent;
+  if (room >= 0 && room / stride + 1 == outputs) return padding;
+  return std::max<int64_t>(0, (outputs - 1) * stride + extent - size - padding);
+}
+
+}  // namespace
+
+EndPadding end_padding(const Program& program, const Op& op) {
+  const TensorInfo& in = program.tensors[static_cast<size_t>(op.inputs[0])];
+  const TensorInfo& out = program.tensors[static_cast<size_t>(op.output)];
+  const Window& w = op.window;
+  return {end_padding(in.height, w.padding_h, w.kernel_h, w.dilation_h, w.stride_h, out.height),
+          end_padding(in.width, w.padding_w, w.kernel_w, w.dilation_w, w.stride_w, out.width)};
+}
+
 ConvGeometry conv_geometry(const Program& program, const Op& op) {
   const TensorInfo& in = program.tensors[static_cast<size_t>(op.inputs[0])];
   const TensorInfo& out = program.tensors[static_cast<size_t>(op.output)];

@@ -44,6 +44,7 @@ enum class OpKind : uint8_t {
   select,          // any type: rows, columns and channels of the input by their places, or zeros
 };
 
+// Padding is that above and to the left; how far it goes on the other sides, the output's size says.
 struct Window {
   int32_t kernel_h = 1, kernel_w = 1, stride_h = 1, stride_w = 1, padding_h = 0, padding_w = 0;
   int32_t dilation_h = 1, dilation_w = 1, groups = 1;  // of convolutions
@@ -101,6 +102,13 @@ std::vector<std::string> float_sums_before_integers(const Program& program);
 
 // Throws Error where an engine could not run the program: names what is wrong, and in which operation.
 void validate(const Program& program);
+
+// Of a window, below and to the right of the image: as much as above and to the left where that gives the output's
+// size, else what the last window needs.
+struct EndPadding {
+  int64_t below = 0, right = 0;
+};
+EndPadding end_padding(const Program& program, const Op& op);
 
 ConvGeometry conv_geometry(const Program& program, const Op& op);
 PoolGeometry pool_geometry(const Program& program, const Op& op);

@@ -47,10 +47,15 @@ void check_tensors(const std::vector<TensorInfo>& tensors) {
   }
 }
 
-int64_t positions(int32_t size, int32_t padding, int32_t kernel, int32_t dilation, int32_t stride) {
-  const int64_t room = int64_t{size} + 2 * int64_t{padding} - (int64_t{kernel} - 1) * dilation - 1;
-  return room < 0 ? 0 : room / stride + 1;
-}
+// How many positions a window has, by its padding at the end: none of it, or so much that the last one starts where the
+// image ends.
+struct Positions {
+  int64_t least, most;
+  Positions(int64_t size, int64_t padding, int64_t kernel, int64_t dilation, int64_t stride)
+      : least(std::max<int64_t>(0, size + padding - (kernel - 1) * dilation - 1) / stride + 1),
+        most((size + padding - 1) / stride + 1) {}
+  bool contain(int64_t count) const { return least <= count && count <= most; }
+};
 
 std::string_view name_of(Type type) { return type == Type::byte ? "bytes" : "float32"; }
 
@@ -197,13 +202,15 @@ class OpCheck {
     for (const int32_t padding : {w.padding_h, w.padding_w})
       check(padding >= 0 && padding <= 65536, "expected padding from 0 to 65536, got {}", padding);
     check(is_conv || (w.dilation_h == 1 && w.dilation_w == 1 && w.groups == 1), "a pool has no dilation and no groups");
-    const int64_t padded = (in(0).height + 2 * int64_t{w.padding_h}) * (in(0).width + 2 * int64_t{w.padding_w});
-    check(padded <= kLargestTensor / in(0).channels, "the input and its padding are more than {} numbers",
-          kLargestTensor);
-    const int64_t height = positions(in(0).height, w.padding_h, w.kernel_h, w.dilation_h, w.stride_h);
-    const int64_t width = positions(in(0).width, w.padding_w, w.kernel_w, w.dilation_w, w.stride_w);
-    check(height == out_.height && width == out_.width, "the window gives {}x{}, the output is {}x{}", height, width,
-          out_.height, out_.width);
+    const EndPadding end = end_padding(program_, op_);
+    const int64_t height = in(0).height + w.padding_h + end.below, width = in(0).width + w.padding_w + end.right;
+    check(height <= kLargestTensor && width <= kLargestTensor && height * width <= kLargestTensor / in(0).channels,
+          "the input and its padding are more than {} numbers", kLargestTensor);
+    const Positions rows(in(0).height, w.padding_h, w.kernel_h, w.dilation_h, w.stride_h);
+    const Positions columns(in(0).width, w.padding_w, w.kernel_w, w.dilation_w, w.stride_w);
+    check(rows.contain(out_.height) && columns.contain(out_.width),
+          "the window gives {} to {} rows and {} to {} columns, the output is {}x{}", rows.least, rows.most,
+          columns.least, columns.most, out_.height, out_.width);
   }
   void pool() const {
     window(false);

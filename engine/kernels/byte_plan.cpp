@@ -109,8 +109,8 @@ std::vector<Run> sorted_into_runs(std::vector<Reaching> steps, int32_t most) {
 bool looks_at_image(const ByteConvSource& s, bool depthwise) {
   const ConvGeometry& g = s.geometry;
   const int64_t in_group = g.in / g.groups;
-  return s.lowest == 0 && g.padding_h == 0 && g.padding_w == 0 &&
-         (depthwise ? g.in % kBytePanel == 0 : in_group % 4 == 0);
+  return s.lowest == 0 && g.padding_h == 0 && g.padding_w == 0 && rows_under(g, g.out_h) <= g.in_h &&
+         columns_under(g) <= g.in_w && (depthwise ? g.in % kBytePanel == 0 : in_group % 4 == 0);
 }
 
 }  // namespace

@@ -107,9 +107,11 @@ int32_t rectified(ProgramBuilder& program, const GraphNode& node, Tensors inputs
 
 std::map<std::string, LayerLowering, std::less<>>& layer_lowerings() {
   static std::map<std::string, LayerLowering, std::less<>> table{
-      {"EltwiseAdd", added},     {"add", added},          {"EltwiseMult", multiplied},
-      {"Concat", concatenated},  {"AvgPool2d", averaged}, {"GlobalAvgPool2d", averaged},
-      {"MaxPool2d", max_pooled}, {"Flatten", flattened},  {"flatten", flattened}};
+      {"EltwiseAdd", added},       {"add", added},
+      {"EltwiseMult", multiplied}, {"Concat", concatenated},
+      {"AvgPool2d", averaged},     {"GlobalAvgPool2d", averaged},
+      {"MaxPool2d", max_pooled},   {"GlobalMaxPool2d", max_pooled},
+      {"Flatten", flattened},      {"flatten", flattened}};
   return table;
 }
 

@@ -89,10 +89,10 @@ class Exporter {
       case OpKind::lookup:
         return lookup(op);
       case OpKind::max_pool:
-        model_.node("MaxPool", {name(op.inputs[0])}, out, window_attributes(op.window));
+        model_.node("MaxPool", {name(op.inputs[0])}, out, window_attributes(op));
         return;
       case OpKind::average_pool: {
-        auto attributes = window_attributes(op.window);
+        auto attributes = window_attributes(op);
         attributes.emplace_back("count_include_pad", int64_t{1});
         model_.node("AveragePool", {name(op.inputs[0])}, out, attributes);
         return;
@@ -218,13 +218,16 @@ class Exporter {
   }
 
   // --- layers ---
-  static std::vector<OnnxModel::Attribute> window_attributes(const Window& w) {
+  std::vector<OnnxModel::Attribute> window_attributes(const Op& op) const {
+    const Window& w = op.window;
+    const auto [below, right] = end_padding(program_, op);
     return {{"kernel_shape", std::vector<int64_t>{w.kernel_h, w.kernel_w}},
             {"strides", std::vector<int64_t>{w.stride_h, w.stride_w}},
-            {"pads", std::vector<int64_t>{w.padding_h, w.padding_w, w.padding_h, w.padding_w}}};
+            {"pads", std::vector<int64_t>{w.padding_h, w.padding_w, below, right}}};
   }
-  static std::vector<OnnxModel::Attribute> conv_attributes(const Window& w) {
-    auto attributes = window_attributes(w);
+  std::vector<OnnxModel::Attribute> conv_attributes(const Op& op) const {
+    const Window& w = op.window;
+    auto attributes = window_attributes(op);
     attributes.emplace_back("dilations", std::vector<int64_t>{w.dilation_h, w.dilation_w});
     attributes.emplace_back("group", int64_t{w.groups});
     return attributes;
@@ -258,7 +261,7 @@ class Exporter {
                  model_.constant<float>(out + "/weight", weight_dims(op, channels),
                                         output_channels_first<float>(op.real_weight, op.window, channels)),
                  model_.constant<float>(out + "/bias", dims, op.real_bias)},
-                out, conv_attributes(op.window));
+                out, conv_attributes(op));
   }
 
   void conv(const Op& op) {
@@ -291,7 +294,7 @@ class Exporter {
       inputs.push_back(per_channel(out + "/bias", model_.constant<int32_t>(out + "/bias/integers", bias_dims, op.bias),
                                    steps, int32_t{0}));
     }
-    quantized(op, model_.node("Conv", inputs, out + "/sums", conv_attributes(op.window)), op.output);
+    quantized(op, model_.node("Conv", inputs, out + "/sums", conv_attributes(op)), op.output);
   }
   // Real weights or biases: one step, or one for each of the channels, which come first.
   template <class T>
@@ -325,7 +328,7 @@ class Exporter {
                                                           output_channels_first<uint8_t>(bytes, op.window, channels));
       const std::string product =
           model_.node("ConvInteger", {name(op.inputs[0]), weight, zero_point(op.inputs[0]), byte(zero)},
-                      out + part + "/sums", conv_attributes(op.window));
+                      out + part + "/sums", conv_attributes(op));
       sums = sums.empty() ? product : model_.node("Add", {sums, product}, out + "/sums");
       if (std::ranges::all_of(rest, [](int32_t w) { return w == 0; })) break;
     }

@@ -54,13 +54,20 @@ class RandomNet final : public UnaryModule {
           break;
         case 3:
           if (size > 2) {
-            blocks_.push_back({.kind = Block::pool, .join = add<MaxPool2d>("pool", 2)});
+            const bool beyond = random_.below(2) == 0;  // over the end of the image
+            const Pool2dOptions larger{.kernel_h = 3, .kernel_w = 3, .ceil = true};
+            blocks_.push_back({.kind = Block::pool, .join = add<MaxPool2d>("pool", beyond ? larger : Pool2dOptions())});
             size /= 2;
           }
           break;
         default: {
           Conv2dConfig config = conv(channels, channels, 3);
           if (size > 2) config.options.stride_h = config.options.stride_w = 2, size /= 2;
+          if (random_.below(2) == 0) {  // all padding on one side, which gives as many positions
+            const bool strided = config.options.stride_h == 2;
+            config.options.padding_h = config.options.padding_w = strided ? 0 : 2;
+            config.options.padding_end_h = config.options.padding_end_w = strided ? 1 : 0;
+          }
           blocks_.push_back({.kind = Block::plain, .units = {unit(config, true)}});
         }
       }

@@ -1,5 +1,7 @@
 // Windows of layers, and those that programs have.
+#include <algorithm>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "nn/init.h"
 #include "nn/layers/container.h"
@@ -47,17 +49,48 @@ TEST_CASE("windows that programs do not have are refused") {
              Contains("layer") && Contains("maxima with a dilation"));
 }
 
+namespace {
+
+void check_agrees(ModulePtr layer) {
+  const ModulePtr model = net_with(std::move(layer));
+  const deploy::Engine engine(deploy::lower(*model, test::images(1, 2)).program);
+  const test::Agreement agreement = test::compare_with_simulation(*model, engine, test::images(5, 3));
+  CHECK(agreement.integers > 0);
+  CHECK(agreement.differing == 0);
+}
+
+}  // namespace
+
 TEST_CASE("options of windows that make no difference keep the integer form") {
-  const auto check_agrees = [](ModulePtr layer) {
-    const ModulePtr model = net_with(std::move(layer));
-    const deploy::Engine engine(deploy::lower(*model, test::images(1, 2)).program);
-    const test::Agreement agreement = test::compare_with_simulation(*model, engine, test::images(5, 3));
-    CHECK(agreement.integers > 0);
-    CHECK(agreement.differing == 0);
-  };
   check_agrees(std::make_unique<AvgPool2d>(Pool2dOptions{.count_padding = false}));
   check_agrees(std::make_unique<AvgPool2d>(Pool2dOptions{.ceil = true}));
   check_agrees(std::make_unique<MaxPool2d>(Pool2dOptions{.ceil = true, .count_padding = false}));
+}
+
+TEST_CASE("windows may go further at the end of the image than at its start, or less far") {
+  for (const auto& [start, end] : {std::pair(0, 1), std::pair(2, 0), std::pair(1, 2)})
+    for (const int64_t stride : {1, 2}) {
+      CAPTURE(start, end, stride);
+      Conv2dConfig config = square_conv(4, 8, 3, stride, start);
+      config.options.padding_end_h = config.options.padding_end_w = end;
+      check_agrees(std::make_unique<Conv2d>(config));
+    }
+  check_agrees(std::make_unique<MaxPool2d>(Pool2dOptions{.kernel_h = 3, .kernel_w = 3, .ceil = true}));
+  check_agrees(std::make_unique<AvgPool2d>(Pool2dOptions{.padding_end_h = 1, .padding_end_w = 1}));
+  check_agrees(std::make_unique<GlobalMaxPool2d>());
+}
+
+TEST_CASE("a window of a program that starts behind the image, or leaves positions out, is refused") {
+  const ModulePtr model = net_with(std::make_unique<MaxPool2d>(2));
+  deploy::Program program = deploy::lower(*model, test::images(1, 2)).program;
+  const auto pool = std::ranges::find(program.ops, deploy::OpKind::max_pool, &deploy::Op::kind);
+  REQUIRE(pool != program.ops.end());
+  int32_t& height = program.tensors[static_cast<size_t>(pool->output)].height;
+  for (const int32_t wrong : {3, 5}) {
+    height = wrong;
+    CHECK_THAT(test::error_of([&] { deploy::validate(program); }),
+               Contains(fmt::format("the window gives 4 to 4 rows and 4 to 4 columns, the output is {}x4", wrong)));
+  }
 }
 
 }  // namespace windows_test
