@@ -105,7 +105,8 @@ std::unique_ptr<Task> data_of_test_sets(const ExportOptions& chosen, const Model
 }
 
 // Adds what a program's users need to know.
-deploy::Program with_labels(deploy::Program program, const DataDescription& data) {
+deploy::Program with_labels(deploy::Program program, const DataDescription& data, const Config& dataset) {
+  program.preparation = preparation_of(dataset);
   program.mean = data.mean;
   program.deviation = data.std;
   program.class_names = data.classes;
@@ -160,7 +161,8 @@ void run(const ExportOptions& chosen, const CommonOptions& options) {
   // Whatever may be refused comes before the first file is written.
   std::unique_ptr<Task> test_sets;
   if (chosen.test_images > 0) test_sets = data_of_test_sets(chosen, file, options.data);
-  const std::string program = deploy::program_bytes(with_labels(lowered.program, data.description));
+  const std::string program =
+      deploy::program_bytes(with_labels(lowered.program, data.description, file.experiment.data.dataset));
   const Comparison comparison = compare_with_model(program, lowered, *file.model, data.images, expected);
   struct Export {
     const char* kind;

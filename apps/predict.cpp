@@ -8,9 +8,9 @@
 #include "apps/command.h"
 #include "apps/report/table.h"
 #include "core/ops.h"
-#include "data/geometry.h"
 #include "engine/engine.h"
 #include "engine/program_file.h"
+#include "tasks/deployment.h"
 #include "tasks/progress.h"
 #include "tasks/stopwatch.h"
 
@@ -40,15 +40,13 @@ void run(const std::string& file, const std::vector<std::string>& images, const 
   const deploy::Engine engine(deploy::read_program(file));
   const double load = 1000 * loading.seconds();
   const deploy::Program& program = engine.program();
-  const deploy::TensorInfo& input = program.tensors[static_cast<size_t>(program.input)];
-  check(input.channels <= 4, "{}: takes {} channels, images have 1 to 4", file, input.channels);
   Json predictions = Json::array();
   using enum Table::Align;
   Table table{{{"image", left}, {"ms"}, {"inference ms"}, {"%"}, {"class", left}}, {}};
   size_t unread = 0;
   for (const std::string& path : images) try {
       const Stopwatch whole;
-      const Image image = resize(read_image(path, {.channels = input.channels}), input.height, input.width);
+      const Image image = image_for(program, path);
       const Stopwatch inference;
       std::vector<float> logits(static_cast<size_t>(engine.output_count()));
       engine.run_bytes(image.pixels, logits);
@@ -77,7 +75,7 @@ const Subcommand predict_command{
       const auto file = std::make_shared<std::string>();
       const auto images = std::make_shared<std::vector<std::string>>();
       command.add_option("PROGRAM", *file, "file of `qgrad export`")->required();
-      command.add_option("IMAGE", *images, "PNG or JPEG files of any size; they are resized to the program's input")
+      command.add_option("IMAGE", *images, "PNG or JPEG files of any size; they are prepared as those of the training")
           ->required();
       command.callback([=] { run(*file, *images, *options); });
     }};

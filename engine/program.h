@@ -27,6 +27,15 @@ struct TensorInfo {
   int64_t bytes() const { return count() * (type == Type::float32 ? 4 : 1); }
 };
 
+// How a picture of any size becomes a program's image: resized to the input's size, or as torchvision's Resize and
+// CenterCrop do it.
+struct Preparation {
+  std::vector<int32_t> resize;  // before the crop, one number: its shorter side; two: [height, width]; none: not at all
+  uint8_t center_crop = 0;      // 1: to the input's size
+  uint8_t background = 255;     // the grey seen through what is transparent, where there is no channel for alpha
+  bool operator==(const Preparation&) const = default;
+};
+
 enum class OpKind : uint8_t {
   quantize,        // float -> byte
   dequantize,      // byte -> float
@@ -85,6 +94,7 @@ struct Program {
   // one of each for every channel, and what the outputs are called. Empty where nobody said.
   std::vector<float> mean, deviation;
   std::vector<std::string> class_names;
+  Preparation preparation;
 };
 
 inline constexpr int kMostSumShift = 16;

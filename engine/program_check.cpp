@@ -15,7 +15,8 @@ namespace {
 
 constexpr int32_t kLargestDimension = 1 << 20;
 constexpr size_t kLongestName = 1000;
-constexpr int64_t kLanes = 16;  // output channels that are computed together, even where there are fewer
+constexpr int32_t kLongestSide = 4096;  // of a picture that is resized
+constexpr int64_t kLanes = 16;          // output channels that are computed together, even where there are fewer
 
 void check_tensor(const TensorInfo& t) {
   check(t.type == Type::float32 || t.type == Type::byte, "tensor '{}': unknown type {}", t.name,
@@ -298,6 +299,11 @@ void check_labels(const Program& program) {
     check(std::isfinite(program.mean[c]) && std::isfinite(program.deviation[c]) && program.deviation[c] > 0,
           "program: expected finite means and positive deviations, got {} and {}", program.mean[c],
           program.deviation[c]);
+  const auto& [resize, center_crop, background] = program.preparation;
+  check(resize.size() <= 2 && center_crop <= 1 && (resize.empty() || center_crop == 1) &&
+            std::ranges::all_of(resize, [](int32_t side) { return side >= 1 && side <= kLongestSide; }),
+        "program: images are resized to {} numbers, of up to {}, and then cropped: {}", resize.size(), kLongestSide,
+        center_crop);
   check(program.class_names.empty() || program.class_names.size() == outputs, "program: {} class names for {} outputs",
         program.class_names.size(), outputs);
   for (const std::string& name : program.class_names)

@@ -145,6 +145,13 @@ std::vector<int16_t> unpack(const PackedWeights& w, size_t channels) {
 }
 
 template <class V>
+void fields(V& v, Preparation& p) {
+  v(p.resize), v(p.center_crop), v(p.background);
+}
+// A preparation that is not the usual one follows all else.
+bool has_preparation(const Writer&, const Program& program) { return program.preparation != Preparation{}; }
+bool has_preparation(const Reader& reader, const Program&) { return !reader.at_end(); }
+template <class V>
 void fields(V& v, Grid& g) {
   v(g.scale);
   for (float* whole : {&g.zero_point, &g.qmin, &g.qmax}) {
@@ -176,6 +183,7 @@ void fields(V& v, Op& op) {
 template <class V>
 void fields(V& v, Program& p) {
   v(p.tensors), v(p.ops), v(p.input), v(p.output), v(p.mean), v(p.deviation), v(p.class_names);
+  if (has_preparation(v, p)) v(p.preparation);
 }
 
 uint64_t checksum(std::string_view bytes) {

@@ -8,8 +8,10 @@
 #include <nlohmann/json.hpp>
 
 #include "core/ops.h"
+#include "data/image_fit.h"
 #include "engine/program_file.h"
 #include "quant/export/from_trained.h"
+#include "tasks/image_settings.h"
 #include "tasks/stopwatch.h"
 
 namespace qgrad {
@@ -104,6 +106,31 @@ std::string Comparison::to_text() const {
       "whose outputs differ by up to {:.2g}",
       differing, outputs, differing > 0 ? fmt::format(", by up to {:.2g}", largest) : "", same_class, images,
       from_checkpoint);
+}
+
+deploy::Preparation preparation_of(const Config& dataset) {
+  deploy::Preparation preparation;
+  const auto fit = configured_fit(dataset);
+  if (!fit) return preparation;
+  const Json settings = Registry<Dataset>::resolve(dataset);
+  if (settings.contains("background")) preparation.background = settings.at("background").get<uint8_t>();
+  preparation.center_crop = fit->resize || fit->center_crop;
+  if (!fit->resize) return preparation;
+  preparation.resize = {static_cast<int32_t>(fit->resize->first)};
+  if (fit->resize->second) preparation.resize.push_back(static_cast<int32_t>(*fit->resize->second));
+  return preparation;
+}
+
+Image image_for(const deploy::Program& program, const std::filesystem::path& file) {
+  const deploy::TensorInfo& input = program.tensors[static_cast<size_t>(program.input)];
+  const auto& [resize, center_crop, background] = program.preparation;
+  check(input.channels <= 4, "the program takes {} channels, images have 1 to 4", input.channels);
+  const Sides whole{input.height, input.width};
+  ImageFit fit;
+  (center_crop ? fit.center_crop : fit.size) = whole;
+  if (resize.size() == 1) fit.resize = Sides{resize[0], std::nullopt};
+  if (resize.size() == 2) fit.resize = Sides{resize[0], resize[1]};
+  return fitted(read_image(file, {.channels = input.channels, .background = background}), fit);
 }
 
 DataDescription describe(const deploy::Program& program) {

@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "data/image.h"
 #include "engine/engine.h"
 #include "quant/export/lowering.h"
 #include "tasks/metrics.h"
@@ -36,6 +37,11 @@ struct Comparison {
 // model gave for the images before it was turned into integer layers. Throws where outputs are not finite, or disagree.
 Comparison compare_with_model(std::string_view program, const deploy::Lowered& lowered, Module& model,
                               const Tensor& images, const Tensor& expected);
+
+// How the pictures that a checkpoint was trained on, by the settings of its data set, became its images; and a
+// picture's image for a program. Throws, naming the file, where it can not be read.
+deploy::Preparation preparation_of(const Config& dataset);
+Image image_for(const deploy::Program& program, const std::filesystem::path& file);
 
 // What the images of a program are like, and its classes, as far as it says so.
 DataDescription describe(const deploy::Program& program);

@@ -85,7 +85,10 @@ TEST_CASE("a file that is no sound program is refused with its name and the reas
   other = good;
   other[other.size() / 2] ^= 1;
   CHECK_THAT(why(other), Contains("net.qgi: it is damaged"));
-  CHECK_THAT(why(signed_again(good + "x")), Contains("something follows"));
+  CHECK_THAT(why(signed_again(good + "x")), Contains("it ends too early"));  // with how pictures are prepared
+  const std::string preparation("\0\0\0\0\1\7", 6);
+  CHECK_NOTHROW(deploy::program_from_bytes(signed_again(good + preparation), ""));
+  CHECK_THAT(why(signed_again(good + preparation + "x")), Contains("something follows"));
   CHECK_THAT(error_of([] { deploy::read_program("/nowhere/net.qgi"); }), Contains("/nowhere/net.qgi: cannot open"));
   for (size_t size = 0; size < good.size(); size += 7) {
     CHECK_THROWS_AS(deploy::program_from_bytes(std::string_view(good).substr(0, size), ""), Error);
@@ -152,6 +155,23 @@ TEST_CASE("what a program says about images and classes is written, read and che
   CHECK_THAT(refused([](auto& p) { p.deviation[1] = 0; }), Contains("positive deviations"));
   CHECK_THAT(refused([](auto& p) { p.ops[1].window.padding_w = 60000, p.ops[1].window.padding_h = 60000; }),
              Contains("padding are more than"));
+}
+
+TEST_CASE("how pictures are prepared is written, read and checked, and takes nothing where it is as usual") {
+  deploy::Program program = test::small_program();
+  const size_t usual = deploy::program_bytes(program).size();
+  CHECK(deploy::program_from_bytes(deploy::program_bytes(program), "small").preparation == deploy::Preparation{});
+  program.preparation = {.resize = {256}, .center_crop = 1, .background = 7};
+  const std::string bytes = deploy::program_bytes(program);
+  CHECK(bytes.size() == usual + 4 + 4 + 2);
+  CHECK(deploy::program_from_bytes(bytes, "small").preparation == program.preparation);
+  for (const deploy::Preparation& wrong :
+       {deploy::Preparation{.resize = {1, 2, 3}, .center_crop = 1},
+        deploy::Preparation{.resize = {0}, .center_crop = 1}, deploy::Preparation{.resize = {9}},
+        deploy::Preparation{.center_crop = 2}, deploy::Preparation{.resize = {1 << 20}, .center_crop = 1}}) {
+    program.preparation = wrong;
+    CHECK_THAT(error_of([&] { deploy::validate(program); }), Contains("images are resized to"));
+  }
 }
 
 TEST_CASE("a ResNet-20 with weights of 4 bits takes at most a seventh of its floats") {

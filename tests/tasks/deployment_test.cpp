@@ -3,10 +3,14 @@
 
 #include <nlohmann/json.hpp>
 
+#include "data/dataset.h"
 #include "engine/program_file.h"
+#include "engine/small_program.h"
 #include "quant/export/every_layer.h"
 #include "support/catch.h"
 #include "support/errors.h"
+#include "support/image_files.h"
+#include "support/temporary_folder.h"
 
 using namespace qgrad;
 
@@ -44,4 +48,22 @@ TEST_CASE_METHOD(Fixture, "outputs that are no numbers are refused") {
   expected = expected.clone();
   expected.mutable_data()[7] = NAN;
   CHECK_THAT(test::error_of([&] { compared(lowered.program); }), Contains("the checkpoint's model gives nan"));
+}
+
+TEST_CASE("a program prepares a picture as its data set did") {
+  const test::TemporaryFolder folder;
+  const auto file = folder.path() / "a.png";
+  test::write_png(file, test::pattern_image({20, 31, 4}));
+  const Json settings =
+      GENERATE(Json{{"size", {5, 7}}}, Json{{"resize", 9}, {"center_crop", {5, 7}}, {"background", 0}},
+               Json{{"resize", {11, 8}}, {"center_crop", {5, 7}}}, Json{{"center_crop", {5, 7}}},
+               Json{{"resize", {5, 7}}, {"background", 9}});
+  Json json = {{"class", "image_folder"}, {"dir", folder.path().string()}, {"labels", "none"}};
+  json.update(settings);
+  const Config dataset{json, "d.json", "dataset"};
+  deploy::Program program = test::small_program();
+  program.tensors[0].height = 5, program.tensors[0].width = 7;
+  program.preparation = preparation_of(dataset);
+  CHECK(image_for(program, file).shape == Shape{5, 7, 3});
+  CHECK(image_for(program, file).pixels == open_dataset(dataset, std::nullopt)->test().pixels);
 }
