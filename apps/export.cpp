@@ -8,6 +8,7 @@
 #include <tuple>
 
 #include "apps/command.h"
+#include "apps/export.h"
 #include "apps/onnx_test_data.h"
 #include "core/file_kind.h"
 #include "core/json.h"
@@ -22,13 +23,6 @@
 
 namespace qgrad {
 namespace {
-
-struct ExportOptions {
-  std::string checkpoint;
-  std::optional<std::string> onnx, program, config;
-  bool all_tensors = false;
-  int64_t test_images = 0;
-};
 
 constexpr int64_t kImagesOfSet = 100, kImagesCompared = 16;
 
@@ -151,7 +145,9 @@ void check_places(const ExportOptions& chosen) {
   check(!fs::exists(left), "{}: is there already, and would stand beside {} sets of this model", left.string(), sets);
 }
 
-void run(const ExportOptions& chosen, const CommonOptions& options) {
+}  // namespace
+
+Exported export_checkpoint(const ExportOptions& chosen, const CommonOptions& options) {
   check_places(chosen);
   ModelFile file =
       load_model(chosen.checkpoint, read_config_option(chosen.config, options, {"data", "model", "quantizer"}));
@@ -197,8 +193,10 @@ void run(const ExportOptions& chosen, const CommonOptions& options) {
   }
   for (const std::string& layer : lowered.beyond_simulation)
     text += fmt::format("{}: sums may pass 2^24, which the simulation rounds and the exported model does not\n", layer);
-  print_result(options, result, text);
+  return {std::move(result), std::move(text)};
 }
+
+namespace {
 
 const Subcommand export_command{
     "export", "write a quantized model for other runtimes: ONNX, or an integer program", [](CLI::App& command) {
@@ -218,7 +216,10 @@ const Subcommand export_command{
                       "write the engine's results for the first N test images beside the model, as ONNX test data")
           ->check(whole_number(1, uint64_t{1} << 31))
           ->needs(onnx);
-      command.callback([=] { run(*chosen, *options); });
+      command.callback([=] {
+        const auto [results, text] = export_checkpoint(*chosen, *options);
+        print_result(*options, results, text);
+      });
     }};
 
 }  // namespace

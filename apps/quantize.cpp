@@ -1,13 +1,16 @@
-// qgrad quantize CONFIG: post-training quantization: calibrate, prepare, evaluate, save.
+// qgrad quantize CONFIG, or MODEL --images FOLDER: post-training quantization: calibrate, prepare, evaluate, save.
 #include <fmt/format.h>
 #include <algorithm>
+#include <charconv>
 #include <nlohmann/json.hpp>
 #include <span>
 
 #include "apps/command.h"
+#include "apps/export.h"
 #include "apps/report/table.h"
 #include "quant/post_train/layer_report.h"
 #include "quant/simulation/layer.h"
+#include "tasks/agreement.h"
 #include "tasks/deployment.h"
 #include "tasks/image_settings.h"
 #include "tasks/output_folder.h"
@@ -28,6 +31,53 @@ void fields(Fields& v, QuantizeCommandConfig& c) {
   v("calibration", c.calibration, {.help = "images or statistics that set the ranges; null: dynamic quantization"});
 }
 
+// The command line of a network and a folder of pictures, in place of a config.
+struct QuantizeOptions {
+  std::string file;
+  std::optional<std::string> images;
+  std::string labels = "none", bits = "8";
+  std::vector<float> mean, std;
+};
+
+// "8", or "4,8": of weights and activations.
+std::pair<int, int> bits_of(const std::string& text) {
+  int weights = 0, activations = 0;
+  const char* end = text.data() + text.size();
+  const auto first = std::from_chars(text.data(), end, weights);
+  auto last = first;
+  activations = weights;
+  if (first.ec == std::errc() && first.ptr != end && *first.ptr == ',')
+    last = std::from_chars(first.ptr + 1, end, activations);
+  const auto fits = [](int bits) { return bits >= 2 && bits <= 8; };
+  check(last.ec == std::errc() && last.ptr == end && fits(weights) && fits(activations),
+        "--bits {}: expected 2 to 8, or two of them, as 4,8, for weights and activations", text);
+  return {weights, activations};
+}
+
+// The config that says the same.
+Config config_of(const QuantizeOptions& chosen) {
+  check(!chosen.mean.empty() && !chosen.std.empty(),
+        "--images: give --mean and --std too, those of byte / 255 that the network was trained with (0 and 1 where it "
+        "takes byte / 255 itself): the file does not say them");
+  const auto [weights, activations] = bits_of(chosen.bits);
+  Json quantizer{{"class", "PostTrainLinearQuantizer"},
+                 {"bits_weights", weights},
+                 {"bits_activations", activations},
+                 {"mode", {{"activations", "ASYMMETRIC_UNSIGNED"}, {"weights", "SYMMETRIC"}}},
+                 {"per_channel_wts", true},
+                 {"bias_correction", true}};
+  if (weights < 8) quantizer["learned_rounding"] = Json::object();
+  return {{{"name", std::filesystem::path(chosen.file).stem().string()},
+           {"checkpoint", chosen.file},
+           {"data",
+            {{"dataset", {{"class", "image_folder"}, {"dir", *chosen.images}, {"labels", chosen.labels}}},
+             {"transforms", {{"mean", chosen.mean}, {"std", chosen.std}}},
+             {"validation", 0}}},
+           {"quantizer", quantizer}},
+          chosen.file,
+          ""};
+}
+
 Table layer_table(std::span<const LayerError> layers) {
   using enum Table::Align;
   Table table{{{"layer, worst first", left}, {"SQNR dB"}, {"mean sq error"}, {"saturated"}, {"cosine"}}, {}};
@@ -38,11 +88,15 @@ Table layer_table(std::span<const LayerError> layers) {
   return table;
 }
 
-std::string text_of(const std::vector<LayerError>& layers, const Metrics& before, const Metrics& after, int64_t bytes,
-                    const Deployment& program) {
+std::string layers_text(const std::vector<LayerError>& layers) {
   const size_t shown = std::min(kLayersPrinted, layers.size());
   std::string text = to_text(layer_table(std::span(layers).first(shown)));
   if (shown < layers.size()) text += fmt::format("and {} more in results.json\n", layers.size() - shown);
+  return text + "\n";
+}
+
+// Accuracy before and after, and of the program.
+std::string accuracy_text(const Metrics& before, const Metrics& after, int64_t bytes, const Deployment& program) {
   Table table{{{"", Table::Align::left}, {"top-1 %"}, {"top-5 %"}, {"loss"}, {"bytes"}, {"images/s"}}, {}};
   const auto add = [&](const char* name, const Metrics& m, const std::string& size, const std::string& speed) {
     table.rows.push_back({name, fmt::format("{:.2f}", m.top1()), fmt::format("{:.2f}", m.top5()),
@@ -53,58 +107,140 @@ std::string text_of(const std::vector<LayerError>& layers, const Metrics& before
   add("quantized", after, std::to_string(bytes), rate(program.simulated_images_per_second));
   if (program.refused.empty())
     add("program", program.metrics, std::to_string(program.bytes), rate(program.images_per_second));
-  text += "\n" + to_text(table);
-  return program.refused.empty() ? text : text + fmt::format("no program: {}\n", program.refused);
+  return to_text(table) + (program.refused.empty() ? "" : fmt::format("no program: {}\n", program.refused));
 }
 
-void run_quantize(const std::string& config_file, const CommonOptions& options) {
-  auto config = read_command_config<QuantizeCommandConfig>(config_file, options);
+Json to_json(const std::vector<OutputAgreement>& outputs) {
+  Json list = Json::array();
+  for (const OutputAgreement& output : outputs) list.push_back(output.to_json());
+  return list;
+}
+
+// The network of a config, quantized: its files in the folder, its results, and what is printed of them.
+class QuantizeRun {
+ public:
+  QuantizeRun(const QuantizeCommandConfig& config, const ExperimentData& data, OutputFolder& folder)
+      : config_(config), data_(data), folder_(folder) {}
+
+  Json run() {
+    ModulePtr model = build_model(config_.model, config_.seed, config_.checkpoint);
+    const bool has_labels = !data_.dataset().class_names().empty();
+    std::optional<Metrics> before;
+    if (has_labels) before = evaluate_float(*model, data_.test(), "float");
+    const Quantized quantized =
+        quantize_model(model, config_.model, config_.quantizer, nullptr, data_, config_.calibration, "calibration");
+    const std::vector<LayerError> layers = layer_report(*model, *quantized.reference, quantized.images);
+    write_json(folder_.to_write("config.json"), resolved_config(config_, data_));
+    write_json(folder_.to_write("layer_quant_params.json"), layer_quant_params(*model));
+    if (const QuantStats* stats = quantized.quantizer->stats_after_prepare())
+      write_stats(folder_.to_write("quant_stats_after_prepare_model.json"), *stats);
+    const int64_t bytes = packed_bytes(*model, quantized.quantizer.get());
+    results_ = {{"name", config_.name},
+                {"seed", config_.seed},
+                {"dataset", data_.describe()},
+                {"model", config_.model.json()},
+                {"quantizer", config_for_results(quantized.config)}};
+    text = layers_text(layers);
+    checkpoint = folder_.to_write("model.safetensors");
+    if (has_labels)
+      judge_by_labels(*model, *before, quantized, bytes);
+    else
+      judge_by_agreement(*model, quantized);
+    results_["model_bytes"] = bytes;
+    results_["layers"] = qgrad::to_json(layers);
+    results_["checkpoint"] = checkpoint.string();
+    write_json(folder_.to_write("results.json"), results_);
+    text += checkpoint.string() + "\n";
+    return results_;
+  }
+
+  std::string text;
+  std::filesystem::path checkpoint;
+
+ private:
+  void judge_by_labels(Module& model, const Metrics& before, const Quantized& quantized, int64_t bytes) {
+    const Metrics after = evaluate(model, data_.test(), "quantized");
+    save_model(checkpoint, model, config_, data_, quantized.config, after.to_json());
+    const Deployment program = deploy_checkpoint(checkpoint, data_, "program");
+    results_["float"] = before.to_json();
+    results_["quantized"] = after.to_json();
+    results_["program"] = program.to_json();
+    text += accuracy_text(before, after, bytes, program);
+  }
+
+  // Of images without labels, with the float network.
+  void judge_by_agreement(Module& model, const Quantized& quantized) {
+    const auto simulated = [&](const Tensor& images) { return model.call(std::span(&images, 1)); };
+    const auto outputs = agreement(*quantized.reference, simulated, data_.test(), "quantized");
+    save_model(checkpoint, model, config_, data_, quantized.config, outputs[0].to_json());
+    results_["agreement"] = to_json(outputs);
+    text += agreement_text(outputs);
+  }
+
+  const QuantizeCommandConfig& config_;
+  const ExperimentData& data_;
+  OutputFolder& folder_;
+  Json results_;
+};
+
+void run_quantize(const QuantizeOptions& chosen, const CommonOptions& options) {
+  const std::string& file = chosen.file;
+  auto config =
+      read_command_config<QuantizeCommandConfig>(chosen.images ? config_of(chosen) : Config::read(file), options);
   if (!config.checkpoint)
-    config_error(config_file, "'checkpoint' is missing: post-training quantization needs a trained model");
+    config_error(file, "'checkpoint' is missing: post-training quantization needs a trained model");
   if (!is_post_training(config.quantizer))
     config_error(config.quantizer.where(), "this quantizer works by training; use `qgrad train`");
   OutputFolder folder(output_folder(options.out, config.name));
   folder.check_spares({*config.checkpoint, config.calibration ? config.calibration->statistics.value_or("") : ""},
                       {"model.safetensors", "quant_stats_after_prepare_model.json"});
   const auto task = open_task(config, options.data);
-  check_labelled(*task);
   config.model = with_data(config.model, task->description());
   const ExperimentData& data = images_of(*task);
   check_can_write(folder.path() / "results.json");
-  check_calibration(data, config.calibration, config_file, "calibration");
+  check_calibration(data, config.calibration, file, "calibration");
   check_post_training(config, config.quantizer, data, config.calibration);
-  ModulePtr model = build_model(config.model, config.seed, config.checkpoint);
-  const Metrics before = evaluate_float(*model, data.test(), "float");
-  const Quantized quantized =
-      quantize_model(model, config.model, config.quantizer, nullptr, data, config.calibration, "calibration");
-  const Metrics after = evaluate(*model, data.test(), "quantized");
-  const std::vector<LayerError> layers = layer_report(*model, *quantized.reference, quantized.images);
-
-  write_json(folder.to_write("config.json"), resolved_config(config, data));
-  write_json(folder.to_write("layer_quant_params.json"), layer_quant_params(*model));
-  if (const QuantStats* stats = quantized.quantizer->stats_after_prepare())
-    write_stats(folder.to_write("quant_stats_after_prepare_model.json"), *stats);
-  const std::filesystem::path checkpoint = folder.to_write("model.safetensors");
-  save_model(checkpoint, *model, config, data, quantized.config, after.to_json());
-  const int64_t bytes = packed_bytes(*model, quantized.quantizer.get());
-  const Deployment program = deploy_checkpoint(checkpoint, data, "program");
-  const Json results = {{"name", config.name},
-                        {"seed", config.seed},
-                        {"dataset", data.describe()},
-                        {"model", config.model.json()},
-                        {"quantizer", config_for_results(quantized.config)},
-                        {"float", before.to_json()},
-                        {"quantized", after.to_json()},
-                        {"model_bytes", bytes},
-                        {"program", program.to_json()},
-                        {"layers", to_json(layers)},
-                        {"checkpoint", checkpoint.string()}};
-  write_json(folder.to_write("results.json"), results);
-  print_result(options, results, text_of(layers, before, after, bytes, program) + checkpoint.string() + "\n");
+  QuantizeRun quantization(config, data, folder);
+  Json results = quantization.run();
+  if (chosen.images) {
+    try {
+      Exported exported = export_checkpoint({.checkpoint = quantization.checkpoint.string(),
+                                             .onnx = (folder.path() / "model.onnx").string(),
+                                             .program = (folder.path() / "model.qgi").string()},
+                                            options);
+      results["export"] = std::move(exported.results);
+      quantization.text += exported.text;
+    } catch (const Error& e) {
+      results["export"] = {{"refused", e.what()}};
+      quantization.text += fmt::format("neither ONNX nor a program: {}\n", e.what());
+    }
+  }
+  print_result(options, results, quantization.text);
 }
 
-const Subcommand quantize_command = config_command<QuantizeCommandConfig>(
-    "quantize", "post-training quantization: calibrate, prepare, evaluate, save", run_quantize);
+const Subcommand quantize_command = [] {
+  register_config("quantize", config_kind<QuantizeCommandConfig>());
+  return Subcommand(
+      "quantize", "post-training quantization: calibrate, prepare, evaluate, save", [](CLI::App& command) {
+        const auto options = add_common_options(command, {"--set", "--out", "--data", "--seed", "--quick"});
+        const auto chosen = std::make_shared<QuantizeOptions>();
+        command
+            .add_option("CONFIG|MODEL", chosen->file,
+                        "JSON config; or with --images a float network: ONNX model or checkpoint")
+            ->required();
+        CLI::Option* images =
+            command.add_option("--images", chosen->images, "folder of pictures, in place of a config");
+        const auto with_images = [&](CLI::Option* option) { option->needs(images); };
+        with_images(command.add_option("--labels", chosen->labels, "of the pictures: folders, or none")
+                        ->check(CLI::IsMember({"folders", "none"})));
+        with_images(command.add_option("--bits", chosen->bits, "of weights and activations: 8, 4, or two, as 4,8"));
+        with_images(
+            command.add_option("--mean", chosen->mean, "of byte / 255, one for each channel: 0.485,0.456,0.406")
+                ->delimiter(','));
+        with_images(command.add_option("--std", chosen->std, "the same of the deviation")->delimiter(','));
+        command.callback([=] { run_quantize(*chosen, *options); });
+      });
+}();
 
 }  // namespace
 

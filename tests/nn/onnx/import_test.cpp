@@ -1,7 +1,9 @@
 #include "nn/onnx/import.h"
 
 #include <cmath>
+#include <cstdlib>
 #include <filesystem>
+#include <iostream>
 
 #include "nn/onnx/run_imported.h"
 #include "support/catch.h"
@@ -57,6 +59,38 @@ TEST_CASE("networks of PyTorch's two exporters give what they gave there, for an
       CHECK(share_of_difference(all.at(0), expected) < 1e-5);
       CHECK(share_of_difference(one.at(0), first_example(expected)) < 1e-5);
     }
+}
+
+// NAME.onnx, NAME.input.npy and NAME.output.npy, NAME.output1.npy, ..
+TEST_CASE("networks in a folder of one's own give the outputs that lie beside them", "[onnx-models]") {
+  const char* folder = std::getenv("QGRAD_ONNX_MODELS");
+  if (!folder) {
+    std::cerr << "skipped: $QGRAD_ONNX_MODELS names no folder of ONNX models\n";
+    return;
+  }
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
+    if (entry.path().extension() != ".onnx") continue;
+    const std::string stem = (entry.path().parent_path() / entry.path().stem()).string();
+    INFO(stem);
+    try {
+      const Tensor x = test::read_npy(stem + ".input.npy");
+      onnx::Model model = onnx::read(entry.path());
+      const auto sizes = x.shape().dims().subspan(1);
+      const std::string input = model.inputs.at(0).name;
+      const onnx::Imported imported =
+          onnx::import_model(std::move(model), {.sizes = {{input, {sizes.begin(), sizes.end()}}}, .known = {}});
+      const std::vector<Tensor> y = test::run_imported(imported, {{imported.inputs.at(0).name, x}});
+      for (size_t i = 0; i < y.size(); ++i) {
+        const Tensor expected = test::read_npy(fmt::format("{}.output{}.npy", stem, i == 0 ? "" : std::to_string(i)));
+        const double share = share_of_difference(y[i], expected);
+        std::cerr << fmt::format("{} output {}: differs by {:.1e} of the largest\n", entry.path().stem().string(), i,
+                                 share);
+        CHECK(share < 1e-4);
+      }
+    } catch (const Error& e) {
+      FAIL_CHECK(e.what());
+    }
+  }
 }
 
 }  // namespace qgrad
