@@ -203,11 +203,13 @@ void run_quantize(const QuantizeOptions& chosen, const CommonOptions& options) {
   QuantizeRun quantization(config, data, folder);
   Json results = quantization.run();
   if (chosen.images) {
+    CommonOptions without_set = options;  // which is for the config
+    without_set.set.clear();
     try {
       Exported exported = export_checkpoint({.checkpoint = quantization.checkpoint.string(),
                                              .onnx = (folder.path() / "model.onnx").string(),
                                              .program = (folder.path() / "model.qgi").string()},
-                                            options);
+                                            without_set);
       results["export"] = std::move(exported.results);
       quantization.text += exported.text;
     } catch (const Error& e) {

@@ -24,12 +24,18 @@ int32_t in_float(ProgramBuilder& program, const GraphNode& node, Op op, Tensors 
   return program.emit(std::move(op), program.add_float(node));
 }
 
+int32_t of_one_size(ProgramBuilder& program, const GraphNode& node, OpKind kind, Tensors inputs) {
+  std::vector<int32_t> large;
+  for (const int32_t input : inputs) large.push_back(program.broadcast_to(node, input));
+  return in_float(program, node, {.kind = kind}, large);
+}
+
 int32_t added(ProgramBuilder& program, const GraphNode& node, Tensors inputs) {
-  return in_float(program, node, {.kind = OpKind::add}, inputs);
+  return of_one_size(program, node, OpKind::add, inputs);
 }
 
 int32_t multiplied(ProgramBuilder& program, const GraphNode& node, Tensors inputs) {
-  return in_float(program, node, {.kind = OpKind::multiply}, inputs);
+  return of_one_size(program, node, OpKind::multiply, inputs);
 }
 
 int32_t concatenated(ProgramBuilder& program, const GraphNode& node, Tensors inputs) {

@@ -234,7 +234,8 @@ class Lowering : ProgramBuilder {
     Op op{.kind = layer.effect().kind == Effect::Kind::adds ? OpKind::add : OpKind::multiply};
     for (const Value& input : inputs) {
       check(tensor(input.tensor).type == Type::byte, "one of its inputs is float");
-      op.inputs.push_back(input.tensor);
+      const bool concatenates = layer.effect().kind == Effect::Kind::concatenates;
+      op.inputs.push_back(concatenates ? input.tensor : broadcast_to(node, input.tensor));
     }
     const int32_t output = add_tensor(node, node.path(), Type::byte, to.grid);
     if (layer.effect().kind == Effect::Kind::concatenates) {

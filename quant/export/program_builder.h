@@ -1,6 +1,8 @@
 // A program under construction: its tensors, and what brings them to a type or a grid.
 #pragma once
 
+#include <numeric>
+
 #include "core/ops.h"
 #include "nn/graph.h"
 #include "nn/layers/pool.h"
@@ -43,15 +45,18 @@ class ProgramBuilder {
     return size(std::ssize(result_.program.tensors)) - 1;
   }
   int32_t add_tensor(const GraphNode& node, const std::string& name, Type type, const Grid& grid) {
+    return add_tensor(of_output(node, name, type, grid));
+  }
+  static TensorInfo of_output(const GraphNode& node, const std::string& name, Type type, const Grid& grid) {
     const Shape& shape = node.output_shape;
     check(shape.rank() == 2 || shape.rank() == 4, "expected images or vectors, got shape {}", shape);
     const bool image = shape.rank() == 4;
-    return add_tensor({.name = name,
-                       .type = type,
-                       .height = image ? size(shape[1]) : 1,
-                       .width = image ? size(shape[2]) : 1,
-                       .channels = size(shape[-1]),
-                       .grid = grid});
+    return {.name = name,
+            .type = type,
+            .height = image ? size(shape[1]) : 1,
+            .width = image ? size(shape[2]) : 1,
+            .channels = size(shape[-1]),
+            .grid = grid};
   }
   int32_t add_float(const GraphNode& node) { return add_tensor(node, node.path(), Type::float32, {}); }
   // A tensor of the same shape as another one.
@@ -77,6 +82,24 @@ class ProgramBuilder {
     int64_t channels = 0;
     for (const int32_t input : inputs) channels += tensor(input).channels;
     check(channels == node.output_shape[-1], "it concatenates along another dimension than channels");
+  }
+
+  // The tensor at the size of the node's output: a dimension of 1 is repeated, as for a squeeze-and-excitation product.
+  int32_t broadcast_to(const GraphNode& node, int32_t from) {
+    const TensorInfo x = tensor(from);
+    TensorInfo info = of_output(node, "", x.type, x.grid);
+    if (x.height == info.height && x.width == info.width && x.channels == info.channels) return from;
+    const auto places = [](int32_t in, int32_t out) {
+      check(in == out || in == 1, "{} numbers do not go with {}", in, out);
+      std::vector<int32_t> list(static_cast<size_t>(out), 0);
+      if (in == out) std::iota(list.begin(), list.end(), 0);
+      return list;
+    };
+    Op op{.kind = OpKind::select, .inputs = {from}};
+    op.rows = places(x.height, info.height);
+    op.columns = places(x.width, info.width);
+    op.channels = places(x.channels, info.channels);
+    return emit(std::move(op), add_tensor(std::move(info)));
   }
 
   Shape image_shape(int32_t i) { return {1, tensor(i).height, tensor(i).width, tensor(i).channels}; }

@@ -15,7 +15,8 @@ namespace qgrad::test {
 
 inline Tensor images(int64_t count, uint64_t seed) { return normal_tensor({count, 8, 8, 3}, seed); }
 
-// Everything that has an integer form: convolutions plain, strided, depthwise and grouped, a product, a concatenation,
+// Everything that has an integer form: convolutions plain, strided, depthwise and grouped, a product, one with an
+// average over the image, a concatenation,
 // pools, a part of the channels and more of them, activations of their own and fused ones, a tensor that two layers
 // use.
 struct EveryLayer final : UnaryModule {
@@ -28,6 +29,7 @@ struct EveryLayer final : UnaryModule {
   Child concat = child<Concat>("concat", 3), max_pool = child<MaxPool2d>("max_pool", 2);
   Child tanh = child<Tanh>("tanh"), add = child<EltwiseAdd>("add"), add_relu = child<ReLU>("add_relu");
   Child strided = child<Conv2d>("strided", square_conv(20, 20, 3, 2, 1)), shortcut = child<MaxPool2d>("shortcut", 2);
+  Child squeeze = child<GlobalAvgPool2d>("squeeze"), excite = child<EltwiseMult>("excite");
   Child part = child<Split>("part", 3, 2, 1), pad = child<PadChannels>("pad", 4, 6);
   Child average = child<AvgPool2d>("average", Pool2dOptions{2, 2, 1, 1, 1, 1}), fc;
 
@@ -39,7 +41,7 @@ struct EveryLayer final : UnaryModule {
   }
   Tensor forward(const Tensor& x) override {
     const Tensor a = relu(stem(x));
-    const Tensor b = relu6(depthwise(a));
+    const Tensor b = relu6(excite(depthwise(a), squeeze(a)));
     const Tensor c = mult(sigmoid(grouped_conv(b)), narrow(a));
     const Tensor d = max_pool(concat(b, c));
     const Tensor e = add_relu(add(strided(d), pad(part(shortcut(tanh(d))))));
