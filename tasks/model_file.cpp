@@ -144,6 +144,8 @@ Described described(const std::filesystem::path& checkpoint) {
 }
 
 Config dataset_of(const ModelFile& file, const std::optional<std::string>& folder) {
+  check(!file.experiment.data.dataset.is_null(),
+        "{}: the file does not say which data it is for; give a config with --config", file.trained_on.whose);
   Config dataset = with_image(file.experiment.data.dataset, file.trained_on.data.image);
   if (dataset.file == file.trained_on.whose && dataset.has("dir") && dataset.json()["dir"].is_string() && !folder) {
     const std::string read = dataset.json()["dir"].get<std::string>();

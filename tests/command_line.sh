@@ -597,6 +597,26 @@ expect_error "export of two files, one of which has no place" "taken/half.onnx: 
 holds "writes neither" [ ! -e half.qgi ]
 expect 2 "export of nothing" "$qgrad" export quantized/model.safetensors
 expect 0 "export a float model" "$qgrad" export $good --program float.qgi
+# --- a network of others: here a float export of our own ---
+expect 0 "export a float model as ONNX" "$qgrad" export $good --onnx float.onnx
+expect 0 "import it" "$qgrad" import float.onnx --out imported
+holds "says its layers" grep -q "Conv2d(" stdout
+expect 0 "inspect the file itself" "$qgrad" inspect float.onnx
+expect_error "without data" "does not say which data|no data" "$qgrad" evaluate float.onnx
+echo '{"name": "imported", "checkpoint": "float.onnx", "data": {"dataset": {"class": "digits"}}, "quantizer": {"class": "PostTrainLinearQuantizer"}}' >imported.json
+expect 0 "quantize it without saying the model" "$qgrad" quantize imported.json --out imported8
+holds "with a program" sh -c '! grep -q "\"refused\"" imported8/results.json'
+mkdir -p shades
+cp "$root"/examples/own_images/pictures/circle/0*.png shades/
+expect_error "a normalisation is wanted" "give --mean and --std" "$qgrad" quantize float.onnx --images shades
+expect_error "bits are 2 to 8" "--bits 9: expected 2 to 8" "$qgrad" quantize float.onnx --images shades --mean 0.5 --std 0.5 --bits 9
+expect 0 "one command without a config" "$qgrad" quantize float.onnx --images shades --mean 0.5 --std 0.5 --out one
+holds "agreement in place of accuracy" grep -q "have the float network's top-1" stdout
+holds "an ONNX file, a program, and the config that repeats it" test -s one/model.onnx -a -s one/model.qgi -a -s one/config.json
+expect 0 "the config repeats it" "$qgrad" quantize one/config.json --out again
+holds "to the byte" cmp one/model.safetensors again/model.safetensors
+expect_error "a size that is none" "--size 3x: expected sizes" "$qgrad" import float.onnx --size 3x
+expect_error "a damaged file" "float_half.onnx" sh -c 'head -c 3000 float.onnx >float_half.onnx; "$0" import float_half.onnx' "$qgrad"
 expect 0 "export a trained model with a float first layer" "$qgrad" export course/model.safetensors --onnx course.onnx
 holds "which is named" grep -q "conv1: sums floats whose results become integers" stdout
 expect_error "more test data than there are" "100000 were asked for" "$qgrad" export $good --onnx half.onnx --test-data 100000

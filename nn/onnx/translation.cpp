@@ -327,6 +327,10 @@ Known Translation::reshaped(const Known& x, const Dims& dims) const {
       count(dims) == 0 ? std::vector{Group{in_order(x.dims.size()), in_order(dims.size())}} : groups_of(x.dims, dims);
   const bool flattens = dims.size() == 2 && x.order == kImages && dims[0] == x.dims[0];
   if (flattens && !x.is_constant()) return layer("Flatten", {x}, Json::object(), in_order(2));
+  // A vector as an image of one pixel, which a convolution then multiplies as a matrix does.
+  if (dims.size() == 4 && dims[2] == 1 && dims[3] == 1 && x.order == kImages && dims[0] == x.dims[0] &&
+      !x.is_constant())
+    return layer("Reshape", {reshaped(x, {dims[0], dims[1]})}, shape_setting(stored_dims(dims, kImages)), kImages);
   // Groups in the order in which they are stored; new dimensions of one go with what is before them.
   const auto place = [&](const Group& g) {
     int first = x.rank();

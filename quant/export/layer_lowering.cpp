@@ -89,6 +89,10 @@ int32_t selected(ProgramBuilder& program, const GraphNode& node, Tensors inputs)
         std::min({row, column, channel}) < 0 ? -1 : (row * from.width + column) * from.channels + channel;
     check(place == expected, "it moves numbers otherwise than by rows, columns and channels");
   });
+  const bool stays = op.rows.size() == static_cast<size_t>(from.height) &&
+                     op.columns.size() == static_cast<size_t>(from.width) && moved.numel() == from.count() &&
+                     std::ranges::is_sorted(moved.data());
+  if (stays) return inputs[0];
   return program.emit(std::move(op), program.add_tensor(node, "", from.type, from.grid));
 }
 
