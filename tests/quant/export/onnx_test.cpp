@@ -8,10 +8,10 @@
 
 #include "apps/onnx_test_data.h"
 #include "core/json.h"
+#include "nn/onnx/onnx_file.h"
 #include "quant/export/every_layer.h"
 #include "quant/export/lowering.h"
 #include "quant/export/onnx_model.h"
-#include "nn/onnx/onnx_file.h"
 #include "quant/resnet_material.h"
 #include "support/catch.h"
 #include "support/errors.h"
