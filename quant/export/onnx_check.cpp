@@ -10,7 +10,7 @@
 #include <utility>
 
 #include "core/error.h"
-#include "nn/onnx/onnx_file.h"
+#include "quant/export/onnx_model.h"
 
 namespace qgrad::deploy {
 namespace {
