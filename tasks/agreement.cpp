@@ -35,17 +35,17 @@ struct Part {
   }
 };
 
-std::vector<Part> parts_of(const Module& model, size_t width) {
-  const auto* network = dynamic_cast<const Network*>(&model);
+std::vector<Part> parts_of(Module& model, const Tensor& images, size_t width) {
+  auto* network = dynamic_cast<Network*>(&model);
+  if (!network || network->output_names().size() == 1) return {{.result = {}, .begin = 0, .end = width}};
   std::vector<Part> parts;
   size_t at = 0;
-  if (network && network->outputs().size() > 1)
-    for (const Network::Output& output : network->outputs()) {
-      const auto size = static_cast<size_t>(output.shape.numel_from(1));
-      parts.push_back({.result = {.name = output.name}, .begin = at, .end = at + size});
-      at += size;
-    }
-  if (parts.empty()) parts.push_back({.result = {}, .begin = 0, .end = width});
+  const std::vector<Tensor> outputs = network->separate(std::span(&images, 1));
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    const auto size = static_cast<size_t>(outputs[i].shape().numel_from(1));
+    parts.push_back({.result = {.name = network->output_names()[i]}, .begin = at, .end = at + size});
+    at += size;
+  }
   return parts;
 }
 
@@ -61,7 +61,7 @@ std::vector<OutputAgreement> agreement(Module& reference, const Forward& quantiz
     const Tensor expected = reference(batch->images), got = quantized(batch->images);
     const auto width = static_cast<size_t>(expected.numel() / expected.dim(0));
     check(got.numel() == expected.numel(), "agreement: outputs of {} and {}", expected.shape(), got.shape());
-    if (parts.empty()) parts = parts_of(reference, width);
+    if (parts.empty()) parts = parts_of(reference, batch->images, width);
     for (size_t i = 0; i < static_cast<size_t>(expected.dim(0)); ++i)
       for (Part& part : parts)
         part.add(expected.data().subspan(i * width, width), got.data().subspan(i * width, width));

@@ -115,11 +115,11 @@ class Network::Builder {
     outer.last = add_nodes(config.nodes, "", outer, 0);
     for (const std::string& name : config.outputs) {
       network_.output_values_.push_back(find(outer, name));
-      network_.outputs_.push_back({name, {}});
+      network_.output_names_.push_back(name);
     }
     if (config.outputs.empty()) {
       network_.output_values_ = {outer.last};
-      network_.outputs_ = {{config.nodes.back().name, {}}};
+      network_.output_names_ = {config.nodes.back().name};
     }
   }
 
@@ -223,7 +223,7 @@ void Network::run(const Step& step, std::vector<Tensor>& values) {
   values.push_back(step.layer->call(inputs));
 }
 
-Tensor Network::forward(Inputs x) {
+std::vector<Tensor> Network::separate(Inputs x) {
   check(x.size() == inputs_.size(), "the network takes {} inputs, got {}", inputs_.size(), x.size());
   std::vector<Tensor> values(x.begin(), x.end());
   values.reserve(values.size() + steps_.size());
@@ -232,10 +232,13 @@ Tensor Network::forward(Inputs x) {
     for (const size_t value : step.last_uses) values[value] = {};
   }
   std::vector<Tensor> results;
-  for (size_t i = 0; i < output_values_.size(); ++i) {
-    results.push_back(values[output_values_[i]]);
-    outputs_[i].shape = results.back().shape();
-  }
+  for (const size_t value : output_values_) results.push_back(values[value]);
+  return results;
+}
+
+// Blocks of a batch go through a network on several threads at once: nothing of a call is kept.
+Tensor Network::forward(Inputs x) {
+  std::vector<Tensor> results = separate(x);
   if (results.size() == 1) return results[0];
   for (Tensor& result : results) result = flatten(result);
   return concat(results, 1);

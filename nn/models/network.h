@@ -68,11 +68,9 @@ class Network final : public Module {
   const std::vector<NetworkInput>& inputs() const { return inputs_; }
   std::vector<Tensor> example() const;  // zeros, a batch of one
 
-  struct Output {
-    std::string name;
-    Shape shape;  // in the last call
-  };
-  const std::vector<Output>& outputs() const { return outputs_; }
+  const std::vector<std::string>& output_names() const { return output_names_; }
+  // What a call gives in a row, output by output.
+  std::vector<Tensor> separate(Inputs x);
 
  protected:
   Tensor forward(Inputs x) override;
@@ -93,7 +91,7 @@ class Network final : public Module {
   std::vector<NetworkInput> inputs_;
   std::deque<Step> steps_;  // a deque: children never move
   std::vector<size_t> output_values_;
-  std::vector<Output> outputs_;
+  std::vector<std::string> output_names_;
 };
 
 }  // namespace qgrad
