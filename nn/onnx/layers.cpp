@@ -146,27 +146,19 @@ Results transposed_convolution(const Translation& node) {
     share(x.dims[3], w.stride.width, extra.width, (w.kernel.width - 1) * w.dilation.width + 1, out.width,
           w.before.width, w.after.width);
   }
-  // Where the end is cut less than the beginning, that is more of the output; where it is cut more, it is cut later.
-  extra.height += w.before.height - w.after.height;
-  extra.width += w.before.width - w.after.width;
-  const Spatial cut{std::max<int64_t>(0, -extra.height), std::max<int64_t>(0, -extra.width)};
-  extra.height += cut.height;
-  extra.width += cut.width;
   Json settings{{"in", x.dims[1]},
                 {"out", weight.dim(1) * groups},
                 {"kernel", setting(w.kernel)},
                 {"stride", setting(w.stride)},
                 {"padding", setting(w.before)},
+                {"padding_end", setting(w.after)},
                 {"output_padding", setting(extra)},
                 {"dilation", setting(w.dilation)},
                 {"groups", groups},
                 {"bias", node.has(2)}};
   Parameters parameters{{"weight", from_file_layout(weight, {Layout::Order::transposed_conv, groups})}};
   if (node.has(2)) parameters["bias"] = node.floats(2);
-  Known y = node.layer("ConvTranspose2d", {x}, settings, std::move(parameters));
-  y = node.sliced(y, 2, 0, y.dims[2] - cut.height, 1);
-  y = node.sliced(y, 3, 0, y.dims[3] - cut.width, 1);
-  return {without_height(node, y, given.rank())};
+  return {without_height(node, node.layer("ConvTranspose2d", {x}, settings, std::move(parameters)), given.rank())};
 }
 
 // --- products of matrices ---
