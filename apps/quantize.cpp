@@ -122,7 +122,7 @@ class QuantizeRun {
   QuantizeRun(const QuantizeCommandConfig& config, const ExperimentData& data, OutputFolder& folder)
       : config_(config), data_(data), folder_(folder) {}
 
-  Json run() {
+  void run() {
     ModulePtr model = build_model(config_.model, config_.seed, config_.checkpoint);
     const bool has_labels = !data_.dataset().class_names().empty();
     std::optional<Metrics> before;
@@ -140,47 +140,70 @@ class QuantizeRun {
                 {"dataset", data_.describe()},
                 {"model", config_.model.json()},
                 {"quantizer", config_for_results(quantized.config)}};
-    text = layers_text(layers);
-    checkpoint = folder_.to_write("model.safetensors");
+    text_ = layers_text(layers);
+    checkpoint_ = folder_.to_write("model.safetensors");
     if (has_labels)
       judge_by_labels(*model, *before, quantized, bytes);
     else
       judge_by_agreement(*model, quantized);
     results_["model_bytes"] = bytes;
     results_["layers"] = qgrad::to_json(layers);
-    results_["checkpoint"] = checkpoint.string();
-    write_json(folder_.to_write("results.json"), results_);
-    text += checkpoint.string() + "\n";
-    return results_;
+    results_["checkpoint"] = checkpoint_.string();
+    write_results();
   }
 
-  std::string text;
-  std::filesystem::path checkpoint;
+  // An ONNX file and a program beside the checkpoint; where the network has no such form, why not.
+  void write_exports(CommonOptions options) {
+    ModelFile file = load_model(checkpoint_, std::nullopt);
+    try {
+      program_of(file);
+    } catch (const Error& e) {
+      results_["export"] = {{"refused", e.what()}};
+      text_ += fmt::format("neither ONNX nor a program: {}\n", e.what());
+      return write_results();
+    }
+    options.set.clear();  // which is for the config
+    Exported exported = export_checkpoint({.checkpoint = checkpoint_.string(),
+                                           .onnx = (folder_.path() / "model.onnx").string(),
+                                           .program = (folder_.path() / "model.qgi").string()},
+                                          options);
+    results_["export"] = std::move(exported.results);
+    text_ += exported.text;
+    write_results();
+  }
+
+  void print(const CommonOptions& options) const {
+    print_result(options, results_, text_ + checkpoint_.string() + "\n");
+  }
 
  private:
+  void write_results() { write_json(folder_.to_write("results.json"), results_); }
+
   void judge_by_labels(Module& model, const Metrics& before, const Quantized& quantized, int64_t bytes) {
     const Metrics after = evaluate(model, data_.test(), "quantized");
-    save_model(checkpoint, model, config_, data_, quantized.config, after.to_json());
-    const Deployment program = deploy_checkpoint(checkpoint, data_, "program");
+    save_model(checkpoint_, model, config_, data_, quantized.config, after.to_json());
+    const Deployment program = deploy_checkpoint(checkpoint_, data_, "program");
     results_["float"] = before.to_json();
     results_["quantized"] = after.to_json();
     results_["program"] = program.to_json();
-    text += accuracy_text(before, after, bytes, program);
+    text_ += accuracy_text(before, after, bytes, program);
   }
 
   // Of images without labels, with the float network.
   void judge_by_agreement(Module& model, const Quantized& quantized) {
     const auto simulated = [&](const Tensor& images) { return model.call(std::span(&images, 1)); };
     const auto outputs = agreement(*quantized.reference, simulated, data_.test(), "quantized");
-    save_model(checkpoint, model, config_, data_, quantized.config, outputs[0].to_json());
+    save_model(checkpoint_, model, config_, data_, quantized.config, outputs[0].to_json());
     results_["agreement"] = to_json(outputs);
-    text += agreement_text(outputs);
+    text_ += agreement_text(outputs);
   }
 
   const QuantizeCommandConfig& config_;
   const ExperimentData& data_;
   OutputFolder& folder_;
   Json results_;
+  std::string text_;
+  std::filesystem::path checkpoint_;
 };
 
 void run_quantize(const QuantizeOptions& chosen, const CommonOptions& options) {
@@ -201,23 +224,9 @@ void run_quantize(const QuantizeOptions& chosen, const CommonOptions& options) {
   check_calibration(data, config.calibration, file, "calibration");
   check_post_training(config, config.quantizer, data, config.calibration);
   QuantizeRun quantization(config, data, folder);
-  Json results = quantization.run();
-  if (chosen.images) {
-    CommonOptions without_set = options;  // which is for the config
-    without_set.set.clear();
-    try {
-      Exported exported = export_checkpoint({.checkpoint = quantization.checkpoint.string(),
-                                             .onnx = (folder.path() / "model.onnx").string(),
-                                             .program = (folder.path() / "model.qgi").string()},
-                                            without_set);
-      results["export"] = std::move(exported.results);
-      quantization.text += exported.text;
-    } catch (const Error& e) {
-      results["export"] = {{"refused", e.what()}};
-      quantization.text += fmt::format("neither ONNX nor a program: {}\n", e.what());
-    }
-  }
-  print_result(options, results, quantization.text);
+  quantization.run();
+  if (chosen.images) quantization.write_exports(options);
+  quantization.print(options);
 }
 
 const Subcommand quantize_command = [] {

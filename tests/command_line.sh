@@ -613,6 +613,9 @@ expect_error "bits are 2 to 8" "--bits 9: expected 2 to 8" "$qgrad" quantize flo
 expect 0 "one command without a config" "$qgrad" quantize float.onnx --images shades --mean 0.5 --std 0.5 --out one
 holds "agreement in place of accuracy" grep -q "have the float network's top-1" stdout
 holds "an ONNX file, a program, and the config that repeats it" test -s one/model.onnx -a -s one/model.qgi -a -s one/config.json
+holds "which its results name" grep -q "one/model.qgi" one/results.json
+mkdir -p blocked/model.onnx
+expect 1 "a file that can not be written is an error, no refusal" "$qgrad" quantize float.onnx --images shades --mean 0.5 --std 0.5 --out blocked
 expect 0 "the config repeats it" "$qgrad" quantize one/config.json --out again
 holds "to the byte" cmp one/model.safetensors again/model.safetensors
 expect_error "a size that is none" "--size 3x: expected sizes" "$qgrad" import float.onnx --size 3x
