@@ -19,47 +19,10 @@ constexpr int64_t kOldest = 7, kNewest = 28;
 constexpr int64_t kLargest = int64_t{1} << 28;  // numbers of a value, for two examples
 constexpr size_t kNamed = 8;
 
-// A name's last parts that say where it is: "/layer1/layer1.0/conv1/Conv" -> "layer1.0.conv1".
-std::string from_scopes(const std::string& name) {
-  std::string path;
-  size_t begin = 0;
-  for (size_t end; (end = name.find('/', begin)) != std::string::npos; begin = end + 1) {
-    const std::string part = name.substr(begin, end - begin);
-    if (part.empty()) continue;
-    path = path.empty() || part.starts_with(path + ".") ? part : path + "." + part;
-  }
-  return path.empty() ? name.substr(begin) : path;
-}
-
-// "layer1.0.conv1" of "layer1.0.conv1.weight".
-std::string from_parameter(const Node& node) {
-  for (const std::string& input : node.inputs)
-    for (const char* end : {".weight", ".running_mean"})
-      if (input.ends_with(end)) return input.substr(0, input.size() - std::string_view(end).size());
-  return "";
-}
-
-// Letters, digits, _ and -, in parts with dots between.
-std::string cleaned(const std::string& name) {
-  std::string clean;
-  for (const char c : name) {
-    const bool plain = std::isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '-';
-    if (c == '.' && (clean.empty() || clean.back() == '.')) continue;
-    clean += plain || c == '.' ? c : '_';
-  }
-  while (!clean.empty() && clean.back() == '.') clean.pop_back();
-  return clean;
-}
-
-std::string lower_case(std::string text) {
-  for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return text;
-}
-
 class Importer final : public NetworkBuilder {
  public:
   Importer(const Model& model, const ImportOptions& options) : model_(model), options_(options) {
-    for (auto* family : {layer_translations, elementwise_translations, shape_translations})
+    for (auto* family : {layer_translations, elementwise_translations, resizing_translations, shape_translations})
       translations_.merge(family());
   }
 
@@ -158,7 +121,7 @@ class Importer final : public NetworkBuilder {
 
   // --- inputs and outputs ---
   // One example's sizes where the file leaves them open.
-  Dims sizes_of(const Value& input) const {
+  Dims sizes_of(const Value& input) {
     Dims dims = input.dims;
     const auto named = options_.sizes.find(input.name), any = options_.sizes.find("");
     const auto given = named != options_.sizes.end() ? named : any;
@@ -208,7 +171,7 @@ class Importer final : public NetworkBuilder {
     }
     check(input.type == Type::float32 || input.type == Type::float64 || input.type == Type::float16,
           "input '{}' has numbers of {}, expected float32", input.name, type_name(input.type));
-    Known known{.dims = sizes_of(input), .order = order_of(input), .node = unique(cleaned(input.name))};
+    Known known{.dims = sizes_of(input), .order = order_of(input), .node = unique(clean_name(input.name))};
     Json shape = Json::array();
     const Shape one = shape_of(known, 1);
     for (int i = 1; i < one.rank(); ++i) shape.push_back(one[i]);
@@ -223,7 +186,7 @@ class Importer final : public NetworkBuilder {
       known = constant_of(Tensor::from(Shape(known.dims), std::vector<float>(known.ints->begin(), known.ints->end())));
     if (known.is_constant()) known = as_node(known);
     if (std::ranges::any_of(inputs_, [&](const Json& input) { return input.at("name") == known.node; })) {
-      current_ = cleaned(name);
+      current_ = clean_name(name);
       known = add("Identity", Json::object(), {known}, known.order, {});
     }
     outputs_.push_back(known.node);
@@ -272,29 +235,6 @@ class Importer final : public NetworkBuilder {
     } catch (const Error& e) {
       fail("{}: {}", where(node), e.what());
     }
-  }
-
-  static std::string name_of(const Node& node) {
-    std::string name = cleaned(from_parameter(node));
-    if (name.empty())
-      if (const auto scopes = node.metadata.find("pkg.torch.onnx.name_scopes"); scopes != node.metadata.end())
-        name = cleaned(from_module_list(scopes->second));
-    if (name.empty() && node.name.find('/') != std::string::npos) name = cleaned(from_scopes(node.name));
-    if (name.empty()) name = lower_case(cleaned(node.name.empty() ? node.op : node.name));
-    return name.empty() ? "node" : name;
-  }
-
-  // The last but one of "['', 'layer1', 'layer1.0.conv1', 'conv2d']": the module, which the operator's own name
-  // follows.
-  static std::string from_module_list(const std::string& list) {
-    std::vector<std::string> names;
-    for (size_t begin = list.find('\''); begin != std::string::npos;) {
-      const size_t end = list.find('\'', begin + 1);
-      if (end == std::string::npos) break;
-      names.push_back(list.substr(begin + 1, end - begin - 1));
-      begin = list.find('\'', end + 1);
-    }
-    return names.size() < 2 ? "" : names[names.size() - 2];
   }
 
   std::string unique(const std::string& name) {
@@ -384,7 +324,7 @@ class Importer final : public NetworkBuilder {
   std::map<std::string, const Constant*> constants_;
   std::map<std::string, Known> known_;
   std::map<std::string, Made> made_;  // by the name in the network
-  mutable int64_t fixed_batch_ = kBatch;
+  int64_t fixed_batch_ = kBatch;
   std::string current_;  // what layers of the node at hand are named after
   std::set<std::string> names_;
   Json inputs_ = Json::array(), nodes_ = Json::array(), outputs_ = Json::array();

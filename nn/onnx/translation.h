@@ -114,6 +114,11 @@ class Translation {
   std::vector<const Known*> inputs_;
 };
 
+// Of the layer that a node becomes: the module's path in PyTorch, or else what the file calls it.
+std::string name_of(const Node& node);
+// In letters, digits, _ and -, in parts with dots between.
+std::string clean_name(const std::string& name);
+
 Known constant_of(const Constant& constant);
 Known constant_of(Tensor floats);
 Known constant_of(std::vector<int64_t> ints, Dims dims);
@@ -122,6 +127,7 @@ using Translate = std::function<std::vector<Known>(const Translation&)>;
 using Translations = std::map<std::string, Translate, std::less<>>;  // by operator
 Translations layer_translations();                                   // convolutions, products, norms, pools
 Translations elementwise_translations();
+Translations resizing_translations();
 Translations shape_translations();  // and everything else that moves numbers
 
 // What a node gives where it follows from shapes and from constants of whole numbers; else nothing.
