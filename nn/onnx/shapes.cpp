@@ -189,19 +189,10 @@ Results split_to(const Translation& node) {
   return results;
 }
 
-// Rows of a table by numbers that the network gets.
-Known looked_up(const Translation& node, const Tensor& table, const Known& ids) {
-  Order order = ids.order;
-  order.push_back(ids.rank());
-  return node.layer("Embedding", {ids}, {{"rows", table.dim(0)}, {"width", table.dim(1)}}, order, {{"weight", table}});
-}
-
 Results gather(const Translation& node) {
   const Known& x = node.input(0);
   const int axis = node.axis(x, node.number("axis", 0));
   const int64_t size = x.dims[static_cast<size_t>(axis)];
-  if (x.is_constant() && !node.input(1).is_constant() && x.rank() == 2 && axis == 0)
-    return {looked_up(node, node.floats(0), node.input(1))};
   check(size < kBatch, "examples can not be chosen from the batch");
   Dims indices = node.ints(1);
   for (int64_t& i : indices) {
