@@ -158,6 +158,11 @@ DataDescription description_for(Dataset& dataset, const TransformConfig& transfo
   if (network && theirs.classes.empty() && dataset.order_follows_from_names())
     note(fmt::format("{} does not name its classes: they are taken in the order of {}: {}", network->whose,
                      named(dataset, given), joined(dataset.class_names())));
+  if (network && theirs.mean.empty() && !(transforms.mean && transforms.std))
+    note(
+        fmt::format("{} does not say how its images are normalised: 0.5 is taken for a mean or std that the config "
+                    "leaves open",
+                    network->whose));
   const Shape image = dataset.image_shape();
   auto [mean, std] = normalisation(transforms, image[2]);
   DataDescription data{.image = {image.dims().begin(), image.dims().end()},

@@ -605,6 +605,7 @@ expect 0 "inspect the file itself" "$qgrad" inspect float.onnx
 expect_error "without data" "does not say which data|no data" "$qgrad" evaluate float.onnx
 echo '{"name": "imported", "checkpoint": "float.onnx", "data": {"dataset": {"class": "digits"}}, "quantizer": {"class": "PostTrainLinearQuantizer"}}' >imported.json
 expect 0 "quantize it without saying the model" "$qgrad" quantize imported.json --out imported8
+holds "says that the normalisation is a guess" grep -q "float.onnx does not say how its images are normalised: 0.5 is taken" stderr
 holds "with a program" sh -c '! grep -q "\"refused\"" imported8/results.json'
 mkdir -p shades
 cp "$root"/examples/own_images/pictures/circle/0*.png shades/
