@@ -50,6 +50,13 @@ class CallRecorder final : public CallObserver {
   std::unordered_map<uint32_t, Call> calls_;
 };
 
+// Whether a node gives no negative number where its inputs have none.
+bool keeps_positive(const Effect& effect) {
+  using Kind = Effect::Kind;
+  return effect.hands_on() || effect.kind == Kind::adds || effect.kind == Kind::multiplies ||
+         effect.kind == Kind::concatenates;
+}
+
 // Turns tape nodes into graph nodes. Only what depends on the model's inputs is kept.
 class Builder {
  public:
@@ -75,8 +82,7 @@ class Builder {
       producer_[op.output] =
           leaf_[op.scope] ? leaf_call(*leaf_[op.scope]) : composite_op(op, inputs, tape_.output_shapes()[i]);
     }
-    for (size_t i = 0; i < nodes_.size(); ++i)
-      for (const size_t pred : nodes_[i].preds) nodes_[pred].succs.push_back(i);
+    for (size_t i = 0; i < nodes_.size(); ++i) finish(i);
   }
 
   std::optional<size_t> producer(uint32_t slot) const {
@@ -92,6 +98,15 @@ class Builder {
     const Effect effect = module ? module->effect() : effect_of(kind);
     nodes_.push_back({std::move(name), std::move(kind), effect, module, call, shape, {}, {}});
     return nodes_.size() - 1;
+  }
+
+  void finish(size_t i) {
+    GraphNode& node = nodes_[i];
+    for (const size_t pred : node.preds) nodes_[pred].succs.push_back(i);
+    node.is_positive = node.effect.kind == Effect::Kind::applies
+                           ? node.effect.gives.low >= 0
+                           : keeps_positive(node.effect) &&
+                                 std::ranges::all_of(node.preds, [&](size_t p) { return nodes_[p].is_positive; });
   }
 
   void connect(size_t node, std::span<const uint32_t> inputs) {

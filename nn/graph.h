@@ -23,6 +23,7 @@ struct GraphNode {
   Shape output_shape;
   std::vector<size_t> preds;  // in the order of the inputs; weights and constants are not listed
   std::vector<size_t> succs;  // every consumer once per use
+  bool is_positive = false;   // known to give no negative number, by its effect and by what it reads
 
   std::string path() const { return name.substr(0, name.find_first_of(":#")); }  // of the module
 };

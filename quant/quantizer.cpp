@@ -166,18 +166,37 @@ const Replacement* Quantizer::replacement_of(const Module& module) const {
   return other_leaf && default_replacement.make ? &default_replacement : nullptr;
 }
 
-// What a layer of weighted sums reads; none where its calls read different activations.
+const Replacement* Quantizer::replacement_of(const GraphNode& node) const {
+  return node.module ? replacement_of(*node.module) : replacement_of(node.kind, node.effect);
+}
+
+// Where the numbers that a layer reads are made or quantized, behind what only hands them on; null: at several places.
+const GraphNode* Quantizer::read_by(const GraphNode& layer, const Graph& graph) const {
+  const auto before = [&](const GraphNode& node) { return node.preds.size() == 1 ? &graph[node.preds[0]] : nullptr; };
+  const GraphNode* node = before(layer);
+  while (node && node->effect.hands_on() && !replacement_of(*node)) node = before(*node);
+  return node;
+}
+
+// What one call of a layer of weighted sums reads.
+Quantizer::Source Quantizer::source_of(const GraphNode& layer, const Graph& graph) const {
+  const GraphNode* node = read_by(layer, graph);
+  if (!node) return {};
+  const bool of_readers = quantized_ == QuantizedActivations::inputs;
+  if (const Replacement* replacement = replacement_of(*node))
+    return of_readers ? Source{replacement, node->effect, true} : Source{};
+  if (node->kind == "input" || node->effect.kind == Effect::Kind::looks_up) return {};
+  const Effect bounds{.gives = {node->is_positive ? 0 : Limits().low, Limits().high}};
+  return {replacement_for_read(bounds), bounds, true};
+}
+
+// None where its calls read different numbers.
 Quantizer::Source Quantizer::source_of(const Module& layer, const Graph& graph) const {
   if (layer.effect().kind != Effect::Kind::sums) return {};
   std::optional<Source> all;
   for (const GraphNode& call : graph.nodes()) {
     if (call.module != &layer) continue;
-    Source source;
-    for (const GraphNode* node = &call; !source.replacement && node->preds.size() == 1;) {
-      node = &graph[node->preds[0]];
-      source = {replacement_of(node->kind, node->effect), node->effect};
-      if (!node->effect.hands_on()) break;
-    }
+    const Source source = source_of(call, graph);
     if (all && *all != source) return {};
     all = source;
   }
@@ -189,10 +208,9 @@ std::vector<Quantizer::Candidate> Quantizer::find_candidates(Module& model, cons
   visit_modules(model, [&](Module& module) {
     const Effect effect = module.effect();
     Candidate candidate{module.path(), std::string(module.kind()), effect, {replacement_of(module), effect}, {}};
-    if (quantized_ == QuantizedActivations::inputs) {
-      candidate.is_left_to_readers = candidate.source.replacement != nullptr;
-      candidate.source = source_of(module, graph);
-    }
+    const bool is_left = quantized_ == QuantizedActivations::inputs;
+    candidate.is_left_to_readers = is_left && candidate.source.replacement;
+    if (is_left || !candidate.source.replacement) candidate.source = source_of(module, graph);
     for (const Parameter* p : module.parameters())
       if (p->transform())
         fail("the model is quantized already: {} has the transform {}", p->path(), p->transform()->kind());
@@ -232,11 +250,9 @@ Bits Quantizer::default_bits(const Candidate& candidate, const Graph& graph) con
     if (is_last || reads_model_input) bits.activations = config_.bits_first_last;
     return bits;
   }
-  // Back from the last layer, through what is not quantized, to the activation that it reads.
-  const GraphNode* node = last;
-  do node = node->preds.size() == 1 ? &graph[node->preds[0]] : nullptr;
-  while (node && !(node->module && replacement_of(*node->module)));
-  if (node && candidate.path == node->module->path()) bits.activations = config_.bits_first_last;
+  const GraphNode* read = read_by(*last, graph);
+  const std::string& of_last = read && replacement_of(*read) ? read->name : last->name;
+  if (candidate.path == of_last) bits.activations = config_.bits_first_last;
   return bits;
 }
 
@@ -323,7 +339,7 @@ void Quantizer::replace(ModulePtr& model, const std::vector<Candidate>& candidat
     if (!replacement || !resolved || (resolved->bits == Bits{} && resolved->settings.json().empty())) return module;
     const Site here = site(*resolved, replacement->settings, graph);
     try {
-      if (quantized_ == QuantizedActivations::outputs) return replacement->make(here, std::move(module));
+      if (!candidate->source.before_layer) return replacement->make(here, std::move(module));
       if (!here.bits.activations) return module;
       return std::make_unique<QuantizationWrapper>(QuantizationWrapper::Of::input, std::move(module),
                                                    replacement->make(here, std::make_unique<Identity>()));

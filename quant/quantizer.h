@@ -43,21 +43,30 @@ inline void fields(Fields& v, QuantizerConfig& c) {
      .max = 32});
 }
 
-// Which activations are quantized: what ReLU, ReLU6, Sigmoid and Tanh give, so that all that comes after them is of
-// that grid, the shortcuts of residual blocks too (Distiller); or what layers with weights read of such an activation,
-// each with a quantization of its own, so that shortcuts stay in float (LSQ section 2, APoT).
+// Which activations are quantized: what functions as ReLU give, so that all that comes after them is of that grid, the
+// shortcuts of residual blocks too (Distiller); or what layers with weights read, each with a quantization of its own,
+// so that shortcuts stay in float (LSQ section 2, APoT). In both ways a layer that reads numbers of no such function,
+// as those of an addition or of a batch norm, quantizes its input.
 enum class QuantizedActivations { outputs, inputs };
 std::vector<std::pair<std::string, QuantizedActivations>> enum_names(QuantizedActivations*);  // "outputs", "inputs"
 
 // Of quantizers for training.
 struct QuantAwareTrainConfig : QuantizerConfig {
   QuantizedActivations quantized_activations = QuantizedActivations::outputs;
+  // Of what functions read that do more than clamp, as HardSwish and Sigmoid, where their outputs are quantized: in a
+  // program they are tables. Their ranges are tracked. null: in float, of which no program can be made.
+  std::optional<int> bits_function_inputs = 8;
 };
 inline void fields(Fields& v, QuantAwareTrainConfig& c) {
   fields(v, static_cast<QuantizerConfig&>(c));
   v("quantized_activations", c.quantized_activations,
     {.help = "outputs: of activations, shortcuts included; inputs: what layers with weights read of activations, each "
              "by settings of the layer"});
+  v("bits_function_inputs", c.bits_function_inputs,
+    {.help = "bits of what functions other than rectifiers read, as HardSwish, where their outputs are quantized: they "
+             "are tables in a program; null: in float, of which no program can be made",
+     .min = 2,
+     .max = 8});
 }
 
 // One module and the settings that were resolved for it.
@@ -166,6 +175,10 @@ class Quantizer {
   Replacement default_replacement;
   // The same for all that have an effect in common; null: none.
   virtual const Replacement* replacement_for(const Effect&) const { return nullptr; }
+  // The same for numbers that nothing else quantizes and a layer of weighted sums reads, as those of an addition: what
+  // stands before the layer, in both ways. The effect says between which bounds they are. Model inputs and rows of
+  // tables are not asked for.
+  virtual const Replacement* replacement_for_read(const Effect&) const { return nullptr; }
 
   virtual void pre_process(ModulePtr&, const Graph&) {}  // fold, move statistics, fuse; the base re-traces after it
   // The transform for a parameter (bits: of this parameter), or null to leave it alone.
@@ -195,14 +208,18 @@ class Quantizer {
   Bits default_bits(const Candidate& candidate, const Graph& graph) const;
   void replace(ModulePtr& model, const std::vector<Candidate>& candidates, const Graph& graph);
   void attach_weight_transforms(Module& model, const Graph& graph);
-  // What is made of an activation, and what that does to numbers.
+  // What is made of numbers, by what gives them, and whether that is done before the layer that reads them.
   struct Source {
     const Replacement* replacement = nullptr;
     Effect effect;
+    bool before_layer = false;
     bool operator==(const Source&) const = default;
   };
   const Replacement* replacement_of(std::string_view kind, const Effect& effect) const;
   const Replacement* replacement_of(const Module& module) const;
+  const Replacement* replacement_of(const GraphNode& node) const;
+  const GraphNode* read_by(const GraphNode& layer, const Graph& graph) const;
+  Source source_of(const GraphNode& layer, const Graph& graph) const;
   Source source_of(const Module& layer, const Graph& graph) const;
   Site site(const Resolved& resolved, std::span<const std::string> settings, const Graph& graph) const;
   const Resolved* find_resolved(std::string_view path) const;

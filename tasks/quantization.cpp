@@ -7,6 +7,7 @@
 
 #include "nn/checkpoint.h"
 #include "quant/simulation/weight.h"
+#include "quant/train/left_in_float.h"
 #include "tasks/progress.h"
 
 namespace qgrad {
@@ -114,10 +115,13 @@ Quantized quantize_model(ModulePtr& model, const Config& architecture, const Con
     made.set_stats(*stats);
   }
   result.config = made.self_contained({Registry<Quantizer>::resolve(quantizer), quantizer.file, quantizer.path});
-  placed_at(quantizer, [&] { made.prepare(model, optimizer, example_inputs(architecture, task.description())); });
+  const std::vector<Tensor> example = example_inputs(architecture, task.description());
+  placed_at(quantizer, [&] { made.prepare(model, optimizer, example); });
   if (!made.trains()) {
     model->set_training(false);
     correct(*model, result, label);
+  } else if (const std::string left = in_words(left_in_float(*model, example)); !left.empty()) {
+    note(fmt::format("{}: {}", label, left));
   }
   return result;
 }

@@ -200,6 +200,8 @@ class Conversion {
     layer = clamped(path, std::move(layer));
     LayerQuantization quantization{.output = settings_of(grid), .arithmetic = Arithmetic::onnx};
     quantization.output_params = grid;
+    if (const Grid* input = grid_of_module(path + ".input_quant"))  // of a function
+      quantization.inputs.push_back({.settings = settings_of(*input), .params = *input});
     return std::make_unique<RangeLinearFakeQuantWrapper>(std::move(layer), std::move(quantization),
                                                          FloatPrecision::single);
   }

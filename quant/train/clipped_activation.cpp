@@ -15,8 +15,11 @@
 namespace qgrad {
 namespace {
 
-void check_clip(float clip) {
+void check_clip(int bits, float clip, bool is_signed) {
   check(clip > 0 && std::isfinite(clip), "clipped quantization: expected a positive clipping value, got {}", clip);
+  quantized_range(bits, LinearQuantMode::asymmetric_unsigned);  // checks the bits
+  check(!is_signed || bits > 1,
+        "clipped quantization: 1 bit has no level but zero beside a sign, expected 2 bits or more");
 }
 
 struct Clip {
@@ -45,10 +48,7 @@ Tensor clip_and_quantize(const Tensor& x, const Clip& clip) {
 
 ClippedLinearQuantization::ClippedLinearQuantization(const ClippedLinearConfig& config)
     : Quantization(config.bits), config_(config) {
-  check_clip(config.clip_val);
-  quantized_range(config.bits, LinearQuantMode::asymmetric_unsigned);  // checks the bits
-  check(!config.is_signed || config.bits > 1,
-        "clipped quantization: 1 bit has no level but zero beside a sign, expected 2 bits or more");
+  check_clip(config.bits, config.clip_val, config.is_signed);
 }
 
 std::string ClippedLinearQuantization::describe() const {
@@ -62,31 +62,34 @@ Tensor ClippedLinearQuantization::forward(const Tensor& x) {
                                .dequantize = config_.dequantize});
 }
 
-LearnedClippedLinearQuantization::LearnedClippedLinearQuantization(int bits, float initial_clip_val)
-    : Quantization(bits), clip_val(parameter("clip_val", Tensor::full({1}, initial_clip_val))) {
-  check_clip(initial_clip_val);
+LearnedClippedLinearQuantization::LearnedClippedLinearQuantization(int bits, float initial_clip_val, bool is_signed)
+    : Quantization(bits), clip_val(parameter("clip_val", Tensor::full({1}, initial_clip_val))), is_signed_(is_signed) {
+  check_clip(bits, initial_clip_val, is_signed);
   clip_val.set_limits({.low = kSmallestClip});
-  quantized_range(bits, LinearQuantMode::asymmetric_unsigned);  // checks the bits
 }
 
 std::string LearnedClippedLinearQuantization::describe() const {
-  return fmt::format("bits={}, clip_val={}", own_bits(), clip_val.raw().item());
+  return fmt::format("bits={}, clip_val={}{}", own_bits(), clip_val.raw().item(), is_signed_ ? ", signed" : "");
 }
 
 Tensor LearnedClippedLinearQuantization::forward(const Tensor& x) {
   const float clip = clip_val.raw().item();
   check(std::isfinite(clip) && clip >= kSmallestClip,
         "learned clip: the clipping value is {}, expected {} or more; has training diverged?", clip, kSmallestClip);
+  const float low = is_signed_ ? -clip : 0;
   Tensor y;
   {
     const Tape::Paused paused;  // one pass, with a gradient of its own
-    y = clip_and_quantize(x, {.bits = bits(), .high = clip});
+    y = clip_and_quantize(x, {.bits = bits(), .low = low, .high = clip});
   }
-  return record_on_grid("learned_clip", x, y, {.low = 0, .high = clip},
-                        {{clip_val(), [](const GridSums& sums) { return static_cast<float>(sums.above); }}});
+  const auto gradient = [below = is_signed_ ? 1 : 0](const GridSums& sums) {
+    return static_cast<float>(sums.above - below * sums.below);
+  };
+  return record_on_grid("learned_clip", x, y, {.low = low, .high = clip}, {{clip_val(), gradient}});
 }
 
-std::unique_ptr<Quantization> clip_of_both_signs(const Activation& what, int bits) {
+std::unique_ptr<Quantization> clip_at_own_bound(const Activation& what, int bits) {
+  if (what.role != Role::any_sign || what.largest == Limits().high) return nullptr;
   return std::make_unique<ClippedLinearQuantization>(
       ClippedLinearConfig{.bits = bits, .clip_val = what.largest, .is_signed = true});
 }
@@ -97,10 +100,12 @@ FixedClipQuantizer::FixedClipQuantizer(const FixedClipConfig& config)
 }
 
 std::unique_ptr<Quantization> FixedClipQuantizer::activation(const Site& site, const Activation& what, int bits) {
-  if (what.role == Role::any_sign) return clip_of_both_signs(what, bits);
+  if (auto clip = clip_at_own_bound(what, bits)) return clip;
   const auto settings = site.settings_onto(FixedClipSettings{act_clip_val_});
   return std::make_unique<ClippedLinearQuantization>(
-      ClippedLinearConfig{.bits = bits, .clip_val = std::min(settings.act_clip_val, what.largest)});
+      ClippedLinearConfig{.bits = bits,
+                          .clip_val = std::min(settings.act_clip_val, what.largest),
+                          .is_signed = what.role == Role::any_sign});
 }
 
 }  // namespace qgrad

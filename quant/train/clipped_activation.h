@@ -36,6 +36,7 @@ class ClippedLinearQuantization final : public Quantization {
 
 // The same with a learned clip:
 //   dL/dx = dL/dy where 0 < x < clip, else 0;  dL/dclip = sum of dL/dy where x >= clip
+// With both signs: dL/dx = dL/dy where |x| < clip; what comes from x <= -clip is taken off the sum.
 // A step of the optimizer could take the parameter below zero, where no grid exists: it stops at kSmallestClip, from
 // where it can grow again.
 // (Distiller clipped_linear.LearnedClippedLinearQuantization; Choi et al., "PACT: Parameterized Clipping Activation for
@@ -44,7 +45,8 @@ class LearnedClippedLinearQuantization final : public Quantization {
  public:
   static constexpr float kSmallestClip = 1e-3f;
 
-  LearnedClippedLinearQuantization(int bits, float initial_clip_val);  // throws unless the clip is positive
+  // Throws unless the clip is positive, and where a sign leaves no bits for levels.
+  LearnedClippedLinearQuantization(int bits, float initial_clip_val, bool is_signed = false);
   std::string_view kind() const override { return "LearnedClippedLinearQuantization"; }
   std::string describe() const override;
 
@@ -52,11 +54,14 @@ class LearnedClippedLinearQuantization final : public Quantization {
 
  protected:
   Tensor forward(const Tensor& x) override;
+
+ private:
+  bool is_signed_;
 };
 
-// Clips take the place of rectifiers, and come behind other activations. Behind those of both signs, as Tanh, comes a
-// fixed clip at their own bound, which has no settings.
-std::unique_ptr<Quantization> clip_of_both_signs(const Activation& what, int bits);
+// Clips take the place of rectifiers, and come behind other activations. Numbers of both signs with a bound of their
+// own, as those of Tanh, get a fixed clip there, which has no settings; null for all others.
+std::unique_ptr<Quantization> clip_at_own_bound(const Activation& what, int bits);
 
 // What quantizers with fixed clips have in their configs. In a network of batch norms and ReLUs, a clip of c is the
 // same as one of 1 on activations that are all divided by c.

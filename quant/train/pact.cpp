@@ -41,9 +41,10 @@ class PACTQuantizer final : public TrainQuantizer {
     return std::make_unique<DorefaQuantizeParam>(bits);
   }
   std::unique_ptr<Quantization> activation(const Site& site, const Activation& what, int bits) override {
-    if (what.role == Role::any_sign) return clip_of_both_signs(what, bits);
+    if (auto clip = clip_at_own_bound(what, bits)) return clip;
     const auto settings = site.settings_onto(ClipSettings{config_.act_clip_init_val});
-    return std::make_unique<LearnedClippedLinearQuantization>(bits, std::min(settings.act_clip_init_val, what.largest));
+    return std::make_unique<LearnedClippedLinearQuantization>(bits, std::min(settings.act_clip_init_val, what.largest),
+                                                              what.role == Role::any_sign);
   }
   std::optional<ParamGroup> own_group() const override {
     return ParamGroup{.name = "clip_val", .parameters = {}, .weight_decay = config_.act_clip_decay};

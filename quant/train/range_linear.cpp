@@ -142,9 +142,10 @@ void QuantAwareTrainRangeLinearQuantizer::start_ranges(Module& model) const {
   visit_modules<QuantizationWrapper>(model, [&](QuantizationWrapper& wrapper) {
     if (wrapper.of_input()) reader[wrapper.quantization.get()] = wrapper.path();
     if (auto* range = wrapper.quantization.as<FakeLinearQuantization>()) {
-      const auto layer = reader.find(&wrapper);
-      const TensorStats& of =
-          layer != reader.end() ? stats_->at(layer->second).inputs.at(0) : stats_->at(wrapper.path()).output;
+      const auto outer = reader.find(&wrapper);
+      const std::string path = outer != reader.end() ? outer->second : wrapper.path();
+      const bool of_input = outer != reader.end() || wrapper.of_input();
+      const TensorStats& of = of_input ? stats_->at(path).inputs.at(0) : stats_->at(path).output;
       range->set_range({static_cast<float>(of.min), static_cast<float>(of.max)});
     }
   });

@@ -3,12 +3,13 @@
 
 #include <algorithm>
 
+#include "quant/train/fake_quant.h"
 #include "quant/wrappers.h"
 
 namespace qgrad {
 
 void TrainQuantizer::quantize_activations(Rectifiers rectifiers, std::vector<std::string> settings,
-                                          std::vector<std::string> settings_of_both_signs) {
+                                          std::vector<std::string> settings_of_bounded) {
   const auto make = [this, rectifiers](const Site& site, ModulePtr module) {
     const Effect& effect = site.activation;
     const bool in_place = effect.is_rectifier() && (rectifiers == Rectifiers::in_place ||
@@ -16,8 +17,8 @@ void TrainQuantizer::quantize_activations(Rectifiers rectifiers, std::vector<std
     const Role role = in_place ? Role::rectified : effect.gives.low < 0 ? Role::any_sign : Role::positive;
     return placed(site, std::move(module), {role, std::max(-effect.gives.low, effect.gives.high)});
   };
-  positive_ = Replacement(make, std::move(settings));
-  of_both_signs_ = Replacement(make, std::move(settings_of_both_signs));
+  unbounded_ = Replacement(make, std::move(settings));
+  bounded_on_both_sides_ = Replacement(make, std::move(settings_of_bounded));
 }
 
 void TrainQuantizer::quantize_outputs_of(const std::vector<std::string>& kinds, Role role,
@@ -29,17 +30,26 @@ void TrainQuantizer::quantize_outputs_of(const std::vector<std::string>& kinds, 
 }
 
 const Replacement* TrainQuantizer::replacement_for(const Effect& effect) const {
-  if (effect.kind != Effect::Kind::applies) return nullptr;
-  if (effect.gives.low >= 0) return &positive_;
-  return effect.gives.low > Limits().low && effect.cap() ? &of_both_signs_ : nullptr;
+  return effect.kind == Effect::Kind::applies ? replacement_for_read(effect) : nullptr;
+}
+
+const Replacement* TrainQuantizer::replacement_for_read(const Effect& effect) const {
+  const bool both_sides = effect.gives.low < 0 && effect.gives.low > Limits().low && effect.cap();
+  return both_sides ? &bounded_on_both_sides_ : &unbounded_;
 }
 
 ModulePtr TrainQuantizer::placed(const Site& site, ModulePtr module, const Activation& what) {
   ModulePtr quantization = site.bits.activations ? activation(site, what, *site.bits.activations) : nullptr;
   if (!quantization) return module;
   if (what.role == Role::rectified) return quantization;
-  return std::make_unique<QuantizationWrapper>(QuantizationWrapper::Of::output, std::move(module),
-                                               std::move(quantization));
+  const Effect function = module->effect();
+  module = std::make_unique<QuantizationWrapper>(QuantizationWrapper::Of::output, std::move(module),
+                                                 std::move(quantization));
+  if (function.kind != Effect::Kind::applies || function.clamps || !bits_function_inputs_) return module;
+  return std::make_unique<QuantizationWrapper>(
+      QuantizationWrapper::Of::input, std::move(module),
+      std::make_unique<FakeLinearQuantization>(
+          FakeQuantConfig{.bits = *bits_function_inputs_, .mode = LinearQuantMode::asymmetric_unsigned}));
 }
 
 ModulePtr TrainQuantizer::weight_transform(const Site& site, Parameter& parameter, int bits) {

@@ -25,11 +25,12 @@ class TrainQuantizer : public Quantizer {
   enum class Rectifiers { behind, unbounded_in_place, in_place };
 
  protected:
-  explicit TrainQuantizer(const QuantAwareTrainConfig& config) : Quantizer(config) {}
-  // What all activations give: functions that are bounded on both sides, or have no negative values. settings: override
-  // keys that activation() reads, of activations without negative values and of those with both signs.
+  explicit TrainQuantizer(const QuantAwareTrainConfig& config)
+      : Quantizer(config), bits_function_inputs_(config.bits_function_inputs) {}
+  // What functions give, and what layers read of anything else. settings: override keys that activation() reads; those
+  // of numbers with both signs that have a bound on both sides, as what Tanh gives, are their own.
   void quantize_activations(Rectifiers rectifiers, std::vector<std::string> settings = {},
-                            std::vector<std::string> settings_of_both_signs = {});
+                            std::vector<std::string> settings_of_bounded = {});
   // What other modules give, by their kinds. "input" is the kind of the model's inputs, where the inputs of layers are
   // quantized.
   void quantize_outputs_of(const std::vector<std::string>& kinds, Role role, std::vector<std::string> settings = {});
@@ -43,11 +44,13 @@ class TrainQuantizer : public Quantizer {
 
  private:
   const Replacement* replacement_for(const Effect& effect) const final;
+  const Replacement* replacement_for_read(const Effect& effect) const final;
   ModulePtr placed(const Site& site, ModulePtr module, const Activation& what);
   ModulePtr weight_transform(const Site& site, Parameter& parameter, int bits) final;
   std::vector<ParamGroup> param_groups(Module& model) final;
 
-  Replacement positive_, of_both_signs_;
+  std::optional<int> bits_function_inputs_;
+  Replacement unbounded_, bounded_on_both_sides_;
 };
 
 }  // namespace qgrad

@@ -130,7 +130,7 @@ TEST_CASE("activations are clipped, weights quantized, everything else left alon
   const ModulePtr model = prepared(config_of(quantizer));
   CHECK(kind_at(*model, "relu") == activation);
   CHECK(kind_at(*model, "relu6") == activation);
-  CHECK(kind_at(*model, "sigmoid") == "FakeQuantizationWrapper");
+  CHECK(kind_at(*model, "sigmoid.input_quant") == "FakeLinearQuantization");
   CHECK(kind_at(*model, "sigmoid.fake_q") == activation);
   CHECK(kind_at(*model, "tanh.fake_q") == "ClippedLinearQuantization");
   CHECK(parameter_at(*model, "conv.weight").transform()->kind() == weight);
