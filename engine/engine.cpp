@@ -194,6 +194,7 @@ Engine::Step Engine::prepared(const Op& op, const std::vector<ByteRange>& ranges
 Engine::Step Engine::prepared_conv(const Op& op, const ByteRange& input) const {
   // The border's byte has to be one that copies with the lowest byte taken off can hold.
   const auto origin = static_cast<uint8_t>(tensor(op.inputs[0]).origin());
+  const ByteKernels& kernels = byte_kernels();
   const auto plan = std::make_shared<const ByteConvPlan>(ByteConvSource{.geometry = conv_geometry(*program_, op),
                                                                         .weight = op.weight,
                                                                         .bias = op.bias,
@@ -204,9 +205,9 @@ Engine::Step Engine::prepared_conv(const Op& op, const ByteRange& input) const {
                                                                         .lowest = std::min(input.lowest, origin),
                                                                         .highest = std::max(input.highest, origin),
                                                                         .origin = origin,
-                                                                        .output_origin = tensor(op.output).origin()});
-  return [plan, &kernels = byte_kernels(), from = offset(op.inputs[0]), to = offset(op.output)](std::byte* arena,
-                                                                                                bool share_rows) {
+                                                                        .output_origin = tensor(op.output).origin()},
+                                                         kernels.sums);
+  return [plan, &kernels, from = offset(op.inputs[0]), to = offset(op.output)](std::byte* arena, bool share_rows) {
     const ByteConvLayer& layer = plan->layer();
     const auto* x = at<uint8_t>(arena, from);
     auto* y = at<uint8_t>(arena, to);

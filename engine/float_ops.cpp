@@ -12,8 +12,8 @@
 
 namespace qgrad {
 
-ConvKernels conv_scalar(), conv_avx2();
-PoolKernels pool_scalar(), pool_avx2();
+ConvKernels conv_scalar(), conv_scalar_fma(), conv_avx2(), conv_avx512();
+PoolKernels pool_scalar(), pool_avx2(), pool_avx512();
 
 }  // namespace qgrad
 
@@ -22,23 +22,25 @@ namespace {
 
 // A kernel table of its own, so that the engine's library links no others.
 struct FloatKernels {
-  const char* isa;
+  const char* isa = nullptr;
   ConvKernels conv;
   PoolKernels pool;
 };
 const FloatKernels& kernels() {
-  static const std::vector<const FloatKernels*> rows = [] {
-    static const FloatKernels scalar{"scalar", conv_scalar(), pool_scalar()};
-    std::vector<const FloatKernels*> available{&scalar};
-#ifdef QGRAD_X86_64
-    if (processor_has_avx2()) {  // asked first: the row's own code may be for AVX2
-      static const FloatKernels avx2{"avx2", conv_avx2(), pool_avx2()};
-      available.push_back(&avx2);
-    }
+  static const IsaTable<FloatKernels> table({
+#ifndef QGRAD_X86_64
+      [] { return FloatKernels{.conv = conv_scalar(), .pool = pool_scalar()}; },
+#else
+      [] {
+        return FloatKernels{.conv = processor_has_fma() ? conv_scalar_fma() : conv_scalar(), .pool = pool_scalar()};
+      },
+      [] { return FloatKernels{.conv = conv_avx2(), .pool = pool_avx2()}; },
+      [] { return FloatKernels{.conv = conv_avx2(), .pool = pool_avx2()}; },
+      [] { return FloatKernels{.conv = conv_avx512(), .pool = pool_avx512()}; },
+      [] { return FloatKernels{.conv = conv_avx512(), .pool = pool_avx512()}; },
 #endif
-    return available;
-  }();
-  static const FloatKernels& chosen = chosen_row(std::span<const FloatKernels* const>(rows));
+  });
+  static const FloatKernels& chosen = table.chosen();
   return chosen;
 }
 

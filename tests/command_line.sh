@@ -223,6 +223,14 @@ done
 holds "checkpoints of 1 and 2 threads are equal" cmp threads1/model.safetensors threads2/model.safetensors
 holds "checkpoints of 1 and 3 threads are equal" cmp threads1/model.safetensors threads3/model.safetensors
 
+# --- the same bits on any instruction set ---
+expect_error "an instruction set that is none" "QGRAD_ISA=sse: expected an instruction set that this processor has: scalar" env QGRAD_ISA=sse "$qgrad" bench conv
+instruction_sets=$(sed -n 's/.*has: //; s/,//gp' stderr)
+for isa in $instruction_sets; do
+  expect 0 "train on $isa" env QGRAD_ISA=$isa "$qgrad" train train.json --out $isa
+  holds "$isa: the same checkpoint" cmp threads1/model.safetensors $isa/model.safetensors
+done
+
 # --- streams that can not be written, and threads that the system does not give ---
 expect 0 "train with stderr on a full disk" bash -c '"$0" train train.json --out full_stderr 2>/dev/full' "$qgrad"
 expect 0 "train with a closed stderr" bash -c '"$0" train train.json --out closed_stderr 2>&-' "$qgrad"
@@ -326,6 +334,11 @@ expect 0 "export without the data set" sh -c 'mv fruit away && "$0" export '$net
 expect 0 "predict with it" "$qgrad" predict fruit.qgi fruit/test/cherry/1.png
 holds "the names are those of the training" grep -qE '(cherry|plum)' stdout
 holds "not those of the config's folder" sh -c '! grep -qE "(currant|blueberry)" stdout'
+residual=(--data fruit --set 'model={"class": "resnet20", "classes": 2}' --set data.dataset.size=32 --set data.transforms.crop_padding=4)
+for isa in $instruction_sets; do
+  expect 0 "train a ResNet on $isa" env QGRAD_ISA=$isa "$qgrad" train fruit.json "${residual[@]}" --out ${isa}_resnet
+  holds "$isa: the same ResNet" cmp scalar_resnet/model.safetensors ${isa}_resnet/model.safetensors
+done
 touch taken
 expect_error "a folder for results that is a file, before anything is evaluated" "taken: can not be made" "$qgrad" evaluate $net --out taken
 holds "which says nothing of images" sh -c '! grep -q "data:" stderr'

@@ -1,3 +1,5 @@
-// The plain loops for AVX2. Convolutions and products of matrices have files of their own.
+// The row for AVX2, which AVX-VNNI adds nothing to.
 #define QGRAD_ROW(family) family##_avx2
+#include "core/kernels/conv/conv_tiled.inl"
+#include "core/kernels/gemm/gemm_tiled.inl"
 #include "core/kernels/plain.inl"

@@ -1,6 +1,6 @@
-// exp, log, sigmoid, tanh, erf and powers of one float, as straight-line arithmetic: a loop over them vectorises, and
-// every instruction set computes the same bits. Coefficients from the Cephes library (S. Moshier), single precision,
-// where nothing else is said.
+// Fused multiply-add, exp, log, sigmoid, tanh, erf and powers of one float, as straight-line arithmetic: a loop over
+// them vectorises, and every instruction set computes the same bits. Coefficients from the Cephes library (S. Moshier),
+// single precision, where nothing else is said.
 #pragma once
 
 #include <stdint.h>
@@ -16,6 +16,22 @@ inline float clamp_of(float x, float low, float high) {
 
 inline float float_of(int32_t bits) { return __builtin_bit_cast(float, bits); }
 inline int32_t bits_of(float x) { return __builtin_bit_cast(int32_t, x); }
+
+// a b + c, rounded once. Without an instruction for it, the product is exact in double, and the sum is rounded to odd
+// there: of two neighbours the one whose last bit is 1, if anything was lost. Rounding that to float is right (Boldo
+// and Melquiond, Emulation of a FMA and Correctly Rounded Sums, 2008).
+inline float fused_multiply_add(float a, float b, float c) {
+#ifdef __FP_FAST_FMAF
+  return __builtin_fmaf(a, b, c);
+#else
+  const double product = double{a} * double{b}, sum = product + double{c};
+  const double added = sum - product, lost = (product - (sum - added)) + (double{c} - added);
+  const auto bits = __builtin_bit_cast(int64_t, sum);
+  const bool even = (bits & 1) == 0, inexact = (lost > 0.0) | (lost < 0.0);
+  const int64_t towards_lost = (lost > 0.0) == (sum > 0.0) ? 1 : -1;
+  return static_cast<float>(__builtin_bit_cast(double, inexact& even ? bits + towards_lost : bits));
+#endif
+}
 
 // e^x = 2^n e^r with n = round(x / ln 2), |r| <= ln 2 / 2, and a polynomial for e^r.
 inline float exp_of(float x) {

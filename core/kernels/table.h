@@ -1,12 +1,12 @@
 // The kernel table: one family per folder, one row per instruction set, chosen once at run time.
 //
-// QGRAD_ISA=scalar|avx2 forces a row; otherwise the best one the processor has. The scalar row is the specification.
-// Each kernel is exact (the same bits on every instruction set) or tolerant (the sum order differs); its header says
-// which. Kernels get plain pointers, never allocate, never start threads: ops split the work with parallel_for.
+// QGRAD_ISA=scalar|avx2|avx2_vnni|avx512|avx512_vnni forces a row; otherwise the best one the processor has. The scalar
+// row is the specification. Every kernel is exact: the same bits on every instruction set. Kernels get plain pointers,
+// never allocate, never start threads: ops split the work with parallel_for.
 //
 // A new family is a folder with a header and its loops, a line in QGRAD_KERNEL_FAMILIES, and one in plain.inl. A new
-// instruction set is a file beside avx2.cpp with its flags in CMakeLists.txt, tiles of one's own for convolutions and
-// products, and a row in table.cpp and in the engine's two tables.
+// instruction set is a file beside avx2.cpp with its flags in CMakeLists.txt, its vectors in vector.h, its name in
+// isa.h, and a row in table.cpp and in the engine's two tables.
 #pragma once
 
 #include <cstdint>
@@ -23,12 +23,12 @@
 
 namespace qgrad {
 
-#define QGRAD_KERNEL_FAMILIES(family)                                                                                \
-  family(Conv, conv) family(Elementwise, elementwise) family(Gemm, gemm) family(Integer, integer) family(Norm, norm) \
-      family(Pool, pool) family(Quantize, quantize) family(Reduce, reduce)
+#define QGRAD_KERNEL_FAMILIES(family)                                                                        \
+  family(Conv, conv) family(ConvGradient, conv_gradient) family(Elementwise, elementwise) family(Gemm, gemm) \
+      family(Integer, integer) family(Norm, norm) family(Pool, pool) family(Quantize, quantize) family(Reduce, reduce)
 
 struct Kernels {
-  const char* isa;
+  const char* isa = nullptr;
 #define QGRAD_MEMBER(Type, name) Type##Kernels name;
   QGRAD_KERNEL_FAMILIES(QGRAD_MEMBER)
 #undef QGRAD_MEMBER

@@ -116,7 +116,7 @@ Tensor input_gradient(const ConvGeometry& g, const Tensor& dy, const ConvWeightV
 }
 
 Tensor weight_gradient(const ConvGeometry& g, const Tensor& x, const Tensor& dy, const Shape& shape) {
-  const auto kernel = is_depthwise(g) ? kernels().conv.depthwise_weight_gradient : kernels().conv.weight_gradient;
+  const auto kernel = is_depthwise(g) ? kernels().conv_gradient.depthwise_weight : kernels().conv_gradient.weight;
   const int64_t batch = x.dim(0), size = shape.numel();
   const ConvBands bands = weight_gradient_bands(g, batch);
   Tensor partial = Tensor::empty({bands.chunks, size});

@@ -19,7 +19,10 @@ struct ByteOutput {
 // Output channels that are computed together: a panel. The last one of a group may not be full.
 inline constexpr int64_t kBytePanel = 16;
 
-// `count` stretches of `length` steps each, whose products vpmaddubsw may add up in 16 bits.
+// What an instruction set adds up the products of bytes in: vpmaddubsw in 16 bits, which may saturate, vpdpbusd in 32.
+enum class ByteSums { of_16_bits, of_32_bits };
+
+// `count` stretches of `length` steps each, whose products vpmaddubsw may add up.
 struct ByteRun {
   int32_t length, count;
 };
@@ -31,7 +34,7 @@ struct BytePanel {
   const int8_t* narrow;    // [narrow steps][kBytePanel][4]
   const int16_t* wide;     // [wide steps][2][kBytePanel][2], see byte_plan.cpp
   const ByteRun* runs;
-  int64_t run_count, wide_steps;
+  int64_t run_count, narrow_steps, wide_steps;
 };
 
 // A convolution as the kernels want it; made by ByteConvPlan. Channel vectors have kBytePanel numbers for each panel.
@@ -68,7 +71,8 @@ struct ByteOperand {
 };
 
 struct ByteKernels {
-  const char* isa;
+  const char* isa = nullptr;
+  ByteSums sums = ByteSums::of_16_bits;  // what a layer's plan is made for
   // Sums may not leave int32.
   void (*conv)(const ByteConvLayer& layer, const ByteConv& arguments);
   void (*quantize)(const float* x, uint8_t* y, size_t n, const ByteOutput& to);

@@ -43,6 +43,16 @@ struct Step {
       return std::ranges::all_of(four, [](int16_t w) { return w >= -128 && w <= 127; });
     });
   }
+  // What a byte can hold of each weight, which is taken off.
+  Four take_bytes() {
+    Four bytes{};
+    for (size_t c = 0; c < kLanes; ++c)
+      for (size_t k = 0; k < 4; ++k) {
+        bytes[c][k] = std::clamp<int16_t>(weight[c][k], -128, 127);
+        weight[c][k] = static_cast<int16_t>(weight[c][k] - bytes[c][k]);
+      }
+    return bytes;
+  }
   Reach reach() const {
     Reach reach;
     for (size_t i = 0; i < 2 * kLanes; ++i) {
@@ -72,7 +82,7 @@ std::vector<Step> steps_in_order(const ByteConvSource& s, int64_t row_pitch, int
           for (int64_t c = 0; c < lanes; ++c)
             step.weight[static_cast<size_t>(c)][static_cast<size_t>(k)] =
                 s.weight[static_cast<size_t>((tap + k) * g.out + group * out_group + panel * kBytePanel + c)];
-        if (!step.zero()) steps.push_back(step);
+        steps.push_back(step);
       }
   return steps;
 }
@@ -115,7 +125,7 @@ bool looks_at_image(const ByteConvSource& s, bool depthwise) {
 
 }  // namespace
 
-ByteConvPlan::ByteConvPlan(const ByteConvSource& source) {
+ByteConvPlan::ByteConvPlan(const ByteConvSource& source, ByteSums sums) {
   const ConvGeometry& g = source.geometry;
   layer_.geometry = g;
   layer_.depthwise = g.groups == g.in && g.groups == g.out && g.groups > 1;
@@ -125,14 +135,16 @@ ByteConvPlan::ByteConvPlan(const ByteConvSource& source) {
   layer_.outside = static_cast<uint8_t>(source.origin - source.lowest);
   layer_.origin = source.output_origin;
   const int64_t panels = panels_of(g, layer_.depthwise), panels_group = panels_of_group(g);
+  const auto steps = sums == ByteSums::of_16_bits ? steps_of : steps_of_pair;
   for (int64_t i = 0; i < panels; ++i)
     steps_.push_back(layer_.depthwise ? depthwise_steps(source, layer_, i)
-                                      : steps_of(source, layer_, i / panels_group, i % panels_group));
-  for (const Steps& steps : steps_) {
-    panels_.push_back({steps.offset.data(), steps.narrow.data(), steps.wide.data(), steps.runs.data(),
-                       static_cast<int64_t>(steps.runs.size()), steps.wide_steps});
-    narrow_steps_ += static_cast<int64_t>(steps.narrow.size() / (4 * kLanes));
-    wide_steps_ += steps.wide_steps;
+                                      : steps(source, layer_, i / panels_group, i % panels_group));
+  for (const Steps& s : steps_) {
+    const auto narrow_steps = static_cast<int64_t>(s.narrow.size() / (4 * kLanes));
+    panels_.push_back({s.offset.data(), s.narrow.data(), s.wide.data(), s.runs.data(),
+                       static_cast<int64_t>(s.runs.size()), narrow_steps, s.wide_steps});
+    narrow_steps_ += narrow_steps;
+    wide_steps_ += s.wide_steps;
   }
   add_channels(source);
   layer_.panels = panels_.data();
@@ -152,6 +164,7 @@ ByteConvPlan::Steps ByteConvPlan::steps_of(const ByteConvSource& source, const B
   std::vector<Reaching> narrow;
   std::vector<const Step*> wide;
   for (const Step& step : all) {
+    if (step.zero()) continue;
     const Reach reach = step.reach();
     const int32_t largest = reach.largest();
     if (step.bytes() && largest <= most)
@@ -166,8 +179,7 @@ ByteConvPlan::Steps ByteConvPlan::steps_of(const ByteConvSource& source, const B
     ++result.runs.back().count;
     for (const Step* step : run.steps) {
       result.offset.push_back(step->offset);
-      for (const auto& four : step->weight)
-        for (const int16_t w : four) result.narrow.push_back(static_cast<int8_t>(w));
+      for (const auto& four : step->weight) result.narrow.insert(result.narrow.end(), four.begin(), four.end());
     }
   }
   // Inputs 0 and 2 of all channels, then 1 and 3: as they come apart in 16 bits.
@@ -177,6 +189,24 @@ ByteConvPlan::Steps ByteConvPlan::steps_of(const ByteConvSource& source, const B
       for (const auto& four : step->weight) result.wide.insert(result.wide.end(), {four[half], four[half + 2]});
   }
   result.wide_steps = static_cast<int64_t>(wide.size());
+  return result;
+}
+
+// The steps of one panel, with those that only its neighbour needs.
+ByteConvPlan::Steps ByteConvPlan::steps_of_pair(const ByteConvSource& source, const ByteConvLayer& layer, int64_t group,
+                                                int64_t panel) {
+  const int64_t neighbour = std::min(panel ^ 1, panels_of_group(source.geometry) - 1);
+  std::vector<Step> steps = steps_in_order(source, layer.row_pitch, group, panel);
+  std::vector<Step> others = steps_in_order(source, layer.row_pitch, group, neighbour);
+  Steps result;
+  for (size_t i = 0; i < steps.size(); ++i)
+    while (!steps[i].zero() || !others[i].zero()) {
+      result.offset.push_back(steps[i].offset);
+      const Four bytes = steps[i].take_bytes();
+      others[i].take_bytes();
+      for (const auto& four : bytes) result.narrow.insert(result.narrow.end(), four.begin(), four.end());
+    }
+  if (!result.offset.empty()) result.runs.push_back({1, static_cast<int32_t>(result.offset.size())});
   return result;
 }
 

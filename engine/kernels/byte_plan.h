@@ -22,13 +22,18 @@ struct ByteConvSource {
   int32_t output_origin = 0;
 };
 
-// Products of four neighbouring inputs are one step. Where no sums of `length` steps can pass 16 bits, whatever the
+// Products of four neighbouring inputs are one step. Steps of nothing but zeros are left out.
+//
+// In 16 bits: where no sums of `length` steps can pass 16 bits, whatever the
 // input, they are added up there by vpmaddubsw, which multiplies twice as many numbers as vpmaddwd; steps are sorted
 // into runs that make use of this. A step that could saturate by itself is a wide one, multiplied in 16 bits and added
-// up in 32. Steps of nothing but zeros are left out.
+// up in 32.
+//
+// In 32 bits every sum fits. A step whose weights pass a byte is taken twice, with two bytes that add up to them. Two
+// panels have the same steps, so that a tile may compute both.
 class ByteConvPlan {
  public:
-  explicit ByteConvPlan(const ByteConvSource& source);
+  ByteConvPlan(const ByteConvSource& source, ByteSums sums);
   ByteConvPlan(ByteConvPlan&&) = default;
   ByteConvPlan& operator=(ByteConvPlan&&) = default;
 
@@ -45,6 +50,7 @@ class ByteConvPlan {
     int64_t wide_steps = 0;
   };
   static Steps steps_of(const ByteConvSource& source, const ByteConvLayer& layer, int64_t group, int64_t panel);
+  static Steps steps_of_pair(const ByteConvSource& source, const ByteConvLayer& layer, int64_t group, int64_t panel);
   static Steps depthwise_steps(const ByteConvSource& source, const ByteConvLayer& layer, int64_t panel);
   void add_channels(const ByteConvSource& source);
 

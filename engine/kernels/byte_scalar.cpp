@@ -4,6 +4,9 @@
 namespace qgrad {
 namespace {
 
+constexpr ByteSums kByteSums = ByteSums::of_16_bits;
+constexpr int64_t kTilePanels = 1, kTilePositions[] = {3}, kDepthwisePositions = 3;
+
 // Sums wrap around as registers do: what lies between the bias and the result may pass 32 bits.
 void store(const ByteTile& t, uint32_t* sum, uint8_t* y) {
   const auto origin = static_cast<float>(t.origin);
@@ -18,16 +21,16 @@ void byte_tile(const ByteTile& t) {
   for (int64_t p = 0; p < t.positions; ++p) {
     uint32_t sum[kBytePanel];
     for (int64_t c = 0; c < kBytePanel; ++c) sum[c] = static_cast<uint32_t>(t.bias[c]);
-    const uint32_t* offset = t.panel.offset;
-    const int8_t* narrow = t.panel.narrow;
-    for (const ByteRun* run = t.panel.runs; run < t.panel.runs + t.panel.run_count; ++run)
+    const uint32_t* offset = t.panel->offset;
+    const int8_t* narrow = t.panel->narrow;
+    for (const ByteRun* run = t.panel->runs; run < t.panel->runs + t.panel->run_count; ++run)
       for (int64_t step = 0; step < int64_t{run->length} * run->count; ++step) {
         const uint8_t* x = t.x[p] + *offset++;
         for (int64_t c = 0; c < kBytePanel; ++c, narrow += 4)
           for (int64_t k = 0; k < 4; ++k) sum[c] += static_cast<uint32_t>(x[k] * narrow[k]);
       }
-    const int16_t* wide = t.panel.wide;
-    for (int64_t step = 0; step < t.panel.wide_steps; ++step) {
+    const int16_t* wide = t.panel->wide;
+    for (int64_t step = 0; step < t.panel->wide_steps; ++step) {
       const uint8_t* x = t.x[p] + *offset++;
       for (int64_t half = 0; half < 2; ++half)
         for (int64_t c = 0; c < kBytePanel; ++c, wide += 2)
@@ -41,10 +44,10 @@ void depthwise_tile(const ByteTile& t) {
   for (int64_t p = 0; p < t.positions; ++p) {
     uint32_t sum[kBytePanel];
     for (int64_t c = 0; c < kBytePanel; ++c) sum[c] = static_cast<uint32_t>(t.bias[c]);
-    for (int64_t step = 0; step < t.panel.wide_steps; ++step) {
-      const uint8_t* first = t.x[p] + t.panel.offset[2 * step];
-      const uint8_t* second = t.x[p] + t.panel.offset[2 * step + 1];
-      const int16_t* weight = t.panel.wide + step * kBytePanel * 2;
+    for (int64_t step = 0; step < t.panel->wide_steps; ++step) {
+      const uint8_t* first = t.x[p] + t.panel->offset[2 * step];
+      const uint8_t* second = t.x[p] + t.panel->offset[2 * step + 1];
+      const int16_t* weight = t.panel->wide + step * kBytePanel * 2;
       for (int64_t c = 0; c < t.lanes; ++c)
         sum[c] += static_cast<uint32_t>(first[c] * weight[2 * c] + second[c] * weight[2 * c + 1]);
     }
@@ -55,6 +58,5 @@ void depthwise_tile(const ByteTile& t) {
 }  // namespace
 }  // namespace qgrad
 
-#define QGRAD_BYTE_ISA "scalar"
-#define QGRAD_BYTE_KERNELS byte_scalar
+#define QGRAD_BYTE_ROW byte_scalar
 #include "engine/kernels/byte.inl"

@@ -1,31 +1,33 @@
 // Choosing the row of the integer engine's kernels once, at the first use.
 #include "engine/kernels/byte_table.h"
 
-#include <vector>
-
 #include "core/kernels/isa.h"
 
 namespace qgrad {
 
-ByteKernels byte_scalar(), byte_avx2();
+ByteKernels byte_scalar(), byte_avx2(), byte_avx2_vnni(), byte_avx512(), byte_avx512_vnni();
 
-std::span<const ByteKernels* const> available_byte_kernels() {
-  static const std::vector<const ByteKernels*> rows = [] {
-    static const ByteKernels scalar = byte_scalar();
-    std::vector<const ByteKernels*> available{&scalar};
+namespace {
+
+const IsaTable<ByteKernels>& table() {
+  static const IsaTable<ByteKernels> table({
+      byte_scalar,
 #ifdef QGRAD_X86_64
-    if (processor_has_avx2()) {
-      static const ByteKernels avx2 = byte_avx2();
-      available.push_back(&avx2);
-    }
+      byte_avx2,
+      byte_avx2_vnni,
+      byte_avx512,
+      byte_avx512_vnni,
 #endif
-    return available;
-  }();
-  return rows;
+  });
+  return table;
 }
 
+}  // namespace
+
+std::span<const ByteKernels* const> available_byte_kernels() { return table().rows(); }
+
 const ByteKernels& byte_kernels() {
-  static const ByteKernels& chosen = chosen_row(available_byte_kernels());
+  static const ByteKernels& chosen = table().chosen();
   return chosen;
 }
 

@@ -29,21 +29,22 @@ inline uint8_t to_byte(float x, float low, float high, float origin) {
   return static_cast<uint8_t>(static_cast<int32_t>((raised > high ? high : raised) + origin));
 }
 
-constexpr int kByteTile = 3;
+// The most positions of a tile on any instruction set.
+constexpr int kMostBytePositions = 9;
 
-// y[p] = requantized(bias + the panel's steps on the bytes from x[p] on).
+// y[p] = requantized(bias + the panels' steps on the bytes from x[p] on).
 struct ByteTile {
-  const uint8_t* x[kByteTile];
-  uint8_t* y[kByteTile];
-  BytePanel panel;
-  const int32_t* bias;      // [kBytePanel], as those that follow
+  const uint8_t* x[kMostBytePositions];
+  uint8_t* y[kMostBytePositions];
+  const BytePanel* panel;   // of a pair the first, if there are two
+  const int32_t* bias;      // [panels][kBytePanel], as those that follow
   const int32_t* fraction;  // or null
   int32_t sum_shift;
   const float* rescale;
   const uint8_t* low;
   const uint8_t* high;
   int32_t origin;
-  int64_t positions, lanes;  // 1 .. kByteTile, 1 .. kBytePanel
+  int64_t panels, positions, lanes;  // lanes: of both panels, the first one is full where there are two
 };
 
 }  // namespace

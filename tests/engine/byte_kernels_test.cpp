@@ -90,7 +90,7 @@ std::vector<uint8_t> expected(const ConvCase& c) {
   return y;
 }
 
-ByteConvPlan plan_of(const ConvCase& c) {
+ByteConvPlan plan_of(const ConvCase& c, ByteSums sums) {
   const auto channels = static_cast<size_t>(c.g.out);
   std::vector<int32_t> bias(channels);
   std::vector<float> rescale(channels);
@@ -110,12 +110,13 @@ ByteConvPlan plan_of(const ConvCase& c) {
                        .lowest = c.lowest,
                        .highest = c.highest,
                        .origin = static_cast<uint8_t>(c.origin),
-                       .output_origin = static_cast<int32_t>(kTo.origin)});
+                       .output_origin = static_cast<int32_t>(kTo.origin)},
+                      sums);
 }
 
 std::vector<uint8_t> computed(const ByteKernels& isa, const ConvCase& c, int64_t band_rows) {
   const ConvGeometry& g = c.g;
-  const ByteConvPlan plan = plan_of(c);
+  const ByteConvPlan plan = plan_of(c, isa.sums);
   const auto x = guarded(c.x);
   Guarded<uint8_t> y(static_cast<size_t>(g.out_h * g.out_w * g.out));
   for (int64_t begin = 0; begin < g.out_h; begin += band_rows) {
@@ -198,7 +199,7 @@ TEST_CASE("a byte convolution's steps are narrow where 16 bits hold their sums a
   const auto plan_with = [&](uint8_t highest, int16_t weight) {
     c.highest = highest;
     c.weight.assign(64 * 16, weight);
-    return plan_of(c);
+    return plan_of(c, ByteSums::of_16_bits);
   };
   CHECK(plan_with(255, 64).wide_steps() == 0);
   CHECK(plan_with(255, 64).narrow_steps() == 16);
@@ -211,11 +212,27 @@ TEST_CASE("a byte convolution's steps are narrow where 16 bits hold their sums a
   CHECK(plan_with(255, 0).narrow_steps() == 0);
 }
 
+TEST_CASE("sums of 32 bits take every step once, and one whose weights pass a byte again") {
+  ConvCase c{square(4, 64, 48, 1, 1, 0), std::vector<uint8_t>(4 * 4 * 64), std::vector<int16_t>(64 * 48, 127), 0,
+             1e-3f};
+  const auto steps = [&] { return plan_of(c, ByteSums::of_32_bits).narrow_steps(); };
+  CHECK(steps() == 3 * 16);
+  CHECK(plan_of(c, ByteSums::of_32_bits).wide_steps() == 0);
+  c.weight[5] = 128;  // of the first panel, which has its steps together with the second
+  CHECK(steps() == 3 * 16 + 2);
+  c.weight[40] = -255;  // of the third, which stands alone
+  CHECK(steps() == 3 * 16 + 3);
+  c.weight[5] = 255;
+  CHECK(steps() == 3 * 16 + 5);
+  std::fill_n(c.weight.begin(), 4 * 48, int16_t{0});  // the first step of all
+  CHECK(steps() == 3 * 15);
+}
+
 TEST_CASE("a byte convolution whose steps are of all kinds is exact") {
   ConvCase c{square(9, 32, 48, 3, 1, 1), bytes(9 * 9 * 32, 5), {}, 100, 0.002f};
   int64_t i = 0;
   for (const uint8_t b : bytes(9 * 32 * 48, 6)) c.weight.push_back(static_cast<int16_t>((b - 128) >> (i++ / 768 % 6)));
-  const ByteConvPlan plan = plan_of(c);
+  const ByteConvPlan plan = plan_of(c, ByteSums::of_16_bits);
   CHECK(plan.wide_steps() > 20);
   CHECK(plan.narrow_steps() > 20);
   CHECK(plan.layer().panels[0].run_count > 2);

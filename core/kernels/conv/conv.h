@@ -1,6 +1,6 @@
-// Convolution kernels over NHWC images. Tolerant: instruction sets sum in different orders and with or without fused
-// multiply-add (relative error about 1e-6 times the sum of magnitudes). Where all products and partial sums are
-// integers below 2^24 every order is exact, so there all instruction sets agree bit for bit.
+// Convolution kernels over NHWC images. All exact for finite numbers: an element of y is a chain of fused multiply-adds
+// over rows of taps, taps and input channels in order, one of dw over images, rows and columns, whatever an instruction
+// set computes at a time. What lies outside the image is left out or counted as zeros, which comes to the same.
 //
 // One forward kernel serves the forward pass and the input gradient: the gradient of a strided convolution is a set of
 // unstrided convolutions of dy, one per phase of the input position modulo the stride, each writing every stride-th
@@ -46,18 +46,22 @@ struct ConvForward {
 struct ConvWeightGradient {
   const float* x;   // [images,in_h,in_w,in]
   const float* dy;  // [images,out_h,out_w,out]
-  float* dw;        // [kh,kw,in/groups,out]; added to
+  float* dw;        // [kh,kw,in/groups,out]; the sums are added to it
   int64_t images;
   int64_t row_begin, row_end;
   float* scratch;  // conv_scratch_floats(geometry, images, row_end - row_begin)
 };
 
+// Depthwise: groups == in == out.
 struct ConvKernels {
   void (*forward)(const ConvGeometry&, const ConvForward&);
-  void (*weight_gradient)(const ConvGeometry&, const ConvWeightGradient&);
-  // groups == in == out.
   void (*depthwise_forward)(const ConvGeometry&, const ConvForward&);
-  void (*depthwise_weight_gradient)(const ConvGeometry&, const ConvWeightGradient&);
+};
+
+// Apart from them, as the engine does without.
+struct ConvGradientKernels {
+  void (*weight)(const ConvGeometry&, const ConvWeightGradient&);
+  void (*depthwise_weight)(const ConvGeometry&, const ConvWeightGradient&);
 };
 
 // What the kernels need to hold a zero-padded copy of the input under `rows` output rows of `images` images.

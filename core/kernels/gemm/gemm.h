@@ -1,16 +1,18 @@
-// Matrix products over row-major matrices. Tolerant: instruction sets sum in different orders and with or without fused
-// multiply-add (relative error about 1e-6 times the sum of magnitudes). Integer-valued products and partial sums below
-// 2^24 are exact in any order.
+// Matrix products over row-major matrices. All exact: an element is a chain of fused multiply-adds over the inner
+// positions in order, however many elements an instruction set computes at a time.
 #pragma once
 
 #include <cstdint>
 
 namespace qgrad {
 
-// Columns of one panel of B, and output channels of one weight panel: two AVX2 vectors.
+// Columns of one panel of B, and output channels of one weight panel: two AVX2 vectors, or one of AVX-512.
 inline constexpr int64_t kPanel = 16;
 
-// C = A B + bias over whole rows. B comes in panels of 16 columns, so that it streams (gemm_pack).
+// Inner positions that a product passes at a time; A^T B adds up the sums of such blocks.
+inline constexpr int64_t kGemmBlock = 256;
+
+// C = bias + A B over whole rows. B comes in panels of 16 columns, so that it streams (gemm_pack).
 struct GemmMultiply {
   int64_t rows, inner, columns;
   const float* a;       // [rows, inner]

@@ -1,18 +1,16 @@
-// The input under a band of output rows, and which taps and rows of it lie inside the image. Included by the AVX2
-// convolution kernels only.
+// The input under a band of output rows, and which taps and rows of it lie inside the image. Included by conv_tiled.inl
+// only.
 #pragma once
 
 #include <immintrin.h>
 #include <string.h>
 
 #include "core/kernels/conv/conv.h"
+#include "core/kernels/tiles.h"
 
 namespace qgrad {
+namespace conv_tiles {
 namespace {
-
-int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
-int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // The input under a band of output rows, zero-padded where needed.
 struct Band {
@@ -94,4 +92,5 @@ class Prefetch {
 };
 
 }  // namespace
+}  // namespace conv_tiles
 }  // namespace qgrad

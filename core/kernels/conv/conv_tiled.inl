@@ -1,12 +1,13 @@
-// Convolution kernels for AVX2: direct, on register tiles of 6 positions x 16 output channels (forward) and 6 weights x
-// 16 output channels (weight gradient). Where a window reaches over the border, the rows under a band are copied once
-// into zero-padded scratch, so that the inner loops know no border; taps over whole rows of padding are skipped.
-#include "core/kernels/conv/band_avx2.h"
+// Convolution kernels: direct, on register tiles of positions x output channels (forward) and of weights x output
+// channels (weight gradient). Where a window reaches over the border, the rows under a band are copied once into
+// zero-padded scratch, so that the inner loops know no border; taps over whole rows of padding are skipped.
+#include "core/kernels/conv/band.h"
 #include "core/kernels/conv/conv.h"
-#include "core/kernels/conv/depthwise_avx2.h"
-#include "core/kernels/tiles_avx2.h"
+#include "core/kernels/conv/depthwise_tiled.h"
+#include "core/kernels/tiles.h"
 
 namespace qgrad {
+namespace conv_tiles {
 namespace {
 
 // Consecutive floats of the input that one row of taps multiplies: all taps of the row where they touch.
@@ -20,11 +21,11 @@ Runs tap_runs(const ConvGeometry& g) {
   return {g.kernel_w, g.dilation_w * g.in, in_group};
 }
 
-// The positions of a band, cut into nearly equal blocks of up to six: equal ones keep the pipelines full.
+// The positions of a band, cut into nearly equal blocks of what fits a tile: equal ones keep the pipelines full.
 class Blocks {
  public:
-  Blocks(const ConvGeometry& g, const ConvForward& a, const Band& band)
-      : count_(divide_up((a.row_end - a.row_begin) * g.out_w, kTile)),
+  Blocks(const ConvGeometry& g, const ConvForward& a, const Band& band, int64_t tile)
+      : count_(divide_up((a.row_end - a.row_begin) * g.out_w, tile)),
         small_((a.row_end - a.row_begin) * g.out_w / count_),
         larger_((a.row_end - a.row_begin) * g.out_w % count_),
         out_w_(g.out_w),
@@ -75,24 +76,25 @@ void forward(const ConvGeometry& g, const ConvForward& a) {
   const Runs runs = tap_runs(g);
   const int64_t in_group = g.in / g.groups, out_group = g.out / g.groups;
   const int64_t panels = divide_up(out_group, kPanel), tap_row = g.kernel_w * in_group * a.weight.row_step;
-  Blocks blocks(g, a, band);
   // The rows that follow are, as a rule, what the next call reads.
   const int64_t rows_read = (a.row_end - a.row_begin) * g.stride_h, row_floats = g.in_w * g.in;
-  Prefetch prefetch(a.x, (a.row_end * g.stride_h + g.padding_h) * row_floats, rows_read * row_floats,
-                    blocks.count() * g.groups * panels);
+  const int64_t tiles = g.groups * divide_up(out_group, kTileColumns) *
+                        divide_up((a.row_end - a.row_begin) * g.out_w, positions_of_tile(out_group));
+  Prefetch prefetch(a.x, (a.row_end * g.stride_h + g.padding_h) * row_floats, rows_read * row_floats, tiles);
   // The processor foresees a y that is written without gaps, but not every other position of it.
   const int64_t y_floats = g.pixel_pitch == g.out ? 0 : (a.row_end - a.row_begin) * g.row_pitch;
-  Prefetch prefetch_y(a.y, a.row_end * g.row_pitch, y_floats, blocks.count() * g.groups * panels);
+  Prefetch prefetch_y(a.y, a.row_end * g.row_pitch, y_floats, tiles);
   for (int64_t group = 0; group < g.groups; ++group)
-    for (int64_t panel = 0; panel < panels; ++panel) {
-      const int64_t channel = group * out_group + panel * kPanel;
-      const float* weight = a.weight.data + (group * panels + panel) * a.weight.panel_step;
+    for (int64_t first = 0; first < out_group; first += kTileColumns) {
+      const int64_t channel = group * out_group + first;
+      const float* weight = a.weight.data + (group * panels + first / kPanel) * a.weight.panel_step;
       PositionTile t{};
       t.bias = a.bias ? a.bias + channel : nullptr;
-      t.weight_step = a.weight.row_step;
-      t.lanes = least(kPanel, out_group - panel * kPanel);
+      t.weight_step = a.weight.row_step, t.panel_step = a.weight.panel_step;
+      t.lanes = least(kTileColumns, out_group - first);
       t.outer_step = g.dilation_h * band.row_pitch;
       t.inner = runs.count, t.inner_step = runs.step, t.run = runs.length;
+      Blocks blocks(g, a, band, positions_of_tile(t.lanes));
       blocks.start(a.row_begin, band.data + group * in_group, a.y + a.row_begin * g.row_pitch + channel);
       for (int64_t block = 0; block < blocks.count(); ++block) {
         const Blocks::Block b = blocks.next(t);
@@ -103,7 +105,7 @@ void forward(const ConvGeometry& g, const ConvForward& a) {
         t.weight = weight + taps.begin * tap_row;
         prefetch.step();
         prefetch_y.step();
-        position_tiles[b.positions - 1][t.lanes > 8](t);
+        run_position_tile(b.positions, t);
       }
     }
 }
@@ -113,22 +115,23 @@ void weight_gradient(const ConvGeometry& g, const ConvWeightGradient& a) {
   const Band band = make_band(g, a.x, a.images, {a.row_begin, a.row_end}, a.scratch);
   const Runs runs = tap_runs(g);
   const int64_t in_group = g.in / g.groups, out_group = g.out / g.groups, dy_row = g.out_w * g.out;
-  const int64_t blocks = divide_up(runs.length, kTile), small = runs.length / blocks, larger = runs.length % blocks;
+  const int64_t blocks = divide_up(runs.length, kOuterRows), small = runs.length / blocks,
+                larger = runs.length % blocks;
   OuterTile t{};
   t.c_pitch = g.out;
   t.images = a.images, t.x_image = band.image_pitch, t.b_image = g.out_h * dy_row;
   t.x_row = g.stride_h * band.row_pitch, t.b_row = dy_row;
   t.positions = g.out_w, t.x_step = g.stride_w * g.in, t.b_step = g.out;
   // The rows that follow are, as a rule, what the next call reads.
-  const int64_t tiles = g.groups * divide_up(out_group, kPanel) * runs.count * blocks * g.kernel_h;
+  const int64_t tiles = g.groups * divide_up(out_group, kTileColumns) * runs.count * blocks * g.kernel_h;
   const int64_t rows_done = (a.images - 1) * g.out_h + a.row_end, rows_next = a.images * (a.row_end - a.row_begin);
   const int64_t x_row = g.in_w * g.in, x_done = (a.images - 1) * g.in_h + a.row_end * g.stride_h + g.padding_h;
   Prefetch prefetch_x(a.x, x_done * x_row, rows_next * g.stride_h * x_row, tiles);
   Prefetch prefetch_dy(a.dy, rows_done * dy_row, rows_next * dy_row, tiles);
   for (int64_t group = 0; group < g.groups; ++group)
-    for (int64_t first = 0; first < out_group; first += kPanel) {
+    for (int64_t first = 0; first < out_group; first += kTileColumns) {
       const int64_t channel = group * out_group + first;
-      t.lanes = least(kPanel, out_group - first);
+      t.lanes = least(kTileColumns, out_group - first);
       for (int64_t run = 0; run < runs.count; ++run)
         for (int64_t block = 0, k = 0; block < blocks; ++block) {
           const int64_t length = small + (block < larger);
@@ -150,7 +153,16 @@ void weight_gradient(const ConvGeometry& g, const ConvWeightGradient& a) {
 }
 
 }  // namespace
+}  // namespace conv_tiles
 
-ConvKernels conv_avx2() { return {forward, weight_gradient, depthwise_forward, depthwise_weight_gradient}; }
+ConvKernels QGRAD_ROW(conv)() {
+  using namespace conv_tiles;
+  return {forward, depthwise_forward};
+}
+
+ConvGradientKernels QGRAD_ROW(conv_gradient)() {
+  using namespace conv_tiles;
+  return {weight_gradient, depthwise_weight_gradient};
+}
 
 }  // namespace qgrad

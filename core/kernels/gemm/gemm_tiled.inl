@@ -1,0 +1,66 @@
+// Matrix products on register tiles.
+#include "core/kernels/gemm/gemm.h"
+#include "core/kernels/tiles.h"
+
+namespace qgrad {
+namespace gemm_tiles {
+namespace {
+
+// By blocks of inner positions: a panel of B, or the columns of A and B under a tile, then stay in the first-level
+// cache.
+void multiply(const GemmMultiply& m) {
+  for (int64_t k = 0; k < m.inner || k == 0; k += kGemmBlock)
+    for (int64_t column = 0; column < m.columns; column += kTileColumns) {
+      PositionTile t{};
+      t.weight = m.panels + column * m.inner + k * kPanel;
+      t.bias = m.bias ? m.bias + column : nullptr;
+      t.weight_step = kPanel, t.panel_step = m.inner * kPanel;
+      t.lanes = least(kTileColumns, m.columns - column);
+      t.outer = t.inner = 1;
+      t.run = least(kGemmBlock, m.inner - k);
+      t.add = k > 0;
+      const int64_t tile = positions_of_tile(t.lanes);
+      for (int64_t row = 0; row < m.rows; row += tile) {
+        const int64_t positions = least(tile, m.rows - row);
+        for (int64_t p = 0; p < positions; ++p) {
+          t.x[p] = m.a + (row + p) * m.inner + k;
+          t.y[p] = m.c + (row + p) * m.columns + column;
+        }
+        run_position_tile(positions, t);
+      }
+    }
+}
+
+void multiply_transposed(const GemmTransposed& m) {
+  for (int64_t i = 0; i < m.rows * m.columns; ++i) m.c[i] = 0;
+  for (int64_t k = 0; k < m.inner; k += kGemmBlock)
+    for (int64_t column = 0; column < m.columns; column += kTileColumns)
+      for (int64_t row = 0; row < m.rows; row += kOuterRows) {
+        OuterTile t{};
+        t.x = m.a + k * m.a_columns + m.first + row;
+        t.b = m.b + k * m.columns + column;
+        t.c = m.c + row * m.columns + column;
+        t.c_pitch = m.columns;
+        t.lanes = least(kTileColumns, m.columns - column);
+        t.images = t.rows = 1;
+        t.positions = least(kGemmBlock, m.inner - k);
+        t.x_step = m.a_columns;
+        t.b_step = m.columns;
+        run_outer_tile(least(kOuterRows, m.rows - row), t);
+      }
+}
+
+void add_column_sums(int64_t rows, int64_t columns, const float* x, float* sum) {
+  for (int64_t row = 0; row < rows; ++row)
+    for (int64_t column = 0; column < columns; ++column) sum[column] += x[row * columns + column];
+}
+
+}  // namespace
+}  // namespace gemm_tiles
+
+GemmKernels QGRAD_ROW(gemm)() {
+  using namespace gemm_tiles;
+  return {multiply, multiply_transposed, add_column_sums};
+}
+
+}  // namespace qgrad

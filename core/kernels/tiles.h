@@ -1,0 +1,171 @@
+// Register tiles of matrix products: up to two vectors of columns, as many rows as there are registers for their sums,
+// broadcasts from memory. The loops must compile without spilling a sum, which is why each tile is a function of its
+// own that is never inlined.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/kernels/gemm/gemm.h"
+#include "core/kernels/vector.h"
+
+namespace qgrad {
+namespace {
+
+inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+inline int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
+inline int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// Columns of a tile: a panel, or two where one vector holds a panel.
+constexpr int64_t kTileColumns = 2 * kVectorLanes;
+
+// Rows of a tile of one or two vectors. With AVX-512 more would fit, but positions take general registers, too, and
+// there are fifteen.
+constexpr bool kWide = kVectorLanes == kPanel;
+constexpr int kMostPositions = kWide ? 9 : 6;
+constexpr int positions_of_tile(int64_t lanes) { return lanes > kVectorLanes ? 6 : kMostPositions; }
+constexpr int kOuterRows = kWide ? 12 : 6;
+
+// y[p][0..lanes) = bias + sum over (outer, inner, k) of x[p][outer * outer_step + inner * inner_step + k] * the next
+// weights of a panel.
+struct PositionTile {
+  const float* x[kMostPositions];
+  float* y[kMostPositions];
+  const float* weight;  // [outer][inner][run], weight_step floats each, of which a panel's are used
+  const float* bias;    // [lanes], or null
+  int64_t weight_step, panel_step;
+  int64_t lanes;  // 1 .. kTileColumns
+  int64_t outer, outer_step, inner, inner_step, run;
+  bool add;  // to what y holds, instead of to the bias
+};
+
+template <int P, int V>
+[[gnu::noinline]] void position_tile(const PositionTile& t) {
+  Vector sum[P][V];
+#pragma GCC unroll 16
+  for (int p = 0; p < P; ++p)
+#pragma GCC unroll 2
+    for (int v = 0; v < V; ++v) sum[p][v] = zeros();
+  if (t.add || t.bias)
+#pragma GCC unroll 16
+    for (int p = 0; p < P; ++p)
+#pragma GCC unroll 2
+      for (int v = 0; v < V; ++v)
+        sum[p][v] = load((t.add ? t.y[p] : t.bias) + v * kVectorLanes, first_lanes(t.lanes - v * kVectorLanes));
+  const float* __restrict weight = t.weight;
+  const int64_t run = t.run, weight_step = t.weight_step, vector_step = kWide ? t.panel_step : kVectorLanes;
+  for (int64_t outer = 0; outer < t.outer; ++outer)
+    for (int64_t inner = 0; inner < t.inner; ++inner) {
+      const int64_t offset = outer * t.outer_step + inner * t.inner_step;
+      const float* __restrict x[P];
+#pragma GCC unroll 16
+      for (int p = 0; p < P; ++p) x[p] = t.x[p] + offset;
+#pragma GCC unroll 2
+      for (int64_t k = 0; k < run; ++k) {
+        Vector w[V];
+#pragma GCC unroll 2
+        for (int v = 0; v < V; ++v) w[v] = load(weight + v * vector_step);
+        weight += weight_step;
+#pragma GCC unroll 16
+        for (int p = 0; p < P; ++p) {
+          const Vector value = broadcast(x[p] + k);
+#pragma GCC unroll 2
+          for (int v = 0; v < V; ++v) sum[p][v] = multiply_add(value, w[v], sum[p][v]);
+        }
+      }
+    }
+  if (t.lanes == V * kVectorLanes) {
+#pragma GCC unroll 16
+    for (int p = 0; p < P; ++p)
+#pragma GCC unroll 2
+      for (int v = 0; v < V; ++v) store(t.y[p] + v * kVectorLanes, sum[p][v]);
+  } else {
+#pragma GCC unroll 16
+    for (int p = 0; p < P; ++p)
+#pragma GCC unroll 2
+      for (int v = 0; v < V; ++v) store(t.y[p] + v * kVectorLanes, first_lanes(t.lanes - v * kVectorLanes), sum[p][v]);
+  }
+}
+
+template <int P, int V>
+void position_tile_of(int64_t positions, const PositionTile& t) {
+  if constexpr (P > 1)
+    if (positions < P) return position_tile_of<P - 1, V>(positions, t);
+  position_tile<P, V>(t);
+}
+
+// positions: 1 .. positions_of_tile(t.lanes).
+inline void run_position_tile(int64_t positions, const PositionTile& t) {
+  if (t.lanes > kVectorLanes) return position_tile_of<positions_of_tile(kTileColumns), 2>(positions, t);
+  position_tile_of<positions_of_tile(1), 1>(positions, t);
+}
+
+// c[r][0..lanes) += sum over (image, row, position) of x[image * x_image + row * x_row + position * x_step + r] *
+// b[image * b_image + row * b_row + position * b_step + 0..lanes).
+struct OuterTile {
+  const float* x;
+  const float* b;
+  float* c;
+  int64_t c_pitch;
+  int64_t lanes;  // 1 .. kTileColumns
+  int64_t images, x_image, b_image;
+  int64_t rows, x_row, b_row;
+  int64_t positions, x_step, b_step;
+};
+
+template <int R, int V, bool Masked>
+[[gnu::noinline]] void outer_tile(const OuterTile& t) {
+  Mask mask[V];
+#pragma GCC unroll 2
+  for (int v = 0; v < V; ++v) mask[v] = first_lanes(t.lanes - v * kVectorLanes);
+  Vector sum[R][V];
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 2
+    for (int v = 0; v < V; ++v) sum[r][v] = zeros();
+  const int64_t x_step = t.x_step, b_step = t.b_step;
+  for (int64_t image = 0; image < t.images; ++image)
+    for (int64_t row = 0; row < t.rows; ++row) {
+      const float* __restrict x = t.x + image * t.x_image + row * t.x_row;
+      const float* __restrict b = t.b + image * t.b_image + row * t.b_row;
+#pragma GCC unroll 2
+      for (int64_t position = t.positions; position > 0; --position) {
+        Vector w[V];
+#pragma GCC unroll 2
+        for (int v = 0; v < V; ++v) w[v] = load_lanes<Masked>(b + v * kVectorLanes, mask[v]);
+#pragma GCC unroll 16
+        for (int r = 0; r < R; ++r) {
+          const Vector value = broadcast(x + r);
+#pragma GCC unroll 2
+          for (int v = 0; v < V; ++v) sum[r][v] = multiply_add(value, w[v], sum[r][v]);
+        }
+        x += x_step;
+        b += b_step;
+      }
+    }
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 2
+    for (int v = 0; v < V; ++v) {
+      float* c = t.c + r * t.c_pitch + v * kVectorLanes;
+      store_lanes<Masked>(c, mask[v], add(load_lanes<Masked>(c, mask[v]), sum[r][v]));
+    }
+}
+
+template <int R, int V, bool Masked>
+void outer_tile_of(int64_t rows, const OuterTile& t) {
+  if constexpr (R > 1)
+    if (rows < R) return outer_tile_of<R - 1, V, Masked>(rows, t);
+  outer_tile<R, V, Masked>(t);
+}
+
+// rows: 1 .. kOuterRows.
+inline void run_outer_tile(int64_t rows, const OuterTile& t) {
+  if (t.lanes == kTileColumns) return outer_tile_of<kOuterRows, 2, false>(rows, t);
+  if (t.lanes == kVectorLanes) return outer_tile_of<kOuterRows, 1, false>(rows, t);
+  if (t.lanes > kVectorLanes) return outer_tile_of<kOuterRows, 2, true>(rows, t);
+  outer_tile_of<kOuterRows, 1, true>(rows, t);
+}
+
+}  // namespace
+}  // namespace qgrad

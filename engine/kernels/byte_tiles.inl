@@ -1,0 +1,214 @@
+// The integer engine's tiles, written over vectors of bytes and compiled per instruction set.
+#include "engine/kernels/byte_tile.h"
+#include "engine/kernels/byte_vector.h"
+
+namespace qgrad {
+namespace {
+
+inline __m128i load_bytes(const uint8_t* from) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from)); }
+
+// One panel of a position, from its sums to bytes. first: its first channel.
+inline void store(const ByteTile& t, const Integers* sums, int64_t first, uint8_t* y) {
+  Integers steps[kPanelVectors];
+#pragma GCC unroll 2
+  for (int v = 0; v < kPanelVectors; ++v) {
+    const int64_t at = first + v * kIntegerLanes;
+    Integers sum = sums[v];
+    if (t.fraction) sum = add_32(shifted(sum, t.sum_shift), load(t.fraction + at));
+    steps[v] = rescaled(sum, t.rescale + at);
+  }
+  const __m256i words = _mm256_adds_epi16(words_of(steps), _mm256_set1_epi16(static_cast<int16_t>(t.origin)));
+  const __m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+  const __m128i limited = _mm_min_epu8(_mm_max_epu8(bytes, load_bytes(t.low + first)), load_bytes(t.high + first));
+  if (t.lanes - first >= kBytePanel) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(y + first), limited);
+  } else {
+    alignas(16) uint8_t whole[kBytePanel];
+    _mm_store_si128(reinterpret_cast<__m128i*>(whole), limited);
+    memcpy(y + first, whole, static_cast<size_t>(t.lanes - first));
+  }
+}
+
+// Of P positions and V vectors.
+template <int P, int V>
+inline void begin(const ByteTile& t, Integers (&sum)[P][V]) {
+#pragma GCC unroll 16
+  for (int p = 0; p < P; ++p)
+#pragma GCC unroll 2
+    for (int v = 0; v < V; ++v) sum[p][v] = load(t.bias + v * kIntegerLanes);
+}
+// Through memory, where a loop can index them.
+template <int P, int V>
+inline void finish(const ByteTile& t, const Integers (&sum)[P][V]) {
+  Integers all[P][V];
+#pragma GCC unroll 16
+  for (int p = 0; p < P; ++p)
+#pragma GCC unroll 2
+    for (int v = 0; v < V; ++v) all[p][v] = sum[p][v];
+#pragma GCC unroll 1
+  for (int p = 0; p < P; ++p)
+#pragma GCC unroll 2
+    for (int v = 0; v < V; v += kPanelVectors) store(t, all[p] + v, v * kIntegerLanes, t.y[p]);
+}
+
+#if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
+
+constexpr ByteSums kByteSums = ByteSums::of_32_bits;
+constexpr int64_t kTilePanels = kPanelVectors == 1 ? 2 : 1, kTilePositions[] = {kPanelVectors == 1 ? 9 : 6, 6};
+
+template <int P, int V>
+[[gnu::noinline]] void tile(const ByteTile& t) {
+  Integers sum[P][V];
+  begin(t, sum);
+  const uint8_t* x[P];
+#pragma GCC unroll 16
+  for (int p = 0; p < P; ++p) x[p] = t.x[p];
+  const uint32_t* __restrict offset = t.panel->offset;
+  const int8_t* __restrict narrow = t.panel->narrow;
+  // The second vector's weights are those of the same panel, or of the next.
+  const int64_t vector_step = V > kPanelVectors ? t.panel[1].narrow - narrow : 4 * kIntegerLanes;
+  for (int64_t left = t.panel->narrow_steps; left > 0; --left) {
+    Integers w[V];
+#pragma GCC unroll 2
+    for (int v = 0; v < V; ++v) w[v] = load(narrow + v * vector_step);
+#pragma GCC unroll 16
+    for (int p = 0; p < P; ++p) {
+      const Integers value = four_of(x[p] + *offset);
+#pragma GCC unroll 2
+      for (int v = 0; v < V; ++v) sum[p][v] = add_fours(sum[p][v], value, w[v]);
+    }
+    ++offset;
+    narrow += 4 * kBytePanel;
+  }
+  finish(t, sum);
+}
+
+#else
+
+constexpr ByteSums kByteSums = ByteSums::of_16_bits;
+constexpr int64_t kTilePanels = 1, kTilePositions[] = {kPanelVectors == 1 ? 6 : 3};
+
+// Computes x here and now, into the register it has: the compiler would rather compute all products first, for which
+// there are not enough registers.
+inline void settle(Integers& x) { asm volatile("" : "+v"(x)); }
+
+// With AVX2 six sums of 32 bits, six of 16, two weights, an input and a product: all sixteen registers, which is why
+// this is never inlined.
+template <int P, int V>
+[[gnu::noinline]] void tile(const ByteTile& t) {
+  Integers sum[P][V];
+  begin(t, sum);
+  const uint8_t* x[P];
+#pragma GCC unroll 16
+  for (int p = 0; p < P; ++p) x[p] = t.x[p];
+  const uint32_t* __restrict offset = t.panel->offset;
+  const int8_t* __restrict narrow = t.panel->narrow;
+  const ByteRun* const runs_end = t.panel->runs + t.panel->run_count;
+  for (const ByteRun* run = t.panel->runs; run != runs_end; ++run)
+    for (int32_t count = run->count; count > 0; --count) {
+      Integers part[P][V];
+#pragma GCC unroll 16
+      for (int p = 0; p < P; ++p)
+#pragma GCC unroll 2
+        for (int v = 0; v < V; ++v) part[p][v] = no_sums();
+      int32_t left = run->length;
+      do {
+        Integers w[V];
+#pragma GCC unroll 2
+        for (int v = 0; v < V; ++v) w[v] = load(narrow + 4 * v * kIntegerLanes);
+#pragma GCC unroll 16
+        for (int p = 0; p < P; ++p) {
+          const Integers value = four_of(x[p] + *offset);
+#pragma GCC unroll 2
+          for (int v = 0; v < V; ++v) part[p][v] = add_16(part[p][v], byte_pairs(value, w[v]));
+#pragma GCC unroll 2
+          for (int v = 0; v < V; ++v) settle(part[p][v]);
+        }
+        ++offset;
+        narrow += 4 * kBytePanel;
+      } while (--left > 0);
+      const Integers one = ones();
+#pragma GCC unroll 16
+      for (int p = 0; p < P; ++p)
+#pragma GCC unroll 2
+        for (int v = 0; v < V; ++v) sum[p][v] = add_32(sum[p][v], pairs(part[p][v], one));
+    }
+  const int16_t* __restrict wide = t.panel->wide;
+  for (int64_t left = t.panel->wide_steps; left > 0; --left) {
+    Integers even[V], odd[V];
+#pragma GCC unroll 2
+    for (int v = 0; v < V; ++v) {
+      even[v] = load(wide + 2 * v * kIntegerLanes);
+      odd[v] = load(wide + 2 * kBytePanel + 2 * v * kIntegerLanes);
+    }
+#pragma GCC unroll 16
+    for (int p = 0; p < P; ++p) {
+      const Integers value = four_of(x[p] + *offset);
+#pragma GCC unroll 2
+      for (int v = 0; v < V; ++v) sum[p][v] = add_32(sum[p][v], pairs(even_bytes(value), even[v]));
+#pragma GCC unroll 2
+      for (int v = 0; v < V; ++v) sum[p][v] = add_32(sum[p][v], pairs(odd_bytes(value), odd[v]));
+    }
+    ++offset;
+    wide += 4 * kBytePanel;
+  }
+  finish(t, sum);
+}
+
+#endif
+
+constexpr int64_t kDepthwisePositions = 3;
+
+// The bytes of two taps side by side, as words for the vectors of a panel.
+inline void pairs_of_taps(__m128i a, __m128i b, Integers* words) {
+  const __m128i low = _mm_unpacklo_epi8(a, b), high = _mm_unpackhi_epi8(a, b);
+#ifdef __AVX512BW__
+  words[0] = from_bytes(_mm256_set_m128i(high, low));
+#else
+  words[0] = from_bytes(low), words[1] = from_bytes(high);
+#endif
+}
+
+// Two taps of sixteen channels at a time.
+template <int P, int V>
+[[gnu::noinline]] void depthwise(const ByteTile& t) {
+  Integers sum[P][V];
+  begin(t, sum);
+  const uint32_t* __restrict offset = t.panel->offset;
+  const int16_t* __restrict weight = t.panel->wide;
+  for (int64_t left = t.panel->wide_steps; left > 0; --left) {
+#pragma GCC unroll 16
+    for (int p = 0; p < P; ++p) {
+      Integers x[V];
+      pairs_of_taps(load_bytes(t.x[p] + offset[0]), load_bytes(t.x[p] + offset[1]), x);
+#pragma GCC unroll 2
+      for (int v = 0; v < V; ++v) sum[p][v] = add_32(sum[p][v], pairs(x[v], load(weight + 2 * v * kIntegerLanes)));
+    }
+    offset += 2;
+    weight += 2 * kBytePanel;
+  }
+  finish(t, sum);
+}
+
+template <int P, int V>
+void tile_of(const ByteTile& t) {
+  if constexpr (P > 1)
+    if (t.positions < P) return tile_of<P - 1, V>(t);
+  tile<P, V>(t);
+}
+template <int P>
+void depthwise_of(const ByteTile& t) {
+  if constexpr (P > 1)
+    if (t.positions < P) return depthwise_of<P - 1>(t);
+  depthwise<P, kPanelVectors>(t);
+}
+
+void byte_tile(const ByteTile& t) {
+  if constexpr (kTilePanels > 1)
+    if (t.panels > 1) return tile_of<kTilePositions[kTilePanels - 1], kTilePanels * kPanelVectors>(t);
+  tile_of<kTilePositions[0], kPanelVectors>(t);
+}
+void depthwise_tile(const ByteTile& t) { depthwise_of<kDepthwisePositions>(t); }
+
+}  // namespace
+}  // namespace qgrad

@@ -1,0 +1,88 @@
+// One register of integers, as wide as the including file may use: what byte tiles are written over. Eight lanes of 32
+// bits with AVX2, sixteen with AVX-512. Included by files for one instruction set only.
+#pragma once
+
+#include <immintrin.h>
+#include <string.h>
+
+#include "engine/kernels/byte_kernels.h"
+
+namespace qgrad {
+namespace {
+
+inline int32_t four_bytes(const uint8_t* x) {
+  int32_t four;
+  memcpy(&four, x, sizeof four);
+  return four;
+}
+
+#ifdef __AVX512BW__
+
+typedef __m512i Integers;
+constexpr int kIntegerLanes = 16;
+
+inline Integers load(const void* from) { return _mm512_loadu_si512(from); }
+inline Integers four_of(const uint8_t* x) { return _mm512_set1_epi32(four_bytes(x)); }
+inline Integers no_sums() { return _mm512_setzero_si512(); }
+inline Integers ones() { return _mm512_set1_epi16(1); }
+inline Integers even_bytes(Integers x) { return _mm512_and_si512(x, _mm512_set1_epi16(0xff)); }
+inline Integers odd_bytes(Integers x) { return _mm512_srli_epi16(x, 8); }
+inline Integers add_16(Integers a, Integers b) { return _mm512_add_epi16(a, b); }
+inline Integers add_32(Integers a, Integers b) { return _mm512_add_epi32(a, b); }
+inline Integers byte_pairs(Integers x, Integers w) { return _mm512_maddubs_epi16(x, w); }
+inline Integers pairs(Integers x, Integers w) { return _mm512_madd_epi16(x, w); }
+inline Integers shifted(Integers x, int32_t by) { return _mm512_sll_epi32(x, _mm_cvtsi32_si128(by)); }
+inline Integers from_bytes(__m256i x) { return _mm512_cvtepu8_epi16(x); }
+
+// round(rescale * sum); what is beyond 2^30 is on no grid.
+inline Integers rescaled(Integers sum, const float* rescale) {
+  const __m512 scaled = _mm512_mul_ps(_mm512_loadu_ps(rescale), _mm512_cvtepi32_ps(sum));
+  return _mm512_cvtps_epi32(_mm512_min_ps(scaled, _mm512_set1_ps(0x1p30f)));
+}
+inline __m256i words_of(const Integers* steps) { return _mm512_cvtsepi32_epi16(steps[0]); }
+
+#else
+
+typedef __m256i Integers;
+constexpr int kIntegerLanes = 8;
+
+inline Integers load(const void* from) { return _mm256_loadu_si256(static_cast<const __m256i*>(from)); }
+inline Integers four_of(const uint8_t* x) { return _mm256_set1_epi32(four_bytes(x)); }
+inline Integers no_sums() { return _mm256_setzero_si256(); }
+// Made anew: they do not get a register that lasts through a loop, where every one is taken.
+inline Integers ones() {
+  Integers all;
+  asm volatile("vpcmpeqw %0, %0, %0" : "=x"(all));
+  return _mm256_srli_epi16(all, 15);
+}
+inline Integers even_bytes(Integers x) { return _mm256_and_si256(x, _mm256_set1_epi16(0xff)); }
+inline Integers odd_bytes(Integers x) { return _mm256_srli_epi16(x, 8); }
+inline Integers add_16(Integers a, Integers b) { return _mm256_add_epi16(a, b); }
+inline Integers add_32(Integers a, Integers b) { return _mm256_add_epi32(a, b); }
+inline Integers byte_pairs(Integers x, Integers w) { return _mm256_maddubs_epi16(x, w); }
+inline Integers pairs(Integers x, Integers w) { return _mm256_madd_epi16(x, w); }
+inline Integers shifted(Integers x, int32_t by) { return _mm256_sll_epi32(x, _mm_cvtsi32_si128(by)); }
+inline Integers from_bytes(__m128i x) { return _mm256_cvtepu8_epi16(x); }
+
+inline Integers rescaled(Integers sum, const float* rescale) {
+  const __m256 scaled = _mm256_mul_ps(_mm256_loadu_ps(rescale), _mm256_cvtepi32_ps(sum));
+  return _mm256_cvtps_epi32(_mm256_min_ps(scaled, _mm256_set1_ps(0x1p30f)));
+}
+inline __m256i words_of(const Integers* steps) {
+  return _mm256_permute4x64_epi64(_mm256_packs_epi32(steps[0], steps[1]), 0xD8);
+}
+
+#endif
+
+// Vectors that a panel's sums take.
+constexpr int kPanelVectors = kBytePanel / kIntegerLanes;
+
+// sum + the products of four bytes and four weights.
+#if defined(__AVX512VNNI__)
+inline Integers add_fours(Integers sum, Integers x, Integers w) { return _mm512_dpbusd_epi32(sum, x, w); }
+#elif defined(__AVXVNNI__)
+inline Integers add_fours(Integers sum, Integers x, Integers w) { return _mm256_dpbusd_avx_epi32(sum, x, w); }
+#endif
+
+}  // namespace
+}  // namespace qgrad
