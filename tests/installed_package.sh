@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The installed package: a quantizer outside the tree is built against it, trained, saved, loaded and described.
+# The installed package: a quantizer and a model outside the tree are built against it, trained, saved, loaded,
+# described and exported.
 # Usage: tests/installed_package.sh BUILD_FOLDER
 set -euo pipefail
 build=$(realpath "$1")
@@ -36,8 +37,22 @@ if installed/bin/qgrad evaluate trained/model.safetensors >/dev/null 2>refused; 
 grep -q TernaryQuantizer refused
 if "$ternary" train "$config" --set quantizer.treshold=0.5 --out wrong >/dev/null 2>refused; then false; fi
 grep -q "did you mean 'threshold'" refused
+# A model of one's own: its layers without an activation before them are quantized, in both ways.
+{
+  cmake -S "$root/examples/custom_model" -B model -DCMAKE_PREFIX_PATH="$work/installed" -DCMAKE_BUILD_TYPE=Release &&
+    cmake --build model
+} >model.log 2>&1 || { cat model.log >&2; exit 1; }
+bottlenecks=model/bottlenecks config=$root/examples/custom_model/digits.json
+"$bottlenecks" train "$config" --set train.epochs=6 >/dev/null 2>&1
+"$bottlenecks" quantize "$root/examples/custom_model/digits_post_train.json" >quantized.txt 2>/dev/null
+awk '/^(float|quantized|program)/ { if ($2 < 85) exit 1; rows++ } END { exit rows != 3 }' quantized.txt
+"$bottlenecks" train "$config" --set train.epochs=2 --out lsq --set checkpoint=out/digits_bottlenecks/model.safetensors \
+  --set 'quantizer={"class": "LSQQuantizer", "bits_weights": 4, "bits_activations": 4, "quantized_activations": "inputs"}' \
+  >/dev/null 2>lsq.log
+if grep -q "left in float" lsq.log; then false; fi
+"$bottlenecks" export lsq/model.safetensors --program lsq.qgi --onnx lsq.onnx >/dev/null
 # The engine's library by itself, from C, shared and static.
-"$ternary" train "$config" --set quantizer=null --set train.epochs=1 --out float >/dev/null 2>&1
+"$ternary" train "$root/examples/custom_quantizer/digits_ternary.json" --set quantizer=null --set train.epochs=1 --out float >/dev/null 2>&1
 installed/bin/qgrad export float/model.safetensors --program float.qgi >/dev/null
 library=$(dirname "$(find installed -name libqgrad_engine.so)")
 [ -e "$library"/libqgrad_engine.so.*.*.* ]
@@ -54,4 +69,4 @@ for header in core/tensor.h engine/engine.h nn/module.h data/dataset.h quant/qua
   echo "#include <qgrad/$header>" >user/main.cpp
   (cd user && c++ -std=c++20 -fsyntax-only -I. -I ../installed/include main.cpp)
 done
-echo "installed package: a custom quantizer was built, trained to $(top1 evaluated.json), saved and loaded"
+echo "installed package: a custom quantizer and a custom model were built, trained to $(top1 evaluated.json), saved and loaded"
