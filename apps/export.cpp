@@ -190,6 +190,13 @@ Exported export_checkpoint(const ExportOptions& chosen, const CommonOptions& opt
           "{}: sums floats whose results become integers; other runtimes sum in another order, and integers at ties, "
           "with what follows from them, may differ\n",
           layer);
+    const std::vector<std::string> pairs = deploy::pairs_beyond_16_bits(lowered.program);
+    result["onnx"]["pairs_beyond_16_bits"] = pairs;
+    if (!pairs.empty())
+      text += fmt::format(
+          "{} of its layers: two products can pass 16 bits, where ONNX Runtime's default saturates on processors with "
+          "AVX2 but without VNNI; there, set session.x64quantprecision=1, or quantize with \"reduce_range\": true\n",
+          pairs.size());
   }
   for (const std::string& layer : lowered.beyond_simulation)
     text += fmt::format("{}: sums may pass 2^24, which the simulation rounds and the exported model does not\n", layer);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <limits>
 #include <optional>
 
 namespace qgrad::deploy {
@@ -63,6 +64,38 @@ int64_t largest_sum(const Program& program, const Op& op) {
   for (size_t c = 0; c < weights.size(); ++c)
     largest = std::max(largest, (weights[c] * largest_input << op.sum_shift) + std::abs(int64_t{op.bias[c]}));
   return largest;
+}
+
+namespace {
+
+// The two largest weights of one sign, of any output channel.
+int64_t largest_pair(const Op& op) {
+  int64_t largest = 0;
+  for (const int sign : {1, -1})
+    for (size_t c = 0; c < op.bias.size(); ++c) {
+      int64_t first = 0, second = 0;
+      for (size_t i = c; i < op.weight.size(); i += op.bias.size()) {
+        const int64_t w = int64_t{sign} * op.weight[i];
+        second = std::max(second, std::min(first, w));
+        first = std::max(first, w);
+      }
+      largest = std::max(largest, first + second);
+    }
+  return largest;
+}
+
+}  // namespace
+
+std::vector<std::string> pairs_beyond_16_bits(const Program& program) {
+  std::vector<std::string> names;
+  for (const Op& op : program.ops) {
+    if (op.kind != OpKind::conv || op.sum_shift > 0 || op.weight.empty()) continue;
+    const auto [low, high] = std::ranges::minmax(op.weight);
+    const TensorInfo& input = program.tensors[static_cast<size_t>(op.inputs[0])];
+    if (low >= -128 && high <= 127 && largest_pair(op) * input.highest_byte() > std::numeric_limits<int16_t>::max())
+      names.push_back(program.tensors[static_cast<size_t>(op.output)].name);
+  }
+  return names;
 }
 
 std::vector<std::string> float_sums_before_integers(const Program& program) {

@@ -110,6 +110,11 @@ inline constexpr int64_t kMostWork = int64_t{1} << 37;         // for one image
 // instruction set, adds them up in another order: integers of numbers that lie at a tie then differ, and what follows.
 std::vector<std::string> float_sums_before_integers(const Program& program);
 
+// Convolutions, by name, of which two products of a signed weight and an unsigned byte can pass 16 bits. On processors
+// with AVX2 but without VNNI other runtimes add such pairs in 16 bits, and saturate; which two they take is theirs to
+// choose, so all of one output channel and group count. Weights that do not fit a signed byte are not added so.
+std::vector<std::string> pairs_beyond_16_bits(const Program& program);
+
 // Throws Error where an engine could not run the program: names what is wrong, and in which operation.
 void validate(const Program& program);
 

@@ -159,6 +159,7 @@ std::vector<std::string> idle_layer_settings(const Effect& effect, const Bits& b
       {"bits_weights", effect.kind != Kind::none && !settings.fpq_module},
       {"mode", output || weights},
       {"per_channel_wts", param_layer},
+      {"reduce_range", weights && bits.weights == 8 && bits.activations == 8},
       {"clip_acts", clips},
       {"clip_n_stds", clips && (settings.clip_acts == ClipMode::n_std || own_inputs)},
       {"clip_percentile", clips && (settings.clip_acts == ClipMode::percentile || own_inputs)},

@@ -19,6 +19,7 @@ namespace qgrad {
 struct PostTrainLayerSettings {
   ModuleQuantMode mode;
   bool per_channel_wts = false;
+  bool reduce_range = false;
   ClipMode clip_acts = ClipMode::none;
   std::optional<float> clip_n_stds, clip_percentile;
   bool clip_half_range = false;
@@ -30,6 +31,9 @@ inline void fields(Fields& v, PostTrainLayerSettings& s) {
   v("mode", s.mode, {.help = "which integers stand for a range: a mode, or {\"activations\": .., \"weights\": ..}"});
   v("per_channel_wts", s.per_channel_wts,
     {.help = "one scale per output channel of convolutions and fully connected layers"});
+  v("reduce_range", s.reduce_range,
+    {.help = "weights of 8 bits that meet activations of 8 bits get 7, so that two products fit 16 bits: other "
+             "runtimes need that on processors with AVX2 but without VNNI"});
   v("clip_acts", s.clip_acts, {.help = "how ranges of activations are cut"});
   v("clip_n_stds", s.clip_n_stds, {.help = "standard deviations kept by N_STD", .min = 0, .above_min = true});
   v("clip_percentile", s.clip_percentile,

@@ -82,6 +82,40 @@ std::vector<int16_t> weights_in(const std::string& bytes) {
 
 }  // namespace
 
+TEST_CASE("layers of which two products can pass 16 bits are named, and reduced ranges leave none") {
+  const auto pairs = [](const Json& config) {
+    const ModulePtr model = test::quantized(every_layer(), config, images(4, 1));
+    return deploy::pairs_beyond_16_bits(deploy::lower(*model, images(1, 2)).program);
+  };
+  Json config = {{"mode", {{"weights", "SYMMETRIC"}, {"activations", "ASYMMETRIC_UNSIGNED"}}},
+                 {"per_channel_wts", true}};
+  const std::vector<std::string> wide = pairs(config);
+  CHECK(std::ranges::count(wide, "narrow") == 1);
+  CHECK(std::ranges::count(wide, "fc") == 1);
+  config["reduce_range"] = true;
+  CHECK(pairs(config).empty());
+  config["reduce_range"] = false;
+  config["bits_activations"] = 4;
+  CHECK(pairs(config).empty());
+}
+
+TEST_CASE("two products of any output channel count, and none of two channels") {
+  using deploy::OpKind;
+  const auto pairs = [](const std::vector<int16_t>& weights) {
+    return deploy::pairs_beyond_16_bits(with_weights(weights, true, OpKind::conv)).size();
+  };
+  CHECK(pairs({127, 127}) == 0);  // of two channels
+  CHECK(pairs({128}) == 0);       // no signed byte
+  deploy::Program program = with_weights({100, -60, 29, -69}, true, OpKind::conv);
+  deploy::Op& conv = program.ops[1];
+  conv.bias.resize(2);                                       // two inputs of two channels
+  CHECK(deploy::pairs_beyond_16_bits(program).size() == 1);  // (100 + 29) * 255
+  conv.weight = {100, -60, 28, -68};
+  CHECK(deploy::pairs_beyond_16_bits(program).empty());
+  conv.weight = {100, -60, -100, -69};
+  CHECK(deploy::pairs_beyond_16_bits(program).size() == 1);
+}
+
 TEST_CASE("every integer weight of a layer is in its file") {
   std::vector<int16_t> all, positive, negative, far_positive;
   for (int16_t w = -255; w <= 255; ++w) {
