@@ -5,6 +5,7 @@
 #include <set>
 
 #include "nn/layers/activation.h"
+#include "nn/layers/conv.h"
 #include "nn/layers/weighted_sum.h"
 
 namespace qgrad {
@@ -71,6 +72,24 @@ std::vector<FoldedBatchNorm> fold_batch_norms(ModulePtr& model, const Graph& gra
     return module;
   });
   return pairs;
+}
+
+ModulePtr as_convolution(const BatchNorm& norm) {
+  const int64_t channels = norm.config().features;
+  Conv2dConfig config = square_conv(channels, channels, 1);
+  config.options.groups = channels;
+  auto layer = std::make_unique<Conv2d>(config);
+  layer->weight.set_raw(Tensor::full({1, 1, 1, channels}, 1));
+  layer->bias.set_raw(Tensor::zeros({channels}));
+  fold_batch_norm(*layer, norm);
+  return layer;
+}
+
+void batch_norms_to_convolutions(ModulePtr& model) {
+  model = rewrite(std::move(model), [](const std::string&, ModulePtr module) -> ModulePtr {
+    const BatchNorm* norm = module->batch_norm();
+    return norm && norm->of_images() ? as_convolution(*norm) : std::move(module);
+  });
 }
 
 }  // namespace qgrad

@@ -37,4 +37,10 @@ void fold_batch_norm(Module& layer, const BatchNorm& norm);
 // the edges followed. The graph is out of date afterwards.
 std::vector<FoldedBatchNorm> fold_batch_norms(ModulePtr& model, const Graph& graph);
 
+// A batch norm of images as the depthwise 1x1 convolution that it is in evaluation mode, for one that no layer can take
+// up: before a convolution, or behind a sum.
+ModulePtr as_convolution(const BatchNorm& norm);
+// Puts these in the places of all batch norms of images that are left.
+void batch_norms_to_convolutions(ModulePtr& model);
+
 }  // namespace qgrad

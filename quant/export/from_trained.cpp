@@ -129,7 +129,10 @@ class Conversion {
   }
 
   ModulePtr rewritten(const std::string& path, ModulePtr module) {
-    if (folded_.contains(path) && module->batch_norm()) return std::make_unique<Identity>();
+    if (const BatchNorm* norm = module->batch_norm()) {
+      if (folded_.contains(path)) return std::make_unique<Identity>();
+      return norm->of_images() ? as_convolution(*norm) : std::move(module);
+    }
     if (module->weighted_sum()) return weighted(path, std::move(module));
     if (auto* wrapper = dynamic_cast<QuantizationWrapper*>(module.get())) {
       if (wrapper->of_input()) {

@@ -2,6 +2,7 @@
 #include "quant/export/layer_lowering.h"
 
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <numeric>
 
@@ -99,13 +100,12 @@ int32_t selected(ProgramBuilder& program, const GraphNode& node, Tensors inputs)
 int32_t summed(ProgramBuilder& program, const GraphNode& node, Tensors inputs) {
   const WeightedSum& sum = *node.module->weighted_sum();
   check(!sum.weight.transform(), "it is quantized for training; to_integer_layers comes before lowering");
-  const Tensor &weight = sum.weight.raw(), &bias = sum.bias.raw();
-  Op op{.kind = OpKind::float_conv};
-  if (weight.rank() == 4) op.window = ProgramBuilder::window_of(sum.options(), weight.shape());
+  const Tensor weight = ProgramBuilder::as_convolution_weight(sum, sum.weight.raw()), &bias = sum.bias.raw();
+  Op op{.kind = OpKind::float_conv, .window = program.window_of(sum)};
   op.real_weight.assign(weight.data().begin(), weight.data().end());
   op.real_bias.assign(static_cast<size_t>(weight.dim(-1)), 0.0f);
   if (bias.defined()) op.real_bias.assign(bias.data().begin(), bias.data().end());
-  return in_float(program, node, std::move(op), inputs);
+  return in_float(program, node, std::move(op), std::array{program.stretched(node, inputs[0], sum)});
 }
 
 int32_t rectified(ProgramBuilder& program, const GraphNode& node, Tensors inputs) {

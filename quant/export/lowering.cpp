@@ -57,12 +57,7 @@ class Lowering : ProgramBuilder {
     std::vector<int32_t> inputs;
     for (const size_t pred : node.preds) inputs.push_back(made_by(graph_[pred], values_[pred]));
     check(!inputs.empty(), "it has no inputs");
-    if (const WeightedSum* sum = node.module ? node.module->weighted_sum() : nullptr) check_expressible(*sum);
     values_[i] = {lowering_of(node.kind, node.effect)(*this, node, inputs), false};
-  }
-
-  static void check_expressible(const WeightedSum& sum) {
-    check(!sum.is_transposed(), "programs know no transposed convolutions");
   }
 
   int32_t made_by(const GraphNode& node, const Value& value) const {
@@ -110,7 +105,7 @@ class Lowering : ProgramBuilder {
 
   // --- layers ---
   int32_t weighted(const GraphNode& node, RangeLinearQuantParamLayerWrapper& layer, const std::vector<Value>& inputs) {
-    auto [op, sums] = integer_conv(OpKind::conv, layer, inputs);
+    auto [op, sums] = integer_conv(OpKind::conv, node, layer, inputs);
     const QuantizedRange accumulator = quantized_range(layer.quantization().bits_accum, LinearQuantMode::symmetric);
     const bool is_limited = static_cast<double>(largest_sum(result_.program, op)) > double{accumulator.qmax};
     const Requantizer to(layer, is_limited);
@@ -126,7 +121,7 @@ class Lowering : ProgramBuilder {
 
   // Real values of the sums, with a bias in float.
   int32_t real_sums(const GraphNode& node, RangeLinearQuantParamLayerWrapper& layer, const std::vector<Value>& inputs) {
-    auto [op, sums] = integer_conv(OpKind::real_conv, layer, inputs);
+    auto [op, sums] = integer_conv(OpKind::real_conv, node, layer, inputs);
     for (size_t c = 0; c < op.bias.size(); ++c) {
       op.rescale.push_back(sums.step[c % sums.step.size()]);
       op.real_bias.push_back(layer.bias().defined() ? layer.bias().data()[c] : 0.0f);
@@ -146,13 +141,14 @@ class Lowering : ProgramBuilder {
     Op op;
     IntegerSums sums;
   };
-  IntegerConv integer_conv(OpKind kind, RangeLinearQuantParamLayerWrapper& layer, const std::vector<Value>& inputs) {
-    check_expressible(layer.layer());
-    Op op{.kind = kind, .inputs = {on_grid(layer, 0, inputs.at(0))}};
+  IntegerConv integer_conv(OpKind kind, const GraphNode& node, RangeLinearQuantParamLayerWrapper& layer,
+                           const std::vector<Value>& inputs) {
+    const WeightedSum& sum = layer.layer();
+    Op op{.kind = kind, .inputs = {stretched(node, on_grid(layer, 0, inputs.at(0)), sum)}, .window = window_of(sum)};
     IntegerSums sums = layer.integer_sums(tensor(op.inputs[0]).grid);
-    if (sums.weight.rank() == 4) op.window = window_of(layer.layer().options(), sums.weight.shape());
+    const Tensor by_place = as_convolution_weight(sum, sums.weight);
     std::vector<int32_t> weights;
-    for (const float weight : sums.weight.data()) {
+    for (const float weight : by_place.data()) {
       check(weight == std::nearbyint(weight) && std::fabs(weight) <= (255 << kMostSumShift),
             "its weight {} is no integer of 8 bits", weight);
       weights.push_back(narrow<int32_t>(weight, "weight"));

@@ -6,6 +6,7 @@
 #include "core/ops.h"
 #include "nn/graph.h"
 #include "nn/layers/pool.h"
+#include "nn/layers/weighted_sum.h"
 #include "quant/export/lowering.h"
 #include "quant/export/requantizer.h"
 
@@ -25,6 +26,47 @@ class ProgramBuilder {
   static Window window_of(const Conv2dOptions& o, const Shape& weight) {
     return {size(weight[0]),   size(weight[1]),    size(o.stride_h),   size(o.stride_w), size(o.padding_h),
             size(o.padding_w), size(o.dilation_h), size(o.dilation_w), size(o.groups)};
+  }
+
+  // A transposed convolution is one of the stretched image with its weights turned by half a turn.
+  Window window_of(const WeightedSum& sum) {
+    const Shape& weight = sum.weight.raw().shape();
+    if (weight.rank() != 4) return {};
+    Window window = window_of(sum.options(), weight);
+    if (sum.is_transposed()) window.stride_h = window.stride_w = 1, window.padding_h = window.padding_w = 0;
+    return window;
+  }
+  static Tensor as_convolution_weight(const WeightedSum& sum, const Tensor& weight) {
+    if (!sum.is_transposed()) return weight;
+    Tensor turned = Tensor::empty(weight.shape());
+    const int64_t taps = weight.dim(0) * weight.dim(1), rest = weight.numel() / taps;
+    for (int64_t i = 0; i < weight.numel(); ++i)
+      turned.mutable_data()[static_cast<size_t>((taps - 1 - i / rest) * rest + i % rest)] =
+          weight.data()[static_cast<size_t>(i)];
+    return turned;
+  }
+  // What a transposed convolution reads, with zeros between rows and columns and around them; else what it is given.
+  int32_t stretched(const GraphNode& node, int32_t from, const WeightedSum& sum) {
+    if (!sum.is_transposed()) return from;
+    const Conv2dOptions& o = sum.options();
+    const Shape &weight = sum.weight.raw().shape(), &y = node.output_shape;
+    const auto places = [](int64_t in, int64_t out, int64_t reach, int64_t stride, int64_t padding) {
+      std::vector<int32_t> list(static_cast<size_t>(out + reach), Op::kZeros);
+      for (int64_t i = 0; i < in; ++i)
+        if (const int64_t at = i * stride + reach - padding; at >= 0 && at < out + reach)
+          list[static_cast<size_t>(at)] = size(i);
+      return list;
+    };
+    TensorInfo info = tensor(from);
+    Op op{.kind = OpKind::select, .inputs = {from}};
+    op.rows = places(info.height, y[1], o.dilation_h * (weight[0] - 1), o.stride_h, o.padding_h);
+    op.columns = places(info.width, y[2], o.dilation_w * (weight[1] - 1), o.stride_w, o.padding_w);
+    op.channels.resize(static_cast<size_t>(info.channels));
+    std::iota(op.channels.begin(), op.channels.end(), 0);
+    info.name = "";
+    info.height = size(std::ssize(op.rows));
+    info.width = size(std::ssize(op.columns));
+    return emit(std::move(op), add_tensor(std::move(info)));
   }
 
   static Window window_of(const Pool2dOptions& o) {

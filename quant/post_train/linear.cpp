@@ -149,6 +149,7 @@ void PostTrainLinearQuantizer::pre_process(ModulePtr& model, const Graph& graph)
         "prepare_float",
         changed.empty() ? "" : changed[0].first, changed.empty() ? "" : changed[0].second);
   }
+  if (config_.arithmetic == Arithmetic::onnx) batch_norms_to_convolutions(model);
 }
 
 void PostTrainLinearQuantizer::prepare_float(ModulePtr& model, const Tensor& example) const {
@@ -156,6 +157,7 @@ void PostTrainLinearQuantizer::prepare_float(ModulePtr& model, const Tensor& exa
   const Graph graph = Graph::trace(*model, example);
   fold_batch_norms(model, graph);
   if (config_.cross_layer_equalization) equalize_cross_layer(*model, graph);
+  if (config_.arithmetic == Arithmetic::onnx) batch_norms_to_convolutions(model);
   model->set_training(training);
 }
 
@@ -206,7 +208,8 @@ LayerQuantization PostTrainLinearQuantizer::layer_quantization(const std::string
 }
 
 QuantSettings PostTrainLinearQuantizer::weight_settings_of(const LayerPlan& plan) const {
-  QuantSettings settings{.bits = *plan.bits.weights, .mode = plan.settings.mode.weights};
+  const bool reduced = plan.settings.reduce_range && plan.bits.weights == 8 && plan.bits.activations == 8;
+  QuantSettings settings{.bits = reduced ? 7 : *plan.bits.weights, .mode = plan.settings.mode.weights};
   if (!config_.also_clip_weights) return settings;
   settings.clip = plan.settings.clip_acts;
   settings.n_stds = plan.settings.clip_n_stds;

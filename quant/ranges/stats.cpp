@@ -221,9 +221,52 @@ QuantStats collect_quant_stats(Module& model, const std::function<void()>& feed)
   return collector.take();
 }
 
+namespace {
+
+// The numbers of a shape as a text; none where it is not one.
+std::vector<int64_t> dims_of(const std::string& text) {
+  std::vector<int64_t> dims;
+  for (size_t at = text.find_first_of("0123456789"); at != std::string::npos;) {
+    const size_t end = text.find_first_not_of("0123456789", at);
+    dims.push_back(std::strtoll(text.c_str() + at, nullptr, 10));
+    at = text.find_first_of("0123456789", end);
+  }
+  return dims;
+}
+
+// The sizes of two batches.
+struct Batches {
+  int64_t of_stats = 1, of_model = 1;
+};
+
+// Whether two shapes are those of one tensor with these batches, which attention moves to another place than the first.
+bool differ_in_batch(const std::vector<int64_t>& stats, const std::vector<int64_t>& model, const Batches& batches) {
+  if (stats.size() != model.size()) return false;
+  size_t differing = 0;
+  for (size_t i = 0; i < stats.size(); ++i) {
+    if (stats[i] == model[i]) continue;
+    ++differing;
+    if (i > 0 && stats[i] * batches.of_model != model[i] * batches.of_stats) return false;
+  }
+  return differing <= 1;
+}
+
+// By the first layer that both know.
+Batches batches_of(const QuantStats& stats, const Graph& graph) {
+  for (const GraphNode& node : graph.nodes()) {
+    const ModuleStats* entry = stats.find(node.path());
+    const std::vector<int64_t> dims = entry ? dims_of(entry->output.shape) : std::vector<int64_t>();
+    if (!dims.empty() && node.output_shape.rank() > 0) return {dims[0], node.output_shape[0]};
+  }
+  return {};
+}
+
+}  // namespace
+
 void check_stats_describe(const QuantStats& stats, Module& model, const Graph& graph, const std::string& name) {
   std::vector<std::string> known;
   visit_modules(model, [&](Module& module) { known.push_back(module.path()); });
+  const Batches batches = batches_of(stats, graph);
   for (const auto& [path, entry] : stats) {
     check(std::ranges::find(known, path) != known.end(),
           "{}: statistics for '{}', which the model does not have{}: they belong to another model", name, path,
@@ -231,9 +274,8 @@ void check_stats_describe(const QuantStats& stats, Module& model, const Graph& g
     const GraphNode* node = graph.find(path);
     if (!node || node->output_shape.rank() == 0) continue;
     const std::string expected = stats_shape(node->output_shape), &found = entry.output.shape;
-    const size_t expected_batch = expected.find(','), found_batch = found.find(',');
-    if (expected_batch == std::string::npos || found_batch == std::string::npos) continue;
-    check(expected.substr(expected_batch) == found.substr(found_batch),
+    if (found.empty()) continue;
+    check(differ_in_batch(dims_of(found), dims_of(expected), batches),
           "{}: statistics for '{}' are of outputs {}, but the model's are {}: they belong to another model", name, path,
           found, expected);
   }

@@ -3,9 +3,11 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "core/ops.h"
 #include "nn/init.h"
 #include "nn/layers/container.h"
 #include "nn/layers/conv_transpose.h"
+#include "nn/layers/norm.h"
 #include "quant/export/every_layer.h"
 #include "quant/export/lowering.h"
 #include "quant/export/simulation.h"
@@ -37,11 +39,6 @@ std::string why_no_program(const ModulePtr& model) {
 }  // namespace
 
 TEST_CASE("windows that programs do not have are refused") {
-  const auto transposed = [] { return std::make_unique<ConvTranspose2d>(ConvTranspose2dConfig{.in = 4, .out = 4}); };
-  const Json in_float = {{"overrides", {{"layer", {{"bits_weights", nullptr}, {"bits_activations", nullptr}}}}}};
-  for (const Json& config : {Json::object(), in_float})
-    CHECK_THAT(why_no_program(net_with(transposed(), config)),
-               Contains("layer") && Contains("no transposed convolutions"));
   const Pool2dOptions inside{.kernel_h = 3, .kernel_w = 3, .padding_h = 1, .count_padding = false};
   CHECK_THAT(why_no_program(net_with(std::make_unique<AvgPool2d>(inside))),
              Contains("layer") && Contains("inside the image alone"));
@@ -60,6 +57,74 @@ void check_agrees(ModulePtr layer) {
 }
 
 }  // namespace
+
+TEST_CASE("transposed convolutions become convolutions of stretched images") {
+  for (const int64_t kernel : {2, 3})
+    for (const int64_t stride : {1, 2, 3})
+      for (const int64_t padding : {0, 1, 2})
+        for (const int64_t groups : {1, 2}) {
+          CAPTURE(kernel, stride, padding, groups);
+          ConvTranspose2dConfig config{.in = 4, .out = 6, .kernel_h = kernel, .kernel_w = kernel};
+          config.options.stride_h = stride;
+          config.options.padding_h = config.options.padding_w = padding;
+          config.options.dilation_w = 2;
+          config.options.groups = groups;
+          check_agrees(std::make_unique<ConvTranspose2d>(config));
+        }
+}
+
+TEST_CASE("transposed convolutions in float give nearly the same") {
+  const Json in_float = {{"overrides", {{"layer", {{"bits_weights", nullptr}, {"bits_activations", nullptr}}}}}};
+  ConvTranspose2dConfig config{.in = 4, .out = 4};
+  config.options.stride_h = 2;
+  const ModulePtr model = net_with(std::make_unique<ConvTranspose2d>(config), in_float);
+  const deploy::Engine engine(deploy::lower(*model, test::images(1, 2)).program);
+  const Tensor x = test::images(5, 3), expected = (*model)(x);
+  Tensor y = Tensor::empty(expected.shape());
+  engine.run(x.data(), y.mutable_data());
+  CHECK(squared_distance(y, expected).item() < 1e-4f * sum(square(expected)).item());
+}
+
+namespace {
+
+// A sum behind a stem, a batch norm of what several layers gave, and a convolution behind it.
+struct Preactivation final : UnaryModule {
+  Child stem = child<Conv2d>("stem", square_conv(3, 8, 3, 1, 1)), other = child<Conv2d>("other", square_conv(3, 8, 1));
+  Child add = child<EltwiseAdd>("add"), norm = child<BatchNorm2d>("norm", 8), relu = child<ReLU>("relu");
+  Child conv = child<Conv2d>("conv", square_conv(8, 4, 3)), pool = child<GlobalAvgPool2d>("pool");
+  Child flat = child<Flatten>("flat");
+  std::string_view kind() const override { return "Preactivation"; }
+
+ protected:
+  Tensor forward(const Tensor& x) override { return flat(pool(conv(relu(norm(add(stem(x), other(x))))))); }
+};
+
+ModulePtr preactivation() {
+  auto net = std::make_unique<Preactivation>();
+  initialize(*net, 1, ConvInit::uniform_fan_in);
+  auto& norm = *net->norm.as<BatchNorm2d>();
+  norm.weight.set_raw(test::normal_tensor({8}, 5));
+  norm.bias.set_raw(test::normal_tensor({8}, 6));
+  norm.running_mean.set(test::normal_tensor({8}, 7));
+  return net;
+}
+
+}  // namespace
+
+TEST_CASE("a batch norm that no layer takes up is a convolution of its own, without an error of its weights") {
+  for (const bool per_channel : {true, false})
+    for (const int bits : {8, 4}) {
+      CAPTURE(per_channel, bits);
+      const Json config = {{"per_channel_wts", per_channel}, {"bits_weights", bits}};
+      const ModulePtr model = test::quantized(preactivation(), config, test::images(4, 1));
+      CHECK(find_module(*model, "norm")->kind() == "RangeLinearQuantParamLayerWrapper");
+      const deploy::Engine engine(deploy::lower(*model, test::images(1, 2)).program);
+      const test::Agreement agreement = test::compare_with_simulation(*model, engine, test::images(5, 3));
+      CHECK(agreement.layers >= 5);
+      CHECK(agreement.differing == 0);
+      CHECK(agreement.logits_differing == 0);
+    }
+}
 
 TEST_CASE("options of windows that make no difference keep the integer form") {
   check_agrees(std::make_unique<AvgPool2d>(Pool2dOptions{.count_padding = false}));
