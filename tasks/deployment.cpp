@@ -109,6 +109,7 @@ std::string Comparison::to_text() const {
 }
 
 deploy::Preparation preparation_of(const Config& dataset) {
+  if (dataset.json().is_null()) return {};  // nobody said
   deploy::Preparation preparation;
   const auto fit = configured_fit(dataset);
   if (!fit) return preparation;

@@ -397,6 +397,13 @@ cat >shapes.json <<JSON
 {"name": "shapes", "data": {"dataset": {"class": "image_folder", "dir": "$pictures", "test": 0.25}, "validation": 0},
  "model": {"class": "resnet20"}, "train": {"epochs": 1, "batch_size": 30}}
 JSON
+if "${PYTHON:-python3}" -c "import torch, PIL" 2>/dev/null; then
+  mkdir -p from_pytorch_results
+  expect 0 "the example of a network from PyTorch" "$root/examples/from_pytorch/run.sh" "$qgrad" from_pytorch_results
+  holds "has PyTorch's outputs" grep -q "120 of 120 pictures have PyTorch's class" stdout
+else
+  skip "PyTorch is not here"
+fi
 expect_error "pictures of several sizes" "images are of [0-9x]+ and .*give \"size\": \[height, width\]" "$qgrad" train shapes.json --out x
 expect_error "classes that are no share of the data" "the model has 10 outputs, but image_folder has 3 classes" "$qgrad" train shapes.json --out x --set data.dataset.size=16 --set model.classes=10
 for command in "train train.json --set quantizer=null" "quantize quantize.json" "calibrate quantize.json" \
