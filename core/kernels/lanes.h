@@ -3,6 +3,9 @@
 // of every sum is spelled out in lanes, so results have the same bits everywhere.
 #pragma once
 
+#ifdef __AVX512VL__
+#include <immintrin.h>
+#endif
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,12 +34,24 @@ typedef int32_t IntLanes __attribute__((vector_size(32)));
 
 // Bit i of a byte for lane i of a comparison.
 inline uint8_t mask_of(const IntLanes& lanes) {
-#ifdef __AVX2__
+#if defined(__AVX512VL__)
+  return _mm256_movepi32_mask((__m256i)lanes);
+#elif defined(__AVX2__)
   return static_cast<uint8_t>(__builtin_ia32_movmskps256((Lanes)lanes));
 #else
   unsigned bits = 0;
   for (unsigned i = 0; i < kLanes; ++i) bits |= lanes[i] ? 1u << i : 0u;
   return static_cast<uint8_t>(bits);
+#endif
+}
+
+// Lanes whose bits are not set become zero.
+inline void keep_where(uint8_t bits, Lanes& lanes) {
+#ifdef __AVX512VL__
+  lanes = (Lanes)_mm256_maskz_mov_ps(bits, (__m256)lanes);
+#else
+  const IntLanes bit = {1, 2, 4, 8, 16, 32, 64, 128};
+  lanes = (Lanes)((IntLanes)lanes & (((IntLanes{} + bits) & bit) != 0));
 #endif
 }
 

@@ -1,4 +1,4 @@
-// Register tiles of matrix products: up to two vectors of columns, as many rows as there are registers for their sums,
+// Register tiles of matrix products: some vectors of columns, as many rows as there are registers for their sums,
 // broadcasts from memory. The loops must compile without spilling a sum, which is why each tile is a function of its
 // own that is never inlined.
 #pragma once
@@ -16,15 +16,20 @@ inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 inline int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 inline int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// Columns of a tile: a panel, or two where one vector holds a panel.
-constexpr int64_t kTileColumns = 2 * kVectorLanes;
+constexpr bool kWide = kVectorLanes == kPanel;  // 32 registers, not 16
 
-// Rows of a tile of one or two vectors. With AVX-512 more would fit, but positions take general registers, too, and
-// there are fifteen.
-constexpr bool kWide = kVectorLanes == kPanel;
-constexpr int kMostPositions = kWide ? 9 : 6;
-constexpr int positions_of_tile(int64_t lanes) { return lanes > kVectorLanes ? 6 : kMostPositions; }
-constexpr int kOuterRows = kWide ? 12 : 6;
+// Vectors of columns of a tile of positions, and positions for each number of them. With AVX-512 more would fit where
+// there are few, but positions take general registers, too, and there are fifteen.
+constexpr int kMostVectors = kWide ? 4 : 2;
+constexpr int64_t kTileColumns = kMostVectors * kVectorLanes;
+constexpr int kPositions[] = {kWide ? 9 : 6, kWide ? 8 : 6, 8, 6};
+constexpr int kMostPositions = kPositions[0];
+inline int64_t positions_of_tile(int64_t lanes) { return kPositions[(least(lanes, kTileColumns) - 1) / kVectorLanes]; }
+
+// The same of a tile of weights.
+constexpr int64_t kOuterColumns = 2 * kVectorLanes;
+constexpr int kOuterRows[] = {kWide ? 24 : 6, kWide ? 12 : 6};
+inline int64_t rows_of_tile(int64_t lanes) { return kOuterRows[lanes > kVectorLanes]; }
 
 // y[p][0..lanes) = bias + sum over (outer, inner, k) of x[p][outer * outer_step + inner * inner_step + k] * the next
 // weights of a panel.
@@ -42,14 +47,14 @@ struct PositionTile {
 template <int P, int V>
 [[gnu::noinline]] void position_tile(const PositionTile& t) {
   Vector sum[P][V];
-#pragma GCC unroll 16
+#pragma GCC unroll 24
   for (int p = 0; p < P; ++p)
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (int v = 0; v < V; ++v) sum[p][v] = zeros();
   if (t.add || t.bias)
-#pragma GCC unroll 16
+#pragma GCC unroll 24
     for (int p = 0; p < P; ++p)
-#pragma GCC unroll 2
+#pragma GCC unroll 4
       for (int v = 0; v < V; ++v)
         sum[p][v] = load((t.add ? t.y[p] : t.bias) + v * kVectorLanes, first_lanes(t.lanes - v * kVectorLanes));
   const float* __restrict weight = t.weight;
@@ -58,31 +63,31 @@ template <int P, int V>
     for (int64_t inner = 0; inner < t.inner; ++inner) {
       const int64_t offset = outer * t.outer_step + inner * t.inner_step;
       const float* __restrict x[P];
-#pragma GCC unroll 16
+#pragma GCC unroll 24
       for (int p = 0; p < P; ++p) x[p] = t.x[p] + offset;
 #pragma GCC unroll 2
       for (int64_t k = 0; k < run; ++k) {
         Vector w[V];
-#pragma GCC unroll 2
+#pragma GCC unroll 4
         for (int v = 0; v < V; ++v) w[v] = load(weight + v * vector_step);
         weight += weight_step;
-#pragma GCC unroll 16
+#pragma GCC unroll 24
         for (int p = 0; p < P; ++p) {
           const Vector value = broadcast(x[p] + k);
-#pragma GCC unroll 2
+#pragma GCC unroll 4
           for (int v = 0; v < V; ++v) sum[p][v] = multiply_add(value, w[v], sum[p][v]);
         }
       }
     }
   if (t.lanes == V * kVectorLanes) {
-#pragma GCC unroll 16
+#pragma GCC unroll 24
     for (int p = 0; p < P; ++p)
-#pragma GCC unroll 2
+#pragma GCC unroll 4
       for (int v = 0; v < V; ++v) store(t.y[p] + v * kVectorLanes, sum[p][v]);
   } else {
-#pragma GCC unroll 16
+#pragma GCC unroll 24
     for (int p = 0; p < P; ++p)
-#pragma GCC unroll 2
+#pragma GCC unroll 4
       for (int v = 0; v < V; ++v) store(t.y[p] + v * kVectorLanes, first_lanes(t.lanes - v * kVectorLanes), sum[p][v]);
   }
 }
@@ -95,9 +100,11 @@ void position_tile_of(int64_t positions, const PositionTile& t) {
 }
 
 // positions: 1 .. positions_of_tile(t.lanes).
+template <int V = kMostVectors>
 inline void run_position_tile(int64_t positions, const PositionTile& t) {
-  if (t.lanes > kVectorLanes) return position_tile_of<positions_of_tile(kTileColumns), 2>(positions, t);
-  position_tile_of<positions_of_tile(1), 1>(positions, t);
+  if constexpr (V > 1)
+    if (t.lanes <= (V - 1) * kVectorLanes) return run_position_tile<V - 1>(positions, t);
+  position_tile_of<kPositions[V - 1], V>(positions, t);
 }
 
 // c[r][0..lanes) += sum over (image, row, position) of x[image * x_image + row * x_row + position * x_step + r] *
@@ -107,7 +114,7 @@ struct OuterTile {
   const float* b;
   float* c;
   int64_t c_pitch;
-  int64_t lanes;  // 1 .. kTileColumns
+  int64_t lanes;  // 1 .. kOuterColumns
   int64_t images, x_image, b_image;
   int64_t rows, x_row, b_row;
   int64_t positions, x_step, b_step;
@@ -116,12 +123,12 @@ struct OuterTile {
 template <int R, int V, bool Masked>
 [[gnu::noinline]] void outer_tile(const OuterTile& t) {
   Mask mask[V];
-#pragma GCC unroll 2
+#pragma GCC unroll 4
   for (int v = 0; v < V; ++v) mask[v] = first_lanes(t.lanes - v * kVectorLanes);
   Vector sum[R][V];
-#pragma GCC unroll 16
+#pragma GCC unroll 24
   for (int r = 0; r < R; ++r)
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (int v = 0; v < V; ++v) sum[r][v] = zeros();
   const int64_t x_step = t.x_step, b_step = t.b_step;
   for (int64_t image = 0; image < t.images; ++image)
@@ -131,21 +138,21 @@ template <int R, int V, bool Masked>
 #pragma GCC unroll 2
       for (int64_t position = t.positions; position > 0; --position) {
         Vector w[V];
-#pragma GCC unroll 2
+#pragma GCC unroll 4
         for (int v = 0; v < V; ++v) w[v] = load_lanes<Masked>(b + v * kVectorLanes, mask[v]);
-#pragma GCC unroll 16
+#pragma GCC unroll 24
         for (int r = 0; r < R; ++r) {
           const Vector value = broadcast(x + r);
-#pragma GCC unroll 2
+#pragma GCC unroll 4
           for (int v = 0; v < V; ++v) sum[r][v] = multiply_add(value, w[v], sum[r][v]);
         }
         x += x_step;
         b += b_step;
       }
     }
-#pragma GCC unroll 16
+#pragma GCC unroll 24
   for (int r = 0; r < R; ++r)
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (int v = 0; v < V; ++v) {
       float* c = t.c + r * t.c_pitch + v * kVectorLanes;
       store_lanes<Masked>(c, mask[v], add(load_lanes<Masked>(c, mask[v]), sum[r][v]));
@@ -159,12 +166,12 @@ void outer_tile_of(int64_t rows, const OuterTile& t) {
   outer_tile<R, V, Masked>(t);
 }
 
-// rows: 1 .. kOuterRows.
+// rows: 1 .. rows_of_tile(t.lanes).
 inline void run_outer_tile(int64_t rows, const OuterTile& t) {
-  if (t.lanes == kTileColumns) return outer_tile_of<kOuterRows, 2, false>(rows, t);
-  if (t.lanes == kVectorLanes) return outer_tile_of<kOuterRows, 1, false>(rows, t);
-  if (t.lanes > kVectorLanes) return outer_tile_of<kOuterRows, 2, true>(rows, t);
-  outer_tile_of<kOuterRows, 1, true>(rows, t);
+  if (t.lanes == kOuterColumns) return outer_tile_of<kOuterRows[1], 2, false>(rows, t);
+  if (t.lanes == kVectorLanes) return outer_tile_of<kOuterRows[0], 1, false>(rows, t);
+  if (t.lanes > kVectorLanes) return outer_tile_of<kOuterRows[1], 2, true>(rows, t);
+  outer_tile_of<kOuterRows[0], 1, true>(rows, t);
 }
 
 }  // namespace

@@ -115,23 +115,24 @@ void weight_gradient(const ConvGeometry& g, const ConvWeightGradient& a) {
   const Band band = make_band(g, a.x, a.images, {a.row_begin, a.row_end}, a.scratch);
   const Runs runs = tap_runs(g);
   const int64_t in_group = g.in / g.groups, out_group = g.out / g.groups, dy_row = g.out_w * g.out;
-  const int64_t blocks = divide_up(runs.length, kOuterRows), small = runs.length / blocks,
-                larger = runs.length % blocks;
   OuterTile t{};
   t.c_pitch = g.out;
   t.images = a.images, t.x_image = band.image_pitch, t.b_image = g.out_h * dy_row;
   t.x_row = g.stride_h * band.row_pitch, t.b_row = dy_row;
   t.positions = g.out_w, t.x_step = g.stride_w * g.in, t.b_step = g.out;
   // The rows that follow are, as a rule, what the next call reads.
-  const int64_t tiles = g.groups * divide_up(out_group, kTileColumns) * runs.count * blocks * g.kernel_h;
+  const int64_t tiles = g.groups * divide_up(out_group, kOuterColumns) * runs.count *
+                        divide_up(runs.length, rows_of_tile(out_group)) * g.kernel_h;
   const int64_t rows_done = (a.images - 1) * g.out_h + a.row_end, rows_next = a.images * (a.row_end - a.row_begin);
   const int64_t x_row = g.in_w * g.in, x_done = (a.images - 1) * g.in_h + a.row_end * g.stride_h + g.padding_h;
   Prefetch prefetch_x(a.x, x_done * x_row, rows_next * g.stride_h * x_row, tiles);
   Prefetch prefetch_dy(a.dy, rows_done * dy_row, rows_next * dy_row, tiles);
   for (int64_t group = 0; group < g.groups; ++group)
-    for (int64_t first = 0; first < out_group; first += kTileColumns) {
+    for (int64_t first = 0; first < out_group; first += kOuterColumns) {
       const int64_t channel = group * out_group + first;
-      t.lanes = least(kTileColumns, out_group - first);
+      t.lanes = least(kOuterColumns, out_group - first);
+      const int64_t blocks = divide_up(runs.length, rows_of_tile(t.lanes));
+      const int64_t small = runs.length / blocks, larger = runs.length % blocks;
       for (int64_t run = 0; run < runs.count; ++run)
         for (int64_t block = 0, k = 0; block < blocks; ++block) {
           const int64_t length = small + (block < larger);

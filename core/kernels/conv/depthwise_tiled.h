@@ -88,7 +88,7 @@ struct DepthwiseTapsTile {
   const float* x;
   const float* dy;
   float* dw;
-  int64_t lanes;  // 1 .. kTileColumns
+  int64_t lanes;  // 1 .. kOuterColumns
   int64_t tap_step, dw_step;
   int64_t images, x_image, dy_image;
   int64_t rows, x_row, dy_row;
@@ -139,8 +139,8 @@ void depthwise_weight_gradient(const ConvGeometry& g, const ConvWeightGradient& 
   t.images = a.images, t.x_image = band.image_pitch, t.dy_image = g.out_h * g.out_w * g.out;
   t.x_row = g.stride_h * band.row_pitch, t.dy_row = g.out_w * g.out;
   t.positions = g.out_w, t.x_step = g.stride_w * g.in, t.dy_step = g.out;
-  for (int64_t channel = 0; channel < g.out; channel += kTileColumns) {
-    t.lanes = least(kTileColumns, g.out - channel);
+  for (int64_t channel = 0; channel < g.out; channel += kOuterColumns) {
+    t.lanes = least(kOuterColumns, g.out - channel);
     for (int64_t kh = 0; kh < g.kernel_h; ++kh) {
       const Rows rows = rows_inside(g, kh, a.row_begin, a.row_end);
       t.rows = rows.end - rows.begin;
@@ -150,8 +150,8 @@ void depthwise_weight_gradient(const ConvGeometry& g, const ConvWeightGradient& 
               channel;
         t.dw = a.dw + (kh * g.kernel_w + kw) * g.out + channel;
         const int64_t taps = least(kDepthwiseTaps, g.kernel_w - kw);
-        t.lanes == kTileColumns ? depthwise_taps_tile_of<kDepthwiseTaps, false>(taps, t)
-                                : depthwise_taps_tile_of<kDepthwiseTaps, true>(taps, t);
+        t.lanes == kOuterColumns ? depthwise_taps_tile_of<kDepthwiseTaps, false>(taps, t)
+                                 : depthwise_taps_tile_of<kDepthwiseTaps, true>(taps, t);
       }
     }
   }

@@ -34,20 +34,22 @@ void multiply(const GemmMultiply& m) {
 void multiply_transposed(const GemmTransposed& m) {
   for (int64_t i = 0; i < m.rows * m.columns; ++i) m.c[i] = 0;
   for (int64_t k = 0; k < m.inner; k += kGemmBlock)
-    for (int64_t column = 0; column < m.columns; column += kTileColumns)
-      for (int64_t row = 0; row < m.rows; row += kOuterRows) {
+    for (int64_t column = 0; column < m.columns; column += kOuterColumns) {
+      const int64_t lanes = least(kOuterColumns, m.columns - column), tile = rows_of_tile(lanes);
+      for (int64_t row = 0; row < m.rows; row += tile) {
         OuterTile t{};
         t.x = m.a + k * m.a_columns + m.first + row;
         t.b = m.b + k * m.columns + column;
         t.c = m.c + row * m.columns + column;
         t.c_pitch = m.columns;
-        t.lanes = least(kTileColumns, m.columns - column);
+        t.lanes = lanes;
         t.images = t.rows = 1;
         t.positions = least(kGemmBlock, m.inner - k);
         t.x_step = m.a_columns;
         t.b_step = m.columns;
-        run_outer_tile(least(kOuterRows, m.rows - row), t);
+        run_outer_tile(least(tile, m.rows - row), t);
       }
+    }
 }
 
 void add_column_sums(int64_t rows, int64_t columns, const float* x, float* sum) {

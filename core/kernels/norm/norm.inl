@@ -53,12 +53,6 @@ void moments(const float* x, size_t rows, size_t channels, const float* centre, 
   });
 }
 
-// dy, or 0 where the bits of a mask are not set.
-inline void keep_where(uint8_t bits, Lanes& v) {
-  const IntLanes bit = {1, 2, 4, 8, 16, 32, 64, 128};
-  v = (Lanes)((IntLanes)v & (((IntLanes{} + bits) & bit) != 0));
-}
-
 template <bool kMasked>
 void gradient_moments(const float* x, const float* dy, const uint8_t* mask, size_t rows, size_t channels,
                       const float* mean, double* sum, double* sum_products) {
