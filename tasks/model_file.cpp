@@ -30,11 +30,18 @@ void fields(Fields& v, ModelMetadata& c) {
   v("metrics", c.metrics, {.help = "on the test images, when it was saved"});
 }
 
-// Data for a model that was recognised by its tensors: CIFAR-10 as Distiller normalises it, to [-1, 1].
-Config default_data(const Architecture& architecture, const std::string& file) {
-  check(architecture.image_shape() == Shape{32, 32, 3},
-        "{}: the file does not say which data it is for; give a config with --config", file);
-  return {{{"dataset", {{"class", "cifar10"}}}, {"transforms", {{"mean", {0.5}}, {"std", {0.5}}}}}, file, "data"};
+// Data for a model that was recognised by its tensors: CIFAR-10 as Distiller normalises it, to [-1, 1], or no data set,
+// and images as torchvision normalises them for networks of ImageNet.
+DataConfig default_data(const Architecture& architecture) {
+  DataConfig data;
+  if (architecture.image_shape() == Shape{32, 32, 3}) {
+    data.dataset.json() = {{"class", "cifar10"}};
+    data.transforms.mean = data.transforms.std = std::vector<float>{0.5f};
+  } else if (architecture.image_shape() == Shape{224, 224, 3}) {
+    data.transforms.mean = std::vector<float>{0.485f, 0.456f, 0.406f};
+    data.transforms.std = std::vector<float>{0.229f, 0.224f, 0.225f};
+  }
+  return data;
 }
 
 ModelMetadata guess_metadata(const Checkpoint& checkpoint) {
@@ -45,7 +52,7 @@ ModelMetadata guess_metadata(const Checkpoint& checkpoint) {
   ModelMetadata metadata;
   metadata.name = checkpoint.file.stem().string();
   metadata.model = {*model, file, "model"};
-  metadata.data = read_config<DataConfig>(default_data(*Registry<Architecture>::create(metadata.model), file));
+  metadata.data = default_data(*Registry<Architecture>::create(metadata.model));
   return metadata;
 }
 

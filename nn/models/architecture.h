@@ -42,12 +42,17 @@ inline void fields(Fields& v, ClassifierConfig& c) {
     {.help = "factor of every inner layer's channels; WRPN makes up for few bits with 2 or 3", .min = 1, .max = 64});
 }
 
-// An architecture for colour images, 32x32 by default, that is nothing but a function of this config.
-template <ModulePtr (*kMake)(const ClassifierConfig&), ConvInit kConvInit = ConvInit::kaiming_fan_out>
-class CifarArchitecture final : public Architecture {
+// 1,000 classes unless said otherwise, as those of ImageNet.
+struct ImageNetConfig : ClassifierConfig {
+  ImageNetConfig() { classes = 1000; }
+};
+
+// An architecture for colour images that is nothing but a function of this config. kSize: their usual height and width.
+template <ModulePtr (*kMake)(const ClassifierConfig&), ConvInit kConvInit = ConvInit::kaiming_fan_out, int kSize = 32>
+class ClassifierArchitecture final : public Architecture {
  public:
-  explicit CifarArchitecture(const ClassifierConfig& config) : config_(config) {}
-  Shape image_shape() const override { return {32, 32, 3}; }
+  explicit ClassifierArchitecture(const ClassifierConfig& config) : config_(config) {}
+  Shape image_shape() const override { return {kSize, kSize, 3}; }
   bool has_size() const override { return false; }
   bool takes(const Shape& image) const override { return image.rank() == 3 && image[2] == 3; }
   ModulePtr make() const override { return kMake(config_); }

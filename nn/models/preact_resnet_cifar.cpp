@@ -91,7 +91,7 @@ ModulePtr make_preact_resnet(const ClassifierConfig& config) {
 }
 template <int kBlocks, Shortcut kShortcut>
 using PreactResNet =
-    Registered<Architecture, CifarArchitecture<make_preact_resnet<kBlocks, kShortcut>>, ClassifierConfig>;
+    Registered<Architecture, ClassifierArchitecture<make_preact_resnet<kBlocks, kShortcut>>, ClassifierConfig>;
 
 const PreactResNet<3, Shortcut::pooling> preact_resnet20{"preact_resnet20"};
 const PreactResNet<5, Shortcut::pooling> preact_resnet32{"preact_resnet32"};

@@ -36,7 +36,7 @@ class SimpleNetCifar final : public UnaryModule {
 
 ModulePtr make(const ClassifierConfig& config) { return std::make_unique<SimpleNetCifar>(config); }
 
-const Registered<Architecture, CifarArchitecture<make, ConvInit::uniform_fan_in>, ClassifierConfig> simplenet{
+const Registered<Architecture, ClassifierArchitecture<make, ConvInit::uniform_fan_in>, ClassifierConfig> simplenet{
     "simplenet"};
 
 }  // namespace

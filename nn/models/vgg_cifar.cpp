@@ -55,7 +55,7 @@ ModulePtr make_vgg(const ClassifierConfig& config) {
   return std::make_unique<VggCifar>(kDepths, kBatchNorm, config);
 }
 template <StageDepths kDepths, bool kBatchNorm>
-using Vgg = Registered<Architecture, CifarArchitecture<make_vgg<kDepths, kBatchNorm>>, ClassifierConfig>;
+using Vgg = Registered<Architecture, ClassifierArchitecture<make_vgg<kDepths, kBatchNorm>>, ClassifierConfig>;
 
 constexpr StageDepths kA{1, 1, 2, 2, 2}, kB{2, 2, 2, 2, 2}, kD{2, 2, 3, 3, 3}, kE{2, 2, 4, 4, 4};
 

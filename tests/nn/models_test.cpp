@@ -55,6 +55,14 @@ constexpr Size kZoo[] = {
     {"plain20_nobn", 268'346, 268'336, 40'551'040, 19, 19, 0},
 };
 
+// Measured on torchvision's, for images of 224x224.
+constexpr Size kTorchvision[] = {
+    {"resnet18", 11'689'512, 11'678'912, 1'814'073'344, 20, 17, 20},
+    {"resnet34", 21'797'672, 21'779'648, 3'663'761'408, 36, 33, 36},
+    {"resnet50", 25'557'032, 25'502'912, 4'089'184'256, 53, 49, 53},
+    {"mobilenet_v2", 3'504'872, 3'469'760, 300'774'272, 52, 35, 52},
+};
+
 int count_kind(Module& model, std::string_view kind) {
   int count = 0;
   visit_modules(model, [&](Module& m) { count += m.kind() == kind; });
@@ -90,23 +98,38 @@ int64_t count_weights(Module& model) {
 
 }  // namespace
 
-TEST_CASE("the zoo has Distiller's parameter, weight, layer and multiplication counts") {
-  for (const Size& size : kZoo) {
+TEST_CASE("the zoo has Distiller's parameter, weight, layer and multiplication counts, and torchvision's") {
+  const auto check_size = [](const Size& size, const Shape& example) {
     INFO(size.name);
-    const auto zoo = architecture(size.name);
-    const ModulePtr model = zoo->make();
+    const ModulePtr model = architecture(size.name)->make();
     CHECK(count_parameters(*model) == size.parameters);
     CHECK(count_weights(*model) == size.weights);
     CHECK(count_kind(*model, "Conv2d") == size.convs);
-    CHECK(count_kind(*model, "ReLU") == size.relus);
+    CHECK(count_kind(*model, "ReLU") + count_kind(*model, "ReLU6") == size.relus);
     CHECK(count_kind(*model, "BatchNorm2d") == size.batch_norms);
-    CHECK(count_macs(*model, {1, 32, 32, 3}) == size.macs);
-  }
+    CHECK(count_macs(*model, example) == size.macs);
+  };
+  for (const Size& size : kZoo) check_size(size, {1, 32, 32, 3});
+  for (const Size& size : kTorchvision) check_size(size, {1, 224, 224, 3});
+}
+
+TEST_CASE("names of parameters are torchvision's") {
+  const auto has = [](const char* model, const std::vector<std::string>& names) {
+    const ModulePtr net = architecture(model)->make();
+    std::set<std::string> paths;
+    for (const Parameter* p : all_parameters(*net)) paths.insert(p->path());
+    return std::ranges::all_of(names, [&](const std::string& name) { return paths.contains(name); });
+  };
+  CHECK(has("resnet18", {"conv1.weight", "layer2.0.downsample.0.weight", "layer4.1.bn2.bias", "fc.bias"}));
+  CHECK(has("resnet50", {"layer1.0.downsample.1.weight", "layer3.5.conv3.weight", "layer4.2.bn3.weight"}));
+  CHECK(has("mobilenet_v2", {"features.0.0.weight", "features.1.conv.1.weight", "features.2.conv.1.0.weight",
+                             "features.17.conv.3.bias", "features.18.1.weight", "classifier.1.weight"}));
 }
 
 TEST_CASE("every architecture of the zoo takes its own example and gives its number of classes") {
   for (const std::string& name : Registry<Architecture>::instance().names()) {
-    if (name.starts_with("vgg") || name == "network") continue;  // slow in a sanitizer build; of no fixed form
+    const bool is_of_imagenet = std::ranges::count(kTorchvision, name, &Size::name) > 0;
+    if (name.starts_with("vgg") || is_of_imagenet || name == "network") continue;  // slow with sanitizers; of no form
     INFO(name);
     const auto entry = architecture(name);
     const ModulePtr model = entry->make();
