@@ -18,18 +18,25 @@ inline int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 constexpr bool kWide = kVectorLanes == kPanel;  // 32 registers, not 16
 
-// Vectors of columns of a tile of positions, and positions for each number of them. With AVX-512 more would fit where
-// there are few, but positions take general registers, too, and there are fifteen.
+// A tile of positions has one vector of columns, two, or, where registers allow it, four. With AVX-512 more positions
+// would fit where there are few columns, but they take general registers, too, and there are fifteen.
 constexpr int kMostVectors = kWide ? 4 : 2;
 constexpr int64_t kTileColumns = kMostVectors * kVectorLanes;
-constexpr int kPositions[] = {kWide ? 9 : 6, kWide ? 8 : 6, 8, 6};
-constexpr int kMostPositions = kPositions[0];
-inline int64_t positions_of_tile(int64_t lanes) { return kPositions[(least(lanes, kTileColumns) - 1) / kVectorLanes]; }
+constexpr int kMostPositions = kWide ? 9 : 6;
+constexpr int most_positions(int vectors) { return !kWide || vectors == 4 ? 6 : vectors == 2 ? 8 : kMostPositions; }
 
 // The same of a tile of weights.
 constexpr int64_t kOuterColumns = 2 * kVectorLanes;
 constexpr int kOuterRows[] = {kWide ? 24 : 6, kWide ? 12 : 6};
 inline int64_t rows_of_tile(int64_t lanes) { return kOuterRows[lanes > kVectorLanes]; }
+
+// What a tile takes of the columns that are left, and how many positions it has then.
+inline int64_t columns_of_tile(int64_t left) {
+  return left >= kTileColumns ? kTileColumns : least(left, 2 * kVectorLanes);
+}
+inline int64_t positions_of_tile(int64_t lanes) {
+  return lanes > 2 * kVectorLanes ? most_positions(4) : most_positions(lanes > kVectorLanes ? 2 : 1);
+}
 
 // y[p][0..lanes) = bias + sum over (outer, inner, k) of x[p][outer * outer_step + inner * inner_step + k] * the next
 // weights of a panel.
@@ -39,7 +46,7 @@ struct PositionTile {
   const float* weight;  // [outer][inner][run], weight_step floats each, of which a panel's are used
   const float* bias;    // [lanes], or null
   int64_t weight_step, panel_step;
-  int64_t lanes;  // 1 .. kTileColumns
+  int64_t lanes;  // columns_of_tile()
   int64_t outer, outer_step, inner, inner_step, run;
   bool add;  // to what y holds, instead of to the bias
 };
@@ -100,11 +107,11 @@ void position_tile_of(int64_t positions, const PositionTile& t) {
 }
 
 // positions: 1 .. positions_of_tile(t.lanes).
-template <int V = kMostVectors>
 inline void run_position_tile(int64_t positions, const PositionTile& t) {
-  if constexpr (V > 1)
-    if (t.lanes <= (V - 1) * kVectorLanes) return run_position_tile<V - 1>(positions, t);
-  position_tile_of<kPositions[V - 1], V>(positions, t);
+  if constexpr (kMostVectors > 2)
+    if (t.lanes > 2 * kVectorLanes) return position_tile_of<most_positions(4), 4>(positions, t);
+  if (t.lanes > kVectorLanes) return position_tile_of<most_positions(2), 2>(positions, t);
+  position_tile_of<most_positions(1), 1>(positions, t);
 }
 
 // c[r][0..lanes) += sum over (image, row, position) of x[image * x_image + row * x_row + position * x_step + r] *

@@ -37,18 +37,26 @@ inline void begin(const ByteTile& t, Integers (&sum)[P][V]) {
 #pragma GCC unroll 2
     for (int v = 0; v < V; ++v) sum[p][v] = load(t.bias + v * kIntegerLanes);
 }
-// Through memory, where a loop can index them.
+// Many go through memory, where a loop can index them: unrolled, they would want registers for what stores need while
+// the sums have most of them.
 template <int P, int V>
 inline void finish(const ByteTile& t, const Integers (&sum)[P][V]) {
-  Integers all[P][V];
+  if constexpr (P * V <= 6) {
 #pragma GCC unroll 16
-  for (int p = 0; p < P; ++p)
+    for (int p = 0; p < P; ++p)
 #pragma GCC unroll 2
-    for (int v = 0; v < V; ++v) all[p][v] = sum[p][v];
+      for (int v = 0; v < V; v += kPanelVectors) store(t, sum[p] + v, v * kIntegerLanes, t.y[p]);
+  } else {
+    Integers all[P][V];
+#pragma GCC unroll 16
+    for (int p = 0; p < P; ++p)
+#pragma GCC unroll 2
+      for (int v = 0; v < V; ++v) all[p][v] = sum[p][v];
 #pragma GCC unroll 1
-  for (int p = 0; p < P; ++p)
+    for (int p = 0; p < P; ++p)
 #pragma GCC unroll 2
-    for (int v = 0; v < V; v += kPanelVectors) store(t, all[p] + v, v * kIntegerLanes, t.y[p]);
+      for (int v = 0; v < V; v += kPanelVectors) store(t, all[p] + v, v * kIntegerLanes, t.y[p]);
+  }
 }
 
 #if defined(__AVX512VNNI__) || defined(__AVXVNNI__)

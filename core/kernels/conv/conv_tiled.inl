@@ -79,19 +79,20 @@ void forward(const ConvGeometry& g, const ConvForward& a) {
   // The rows that follow are, as a rule, what the next call reads.
   const int64_t rows_read = (a.row_end - a.row_begin) * g.stride_h, row_floats = g.in_w * g.in;
   const int64_t tiles = g.groups * divide_up(out_group, kTileColumns) *
-                        divide_up((a.row_end - a.row_begin) * g.out_w, positions_of_tile(out_group));
+                        divide_up((a.row_end - a.row_begin) * g.out_w, positions_of_tile(columns_of_tile(out_group)));
   Prefetch prefetch(a.x, (a.row_end * g.stride_h + g.padding_h) * row_floats, rows_read * row_floats, tiles);
   // The processor foresees a y that is written without gaps, but not every other position of it.
   const int64_t y_floats = g.pixel_pitch == g.out ? 0 : (a.row_end - a.row_begin) * g.row_pitch;
   Prefetch prefetch_y(a.y, a.row_end * g.row_pitch, y_floats, tiles);
   for (int64_t group = 0; group < g.groups; ++group)
-    for (int64_t first = 0; first < out_group; first += kTileColumns) {
+    for (int64_t first = 0, lanes = 0; first < out_group; first += lanes) {
+      lanes = columns_of_tile(out_group - first);
       const int64_t channel = group * out_group + first;
       const float* weight = a.weight.data + (group * panels + first / kPanel) * a.weight.panel_step;
       PositionTile t{};
       t.bias = a.bias ? a.bias + channel : nullptr;
       t.weight_step = a.weight.row_step, t.panel_step = a.weight.panel_step;
-      t.lanes = least(kTileColumns, out_group - first);
+      t.lanes = lanes;
       t.outer_step = g.dilation_h * band.row_pitch;
       t.inner = runs.count, t.inner_step = runs.step, t.run = runs.length;
       Blocks blocks(g, a, band, positions_of_tile(t.lanes));

@@ -10,12 +10,13 @@ namespace {
 // cache.
 void multiply(const GemmMultiply& m) {
   for (int64_t k = 0; k < m.inner || k == 0; k += kGemmBlock)
-    for (int64_t column = 0; column < m.columns; column += kTileColumns) {
+    for (int64_t column = 0, lanes = 0; column < m.columns; column += lanes) {
+      lanes = columns_of_tile(m.columns - column);
       PositionTile t{};
       t.weight = m.panels + column * m.inner + k * kPanel;
       t.bias = m.bias ? m.bias + column : nullptr;
       t.weight_step = kPanel, t.panel_step = m.inner * kPanel;
-      t.lanes = least(kTileColumns, m.columns - column);
+      t.lanes = lanes;
       t.outer = t.inner = 1;
       t.run = least(kGemmBlock, m.inner - k);
       t.add = k > 0;
