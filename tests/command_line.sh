@@ -389,6 +389,23 @@ expect 0 "evaluates on its data" "$qgrad" evaluate large.qgi --config fruit48.js
 expect_error "and on no others" "images of .* are 32x32x3 .*, those of large.qgi are 48x48x3" "$qgrad" evaluate large.qgi --config fruit32.json --data fruit
 expect_error "nor does its checkpoint" "images of .* are 32x32x3 .*, those of large/model.safetensors are 48x48x3" "$qgrad" evaluate large/model.safetensors --config fruit32.json --data fruit
 
+# --- which layers hurt ---
+cat >sensitivity.json <<JSON
+{"name": "sensitive", "data": {"dataset": {"class": "digits"}, "transforms": {"mean": [0.5], "std": [0.5]}},
+ "model": {"class": "convnet"}, "checkpoint": "compared/float/model.safetensors", "calibration": {"images": 128},
+ "sensitivity": {"bits": [8, 2], "gradient_images": 16},
+ "quantizer": {"class": "PostTrainLinearQuantizer", "bits_activations": 4, "bits_weights": 4, "per_channel_wts": true}}
+JSON
+expect 0 "sensitivity" "$qgrad" sensitivity sensitivity.json --out sensitive
+holds "has a row for every layer" grep -qE '^fc +-?[0-9.]+ +-?[0-9.]+ +-?[0-9.]+ +-?[0-9.]+ +-?[0-9.]+$' stdout
+holds "ranks by gradients" grep -qE '^W2: gradients alone rank the layers as their SQNR does to [01]\.[0-9]+' stdout
+cp sensitive/results.json whole.json
+rm -rf stopped && mkdir stopped && cp sensitive/config.json stopped/
+sed -n '/"probes": \[/,$p' sensitive/results.json | sed '1s/.*/[/; $d' >stopped/probes.json
+expect 0 "sensitivity goes on" "$qgrad" sensitivity --resume stopped
+holds "with what was measured" cmp stopped/results.json whole.json
+expect_error "sensitivity of what trains" "expected one that quantizes after it" "$qgrad" sensitivity sensitivity.json --out x --set 'quantizer={"class": "LSQQuantizer"}'
+
 # --- your own images ---
 pictures=$root/examples/own_images/pictures
 expect 0 "the example of own images" "$root/examples/own_images/run.sh" "$qgrad" . --set train.epochs=8

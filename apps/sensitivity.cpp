@@ -1,0 +1,162 @@
+// qgrad sensitivity CONFIG: which layers quantization hurts, and by how much at each number of bits.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "apps/command.h"
+#include "apps/report/table.h"
+#include "tasks/image_settings.h"
+#include "tasks/output_folder.h"
+#include "tasks/progress.h"
+#include "tasks/quantization.h"
+#include "tasks/sensitivity.h"
+
+namespace qgrad {
+namespace {
+
+using What = Probe::What;
+
+struct SensitivityCommandConfig : ExperimentConfig {
+  ClassConfig<Quantizer> quantizer;
+  CalibrationConfig calibration;
+  SensitivityConfig sensitivity;
+};
+void fields(Fields& v, SensitivityCommandConfig& c) {
+  fields(v, static_cast<ExperimentConfig&>(c));
+  v("quantizer", c.quantizer, {.help = "the quantizer's class and settings", .required = true});
+  v("calibration", c.calibration, {.help = "images that set the ranges, and that the network is judged by"});
+  v("sensitivity", c.sensitivity, {.help = "what is measured"});
+}
+
+constexpr const char* kProbes = "probes.json";
+
+// What was measured before in this folder, where the run goes on.
+std::vector<Damage> measured_before(const std::filesystem::path& file, bool resume) {
+  std::vector<Damage> known;
+  if (!resume || !std::filesystem::exists(file)) return known;
+  const Config probes = Config::read(file.string());
+  for (const Json& entry : probes.json()) known.push_back(damage_of(entry));
+  return known;
+}
+
+// Points of top-1 that are lost, or of agreement where there are no labels.
+double lost(const Damage& damage, const Damage& of_float) {
+  return damage.top1 ? *of_float.top1 - *damage.top1 : 100 - damage.agreement;
+}
+
+const Damage* find(const std::vector<Damage>& all, const Probe& probe) {
+  const auto at = std::ranges::find(all, probe, &Damage::probe);
+  return at == all.end() ? nullptr : &*at;
+}
+
+Table table_of(const std::vector<Damage>& all, const SensitivityConfig& config) {
+  Table table{{{"layer", Table::Align::left}}, {}};
+  for (const char* part : {"W", "A"})
+    for (const int bits : config.bits) table.columns.push_back({fmt::format("{}{}", part, bits)});
+  if (config.spare) table.columns.push_back({"all but it"});
+  std::vector<std::string> layers;
+  for (const Damage& d : all)
+    if (!d.probe.layer.empty() && (layers.empty() || layers.back() != d.probe.layer)) layers.push_back(d.probe.layer);
+  const auto cell = [&](const Probe& probe) {
+    const Damage* d = find(all, probe);
+    return d ? fmt::format("{:.2f}", lost(*d, all[0])) : "";
+  };
+  for (const std::string& layer : layers) {
+    std::vector<std::string> row{layer};
+    for (const What what : {What::weights, What::activations})
+      for (const int bits : config.bits) row.push_back(cell({what, layer, bits}));
+    if (config.spare) row.push_back(cell({What::all_but, layer}));
+    table.rows.push_back(std::move(row));
+  }
+  return table;
+}
+
+// How well the estimates rank the layers at each number of bits, against what was measured: the change of the outputs,
+// and of the loss where there are labels.
+Json ranking(const std::vector<Damage>& all, const SensitivityConfig& config) {
+  Json ranking = Json::array();
+  for (const int bits : config.bits) {
+    std::vector<double> estimated, noise, loss;
+    for (const Damage& d : all) {
+      if (d.probe.what != What::weights || d.probe.bits != bits || !d.estimate) continue;
+      estimated.push_back(*d.estimate);
+      noise.push_back(-d.sqnr_db);
+      if (d.loss) loss.push_back(*d.loss);
+    }
+    if (estimated.size() < 2) continue;
+    ranking.push_back({{"bits", bits}, {"sqnr", rank_correlation(estimated, noise)}});
+    if (!loss.empty()) ranking.back()["loss"] = rank_correlation(estimated, loss);
+  }
+  return ranking;
+}
+
+std::string text_of(const std::vector<Damage>& all, const SensitivityConfig& config, const Json& ranks) {
+  const Damage &nothing = all[0], &everything = all[1];
+  std::string text = to_text(table_of(all, config));
+  text += fmt::format("\n{} lost with one layer's weights (W) or what it gives (A) quantized, by bits",
+                      nothing.top1 ? "points of top-1" : "percent of top-1 agreement");
+  if (config.spare)
+    text +=
+        fmt::format("; and with all but the layer, as the config says ({:.2f} with all)", lost(everything, nothing));
+  text += "\n";
+  for (const Json& rank : ranks) {
+    text += fmt::format("W{}: gradients alone rank the layers as their SQNR does to {:.2f} (Spearman)",
+                        rank.at("bits").get<int>(), rank.at("sqnr").get<double>());
+    if (rank.contains("loss")) text += fmt::format(", as their loss does to {:.2f}", rank.at("loss").get<double>());
+    text += "\n";
+  }
+  return text;
+}
+
+void run_sensitivity(const std::string& config_file, const std::optional<std::filesystem::path>& resume,
+                     const CommonOptions& options) {
+  auto config = read_command_config<SensitivityCommandConfig>(config_file, options);
+  if (!config.checkpoint) config_error(config_file, "'checkpoint' is missing: a trained model is what is measured");
+  if (!is_post_training(config.quantizer))
+    config_error(config.quantizer.where(), "this quantizer works by training; expected one that quantizes after it");
+  check_measures(config.calibration);
+  OutputFolder folder(resume ? *resume : output_folder(options.out, config.name));
+  if (!resume) check_unused(folder.path());
+  const auto task = open_task(config, options.data);
+  config.model = with_data(config.model, task->description());
+  const ExperimentData& data = images_of(*task);
+  check_calibration(data, config.calibration, config_file, "calibration");
+  check_post_training(config, config.quantizer, data, config.calibration);
+  write_json(folder.to_write("config.json"), resolved_config(config, data));
+
+  const std::vector<Damage> known = measured_before(folder.path() / kProbes, resume.has_value());
+  const Sensitivity sensitivity(config, config.quantizer, config.calibration, data, config.sensitivity);
+  std::vector<Damage> all;
+  Json probes = Json::array();
+  {
+    Progress progress("sensitivity", std::ssize(sensitivity.probes()), "probes");
+    for (const Probe& probe : sensitivity.probes()) {
+      const Damage* before = find(known, probe);
+      all.push_back(before ? *before : sensitivity.measure(probe));
+      probes.push_back(to_json(all.back()));
+      if (!before) write_json(folder.to_write(kProbes), probes);
+      progress.update(std::ssize(all), probe.layer);
+    }
+  }
+  if (config.sensitivity.gradient_images > 0) {
+    const std::vector<double> estimates = sensitivity.estimates();
+    auto estimate = estimates.begin();
+    for (Damage& d : all)
+      if (d.probe.what == What::weights) d.estimate = *estimate++;
+  }
+  const Json ranks = ranking(all, config.sensitivity);
+  Json results{{"name", config.name}, {"seed", config.seed}, {"dataset", data.describe()}, {"rank_correlation", ranks}};
+  for (const Damage& d : all) results["probes"].push_back(to_json(d));
+  write_json(folder.to_write("results.json"), results);
+  folder.remove(kProbes);
+  print_result(options, results,
+               text_of(all, config.sensitivity, ranks) + (folder.path() / "results.json").string() + "\n");
+}
+
+const Subcommand sensitivity_command = resumable_command<SensitivityCommandConfig>(
+    "sensitivity", "which layers quantization hurts, by bits: measured, and estimated from gradients", run_sensitivity);
+
+}  // namespace
+}  // namespace qgrad

@@ -1,0 +1,239 @@
+// One quantized network for every probe, all by overrides of the quantizer's own config.
+#include "tasks/sensitivity.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <numeric>
+
+#include "core/ops.h"
+#include "core/random.h"
+#include "core/tape.h"
+#include "nn/fold.h"
+#include "quant/simulation/param_layer.h"
+#include "tasks/metrics.h"
+#include "tasks/quantization.h"
+
+namespace qgrad {
+namespace {
+
+using What = Probe::What;
+
+Tensor first_output(const Tensor& y) { return y.rank() == 2 ? y : reshape(y, {y.dim(0), y.numel() / y.dim(0)}); }
+
+size_t largest_of(std::span<const float> row) {
+  return static_cast<size_t>(std::ranges::max_element(row) - row.begin());
+}
+
+double inner_product(const Tensor& a, const Tensor& b) {
+  return std::inner_product(a.data().begin(), a.data().end(), b.data().begin(), 0.0);
+}
+
+std::vector<double> ranks_of(const std::vector<double>& values) {
+  std::vector<size_t> order(values.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::ranges::sort(order, {}, [&](size_t i) { return values[i]; });
+  std::vector<double> ranks(values.size());
+  for (size_t first = 0, last = 0; first < order.size(); first = last) {
+    while (last < order.size() && values[order[last]] == values[order[first]]) ++last;
+    for (size_t i = first; i < last; ++i) ranks[order[i]] = static_cast<double>(first + last - 1) / 2;
+  }
+  return ranks;
+}
+
+}  // namespace
+
+void fields(Fields& v, SensitivityConfig& c) {
+  v("bits", c.bits,
+    {.help = "bits that the weights of each layer, and what it gives, are quantized with, one at a time"});
+  v("spare", c.spare, {.help = "also quantize everything but one layer, as the quantizer's config says"});
+  v("gradient_images", c.gradient_images,
+    {.help = "images of which gradients estimate the same for weights; 0: no estimate", .min = 0, .max = 1e6});
+}
+
+std::vector<std::pair<std::string, What>> enum_names(What*) {
+  return {{"nothing", What::nothing},
+          {"everything", What::everything},
+          {"weights", What::weights},
+          {"activations", What::activations},
+          {"all_but", What::all_but}};
+}
+
+Json to_json(const Damage& d) {
+  const auto or_null = [](const auto& value) { return value ? Json(*value) : Json(nullptr); };
+  Json json{{"what", enum_name(d.probe.what)}};
+  if (!d.probe.layer.empty()) json["layer"] = d.probe.layer;
+  if (d.probe.bits > 0) json["bits"] = d.probe.bits;
+  json["top1"] = or_null(d.top1);
+  json["loss"] = or_null(d.loss);
+  json["agreement"] = d.agreement;
+  json["sqnr_db"] = std::isfinite(d.sqnr_db) ? Json(d.sqnr_db) : Json(nullptr);
+  if (d.estimate) json["estimate"] = *d.estimate;
+  return json;
+}
+
+Damage damage_of(const Json& json) {
+  const auto number = [&](const char* key) {
+    return json.at(key).is_null() ? std::nullopt : std::optional(json.at(key).get<double>());
+  };
+  Damage d;
+  const auto names = enum_names(static_cast<What*>(nullptr));
+  const auto what = std::ranges::find(names, json.at("what").get<std::string>(), &std::pair<std::string, What>::first);
+  check(what != names.end(), "sensitivity: no such probe: {}", json_line(json));
+  d.probe = {what->second, json.value("layer", ""), json.value("bits", 0)};
+  d.top1 = number("top1");
+  d.loss = number("loss");
+  d.agreement = json.at("agreement").get<double>();
+  d.sqnr_db = number("sqnr_db").value_or(INFINITY);
+  return d;
+}
+
+Sensitivity::Sensitivity(const ExperimentConfig& experiment, Config quantizer, const CalibrationConfig& calibration,
+                         const ExperimentData& data, const SensitivityConfig& config)
+    : experiment_(experiment), quantizer_(std::move(quantizer)), data_(data), config_(config) {
+  quantizer_ = Registry<Quantizer>::create(quantizer_)->without_corrections(quantizer_);
+  const ModulePtr model = float_model();
+  stats_ = calibration_stats(*model, data, calibration, "calibration");
+  Loader loader = data.calibration(calibration);
+  loader.start_epoch(0);
+  const Tape::Paused paused;
+  while (auto batch = loader.next()) {
+    expected_.push_back(first_output((*model)(batch->images)));
+    images_.push_back(std::move(*batch));
+  }
+  const auto whole = Registry<Quantizer>::create(quantizer_);
+  ModulePtr prepared = float_model();
+  if (whole->wants_stats()) whole->set_stats(stats_);
+  whole->prepare(prepared, nullptr, data.example());
+  probes_ = {{What::nothing}, {What::everything}};
+  for (const Quantizer::Resolved& layer : whole->resolved()) {
+    if (layer.bits == Bits{}) continue;
+    for (const auto& [what, has] : {std::pair(What::weights, layer.bits.weights.has_value()),
+                                    {What::activations, layer.bits.activations.has_value()}})
+      for (const int bits : config.bits)
+        if (has) probes_.push_back({what, layer.path, bits});
+    if (config.spare) probes_.push_back({What::all_but, layer.path});
+  }
+}
+
+ModulePtr Sensitivity::float_model() const {
+  ModulePtr model = build_model(experiment_.model, experiment_.seed, experiment_.checkpoint);
+  model->set_training(false);
+  Registry<Quantizer>::create(quantizer_)->prepare_float(model, data_.example());
+  return model;
+}
+
+Json Sensitivity::quantizer_of(const Probe& probe) const {
+  Json config = quantizer_.json();
+  if (probe.what == What::everything) return config;
+  const Json in_float = {{"bits_weights", nullptr}, {"bits_activations", nullptr}};
+  if (probe.what == What::all_but) {
+    Json overrides = {{probe.layer, in_float}};  // a path counts before any expression
+    if (config.contains("overrides"))
+      for (const auto& [pattern, settings] : config["overrides"].items())
+        if (pattern != probe.layer) overrides[pattern] = settings;
+    config["overrides"] = overrides;
+    return config;
+  }
+  config.update(in_float);
+  config["overrides"] = Json::object();
+  if (probe.what != What::nothing)
+    config["overrides"][probe.layer] = {
+        {probe.what == What::weights ? "bits_weights" : "bits_activations", probe.bits}};
+  return config;
+}
+
+ModulePtr Sensitivity::quantized(const Json& config) const {
+  ModulePtr model = float_model();
+  const auto quantizer = Registry<Quantizer>::create({config, quantizer_.file, quantizer_.path});
+  if (quantizer->wants_stats()) quantizer->set_stats(stats_);
+  quantizer->prepare(model, nullptr, data_.example());
+  model->set_training(false);
+  return model;
+}
+
+Damage Sensitivity::measure(const Probe& probe) const {
+  const Tape::Paused paused;
+  const ModulePtr model = probe.what == What::nothing ? float_model() : quantized(quantizer_of(probe));
+  const bool has_labels = !data_.dataset().class_names().empty();
+  Metrics metrics;
+  double signal = 0, noise = 0;
+  int64_t same = 0, examples = 0;
+  for (size_t i = 0; i < images_.size(); ++i) {
+    const Tensor y = first_output((*model)(images_[i].images));
+    const Tensor& expected = expected_[i];
+    if (has_labels) metrics.add(y, images_[i].labels);
+    signal += sum(square(expected)).item();
+    noise += squared_distance(y, expected).item();
+    const auto width = static_cast<size_t>(y.dim(1));
+    for (size_t at = 0; at < y.data().size(); at += width, ++examples)
+      same += largest_of(y.data().subspan(at, width)) == largest_of(expected.data().subspan(at, width));
+  }
+  Damage damage{.probe = probe, .top1 = {}, .loss = {}, .estimate = {}};
+  if (has_labels) {
+    damage.top1 = metrics.top1();
+    damage.loss = metrics.loss();
+  }
+  damage.agreement = 100.0 * static_cast<double>(same) / static_cast<double>(examples);
+  damage.sqnr_db = 10 * std::log10(signal / noise);
+  return damage;
+}
+
+std::vector<double> Sensitivity::estimates() const {
+  // What rounding changes of each layer's weights, by layer and bits.
+  std::map<std::pair<std::string, int>, Tensor> changes;
+  const ModulePtr model = float_model();
+  for (const int bits : config_.bits) {
+    Json config = quantizer_.json();
+    config["bits_activations"] = nullptr;
+    config["bits_weights"] = bits;
+    config["overrides"] = Json::object();
+    const ModulePtr rounded = quantized(config);
+    visit_modules<RangeLinearQuantParamLayerWrapper>(*rounded, [&](RangeLinearQuantParamLayerWrapper& layer) {
+      if (Module* whole = find_module(*model, layer.path()))
+        changes[{layer.path(), bits}] = sub(layer.weight().dequantized(), layer_parameters(*whole).weight.raw());
+    });
+  }
+  std::map<std::pair<std::string, int>, double> sums;
+  RandomStream random(experiment_.seed, "sensitivity");
+  int64_t done = 0;
+  for (const Batch& batch : images_)
+    for (int64_t i = 0; i < batch.images.dim(0) && done < config_.gradient_images; ++i, ++done) {
+      Tape tape;
+      {
+        const Tape::Recording recording(tape);
+        const Tensor y = first_output((*model)(slice(batch.images, 0, i, i + 1)));
+        Tensor direction = Tensor::empty(y.shape());
+        for (float& x : direction.mutable_data()) x = random.normal();
+        tape.backward(sum(mul(y, direction)));
+      }
+      for (const auto& [key, change] : changes) {
+        Tensor& weight = layer_parameters(*find_module(*model, key.first)).weight.raw();
+        const double slope = inner_product(weight.grad(), change);
+        sums[key] += slope * slope;
+      }
+      for (Parameter* p : all_parameters(*model)) p->raw().set_grad({});
+    }
+  std::vector<double> estimates;
+  for (const Probe& probe : probes_)
+    if (probe.what == What::weights) {
+      const auto sum = sums.find({probe.layer, probe.bits});
+      estimates.push_back(sum == sums.end() || done == 0 ? 0 : sum->second / static_cast<double>(done));
+    }
+  return estimates;
+}
+
+double rank_correlation(const std::vector<double>& a, const std::vector<double>& b) {
+  check(a.size() == b.size(), "rank correlation: {} and {} values", a.size(), b.size());
+  const std::vector<double> x = ranks_of(a), y = ranks_of(b);
+  const double mean = static_cast<double>(a.size() - 1) / 2;
+  double xy = 0, xx = 0, yy = 0;
+  for (size_t i = 0; i < x.size(); ++i) {
+    xy += (x[i] - mean) * (y[i] - mean);
+    xx += (x[i] - mean) * (x[i] - mean);
+    yy += (y[i] - mean) * (y[i] - mean);
+  }
+  return xx > 0 && yy > 0 ? xy / std::sqrt(xx * yy) : 0;
+}
+
+}  // namespace qgrad

@@ -1,0 +1,82 @@
+// Which layers of a network quantization hurts: measured layer by layer, and estimated from gradients.
+#pragma once
+
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "quant/ranges/stats.h"
+#include "tasks/experiment.h"
+
+namespace qgrad {
+
+struct SensitivityConfig {
+  std::vector<int> bits{8, 4, 3, 2};
+  bool spare = true;
+  int64_t gradient_images = 64;
+};
+void fields(Fields& v, SensitivityConfig& c);
+
+// What was quantized for one measurement.
+struct Probe {
+  enum class What {
+    nothing,
+    everything,   // as the quantizer's config says
+    weights,      // of one layer, with these bits
+    activations,  // what one layer gives, with these bits
+    all_but       // as the config says, but one layer, which stays in float
+  };
+  What what = What::nothing;
+  std::string layer = "";
+  int bits = 0;
+  bool operator==(const Probe&) const = default;
+};
+std::vector<std::pair<std::string, Probe::What>> enum_names(Probe::What*);
+
+// What the network then gives for the calibration images.
+struct Damage {
+  Probe probe;
+  std::optional<double> top1, loss;  // of images with labels
+  double agreement = 0;              // percent of images that keep the float network's largest output
+  double sqnr_db = 0;                // of the first output; infinite where nothing differs
+  std::optional<double> estimate;    // of the squared change of the outputs, for weights
+};
+Json to_json(const Damage& damage);
+Damage damage_of(const Json& json);
+
+// Everything that can be measured, in order of execution: nothing, everything, then each layer of the quantizer.
+// `quantizer`: a config of one that works after training. Throws what quantizing throws.
+class Sensitivity {
+ public:
+  Sensitivity(const ExperimentConfig& experiment, Config quantizer, const CalibrationConfig& calibration,
+              const ExperimentData& data, const SensitivityConfig& config);
+
+  const std::vector<Probe>& probes() const { return probes_; }
+  Damage measure(const Probe& probe) const;
+  // What rounding each layer's weights changes of the outputs, squared, as their gradients say: the mean over images of
+  // (gradient of r . outputs, times the change of the weights)^2, r being normal numbers. That is the outputs' change
+  // to first order, and the loss's to second, with the Gauss-Newton matrix of a squared error for its Hessian. One
+  // forward and one backward pass for each image serve all layers and bits. In the order of the probes of weights.
+  std::vector<double> estimates() const;
+
+ private:
+  ModulePtr float_model() const;
+  ModulePtr quantized(const Json& quantizer) const;
+  Json quantizer_of(const Probe& probe) const;
+
+  const ExperimentConfig& experiment_;
+  Config quantizer_;
+  const ExperimentData& data_;
+  SensitivityConfig config_;
+  QuantStats stats_;
+  std::vector<Batch> images_;
+  std::vector<Tensor> expected_;  // of the float network
+  std::vector<Probe> probes_;
+};
+
+// Spearman's correlation between two lists of equal length: of their ranks, equals sharing the mean of theirs.
+double rank_correlation(const std::vector<double>& a, const std::vector<double>& b);
+
+}  // namespace qgrad
