@@ -1,8 +1,13 @@
 // qgrad search CONFIG: searches quantization parameters on calibration images, and writes a config for qgrad quantize.
 #include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
+#include <tuple>
 
 #include "apps/command.h"
+#include "quant/post_train/bit_allocation.h"
 #include "quant/post_train/greedy_search.h"
 #include "quant/post_train/lapq.h"
 #include "tasks/image_settings.h"
@@ -10,17 +15,33 @@
 #include "tasks/output_folder.h"
 #include "tasks/progress.h"
 #include "tasks/quantization.h"
+#include "tasks/sensitivity.h"
 
 namespace qgrad {
 namespace {
 
+// Mean bits over all weights, and over all numbers that layers give.
+struct BitsConfig {
+  std::vector<int> choices{2, 3, 4, 6, 8};
+  std::optional<double> mean_weights = 4, mean_activations = 4;
+};
+void fields(Fields& v, BitsConfig& c) {
+  v("choices", c.choices, {.help = "the bits that a layer may get"});
+  v("mean_weights", c.mean_weights,
+    {.help = "budget: mean bits of all weights; null: weights keep the bits they have", .min = 1, .max = 32});
+  v("mean_activations", c.mean_activations,
+    {.help = "budget: mean bits of all that layers give; null: it keeps the bits it has", .min = 1, .max = 32});
+}
+
 struct SearchConfig {
   std::optional<LapqConfig> lapq;
   std::optional<GreedyConfig> greedy;
+  std::optional<BitsConfig> bits;
 };
 void fields(Fields& v, SearchConfig& c) {
   v("lapq", c.lapq, {.help = "scales or clipping values, one after another"});
   v("greedy", c.greedy, {.help = "clip modes, layer by layer"});
+  v("bits", c.bits, {.help = "bits of every layer, under a budget of mean bits"});
 }
 
 struct SearchCommandConfig : ExperimentConfig {
@@ -32,7 +53,7 @@ void fields(Fields& v, SearchCommandConfig& c) {
   fields(v, static_cast<ExperimentConfig&>(c));
   v("quantizer", c.quantizer, {.help = "the quantizer's class and settings", .required = true});
   v("calibration", c.calibration, {.help = "images that set the ranges, and that the search goes by"});
-  v("search", c.search, {.help = "one of lapq and greedy", .required = true});
+  v("search", c.search, {.help = "one of lapq, greedy and bits", .required = true});
 }
 
 struct Found {
@@ -115,26 +136,115 @@ Found search_greedy(const SearchCommandConfig& config, const ExperimentData& dat
       fmt::format("top1 on the calibration images: {:.2f}, {} evaluations\n", 100 - result.cost, result.evaluations)};
 }
 
+// The share of the outputs that is noise, which adds up over layers as long as there is little of it.
+double noise_of(const Damage& damage) { return std::pow(10, -damage.sqnr_db / 10); }
+
+// What each probe of one kind costs, by layer, in the order of the layers.
+struct Measured {
+  std::vector<Probe> layers;
+  std::vector<std::vector<BitChoice>> choices;
+  double numbers = 0;
+};
+Measured measured_of(const Sensitivity& sensitivity, const std::vector<Damage>& all, Probe::What what) {
+  Measured measured;
+  for (const Damage& d : all) {
+    if (d.probe.what != what) continue;
+    const auto numbers = static_cast<double>(sensitivity.numbers_of(d.probe));
+    if (measured.layers.empty() || measured.layers.back().layer != d.probe.layer) {
+      measured.layers.push_back(d.probe);
+      measured.choices.emplace_back();
+      measured.numbers += numbers;
+    }
+    measured.choices.back().push_back({d.probe.bits, numbers * d.probe.bits, noise_of(d)});
+  }
+  return measured;
+}
+
+// The best that every mean number of bits allows, in quarters of a bit.
+Json front_of(const Measured& measured) {
+  Json front = Json::array();
+  double least = 0, most = 0;
+  for (const auto& choices : measured.choices) {
+    least += std::ranges::min(choices, {}, &BitChoice::size).size;
+    most += std::ranges::max(choices, {}, &BitChoice::size).size;
+  }
+  for (double mean = std::ceil(4 * least / measured.numbers) / 4; mean <= most / measured.numbers; mean += 0.25) {
+    const BitAllocation best = allocate_bits(measured.choices, mean * measured.numbers);
+    front.push_back({{"mean_bits", best.size / measured.numbers}, {"noise", best.cost}});
+  }
+  return front;
+}
+
+Found search_bits(const SearchCommandConfig& config, const ExperimentData& data) {
+  const BitsConfig& bits = *config.search.bits;
+  const Sensitivity sensitivity(config, config.quantizer, config.calibration, data,
+                                {.bits = bits.choices, .spare = false, .gradient_images = 0});
+  std::vector<Damage> all;
+  Progress progress("search", std::ssize(sensitivity.probes()), "probes");
+  for (const Probe& probe : sensitivity.probes()) {
+    all.push_back(sensitivity.measure(probe));
+    progress.update(std::ssize(all), probe.layer);
+  }
+  std::vector<std::pair<Probe, int>> chosen;
+  Json report{{"evaluations", all.size() + 1}};
+  std::string text;
+  for (const auto& [what, name, mean] : {std::tuple(Probe::What::weights, "weights", bits.mean_weights),
+                                         std::tuple(Probe::What::activations, "activations", bits.mean_activations)}) {
+    const Measured measured = measured_of(sensitivity, all, what);
+    if (measured.layers.empty()) continue;
+    if (!mean) {
+      for (const Probe& layer : measured.layers) chosen.emplace_back(layer, sensitivity.own_bits(layer));
+      continue;
+    }
+    const BitAllocation best = allocate_bits(measured.choices, *mean * measured.numbers);
+    for (size_t i = 0; i < measured.layers.size(); ++i) chosen.emplace_back(measured.layers[i], best.bits[i]);
+    report[name] = {{"mean_bits", best.size / measured.numbers},
+                    {"expected_noise", best.cost},
+                    {"is_best", best.is_best},
+                    {"front", front_of(measured)}};
+    text += fmt::format("{}: {:.3f} bits in the mean{}\n", name, best.size / measured.numbers,
+                        best.is_best ? "" : ", perhaps not the best");
+  }
+  Json quantizer = sensitivity.with_bits(chosen);
+  const Damage after = sensitivity.measure_config(quantizer);
+  report["chosen"] = to_json(after);
+  report["as_configured"] = to_json(all[1]);
+  const auto in_words = [](const Damage& d) {
+    return fmt::format("{}SQNR {:.2f} dB", d.top1 ? fmt::format("top1 {:.2f}  ", *d.top1) : "", d.sqnr_db);
+  };
+  text += fmt::format("on the calibration images, before corrections: {}; as the config was: {}\n", in_words(after),
+                      in_words(all[1]));
+  for (const char* key : {"bias_correction", "learned_rounding"})
+    if (config.quantizer.has(key)) quantizer[key] = config.quantizer.json()[key];
+  return {std::move(quantizer), std::move(report), std::move(text)};
+}
+
+Found found_by(const SearchCommandConfig& config, const ExperimentData& data) {
+  if (config.search.bits) return search_bits(config, data);
+  const Judge judge(data, config.calibration);
+  return config.search.lapq ? search_lapq(config, data, judge) : search_greedy(config, data, judge);
+}
+
 void run_search(const std::string& config_file, const CommonOptions& options) {
   auto config = read_command_config<SearchCommandConfig>(config_file, options);
   if (!config.checkpoint) config_error(config_file, "'checkpoint' is missing: the search needs a trained model");
   if (!is_post_training(config.quantizer))
     config_error(config.quantizer.where(),
                  "this quantizer works by training; a search is for those that quantize after it");
-  if (config.search.lapq.has_value() == config.search.greedy.has_value())
-    config_error(config_file + ": search", "expected exactly one of 'lapq' and 'greedy'");
-  if (config.search.greedy) check_measures(config.calibration);
+  const SearchConfig& search = config.search;
+  if (search.lapq.has_value() + search.greedy.has_value() + search.bits.has_value() != 1)
+    config_error(config_file + ": search", "expected exactly one of 'lapq', 'greedy' and 'bits'");
+  if (!search.lapq) check_measures(config.calibration);
   OutputFolder folder(output_folder(options.out, config.name));
   folder.check_spares({config_file, *config.checkpoint}, {"quantize.json", "results.json"});
   const auto task = open_task(config, options.data);
-  check_labelled(*task);
+  if (!search.bits) check_labelled(*task);
   config.model = with_data(config.model, task->description());
   const ExperimentData& data = images_of(*task);
   check_can_write(folder.path() / "results.json");
   check_calibration(data, config.calibration, config_file, "calibration");
   check_post_training(config, config.quantizer, data, config.calibration);
-  const Judge judge(data, config.calibration);
-  const Found found = config.search.lapq ? search_lapq(config, data, judge) : search_greedy(config, data, judge);
+  const Found found = found_by(config, data);
 
   Json experiment = resolved_config(config, data);
   experiment.erase("search");

@@ -10,6 +10,7 @@
 #include "core/random.h"
 #include "core/tape.h"
 #include "nn/fold.h"
+#include "nn/layers/weighted_sum.h"
 #include "quant/simulation/param_layer.h"
 #include "tasks/metrics.h"
 #include "tasks/quantization.h"
@@ -99,8 +100,12 @@ Sensitivity::Sensitivity(const ExperimentConfig& experiment, Config quantizer, c
   const Tape::Paused paused;
   while (auto batch = loader.next()) {
     expected_.push_back(first_output((*model)(batch->images)));
+    examples_ += batch->images.dim(0);
     images_.push_back(std::move(*batch));
   }
+  visit_modules(*model, [&](Module& module) {
+    if (const WeightedSum* sum = module.weighted_sum()) weights_[module.path()] = sum->weight.raw().numel();
+  });
   const auto whole = Registry<Quantizer>::create(quantizer_);
   ModulePtr prepared = float_model();
   if (whole->wants_stats()) whole->set_stats(stats_);
@@ -108,6 +113,7 @@ Sensitivity::Sensitivity(const ExperimentConfig& experiment, Config quantizer, c
   probes_ = {{What::nothing}, {What::everything}};
   for (const Quantizer::Resolved& layer : whole->resolved()) {
     if (layer.bits == Bits{}) continue;
+    layers_.push_back(layer);
     for (const auto& [what, has] : {std::pair(What::weights, layer.bits.weights.has_value()),
                                     {What::activations, layer.bits.activations.has_value()}})
       for (const int bits : config.bits)
@@ -153,14 +159,40 @@ ModulePtr Sensitivity::quantized(const Json& config) const {
 }
 
 Damage Sensitivity::measure(const Probe& probe) const {
+  return damage(*(probe.what == What::nothing ? float_model() : quantized(quantizer_of(probe))), probe);
+}
+
+Damage Sensitivity::measure_config(const Json& config) const { return damage(*quantized(config), {What::everything}); }
+
+int64_t Sensitivity::numbers_of(const Probe& probe) const {
+  if (probe.what == What::weights) return weights_.at(probe.layer);
+  return stats_.at(probe.layer).output.total_numel / examples_;
+}
+
+int Sensitivity::own_bits(const Probe& probe) const {
+  const auto layer = std::ranges::find(layers_, probe.layer, &Quantizer::Resolved::path);
+  check(layer != layers_.end(), "sensitivity: '{}' is not quantized", probe.layer);
+  return (probe.what == What::weights ? layer->bits.weights : layer->bits.activations).value();
+}
+
+Json Sensitivity::with_bits(const std::vector<std::pair<Probe, int>>& bits) const {
+  Json config = quantizer_.json();
+  config["bits_weights"] = config["bits_activations"] = nullptr;
+  Json& overrides = config["overrides"] = Json::object();
+  for (const Quantizer::Resolved& layer : layers_) overrides[layer.path] = layer.settings.json();
+  for (const auto& [probe, count] : bits)
+    overrides[probe.layer][probe.what == What::weights ? "bits_weights" : "bits_activations"] = count;
+  return config;
+}
+
+Damage Sensitivity::damage(Module& model, const Probe& probe) const {
   const Tape::Paused paused;
-  const ModulePtr model = probe.what == What::nothing ? float_model() : quantized(quantizer_of(probe));
   const bool has_labels = !data_.dataset().class_names().empty();
   Metrics metrics;
   double signal = 0, noise = 0;
   int64_t same = 0, examples = 0;
   for (size_t i = 0; i < images_.size(); ++i) {
-    const Tensor y = first_output((*model)(images_[i].images));
+    const Tensor y = first_output(model(images_[i].images));
     const Tensor& expected = expected_[i];
     if (has_labels) metrics.add(y, images_[i].labels);
     signal += sum(square(expected)).item();

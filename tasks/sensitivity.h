@@ -1,12 +1,13 @@
 // Which layers of a network quantization hurts: measured layer by layer, and estimated from gradients.
 #pragma once
 
-#include <functional>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "quant/quantizer.h"
 #include "quant/ranges/stats.h"
 #include "tasks/experiment.h"
 
@@ -55,6 +56,12 @@ class Sensitivity {
 
   const std::vector<Probe>& probes() const { return probes_; }
   Damage measure(const Probe& probe) const;
+  Damage measure_config(const Json& quantizer) const;  // of the whole network, under another config
+  // The numbers that a probe's bits are of: weights, or what a layer gives for one image.
+  int64_t numbers_of(const Probe& probe) const;
+  int own_bits(const Probe& probe) const;  // as the config has them
+  // The quantizer's config without bits of its own, and for every layer its settings and these bits.
+  Json with_bits(const std::vector<std::pair<Probe, int>>& bits) const;
   // What rounding each layer's weights changes of the outputs, squared, as their gradients say: the mean over images of
   // (gradient of r . outputs, times the change of the weights)^2, r being normal numbers. That is the outputs' change
   // to first order, and the loss's to second, with the Gauss-Newton matrix of a squared error for its Hessian. One
@@ -63,6 +70,7 @@ class Sensitivity {
 
  private:
   ModulePtr float_model() const;
+  Damage damage(Module& model, const Probe& probe) const;
   ModulePtr quantized(const Json& quantizer) const;
   Json quantizer_of(const Probe& probe) const;
 
@@ -74,6 +82,9 @@ class Sensitivity {
   std::vector<Batch> images_;
   std::vector<Tensor> expected_;  // of the float network
   std::vector<Probe> probes_;
+  std::vector<Quantizer::Resolved> layers_;
+  std::map<std::string, int64_t> weights_;  // of each layer that has some
+  int64_t examples_ = 0;                    // calibration images
 };
 
 // Spearman's correlation between two lists of equal length: of their ranks, equals sharing the mean of theirs.

@@ -263,15 +263,19 @@ class Conversion {
     form.scale = scale;
   }
 
-  // The largest magnitudes that the sums of each channel and its bias can have, in steps of the sums.
+  // The largest magnitudes that the sums of each channel and its bias can have, and the width of the output's grid, in
+  // steps of the sums.
   struct Reach {
-    std::vector<double> sums, bias;
+    std::vector<double> sums, bias, range;
   };
-  static Reach reach_of(const IntegerForm& form, const Parameter& bias, const Grid& input) {
+  static Reach reach_of(const IntegerForm& form, const Parameter& bias, const Grid& input, const Grid& output) {
     const float largest_input =
         std::max(std::fabs(input.qmin + input.zero_point), std::fabs(input.qmax + input.zero_point));
     const auto channels = static_cast<size_t>(form.integers.dim(-1));
-    Reach reach{std::vector<double>(channels, 1), std::vector<double>(channels, 0)};
+    Reach reach{std::vector<double>(channels, 1), std::vector<double>(channels, 0), {}};
+    const double width = (double{output.qmax} - output.qmin) * output.step();
+    for (size_t c = 0; c < channels; ++c)
+      reach.range.push_back(width * double{form.scale[c % form.scale.size()]} * double{input.scale});
     for (size_t i = 0; i < form.integers.data().size(); ++i)
       reach.sums[i % channels] += std::fabs(form.integers.data()[i]) * double{largest_input};
     for (size_t c = 0; bias.defined() && c < channels; ++c)
@@ -283,8 +287,9 @@ class Conversion {
   // Where a batch norm leaves next to nothing of a channel, its bias is huge in steps of its sums, which must stay
   // below 2^24, and no channel has more bits behind the point than the largest allows. Such a channel gets steps so
   // coarse that it is no larger than the others: its weights lose bits, or vanish, but they added little to the bias.
-  static void coarsen_faint_channels(IntegerForm& form, const Parameter& bias, const Grid& input) {
-    const Reach reach = reach_of(form, bias, input);
+  // The same goes for a channel in whose steps the output's grid is wider than 2^27.
+  static void coarsen_faint_channels(IntegerForm& form, const Parameter& bias, const Grid& input, const Grid& output) {
+    const Reach reach = reach_of(form, bias, input, output);
     const size_t channels = reach.sums.size();
     if (form.scale.size() != channels) return;
     const auto is_faint = [&](size_t c) {
@@ -296,6 +301,7 @@ class Conversion {
     std::vector<int> dropped(channels);
     for (size_t c = 0; c < channels; ++c) {
       if (is_faint(c)) dropped[c] = std::max(std::ilogb(reach.bias[c] / others) + 2, 0);
+      if (reach.range[c] > 0x1p27) dropped[c] = std::max(dropped[c], std::ilogb(reach.range[c] / 0x1p27) + 1);
       form.scale[c] = std::ldexp(form.scale[c], -dropped[c]);
     }
     const std::span<float> integers = form.integers.mutable_data();
@@ -305,12 +311,13 @@ class Conversion {
 
   // Biases that are added before requantization are integers at the scale of the sums, whose steps are coarse where
   // weights and inputs have few bits, and batch norms leave biases with any value. Weights are therefore multiplied by
-  // a power of two, as large a one as keeps every sum below 2^24, where the simulation's floats are exact: sums and
-  // biases have that many bits behind the point.
-  static void refine(IntegerForm& form, const Parameter& bias, const Grid& input) {
-    const Reach reach = reach_of(form, bias, input);
+  // a power of two, as large a one as keeps every sum below 2^24, where the simulation's floats are exact, and the
+  // output's grid within 2^29 steps: sums and biases have that many bits behind the point.
+  static void refine(IntegerForm& form, const Parameter& bias, const Grid& input, const Grid& output) {
+    const Reach reach = reach_of(form, bias, input, output);
     double largest = 1;
-    for (size_t c = 0; c < reach.sums.size(); ++c) largest = std::max(largest, reach.sums[c] + reach.bias[c]);
+    for (size_t c = 0; c < reach.sums.size(); ++c)
+      largest = std::max({largest, reach.sums[c] + reach.bias[c], reach.range[c] / 0x1p5});
     const int bits = std::clamp(static_cast<int>(std::floor(std::log2(0x1p24 / largest))), 0, kMostSumShift);
     for (float& w : form.integers.mutable_data()) w = std::ldexp(w, bits);
     for (float& scale : form.scale) scale = std::ldexp(scale, bits);
@@ -321,8 +328,8 @@ class Conversion {
     const Grid& input = *grid_of(graph_[node.preds[0]]);
     const auto fused = fused_into_.find(node.name);
     if (fused != fused_into_.end()) {
-      coarsen_faint_channels(form, bias, input);
-      refine(form, bias, input);
+      coarsen_faint_channels(form, bias, input, fused->second.grid);
+      refine(form, bias, input, fused->second.grid);
     }
     float largest = 1;
     for (const float w : form.integers.data()) largest = std::max(largest, std::fabs(w));

@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/engine.h"
+#include "nn/layers/weighted_sum.h"
 #include "nn/models/network.h"
 #include "quant/export/from_trained.h"
 #include "quant/export/lowering.h"
@@ -117,5 +118,25 @@ TEST_CASE("networks without activations before their layers become programs that
     CHECK(agreement.layers >= 4);
     CHECK(agreement.differing == 0);
     CHECK(agreement.logits_differing == 0);
+  }
+}
+
+TEST_CASE("channels whose learned steps are tiny beside the output's become programs that agree", "[exported]") {
+  for (const float factor : {1e-3f, 1e-5f, 1e-9f, 0.0f}) {
+    CAPTURE(factor);
+    Json config = four_bits("LSQQuantizer");
+    config["per_channel_wts"] = true;
+    ModulePtr model = Registry<Architecture>::create(Config::parse(kBottleneck, "model"))->build(1);
+    Tensor& weight = find_module(*model, "wide")->weighted_sum()->weight.raw();
+    for (size_t i = 3; i < weight.data().size(); i += 16) weight.mutable_data()[i] *= factor;
+    Registry<Quantizer>::create({config, "", "quantizer"})->prepare(model, nullptr, kOneImage);
+    model->set_training(true);
+    (*model)(kSixBySix);
+    model->set_training(false);
+    deploy::to_integer_layers(model, kOneImage);
+    const deploy::Engine engine(deploy::lower(*model, kOneImage).program);
+    const test::Agreement agreement = test::compare_with_simulation(*model, engine, kSixBySix);
+    CHECK(agreement.layers >= 4);
+    CHECK(agreement.differing == 0);
   }
 }
