@@ -22,7 +22,7 @@ namespace {
 
 // Mean bits over all weights, and over all numbers that layers give.
 struct BitsConfig {
-  std::vector<int> choices{2, 3, 4, 6, 8};
+  std::vector<int> choices{3, 4, 5, 6, 8};
   std::optional<double> mean_weights = 4, mean_activations = 4;
 };
 void fields(Fields& v, BitsConfig& c) {

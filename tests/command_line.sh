@@ -209,7 +209,7 @@ expect 0 "search with LAPQ" "$qgrad" search post.json --out lapq --set 'search={
 expect 0 "its config quantizes" "$qgrad" quantize lapq/quantize.json --out lapq_quantized
 expect 0 "greedy search" "$qgrad" search post.json --out greedy --set 'search={"greedy": {"clip_modes": ["NONE", "AVG"]}}'
 expect 0 "its config quantizes too" "$qgrad" quantize greedy/quantize.json --out greedy_quantized
-expect_error "both searches" "exactly one of 'lapq' and 'greedy'" "$qgrad" search post.json --set 'search={"lapq": {}, "greedy": {}}'
+expect_error "both searches" "exactly one of 'lapq', 'greedy' and 'bits'" "$qgrad" search post.json --set 'search={"lapq": {}, "greedy": {}}'
 expect_error "equalization after statistics" "statistics" "$qgrad" quantize post.json --set calibration.statistics=nowhere.json
 
 # --- the same bits on any number of threads ---
@@ -405,6 +405,12 @@ sed -n '/"probes": \[/,$p' sensitive/results.json | sed '1s/.*/[/; $d' >stopped/
 expect 0 "sensitivity goes on" "$qgrad" sensitivity --resume stopped
 holds "with what was measured" cmp stopped/results.json whole.json
 expect_error "sensitivity of what trains" "expected one that quantizes after it" "$qgrad" sensitivity sensitivity.json --out x --set 'quantizer={"class": "LSQQuantizer"}'
+
+sed 's/"sensitivity": {[^}]*}/"search": {"bits": {"choices": [2, 4, 8], "mean_weights": 4, "mean_activations": 5}}/' sensitivity.json >bits.json
+expect 0 "search for bits" "$qgrad" search bits.json --out bits
+holds "within the budget" grep -qE '^weights: (3\.[0-9]+|4\.000) bits in the mean' stdout
+expect 0 "its config quantizes" "$qgrad" quantize bits/quantize.json --out bits_quantized
+expect_error "a budget below all choices" "the smallest choices take .*, the budget is" "$qgrad" search bits.json --out x --set search.bits.mean_weights=1.5
 
 # --- your own images ---
 pictures=$root/examples/own_images/pictures
