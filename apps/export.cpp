@@ -68,7 +68,8 @@ DataForExport data_for_export(const ModelFile& file, const Tensor& example, cons
     result.description =
         description_for(*dataset, data.transforms, folder ? "--data" : data.dataset.file, file.trained_on);
   } else if (result.description.mean.empty()) {
-    if (!data.transforms.mean) note("the file does not say how its images are normalised: a mean and std of 0.5 are taken");
+    if (!data.transforms.mean)
+      note("the file does not say how its images are normalised: a mean and std of 0.5 are taken");
     auto [mean, std] = normalisation(data.transforms, example.dim(-1));
     result.description.mean = std::move(mean);
     result.description.std = std::move(std);

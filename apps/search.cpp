@@ -235,6 +235,8 @@ void run_search(const std::string& config_file, const CommonOptions& options) {
   if (search.lapq.has_value() + search.greedy.has_value() + search.bits.has_value() != 1)
     config_error(config_file + ": search", "expected exactly one of 'lapq', 'greedy' and 'bits'");
   if (!search.lapq) check_measures(config.calibration);
+  if (search.bits && !search.bits->mean_weights && !search.bits->mean_activations)
+    config_error(config_file + ": search.bits", "expected a budget: mean_weights, mean_activations or both");
   OutputFolder folder(output_folder(options.out, config.name));
   folder.check_spares({config_file, *config.checkpoint}, {"quantize.json", "results.json"});
   const auto task = open_task(config, options.data);

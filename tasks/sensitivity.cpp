@@ -73,7 +73,7 @@ Json to_json(const Damage& d) {
   return json;
 }
 
-Damage damage_of(const Json& json) {
+Damage damage_of(const Json& json) try {
   const auto number = [&](const char* key) {
     return json.at(key).is_null() ? std::nullopt : std::optional(json.at(key).get<double>());
   };
@@ -87,6 +87,8 @@ Damage damage_of(const Json& json) {
   d.agreement = json.at("agreement").get<double>();
   d.sqnr_db = number("sqnr_db").value_or(INFINITY);
   return d;
+} catch (const Json::exception&) {
+  fail("sensitivity: expected a probe as this command writes it, got {}", json_line(json));
 }
 
 Sensitivity::Sensitivity(const ExperimentConfig& experiment, Config quantizer, const CalibrationConfig& calibration,
@@ -110,6 +112,10 @@ Sensitivity::Sensitivity(const ExperimentConfig& experiment, Config quantizer, c
   ModulePtr prepared = float_model();
   if (whole->wants_stats()) whole->set_stats(stats_);
   whole->prepare(prepared, nullptr, data.example());
+  for (size_t i = 0; i < config.bits.size(); ++i)
+    check(std::ranges::count(config.bits, config.bits[i]) == 1, "sensitivity: {} bits are listed twice",
+          config.bits[i]);
+  check(!config.bits.empty(), "sensitivity: expected numbers of bits to try, got none");
   probes_ = {{What::nothing}, {What::everything}};
   for (const Quantizer::Resolved& layer : whole->resolved()) {
     if (layer.bits == Bits{}) continue;
@@ -120,6 +126,7 @@ Sensitivity::Sensitivity(const ExperimentConfig& experiment, Config quantizer, c
         if (has) probes_.push_back({what, layer.path, bits});
     if (config.spare) probes_.push_back({What::all_but, layer.path});
   }
+  check(!layers_.empty(), "{}: quantizes nothing of this network", quantizer_.where());
 }
 
 ModulePtr Sensitivity::float_model() const {

@@ -410,6 +410,10 @@ sed 's/"sensitivity": {[^}]*}/"search": {"bits": {"choices": [2, 4, 8], "mean_we
 expect 0 "search for bits" "$qgrad" search bits.json --out bits
 holds "within the budget" grep -qE '^weights: (3\.[0-9]+|4\.000) bits in the mean' stdout
 expect 0 "its config quantizes" "$qgrad" quantize bits/quantize.json --out bits_quantized
+expect_error "no choices" "expected numbers of bits to try, got none" "$qgrad" search bits.json --out x --set 'search.bits.choices=[]'
+expect_error "no budget" "expected a budget: mean_weights, mean_activations or both" "$qgrad" search bits.json --out x --set 'search.bits={"mean_weights": null, "mean_activations": null}'
+expect_error "bits twice" "8 bits are listed twice" "$qgrad" sensitivity sensitivity.json --out x --set 'sensitivity.bits=[8,8]'
+expect_error "nothing to quantize" "quantizes nothing of this network" "$qgrad" sensitivity sensitivity.json --out x --set quantizer.bits_weights=null --set quantizer.bits_activations=null
 expect_error "a budget below all choices" "the smallest choices take .*, the budget is" "$qgrad" search bits.json --out x --set search.bits.mean_weights=1.5
 
 # --- your own images ---

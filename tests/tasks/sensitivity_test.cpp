@@ -102,6 +102,8 @@ TEST_CASE("what was measured is read back as it was") {
   CHECK(std::isinf(again.sqnr_db));
   CHECK(to_json(again) == to_json(damage));
   CHECK(test::error_of([] { damage_of({{"what", "everythin"}}); }).find("no such probe") != std::string::npos);
+  for (const Json& damaged : {Json{{"what", "weights"}}, Json(3), Json{{"what", 1}}})
+    CHECK(test::error_of([&] { damage_of(damaged); }).find("expected a probe") != std::string::npos);
 }
 
 TEST_CASE("Spearman's correlation is of ranks, and equals share theirs") {
