@@ -124,10 +124,9 @@ void run_sensitivity(const std::string& config_file, const std::optional<std::fi
   const ExperimentData& data = images_of(*task);
   check_calibration(data, config.calibration, config_file, "calibration");
   check_post_training(config, config.quantizer, data, config.calibration);
-  write_json(folder.to_write("config.json"), resolved_config(config, data));
-
   const std::vector<Damage> known = measured_before(folder.path() / kProbes, resume.has_value());
   const Sensitivity sensitivity(config, config.quantizer, config.calibration, data, config.sensitivity);
+  write_json(folder.to_write("config.json"), resolved_config(config, data));
   std::vector<Damage> all;
   Json probes = Json::array();
   {
