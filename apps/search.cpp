@@ -86,6 +86,12 @@ Config without_corrections(const Config& quantizer) {
   return Registry<Quantizer>::create(quantizer)->without_corrections(quantizer);
 }
 
+// The corrections of the config, for what a search found without them.
+void add_corrections(const Config& from, Json& to) {
+  for (const char* key : {"bias_correction", "learned_rounding"})
+    if (from.has(key)) to[key] = from.json()[key];
+}
+
 Found search_lapq(const SearchCommandConfig& config, const ExperimentData& data, const Judge& judge) {
   const LapqConfig& lapq = *config.search.lapq;
   Config searched = config.quantizer;
@@ -128,8 +134,7 @@ Found search_greedy(const SearchCommandConfig& config, const ExperimentData& dat
                                       [](const std::string& path, size_t done, size_t all) {
                                         note(fmt::format("search  {} ({} of {})", path, done, all));
                                       });
-  for (const char* key : {"bias_correction", "learned_rounding"})
-    if (config.quantizer.has(key)) result.quantizer[key] = config.quantizer.json()[key];
+  add_corrections(config.quantizer, result.quantizer);
   return {
       result.quantizer,
       {{"calibration_top1", 100 - result.cost}, {"evaluations", result.evaluations}},
@@ -175,48 +180,61 @@ Json front_of(const Measured& measured) {
   return front;
 }
 
-Found search_bits(const SearchCommandConfig& config, const ExperimentData& data) {
-  const BitsConfig& bits = *config.search.bits;
-  const Sensitivity sensitivity(config, config.quantizer, config.calibration, data,
-                                {.bits = bits.choices, .spare = false, .gradient_images = 0});
+std::vector<Damage> measured_by(const Sensitivity& sensitivity) {
   std::vector<Damage> all;
   Progress progress("search", std::ssize(sensitivity.probes()), "probes");
   for (const Probe& probe : sensitivity.probes()) {
     all.push_back(sensitivity.measure(probe));
     progress.update(std::ssize(all), probe.layer);
   }
-  std::vector<std::pair<Probe, int>> chosen;
-  Json report{{"evaluations", all.size() + 1}};
+  return all;
+}
+
+// The bits of every layer's weights, or of what it gives, are added to `chosen`, and what there is to say of them to
+// the report and the text.
+struct ChosenBits {
+  std::vector<std::pair<Probe, int>> bits;
+  Json report = Json::object();
   std::string text;
-  for (const auto& [what, name, mean] : {std::tuple(Probe::What::weights, "weights", bits.mean_weights),
-                                         std::tuple(Probe::What::activations, "activations", bits.mean_activations)}) {
-    const Measured measured = measured_of(sensitivity, all, what);
-    if (measured.layers.empty()) continue;
-    if (!mean) {
-      for (const Probe& layer : measured.layers) chosen.emplace_back(layer, sensitivity.own_bits(layer));
-      continue;
-    }
-    const BitAllocation best = allocate_bits(measured.choices, *mean * measured.numbers);
-    for (size_t i = 0; i < measured.layers.size(); ++i) chosen.emplace_back(measured.layers[i], best.bits[i]);
-    report[name] = {{"mean_bits", best.size / measured.numbers},
-                    {"expected_noise", best.cost},
-                    {"is_best", best.is_best},
-                    {"front", front_of(measured)}};
-    text += fmt::format("{}: {:.3f} bits in the mean{}\n", name, best.size / measured.numbers,
-                        best.is_best ? "" : ", perhaps not the best");
+};
+void choose(const Sensitivity& sensitivity, const Measured& measured, const std::optional<double>& mean,
+            const char* name, ChosenBits& chosen) {
+  if (measured.layers.empty()) return;
+  if (!mean) {
+    for (const Probe& layer : measured.layers) chosen.bits.emplace_back(layer, sensitivity.own_bits(layer));
+    return;
   }
-  Json quantizer = sensitivity.with_bits(chosen);
+  const BitAllocation best = allocate_bits(measured.choices, *mean * measured.numbers);
+  for (size_t i = 0; i < measured.layers.size(); ++i) chosen.bits.emplace_back(measured.layers[i], best.bits[i]);
+  chosen.report[name] = {{"mean_bits", best.size / measured.numbers},
+                         {"expected_noise", best.cost},
+                         {"is_best", best.is_best},
+                         {"front", front_of(measured)}};
+  chosen.text += fmt::format("{}: {:.3f} bits in the mean{}\n", name, best.size / measured.numbers,
+                             best.is_best ? "" : ", perhaps not the best");
+}
+
+std::string in_words(const Damage& d) {
+  return fmt::format("{}SQNR {:.2f} dB", d.top1 ? fmt::format("top1 {:.2f}  ", *d.top1) : "", d.sqnr_db);
+}
+
+Found search_bits(const SearchCommandConfig& config, const ExperimentData& data) {
+  const BitsConfig& bits = *config.search.bits;
+  const Sensitivity sensitivity(config, config.quantizer, config.calibration, data,
+                                {.bits = bits.choices, .spare = false, .gradient_images = 0});
+  const std::vector<Damage> all = measured_by(sensitivity);
+  using What = Probe::What;
+  ChosenBits chosen;
+  choose(sensitivity, measured_of(sensitivity, all, What::weights), bits.mean_weights, "weights", chosen);
+  choose(sensitivity, measured_of(sensitivity, all, What::activations), bits.mean_activations, "activations", chosen);
+  Json quantizer = sensitivity.with_bits(chosen.bits);
   const Damage after = sensitivity.measure_config(quantizer);
-  report["chosen"] = to_json(after);
-  report["as_configured"] = to_json(all[1]);
-  const auto in_words = [](const Damage& d) {
-    return fmt::format("{}SQNR {:.2f} dB", d.top1 ? fmt::format("top1 {:.2f}  ", *d.top1) : "", d.sqnr_db);
-  };
-  text += fmt::format("on the calibration images, before corrections: {}; as the config was: {}\n", in_words(after),
-                      in_words(all[1]));
-  for (const char* key : {"bias_correction", "learned_rounding"})
-    if (config.quantizer.has(key)) quantizer[key] = config.quantizer.json()[key];
-  return {std::move(quantizer), std::move(report), std::move(text)};
+  chosen.report.update(
+      {{"evaluations", all.size() + 1}, {"chosen", to_json(after)}, {"as_configured", to_json(all[1])}});
+  chosen.text += fmt::format("on the calibration images, before corrections: {}; as the config was: {}\n",
+                             in_words(after), in_words(all[1]));
+  add_corrections(config.quantizer, quantizer);
+  return {std::move(quantizer), std::move(chosen.report), std::move(chosen.text)};
 }
 
 Found found_by(const SearchCommandConfig& config, const ExperimentData& data) {

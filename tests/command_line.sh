@@ -649,6 +649,8 @@ expect 0 "export a float model as ONNX" "$qgrad" export $good --onnx float.onnx
 expect 0 "import it" "$qgrad" import float.onnx --out imported
 holds "says its layers" grep -q "Conv2d(" stdout
 expect 0 "inspect the file itself" "$qgrad" inspect float.onnx
+expect 0 "its program needs no data" "$qgrad" export imported/model.safetensors --program imported.qgi
+holds "says what normalisation it takes" grep -q "does not say how its images are normalised: a mean and std of 0.5 are taken" stderr
 expect_error "without data" "does not say which data|no data" "$qgrad" evaluate float.onnx
 echo '{"name": "imported", "checkpoint": "float.onnx", "data": {"dataset": {"class": "digits"}}, "quantizer": {"class": "PostTrainLinearQuantizer"}}' >imported.json
 expect 0 "quantize it without saying the model" "$qgrad" quantize imported.json --out imported8

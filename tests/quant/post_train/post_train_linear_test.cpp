@@ -176,6 +176,25 @@ TEST_CASE("statistics of another model are an error that names the layer") {
              Contains("statistics for 'conv2' are of outputs (2, 10, 3, 3), but the model's are (2, 5, 3, 3)"));
 }
 
+TEST_CASE("statistics may have their batch in another dimension than the first, but of no other size") {
+  ModulePtr net = make_net();
+  QuantStats stats = stats_of(*net);
+  const auto refused = [&](const char* first, const char* second) {
+    net = make_net();
+    stats.find("conv1")->output.shape = first;
+    stats.find("conv2")->output.shape = second;
+    const auto made = quantizer(Json::object());
+    made->set_stats(stats);
+    return error_of([&] { made->prepare(net, nullptr, images(1)); });
+  };
+  const std::string one = stats.at("conv1").output.shape, rest = one.substr(one.find(','));
+  const std::string twice = "(4" + rest;  // batches of four images, where the example has two
+  CHECK(refused(twice.c_str(), "(4, 5, 3, 3)") == "no error");
+  CHECK(refused(twice.c_str(), "(2, 10, 3, 3)") == "no error");
+  CHECK_THAT(refused(twice.c_str(), "(2, 15, 3, 3)"), Contains("belong to another model"));
+  CHECK_THAT(refused(twice.c_str(), "(4, 10, 3, 3)"), Contains("belong to another model"));
+}
+
 TEST_CASE("a clip mode that reads histograms needs statistics that have them, and names the layer") {
   for (const char* clip : {"PERCENTILE", "MSE", "KL"}) {
     ModulePtr net = make_net();

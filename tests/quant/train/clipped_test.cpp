@@ -72,6 +72,21 @@ TEST_CASE("on a fine grid the gradients of a learned clip are those of min(relu(
             {x, tensor_of({1.5f})}) == "");
 }
 
+TEST_CASE("with both signs, on a fine grid, they are those of clamp(x, -clip, clip)") {
+  const Tensor x = tensor_of({-4, -2.5f, -1.2f, -0.3f, 0.2f, 1.3f, 1.8f, 4});
+  CHECK(test::gradcheck(
+            [](test::Inputs in) {
+              LearnedClippedLinearQuantization quantize(20, 1, /*is_signed=*/true);
+              quantize.clip_val.set_raw(in[1]);
+              return quantize(in[0]);
+            },
+            {x, tensor_of({1.5f})}) == "");
+  LearnedClippedLinearQuantization coarse(2, 1.5f, /*is_signed=*/true);
+  CHECK(difference(coarse(tensor_of({-4, -0.6f, 0.8f, 2})), tensor_of({-1.5f, 0, 1.5f, 1.5f})) == "");
+  CHECK(test::error_of([] { LearnedClippedLinearQuantization(1, 1, true); }).find("beside a sign") !=
+        std::string::npos);
+}
+
 TEST_CASE("the gradient of a learned clip sums over large tensors, the same on every run") {
   const int64_t n = 100003;
   const Tensor x = Tensor::full({n}, 2);

@@ -8,7 +8,10 @@
 #include "quant/export/lowering.h"
 #include "quant/export/simulation.h"
 #include "quant/quantizer.h"
+#include "quant/ranges/stats.h"
+#include "quant/train/fake_quant.h"
 #include "quant/train/left_in_float.h"
+#include "quant/wrappers.h"
 #include "support/catch.h"
 #include "support/errors.h"
 #include "support/values.h"
@@ -90,6 +93,37 @@ TEST_CASE("clips of activations with both signs and no bound have both signs", "
   Json config = four_bits("DorefaQuantizer");
   config["overrides"] = {{"swish", {{"act_clip_val", 3}}}};
   CHECK(find_module(*trained_net(config), "swish.fake_q")->describe() == "bits=4, clip_val=3, signed");
+}
+
+TEST_CASE("functions that are no rectifiers read 8 bits, or as many as are asked for, or floats", "[exported]") {
+  Json config = four_bits("LSQQuantizer");
+  CHECK(find_module(*trained_net(config), "swish.input_quant")->describe().find("bits=8") != std::string::npos);
+  config["bits_function_inputs"] = 6;
+  CHECK(find_module(*trained_net(config), "swish.input_quant")->describe().find("bits=6") != std::string::npos);
+  config["bits_function_inputs"] = nullptr;
+  const ModulePtr in_float = trained_net(config);
+  CHECK(find_module(*in_float, "swish.input_quant") == nullptr);
+  CHECK(find_module(*in_float, "swish.fake_q") != nullptr);
+}
+
+TEST_CASE("ranges of what functions and layers read start from the statistics of that input", "[exported]") {
+  ModulePtr model = Registry<Architecture>::create(Config::parse(kBottleneck, "model"))->build(1);
+  const QuantStats stats = collect_quant_stats(*model, [&] { (*model)(kSixBySix); });
+  const auto quantizer =
+      Registry<Quantizer>::create({four_bits("QuantAwareTrainRangeLinearQuantizer"), "", "quantizer"});
+  quantizer->set_stats(stats);
+  quantizer->prepare(model, nullptr, kOneImage);
+  const auto lowest = [&](const char* path) {
+    return dynamic_cast<FakeLinearQuantization&>(*find_module(*model, path)).tracked_min.item();
+  };
+  const auto of_input = [&](const char* path) { return static_cast<float>(stats.at(path).inputs.at(0).min); };
+  CHECK(lowest("swish.input_quant") == of_input("swish"));
+  CHECK(lowest("swish.fake_q") == static_cast<float>(stats.at("swish").output.min));
+  CHECK(lowest("swish.fake_q") != lowest("swish.input_quant"));
+  const auto& reader = dynamic_cast<QuantizationWrapper&>(*find_module(*model, "after_sum"));
+  const auto& range =
+      *dynamic_cast<QuantizationWrapper&>(*reader.quantization).quantization.as<FakeLinearQuantization>();
+  CHECK(range.tracked_min.item() == of_input("after_sum"));
 }
 
 TEST_CASE("what training left in float is named with its share of the multiplications", "[exported]") {
