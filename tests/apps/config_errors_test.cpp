@@ -117,6 +117,16 @@ int check_changes(const Json& content, const std::string& under, const Resolve& 
   return changes;
 }
 
+std::string command_of(const Json& content) {
+  for (const auto& [key, command] : {std::pair("rows", "compare"),
+                                     {"matrices", "compare"},
+                                     {"train", "train"},
+                                     {"search", "search"},
+                                     {"sensitivity", "sensitivity"}})
+    if (content.contains(key)) return command;
+  return "quantize";
+}
+
 }  // namespace
 
 TEST_CASE("a shipped config with one thing wrong is refused with its place, or resolves to something else") {
@@ -127,8 +137,7 @@ TEST_CASE("a shipped config with one thing wrong is refused with its place, or r
   for (const auto& entry : std::filesystem::directory_iterator(QGRAD_SOURCE_DIR "/configs")) {
     Json content = read_json(entry.path());
     CAPTURE(entry.path().filename().string());
-    const bool compares = content.contains("rows") || content.contains("matrices");
-    const Resolve resolve = resolve_by(compares ? "compare" : content.contains("train") ? "train" : "quantize");
+    const Resolve resolve = resolve_by(command_of(content));
     if (content.contains("matrices"))  // two names of each axis are enough
       for (Json& matrix : content["matrices"])
         for (Json& axis : matrix["axes"])
