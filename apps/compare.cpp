@@ -10,6 +10,7 @@
 #include "apps/report/document.h"
 #include "apps/report/report.h"
 #include "apps/report/results.h"
+#include "core/file.h"
 #include "core/parallel.h"
 #include "tasks/deployment.h"
 #include "tasks/image_settings.h"

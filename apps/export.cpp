@@ -10,6 +10,7 @@
 #include "apps/command.h"
 #include "apps/export.h"
 #include "apps/onnx_test_data.h"
+#include "core/file.h"
 #include "core/file_kind.h"
 #include "core/json.h"
 #include "core/ops.h"

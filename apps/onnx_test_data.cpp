@@ -5,7 +5,7 @@
 
 #include <cstring>
 
-#include "core/json.h"
+#include "core/file.h"
 #include "quant/export/onnx.h"
 #include "quant/export/onnx_model.h"
 

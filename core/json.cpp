@@ -1,27 +1,21 @@
 // Reading, writing and near misses.
 #include "core/json.h"
 
-#include <fcntl.h>
 #include <fmt/ranges.h>
-#include <unistd.h>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
-#include <fstream>
 #include <set>
 #include <vector>
 
 #include "core/error.h"
+#include "core/file.h"
 #include "core/file_kind.h"
 
 namespace qgrad {
 namespace {
 
 constexpr int kDeepest = 100;  // brackets open at once
-constexpr size_t kLongestStream = size_t{256} << 20;
-constexpr int kMostLinks = 40;  // as many as Linux follows
 
 std::pair<size_t, size_t> line_and_column(std::string_view text, size_t byte) {
   const std::string_view before = text.substr(0, std::min(byte, text.size()));
@@ -50,18 +44,6 @@ void check_depth(std::string_view text, std::string_view file) {
       --depth;
     }
   }
-}
-
-// Where a write goes that must leave a symbolic link in its place.
-std::filesystem::path behind_links(const std::filesystem::path& name) {
-  std::filesystem::path file = name;
-  std::error_code no_link;
-  for (int links = 0; std::filesystem::is_symlink(file, no_link); ++links) {
-    check(links < kMostLinks, "{}: cannot write: more than {} symbolic links", name.string(), kMostLinks);
-    if (std::filesystem::is_other(file, no_link)) break;  // links of /proc name what is no path
-    file = file.parent_path() / std::filesystem::read_symlink(file);
-  }
-  return file;
 }
 
 size_t edit_distance(std::string_view a, std::string_view b) {
@@ -130,57 +112,11 @@ Json parse_json(std::string_view text, std::string_view file) {
   }
 }
 
-std::string read_file(const std::filesystem::path& file, std::string_view expected) {
-  std::error_code ignored;  // whatever is wrong shows when the file is opened
-  check(!std::filesystem::is_directory(file, ignored), "{}: is a folder, expected {}", file.string(), expected);
-  std::ifstream in(file, std::ios::binary);
-  check(in.good(), "{}: cannot open: {}", file.string(), std::strerror(errno));
-  const bool endless = !std::filesystem::is_regular_file(file, ignored);
-  std::string bytes, part(64 << 10, '\0');
-  while (in) {
-    bytes.append(part, 0, static_cast<size_t>(in.read(part.data(), std::ssize(part)).gcount()));
-    check(!endless || bytes.size() <= kLongestStream, "{}: is no regular file and has more than {} bytes, expected {}",
-          file.string(), kLongestStream, expected);
-  }
-  check(!in.bad(), "{}: cannot read: {}", file.string(), std::strerror(errno));
-  return bytes;
-}
-
 Json read_json(const std::filesystem::path& file) {
   const std::string text = read_file(file, "a JSON file"), kind = file_kind(text);
   check(kind.empty() || kind == "a JSON file" || kind == "a text file", "{}: expected a JSON file, got {}",
         file.string(), kind);
   return parse_json(text, file.string());
-}
-
-void write_file_atomically(const std::filesystem::path& name, std::string_view bytes) {
-  const std::filesystem::path file = behind_links(name);
-  if (file.has_parent_path()) {
-    std::error_code error;
-    std::filesystem::create_directories(file.parent_path(), error);
-    check(!error, "{}: cannot create: {}", file.parent_path().string(), error.message());
-  }
-  std::error_code ignored;  // whatever is wrong shows when the file is opened
-  check(!std::filesystem::is_other(file, ignored), "{}: is a device, a pipe or a socket, expected a file or a new name",
-        name.string());
-  const std::string temporary = file.string() + ".part";
-  ::unlink(temporary.c_str());  // of a write that was cut off; whatever it is, it is not written through
-  const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-  check(fd >= 0, "{}: cannot write: {}", temporary, std::strerror(errno));
-  bool ok = true;
-  for (size_t done = 0; ok && done < bytes.size();) {
-    const ssize_t n = ::write(fd, bytes.data() + done, bytes.size() - done);
-    ok = n > 0 || (n < 0 && errno == EINTR);
-    if (n > 0) done += static_cast<size_t>(n);
-  }
-  ok = ok && ::fsync(fd) == 0;
-  const int write_error = errno;
-  ok = ::close(fd) == 0 && ok;
-  if (!ok || ::rename(temporary.c_str(), file.c_str()) != 0) {
-    const int reason = ok ? errno : write_error;
-    ::unlink(temporary.c_str());
-    fail("{}: cannot write: {}", file.string(), std::strerror(reason));
-  }
 }
 
 std::string json_text(const Json& value) {

@@ -1,5 +1,5 @@
-// JSON files in and out: ordered objects, errors with file and line, duplicate keys refused, writes that are all or
-// nothing. Whoever looks into a Json includes <nlohmann/json.hpp>.
+// JSON files in and out: ordered objects, errors with file and line, duplicate keys refused. Whoever looks into a Json
+// includes <nlohmann/json.hpp>.
 #pragma once
 
 #include <filesystem>
@@ -16,13 +16,7 @@ using Json = nlohmann::ordered_json;
 Json read_json(const std::filesystem::path& file);
 Json parse_json(std::string_view text, std::string_view file_for_messages);
 
-// All of a file. `expected`: what it should be, "a JSON file", for the message where it is a folder.
-std::string read_file(const std::filesystem::path& file, std::string_view expected);
-
-// Written to a temporary name beside the file, flushed to disk, then renamed over it: a reader sees the old content or
-// the new, never a part. Missing folders are made.
-void write_file_atomically(const std::filesystem::path& file, std::string_view bytes);
-void write_json(const std::filesystem::path& file, const Json& value);  // json_text()
+void write_json(const std::filesystem::path& file, const Json& value);  // json_text(), all or nothing (core/file.h)
 // Indented by two, lists of plain values on one line, newline at the end.
 std::string json_text(const Json& value);
 

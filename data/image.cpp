@@ -5,7 +5,7 @@
 #include <array>
 
 #include "core/error.h"
-#include "core/json.h"
+#include "core/file.h"
 #include "data/decoder.h"
 #include "data/geometry.h"
 #include "data/image_check.h"

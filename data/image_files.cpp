@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/file.h"
 #include "core/json.h"
 #include "data/image_check.h"
 #include "data/split.h"

@@ -12,6 +12,7 @@
 #include <system_error>
 
 #include "core/error.h"
+#include "core/file.h"
 
 namespace qgrad {
 namespace {
@@ -39,9 +40,7 @@ bool is_file(int open, const fs::path& path) {
 OutputFolder::OutputFolder(fs::path path) : path_(std::move(path)) {
   const fs::path file = path_ / kLock;
   while (lock_ < 0) {
-    std::error_code error;
-    made_ |= fs::create_directories(path_, error);
-    check(!error, "{}: can not be made: {}", path_.string(), error.message());
+    made_ |= make_folder(path_);
     const int lock = open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (lock < 0 && errno == ENOENT) continue;  // another run has just removed what it had made
     check(lock >= 0, "{}: cannot write: {}", file.string(), std::strerror(errno));

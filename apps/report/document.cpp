@@ -9,6 +9,7 @@
 #include "apps/command.h"
 #include "apps/report/results.h"
 #include "core/error.h"
+#include "core/file.h"
 #include "tasks/progress.h"
 
 namespace qgrad {

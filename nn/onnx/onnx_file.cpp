@@ -9,7 +9,7 @@
 #include <fstream>
 
 #include "core/error.h"
-#include "core/json.h"
+#include "core/file.h"
 
 namespace qgrad::onnx {
 namespace {

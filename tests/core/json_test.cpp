@@ -1,10 +1,7 @@
 // Reading and writing JSON files, and near misses of words.
 #include "core/json.h"
 
-#include <sys/stat.h>
 #include <nlohmann/json.hpp>
-
-#include <fstream>
 
 #include "support/catch.h"
 #include "support/errors.h"
@@ -69,78 +66,6 @@ TEST_CASE("files that cannot be read say why") {
   const auto missing = folder.path() / "missing.json";
   CHECK(error_of([&] { read_json(missing); }) == missing.string() + ": cannot open: No such file or directory");
   CHECK(error_of([&] { read_json(folder.path()); }) == folder.path().string() + ": is a folder, expected a JSON file");
-}
-
-TEST_CASE("a write makes missing folders, replaces the old content and leaves no other file") {
-  const TemporaryFolder folder;
-  const auto file = folder.path() / "a" / "b" / "results.json";
-  write_json(file, Json{{"top1", 1}});
-  write_json(file, Json{{"top1", 91.5}});
-  CHECK(read_json(file) == Json{{"top1", 91.5}});
-  std::ifstream in(file);
-  std::string text((std::istreambuf_iterator<char>(in)), {});
-  CHECK(text == "{\n  \"top1\": 91.5\n}\n");
-  size_t files = 0;
-  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator(file.parent_path())) ++files;
-  CHECK(files == 1);
-}
-
-TEST_CASE("a write that fails leaves the old content and no partial file") {
-  const TemporaryFolder folder;
-  const auto target = folder.path() / "results.json";
-  std::filesystem::create_directories(target / "occupied");  // a folder cannot be replaced by a file
-  CHECK(error_of([&] { write_json(target, Json{}); }).starts_with(target.string() + ": cannot write: "));
-  CHECK(std::filesystem::exists(target / "occupied"));
-  CHECK(!std::filesystem::exists(target.string() + ".part"));
-  const auto inside_a_file = folder.path() / "file" / "x.json";
-  write_file_atomically(folder.path() / "file", "text");
-  CHECK(error_of([&] {
-          write_json(inside_a_file, Json{});
-        }).starts_with((folder.path() / "file").string() + ": cannot create: "));
-}
-
-TEST_CASE("a write through symbolic links leaves them where they are") {
-  const TemporaryFolder folder;
-  const auto target = folder.path() / "there" / "results.json", link = folder.path() / "link.json",
-             second = folder.path() / "second.json";
-  std::filesystem::create_symlink("there/results.json", link);
-  std::filesystem::create_symlink(link, second);
-  for (const int value : {1, 2}) {  // the target is made, then replaced
-    write_json(second, Json{{"top1", value}});
-    CHECK(std::filesystem::is_symlink(link));
-    CHECK(std::filesystem::is_symlink(second));
-    CHECK(read_json(target).at("top1") == value);
-  }
-  const auto loop = folder.path() / "loop.json";
-  std::filesystem::create_symlink("loop.json", loop);
-  CHECK(error_of([&] { write_json(loop, Json{}); }) == loop.string() + ": cannot write: more than 40 symbolic links");
-  CHECK(std::filesystem::is_symlink(loop));
-}
-
-TEST_CASE("a write does not replace what is no regular file") {
-  const TemporaryFolder folder;
-  const auto pipe = folder.path() / "pipe", link = folder.path() / "link";
-  REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
-  std::filesystem::create_symlink(pipe, link);
-  for (const auto& name : {pipe, link})
-    CHECK(error_of([&] { write_json(name, Json{}); }) ==
-          name.string() + ": is a device, a pipe or a socket, expected a file or a new name");
-  CHECK(std::filesystem::is_fifo(pipe));
-  CHECK(std::filesystem::is_symlink(link));
-}
-
-TEST_CASE("what lies at the temporary name is not written through") {
-  const TemporaryFolder folder;
-  write_file_atomically(folder.path() / "other", "kept");
-  std::filesystem::create_symlink("other", folder.path() / "x.json.part");
-  write_json(folder.path() / "x.json", Json{{"a", 1}});
-  CHECK(read_file(folder.path() / "other", "text") == "kept");
-  CHECK(read_json(folder.path() / "x.json").at("a") == 1);
-}
-
-TEST_CASE("a file without an end is refused") {
-  CHECK(error_of([] { read_json("/dev/zero"); }) ==
-        "/dev/zero: is no regular file and has more than 268435456 bytes, expected a JSON file");
 }
 
 TEST_CASE("text that is not UTF-8 is written with replacement characters") {

@@ -2,7 +2,7 @@
 #include "data/image_check.h"
 
 #include "core/error.h"
-#include "core/json.h"
+#include "core/file.h"
 #include "data/decoder.h"
 #include "support/catch.h"
 #include "support/errors.h"

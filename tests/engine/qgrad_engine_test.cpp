@@ -4,7 +4,7 @@
 #include <array>
 #include <string>
 
-#include "core/json.h"
+#include "core/file.h"
 #include "engine/engine.h"
 #include "engine/program_file.h"
 #include "engine/small_program.h"

@@ -8,7 +8,7 @@
 #include <memory>
 
 #include "core/error.h"
-#include "core/json.h"
+#include "core/file.h"
 #include "core/random.h"
 #include "support/temporary_folder.h"
 

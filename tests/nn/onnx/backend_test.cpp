@@ -7,6 +7,7 @@
 #include <map>
 #include <string_view>
 
+#include "core/file.h"
 #include "nn/onnx/run_imported.h"
 #include "support/catch.h"
 

@@ -1,6 +1,7 @@
 // Files that are damaged, or lie.
 #include <nlohmann/json.hpp>
 
+#include "core/file.h"
 #include "core/random.h"
 #include "nn/models/architecture.h"
 #include "nn/onnx/import.h"

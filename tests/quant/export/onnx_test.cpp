@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/onnx_test_data.h"
+#include "core/file.h"
 #include "core/json.h"
 #include "nn/onnx/onnx_file.h"
 #include "quant/export/every_layer.h"

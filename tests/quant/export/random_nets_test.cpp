@@ -7,6 +7,7 @@
 #include <regex>
 
 #include "apps/onnx_test_data.h"
+#include "core/file.h"
 #include "core/json.h"
 #include "core/random.h"
 #include "quant/export/every_layer.h"

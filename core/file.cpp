@@ -1,0 +1,101 @@
+// Reading, and writing all or nothing.
+#include "core/file.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+
+#include "core/error.h"
+
+namespace qgrad {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr size_t kLongestStream = size_t{256} << 20;
+constexpr int kMostLinks = 40;  // as many as Linux follows
+
+// Where a write goes that must leave a symbolic link in its place.
+fs::path behind_links(const fs::path& name) {
+  fs::path file = name;
+  std::error_code no_link;
+  for (int links = 0; fs::is_symlink(file, no_link); ++links) {
+    check(links < kMostLinks, "{}: cannot write: more than {} symbolic links", name.string(), kMostLinks);
+    if (fs::is_other(file, no_link)) break;  // links of /proc name what is no path
+    file = file.parent_path() / fs::read_symlink(file);
+  }
+  return file;
+}
+
+// Until then a name in it may still be the old one after a power failure. Folders that can not be read, and file
+// systems that know no such thing, have nothing to wait for.
+bool flush_folder(const fs::path& folder) {
+  const int fd = ::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return errno == EACCES;
+  const bool ok = ::fsync(fd) == 0 || errno == EINVAL || errno == ENOTSUP;
+  const int reason = errno;
+  ::close(fd);
+  errno = reason;
+  return ok;
+}
+
+}  // namespace
+
+std::string read_file(const fs::path& file, std::string_view expected) {
+  std::error_code ignored;  // whatever is wrong shows when the file is opened
+  check(!fs::is_directory(file, ignored), "{}: is a folder, expected {}", file.string(), expected);
+  std::ifstream in(file, std::ios::binary);
+  check(in.good(), "{}: cannot open: {}", file.string(), std::strerror(errno));
+  const bool endless = !fs::is_regular_file(file, ignored);
+  std::string bytes, part(64 << 10, '\0');
+  while (in) {
+    bytes.append(part, 0, static_cast<size_t>(in.read(part.data(), std::ssize(part)).gcount()));
+    check(!endless || bytes.size() <= kLongestStream, "{}: is no regular file and has more than {} bytes, expected {}",
+          file.string(), kLongestStream, expected);
+  }
+  check(!in.bad(), "{}: cannot read: {}", file.string(), std::strerror(errno));
+  return bytes;
+}
+
+bool make_folder(const fs::path& folder) {
+  if (!folder.has_filename() && folder.has_relative_path()) return make_folder(folder.parent_path());  // "out/"
+  std::error_code error;
+  if (folder.empty() || fs::is_directory(folder, error)) return false;
+  make_folder(folder.parent_path());
+  const bool made = fs::create_directory(folder, error);
+  check(!error, "{}: can not be made: {}", folder.string(), error.message());
+  check(!made || flush_folder(folder.parent_path()), "{}: can not be made: {}", folder.string(), std::strerror(errno));
+  return made;
+}
+
+void write_file_atomically(const fs::path& name, std::string_view bytes) {
+  const fs::path file = behind_links(name);
+  make_folder(file.parent_path());
+  std::error_code ignored;  // whatever is wrong shows when the file is opened
+  check(!fs::is_other(file, ignored), "{}: is a device, a pipe or a socket, expected a file or a new name",
+        name.string());
+  const std::string temporary = file.string() + ".part";
+  ::unlink(temporary.c_str());  // of a write that was cut off; whatever it is, it is not written through
+  const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+  check(fd >= 0, "{}: cannot write: {}", temporary, std::strerror(errno));
+  bool ok = true;
+  for (size_t done = 0; ok && done < bytes.size();) {
+    const ssize_t n = ::write(fd, bytes.data() + done, bytes.size() - done);
+    ok = n > 0 || (n < 0 && errno == EINTR);
+    if (n > 0) done += static_cast<size_t>(n);
+  }
+  ok = ok && ::fsync(fd) == 0;
+  int reason = errno;
+  if (::close(fd) != 0 && ok) ok = false, reason = errno;
+  if (!ok || ::rename(temporary.c_str(), file.c_str()) != 0) {
+    reason = ok ? errno : reason;
+    ::unlink(temporary.c_str());
+    fail("{}: cannot write: {}", file.string(), std::strerror(reason));
+  }
+  check(flush_folder(file.parent_path()), "{}: cannot write: {}", file.string(), std::strerror(errno));
+}
+
+}  // namespace qgrad
