@@ -7,7 +7,9 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "core/checksum.h"
 #include "core/error.h"
+#include "core/file.h"
 #include "core/file_kind.h"
 #include "core/json.h"
 
@@ -17,6 +19,7 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "the file's numbers are copied as they are");
 
 constexpr const char* kMetadata = "__metadata__";
+constexpr const char* kChecksums = "qgrad_crc32c";
 constexpr size_t kLengthBytes = 8;
 
 struct Entry {
@@ -94,6 +97,41 @@ std::map<std::string, std::string> parse_metadata(const std::string& file, const
   return metadata;
 }
 
+using Checksums = std::map<std::string, uint32_t>;
+
+// Of the numbers of each tensor, and of the metadata under the name that they have in the header.
+Checksums checksums_of(const TensorFile& content) {
+  Checksums sums;
+  for (const auto& [name, tensor] : content.tensors) {
+    const auto bytes = std::as_bytes(tensor.data());
+    sums[name] = crc32c({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  }
+  for (const auto& [key, value] : content.metadata)
+    if (key != kChecksums) sums[kMetadata] = crc32c(value, crc32c(key, sums[kMetadata]));
+  return sums;
+}
+
+// Throws where the content is not what its checksums were made of; a file of others has none.
+void check_checksums(const std::string& file, const TensorFile& content) {
+  const auto written = content.metadata.find(kChecksums);
+  if (written == content.metadata.end()) return;
+  const std::string place = fmt::format("{} (metadata '{}')", file, kChecksums);
+  const Json expected = parse_json(written->second, place);
+  check(expected.is_object(), "{}: expected an object, got {:.80}", place, written->second);
+  Checksums sums = checksums_of(content);
+  for (const auto& [name, sum] : expected.items()) {
+    check(sums.contains(name), "{}: {}: has a checksum, and is not there: the file is damaged", file, name);
+    const std::string computed = fmt::format("{:08x}", sums.at(name));
+    check(sum == computed,
+          "{}: {}: the file is damaged, or another program changed it and kept the metadata '{}': the checksum is {}, "
+          "expected {:.80}",
+          file, name, kChecksums, computed, sum.dump());
+    sums.erase(name);
+  }
+  check(sums.empty(), "{}: {}: has no checksum, others have: the file is damaged", file,
+        sums.empty() ? "" : sums.begin()->first);
+}
+
 }  // namespace
 
 TensorFile read_safetensors(const std::filesystem::path& path) {
@@ -125,12 +163,14 @@ TensorFile read_safetensors(const std::filesystem::path& path) {
     std::memcpy(tensor.mutable_data().data(), data.data() + entry.begin, entry.end - entry.begin);
     content.tensors.emplace_back(entry.name, std::move(tensor));
   }
+  check_checksums(file, content);
+  content.metadata.erase(kChecksums);
   return content;
 }
 
 void write_safetensors(const std::filesystem::path& file, const TensorFile& content) {
   Json header = Json::object();
-  if (!content.metadata.empty()) header[kMetadata] = content.metadata;
+  header[kMetadata] = content.metadata;
   uint64_t at = 0;
   std::set<std::string> names{kMetadata};
   for (const auto& [name, tensor] : content.tensors) {
@@ -141,6 +181,9 @@ void write_safetensors(const std::filesystem::path& file, const TensorFile& cont
                     {"data_offsets", {at, end}}};
     at = end;
   }
+  Json sums = Json::object();
+  for (const auto& [name, sum] : checksums_of(content)) sums[name] = fmt::format("{:08x}", sum);
+  header[kMetadata][kChecksums] = sums.dump();
   std::string text = header.dump();
   text.resize((text.size() + 7) / 8 * 8, ' ');  // so that the numbers are aligned
   const uint64_t header_bytes = text.size();

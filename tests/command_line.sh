@@ -615,8 +615,10 @@ expect_error "header length beyond the file" "lying.safetensors" "$qgrad" evalua
 sed 's/"conv1.weight"/"conv7.weight"/' $good >renamed.safetensors
 expect_error "missing and extra tensor" "renamed.safetensors.*conv1.weight" "$qgrad" evaluate renamed.safetensors
 printf 'hello' >text.safetensors
-cp $good nan.safetensors && printf '\x00\x00\xc0\x7f' | dd of=nan.safetensors bs=1 seek=$(($(stat -c %s $good) - 4)) conv=notrunc 2>/dev/null
+sed 's/qgrad_crc32c/others_crc32/' $good >nan.safetensors && printf '\x00\x00\xc0\x7f' | dd of=nan.safetensors bs=1 seek=$(($(stat -c %s $good) - 4)) conv=notrunc 2>/dev/null
 expect_error "a checkpoint with NaN" "nan.safetensors: .*: number [0-9]+ is nan, expected a finite one" "$qgrad" evaluate nan.safetensors
+cp $good bit.safetensors && printf '\x01' | dd of=bit.safetensors bs=1 seek=$(($(stat -c %s $good) - 3)) conv=notrunc 2>/dev/null
+expect_error "a checkpoint with a damaged byte" "bit.safetensors: fc.bias: the file is damaged" "$qgrad" evaluate bit.safetensors
 expect_error "export of NaN" "nan.safetensors: .*: number" "$qgrad" export nan.safetensors --onnx nan.onnx
 holds "writes no file" [ ! -e nan.onnx ]
 expect_error "not a checkpoint" "text.safetensors: expected a safetensors file, got a text file" "$qgrad" evaluate text.safetensors

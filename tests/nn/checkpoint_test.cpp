@@ -105,6 +105,41 @@ TEST_CASE("numbers that are not finite are refused by name, on the way in and on
   }
 }
 
+TEST_CASE("a bit that changed in a checkpoint is an error that names the file and the tensor") {
+  const TemporaryFolder folder;
+  const auto file = folder.path / "x.safetensors";
+  const ModulePtr model = small_model();
+  save_checkpoint(file, *model, {{"name", "abcdefgh"}});
+  const std::string good = bytes_of(file);
+  const NamedTensors tensors = model_state(*model);
+  size_t at = good.size();
+  for (size_t i = tensors.size(); i-- > 0;) {
+    at -= tensors[i].second.data().size_bytes();
+    std::string damaged = good;
+    damaged[at] = static_cast<char>(damaged[at] ^ 1);
+    CHECK_THAT(error_of(damaged), Contains(": " + tensors[i].first + ": the file is damaged"));
+  }
+  std::string damaged = good;
+  damaged[good.find("abcdefgh")] = 'b';
+  CHECK_THAT(error_of(damaged), Contains(": __metadata__: the file is damaged"));
+  const auto renamed = [&](const std::string& from, const std::string& to) {
+    std::string bytes = good;
+    return bytes.replace(bytes.find(from), from.size(), to);
+  };
+  CHECK_THAT(error_of(renamed("\"fc.bias\"", "\"fc.bios\"")), Contains(": fc.bias: has a checksum, and is not there"));
+  CHECK_THAT(error_of(renamed("\\\"fc.bias\\\":\\\"", "\\\"fc.bios\\\":\\\"")), Contains("fc.bios: has a checksum"));
+  CHECK(error_of(renamed("qgrad_crc32c", "others_crc32")).empty());  // as of a program that knows no checksums
+}
+
+TEST_CASE("files have checksums that other programs can compute, and readers see none of it") {
+  const TemporaryFolder folder;
+  const auto file = folder.path / "x.safetensors";
+  write_safetensors(file, {.metadata = {{"a", "1234"}, {"b", "56789"}}, .tensors = {{"x", Tensor::full({8}, 0)}}});
+  const std::string bytes = bytes_of(file);
+  CHECK_THAT(bytes, Contains(R"("qgrad_crc32c":"{\"__metadata__\":\")") && Contains(R"(\"x\":\"8a9136aa\"}")"));
+  CHECK(read_safetensors(file).metadata == std::map<std::string, std::string>{{"a", "1234"}, {"b", "56789"}});
+}
+
 TEST_CASE("a variance below zero is refused") {
   const ModulePtr model = small_model();
   Checkpoint checkpoint{.file = "x.safetensors", .tensors = model_state(*model)};
