@@ -4,9 +4,11 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
+#include <utility>
 
 #include "core/error.h"
 
@@ -28,6 +30,26 @@ fs::path behind_links(const fs::path& name) {
     file = file.parent_path() / fs::read_symlink(file);
   }
   return file;
+}
+
+bool write_all(int fd, std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t n = ::write(fd, bytes.data(), bytes.size());
+    if (n == 0 || (n < 0 && errno != EINTR)) return false;
+    if (n > 0) bytes.remove_prefix(static_cast<size_t>(n));
+  }
+  return true;
+}
+
+// The first `lines` lines, or as many as are whole.
+std::string_view first_lines(std::string_view text, int64_t lines) {
+  size_t end = 0;
+  for (; lines > 0; --lines) {
+    const size_t newline = text.find('\n', end);
+    if (newline == text.npos) break;
+    end = newline + 1;
+  }
+  return text.substr(0, end);
 }
 
 // Until then a name in it may still be the old one after a power failure. Folders that can not be read, and file
@@ -67,7 +89,8 @@ bool make_folder(const fs::path& folder) {
   make_folder(folder.parent_path());
   const bool made = fs::create_directory(folder, error);
   check(!error, "{}: can not be made: {}", folder.string(), error.message());
-  check(!made || flush_folder(folder.parent_path()), "{}: can not be made: {}", folder.string(), std::strerror(errno));
+  const bool flushed = !made || flush_folder(folder.parent_path());
+  check(flushed, "{}: can not be made: {}", folder.string(), std::strerror(errno));
   return made;
 }
 
@@ -81,13 +104,7 @@ void write_file_atomically(const fs::path& name, std::string_view bytes) {
   ::unlink(temporary.c_str());  // of a write that was cut off; whatever it is, it is not written through
   const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
   check(fd >= 0, "{}: cannot write: {}", temporary, std::strerror(errno));
-  bool ok = true;
-  for (size_t done = 0; ok && done < bytes.size();) {
-    const ssize_t n = ::write(fd, bytes.data() + done, bytes.size() - done);
-    ok = n > 0 || (n < 0 && errno == EINTR);
-    if (n > 0) done += static_cast<size_t>(n);
-  }
-  ok = ok && ::fsync(fd) == 0;
+  bool ok = write_all(fd, bytes) && ::fsync(fd) == 0;
   int reason = errno;
   if (::close(fd) != 0 && ok) ok = false, reason = errno;
   if (!ok || ::rename(temporary.c_str(), file.c_str()) != 0) {
@@ -95,7 +112,31 @@ void write_file_atomically(const fs::path& name, std::string_view bytes) {
     ::unlink(temporary.c_str());
     fail("{}: cannot write: {}", file.string(), std::strerror(reason));
   }
-  check(flush_folder(file.parent_path()), "{}: cannot write: {}", file.string(), std::strerror(errno));
+  const bool flushed = flush_folder(file.parent_path());
+  check(flushed, "{}: cannot write: {}", file.string(), std::strerror(errno));
+}
+
+LineFile::LineFile(fs::path file, int64_t lines) : file_(std::move(file)) {
+  std::error_code ignored;  // what can not be looked at can not be written either
+  const std::string before = lines > 0 && fs::exists(file_, ignored) ? read_file(file_, "a log") : "";
+  const std::string_view kept = first_lines(before, lines);
+  lines_ = std::ranges::count(kept, '\n');
+  write_file_atomically(file_, kept);
+  fd_ = ::open(file_.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
+  check(fd_ >= 0, "{}: cannot write: {}", file_.string(), std::strerror(errno));
+}
+
+LineFile::~LineFile() { ::close(fd_); }
+
+void LineFile::add(std::string_view line) {
+  const bool written = write_all(fd_, std::string(line) + "\n");
+  check(written, "{}: cannot write: {}", file_.string(), std::strerror(errno));
+  ++lines_;
+}
+
+void LineFile::flush() {
+  const bool flushed = ::fsync(fd_) == 0;
+  check(flushed, "{}: cannot write: {}", file_.string(), std::strerror(errno));
 }
 
 }  // namespace qgrad

@@ -2,6 +2,7 @@
 // content.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <string>
 #include <string_view>
@@ -18,5 +19,24 @@ void write_file_atomically(const std::filesystem::path& file, std::string_view b
 
 // With those above it; on disk when this returns. Whether it was missing.
 bool make_folder(const std::filesystem::path& folder);
+
+// A file that grows by lines: a log. What a crash leaves of it is a beginning, of which the last line may be cut off.
+class LineFile {
+ public:
+  // Keeps the first `lines` of those that are there, or as many as are whole.
+  LineFile(std::filesystem::path file, int64_t lines);
+  ~LineFile();
+  LineFile(const LineFile&) = delete;
+  LineFile& operator=(const LineFile&) = delete;
+
+  void add(std::string_view line);  // without its end
+  void flush();                     // to disk
+  int64_t lines() const { return lines_; }
+
+ private:
+  std::filesystem::path file_;
+  int64_t lines_ = 0;
+  int fd_ = -1;
+};
 
 }  // namespace qgrad

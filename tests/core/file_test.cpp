@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <nlohmann/json.hpp>
 
+#include <cerrno>
 #include <csignal>
 #include <fstream>
 
@@ -154,4 +155,19 @@ TEST_CASE("folders are made with those above them, once") {
   std::filesystem::create_directory_symlink("a", folder.path() / "link");
   CHECK(make_folder(folder.path() / "link" / "d"));
   CHECK(std::filesystem::is_directory(folder.path() / "a" / "d"));
+}
+
+TEST_CASE("a log that does not fit names the file and the reason, and keeps its lines") {
+  const TemporaryFolder folder;
+  const auto file = folder.path() / "log.jsonl";
+  LineFile log(file, 0);
+  log.add("one");
+  {
+    const FullDisk full(10);
+    errno = ENOTTY;
+    CHECK(error_of([&] { log.add("a second line"); }) == file.string() + ": cannot write: File too large");
+  }
+  LineFile again(file, log.lines());
+  again.add("two");
+  CHECK(read_file(file, "a log") == "one\ntwo\n");
 }
