@@ -53,6 +53,9 @@ std::shared_ptr<CommonOptions> add_common_options(CLI::App& command, const std::
         ->check(whole_number(0, std::numeric_limits<uint64_t>::max()));
   if (names.contains("--quick"))
     command.add_flag("--quick", options->quick, "with the config's \"quick\" settings: a shorter run of the same");
+  if (names.contains("--epochs"))
+    command.add_option("--epochs", options->epochs, "as --set train.epochs=N; with --resume, to train longer")
+        ->check(whole_number(1, std::numeric_limits<int>::max()));
   command.add_option("--threads", options->threads, "number of threads; the results do not depend on it")
       ->check(whole_number(1, 256));
   command.add_flag("--json", options->json, "print one JSON document on stdout");
@@ -71,8 +74,10 @@ void take_config(CLI::App& command, ConfigCommand run) {
   command.callback([=] { run(*file, *options); });
 }
 
-void take_config_or_resume(CLI::App& command, ResumableCommand run) {
-  const auto options = add_common_options(command, kConfigOptions);
+void take_config_or_resume(CLI::App& command, ResumableCommand run, const std::set<std::string>& also) {
+  std::set<std::string> names = kConfigOptions;
+  names.insert(also.begin(), also.end());
+  const auto options = add_common_options(command, names);
   const auto file = std::make_shared<std::string>(), folder = std::make_shared<std::string>();
   CLI::Option* config = command.add_option("CONFIG", *file, "JSON config");
   CLI::Option* resume = command.add_option("--resume", *folder, "go on with what stopped in this folder, bit for bit");
@@ -103,6 +108,7 @@ ConfigForms config_forms(const Config& content, const CommonOptions& options) {
     if (!form) continue;
     for (const std::string& assignment : options.set) set_config_value(*form, assignment);
     if (options.seed) form->json()["seed"] = *options.seed;
+    if (options.epochs) set_config_value(*form, fmt::format("train.epochs={}", *options.epochs));
   }
   if (options.quick) return {*quick, plain};
   return {plain, quick};
@@ -148,8 +154,17 @@ void check_can_write(const std::filesystem::path& file) {
   fs::path folder = fs::absolute(file).parent_path();
   while (!fs::exists(folder, ignored) && folder.has_relative_path()) folder = folder.parent_path();
   check(fs::is_directory(folder, ignored), "{}: can not be written: {} is no folder", file.string(), folder.string());
-  check(::access(folder.c_str(), W_OK | X_OK) == 0, "{}: can not be written: {}: {}", file.string(), folder.string(),
-        std::strerror(errno));
+  const bool may_write = ::access(folder.c_str(), W_OK | X_OK) == 0;
+  check(may_write, "{}: can not be written: {}: {}", file.string(), folder.string(), std::strerror(errno));
+}
+
+std::string shell_word(const std::string& text) {
+  if (text.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-+.,:=/@%") ==
+      std::string::npos)
+    return text;
+  std::string quoted = "'";
+  for (const char c : text) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return quoted + "'";
 }
 
 void print_result(const CommonOptions& options, const Json& json, const std::string& text) {

@@ -23,6 +23,7 @@ struct CommonOptions {
   std::optional<std::string> out;   // --out DIR
   std::optional<std::string> data;  // --data DIR
   std::optional<uint64_t> seed;     // --seed N
+  std::optional<int> epochs;        // --epochs N
   std::optional<int> threads;       // --threads N
   bool quick = false;               // --quick: with the config's "quick" settings
   bool json = false;                // --json: stdout is one JSON document
@@ -55,14 +56,15 @@ Subcommand config_command(const std::string& name, const std::string& help, Conf
 }
 
 // With a config file, or --resume DIR: the folder of a run that stopped, whose config.json then is the config file.
-// --set, --seed and --out cannot go with it.
+// --set, --seed and --out cannot go with it. `also`: other common options.
 using ResumableCommand = void (*)(const std::string& config_file, const std::optional<std::filesystem::path>& resume,
                                   const CommonOptions& options);
-void take_config_or_resume(CLI::App& command, ResumableCommand run);
+void take_config_or_resume(CLI::App& command, ResumableCommand run, const std::set<std::string>& also = {});
 template <HasFields C>
-Subcommand resumable_command(const std::string& name, const std::string& help, ResumableCommand run) {
+Subcommand resumable_command(const std::string& name, const std::string& help, ResumableCommand run,
+                             const std::set<std::string>& also = {}) {
   register_config(name, config_kind<C>());
-  return Subcommand(name, help, [run](CLI::App& command) { take_config_or_resume(command, run); });
+  return Subcommand(name, help, [=](CLI::App& command) { take_config_or_resume(command, run, also); });
 }
 
 // A config file with --quick (its "quick" object merged over it, RFC 7386), --set and --seed applied, in this order;
@@ -126,6 +128,9 @@ void check_unused(const std::filesystem::path& folder);
 // Throws where write_file_atomically could not write this file, as far as that is known beforehand: results of hours
 // should have a place to go.
 void check_can_write(const std::filesystem::path& file);
+
+// As a shell takes it for one word.
+std::string shell_word(const std::string& text);
 
 // stdout: the JSON document with --json, else the text.
 void print_result(const CommonOptions& options, const Json& json, const std::string& text);

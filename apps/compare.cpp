@@ -17,21 +17,12 @@
 #include "tasks/model_file.h"
 #include "tasks/output_folder.h"
 #include "tasks/quantization.h"
+#include "tasks/stop_signals.h"
 #include "tasks/stopwatch.h"
 #include "tasks/training.h"
 
 namespace qgrad {
 namespace {
-
-// As a shell takes it for one word.
-std::string shell_word(const std::string& text) {
-  if (text.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-+.,:=/@%") ==
-      std::string::npos)
-    return text;
-  std::string quoted = "'";
-  for (const char c : text) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return quoted + "'";
-}
 
 // What all rows are made with.
 struct Setup {
@@ -153,6 +144,7 @@ Json finished_row(const Setup& setup, const PlannedRow& row, std::optional<Quant
     const double before = stopwatch.seconds();
     const ResumePoint point{.folder = setup.output, .name = state_of(row.name), .resume = setup.resume, .config = {}};
     check_resumable(point, *training, setup.task);
+    const StopSignals stop_signals;
     const TrainingResult result = train(*model, *optimizer, setup.task, *training, row.name, point);
     stopwatch = Stopwatch(before + result.seconds);
     epochs = result.epochs_json();

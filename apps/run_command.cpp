@@ -20,6 +20,7 @@
 #include "nn/optim/schedule.h"
 #include "quant/quantizer.h"
 #include "tasks/progress.h"
+#include "tasks/stop_signals.h"
 
 namespace qgrad {
 namespace {
@@ -116,6 +117,10 @@ int run_command(int argc, char** argv) {
     }
     check_stdout();
     return 0;
+  } catch (const Stopped& stopped) {
+    note(fmt::format("qgrad: {}; go on with: qgrad {} --resume {}", stopped.what(),
+                     app.get_subcommands().front()->get_name(), shell_word(stopped.folder())));
+    return stopped.exit_status();
   } catch (const std::exception& e) {
     note(fmt::format("qgrad: {}", e.what()));
     return 1;

@@ -3,8 +3,9 @@
 
 namespace qgrad {
 
-// Runs the command line; the exit status is 0 done, 1 failed with a one-line reason on stderr, 2 wrong usage. Classes
-// that the program registers (core/registry.h) can be named in its configs as qgrad's own can.
+// Runs the command line; the exit status is 0 done, 1 failed with a one-line reason on stderr, 2 wrong usage, 130 and
+// 143 stopped by SIGINT and SIGTERM with all that is needed to go on. Classes that the program registers
+// (core/registry.h) can be named in its configs as qgrad's own can.
 int run_command(int argc, char** argv);
 
 }  // namespace qgrad

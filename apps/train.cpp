@@ -8,6 +8,7 @@
 #include "tasks/model_file.h"
 #include "tasks/output_folder.h"
 #include "tasks/quantization.h"
+#include "tasks/stop_signals.h"
 #include "tasks/training.h"
 
 namespace qgrad {
@@ -80,12 +81,21 @@ void run_train(const std::string& config_file, const std::optional<std::filesyst
     quantized.quantizer->check_can_fold();
   }
   const Json resolved = resolved_config(config, *task);
-  const ResumePoint point{folder, "training.safetensors", resume.has_value(), resolved};
+  const ResumePoint point{.folder = folder,
+                          .name = "training.safetensors",
+                          .resume = resume.has_value(),
+                          .config = resolved,
+                          .save_checkpoint = [&](const std::string& name, const Json& metrics) {
+                            save_model(folder.to_write(name), *model, config, *task, quantizer_config, metrics);
+                          }};
   check_resumable(point, config.train, *task);
   check_training(*model, *make_optimizer(config.train.optimizer, *model), *task, config.train);
   write_json(folder.to_write("config.json"), resolved);
 
-  const TrainingResult training = train(*model, *optimizer, *task, config.train, config.name, point);
+  const TrainingResult training = [&] {
+    const StopSignals stop_signals;
+    return train(*model, *optimizer, *task, config.train, config.name, point);
+  }();
   const Json test = task->evaluate(*model, Task::Part::test, "test");
   const std::filesystem::path checkpoint = folder.to_write("model.safetensors");
   save_model(checkpoint, *model, config, *task, quantizer_config, test);
@@ -107,7 +117,7 @@ void run_train(const std::string& config_file, const std::optional<std::filesyst
 }
 
 const Subcommand train_command =
-    resumable_command<TrainCommandConfig>("train", "float or quantization-aware training", run_train);
+    resumable_command<TrainCommandConfig>("train", "float or quantization-aware training", run_train, {"--epochs"});
 
 }  // namespace
 

@@ -30,7 +30,7 @@ class ImageBatches final : public Task::Batches {
         examples_(std::ssize(indices)) {}
   int64_t count() const override { return loader_.batches(); }
   int64_t examples() const override { return examples_; }
-  void start_epoch(int64_t epoch) override { loader_.start_epoch(epoch); }
+  void start_epoch(int64_t epoch, int64_t first_batch) override { loader_.start_epoch(epoch, first_batch); }
   std::optional<Task::Batch> next() override {
     auto batch = loader_.next();
     if (!batch) return std::nullopt;
@@ -250,6 +250,10 @@ ModulePtr build_model(const Config& model, uint64_t seed, const std::optional<st
 std::vector<Tensor> example_inputs(const Config& model, const DataDescription& data) {
   if (data.image.empty()) return Registry<Architecture>::create(model)->example();
   return {Tensor::zeros({1, data.image.at(0), data.image.at(1), data.image.at(2)})};
+}
+
+std::vector<std::pair<std::string, OnDivergence>> enum_names(OnDivergence*) {
+  return {{"stop", OnDivergence::stop}, {"rollback", OnDivergence::rollback}};
 }
 
 void read_value(const Config& from, DatasetConfig& value) {

@@ -65,6 +65,13 @@ inline void fields(Fields& v, ParamGroupConfig& c) {
   v("weight_decay", c.weight_decay, {.help = "null: as the quantizer or the optimizer has it", .min = 0});
 }
 
+// What becomes of a training whose numbers are not finite any more.
+enum class OnDivergence {
+  stop,
+  rollback,  // to the state before the epoch, and on with half the learning rate
+};
+std::vector<std::pair<std::string, OnDivergence>> enum_names(OnDivergence*);
+
 struct TrainConfig {
   int epochs = 1;
   std::optional<int> batch_size;
@@ -76,6 +83,8 @@ struct TrainConfig {
   std::vector<ParamGroupConfig> param_groups;
   std::optional<QuantScheduleConfig> quantization;
   std::optional<DistillationConfig> distillation;
+  OnDivergence on_divergence = OnDivergence::stop;
+  int log_steps = 100, keep_epochs = 0;
 };
 inline void fields(Fields& v, TrainConfig& c) {
   v("epochs", c.epochs, {.help = "passes over the training images", .min = 1});
@@ -90,6 +99,12 @@ inline void fields(Fields& v, TrainConfig& c) {
   v("quantization", c.quantization,
     {.help = "when ranges, rounding, bits and batch norms change; null: all as the quantizer says, from the start"});
   v("distillation", c.distillation, {.help = "a teacher whose outputs are a second target; null: none"});
+  v("on_divergence", c.on_divergence,
+    {.help = "where a loss, a gradient or a weight is not finite: \"stop\", or \"rollback\" to the state before the "
+             "epoch and go on with half the learning rate, up to ten times"});
+  v("log_steps", c.log_steps, {.help = "steps between lines of log.jsonl; 0: a line for each epoch alone", .min = 0});
+  v("keep_epochs", c.keep_epochs,
+    {.help = "checkpoints of so many last epochs are kept: epoch_0012.safetensors", .min = 0});
 }
 
 struct CalibrationConfig {

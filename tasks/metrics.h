@@ -3,6 +3,7 @@
 
 #include <functional>
 
+#include "core/config.h"
 #include "core/json.h"
 #include "data/loader.h"
 #include "nn/module.h"
@@ -27,6 +28,13 @@ struct Metrics {
     return images ? 100.0 * static_cast<double>(hits) / static_cast<double>(images) : 0;
   }
 };
+
+inline void fields(Fields& v, Metrics& c) {
+  v("images", c.images, {.min = 0});
+  v("top1_hits", c.top1_hits, {.min = 0});
+  v("top5_hits", c.top5_hits, {.min = 0});
+  v("loss_sum", c.loss_sum);
+}
 
 // Of what `forward` makes of everything the loader gives; shows progress under `label` unless it is empty.
 Metrics evaluate(const std::function<Tensor(const Tensor& images)>& forward, Loader& loader, const std::string& label);

@@ -29,9 +29,9 @@ class RatingBatches final : public Task::Batches {
       : data_(data), seed_(seed), batch_size_(static_cast<size_t>(batch_size)) {}
   int64_t count() const override { return examples() / static_cast<int64_t>(batch_size_); }
   int64_t examples() const override { return data_.training_examples(); }
-  void start_epoch(int64_t epoch) override {
+  void start_epoch(int64_t epoch, int64_t first_batch) override {
     samples_ = data_.epoch(epoch, seed_);
-    next_ = 0;
+    next_ = static_cast<size_t>(first_batch) * batch_size_;
   }
   std::optional<Task::Batch> next() override {
     if (next_ + batch_size_ > samples_.labels.size()) return std::nullopt;

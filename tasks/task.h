@@ -26,10 +26,10 @@ class Task {
   class Batches {
    public:
     virtual ~Batches() = default;
-    virtual int64_t count() const = 0;     // in an epoch
-    virtual int64_t examples() const = 0;  // to choose from
-    virtual void start_epoch(int64_t epoch) = 0;
-    virtual std::optional<Batch> next() = 0;  // nothing at the end of the epoch
+    virtual int64_t count() const = 0;                                 // in an epoch
+    virtual int64_t examples() const = 0;                              // to choose from
+    virtual void start_epoch(int64_t epoch, int64_t first_batch) = 0;  // next() gives that one then
+    virtual std::optional<Batch> next() = 0;                           // nothing at the end of the epoch
   };
   // `seed`: of the order and of all that is drawn; null for the experiment's.
   virtual int64_t training_examples() const = 0;

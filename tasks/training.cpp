@@ -7,13 +7,17 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <regex>
+#include <utility>
 
+#include "core/file.h"
 #include "core/ops.h"
 #include "core/tape.h"
 #include "nn/checkpoint.h"
 #include "nn/optim/schedule.h"
 #include "quant/path_pattern.h"
+#include "tasks/divergence.h"
 #include "tasks/progress.h"
+#include "tasks/stop_signals.h"
 #include "tasks/stopwatch.h"
 #include "tasks/training_state.h"
 
@@ -22,10 +26,8 @@ namespace {
 
 constexpr int kBatchSize = 128;  // by default
 
-struct EpochTotals {
-  Metrics metrics;
-  float lr = 0;
-};
+constexpr int kMostRollbacks = 10;
+constexpr float kRollbackFactor = 0.5f;  // of the learning rate
 
 // Groups by pattern; each must pick something. What a group leaves open stays as it was for each of its parameters,
 // which a quantizer may have put in a group of its own.
@@ -79,39 +81,285 @@ struct TrainingSetup {
   }
 };
 
-EpochTotals train_epoch(Module& model, Optimizer& optimizer, const Task& task, TrainingSetup& setup,
-                        const TrainConfig& config, int epoch, const std::string& label) {
-  Task::Batches& batches = *setup.batches;
-  model.set_training(true);
-  EpochTotals totals;
-  Progress progress(label, batches.count() * setup.batch_size, task.unit());
-  Tape tape;
-  batches.start_epoch(epoch);
-  for (int64_t step = 0; const auto batch = batches.next(); ++step) {
-    const double position = epoch + static_cast<double>(step) / static_cast<double>(batches.count());
-    if (setup.quantization) setup.quantization->apply(epoch, step, batches.count());
-    totals.lr = setup.learning_rate->lr(optimizer.base_lr(), position, config.epochs);
-    optimizer.set_lr(totals.lr);
-    optimizer.zero_grad();
-    Tensor logits, loss;
-    {
-      const Tape::Recording recording(tape);
-      logits =
-          task.logits(setup.distillation ? setup.distillation->call_student(batch->inputs) : model.call(batch->inputs));
-      loss = softmax_cross_entropy(logits, batch->labels, config.label_smoothing);
-      if (setup.distillation) loss = setup.distillation->loss(loss, logits, task, batch->inputs, position);
-    }
-    check(
-        std::isfinite(loss.item()),
-        "training broke: the loss became {} in epoch {}, step {} (learning rate {}); a smaller learning rate may help",
-        loss.item(), epoch + 1, step + 1, totals.lr);
-    tape.backward(loss);
-    optimizer.step();
-    totals.metrics.add(logits, batch->labels);
-    progress.update(totals.metrics.images,
-                    fmt::format("loss {:.4f}  top1 {:.2f}", totals.metrics.loss(), totals.metrics.top1()));
+// An error of these calls says that a number is not finite.
+void or_diverged(const auto& check_numbers) {
+  try {
+    check_numbers();
+  } catch (const Error& e) {
+    throw Diverged(e.what());
   }
-  return totals;
+}
+
+// A training from where it stands to its end. All that it knows between two steps is in the model, the optimizer and
+// the state.
+class Training {
+ public:
+  Training(Module& model, Optimizer& optimizer, const Task& task, const TrainConfig& config, const std::string& label,
+           const std::optional<ResumePoint>& point);
+  TrainingResult run();
+
+ private:
+  int epoch() const { return static_cast<int>(std::ssize(state_.result.epochs)); }  // the one under way, from 0
+  std::string place() const;
+  std::string what_is_left() const;  // of a training that broke
+  double position() const;           // in epochs, of the step under way
+  float lr_factor() const { return std::pow(kRollbackFactor, static_cast<float>(state_.rollbacks)); }
+  std::string seen(double seconds_of_epoch) const;
+
+  void finish_epoch();
+  void train_steps(const Stopwatch& stopwatch);
+  void step(const Task::Batch& batch);
+  void compute(const Task::Batch& batch);
+  void judge(EpochLog& log);
+  bool keep_if_best(const EpochLog& log);
+  void roll_back(const Diverged& why);
+
+  void stop_if_asked();
+  void save();
+  void log(const Json& line);
+  void log_step();
+  void save_checkpoint(const std::string& name, const Json& metrics);
+  void save_checkpoints(const EpochLog& log, bool best);
+
+  Module& model_;
+  Optimizer& optimizer_;
+  const Task& task_;
+  const TrainConfig& config_;
+  const std::string label_;
+  const std::optional<ResumePoint>& point_;
+  TrainingSetup setup_;
+  Tape tape_;
+  TrainingState state_;
+  std::string log_name_;
+  std::optional<LineFile> log_;
+};
+
+Training::Training(Module& model, Optimizer& optimizer, const Task& task, const TrainConfig& config,
+                   const std::string& label, const std::optional<ResumePoint>& point)
+    : model_(model),
+      optimizer_(optimizer),
+      task_(task),
+      config_(config),
+      label_(label),
+      point_(point),
+      setup_(config, model, optimizer, task) {
+  if (!config.batch_size && setup_.batch_size < kBatchSize)
+    note(fmt::format("training: batches of all {} training examples, which are fewer than {}", setup_.batch_size,
+                     kBatchSize));
+  if (point && point->is_there()) state_ = load_training_state(point->folder.path() / point->name, model, optimizer);
+  state_.trained_on = task.description();
+  if (!point) return;
+  state_.config = point->config;
+  log_name_ = (std::filesystem::path(point->name).parent_path() / "log.jsonl").string();
+  log_.emplace(point->folder.to_write(log_name_), state_.log_lines);
+}
+
+TrainingResult Training::run() {
+  while (stop_if_asked(), epoch() < config_.epochs) {
+    if (config_.on_divergence == OnDivergence::rollback && state_.epoch.steps == 0)
+      state_.epoch_start = weights_of(model_, optimizer_);
+    try {
+      finish_epoch();
+    } catch (const Diverged& e) {
+      if (!state_.epoch_start || state_.rollbacks == kMostRollbacks)
+        throw Diverged(fmt::format("training broke: {}; {}", e.what(), what_is_left()));
+      roll_back(e);
+    }
+  }
+  load_state(model_, state_.best, "the best epoch");
+  return state_.result;
+}
+
+// "epoch 3, step 12 (learning rate 0.1)"
+std::string Training::place() const {
+  return fmt::format("epoch {}, step {} (learning rate {})", epoch() + 1, state_.epoch.steps + 1, state_.epoch.lr);
+}
+
+std::string Training::what_is_left() const {
+  const std::string advice = "a smaller learning rate may help";
+  if (!point_) return advice;
+  const std::filesystem::path file = point_->folder.path() / point_->name;
+  return std::filesystem::exists(file) ? fmt::format("the last good state is {}; {}", file.string(), advice) : advice;
+}
+
+double Training::position() const {
+  return epoch() + static_cast<double>(state_.epoch.steps) / static_cast<double>(setup_.batches->count());
+}
+
+// "  best 91.20 (epoch 3)  the run: 3 min 05 s left", of the whole run.
+std::string Training::seen(double seconds_of_epoch) const {
+  std::string text;
+  if (state_.best_score >= 0 && task_.has(Task::Part::validation))
+    text = fmt::format("  best {:.2f} (epoch {})", state_.best_score, state_.result.best_epoch);
+  const double left = seconds_of_epoch * (config_.epochs - position());
+  return left > 0 ? text + fmt::format("  the run: {} left", format_duration(left)) : text;
+}
+
+void Training::finish_epoch() {
+  const Stopwatch stopwatch(state_.epoch.seconds);
+  train_steps(stopwatch);
+  EpochLog log{.epoch = epoch() + 1,
+               .lr = state_.epoch.lr,
+               .train_loss = state_.epoch.metrics.loss(),
+               .train_top1 = state_.epoch.metrics.top1()};
+  judge(log);
+  log.seconds = stopwatch.seconds();
+  const bool best = keep_if_best(log);
+  std::string line = fmt::format("{}  epoch {}/{}  loss {:.4f}  top1 {:.2f}", label_, log.epoch, config_.epochs,
+                                 log.train_loss, log.train_top1);
+  if (!log.validation.is_null()) line += "  validation " + metrics_text(log.validation);
+  state_.result.seconds += log.seconds;
+  state_.result.epochs.push_back(log);
+  state_.epoch = {};
+  state_.epoch_start.reset();
+  note(fmt::format("{}  {}{}", line, format_duration(log.seconds), seen(log.seconds)));
+  save_checkpoints(log, best);
+  save();
+}
+
+void Training::train_steps(const Stopwatch& stopwatch) {
+  EpochSoFar& so_far = state_.epoch;
+  const int64_t count = setup_.batches->count(), first = so_far.steps, images_before = so_far.metrics.images;
+  model_.set_training(true);
+  Progress progress(fmt::format("{}  epoch {}/{}", label_, epoch() + 1, config_.epochs),
+                    (count - first) * setup_.batch_size, task_.unit());
+  setup_.batches->start_epoch(epoch(), first);
+  while (const auto batch = setup_.batches->next()) {
+    step(*batch);
+    so_far.seconds = stopwatch.seconds();
+    const double per_epoch = epoch() > 0
+                                 ? state_.result.epochs.back().seconds
+                                 : so_far.seconds * static_cast<double>(count) / static_cast<double>(so_far.steps);
+    progress.update(so_far.metrics.images - images_before,
+                    fmt::format("loss {:.4f}  top1 {:.2f}{}", so_far.metrics.loss(), so_far.metrics.top1(),
+                                config_.epochs > 1 ? seen(per_epoch) : ""));
+    stop_if_asked();
+  }
+}
+
+void Training::step(const Task::Batch& batch) {
+  EpochSoFar& so_far = state_.epoch;
+  if (setup_.quantization) setup_.quantization->apply(epoch(), so_far.steps, setup_.batches->count());
+  so_far.lr = setup_.learning_rate->lr(optimizer_.base_lr(), position(), config_.epochs) * lr_factor();
+  optimizer_.set_lr(so_far.lr);
+  try {
+    compute(batch);
+  } catch (const Diverged&) {
+    throw;
+  } catch (const Error& e) {  // of a layer or a limit, say, that refuses such numbers
+    const std::string layer = broken_layer(model_, batch.inputs);
+    if (layer.empty()) throw;
+    throw Diverged(
+        fmt::format("in {}: {}; the numbers of {} are the first that are not finite", place(), e.what(), layer));
+  }
+  ++so_far.steps;
+  if (config_.log_steps > 0 && so_far.steps % config_.log_steps == 0) log_step();
+}
+
+// Forward, backward, and the optimizer's step, which numbers that are not finite do not reach.
+void Training::compute(const Task::Batch& batch) {
+  optimizer_.zero_grad();
+  Tensor logits, loss;
+  {
+    const Tape::Recording recording(tape_);
+    logits =
+        task_.logits(setup_.distillation ? setup_.distillation->call_student(batch.inputs) : model_.call(batch.inputs));
+    loss = softmax_cross_entropy(logits, batch.labels, config_.label_smoothing);
+    if (setup_.distillation) loss = setup_.distillation->loss(loss, logits, task_, batch.inputs, position());
+  }
+  if (!std::isfinite(loss.item())) {
+    const std::string layer = broken_layer(model_, batch.inputs);
+    throw Diverged(
+        fmt::format("the loss became {} in {}{}", loss.item(), place(),
+                    layer.empty() ? "" : fmt::format("; the numbers of {} are the first that are not finite", layer)));
+  }
+  tape_.backward(loss);
+  if (const std::string parameter = broken_gradient(model_); !parameter.empty())
+    throw Diverged(fmt::format("the gradient of {} is not finite in {}", parameter, place()));
+  optimizer_.step();
+  for (Metrics* metrics : {&state_.epoch.metrics, &state_.epoch.unlogged}) metrics->add(logits, batch.labels);
+}
+
+// The epoch's weights must be finite, and what they make of the validation images.
+void Training::judge(EpochLog& log) {
+  const std::string when = fmt::format("after epoch {} (learning rate {})", log.epoch, log.lr);
+  or_diverged([&] { check_numbers(model_, when); });
+  if (!task_.has(Task::Part::validation)) return;
+  log.validation = task_.evaluate(model_, Task::Part::validation, "");
+  or_diverged([&] { qgrad::check_finite(log.validation, when + ", on the validation images"); });
+}
+
+bool Training::keep_if_best(const EpochLog& log) {
+  const bool eligible = !setup_.quantization || setup_.quantization->is_final(epoch());
+  const double score = log.validation.is_null() ? 0 : log.validation.at(task_.score()).get<double>();
+  if (!eligible || (!log.validation.is_null() && score < state_.best_score)) return false;
+  state_.best_score = score;
+  state_.best = model_state(model_);
+  state_.result.best_epoch = log.epoch;
+  return true;
+}
+
+void Training::roll_back(const Diverged& why) {
+  put_back(*state_.epoch_start, model_, optimizer_, "the state before the epoch");
+  ++state_.rollbacks;
+  note(fmt::format("training broke: {}; back to the state before epoch {}, and on with {} of the learning rate",
+                   why.what(), epoch() + 1, lr_factor()));
+  log({{"epoch", epoch() + 1}, {"rollback", why.what()}, {"lr_factor", lr_factor()}});
+  state_.epoch = {.seconds = state_.epoch.seconds};
+}
+
+void Training::stop_if_asked() {
+  const int signal = point_ ? StopSignals::received() : 0;
+  if (signal == 0) return;
+  if (state_.epoch.steps > 0) save();
+  const std::string where = state_.epoch.steps > 0
+                                ? fmt::format("after step {} of epoch {}", state_.epoch.steps, epoch() + 1)
+                            : epoch() > 0 ? fmt::format("after epoch {}", epoch())
+                                          : "before the first step";
+  throw Stopped(where, point_->folder.path().string(), signal);
+}
+
+void Training::save() {
+  if (!point_) return;
+  log_->flush();
+  state_.log_lines = log_->lines();
+  save_training_state(point_->folder.to_write(point_->name), model_, optimizer_, state_);
+}
+
+void Training::log(const Json& line) {
+  if (!log_) return;
+  point_->folder.to_write(log_name_);  // while the folder is this run's
+  log_->add(json_line(line));
+}
+
+void Training::log_step() {
+  const Metrics metrics = std::exchange(state_.epoch.unlogged, {});
+  log({{"epoch", epoch() + 1},
+       {"step", state_.epoch.steps},
+       {"loss", metrics.loss()},
+       {"top1", metrics.top1()},
+       {"lr", state_.epoch.lr}});
+}
+
+void Training::save_checkpoint(const std::string& name, const Json& metrics) {
+  if (point_ && point_->save_checkpoint) point_->save_checkpoint(name, metrics);
+}
+
+void Training::save_checkpoints(const EpochLog& epoch_log, bool best) {
+  log({{"epoch", epoch_log.epoch},
+       {"loss", epoch_log.train_loss},
+       {"top1", epoch_log.train_top1},
+       {"lr", epoch_log.lr},
+       {"validation", epoch_log.validation},
+       {"best", best}});
+  const Json metrics = {{"epoch", epoch_log.epoch}, {"validation", epoch_log.validation}};
+  const auto name = [](int epoch) { return fmt::format("epoch_{:04}.safetensors", epoch); };
+  save_checkpoint("last.safetensors", metrics);
+  if (best) save_checkpoint("best.safetensors", metrics);
+  if (config_.keep_epochs == 0) return;
+  save_checkpoint(name(epoch_log.epoch), metrics);
+  if (point_ && epoch_log.epoch > config_.keep_epochs)
+    point_->folder.remove(name(epoch_log.epoch - config_.keep_epochs));
 }
 
 }  // namespace
@@ -141,6 +389,11 @@ void check_resumable(const ResumePoint& point, const TrainConfig& config, const 
   const std::vector<std::string> differences = config_differences(before.config, point.config);
   check(differences.empty(), "{}: was made with another config, and can not go on with this one: {}", file.string(),
         fmt::join(differences, "; "));
+  const Json epochs_before =
+      before.config.is_null() ? Json() : before.config.value("/train/epochs"_json_pointer, Json());
+  if (epochs_before.is_number() && epochs_before != config.epochs)
+    note(fmt::format("{}: {} epochs in place of {}: schedules are those of {} from here on", file.string(),
+                     config.epochs, json_line(epochs_before), config.epochs));
   const std::ptrdiff_t epochs = std::ssize(before.result.epochs);
   check(epochs <= config.epochs, "{}: {} epochs are finished, which are more than train.epochs, {}", file.string(),
         epochs, config.epochs);
@@ -149,45 +402,7 @@ void check_resumable(const ResumePoint& point, const TrainConfig& config, const 
 
 TrainingResult train(Module& model, Optimizer& optimizer, const Task& task, const TrainConfig& config,
                      const std::string& label, const std::optional<ResumePoint>& resume_point) {
-  TrainingSetup setup(config, model, optimizer, task);
-  if (!config.batch_size && setup.batch_size < kBatchSize)
-    note(fmt::format("training: batches of all {} training examples, which are fewer than {}", setup.batch_size,
-                     kBatchSize));
-  TrainingState state;
-  if (resume_point && resume_point->is_there())
-    state = load_training_state(resume_point->folder.path() / resume_point->name, model, optimizer);
-  if (resume_point) state.config = resume_point->config;
-  state.trained_on = task.description();
-  TrainingResult& result = state.result;
-  for (int epoch = static_cast<int>(result.epochs.size()); epoch < config.epochs; ++epoch) {
-    const Stopwatch stopwatch;
-    const std::string epoch_label = fmt::format("{}  epoch {}/{}", label, epoch + 1, config.epochs);
-    const EpochTotals totals = train_epoch(model, optimizer, task, setup, config, epoch, epoch_label);
-    EpochLog log{
-        .epoch = epoch + 1, .lr = totals.lr, .train_loss = totals.metrics.loss(), .train_top1 = totals.metrics.top1()};
-    std::string line = fmt::format("loss {:.4f}  top1 {:.2f}", log.train_loss, log.train_top1);
-    const std::string broken = fmt::format("training broke: after epoch {} (learning rate {})", epoch + 1, totals.lr);
-    check_numbers(model, broken);
-    if (task.has(Task::Part::validation)) {
-      log.validation = task.evaluate(model, Task::Part::validation, "");
-      check_finite(log.validation, broken + ", on the validation images");
-      line += "  validation " + metrics_text(log.validation);
-    }
-    log.seconds = stopwatch.seconds();
-    note(fmt::format("{}  {}  {}", epoch_label, line, format_duration(log.seconds)));
-    const bool eligible = !setup.quantization || setup.quantization->is_final(epoch);
-    const double score = log.validation.is_null() ? 0 : log.validation.at(task.score()).get<double>();
-    if (eligible && (log.validation.is_null() || score >= state.best_score)) {
-      state.best_score = score;
-      state.best = model_state(model);
-      result.best_epoch = epoch + 1;
-    }
-    result.seconds += log.seconds;
-    result.epochs.push_back(log);
-    if (resume_point) save_training_state(resume_point->folder.to_write(resume_point->name), model, optimizer, state);
-  }
-  load_state(model, state.best, "the best epoch");
-  return result;
+  return Training(model, optimizer, task, config, label, resume_point).run();
 }
 
 }  // namespace qgrad

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -39,12 +40,15 @@ struct TrainingResult {
   Json epochs_json() const;
 };
 
-// Where a training keeps the state that it can go on from.
+// Where a training keeps the state that it can go on from, and what is seen of it while it runs.
 struct ResumePoint {
   OutputFolder& folder;
-  std::string name;     // of the file in it, written after every epoch
+  std::string name;     // of the file in it, written after every epoch, and where StopSignals stop it
   bool resume = false;  // begin where the file, if there is one, says; otherwise it is overwritten
   Json config;          // of the whole run, resolved
+  // Writes the model as a checkpoint of that name in the folder: "last.safetensors" after every epoch,
+  // "best.safetensors" after those that are the best so far, and what train.keep_epochs asks for. May be empty.
+  std::function<void(const std::string& name, const Json& metrics)> save_checkpoint = {};
 
   bool is_there() const { return resume && std::filesystem::exists(folder.path() / name); }
 };
@@ -61,6 +65,9 @@ void check_training(Module& model, Optimizer& optimizer, const Task& task, const
 void check_resumable(const ResumePoint& point, const TrainConfig& config, const Task& task);
 
 // Trains the model in place and leaves it with the parameters of its best epoch. `label` starts the progress lines.
+// With a resume point log.jsonl lies beside its file: a line for every epoch and every train.log_steps steps, without
+// times, so that its bytes repeat too. Throws Stopped where StopSignals have received one, with the state on disk; and
+// Diverged where a number is not finite and the config says no rollback, or ten were in vain.
 TrainingResult train(Module& model, Optimizer& optimizer, const Task& task, const TrainConfig& config,
                      const std::string& label, const std::optional<ResumePoint>& resume_point = std::nullopt);
 

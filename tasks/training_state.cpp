@@ -1,4 +1,5 @@
-// One safetensors file: "model/..", "best/.." and "optimizer/.." tensors, and the log of the epochs in the metadata.
+// One safetensors file: "model/..", "best/.." and "optimizer/.." tensors, "start/model/.." and "start/optimizer/.."
+// where an epoch may be rolled back, and the log of the epochs in the metadata.
 #include "tasks/training_state.h"
 
 #include <nlohmann/json.hpp>
@@ -11,8 +12,13 @@ namespace {
 
 constexpr const char* kMetadataKey = "qgrad_training";
 
-void append(NamedTensors& all, const std::string& prefix, const NamedTensors& tensors) {
+void append(NamedTensors& all, const std::string& prefix, const auto& tensors) {
   for (const auto& [name, tensor] : tensors) all.emplace_back(prefix + name, tensor);
+}
+
+void append(NamedTensors& all, const std::string& prefix, const Weights& weights) {
+  append(all, prefix + "model/", weights.model);
+  append(all, prefix + "optimizer/", weights.optimizer);
 }
 
 NamedTensors take(const NamedTensors& all, const std::string& prefix) {
@@ -20,6 +26,11 @@ NamedTensors take(const NamedTensors& all, const std::string& prefix) {
   for (const auto& [name, tensor] : all)
     if (name.starts_with(prefix)) taken.emplace_back(name.substr(prefix.size()), tensor);
   return taken;
+}
+
+Weights take_weights(const NamedTensors& all, const std::string& prefix) {
+  const NamedTensors optimizer = take(all, prefix + "optimizer/");
+  return {take(all, prefix + "model/"), {optimizer.begin(), optimizer.end()}};
 }
 
 TrainingState log_of(const TensorFile& content, const std::filesystem::path& file) {
@@ -30,7 +41,8 @@ TrainingState log_of(const TensorFile& content, const std::filesystem::path& fil
 }
 
 // Epochs to come, and what changes no result.
-const std::set<std::string> kMayChange = {"train.epochs", "data.loader_threads", "data.eval_batch_size",
+const std::set<std::string> kMayChange = {"train.epochs",      "train.on_divergence", "train.log_steps",
+                                          "train.keep_epochs", "data.loader_threads", "data.eval_batch_size",
                                           "data.dataset.dir"};
 
 void compare(const std::string& path, const Json& before, const Json& now, std::vector<std::string>& differences) {
@@ -47,12 +59,19 @@ void compare(const std::string& path, const Json& before, const Json& now, std::
 
 }  // namespace
 
+Weights weights_of(Module& model, const Optimizer& optimizer) { return {model_state(model), optimizer.state()}; }
+
+void put_back(const Weights& weights, Module& model, Optimizer& optimizer, std::string_view source) {
+  load_state(model, weights.model, source);
+  optimizer.load_state(weights.optimizer);
+}
+
 void save_training_state(const std::filesystem::path& file, Module& model, const Optimizer& optimizer,
                          const TrainingState& state) {
   TensorFile content;
-  append(content.tensors, "model/", model_state(model));
+  append(content.tensors, "", weights_of(model, optimizer));
   append(content.tensors, "best/", state.best);
-  for (const auto& [name, tensor] : optimizer.state()) content.tensors.emplace_back("optimizer/" + name, tensor);
+  if (state.epoch_start) append(content.tensors, "start/", *state.epoch_start);
   content.metadata[kMetadataKey] = write_config(state).dump();
   write_safetensors(file, content);
 }
@@ -68,11 +87,10 @@ std::vector<std::string> config_differences(const Json& before, const Json& now)
 TrainingState load_training_state(const std::filesystem::path& file, Module& model, Optimizer& optimizer) {
   const TensorFile content = read_safetensors(file);
   TrainingState state = log_of(content, file);
-  load_state(model, take(content.tensors, "model/"), file.string());
-  std::map<std::string, Tensor> optimizer_state;
-  for (const auto& [name, tensor] : take(content.tensors, "optimizer/")) optimizer_state.emplace(name, tensor);
-  optimizer.load_state(optimizer_state);
+  put_back(take_weights(content.tensors, ""), model, optimizer, file.string());
   state.best = take(content.tensors, "best/");
+  if (Weights start = take_weights(content.tensors, "start/"); !start.model.empty())
+    state.epoch_start = std::move(start);
   return state;
 }
 

@@ -1,28 +1,64 @@
-// What a training needs to go on as if it had not stopped: a file written after every epoch.
+// What a training needs to go on as if it had not stopped: a file written after every epoch, and in the middle of one
+// that is stopped.
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <string_view>
 
 #include "nn/safetensors.h"
+#include "tasks/metrics.h"
 #include "tasks/training.h"
 
 namespace qgrad {
 
+// The epoch under way.
+struct EpochSoFar {
+  int64_t steps = 0;  // finished
+  float lr = 0;       // at the last of them
+  Metrics metrics;    // of the training images
+  Metrics unlogged;   // of those since the last line of the log
+  double seconds = 0;
+};
+inline void fields(Fields& v, EpochSoFar& c) {
+  v("steps", c.steps, {.min = 0});
+  v("lr", c.lr);
+  v("metrics", c.metrics);
+  v("unlogged", c.unlogged);
+  v("seconds", c.seconds, {.min = 0});
+}
+
+// All that steps change.
+struct Weights {
+  NamedTensors model;  // parameters and buffers, in the file's layout
+  std::map<std::string, Tensor> optimizer;
+};
+Weights weights_of(Module& model, const Optimizer& optimizer);
+void put_back(const Weights& weights, Module& model, Optimizer& optimizer, std::string_view source);
+
 // The random streams and the order of the data are functions of seed, epoch and image, and the learning rate is one of
-// the epoch and step, so the number of finished epochs says where they stand.
+// the epoch and step, so the numbers of finished epochs and steps say where they stand.
 struct TrainingState {
   TrainingResult result;   // of the finished epochs
   double best_score = -1;  // on the validation part
   Json config;             // of the run, resolved; null in files of earlier versions
   DataDescription trained_on;
-  NamedTensors best;  // the parameters and buffers of the best epoch, in the file's layout
+  EpochSoFar epoch;
+  int rollbacks = 0;
+  int64_t log_lines = 0;
+  NamedTensors best;                   // the parameters and buffers of the best epoch, in the file's layout
+  std::optional<Weights> epoch_start;  // where the epoch is to be rolled back to; null: where the file stands
 };
 inline void fields(Fields& v, TrainingState& c) {
   v("epochs", c.result.epochs, {.required = true});
   v("best_epoch", c.result.best_epoch, {.min = 0, .required = true});
   v("best_score", c.best_score, {.required = true});
   v("seconds", c.result.seconds, {.min = 0, .required = true});
+  v("epoch", c.epoch);
+  v("rollbacks", c.rollbacks, {.min = 0});
+  v("log_lines", c.log_lines, {.min = 0});
   v("config", c.config);
   v("trained_on", c.trained_on);
 }

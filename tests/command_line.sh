@@ -273,6 +273,33 @@ holds "ends with the same bytes too" cmp whole/model.safetensors first_epoch/mod
 expect 2 "resume and a config" "$qgrad" train long.json --resume stopped
 expect 2 "resume and other settings" "$qgrad" train --resume stopped --set train.epochs=3
 
+# --- stopped by a signal, and resumed ---
+# stop_at_step SIGNAL FOLDER: a training that gets the signal once it has written a line of its log.
+stop_at_step() {
+  env --default-signal=INT "$qgrad" train long.json --set train.log_steps=1 --out "$2" >stdout 2>stderr &
+  local victim=$! status=0
+  until [ -s "$2/log.jsonl" ]; do sleep 0.01; done
+  kill -"$1" $victim
+  wait $victim || status=$?
+  return $status
+}
+for signal in INT:130 TERM:143; do
+  stop_at_step ${signal%:*} "stopped by $signal"
+  holds "a training that gets ${signal%:*} ends with ${signal#*:}" [ $? -eq ${signal#*:} ]
+  holds "and says how to go on" grep -qE "^qgrad: stopped after (step|epoch) [0-9]+( of epoch [0-9]+)?; go on with: qgrad train --resume 'stopped by $signal'$" stderr
+  expect 0 "as it says" "$qgrad" train --resume "stopped by $signal"
+  for file in model best last; do
+    holds "$file: the same bytes" cmp {whole,"stopped by $signal"}/$file.safetensors
+  done
+done
+expect 0 "the last checkpoint evaluates" "$qgrad" evaluate whole/last.safetensors
+expect 0 "and the best" "$qgrad" evaluate whole/best.safetensors
+holds "the log has a line for every epoch" [ "$(grep -c '"validation":' whole/log.jsonl)" = 12 ]
+expect 0 "train longer" "$qgrad" train --resume whole --epochs 14
+holds "says that schedules change" grep -q "14 epochs in place of 12: schedules are those of 14" stderr
+holds "two epochs more" [ "$(grep -c '"validation":' whole/log.jsonl)" = 14 ]
+expect_error "not shorter" "14 epochs are finished, which are more than train.epochs, 3" "$qgrad" train --resume whole --epochs 3
+
 # --- a comparison killed and resumed ---
 "$qgrad" compare "$digits" "${quick[@]}" --set quant_aware_train.epochs=8 --out comparison >/dev/null 2>&1 &
 victim=$!

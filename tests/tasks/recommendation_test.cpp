@@ -105,10 +105,24 @@ TEST_CASE("an epoch has every training interaction once, with four items that th
   CHECK_FALSE(data.epoch(2, 6).items == samples.items);
 }
 
+TEST_CASE("an epoch goes on at any batch") {
+  const RankingData data = small_data();
+  const auto batches = data.training(64, std::nullopt);
+  batches->start_epoch(1, 0);
+  batches->next();
+  const auto second = batches->next();
+  batches->start_epoch(1, 1);
+  const auto again = batches->next();
+  CHECK(again->labels == second->labels);
+  for (const size_t i : {0, 1}) CHECK(test::bits(again->inputs[i]) == test::bits(second->inputs[i]));
+  batches->start_epoch(1, batches->count());
+  CHECK_FALSE(batches->next().has_value());
+}
+
 TEST_CASE("batches are an epoch's samples in order, and the loss is that of a sigmoid") {
   const RankingData data = small_data();
   const auto batches = data.training(64, std::nullopt);
-  batches->start_epoch(1);
+  batches->start_epoch(1, 0);
   const RankingData::Samples samples = data.epoch(1, 3);
   int64_t count = 0;
   while (const auto batch = batches->next()) {
