@@ -7,5 +7,6 @@ build_preset release -DQGRAD_TESTS=ON -DQGRAD_WERROR="${QGRAD_WERROR:-OFF}"
 ./build/qgrad_tests "$@"
 if [ $# -eq 0 ]; then
   tests/command_line.sh ./build/qgrad
+  tests/crash_safety.sh ./build/qgrad
   tests/installed_package.sh build
 fi
