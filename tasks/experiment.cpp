@@ -76,7 +76,9 @@ ExperimentData::ExperimentData(const DataConfig& config, uint64_t seed, const st
   }
   training_ = limited(std::move(parts.train), config_.train_images, "train_images");
   validation_ = std::move(parts.validation);
-  test_ = limited(all_indices(test.size()), config_.test_images, "test_images");
+  if (evaluates_validation() && validation_.empty())
+    config_error(config_.dataset.file, "data.evaluated: \"validation\", but no images are held out");
+  test_ = limited(evaluates_validation() ? validation_ : all_indices(test.size()), config_.test_images, "test_images");
 }
 
 Indices ExperimentData::limited(Indices all, const std::optional<int64_t>& count, const char* key) const {
@@ -104,7 +106,7 @@ Loader ExperimentData::evaluation(const ImageSet& images, Indices indices, int b
 Loader ExperimentData::validation() const {
   return evaluation(dataset_->train(), validation_, config_.eval_batch_size);
 }
-Loader ExperimentData::test() const { return evaluation(dataset_->test(), test_, config_.eval_batch_size); }
+Loader ExperimentData::test() const { return evaluation(evaluated_set(), test_, config_.eval_batch_size); }
 
 Indices ExperimentData::calibration_candidates(const CalibrationConfig& config) const {
   if (!config.first_image) return training_;
@@ -139,7 +141,7 @@ Json ExperimentData::evaluate(Module& model, Part part, const std::string& label
 Json ExperimentData::data() const { return write_config(config_); }
 
 Tensor ExperimentData::example() const {
-  Loader loader = evaluation(dataset_->test(), first(test_, 1), 1);
+  Loader loader = evaluation(evaluated_set(), first(test_, 1), 1);
   loader.start_epoch(0);
   return loader.next()->images;
 }
@@ -148,7 +150,8 @@ Json ExperimentData::describe() const {
   return {{"class", dataset_->name()},
           {"training_images", training_.size()},
           {"validation_images", validation_.size()},
-          {"test_images", test_.size()}};
+          {"test_images", test_.size()},
+          {"evaluated", evaluates_validation() ? "training images held out" : "test images"}};
 }
 
 DataDescription description_for(Dataset& dataset, const TransformConfig& transforms, const std::string& given,

@@ -35,6 +35,7 @@ struct DataConfig {
   DatasetConfig dataset;
   TransformConfig transforms;
   std::optional<double> validation;
+  Task::Part evaluated = Task::Part::test;
   int eval_batch_size = 250;
   int loader_threads = 1;
   std::optional<int64_t> train_images, test_images;
@@ -44,11 +45,14 @@ inline void fields(Fields& v, DataConfig& c) {
   v("transforms", c.transforms, {.help = "normalisation and augmentation"});
   v("validation", c.validation,
     {.help = "share of the training images held out to choose the best epoch; null: 0.1", .min = 0, .max = 0.9});
+  v("evaluated", c.evaluated,
+    {.help = "images that results are of: test, or, to choose settings by, validation: the training images held out"});
   v("eval_batch_size", c.eval_batch_size, {.help = "images per batch in evaluation", .min = 1});
   v("loader_threads", c.loader_threads,
     {.help = "threads that prepare batches; the results do not depend on it", .min = 0, .max = 64});
   v("train_images", c.train_images, {.help = "use only the first N training images; null: all", .min = 1});
-  v("test_images", c.test_images, {.help = "use only the first N test images; null: all", .min = 1});
+  v("test_images", c.test_images,
+    {.help = "use only the first N of the images that results are of; null: all", .min = 1});
 }
 
 // Parameters that a pattern picks, and how they are optimized.
@@ -156,8 +160,8 @@ class ExperimentData final : public Task {
 
   int64_t training_examples() const override { return std::ssize(training_); }
   std::unique_ptr<Batches> training(int batch_size, const std::optional<uint64_t>& seed) const override;  // augmented
-  Loader validation() const;  // held-out training images, test-time transforms
-  Loader test() const;
+  Loader validation() const;                                  // held-out training images, test-time transforms
+  Loader test() const;                                        // what results are of
   Loader calibration(const CalibrationConfig& config) const;  // training images, test-time transforms
   // Throws, at `where`, if more images are asked for than there are; says so if the default is more.
   void check_calibration(const CalibrationConfig& config, const std::string& where) const;
@@ -177,6 +181,8 @@ class ExperimentData final : public Task {
   Indices limited(Indices all, const std::optional<int64_t>& count, const char* key) const;
   Indices calibration_candidates(const CalibrationConfig& config) const;
   Loader evaluation(const ImageSet& images, Indices indices, int batch_size) const;
+  const ImageSet& evaluated_set() const { return evaluates_validation() ? dataset_->train() : dataset_->test(); }
+  bool evaluates_validation() const { return config_.evaluated == Part::validation; }
 
   DataConfig config_;
   uint64_t seed_;

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/json.h"
@@ -38,6 +39,9 @@ class Task {
   virtual Tensor logits(const Tensor& output) const { return output; }
 
   enum class Part { validation, test };
+  friend std::vector<std::pair<std::string, Part>> enum_names(Part*) {
+    return {{"validation", Part::validation}, {"test", Part::test}};
+  }
   virtual bool has(Part part) const = 0;
   // Metrics in evaluation mode: how many examples, then shares in percent and losses. Shows progress under `label`
   // unless it is empty.

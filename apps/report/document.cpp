@@ -54,9 +54,10 @@ void check_document(const std::filesystem::path& file) {
 void update_document(const std::filesystem::path& file, const Json& results) {
   const Frame frame = frame_of(file, results.at("name").get<std::string>());
   std::string text = fmt::format(
-      "{}\n\nAccuracy on the {} test images of {}, {}. Made by\n\n```\n{}\n```\n", kResultsBegin,
-      results.at("dataset").at("test_images").get<int64_t>(), results.at("dataset").at("class").get<std::string>(),
-      results.at("model").at("class").get<std::string>(), results.at("command").get<std::string>());
+      "{}\n\nAccuracy on the {} {} of {}, {}. Made by\n\n```\n{}\n```\n", kResultsBegin,
+      results.at("dataset").at("test_images").get<int64_t>(), results.at("dataset").at("evaluated").get<std::string>(),
+      results.at("dataset").at("class").get<std::string>(), results.at("model").at("class").get<std::string>(),
+      results.at("command").get<std::string>());
   text += fmt::format("\nIt took {} on {} threads.\n", format_duration(results.at("seconds").get<double>()),
                       results.at("threads").get<int>());
   text += "\nchange: percentage points above (+) or below (-) the float row.\n";

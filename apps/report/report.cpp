@@ -23,9 +23,10 @@ svg { display: block; width: 100%; max-width: 46rem; margin-top: 1rem } details 
 std::string about(const Json& results) {
   const Json& data = results.at("dataset");
   const bool images = data.contains("test_images");
-  return fmt::format("{} on {} ({} test {}), seed {}", results.at("model").at("class").get<std::string>(),
+  return fmt::format("{} on {} ({} {}), seed {}", results.at("model").at("class").get<std::string>(),
                      data.at("class").get<std::string>(), data.at(images ? "test_images" : "test_users").get<int64_t>(),
-                     images ? "images" : "users", results.at("seed").get<uint64_t>());
+                     images ? data.at("evaluated").get<std::string>() : "test users",
+                     results.at("seed").get<uint64_t>());
 }
 
 }  // namespace
