@@ -65,8 +65,11 @@ Config config_of(const QuantizeOptions& chosen) {
                  {"bits_activations", activations},
                  {"mode", {{"activations", "ASYMMETRIC_UNSIGNED"}, {"weights", "SYMMETRIC"}}},
                  {"per_channel_wts", true},
+                 {"scale_correction", true},
                  {"bias_correction", true}};
-  if (weights < 8) quantizer["learned_rounding"] = Json::object();
+  if (std::min(weights, activations) < 8)
+    quantizer.update(
+        {{"clip_acts", "MSE"}, {"also_clip_weights", true}, {"bits_sums", 8}, {"reconstruction", Json::object()}});
   return {{{"name", std::filesystem::path(chosen.file).stem().string()},
            {"checkpoint", chosen.file},
            {"data",

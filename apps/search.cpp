@@ -88,7 +88,7 @@ Config without_corrections(const Config& quantizer) {
 
 // The corrections of the config, for what a search found without them.
 void add_corrections(const Config& from, Json& to) {
-  for (const char* key : {"bias_correction", "learned_rounding"})
+  for (const char* key : {"scale_correction", "bias_correction", "learned_rounding", "reconstruction"})
     if (from.has(key)) to[key] = from.json()[key];
 }
 

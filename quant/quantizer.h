@@ -150,11 +150,14 @@ class Quantizer {
   // After prepare: the statistics as folding and fusion left them; null where there are none.
   virtual const QuantStats* stats_after_prepare() const { return nullptr; }
   // After prepare: corrections that need images. They end up in the model's state, so a model that is loaded again has
-  // them. reference: the same model in float after prepare_float. Both in evaluation mode.
+  // them. reference: the same model in float after prepare_float. Both in evaluation mode. Returns what was left out,
+  // in sentences.
   using Progress = std::function<void(const std::string& path, size_t done, size_t all)>;
   virtual bool has_corrections() const { return false; }
-  virtual void correct(Module& /*model*/, Module& /*reference*/, std::span<const Tensor> /*batches*/,
-                       const Progress&) const {}
+  virtual std::vector<std::string> correct(Module& /*model*/, Module& /*reference*/,
+                                           std::span<const Tensor> /*batches*/, const Progress&) const {
+    return {};
+  }
   // The config without corrections, for searches, which come before them.
   virtual Config without_corrections(Config config) const { return config; }
   // After training: folds the batch norms of a model that this quantizer prepared, and returns the config that rebuilds

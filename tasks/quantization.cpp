@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "nn/checkpoint.h"
 #include "quant/simulation/weight.h"
@@ -42,12 +43,15 @@ void correct(Module& model, const Quantized& quantized, const std::string& label
   int64_t images = 0;
   for (const Tensor& batch : quantized.images) images += batch.dim(0);
   std::optional<Progress> progress;
-  quantized.quantizer->correct(model, *quantized.reference, quantized.images,
-                               [&](const std::string& path, size_t done, size_t all) {
-                                 if (!progress)
-                                   progress.emplace(label + "  corrections", images * static_cast<int64_t>(all));
-                                 progress->update(images * static_cast<int64_t>(done), path);
-                               });
+  size_t before = 0;
+  const std::vector<std::string> remarks = quantized.quantizer->correct(
+      model, *quantized.reference, quantized.images, [&](const std::string& path, size_t done, size_t all) {
+        if (std::exchange(before, done) >= done) progress.reset();  // the next correction
+        if (!progress) progress.emplace(label + "  corrections", images * static_cast<int64_t>(all));
+        progress->update(images * static_cast<int64_t>(done), path);
+      });
+  progress.reset();
+  for (const std::string& remark : remarks) note(fmt::format("{}: {}", label, remark));
 }
 
 }  // namespace

@@ -155,8 +155,8 @@ class ProgramBuilder {
   // The tensor as input i of this layer: as its producer left it, else on the layer's own grid. Equal grids of one
   // tensor are made once.
   int32_t on_grid(const RangeLinearQuantWrapper& wrapper, size_t i, const Value& value) {
-    if (value.carries_quantization) return value.tensor;
     const std::vector<InputQuantization>& inputs = wrapper.quantization().inputs;
+    if (value.carries_quantization && !(i < inputs.size() && inputs[i].requantized)) return value.tensor;
     check(i < inputs.size() && inputs[i].params, "input {} has no fixed scale", i);
     const Grid grid = byte_grid(wrapper.own_input_grid(i, Tensor()));
     if (tensor(value.tensor).type == Type::byte && tensor(value.tensor).grid == grid) return value.tensor;

@@ -1,7 +1,8 @@
-// Catching what flows into and out of one layer, and the correction of its bias.
+// Catching what flows into and out of one layer, and the corrections of its scales and its bias.
 #include "quant/post_train/corrections.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "core/error.h"
 #include "core/tape.h"
@@ -50,46 +51,76 @@ class Catcher final : public CallObserver {
   std::vector<Tensor> caught_;
 };
 
-// Adds up channels, the last dimension.
-class ChannelMeans {
+// Of the values of every channel, the last dimension.
+class ChannelMoments {
  public:
-  explicit ChannelMeans(size_t channels) : sums_(channels, 0.0) {}
+  explicit ChannelMoments(size_t channels) : sums_(channels, 0.0), squares_(channels, 0.0) {}
   void add(const Tensor& y) {
     const std::span<const float> values = y.data();
-    for (size_t i = 0; i < values.size(); ++i) sums_[i % sums_.size()] += values[i];
+    for (size_t i = 0; i < values.size(); ++i) {
+      const double value = double{values[i]};
+      sums_[i % sums_.size()] += value;
+      squares_[i % sums_.size()] += value * value;
+    }
     rows_ += static_cast<double>(values.size() / sums_.size());
   }
   double mean(size_t channel) const { return sums_[channel] / rows_; }
+  double variance(size_t channel) const { return squares_[channel] / rows_ - mean(channel) * mean(channel); }
 
  private:
-  std::vector<double> sums_;
+  std::vector<double> sums_, squares_;
   double rows_ = 0;
 };
 
-// bias += E[y] - E[y'] per output channel, before the activation function, where y is the float layer's output in the
-// float model and y' the quantized layer's on the inputs that reach it, both means over all samples and positions.
+// What a layer gives before its activation function, over all samples and positions: y of the float layer in the float
+// model, y' of the quantized one on the inputs that reach it.
+struct GivenByLayer {
+  GivenByLayer(RangeLinearQuantParamLayerWrapper& layer, const LayerSamples& samples)
+      : should_be(channels_of(samples)), is(channels_of(samples)) {
+    for (const Tensor& x : samples.inputs) is.add(layer.sums(x));
+    for (const Tensor& y : samples.outputs) should_be.add(y);
+  }
+  static size_t channels_of(const LayerSamples& samples) {
+    check(!samples.outputs.empty(), "corrections: no samples");
+    return static_cast<size_t>(samples.outputs[0].dim(-1));
+  }
+  ChannelMoments should_be, is;
+};
+
+// step_w *= std(y) / std(y') per output channel, or for all of them by the sums of their variances, where weights have
+// one step; at most by kFarthest either way. Clipped weights and inputs make what a layer gives smaller, and every
+// layer after it makes it smaller again. (As batch norms that are measured again in the quantized network and folded
+// anew: Hubara et al., "Accurate post training quantization with small calibration sets", ICML 2021, section 3.4.)
+void correct_scales(RangeLinearQuantParamLayerWrapper& layer, const LayerSamples& samples) {
+  constexpr double kFarthest = 4;
+  const GivenByLayer given(layer, samples);
+  LinearQuantParams params = layer.weight().params();
+  const size_t scales = params.scale.size(), channels = GivenByLayer::channels_of(samples);
+  std::vector<double> is(scales, 0.0), should_be(scales, 0.0);
+  for (size_t c = 0; c < channels; ++c) {
+    is[c % scales] += given.is.variance(c);
+    should_be[c % scales] += given.should_be.variance(c);
+  }
+  for (size_t i = 0; i < scales; ++i)
+    if (is[i] > 0 && should_be[i] > 0)
+      params.scale[i] *= static_cast<float>(std::clamp(std::sqrt(is[i] / should_be[i]), 1 / kFarthest, kFarthest));
+  layer.weight().set_params(params);
+}
+
+// bias += E[y] - E[y'] per output channel.
 // (Nagel et al., "Data-free quantization through weight equalization and bias correction", ICCV 2019, section 4.2 and
 // appendix D, the empirical form.) The layer must have a bias.
 void correct_bias(RangeLinearQuantParamLayerWrapper& layer, const LayerSamples& samples) {
-  check(!samples.inputs.empty(), "bias correction: no samples");
   check(layer.bias().defined(), "bias correction: {} has no bias", layer.path());
-  const auto channels = static_cast<size_t>(layer.bias().numel());
-  ChannelMeans is(channels), should_be(channels);
-  for (const Tensor& x : samples.inputs) is.add(layer.sums(x));
-  for (const Tensor& y : samples.outputs) should_be.add(y);
+  const GivenByLayer given(layer, samples);
   Tensor bias = layer.bias().clone();
-  for (size_t c = 0; c < channels; ++c)
-    bias.mutable_data()[c] = static_cast<float>(bias.data()[c] + should_be.mean(c) - is.mean(c));
+  for (size_t c = 0; c < bias.data().size(); ++c)
+    bias.mutable_data()[c] = static_cast<float>(bias.data()[c] + given.should_be.mean(c) - given.is.mean(c));
   layer.set_bias(std::move(bias));
 }
 
-}  // namespace
-
-void correct_layers(Module& quantized, Module& reference, std::span<const Tensor> batches,
-                    const Corrections& corrections, const CorrectionProgress& done) {
-  if (!corrections.learned_rounding && !corrections.bias_correction) return;
-  check(!batches.empty(), "corrections need calibration images");
-  const Tape::Paused paused;
+void correct_in_turn(Module& quantized, Module& reference, std::span<const Tensor> batches,
+                     const Corrections& corrections, const CorrectionProgress& done) {
   std::vector<CalledLayer> layers = called_layers(quantized, batches[0]);
   std::erase_if(layers, [](const CalledLayer& called) { return !called.layer->param_layer(); });
   for (size_t i = 0; i < layers.size(); ++i) {
@@ -100,11 +131,29 @@ void correct_layers(Module& quantized, Module& reference, std::span<const Tensor
     check(layer != nullptr, "corrections: the float model has no layer '{}'", path);
     const LayerSamples samples{Catcher(*wrapper, Catcher::What::input, calls).run(quantized, batches),
                                Catcher(*layer, Catcher::What::output, calls).run(reference, batches)};
-    if (corrections.learned_rounding)
-      learn_rounding(*wrapper, layer_parameters(*layer).weight.raw(), samples, *corrections.learned_rounding);
+    const Tensor weight = layer_parameters(*layer).weight.raw();
+    if (corrections.learned_rounding) learn_rounding(*wrapper, weight, samples, *corrections.learned_rounding);
+    if (corrections.scale_correction) correct_scales(*wrapper, samples);
     if (corrections.bias_correction) correct_bias(*wrapper, samples);
     done(path, i + 1, layers.size());
   }
+}
+
+}  // namespace
+
+std::vector<std::string> correct_layers(Module& quantized, Module& reference, std::span<const Tensor> batches,
+                                        const Corrections& corrections, const CorrectionProgress& done) {
+  check(!batches.empty(), "corrections need calibration images");
+  const Tape::Paused paused;
+  if (corrections.learned_rounding || corrections.scale_correction || corrections.bias_correction)
+    correct_in_turn(quantized, reference, batches, corrections, done);
+  if (!corrections.reconstruction) return {};
+  const std::vector<std::string> left = reconstruct(quantized, reference, batches, *corrections.reconstruction, done);
+  if (left.empty()) return {};
+  return {
+      fmt::format("reconstruction leaves {} layers as they are, from {} on: what they give passes through an "
+                  "operation that no module computes",
+                  left.size(), left[0])};
 }
 
 }  // namespace qgrad

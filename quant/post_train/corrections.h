@@ -6,21 +6,25 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "quant/post_train/learned_rounding.h"
+#include "quant/post_train/reconstruction.h"
 
 namespace qgrad {
 
 struct Corrections {
   std::optional<LearnedRoundingConfig> learned_rounding;
-  bool bias_correction = false;
+  bool scale_correction = false, bias_correction = false;
+  std::optional<ReconstructionConfig> reconstruction;
 };
 
-// Corrects every convolution and fully connected layer whose weights are quantized: learns its rounding, then corrects
-// its bias. reference: the float model with batch norms folded as in the quantized one. Both in evaluation mode. `done`
-// is told the path of every corrected layer, and how many of how many that makes.
+// Corrects every convolution and fully connected layer whose weights are quantized: learns its
+// rounding, then corrects its scales, then its bias; afterwards, reconstructs the network's units. reference: the float
+// model with batch norms folded as in the quantized one. Both in evaluation mode. `done` is told the path of every
+// corrected layer or unit, and how many of how many steps that makes. Returns what was left out, in sentences.
 using CorrectionProgress = std::function<void(const std::string& path, size_t done, size_t all)>;
-void correct_layers(Module& quantized, Module& reference, std::span<const Tensor> batches,
-                    const Corrections& corrections, const CorrectionProgress& done);
+std::vector<std::string> correct_layers(Module& quantized, Module& reference, std::span<const Tensor> batches,
+                                        const Corrections& corrections, const CorrectionProgress& done);
 
 }  // namespace qgrad

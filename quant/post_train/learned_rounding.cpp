@@ -9,6 +9,7 @@
 #include "core/random.h"
 #include "core/tape.h"
 #include "nn/optim/adam.h"
+#include "quant/post_train/samples.h"
 
 namespace qgrad {
 namespace {
@@ -53,38 +54,6 @@ class RoundingVariable final : public UnaryModule {
 
  protected:
   Tensor forward(const Tensor& x) override { return x; }
-};
-
-// Samples at chosen positions of all batches together.
-class Samples {
- public:
-  explicit Samples(std::span<const Tensor> batches) : batches_(batches) {
-    for (size_t b = 0; b < batches.size(); ++b) {
-      check(batches[b].numel() * batches[0].dim(0) == batches[0].numel() * batches[b].dim(0),
-            "learned rounding: inputs of {} and of {}: a layer is learned from images of one size", batches[0].shape(),
-            batches[b].shape());
-      for (int64_t row = 0; row < batches[b].dim(0); ++row) at_.emplace_back(b, row);
-    }
-  }
-  size_t size() const { return at_.size(); }
-  Tensor gather(std::span<const uint32_t> positions) const {
-    const Shape& one = batches_[0].shape();
-    std::vector<int64_t> dims(one.dims().begin(), one.dims().end());
-    dims[0] = static_cast<int64_t>(positions.size());
-    Tensor gathered = Tensor::empty(Shape(std::span<const int64_t>(dims)));
-    const size_t width = static_cast<size_t>(gathered.numel()) / positions.size();
-    float* out = gathered.mutable_data().data();
-    for (const uint32_t position : positions) {
-      const auto [batch, row] = at_[position];
-      const float* from = batches_[batch].data().data() + static_cast<size_t>(row) * width;
-      out = std::copy(from, from + width, out);
-    }
-    return gathered;
-  }
-
- private:
-  std::span<const Tensor> batches_;
-  std::vector<std::pair<size_t, int64_t>> at_;
 };
 
 }  // namespace
@@ -135,7 +104,7 @@ void learn_rounding(RangeLinearQuantParamLayerWrapper& layer, const Tensor& floa
 
   std::vector<Tensor> arriving;
   for (const Tensor& x : samples.inputs) arriving.push_back(layer.as_computed_on(x));
-  const Samples inputs(arriving), outputs(samples.outputs);
+  const Samples inputs(arriving, "learned rounding"), outputs(samples.outputs, "learned rounding");
   check(inputs.size() == outputs.size(), "learned rounding: {} inputs, but {} outputs", inputs.size(), outputs.size());
   RoundingVariable variable(initial);
   Adam optimizer(AdamConfig{.lr = config.lr});

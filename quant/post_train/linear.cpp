@@ -93,8 +93,10 @@ void PostTrainLinearQuantizer::set_stats(const QuantStats& stats, std::string na
 }
 
 Config PostTrainLinearQuantizer::without_corrections(Config config) const {
+  config.json()["scale_correction"] = false;
   config.json()["bias_correction"] = false;
   config.json()["learned_rounding"] = nullptr;
+  config.json()["reconstruction"] = nullptr;
   return config;
 }
 
@@ -161,9 +163,15 @@ void PostTrainLinearQuantizer::prepare_float(ModulePtr& model, const Tensor& exa
   model->set_training(training);
 }
 
-void PostTrainLinearQuantizer::correct(Module& model, Module& reference, std::span<const Tensor> batches,
-                                       const Progress& done) const {
-  correct_layers(model, reference, batches, {config_.learned_rounding, config_.bias_correction}, done);
+std::vector<std::string> PostTrainLinearQuantizer::correct(Module& model, Module& reference,
+                                                           std::span<const Tensor> batches,
+                                                           const Progress& done) const {
+  return correct_layers(model, reference, batches,
+                        {.learned_rounding = config_.learned_rounding,
+                         .scale_correction = config_.scale_correction,
+                         .bias_correction = config_.bias_correction,
+                         .reconstruction = config_.reconstruction},
+                        done);
 }
 
 void PostTrainLinearQuantizer::post_process(ModulePtr& model) {
@@ -175,6 +183,7 @@ void PostTrainLinearQuantizer::post_process(ModulePtr& model) {
   }
   plan_->fuse_relus();
   for (const auto& [relu, layer] : plan_->fused_relus()) quantized_by(relu, layer);
+  if (config_.bits_sums) plan_->widen_sums(*config_.bits_sums);
   plan_->plan_inputs(config_.inputs_keep_half_range);
   model = rewrite(std::move(model), [this](const std::string& path, ModulePtr module) -> ModulePtr {
     if (plan_->fused_relus().contains(path)) return std::make_unique<Identity>();

@@ -16,14 +16,16 @@ struct PostTrainLinearConfig : QuantizerConfig {
     bits_weights = 8;
   }
   int bits_accum = 32;
+  std::optional<int> bits_sums;
   Arithmetic arithmetic = Arithmetic::onnx;
   PostTrainLayerSettings layers;
   bool also_clip_weights = false;
   bool save_fp_weights = false;
   bool inputs_keep_half_range = false;
   bool cross_layer_equalization = false;
-  bool bias_correction = false;
+  bool scale_correction = false, bias_correction = false;
   std::optional<LearnedRoundingConfig> learned_rounding;
+  std::optional<ReconstructionConfig> reconstruction;
   Config quant_params = Config::object("quant_params");
   Config model_activation_stats = Config::parse("null", "model_activation_stats");
 };
@@ -31,6 +33,11 @@ inline void fields(Fields& v, PostTrainLinearConfig& c) {
   v("bits_activations", c.bits_activations, {.help = "bits of activations; null: not quantized", .min = 1, .max = 32});
   v("bits_weights", c.bits_weights, {.help = "bits of weights; null: not quantized", .min = 1, .max = 32});
   v("bits_accum", c.bits_accum, {.help = "bits of accumulators and biases", .min = 2, .max = 32});
+  v("bits_sums", c.bits_sums,
+    {.help = "bits that additions of activations read and give at the least, while layers with weights read "
+             "bits_activations; null: the same for both",
+     .min = 1,
+     .max = 32});
   v("rounding", c.arithmetic,
     {.help = "arithmetic of scales and ties: onnx, which programs and ONNX files have too, or distiller, in simulation "
              "alone"});
@@ -43,10 +50,16 @@ inline void fields(Fields& v, PostTrainLinearConfig& c) {
     {.help = "cut inputs that no layer has quantized with the layer's own half range, as Distiller does by mistake"});
   v("cross_layer_equalization", c.cross_layer_equalization,
     {.help = "rescale the weights of neighbouring layers so that their channels have equal ranges"});
+  v("scale_correction", c.scale_correction,
+    {.help = "give the layers' outputs the standard deviations they have in the float model, on calibration images"});
   v("bias_correction", c.bias_correction,
     {.help = "give the layers' outputs the means they have in the float model, on calibration images"});
   v("learned_rounding", c.learned_rounding,
     {.help = "learn on calibration images whether each weight is rounded up or down; null: to nearest"});
+  v("reconstruction", c.reconstruction,
+    {.help =
+         "learn weights, biases and steps on calibration images, block by block, so that each gives what it gives in "
+         "float; null: not"});
   v("quant_params", c.quant_params,
     {.help = "scales, zero points or clipping values to set: \"<layer>.output_scale\" -> a value, or a list of them"});
   v("model_activation_stats", c.model_activation_stats,
@@ -71,9 +84,12 @@ class PostTrainLinearQuantizer final : public Quantizer {
   void set_stats(const QuantStats& stats, std::string name = "the given statistics") override;
   void forgo_stats() override { config_.arithmetic = Arithmetic::distiller; }
   const QuantStats* stats_after_prepare() const override { return is_static_ ? &stats_ : nullptr; }
-  // bias_correction and learned_rounding (quant/post_train/corrections.h).
-  bool has_corrections() const override { return config_.bias_correction || config_.learned_rounding; }
-  void correct(Module& model, Module& reference, std::span<const Tensor> batches, const Progress& done) const override;
+  // scale_correction, bias_correction, learned_rounding and reconstruction (quant/post_train/corrections.h).
+  bool has_corrections() const override {
+    return config_.scale_correction || config_.bias_correction || config_.learned_rounding || config_.reconstruction;
+  }
+  std::vector<std::string> correct(Module& model, Module& reference, std::span<const Tensor> batches,
+                                   const Progress& done) const override;
   Config without_corrections(Config config) const override;
 
   Config self_contained(Config resolved) const override;  // with the statistics as they were given

@@ -177,7 +177,7 @@ std::vector<std::string> idle_layer_settings(const Effect& effect, const Bits& b
 }
 
 QuantSettings LayerPlan::output_settings() const {
-  return {.bits = bits.activations.value(),
+  return {.bits = bits_output.value_or(bits.activations.value()),
           .mode = settings.mode.activations,
           .clip = settings.clip_acts,
           .n_stds = settings.clip_n_stds,
@@ -245,6 +245,29 @@ void PostTrainPlan::fuse_relus() {
   }
 }
 
+LayerPlan* PostTrainPlan::carrier(const GraphNode& node) {
+  const auto relu = fused_relus_.find(node.path());
+  const auto layer = layers_.find(relu == fused_relus_.end() ? node.path() : relu->second);
+  return layer != layers_.end() && layer->second.quantizes_output() ? &layer->second : nullptr;
+}
+
+// What moves numbers on the way hands on what it gets.
+void PostTrainPlan::widen(const GraphNode& node, int bits) {
+  LayerPlan* layer = carrier(node);
+  if (!layer) return;
+  if (*layer->bits.activations < bits) layer->bits_output = bits;
+  if (layer->effect.kind == Kind::moves || layer->effect.kind == Kind::splits)
+    for (const size_t pred : node.preds) widen(graph_[pred], bits);
+}
+
+void PostTrainPlan::widen_sums(int bits) {
+  for (const GraphNode& node : graph_.nodes()) {
+    if (node.effect.kind != Kind::adds) continue;
+    widen(node, bits);
+    for (const size_t pred : node.preds) widen(graph_[pred], bits);
+  }
+}
+
 bool PostTrainPlan::carries_quantization(const GraphNode& node) const {
   if (!node.module) return false;
   const std::string path = node.path();
@@ -258,6 +281,7 @@ std::vector<InputQuantization> PostTrainPlan::own_inputs(const std::string& path
   const ModuleStats* stats = stats_ ? stats_->find(path) : nullptr;
   const size_t count = stats ? stats->inputs.size() : graph_.find(path)->preds.size();
   QuantSettings settings = plan.output_settings();
+  settings.bits = plan.bits.activations.value();
   settings.half_range = half_range && stats && settings.half_range;
   std::vector<InputQuantization> inputs(count,
                                         {.settings = settings, .allowed = plan.settings.inputs_quant_auto_fallback});
@@ -286,6 +310,9 @@ void PostTrainPlan::plan_inputs(bool half_range) {
       throw e.located(node.name);
     }
     for (size_t i = 0; i < std::min(node.preds.size(), plan.inputs.size()); ++i) {
+      const LayerPlan* from = carrier(graph_[node.preds[i]]);
+      plan.inputs[i].requantized = plan.wrapping == Wrapping::param_layer && from && from->bits_output &&
+                                   *from->bits_output > plan.inputs[i].settings.bits;
       if (carries_quantization(graph_[node.preds[i]])) continue;
       const auto [known, is_first] = first.try_emplace(node.preds[i], plan.inputs[i]);
       if (is_first || plan.inputs[i].overridden) continue;

@@ -77,6 +77,7 @@ struct LayerPlan {
   bool relu = false;
   std::optional<float> relu_cap;
   std::vector<InputQuantization> inputs;
+  std::optional<int> bits_output;  // where they are not bits.activations
 
   bool takes_float() const;  // it computes in float and has no weights
   bool quantizes_output() const;
@@ -104,6 +105,9 @@ class PostTrainPlan {
   void fuse_statistics();
   // A rectifier that is the only consumer of a layer with quantized outputs is computed there.
   void fuse_relus();
+  // Gives what additions read and give these bits at the least; layers with weights that read such a tensor, too, put
+  // it on a grid of their own bits.
+  void widen_sums(int bits);
   // How each layer quantizes inputs that arrive in float. A tensor with several consumers is quantized by all of them
   // as the first one does. half_range: keep the output's half range for inputs, as Distiller does by mistake.
   void plan_inputs(bool half_range);
@@ -115,6 +119,8 @@ class PostTrainPlan {
  private:
   std::vector<const GraphNode*> split_successors(const GraphNode& node) const;
   bool carries_quantization(const GraphNode& node) const;
+  LayerPlan* carrier(const GraphNode& node);  // of the quantization that its output has; null where there is none
+  void widen(const GraphNode& node, int bits);
   std::vector<InputQuantization> own_inputs(const std::string& path, const LayerPlan& plan, bool half_range) const;
 
   Graph graph_;

@@ -149,7 +149,7 @@ Tensor RangeLinearQuantParamLayerWrapper::sums(const Tensor& x) {
 }
 
 Tensor RangeLinearQuantParamLayerWrapper::as_computed_on(const Tensor& x) const {
-  return quantization().output && !x.grid() ? fake_quantized(x, input_grid(0, x), arithmetic()) : x;
+  return quantization().output && quantizes_input(0, x) ? fake_quantized(x, input_grid(0, x), arithmetic()) : x;
 }
 
 void RangeLinearQuantParamLayerWrapper::set_bias(Tensor bias) {

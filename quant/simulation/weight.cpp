@@ -47,6 +47,14 @@ void IntegerWeight::set_q(Tensor q) {
   weight_.set_raw(std::move(q));
 }
 
+void IntegerWeight::set_params(const LinearQuantParams& params) {
+  check(params.scale.size() == static_cast<size_t>(scale_().numel()) && params.zero_point.size() == params.scale.size(),
+        "{}: expected {} scales and zero points, got {} and {}", weight_.path(), scale_().numel(), params.scale.size(),
+        params.zero_point.size());
+  scale_.set(vector_of(params.scale));
+  zero_point_.set(vector_of(params.zero_point));
+}
+
 LinearQuantParams IntegerWeight::params() const { return {values_of(scale_()), values_of(zero_point_())}; }
 
 QuantParamSlot IntegerWeight::slot() {

@@ -28,6 +28,7 @@ class IntegerWeight {
   const Tensor& q() const { return weight_.raw(); }
   // Other integers on the same scales. Throws unless they are integers of the range, in the same shape.
   void set_q(Tensor q);
+  void set_params(const LinearQuantParams& params);  // other scales and zero points for these integers, as many
   LinearQuantParams params() const;
   Tensor dequantized() const { return linear_dequantize(q(), params()); }
   QuantParamSlot slot();

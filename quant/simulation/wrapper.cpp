@@ -73,6 +73,7 @@ Grid RangeLinearQuantWrapper::input_grid(size_t i, const Tensor& x) const {
   check(i < quantization_.inputs.size(), "{}: quantization is known for {} inputs, got input {}", kind(),
         quantization_.inputs.size(), i);
   const InputQuantization& input = quantization_.inputs[i];
+  if (input.requantized) return own_input_grid(i, x);
   if (x.grid()) {
     check(!input.overridden, "{}: input_overrides give settings for input {}, which is quantized already", kind(), i);
     return *x.grid();
@@ -83,6 +84,10 @@ Grid RangeLinearQuantWrapper::input_grid(size_t i, const Tensor& x) const {
       "layer before",
       kind(), i);
   return own_input_grid(i, x);
+}
+
+bool RangeLinearQuantWrapper::quantizes_input(size_t i, const Tensor& x) const {
+  return i < quantization_.inputs.size() && (!x.grid() || quantization_.inputs[i].requantized);
 }
 
 Grid RangeLinearQuantWrapper::own_input_grid(size_t i, const Tensor& x) const {
@@ -140,6 +145,7 @@ std::vector<QuantParamSlot> RangeLinearQuantWrapper::quant_param_slots() {
 }
 
 Tensor RangeLinearQuantWrapper::forward(Inputs x) {
+  if (stand_in_) return stand_in_(x);
   check(!training(), "{}: a layer quantized after training can not be trained; switch the model to evaluation", kind());
   const AccumulatorLimits limits{accumulator_range(), quantization_.relu, quantization_.relu_cap};
   if (!quantization_.output) {
@@ -215,6 +221,7 @@ Json RangeLinearQuantWrapper::quant_params() const {
     if (inputs_scale_)
       entry.update(json_of(grid_of({(*inputs_scale_)().data()[i], (*inputs_zero_point_)().data()[i]}, input.settings)));
     if (input.overridden) entry["overridden"] = true;
+    if (input.requantized) entry["requantized"] = true;
     if (input.shared) entry["shared"] = true;
     if (!input.allowed) entry = nullptr;
     inputs.push_back(std::move(entry));

@@ -2,6 +2,7 @@
 // grid (Distiller range_linear.py:RangeLinearQuantWrapper).
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -16,8 +17,9 @@ struct InputQuantization {
   QuantSettings settings;      // dynamic: applied to the values that arrive
   std::optional<Grid> params;  // static: from calibration statistics
   bool overridden = false;     // by input_overrides: an input that is quantized already is then a conflict
-  bool allowed = true;  // false where inputs_quant_auto_fallback is off and input_overrides do not name the input
-  bool shared = false;  // the tensor has an earlier consumer, whose settings these are
+  bool allowed = true;       // false where inputs_quant_auto_fallback is off and input_overrides do not name the input
+  bool requantized = false;  // an input that is quantized already is put on this grid nevertheless
+  bool shared = false;       // the tensor has an earlier consumer, whose settings these are
 };
 
 // What a wrapper does, resolved.
@@ -45,13 +47,21 @@ class RangeLinearQuantWrapper : public PostTrainLayer {
 
   // Scale and zero point of the output; null where they are not fixed.
   std::optional<Grid> output_grid() const;
-  // How x is quantized as input i: as its producer left it, else as this layer's settings say. Throws when they do not
-  // allow it, and when both say something.
+  // How x is quantized as input i: as its producer left it, else, or where it is requantized, as this layer's settings
+  // say. Throws when they do not allow it, and when both say something.
   Grid input_grid(size_t i, const Tensor& x) const;
+  // Whether that is as this layer's settings say.
+  bool quantizes_input(size_t i, const Tensor& x) const;
   // How this layer's settings quantize x as input i, whatever its producer did: the calibrated grid, or x's own.
   Grid own_input_grid(size_t i, const Tensor& x) const;
   Tensor on_own_grid(size_t i, const Tensor& x) const override;
   Tensor activated(const Tensor& y) const override;
+
+  // --- for corrections ---
+  // While one is set, calls give what it gives: a form of the layer that has gradients, say. Null: none.
+  using StandIn = std::function<Tensor(Inputs)>;
+  void set_stand_in(StandIn stand_in) { stand_in_ = std::move(stand_in); }
+  Module& wrapped() const { return *wrapped_; }
 
   Json quant_params() const override;
   std::vector<QuantParamSlot> quant_param_slots() override;
@@ -74,7 +84,6 @@ class RangeLinearQuantWrapper : public PostTrainLayer {
   // The largest magnitude that a fixed grid of the output stands for, behind a fused ReLU; 0 where none is fixed.
   double largest_output() const;
 
-  Module& wrapped() const { return *wrapped_; }
   const QuantSettings& output_settings() const { return *quantization_.output; }
   Arithmetic arithmetic() const { return quantization_.arithmetic; }
 
@@ -86,6 +95,7 @@ class RangeLinearQuantWrapper : public PostTrainLayer {
   std::string relu_name() const;
 
   LayerQuantization quantization_;
+  StandIn stand_in_;
   Child wrapped_;
   // Static parameters are state: they are saved, and what is loaded counts.
   std::optional<Buffer> output_scale_, output_zero_point_;  // scalars

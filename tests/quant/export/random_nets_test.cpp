@@ -41,6 +41,7 @@ Json random_quantizer(RandomStream& random) {
   if (random.below(2) == 0) {
     config.update({{"class", "PostTrainLinearQuantizer"}, {"mode", mode}});
     config["per_channel_wts"] = random.below(2) == 0;
+    if (random.below(3) == 0) config["bits_sums"] = 8;
     return config;
   }
   config["class"] = one_of({"PACTQuantizer", "DorefaQuantizer", "WRPNQuantizer", "LSQQuantizer", "LSQPlusQuantizer",

@@ -1,11 +1,13 @@
-// Equalization, bias correction and learned rounding: what they promise of weights, means and errors.
+// Equalization, scale and bias correction, and learned rounding: what they promise of weights, means and errors.
 #include "quant/post_train/corrections.h"
 
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
 
+#include "core/ops.h"
 #include "core/parallel.h"
 #include "nn/checkpoint.h"
 #include "nn/layers/activation.h"
@@ -165,44 +167,73 @@ TEST_CASE("statistics from before equalization are an error") {
              Contains("statistics must be collected after prepare_float"));
 }
 
-TEST_CASE("after bias correction every layer's outputs have the means of the float model's") {
-  Quantized q = quantized(with(kFourBits, {{"bits_weights", 3}, {"bias_correction", true}}));
-  // Sums over all positions, in the corrected model and in the float model; how exact a bias can be.
-  struct Means final : CallObserver {
-    std::map<std::string, std::vector<double>> is, should_be;
-    std::map<std::string, double> step;
-    static void add(std::vector<double>& means, const Tensor& y) {
-      means.resize(static_cast<size_t>(y.dim(-1)));
-      const double rows = static_cast<double>(y.numel() / y.dim(-1)) / static_cast<double>(y.dim(0)) * 11;
-      for (size_t i = 0; i < y.data().size(); ++i) means[i % means.size()] += y.data()[i] / rows;
-    }
-    void leave(Module& module, Inputs x, const Tensor& y) override {
-      if (auto* wrapper = dynamic_cast<RangeLinearQuantParamLayerWrapper*>(&module)) {
-        add(is[wrapper->path()], wrapper->sums(x[0]));
-        step[wrapper->path()] = 1 / wrapper->integer_sums(wrapper->input_grid(0, x[0])).scale[0];
-      } else if (module.kind() == "Conv2d" || module.kind() == "Linear") {
-        add(should_be[module.path()], y);
-      }
-    }
+// Means and standard deviations of what every layer with weights gives, by channel, in the quantized model and in the
+// float model; how exact a bias can be.
+struct LayerMoments final : CallObserver {
+  struct Channel {
+    double count = 0, sum = 0, squares = 0;
+    double mean() const { return sum / count; }
+    double std() const { return std::sqrt(squares / count - mean() * mean()); }
   };
-  // The largest difference of two means, in steps of the layer's bias.
-  const auto farthest = [&] {
-    Means means;
-    const Observing observing(means);
+  std::map<std::string, std::vector<Channel>> is, should_be;
+  std::map<std::string, double> step;
+
+  explicit LayerMoments(Quantized& q) {
+    const Observing observing(*this);
     for (const Tensor& batch : images()) {
       (*q.model)(batch);
       (*q.reference)(batch);
     }
-    REQUIRE(means.is.size() == 5);
+    REQUIRE(is.size() == 5);
+  }
+  static void add(std::vector<Channel>& channels, const Tensor& y) {
+    channels.resize(static_cast<size_t>(y.dim(-1)));
+    for (size_t i = 0; i < y.data().size(); ++i) {
+      Channel& channel = channels[i % channels.size()];
+      channel.count += 1;
+      channel.sum += y.data()[i];
+      channel.squares += double{y.data()[i]} * y.data()[i];
+    }
+  }
+  void leave(Module& module, Inputs x, const Tensor& y) override {
+    if (auto* wrapper = dynamic_cast<RangeLinearQuantParamLayerWrapper*>(&module)) {
+      add(is[wrapper->path()], wrapper->sums(x[0]));
+      step[wrapper->path()] = 1 / wrapper->integer_sums(wrapper->input_grid(0, x[0])).scale[0];
+    } else if (module.kind() == "Conv2d" || module.kind() == "Linear") {
+      add(should_be[module.path()], y);
+    }
+  }
+  // The largest of difference(channel as it is, as it should be, the step of its bias).
+  template <class F>
+  double farthest(F&& difference) const {
     double distance = 0;
-    for (const auto& [path, is] : means.is)
-      for (size_t c = 0; c < is.size(); ++c)
-        distance = std::max(distance, std::fabs(is[c] - means.should_be.at(path)[c]) / means.step[path]);
+    for (const auto& [path, channels] : is)
+      for (size_t c = 0; c < channels.size(); ++c)
+        distance = std::max(distance, std::fabs(difference(channels[c], should_be.at(path)[c], step.at(path))));
     return distance;
-  };
-  CHECK(farthest() > 10);
+  }
+  double steps_between_means() const {
+    return farthest([](const Channel& a, const Channel& b, double in) { return (a.mean() - b.mean()) / in; });
+  }
+  double share_between_stds() const {
+    return farthest([](const Channel& a, const Channel& b, double) { return a.std() / b.std() - 1; });
+  }
+};
+
+TEST_CASE("after bias correction every layer's outputs have the means of the float model's") {
+  Quantized q = quantized(with(kFourBits, {{"bits_weights", 3}, {"bias_correction", true}}));
+  CHECK(LayerMoments(q).steps_between_means() > 10);
   q.correct();
-  CHECK(farthest() <= 1.001);  // half a step in the bias that was, half a step in the new one
+  // Half a step in the bias that was, half a step in the new one.
+  CHECK(LayerMoments(q).steps_between_means() <= 1.001);
+}
+
+TEST_CASE("after scale correction every layer's outputs vary as the float model's do") {
+  Quantized q =
+      quantized(with(kFourBits, {{"bits_weights", 2}, {"per_channel_wts", true}, {"scale_correction", true}}));
+  CHECK(LayerMoments(q).share_between_stds() > 0.3);
+  q.correct();
+  CHECK(LayerMoments(q).share_between_stds() < 1e-4);
 }
 
 TEST_CASE("the gradients of soft rounding and of its penalty are right") {
@@ -265,8 +296,11 @@ TEST_CASE("a corrected model rebuilt from its checkpoint computes the same bits"
   const Json resolved = Registry<Quantizer>::resolve(
       {with({{"class", "PostTrainLinearQuantizer"}},
             with(kFourBits, {{"cross_layer_equalization", true},
+                             {"scale_correction", true},
                              {"bias_correction", true},
-                             {"learned_rounding", {{"iterations", 20}, {"batch_size", 4}}}})),
+                             {"learned_rounding", {{"iterations", 20}, {"batch_size", 4}}},
+                             {"bits_sums", 8},
+                             {"reconstruction", {{"iterations", 5}, {"network_iterations", 5}}}})),
        "", "quantizer"});
   Json without_class = resolved;
   without_class.erase("class");

@@ -1,0 +1,252 @@
+// Finding units, and the loop over them.
+#include "quant/post_train/reconstruction.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <memory>
+#include <numbers>
+#include <unordered_map>
+
+#include "core/error.h"
+#include "core/ops.h"
+#include "core/random.h"
+#include "core/tape.h"
+#include "nn/layers/activation.h"
+#include "nn/optim/adam.h"
+#include "quant/post_train/learning_layer.h"
+#include "quant/post_train/samples.h"
+
+namespace qgrad {
+namespace {
+
+bool is_flattening(const GraphNode& node) { return !node.module && node.kind == "flatten"; }
+
+// How many inputs the modules of a model get in a call: more than their nodes have, where some are constants.
+struct InputCounts final : CallObserver {
+  void leave(Module& module, Inputs x, const Tensor&) override { of[&module] = x.size(); }
+  std::unordered_map<const Module*, size_t> of;
+};
+
+class Reconstruction {
+ public:
+  Reconstruction(Module& quantized, Module& reference, std::span<const Tensor> batches,
+                 const ReconstructionConfig& config, const ReconstructionProgress& done)
+      : quantized_(quantized),
+        reference_(reference),
+        batches_(batches),
+        config_(config),
+        done_(done),
+        graph_(Graph::trace(reference, batches[0])) {
+    find_modules();
+    if (config_.iterations > 0) units_ = reconstruction_units(graph_, weighted_, attached_);
+    const auto unrunnable = [this](const ReconstructionUnit& unit) {
+      return !std::ranges::all_of(unit.nodes, [this](size_t i) { return runnable_[i]; });
+    };
+    const auto rest = std::ranges::find_if(units_, unrunnable);
+    if (config_.network_iterations == 0) add_weighted(rest, units_.end());
+    units_.erase(rest, units_.end());
+    all_ = units_.size() * static_cast<size_t>(config_.iterations) + static_cast<size_t>(config_.network_iterations);
+  }
+
+  void run() {
+    std::vector<Tensor> floats(batches_.begin(), batches_.end()), arriving = floats;
+    for (const ReconstructionUnit& unit : units_) {
+      std::vector<Tensor> targets;
+      for (const Tensor& x : floats) targets.push_back(run_unit(unit, x, reference_modules_));
+      LearningLayer* exit = unit.exit() == graph_.output() ? nullptr : carrier(unit.exit());
+      if (exit) exit->set_open(true);
+      learn(unit, arriving, floats, targets);
+      for (Tensor& x : arriving) x = run_unit(unit, entering(unit, x, x), quantized_modules_);
+      if (exit) exit->set_open(false);
+      floats = std::move(targets);
+    }
+    if (config_.network_iterations > 0) learn_network();
+    quantized_(batches_[0]);  // grids are handed on as they are now
+    for (auto& [path, layer] : layers_) layer->finish();
+    layers_.clear();
+  }
+
+  const std::vector<std::string>& left() const { return left_; }
+
+ private:
+  template <class It>
+  void add_weighted(It unit, It end) {
+    for (; unit != end; ++unit)
+      for (const size_t i : unit->nodes)
+        if (weighted_[i]) left_.push_back(graph_[i].path());
+  }
+
+  void find_modules() {
+    InputCounts counts;
+    {
+      const Observing observing(counts);
+      reference_(batches_[0]);
+    }
+    for (const GraphNode& node : graph_.nodes()) {
+      Module* module = node.module ? find_module(quantized_, node.path()) : nullptr;
+      check(!node.module || module, "reconstruction: the quantized model has no layer '{}'", node.path());
+      auto* wrapper = dynamic_cast<RangeLinearQuantWrapper*>(module);
+      if (wrapper) {
+        check(graph_.called_once(node), "reconstruction: {} is called more than once", node.path());
+        layers_[node.path()] = std::make_unique<LearningLayer>(*wrapper, *node.module);
+      }
+      reference_modules_.push_back(node.module);
+      quantized_modules_.push_back(module);
+      weighted_.push_back(wrapper && wrapper->param_layer());
+      attached_.push_back(node.module && dynamic_cast<Identity*>(module));
+      runnable_.push_back(is_flattening(node) || (node.module && counts.of[node.module] == node.preds.size()));
+    }
+    check(std::ranges::find(weighted_, true) != weighted_.end(),
+          "reconstruction: no layer of the model has quantized weights");
+  }
+
+  // The layer that quantizes what a node gives; null where none does.
+  LearningLayer* carrier(size_t node) const {
+    while (attached_[node]) node = graph_[node].preds[0];
+    const auto layer = layers_.find(graph_[node].path());
+    return layer == layers_.end() ? nullptr : layer->second.get();
+  }
+
+  Tensor entering(const ReconstructionUnit& unit, const Tensor& x, const Tensor& dropped) const {
+    LearningLayer* layer = carrier(unit.entry);
+    return layer ? layer->output_quantized(x, dropped) : x;
+  }
+
+  Tensor run_unit(const ReconstructionUnit& unit, const Tensor& x, const std::vector<Module*>& modules) const {
+    std::map<size_t, Tensor> values{{unit.entry, x}};
+    for (const size_t i : unit.nodes) {
+      std::vector<Tensor> inputs;
+      for (const size_t pred : graph_[i].preds) inputs.push_back(values.at(pred));
+      values[i] = modules[i] ? modules[i]->call(inputs) : flatten(inputs[0]);
+    }
+    return values.at(unit.exit());
+  }
+
+  Tensor loss(const Tensor& y, const Tensor& target, bool is_output) const {
+    if (!is_output || !config_.outputs_are_classes || y.rank() != 2 || y.dim(1) == 1)
+      return mul_scalar(squared_distance(y, target), static_cast<float>(y.dim(-1)) / static_cast<float>(y.numel()));
+    // The divergence, but for the entropy of the target, which is a constant.
+    return mul_scalar(dot(softmax(target), log_softmax(y)), -1 / static_cast<float>(y.dim(0)));
+  }
+
+  // Steps of Adam along a cosine that begins at `pace` times the learning rates. `loss_of`: of images at these
+  // positions.
+  template <class F>
+  void optimize(const std::string& name, const LearningLayer::Parameters& learned, float pace, int iterations,
+                F&& loss_of) {
+    Adam optimizer(AdamConfig{.lr = pace});
+    optimizer.add_param_group({.name = "weights", .parameters = learned.weights, .lr_factor = config_.lr_weights});
+    optimizer.add_param_group({.name = "steps", .parameters = learned.steps, .lr_factor = config_.lr_steps});
+    optimizer.add_param_group({.name = "others", .parameters = learned.others, .lr_factor = config_.lr_others});
+    RandomStream random(config_.seed, "reconstruction of " + name);
+    uint32_t images = 0;
+    for (const Tensor& batch : batches_) images += static_cast<uint32_t>(batch.dim(0));
+    std::vector<uint32_t> positions(static_cast<size_t>(config_.batch_size));
+    Tape tape;
+    for (int i = 0; i < iterations; ++i) {
+      const float progress = static_cast<float>(i) / static_cast<float>(iterations);
+      optimizer.set_lr(pace * 0.5f * (1 + std::cos(std::numbers::pi_v<float> * progress)));
+      for (uint32_t& position : positions) position = random.below(images);
+      {
+        const Tape::Recording recording(tape);
+        tape.backward(loss_of(positions));
+      }
+      optimizer.step();
+      optimizer.zero_grad();
+      done_(name, ++steps_done_, all_);
+    }
+  }
+
+  void learn(const ReconstructionUnit& unit, std::span<const Tensor> arriving, std::span<const Tensor> floats,
+             std::span<const Tensor> targets) {
+    const Samples x(arriving, "reconstruction"), r(floats, "reconstruction"), t(targets, "reconstruction");
+    const std::string name = graph_[unit.exit()].path();
+    LearningLayer::Parameters learned;
+    Dropping dropping(config_.drop, config_.seed, name);
+    std::vector<LearningLayer*> quantizing;
+    if (LearningLayer* entry = carrier(unit.entry)) {
+      quantizing.push_back(entry);
+      if (Parameter* step = entry->output_step()) learned.steps.push_back(step);
+    }
+    for (const size_t i : unit.nodes)
+      if (const auto layer = layers_.find(graph_[i].path()); layer != layers_.end()) {
+        quantizing.push_back(layer->second.get());
+        layer->second->add_to(learned);
+      }
+    if (config_.drop > 0)
+      for (LearningLayer* layer : quantizing) layer->set_dropping(&dropping);
+    optimize(name, learned, 1, config_.iterations, [&](std::span<const uint32_t> positions) {
+      const Tensor y = run_unit(unit, entering(unit, x.gather(positions), r.gather(positions)), quantized_modules_);
+      return loss(y, t.gather(positions), unit.exit() == graph_.output());
+    });
+    for (LearningLayer* layer : quantizing) layer->set_dropping(nullptr);
+  }
+
+  void learn_network() {
+    std::vector<Tensor> targets;
+    for (const Tensor& batch : batches_) targets.push_back(reference_(batch));
+    const Samples x(batches_, "reconstruction"), t(targets, "reconstruction");
+    LearningLayer::Parameters learned;
+    for (auto& [path, layer] : layers_) layer->add_to(learned);
+    optimize("network", learned, config_.network_lr, config_.network_iterations,
+             [&](std::span<const uint32_t> positions) {
+               return loss(quantized_(x.gather(positions)), t.gather(positions), true);
+             });
+  }
+
+  Module &quantized_, &reference_;
+  std::span<const Tensor> batches_;
+  const ReconstructionConfig& config_;
+  const ReconstructionProgress& done_;
+  Graph graph_;
+  // By node. Attached: a ReLU that is computed in the layer before it.
+  std::vector<Module*> reference_modules_, quantized_modules_;
+  std::vector<bool> weighted_, attached_, runnable_;
+  std::map<std::string, std::unique_ptr<LearningLayer>> layers_;  // by path
+  std::vector<ReconstructionUnit> units_;
+  std::vector<std::string> left_;  // layers with weights in units that can not be run
+  size_t steps_done_ = 0, all_ = 0;
+};
+
+}  // namespace
+
+std::vector<ReconstructionUnit> reconstruction_units(const Graph& graph, const std::vector<bool>& weighted,
+                                                     const std::vector<bool>& attached) {
+  const size_t count = graph.nodes().size();
+  std::vector<size_t> last_use(count);
+  for (size_t i = 0; i < count; ++i) last_use[i] = graph[i].succs.empty() ? i : std::ranges::max(graph[i].succs);
+  last_use[graph.output()] = count;
+  std::vector<ReconstructionUnit> units;
+  ReconstructionUnit unit;
+  size_t waiting = 0;  // the largest last use of the nodes before
+  bool has_weights = false;
+  for (size_t i = 0; i < count; ++i) {
+    if (graph[i].kind != "input") {
+      unit.nodes.push_back(i);
+      has_weights = has_weights || weighted[i];
+    }
+    const bool alone = waiting <= i && last_use[i] > i;
+    waiting = std::max(waiting, last_use[i]);
+    if (!alone) continue;
+    if (unit.nodes.empty()) {
+      unit.entry = i;
+    } else if (has_weights && (i + 1 == count || !attached[i + 1])) {
+      units.push_back(std::move(unit));
+      unit = {.entry = i, .nodes = {}};
+      has_weights = false;
+    }
+  }
+  if (!units.empty()) units.back().nodes.insert(units.back().nodes.end(), unit.nodes.begin(), unit.nodes.end());
+  return units;
+}
+
+std::vector<std::string> reconstruct(Module& quantized, Module& reference, std::span<const Tensor> batches,
+                                     const ReconstructionConfig& config, const ReconstructionProgress& done) {
+  check(!batches.empty(), "reconstruction needs calibration images");
+  Reconstruction reconstruction(quantized, reference, batches, config, done);
+  reconstruction.run();
+  return reconstruction.left();
+}
+
+}  // namespace qgrad
