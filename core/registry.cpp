@@ -38,11 +38,14 @@ std::vector<std::string> ClassRegistry::names() const {
   return names;
 }
 
+std::string ClassRegistry::help(const std::string& name) const { return entries_.at(name).help; }
+
 Json ClassRegistry::schema() const {
   Json any = Json::array();
   for (const auto& [name, entry] : entries_) {
     Json schema = detail::schema_of(entry.config(), entry.defaults().get());
     Json properties = {{"class", {{"const", name}}}};
+    if (*entry.help) properties["class"]["description"] = entry.help;
     properties.update(schema.at("properties"));
     schema["properties"] = std::move(properties);
     schema["required"].push_back("class");

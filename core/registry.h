@@ -1,7 +1,7 @@
 // Classes by name: what a config's "class" key may say.
 //
-//   const Registered<Optimizer, Sgd, SgdConfig> sgd{"SGD"};        // in sgd.cpp; Sgd is constructed from an SgdConfig
-//   auto optimizer = Registry<Optimizer>::create(config);          // {"class": "SGD", "lr": 0.1}
+//   const Registered<Optimizer, Sgd, SgdConfig> sgd{"SGD", "gradient descent"};  // Sgd is constructed from an
+//   SgdConfig auto optimizer = Registry<Optimizer>::create(config);          // {"class": "SGD", "lr": 0.1}
 //   ClassConfig<Optimizer> optimizer;                              // a member of another config
 //
 // A registered object in a static library is dropped by the linker unless the library is linked whole; the build does.
@@ -21,6 +21,7 @@ class ClassRegistry {
     void* (*create)(const Config&);  // a Base*, from the config without its "class" key
     const detail::ValueForm& (*config)();
     std::shared_ptr<void> (*defaults)();  // of the config
+    const char* help;                     // what it is, in a line; may be empty
   };
 
   explicit ClassRegistry(const char* role) : role_(role) {}
@@ -28,7 +29,8 @@ class ClassRegistry {
   const Entry& find(const Config& config) const;
   Json resolved(const Config& config) const;
   std::vector<std::string> names() const;
-  Json schema() const;  // one of the registered classes, each with its own members
+  std::string help(const std::string& name) const;  // of one of names()
+  Json schema() const;                              // one of the registered classes, each with its own members
 
   static Config without_class(Config config);
 
@@ -62,9 +64,10 @@ class Registry : public ClassRegistry {
 // T is constructible from a ConfigStruct.
 template <class Base, class T, HasFields ConfigStruct>
 struct Registered {
-  explicit Registered(const char* name) {
-    Registry<Base>::instance().add(name, {create, detail::form_of<ConfigStruct>,
-                                          [] { return std::shared_ptr<void>(std::make_shared<ConfigStruct>()); }});
+  explicit Registered(const char* name, const char* help = "") {
+    Registry<Base>::instance().add(name,
+                                   {create, detail::form_of<ConfigStruct>,
+                                    [] { return std::shared_ptr<void>(std::make_shared<ConfigStruct>()); }, help});
   }
 
  private:

@@ -62,7 +62,8 @@ class Cifar10 final : public Dataset {
   const fs::path folder_;
 };
 
-const Registered<Dataset, Cifar10, Cifar10Config> cifar10{"cifar10"};
+const Registered<Dataset, Cifar10, Cifar10Config> cifar10{"cifar10",
+                                                          "CIFAR-10: 60,000 pictures of 32x32 in ten classes"};
 
 }  // namespace
 

@@ -32,7 +32,7 @@ class Digits final : public Dataset {
   const ImageSet all_;
 };
 
-const Registered<Dataset, Digits, DigitsConfig> digits{"digits"};
+const Registered<Dataset, Digits, DigitsConfig> digits{"digits", "1,797 handwritten digits of 8x8, inside the program"};
 
 }  // namespace
 

@@ -267,7 +267,8 @@ void ImageFolder::decode_into(ImageSet& set, std::vector<ImageFile>& files) cons
   set.remarks.insert(set.remarks.end(), left.remarks.begin(), left.remarks.end());
 }
 
-const Registered<Dataset, ImageFolder, ImageFolderConfig> image_folder{"image_folder"};
+const Registered<Dataset, ImageFolder, ImageFolderConfig> image_folder{"image_folder",
+                                                                       "your own PNG and JPEG pictures, in folders"};
 
 }  // namespace
 }  // namespace qgrad

@@ -39,8 +39,10 @@ class SyntheticRatings final : public RatingSource {
  private:
   SyntheticRatingsConfig config_;
 };
-const Registered<RatingSource, MovieLens, MovieLensConfig> movielens{"movielens"};
-const Registered<RatingSource, SyntheticRatings, SyntheticRatingsConfig> synthetic{"synthetic_ratings"};
+const Registered<RatingSource, MovieLens, MovieLensConfig> movielens{
+    "movielens", "MovieLens' ratings, as users and the items that they know"};
+const Registered<RatingSource, SyntheticRatings, SyntheticRatingsConfig> synthetic{
+    "synthetic_ratings", "ratings drawn by a seed, for trying recommenders"};
 
 struct Line {
   int64_t user = 0, item = 0, timestamp = 0;

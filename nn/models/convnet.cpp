@@ -65,7 +65,8 @@ class ConvNetArchitecture final : public Architecture {
   ConvNetConfig config_;
 };
 
-const Registered<Architecture, ConvNetArchitecture, ConvNetConfig> convnet{"convnet"};
+const Registered<Architecture, ConvNetArchitecture, ConvNetConfig> convnet{
+    "convnet", "a small convolutional network: for digits, and for trying things"};
 
 }  // namespace
 }  // namespace qgrad

@@ -79,7 +79,7 @@ ModulePtr make_mobilenet_v2(const ClassifierConfig& c) {
 
 const Registered<Architecture, ClassifierArchitecture<make_mobilenet_v2, ConvInit::kaiming_fan_out, 224>,
                  ImageNetConfig>
-    mobilenet_v2{"mobilenet_v2"};
+    mobilenet_v2{"mobilenet_v2", "MobileNetV2 for ImageNet, with torchvision's names"};
 
 }  // namespace
 }  // namespace qgrad

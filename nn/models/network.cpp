@@ -261,7 +261,8 @@ class NetworkArchitecture final : public Architecture {
   NetworkConfig config_;
 };
 
-const Registered<Architecture, NetworkArchitecture, NetworkConfig> network{"network"};
+const Registered<Architecture, NetworkArchitecture, NetworkConfig> network{
+    "network", "a network as data: nodes and their inputs, as `qgrad import` makes it"};
 
 }  // namespace
 }  // namespace qgrad

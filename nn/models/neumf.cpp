@@ -88,7 +88,8 @@ class NeuMFArchitecture final : public Architecture {
   NeuMFConfig config_;
 };
 
-const Registered<Architecture, NeuMFArchitecture, NeuMFConfig> neumf{"neumf"};
+const Registered<Architecture, NeuMFArchitecture, NeuMFConfig> neumf{
+    "neumf", "neural matrix factorization (He et al. 2017): ranks items for users"};
 
 }  // namespace
 }  // namespace qgrad

@@ -93,16 +93,26 @@ template <int kBlocks, Shortcut kShortcut>
 using PreactResNet =
     Registered<Architecture, ClassifierArchitecture<make_preact_resnet<kBlocks, kShortcut>>, ClassifierConfig>;
 
-const PreactResNet<3, Shortcut::pooling> preact_resnet20{"preact_resnet20"};
-const PreactResNet<5, Shortcut::pooling> preact_resnet32{"preact_resnet32"};
-const PreactResNet<7, Shortcut::pooling> preact_resnet44{"preact_resnet44"};
-const PreactResNet<9, Shortcut::pooling> preact_resnet56{"preact_resnet56"};
-const PreactResNet<18, Shortcut::pooling> preact_resnet110{"preact_resnet110"};
-const PreactResNet<3, Shortcut::convolution> preact_resnet20_conv_ds{"preact_resnet20_conv_ds"};
-const PreactResNet<5, Shortcut::convolution> preact_resnet32_conv_ds{"preact_resnet32_conv_ds"};
-const PreactResNet<7, Shortcut::convolution> preact_resnet44_conv_ds{"preact_resnet44_conv_ds"};
-const PreactResNet<9, Shortcut::convolution> preact_resnet56_conv_ds{"preact_resnet56_conv_ds"};
-const PreactResNet<18, Shortcut::convolution> preact_resnet110_conv_ds{"preact_resnet110_conv_ds"};
+const PreactResNet<3, Shortcut::pooling> preact_resnet20{"preact_resnet20",
+                                                         "ResNet-20 for CIFAR, activations before convolutions"};
+const PreactResNet<5, Shortcut::pooling> preact_resnet32{"preact_resnet32",
+                                                         "ResNet-32 for CIFAR, activations before convolutions"};
+const PreactResNet<7, Shortcut::pooling> preact_resnet44{"preact_resnet44",
+                                                         "ResNet-44 for CIFAR, activations before convolutions"};
+const PreactResNet<9, Shortcut::pooling> preact_resnet56{"preact_resnet56",
+                                                         "ResNet-56 for CIFAR, activations before convolutions"};
+const PreactResNet<18, Shortcut::pooling> preact_resnet110{"preact_resnet110",
+                                                           "ResNet-110 for CIFAR, activations before convolutions"};
+const PreactResNet<3, Shortcut::convolution> preact_resnet20_conv_ds{
+    "preact_resnet20_conv_ds", "the same with convolutions as shortcuts where sizes change"};
+const PreactResNet<5, Shortcut::convolution> preact_resnet32_conv_ds{
+    "preact_resnet32_conv_ds", "the same with convolutions as shortcuts where sizes change"};
+const PreactResNet<7, Shortcut::convolution> preact_resnet44_conv_ds{
+    "preact_resnet44_conv_ds", "the same with convolutions as shortcuts where sizes change"};
+const PreactResNet<9, Shortcut::convolution> preact_resnet56_conv_ds{
+    "preact_resnet56_conv_ds", "the same with convolutions as shortcuts where sizes change"};
+const PreactResNet<18, Shortcut::convolution> preact_resnet110_conv_ds{
+    "preact_resnet110_conv_ds", "the same with convolutions as shortcuts where sizes change"};
 
 }  // namespace
 }  // namespace qgrad

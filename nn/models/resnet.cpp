@@ -176,16 +176,19 @@ template <ModulePtr (*kMake)(const ClassifierConfig&)>
 using ImageNetResNet =
     Registered<Architecture, ClassifierArchitecture<kMake, ConvInit::kaiming_fan_out, 224>, ImageNetConfig>;
 
-const ImageNetResNet<make_basic<Depths{2, 2, 2, 2}>> resnet18{"resnet18"};
-const ImageNetResNet<make_basic<Depths{3, 4, 6, 3}>> resnet34{"resnet34"};
-const ImageNetResNet<make_bottleneck<Depths{3, 4, 6, 3}>> resnet50{"resnet50"};
+const ImageNetResNet<make_basic<Depths{2, 2, 2, 2}>> resnet18{"resnet18",
+                                                              "ResNet-18 for ImageNet, with torchvision's names"};
+const ImageNetResNet<make_basic<Depths{3, 4, 6, 3}>> resnet34{"resnet34",
+                                                              "ResNet-34 for ImageNet, with torchvision's names"};
+const ImageNetResNet<make_bottleneck<Depths{3, 4, 6, 3}>> resnet50{"resnet50",
+                                                                   "ResNet-50 for ImageNet, with torchvision's names"};
 
-const ResNet<Variant::residual, 3> resnet20{"resnet20"};
-const ResNet<Variant::residual, 5> resnet32{"resnet32"};
-const ResNet<Variant::residual, 7> resnet44{"resnet44"};
-const ResNet<Variant::residual, 9> resnet56{"resnet56"};
-const ResNet<Variant::plain, 3> plain20{"plain20"};
-const ResNet<Variant::plain_without_batch_norm, 3> plain20_nobn{"plain20_nobn"};
+const ResNet<Variant::residual, 3> resnet20{"resnet20", "ResNet-20 for CIFAR (He et al. 2016)"};
+const ResNet<Variant::residual, 5> resnet32{"resnet32", "ResNet-32 for CIFAR (He et al. 2016)"};
+const ResNet<Variant::residual, 7> resnet44{"resnet44", "ResNet-44 for CIFAR (He et al. 2016)"};
+const ResNet<Variant::residual, 9> resnet56{"resnet56", "ResNet-56 for CIFAR (He et al. 2016)"};
+const ResNet<Variant::plain, 3> plain20{"plain20", "ResNet-20 for CIFAR without its shortcuts"};
+const ResNet<Variant::plain_without_batch_norm, 3> plain20_nobn{"plain20_nobn", "the same without batch norms"};
 
 }  // namespace
 }  // namespace qgrad

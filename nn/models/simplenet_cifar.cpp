@@ -37,7 +37,7 @@ class SimpleNetCifar final : public UnaryModule {
 ModulePtr make(const ClassifierConfig& config) { return std::make_unique<SimpleNetCifar>(config); }
 
 const Registered<Architecture, ClassifierArchitecture<make, ConvInit::uniform_fan_in>, ClassifierConfig> simplenet{
-    "simplenet"};
+    "simplenet", "Distiller's simplenet_cifar: two convolutions, three linear layers"};
 
 }  // namespace
 }  // namespace qgrad

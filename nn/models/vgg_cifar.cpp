@@ -59,14 +59,14 @@ using Vgg = Registered<Architecture, ClassifierArchitecture<make_vgg<kDepths, kB
 
 constexpr StageDepths kA{1, 1, 2, 2, 2}, kB{2, 2, 2, 2, 2}, kD{2, 2, 3, 3, 3}, kE{2, 2, 4, 4, 4};
 
-const Vgg<kA, false> vgg11{"vgg11"};
-const Vgg<kB, false> vgg13{"vgg13"};
-const Vgg<kD, false> vgg16{"vgg16"};
-const Vgg<kE, false> vgg19{"vgg19"};
-const Vgg<kA, true> vgg11_bn{"vgg11_bn"};
-const Vgg<kB, true> vgg13_bn{"vgg13_bn"};
-const Vgg<kD, true> vgg16_bn{"vgg16_bn"};
-const Vgg<kE, true> vgg19_bn{"vgg19_bn"};
+const Vgg<kA, false> vgg11{"vgg11", "VGG-11 for CIFAR"};
+const Vgg<kB, false> vgg13{"vgg13", "VGG-13 for CIFAR"};
+const Vgg<kD, false> vgg16{"vgg16", "VGG-16 for CIFAR"};
+const Vgg<kE, false> vgg19{"vgg19", "VGG-19 for CIFAR"};
+const Vgg<kA, true> vgg11_bn{"vgg11_bn", "VGG-11 for CIFAR with batch norms"};
+const Vgg<kB, true> vgg13_bn{"vgg13_bn", "VGG-13 for CIFAR with batch norms"};
+const Vgg<kD, true> vgg16_bn{"vgg16_bn", "VGG-16 for CIFAR with batch norms"};
+const Vgg<kE, true> vgg19_bn{"vgg19_bn", "VGG-19 for CIFAR with batch norms"};
 
 }  // namespace
 }  // namespace qgrad

@@ -8,8 +8,9 @@
 namespace qgrad {
 namespace {
 
-const Registered<Optimizer, Adam, AdamConfig> registered_adam{"Adam"};
-const Registered<Optimizer, Adam, AdamWConfig> registered_adamw{"AdamW"};
+const Registered<Optimizer, Adam, AdamConfig> registered_adam{"Adam", "Adam (Kingma and Ba 2015)"};
+const Registered<Optimizer, Adam, AdamWConfig> registered_adamw{
+    "AdamW", "Adam with decoupled weight decay (Loshchilov and Hutter 2019)"};
 
 }  // namespace
 

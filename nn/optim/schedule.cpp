@@ -139,13 +139,14 @@ void fields(Fields& v, PolynomialSchedule& c) {
 
 template <class C>
 using Entry = Registered<Schedule, ScheduleOf<C>, C>;
-const Entry<ConstantSchedule> constant{"constant"};
-const Entry<StepSchedule> step{"step"};
-const Entry<MultiStepSchedule> multi_step{"multi_step"};
-const Entry<MultiStepMultiGammaSchedule> multi_step_multi_gamma{"multi_step_multi_gamma"};
-const Entry<CosineSchedule> cosine{"cosine"};
-const Entry<OneCycleSchedule> one_cycle{"one_cycle"};
-const Entry<PolynomialSchedule> polynomial{"polynomial"};
+const Entry<ConstantSchedule> constant{"constant", "the learning rate stays"};
+const Entry<StepSchedule> step{"step", "falls by a factor every so many epochs"};
+const Entry<MultiStepSchedule> multi_step{"multi_step", "falls by a factor at given epochs"};
+const Entry<MultiStepMultiGammaSchedule> multi_step_multi_gamma{"multi_step_multi_gamma",
+                                                                "falls at given epochs, by a factor for each"};
+const Entry<CosineSchedule> cosine{"cosine", "falls along half a cosine"};
+const Entry<OneCycleSchedule> one_cycle{"one_cycle", "rises and falls once"};
+const Entry<PolynomialSchedule> polynomial{"polynomial", "falls with a power of what is left"};
 
 }  // namespace
 

@@ -6,7 +6,7 @@
 namespace qgrad {
 namespace {
 
-const Registered<Optimizer, Sgd, SgdConfig> sgd{"SGD"};
+const Registered<Optimizer, Sgd, SgdConfig> sgd{"SGD", "stochastic gradient descent with momentum, Nesterov's too"};
 
 }  // namespace
 

@@ -272,7 +272,8 @@ Config PostTrainLinearQuantizer::self_contained(Config config) const {
 
 namespace {
 const Registered<Quantizer, PostTrainLinearQuantizer, PostTrainLinearConfig> post_train_linear{
-    "PostTrainLinearQuantizer"};
+    "PostTrainLinearQuantizer",
+    "after training: calibrated ranges, with corrections and searches; runs as an integer program"};
 }
 
 }  // namespace qgrad

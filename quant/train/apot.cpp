@@ -34,7 +34,8 @@ class APoTQuantizer final : public LearnedQuantizer {
   bool normalize_weights_;
 };
 
-const Registered<Quantizer, APoTQuantizer, APoTConfig> apot{"APoTQuantizer"};
+const Registered<Quantizer, APoTQuantizer, APoTConfig> apot{
+    "APoTQuantizer", "in training: levels that are sums of powers of two (Li et al. 2020)"};
 
 struct MeanAndDeviation {
   float mean, deviation;

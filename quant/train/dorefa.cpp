@@ -26,7 +26,8 @@ class DorefaQuantizer final : public FixedClipQuantizer {
   }
 };
 
-const Registered<Quantizer, DorefaQuantizer, DorefaConfig> dorefa{"DorefaQuantizer"};
+const Registered<Quantizer, DorefaQuantizer, DorefaConfig> dorefa{
+    "DorefaQuantizer", "in training: DoReFa's weights, activations clipped to a fixed bound (Zhou et al. 2016)"};
 
 Tensor binarized(const Tensor& x) {
   Tensor y = Tensor::empty(x.shape());

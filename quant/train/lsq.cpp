@@ -50,8 +50,10 @@ class LSQQuantizer final : public LearnedQuantizer {
   LSQOptions options_;
 };
 
-const Registered<Quantizer, LSQQuantizer, LSQConfig> registered_lsq{"LSQQuantizer"};
-const Registered<Quantizer, LSQQuantizer, LSQPlusConfig> registered_lsq_plus{"LSQPlusQuantizer"};
+const Registered<Quantizer, LSQQuantizer, LSQConfig> registered_lsq{"LSQQuantizer",
+                                                                    "in training: learned steps (Esser et al. 2020)"};
+const Registered<Quantizer, LSQQuantizer, LSQPlusConfig> registered_lsq_plus{
+    "LSQPlusQuantizer", "in training: learned steps and offsets (Bhalgat et al. 2020)"};
 
 constexpr int64_t kChannelsOfChunk = 16;
 

@@ -18,7 +18,8 @@ class NCFQuantAwareTrainQuantizer final : public QuantAwareTrainRangeLinearQuant
   }
 };
 
-const Registered<Quantizer, NCFQuantAwareTrainQuantizer, NCFConfig> ncf{"NCFQuantAwareTrainQuantizer"};
+const Registered<Quantizer, NCFQuantAwareTrainQuantizer, NCFConfig> ncf{
+    "NCFQuantAwareTrainQuantizer", "in training: range-linear, for neural recommenders (Distiller's)"};
 
 }  // namespace
 }  // namespace qgrad

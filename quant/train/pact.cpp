@@ -54,7 +54,8 @@ class PACTQuantizer final : public TrainQuantizer {
   PACTConfig config_;
 };
 
-const Registered<Quantizer, PACTQuantizer, PACTConfig> pact{"PACTQuantizer"};
+const Registered<Quantizer, PACTQuantizer, PACTConfig> pact{
+    "PACTQuantizer", "in training: activations with learned clips, weights as DoReFa's (Choi et al. 2018)"};
 
 }  // namespace
 }  // namespace qgrad

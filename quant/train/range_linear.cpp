@@ -13,7 +13,8 @@ namespace qgrad {
 namespace {
 
 const Registered<Quantizer, QuantAwareTrainRangeLinearQuantizer, QuantAwareTrainRangeLinearConfig> range_linear{
-    "QuantAwareTrainRangeLinearQuantizer"};
+    "QuantAwareTrainRangeLinearQuantizer",
+    "in training: ranges that follow the data, as in Distiller and TensorFlow (Jacob et al. 2018)"};
 
 struct ActivationSettings {
   ModuleQuantMode mode;

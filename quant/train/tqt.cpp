@@ -35,7 +35,8 @@ class TQTQuantizer final : public LearnedQuantizer {
   bool normalize_gradients_;
 };
 
-const Registered<Quantizer, TQTQuantizer, TQTConfig> tqt{"TQTQuantizer"};
+const Registered<Quantizer, TQTQuantizer, TQTConfig> tqt{
+    "TQTQuantizer", "in training: scales of powers of two by trained thresholds (Jain et al. 2019)"};
 
 Tensor on_grid(const Tensor& x, float step, const QuantizedRange& range) {
   const Tape::Paused paused;

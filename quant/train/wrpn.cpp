@@ -36,7 +36,8 @@ class WRPNQuantizer final : public FixedClipQuantizer {
   bool clamp_integers_;
 };
 
-const Registered<Quantizer, WRPNQuantizer, WRPNConfig> wrpn{"WRPNQuantizer"};
+const Registered<Quantizer, WRPNQuantizer, WRPNConfig> wrpn{
+    "WRPNQuantizer", "in training: for networks that are widened (Mishra et al. 2018)"};
 
 }  // namespace
 
