@@ -40,7 +40,8 @@ void run_calibrate(const std::string& config_file, const CommonOptions& options)
 }
 
 const Subcommand calibrate_command =
-    config_command<CalibrateCommandConfig>("calibrate", "activation statistics to JSON", run_calibrate);
+    config_command<CalibrateCommandConfig>("calibrate", "activation statistics to JSON", run_calibrate,
+                                           "qgrad calibrate configs/cifar10_resnet20_post_train.json --out out/stats");
 
 }  // namespace
 

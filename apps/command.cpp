@@ -13,6 +13,7 @@
 #include <cstring>
 #include <limits>
 
+#include "core/kernels/table.h"
 #include "core/parallel.h"
 #include "core/threads.h"
 #include "tasks/progress.h"
@@ -56,10 +57,14 @@ std::shared_ptr<CommonOptions> add_common_options(CLI::App& command, const std::
   if (names.contains("--epochs"))
     command.add_option("--epochs", options->epochs, "as --set train.epochs=N; with --resume, to train longer")
         ->check(whole_number(1, std::numeric_limits<int>::max()));
+  if (names.contains("--dry-run"))
+    command.add_flag("--dry-run", options->dry_run,
+                     "check all, say what would be done and which layer gets what, and end");
   command.add_option("--threads", options->threads, "number of threads; the results do not depend on it")
       ->check(whole_number(1, 256));
   command.add_flag("--json", options->json, "print one JSON document on stdout");
   command.parse_complete_callback([options] {
+    kernels();  // an instruction set that is none is an error at once
     if (options->threads) set_num_threads(*options->threads);
     const int wanted = num_threads(), started = start_pool();
     if (started < wanted) note(fmt::format("threads: {} of {}, the system gives no more", started, wanted));

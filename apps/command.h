@@ -27,6 +27,7 @@ struct CommonOptions {
   std::optional<int> threads;       // --threads N
   bool quick = false;               // --quick: with the config's "quick" settings
   bool json = false;                // --json: stdout is one JSON document
+  bool dry_run = false;             // --dry-run: say what would be done
 };
 
 // A validator: decimal digits, for a number from low to high.
@@ -43,16 +44,20 @@ ConfigKind config_kind();
 // and `qgrad schema` then have it. add() gives the command its options and its callback.
 class Subcommand {
  public:
-  Subcommand(const std::string& name, const std::string& help, std::function<void(CLI::App& command)> add);
+  // `examples`: command lines, for the end of its help.
+  Subcommand(const std::string& name, const std::string& help, std::function<void(CLI::App& command)> add,
+             const std::string& examples = "");
 };
 
 // Whose only argument is a config file with the schema of C, and which has all common options.
 using ConfigCommand = void (*)(const std::string& config_file, const CommonOptions& options);
 void take_config(CLI::App& command, ConfigCommand run);
 template <HasFields C>
-Subcommand config_command(const std::string& name, const std::string& help, ConfigCommand run) {
+Subcommand config_command(const std::string& name, const std::string& help, ConfigCommand run,
+                          const std::string& examples = "") {
   register_config(name, config_kind<C>());
-  return Subcommand(name, help, [run](CLI::App& command) { take_config(command, run); });
+  return Subcommand(
+      name, help, [run](CLI::App& command) { take_config(command, run); }, examples);
 }
 
 // With a config file, or --resume DIR: the folder of a run that stopped, whose config.json then is the config file.
@@ -62,9 +67,10 @@ using ResumableCommand = void (*)(const std::string& config_file, const std::opt
 void take_config_or_resume(CLI::App& command, ResumableCommand run, const std::set<std::string>& also = {});
 template <HasFields C>
 Subcommand resumable_command(const std::string& name, const std::string& help, ResumableCommand run,
-                             const std::set<std::string>& also = {}) {
+                             const std::string& examples = "", const std::set<std::string>& also = {}) {
   register_config(name, config_kind<C>());
-  return Subcommand(name, help, [=](CLI::App& command) { take_config_or_resume(command, run, also); });
+  return Subcommand(
+      name, help, [=](CLI::App& command) { take_config_or_resume(command, run, also); }, examples);
 }
 
 // A config file with --quick (its "quick" object merged over it, RFC 7386), --set and --seed applied, in this order;

@@ -226,7 +226,9 @@ void run(const std::string& config_file, const std::optional<std::filesystem::pa
 }
 
 const Subcommand compare_command = resumable_command<CompareCommandConfig>(
-    "compare", "float, post-training and quantization-aware rows side by side", run);
+    "compare", "float, post-training and quantization-aware rows side by side", run,
+    "qgrad compare configs/digits_compare.json\n"
+    "qgrad compare --resume out/digits_compare");
 
 }  // namespace
 

@@ -86,7 +86,9 @@ const Subcommand evaluate_command{
           ->required();
       command.add_option("--config", chosen->config, "config with data and model, for files that do not say");
       command.callback([=] { run(*chosen, *options); });
-    }};
+    },
+    "qgrad evaluate out/float/best.safetensors\n"
+    "qgrad evaluate net.qgi --config CONFIG --data FOLDER --json"};
 
 }  // namespace
 

@@ -209,7 +209,8 @@ Exported export_checkpoint(const ExportOptions& chosen, const CommonOptions& opt
 namespace {
 
 const Subcommand export_command{
-    "export", "write a quantized model for other runtimes: ONNX, or an integer program", [](CLI::App& command) {
+    "export", "write a quantized model for other runtimes: ONNX, or an integer program",
+    [](CLI::App& command) {
       const auto options = add_common_options(command, {"--set", "--data"});
       const auto chosen = std::make_shared<ExportOptions>();
       command.add_option("CHECKPOINT", chosen->checkpoint, "safetensors file")->required();
@@ -230,7 +231,9 @@ const Subcommand export_command{
         const auto [results, text] = export_checkpoint(*chosen, *options);
         print_result(*options, results, text);
       });
-    }};
+    },
+    "qgrad export out/net8/model.safetensors --program net.qgi --onnx net.onnx\n"
+    "qgrad export out/net8/model.safetensors --onnx net.onnx --test-data 10"};
 
 }  // namespace
 

@@ -64,7 +64,8 @@ void run_import(const ImportCommandOptions& chosen, const CommonOptions& options
 }
 
 const Subcommand import_command{
-    "import", "a network of an ONNX file, as a checkpoint for all other commands", [](CLI::App& command) {
+    "import", "a network of an ONNX file, as a checkpoint for all other commands",
+    [](CLI::App& command) {
       const auto options = add_common_options(command, {"--out"});
       const auto chosen = std::make_shared<ImportCommandOptions>();
       command.add_option("MODEL", chosen->file, "float ONNX model of opset 7 to 26")->required();
@@ -74,7 +75,8 @@ const Subcommand import_command{
                       "several inputs")
           ->allow_extra_args(false);
       command.callback([=] { run_import(*chosen, *options); });
-    }};
+    },
+    "qgrad import net.onnx --size 3x224x224 --out out/net"};
 
 }  // namespace
 }  // namespace qgrad

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/command.h"
+#include "apps/plan.h"
 #include "apps/report/table.h"
 #include "engine/program_file.h"
 #include "nn/graph.h"
@@ -70,19 +71,7 @@ std::string text_of(const Json& result, Module& model) {
   std::string out =
       fmt::format("{}\n{} parameters\n\n{}", to_string(model), result.at("parameters").get<int64_t>(), to_text(graph));
   if (!result.contains("layers")) return out;
-  const bool of_inputs = result.at("quantizer").value("quantized_activations", "outputs") == "inputs";
-  Table bits{{{"quantization", left},
-              {"kind", left},
-              {fmt::format("bits of weights/{}/bias", of_inputs ? "inputs" : "activations"), left},
-              {"by override", left}},
-             {}};
-  const auto text = [](const Json& b) { return b.is_null() ? std::string("-") : std::to_string(b.get<int>()); };
-  for (const Json& layer : result.at("layers"))
-    bits.rows.push_back({layer.at("path").get<std::string>(), layer.at("kind").get<std::string>(),
-                         fmt::format("{}/{}/{}", text(layer.at("bits_weights")), text(layer.at("bits_activations")),
-                                     text(layer.at("bits_bias"))),
-                         layer.at("pattern").is_null() ? "" : layer.at("pattern").get<std::string>()});
-  return out + "\n" + to_text(bits);
+  return out + "\n" + layer_bits_text(result.at("layers"), result.at("quantizer"));
 }
 
 void run_inspect(const std::string& file, const CommonOptions& options) {
@@ -103,12 +92,15 @@ void run_inspect(const std::string& file, const CommonOptions& options) {
 }
 
 const Subcommand inspect_command{
-    "inspect", "graph, parameters and per-layer quantization of a checkpoint or config", [](CLI::App& command) {
+    "inspect", "graph, parameters and per-layer quantization of a checkpoint or config",
+    [](CLI::App& command) {
       const auto options = add_common_options(command, {"--set", "--quick"});
       const auto file = std::make_shared<std::string>();
       command.add_option("CHECKPOINT|CONFIG", *file, "safetensors file, or JSON config of any command")->required();
       command.callback([=] { run_inspect(*file, *options); });
-    }};
+    },
+    "qgrad inspect examples/cifar10_resnet20/w4a4.safetensors\n"
+    "qgrad inspect CONFIG --set quantizer.bits_weights=4"};
 
 }  // namespace
 

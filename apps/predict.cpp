@@ -70,7 +70,8 @@ void run(const std::string& file, const std::vector<std::string>& images, const 
 }
 
 const Subcommand predict_command{
-    "predict", "classify PNG and JPEG files with an integer program", [](CLI::App& command) {
+    "predict", "classify PNG and JPEG files with an integer program",
+    [](CLI::App& command) {
       const auto options = add_common_options(command, {});
       const auto file = std::make_shared<std::string>();
       const auto images = std::make_shared<std::vector<std::string>>();
@@ -78,7 +79,8 @@ const Subcommand predict_command{
       command.add_option("IMAGE", *images, "PNG or JPEG files of any size; they are prepared as those of the training")
           ->required();
       command.callback([=] { run(*file, *images, *options); });
-    }};
+    },
+    "qgrad predict net.qgi pictures/*.png"};
 
 }  // namespace
 

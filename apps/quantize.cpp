@@ -7,6 +7,7 @@
 
 #include "apps/command.h"
 #include "apps/export.h"
+#include "apps/plan.h"
 #include "apps/report/table.h"
 #include "quant/post_train/layer_report.h"
 #include "quant/simulation/layer.h"
@@ -209,6 +210,17 @@ class QuantizeRun {
   std::filesystem::path checkpoint_;
 };
 
+// What the layers would get, but for their ranges.
+void dry_run(const QuantizeCommandConfig& config, const ExperimentData& data, const OutputFolder& folder,
+             const CommonOptions& options) {
+  ModulePtr model = Registry<Architecture>::create(config.model)->make();
+  const auto quantizer = Registry<Quantizer>::create(config.quantizer);
+  quantizer->forgo_stats();
+  quantizer->prepare(model, nullptr, example_inputs(config.model, data.description()));
+  print_plan(options, *model, quantizer.get(), config.quantizer.json(),
+             {{"checkpoint", *config.checkpoint}, {"data", data.describe()}, {"folder", folder.path().string()}});
+}
+
 void run_quantize(const QuantizeOptions& chosen, const CommonOptions& options) {
   const std::string& file = chosen.file;
   auto config =
@@ -226,6 +238,7 @@ void run_quantize(const QuantizeOptions& chosen, const CommonOptions& options) {
   check_can_write(folder.path() / "results.json");
   check_calibration(data, config.calibration, file, "calibration");
   check_post_training(config, config.quantizer, data, config.calibration);
+  if (options.dry_run) return dry_run(config, data, folder, options);
   QuantizeRun quantization(config, data, folder);
   quantization.run();
   if (chosen.images) quantization.write_exports(options);
@@ -235,8 +248,10 @@ void run_quantize(const QuantizeOptions& chosen, const CommonOptions& options) {
 const Subcommand quantize_command = [] {
   register_config("quantize", config_kind<QuantizeCommandConfig>());
   return Subcommand(
-      "quantize", "post-training quantization: calibrate, prepare, evaluate, save", [](CLI::App& command) {
-        const auto options = add_common_options(command, {"--set", "--out", "--data", "--seed", "--quick"});
+      "quantize", "post-training quantization: calibrate, prepare, evaluate, save",
+      [](CLI::App& command) {
+        const auto options =
+            add_common_options(command, {"--set", "--out", "--data", "--seed", "--quick", "--dry-run"});
         const auto chosen = std::make_shared<QuantizeOptions>();
         command
             .add_option("CONFIG|MODEL", chosen->file,
@@ -253,7 +268,9 @@ const Subcommand quantize_command = [] {
                 ->delimiter(','));
         with_images(command.add_option("--std", chosen->std, "the same of the deviation")->delimiter(','));
         command.callback([=] { run_quantize(*chosen, *options); });
-      });
+      },
+      "qgrad quantize configs/cifar10_resnet20_post_train.json --dry-run\n"
+      "qgrad quantize net.onnx --images pictures --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --bits 4,8");
 }();
 
 }  // namespace

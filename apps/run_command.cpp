@@ -9,16 +9,12 @@
 #include <csignal>
 #include <cstdio>
 #include <exception>
+#include <filesystem>
 #include <iostream>
 #include <map>
 
 #include "apps/command.h"
-#include "data/dataset.h"
-#include "data/movielens.h"
-#include "nn/models/architecture.h"
-#include "nn/optim/optimizer.h"
-#include "nn/optim/schedule.h"
-#include "quant/quantizer.h"
+#include "apps/version.h"
 #include "tasks/progress.h"
 #include "tasks/stop_signals.h"
 
@@ -28,15 +24,16 @@ namespace {
 struct Command {
   std::string help;
   std::function<void(CLI::App& command)> add;
+  std::string examples;
 };
 std::map<std::string, Command>& commands() {
   static std::map<std::string, Command> all;
   return all;
 }
 
-template <class Base>
-std::string class_names() {
-  return fmt::format("  {:<24}{}\n", Base::kRole, fmt::join(Registry<Base>::instance().names(), ", "));
+std::string indented(std::string lines) {
+  for (size_t at = 0; (at = lines.find('\n', at)) != lines.npos; ++at) lines.insert(at + 1, "  ");
+  return lines;
 }
 
 // Of every option and argument, those of subcommands too: neither "" nor slashes alone name a file or a folder.
@@ -87,25 +84,29 @@ void check_stdout() {
 
 }  // namespace
 
-Subcommand::Subcommand(const std::string& name, const std::string& help, std::function<void(CLI::App&)> add) {
-  check(commands().emplace(name, Command{help, std::move(add)}).second, "the command '{}' is registered twice", name);
+Subcommand::Subcommand(const std::string& name, const std::string& help, std::function<void(CLI::App&)> add,
+                       const std::string& examples) {
+  check(commands().emplace(name, Command{help, std::move(add), examples}).second,
+        "the command '{}' is registered twice", name);
 }
 
 void add_commands(CLI::App& app) {
-  for (const auto& [name, command] : commands()) command.add(*app.add_subcommand(name, command.help));
-  const std::string classes = "Classes that configs can name, with settings that `qgrad schema COMMAND` lists:\n" +
-                              class_names<Quantizer>() + class_names<Architecture>() + class_names<Dataset>() +
-                              class_names<RatingSource>() + class_names<Optimizer>() + class_names<Schedule>();
-  for (const char* command : {"train", "quantize", "compare"}) app.get_subcommand(command)->footer(classes);
-  app.footer("`qgrad train --help` lists the classes that configs can name.");
+  for (const auto& [name, command] : commands()) {
+    CLI::App& added = *app.add_subcommand(name, command.help);
+    command.add(added);
+    if (!command.examples.empty()) added.footer("Examples:\n  " + indented(command.examples));
+  }
+  app.footer("`qgrad list quantizers` lists what configs can name, and `qgrad schema COMMAND` all settings.");
   refuse_empty_values(app);
 }
 
 int run_command(int argc, char** argv) {
   prepare_streams();
-  CLI::App app{"qgrad: train and quantize neural networks on a CPU, driven by JSON configs"};
+  CLI::App app{"train and quantize neural networks on a CPU, driven by JSON configs",
+               argc > 0 ? std::filesystem::path(argv[0]).filename().string() : "qgrad"};
   app.require_subcommand(1);
   app.set_help_all_flag("--help-all", "help for every subcommand");
+  app.set_version_flag("--version", version_text, "version, commit, compiler, instruction set, threads");
   add_commands(app);
   try {
     try {

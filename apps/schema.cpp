@@ -114,12 +114,14 @@ Json resolve_config(const std::string& command, const Config& content, const Com
 namespace {
 
 const Subcommand schema_command{
-    "schema", "JSON Schema of a command's config, for editors", [](CLI::App& command) {
+    "schema", "JSON Schema of a command's config, for editors",
+    [](CLI::App& command) {
       const auto name = std::make_shared<std::string>();
       command.add_option("COMMAND", *name, fmt::format("one of {}", fmt::join(commands_with_schema(), ", ")))
           ->required();
       command.callback([name] { fmt::print("{}", json_text(config_schema(*name))); });
-    }};
+    },
+    "qgrad schema train >train.schema.json"};
 
 }  // namespace
 

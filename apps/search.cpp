@@ -278,7 +278,9 @@ void run_search(const std::string& config_file, const CommonOptions& options) {
 }
 
 const Subcommand search_command = config_command<SearchCommandConfig>(
-    "search", "search quantization parameters; writes a config for `qgrad quantize`", run_search);
+    "search", "search quantization parameters; writes a config for `qgrad quantize`", run_search,
+    "qgrad search configs/cifar10_resnet20_search_bits.json --out out/bits\n"
+    "qgrad quantize out/bits/quantize.json");
 
 }  // namespace
 

@@ -155,7 +155,9 @@ void run_sensitivity(const std::string& config_file, const std::optional<std::fi
 }
 
 const Subcommand sensitivity_command = resumable_command<SensitivityCommandConfig>(
-    "sensitivity", "which layers quantization hurts, by bits: measured, and estimated from gradients", run_sensitivity);
+    "sensitivity", "which layers quantization hurts, by bits: measured, and estimated from gradients", run_sensitivity,
+    "qgrad sensitivity configs/cifar10_resnet20_sensitivity.json --out out/layers\n"
+    "qgrad sensitivity --resume out/layers");
 
 }  // namespace
 }  // namespace qgrad

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/command.h"
+#include "apps/plan.h"
 #include "quant/train/fake_quant.h"
 #include "tasks/image_settings.h"
 #include "tasks/model_file.h"
@@ -90,6 +91,12 @@ void run_train(const std::string& config_file, const std::optional<std::filesyst
                           }};
   check_resumable(point, config.train, *task);
   check_training(*model, *make_optimizer(config.train.optimizer, *model), *task, config.train);
+  if (options.dry_run)
+    return print_plan(options, *model, quantized.quantizer.get(), quantized.config.json(),
+                      {{"data", task->describe()},
+                       {"epochs", config.train.epochs},
+                       {"steps_per_epoch", steps_per_epoch(config.train, *task)},
+                       {"folder", folder.path().string()}});
   write_json(folder.to_write("config.json"), resolved);
 
   const TrainingResult training = [&] {
@@ -117,7 +124,12 @@ void run_train(const std::string& config_file, const std::optional<std::filesyst
 }
 
 const Subcommand train_command =
-    resumable_command<TrainCommandConfig>("train", "float or quantization-aware training", run_train, {"--epochs"});
+    resumable_command<TrainCommandConfig>("train", "float or quantization-aware training", run_train,
+                                          "qgrad train configs/cifar10_resnet20_train.json --out out/float\n"
+                                          "qgrad train CONFIG --dry-run\n"
+                                          "qgrad train CONFIG --set train.optimizer.lr=0.05 --epochs 20\n"
+                                          "qgrad train --resume out/float --epochs 200    # trains longer",
+                                          {"--epochs", "--dry-run"});
 
 }  // namespace
 

@@ -55,6 +55,10 @@ void add_param_groups(Optimizer& optimizer, Module& model, const TrainConfig& co
   }
 }
 
+int batch_size_of(const TrainConfig& config, const Task& task) {
+  return config.batch_size.value_or(static_cast<int>(std::min<int64_t>(kBatchSize, task.training_examples())));
+}
+
 // What a training follows, all that can be wrong with it known.
 struct TrainingSetup {
   std::unique_ptr<Schedule> learning_rate;
@@ -65,8 +69,7 @@ struct TrainingSetup {
 
   TrainingSetup(const TrainConfig& config, Module& model, Optimizer& optimizer, const Task& task)
       : learning_rate(Registry<Schedule>::create(config.schedule)),
-        batch_size(
-            config.batch_size.value_or(static_cast<int>(std::min<int64_t>(kBatchSize, task.training_examples())))),
+        batch_size(batch_size_of(config, task)),
         batches(task.training(batch_size, config.seed)) {
     if (config.quantization) quantization.emplace(*config.quantization, model, config.epochs);
     if (config.distillation) {
@@ -374,6 +377,10 @@ std::unique_ptr<Optimizer> make_optimizer(const Config& config, Module& model) {
   auto optimizer = Registry<Optimizer>::create(config);
   optimizer->add_param_group({.name = "default", .parameters = all_parameters(model)});
   return optimizer;
+}
+
+int64_t steps_per_epoch(const TrainConfig& config, const Task& task) {
+  return task.training_examples() / batch_size_of(config, task);
 }
 
 void check_training(Module& model, Optimizer& optimizer, const Task& task, const TrainConfig& config) {

@@ -56,6 +56,8 @@ struct ResumePoint {
 // The config's optimizer, with all parameters of the model in one group.
 std::unique_ptr<Optimizer> make_optimizer(const Config& config, Module& model);
 
+int64_t steps_per_epoch(const TrainConfig& config, const Task& task);
+
 // Throws what train() would throw before its first step: settings that are wrong, files that are missing.
 void check_training(Module& model, Optimizer& optimizer, const Task& task, const TrainConfig& config);
 

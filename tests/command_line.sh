@@ -56,7 +56,43 @@ holds "names the nearest option" grep -qF "unknown option '--thread' (did you me
 expect 0 "help of a command that takes no config" "$qgrad" predict --help
 holds "is without the classes of configs" sh -c '! grep -q LSQQuantizer stdout'
 expect 0 "help of training" "$qgrad" train --help
-holds "has them" grep -q LSQQuantizer stdout
+holds "has examples" grep -q '^  qgrad train --resume ' stdout
+for command in $("$qgrad" completion fish | sed -n 's/.*use_subcommand -f -a \([a-z]*\) .*/\1/p'); do
+  expect 0 "help of $command, asked for" "$qgrad" help $command
+  cp stdout asked_for
+  expect 0 "help of $command" "$qgrad" $command --help
+  holds "$command: the same help" diff asked_for stdout
+  holds "$command: with examples" grep -q "^Examples:" stdout
+done
+expect 2 "help of a command with a typing error" "$qgrad" help trian
+holds "names the nearest command" grep -qF "no command 'trian' (did you mean 'train'?)" stderr
+for kind in quantizers models datasets optimizers schedules; do
+  expect 0 "list $kind" "$qgrad" list $kind
+  holds "each with a line about it" sh -c '! grep -qvE "^[A-Za-z0-9_]+  +[^ ]" stdout'
+done
+expect 0 "list for programs" "$qgrad" list datasets --json
+holds "has both kinds of data" sh -c 'grep -q "\"class\": \"cifar10\"" stdout && grep -q "\"class\": \"movielens\"" stdout'
+expect 2 "list of what is not there" "$qgrad" list dogs
+expect 0 "version" "$qgrad" --version
+holds "with commit, compiler, instruction set and threads" [ "$(grep -cE '^(qgrad [0-9.]+, commit [0-9a-z-]+|compiler: .+|instruction set: [a-z0-9_]+|threads: [0-9]+)$' stdout)" = 4 ]
+expect_error "a wrong instruction set, before anything else" "QGRAD_ISA=sse: expected an instruction set" env QGRAD_ISA=sse "$qgrad" evaluate nowhere.safetensors
+# completes WORDS...: what bash would offer in place of the last one.
+completes() {
+  bash -c 'source <("$0" completion bash); COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _qgrad; echo "${COMPREPLY[@]}"' "$qgrad" "$@"
+}
+holds "bash completes a command" [ "$(completes qgrad quan)" = quantize ]
+holds "and an option" [ "$(completes qgrad train --res)" = --resume ]
+holds "and the name of a file" [ "$(touch complete.json; completes qgrad train comp)" = complete.json ]
+for shell in zsh fish; do
+  if command -v $shell >/dev/null; then
+    expect 0 "completion for $shell is a script" sh -c '"$0" completion $1 >completion && $1 -n completion' "$qgrad" $shell
+  else
+    skip "$shell is not here"
+  fi
+done
+expect 0 "the manual" "$qgrad" man
+holds "has every command" [ "$(grep -c '^.SS qgrad [a-z]*$' stdout)" = "$("$qgrad" completion fish | grep -c use_subcommand)" ]
+if command -v groff >/dev/null; then holds "without a warning" [ -z "$(groff -man -ww -z stdout 2>&1)" ]; else skip "groff is not here"; fi
 # refused_option NAME ARGUMENTS...: wrong usage, said in a line with the option's name.
 refused_option() {
   expect 2 "${*:2}" "$qgrad" "${@:2}"
@@ -270,6 +306,11 @@ expect_error "a new training does not overwrite it" "stopped/results.json is the
 mkdir first_epoch && cp stopped/config.json first_epoch/
 expect 0 "resume a training that was stopped in its first epoch" "$qgrad" train --resume first_epoch
 holds "ends with the same bytes too" cmp whole/model.safetensors first_epoch/model.safetensors
+expect 0 "what a training would do" "$qgrad" train long.json --dry-run --out dry
+holds "says steps and bits" sh -c 'grep -q "^steps_per_epoch: [0-9]" stdout && grep -qE "^conv2 +Conv2d +4/-/-" stdout'
+expect 0 "what a quantization would do" "$qgrad" quantize quantize.json --dry-run --out dry --json
+holds "says the layers" grep -q '"path": "conv2"' stdout
+holds "neither does anything" [ ! -e dry ]
 expect 2 "resume and a config" "$qgrad" train long.json --resume stopped
 expect 2 "resume and other settings" "$qgrad" train --resume stopped --set train.epochs=3
 

@@ -112,7 +112,9 @@ const Subcommand bench_command{"bench", "measure the speed of training, inferenc
                                  add_model_benches(bench);
                                  add_fake_quant_bench(bench);
                                  add_conv_bench(bench);
-                               }};
+                               },
+                               "qgrad bench inference --batch 1 --threads 1\n"
+                               "qgrad bench conv --shape 16,32,32,16,3 --json"};
 
 }  // namespace
 

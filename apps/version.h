@@ -1,0 +1,11 @@
+// What this program is, for reports of errors and for whoever repeats a run.
+#pragma once
+
+#include <string>
+
+namespace qgrad {
+
+// Lines of the version and the commit, the compiler, the instruction set in use, and the number of threads.
+std::string version_text();
+
+}  // namespace qgrad
