@@ -348,12 +348,21 @@ until ls comparison/QAT*/training.safetensors >/dev/null 2>&1; do sleep 0.02; do
 kill -9 $victim
 wait $victim 2>/dev/null
 cp -r comparison stopped_early
+"$qgrad" compare "$digits" "${quick[@]}" --set quant_aware_train.epochs=8 --out by_signal >stdout 2>stderr &
+victim=$!
+until ls by_signal/QAT*/log.jsonl >/dev/null 2>&1; do sleep 0.02; done
+kill -TERM $victim
+wait $victim
+holds "a comparison that gets SIGTERM ends with 143" [ $? -eq 143 ]
+holds "and says how to go on" grep -q "^qgrad: stopped .*; go on with: qgrad compare --resume by_signal$" stderr
+expect 0 "as it says" "$qgrad" compare --resume by_signal
 finished=$(stat -c %Y.%i comparison/float/model.safetensors)
 expect 0 "resume a comparison" "$qgrad" compare --resume comparison
 holds "finished rows are kept" [ "$finished" = "$(stat -c %Y.%i comparison/float/model.safetensors)" ]
 expect 0 "compare without a stop" "$qgrad" compare "$digits" "${quick[@]}" --set quant_aware_train.epochs=8 --out without_stop
 for row in QAT_4-4 QAT_2-2; do
   holds "$row of the killed and resumed comparison has the same bytes" cmp {comparison,without_stop}/$row/model.safetensors
+  holds "$row of the one stopped by a signal, too" cmp {by_signal,without_stop}/$row/model.safetensors
 done
 sed 's/"lr": 0.[0-9]*/"lr": 0.5/' comparison/config.json >changed.json
 cp -r comparison changed && mv changed.json changed/config.json

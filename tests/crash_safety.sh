@@ -53,7 +53,7 @@ while [ $killed -lt "$kills" ]; do
   kill -9 $victim 2>/dev/null
   wait $victim 2>/dev/null
   if [ $? -eq 137 ]; then killed=$((killed + 1)); else late=$((late + 1)); fi
-  [ -f killed/training.safetensors ] && begun=$((begun + 1))
+  [ -f killed/training.safetensors ] && [ ! -f killed/results.json ] && begun=$((begun + 1))
   ls killed/*.part >/dev/null 2>&1 && parts=$((parts + 1))
   ends_alike killed "killed after $moment ms"
   rm -rf killed
