@@ -66,11 +66,11 @@ Config config_of(const QuantizeOptions& chosen) {
                  {"bits_activations", activations},
                  {"mode", {{"activations", "ASYMMETRIC_UNSIGNED"}, {"weights", "SYMMETRIC"}}},
                  {"per_channel_wts", true},
+                 {"clip_acts", "MSE"},
                  {"scale_correction", true},
                  {"bias_correction", true}};
   if (std::min(weights, activations) < 8)
-    quantizer.update(
-        {{"clip_acts", "MSE"}, {"also_clip_weights", true}, {"bits_sums", 8}, {"reconstruction", Json::object()}});
+    quantizer.update({{"also_clip_weights", true}, {"bits_sums", 8}, {"reconstruction", Json::object()}});
   return {{{"name", std::filesystem::path(chosen.file).stem().string()},
            {"checkpoint", chosen.file},
            {"data",
