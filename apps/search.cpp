@@ -20,17 +20,27 @@
 namespace qgrad {
 namespace {
 
-// Mean bits over all weights, and over all numbers that layers give.
+// Budgets, of means over all weights and over all numbers that layers give; or how much accuracy may be lost.
 struct BitsConfig {
   std::vector<int> choices{3, 4, 5, 6, 8};
-  std::optional<double> mean_weights = 4, mean_activations = 4;
+  std::optional<double> mean_weights, weights_kib, mean_activations, accuracy_drop;
+
+  bool has_budget() const { return mean_weights || weights_kib || mean_activations; }
 };
 void fields(Fields& v, BitsConfig& c) {
   v("choices", c.choices, {.help = "the bits that a layer may get"});
   v("mean_weights", c.mean_weights,
-    {.help = "budget: mean bits of all weights; null: weights keep the bits they have", .min = 1, .max = 32});
+    {.help = "budget: mean bits of all weights; null, as for weights_kib: weights keep the bits they have",
+     .min = 1,
+     .max = 32});
+  v("weights_kib", c.weights_kib, {.help = "the same budget as the size of all weights in KiB", .min = 0});
   v("mean_activations", c.mean_activations,
     {.help = "budget: mean bits of all that layers give; null: it keeps the bits it has", .min = 1, .max = 32});
+  v("accuracy_drop", c.accuracy_drop,
+    {.help = "instead of budgets: the least mean bits, for weights and for what layers give, that lose no more than "
+             "these points on the calibration images, before corrections",
+     .min = 0,
+     .max = 100});
 }
 
 struct SearchConfig {
@@ -41,7 +51,7 @@ struct SearchConfig {
 void fields(Fields& v, SearchConfig& c) {
   v("lapq", c.lapq, {.help = "scales or clipping values, one after another"});
   v("greedy", c.greedy, {.help = "clip modes, layer by layer"});
-  v("bits", c.bits, {.help = "bits of every layer, under a budget of mean bits"});
+  v("bits", c.bits, {.help = "bits of every layer, under budgets or a limit of what they may cost"});
 }
 
 struct SearchCommandConfig : ExperimentConfig {
@@ -141,6 +151,8 @@ Found search_greedy(const SearchCommandConfig& config, const ExperimentData& dat
       fmt::format("top1 on the calibration images: {:.2f}, {} evaluations\n", 100 - result.cost, result.evaluations)};
 }
 
+constexpr double kBitsOfKib = 8 * 1024;
+
 // The share of the outputs that is noise, which adds up over layers as long as there is little of it.
 double noise_of(const Damage& damage) { return std::pow(10, -damage.sqnr_db / 10); }
 
@@ -190,57 +202,122 @@ std::vector<Damage> measured_by(const Sensitivity& sensitivity) {
   return all;
 }
 
-// The bits of every layer's weights, or of what it gives, are added to `chosen`, and what there is to say of them to
-// the report and the text.
+// Bits for some layers, and what there is to say of them.
 struct ChosenBits {
   std::vector<std::pair<Probe, int>> bits;
-  Json report = Json::object();
+  Json report;
   std::string text;
 };
-void choose(const Sensitivity& sensitivity, const Measured& measured, const std::optional<double>& mean,
-            const char* name, ChosenBits& chosen) {
-  if (measured.layers.empty()) return;
-  if (!mean) {
+// `budget`: of all bits together; null: they stay as they are.
+ChosenBits chosen_under(const Sensitivity& sensitivity, const Measured& measured, const std::optional<double>& budget,
+                        const char* name) {
+  ChosenBits chosen;
+  if (measured.layers.empty()) return chosen;
+  if (!budget) {
     for (const Probe& layer : measured.layers) chosen.bits.emplace_back(layer, sensitivity.own_bits(layer));
-    return;
+    return chosen;
   }
-  const BitAllocation best = allocate_bits(measured.choices, *mean * measured.numbers);
+  const BitAllocation best = allocate_bits(measured.choices, *budget);
   for (size_t i = 0; i < measured.layers.size(); ++i) chosen.bits.emplace_back(measured.layers[i], best.bits[i]);
-  chosen.report[name] = {{"mean_bits", best.size / measured.numbers},
-                         {"expected_noise", best.cost},
-                         {"is_best", best.is_best},
-                         {"front", front_of(measured)}};
-  chosen.text += fmt::format("{}: {:.3f} bits in the mean{}\n", name, best.size / measured.numbers,
-                             best.is_best ? "" : ", perhaps not the best");
+  chosen.report = {{"mean_bits", best.size / measured.numbers},
+                   {"kib", best.size / kBitsOfKib},
+                   {"expected_noise", best.cost},
+                   {"is_best", best.is_best},
+                   {"front", front_of(measured)}};
+  chosen.text = fmt::format("{}: {:.3f} bits in the mean{}\n", name, best.size / measured.numbers,
+                            best.is_best ? "" : ", perhaps not the best");
+  return chosen;
 }
 
 std::string in_words(const Damage& d) {
   return fmt::format("{}SQNR {:.2f} dB", d.top1 ? fmt::format("top1 {:.2f}  ", *d.top1) : "", d.sqnr_db);
 }
 
-Found search_bits(const SearchCommandConfig& config, const ExperimentData& data) {
-  const BitsConfig& bits = *config.search.bits;
-  const Sensitivity sensitivity(config, config.quantizer, config.calibration, data,
-                                {.bits = bits.choices, .spare = false, .gradient_images = 0});
-  const std::vector<Damage> all = measured_by(sensitivity);
-  using What = Probe::What;
-  ChosenBits chosen;
-  choose(sensitivity, measured_of(sensitivity, all, What::weights), bits.mean_weights, "weights", chosen);
-  choose(sensitivity, measured_of(sensitivity, all, What::activations), bits.mean_activations, "activations", chosen);
-  Json quantizer = sensitivity.with_bits(chosen.bits);
-  const Damage after = sensitivity.measure_config(quantizer);
-  chosen.report.update(
-      {{"evaluations", all.size() + 1}, {"chosen", to_json(after)}, {"as_configured", to_json(all[1])}});
-  chosen.text += fmt::format("on the calibration images, before corrections: {}; as the config was: {}\n",
-                             in_words(after), in_words(all[1]));
-  add_corrections(config.quantizer, quantizer);
-  return {std::move(quantizer), std::move(chosen.report), std::move(chosen.text)};
-}
+// All layers' weights, and all that layers give.
+class BitSearch {
+ public:
+  BitSearch(const SearchCommandConfig& config, const ExperimentData& data)
+      : config_(config),
+        bits_(*config.search.bits),
+        sensitivity_(config, config.quantizer, config.calibration, data,
+                     {.bits = bits_.choices, .spare = false, .gradient_images = 0}),
+        all_(measured_by(sensitivity_)),
+        weights_(measured_of(sensitivity_, all_, Probe::What::weights)),
+        activations_(measured_of(sensitivity_, all_, Probe::What::activations)) {}
+
+  Found run() {
+    Found found = bits_.accuracy_drop ? under_drop(*bits_.accuracy_drop) : under_budgets();
+    const Damage after = sensitivity_.measure_config(found.quantizer);
+    found.report.update(
+        {{"evaluations", all_.size() + 1 + trials_}, {"chosen", to_json(after)}, {"as_configured", to_json(all_[1])}});
+    found.text += fmt::format("on the calibration images, before corrections: {}; as the config was: {}\n",
+                              in_words(after), in_words(all_[1]));
+    add_corrections(config_.quantizer, found.quantizer);
+    return found;
+  }
+
+ private:
+  Found under(const std::optional<double>& weights, const std::optional<double>& activations) const {
+    ChosenBits chosen = chosen_under(sensitivity_, weights_, weights, "weights");
+    const ChosenBits more = chosen_under(sensitivity_, activations_, activations, "activations");
+    chosen.bits.insert(chosen.bits.end(), more.bits.begin(), more.bits.end());
+    Json report = Json::object();
+    if (!chosen.report.is_null()) report["weights"] = chosen.report;
+    if (!more.report.is_null()) report["activations"] = more.report;
+    return {sensitivity_.with_bits(chosen.bits), std::move(report), chosen.text + more.text};
+  }
+
+  Found under_budgets() const {
+    std::optional<double> weights, activations;
+    if (bits_.mean_weights) weights = *bits_.mean_weights * weights_.numbers;
+    if (bits_.weights_kib) weights = *bits_.weights_kib * kBitsOfKib;
+    if (bits_.mean_activations) activations = *bits_.mean_activations * activations_.numbers;
+    return under(weights, activations);
+  }
+
+  Found under_mean(double mean) const { return under(mean * weights_.numbers, mean * activations_.numbers); }
+
+  double kept_by(const Damage& damage) const { return damage.top1.value_or(damage.agreement); }
+
+  // By bisection over means in eighths of a bit: fewer bits lose more, as a rule.
+  Found under_drop(double drop) {
+    const auto [fewest, most] = std::ranges::minmax(bits_.choices);
+    const auto lost_by = [&](int eighths) {
+      ++trials_;
+      return kept_by(all_[0]) - kept_by(sensitivity_.measure_config(under_mean(eighths / 8.0).quantizer));
+    };
+    int enough = 8 * most, too_few = 8 * fewest - 1;
+    const double lost = lost_by(enough);
+    check(lost <= drop, "search.bits.accuracy_drop: expected at most {:g} points, but {} bits everywhere lose {:.2f}",
+          drop, most, lost);
+    while (enough - too_few > 1) {
+      const int middle = (enough + too_few) / 2;
+      (lost_by(middle) <= drop ? enough : too_few) = middle;
+    }
+    return under_mean(enough / 8.0);
+  }
+
+  const SearchCommandConfig& config_;
+  const BitsConfig& bits_;
+  Sensitivity sensitivity_;
+  std::vector<Damage> all_;  // the float network, the network as it is configured, then the probes of layers
+  Measured weights_, activations_;
+  size_t trials_ = 0;
+};
 
 Found found_by(const SearchCommandConfig& config, const ExperimentData& data) {
-  if (config.search.bits) return search_bits(config, data);
+  if (config.search.bits) return BitSearch(config, data).run();
   const Judge judge(data, config.calibration);
   return config.search.lapq ? search_lapq(config, data, judge) : search_greedy(config, data, judge);
+}
+
+void check_bits(const BitsConfig& bits, const std::string& where) {
+  if (!bits.has_budget() && !bits.accuracy_drop)
+    config_error(where, "expected a budget: mean_weights or weights_kib, mean_activations or both; or accuracy_drop");
+  if (bits.mean_weights && bits.weights_kib)
+    config_error(where, "mean_weights and weights_kib are two budgets for the same");
+  if (bits.has_budget() && bits.accuracy_drop)
+    config_error(where, "accuracy_drop finds the budgets itself: none can be given beside it");
 }
 
 void run_search(const std::string& config_file, const CommonOptions& options) {
@@ -253,8 +330,7 @@ void run_search(const std::string& config_file, const CommonOptions& options) {
   if (search.lapq.has_value() + search.greedy.has_value() + search.bits.has_value() != 1)
     config_error(config_file + ": search", "expected exactly one of 'lapq', 'greedy' and 'bits'");
   if (!search.lapq) check_measures(config.calibration);
-  if (search.bits && !search.bits->mean_weights && !search.bits->mean_activations)
-    config_error(config_file + ": search.bits", "expected a budget: mean_weights, mean_activations or both");
+  if (search.bits) check_bits(*search.bits, config_file + ": search.bits");
   OutputFolder folder(output_folder(options.out, config.name));
   folder.check_spares({config_file, *config.checkpoint}, {"quantize.json", "results.json"});
   const auto task = open_task(config, options.data);

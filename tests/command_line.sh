@@ -488,7 +488,14 @@ expect 0 "search for bits" "$qgrad" search bits.json --out bits
 holds "within the budget" grep -qE '^weights: (3\.[0-9]+|4\.000) bits in the mean' stdout
 expect 0 "its config quantizes" "$qgrad" quantize bits/quantize.json --out bits_quantized
 expect_error "no choices" "expected numbers of bits to try, got none" "$qgrad" search bits.json --out x --set 'search.bits.choices=[]'
-expect_error "no budget" "expected a budget: mean_weights, mean_activations or both" "$qgrad" search bits.json --out x --set 'search.bits={"mean_weights": null, "mean_activations": null}'
+expect_error "no budget" "expected a budget: mean_weights or weights_kib, mean_activations or both; or accuracy_drop" "$qgrad" search bits.json --out x --set 'search.bits={}'
+expect_error "two budgets for weights" "two budgets for the same" "$qgrad" search bits.json --out x --set search.bits.weights_kib=4
+expect_error "budgets and a limit" "accuracy_drop finds the budgets itself" "$qgrad" search bits.json --out x --set search.bits.accuracy_drop=1
+expect 0 "a budget in KiB" "$qgrad" search bits.json --out bits_kib --json --set 'search.bits={"weights_kib": 4}'
+holds "is kept" python3 -c 'import json; w = json.load(open("stdout"))["weights"]; assert 0 < w["kib"] <= 4, w'
+expect 0 "bits by what they may cost" "$qgrad" search bits.json --out bits_drop --json --set 'search.bits={"choices": [2, 4, 8], "accuracy_drop": 3}'
+holds "cost no more" python3 -c 'import json; r = json.load(open("stdout")); c = r["chosen"]; assert r["weights"]["mean_bits"] < 8 and c.get("top1", c["agreement"]) >= 90, r'
+expect_error "bits that cost more" "at most 0 points, but 2 bits everywhere lose" "$qgrad" search bits.json --out x --set 'search.bits={"choices": [2], "accuracy_drop": 0}'
 expect_error "bits twice" "8 bits are listed twice" "$qgrad" sensitivity sensitivity.json --out x --set 'sensitivity.bits=[8,8]'
 expect_error "nothing to quantize" "quantizes nothing of this network" "$qgrad" sensitivity sensitivity.json --out x --set quantizer.bits_weights=null --set quantizer.bits_activations=null
 expect_error "a budget below all choices" "the smallest choices take .*, the budget is" "$qgrad" search bits.json --out x --set search.bits.mean_weights=1.5
