@@ -8,6 +8,8 @@
 #include <cerrno>
 #include <cstring>
 #include <fstream>
+#include <mutex>
+#include <set>
 #include <utility>
 
 #include "core/error.h"
@@ -64,7 +66,33 @@ bool flush_folder(const fs::path& folder) {
   return ok;
 }
 
+struct KeptFolders {
+  std::mutex mutex;
+  std::multiset<fs::path> folders;
+};
+KeptFolders& kept_folders() {
+  static KeptFolders instance;
+  return instance;
+}
+bool is_kept(const fs::path& folder) {
+  std::lock_guard lock(kept_folders().mutex);
+  return kept_folders().folders.contains(folder);
+}
+fs::path without_slash(const fs::path& folder) {
+  return !folder.has_filename() && folder.has_relative_path() ? folder.parent_path() : folder;
+}
+
 }  // namespace
+
+KeptFolder::KeptFolder(const fs::path& folder) : folder_(without_slash(folder)) {
+  std::lock_guard lock(kept_folders().mutex);
+  kept_folders().folders.insert(folder_);
+}
+
+KeptFolder::~KeptFolder() {
+  std::lock_guard lock(kept_folders().mutex);
+  kept_folders().folders.erase(kept_folders().folders.find(folder_));
+}
 
 std::string read_file(const fs::path& file, std::string_view expected) {
   std::error_code ignored;  // whatever is wrong shows when the file is opened
@@ -82,10 +110,11 @@ std::string read_file(const fs::path& file, std::string_view expected) {
   return bytes;
 }
 
-bool make_folder(const fs::path& folder) {
-  if (!folder.has_filename() && folder.has_relative_path()) return make_folder(folder.parent_path());  // "out/"
+bool make_folder(const fs::path& name) {
+  const fs::path folder = without_slash(name);
   std::error_code error;
   if (folder.empty() || fs::is_directory(folder, error)) return false;
+  check(!is_kept(folder), "{}: is gone: nothing more is written", folder.string());
   make_folder(folder.parent_path());
   const bool made = fs::create_directory(folder, error);
   check(!error, "{}: can not be made: {}", folder.string(), error.message());

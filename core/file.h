@@ -20,6 +20,18 @@ void write_file_atomically(const std::filesystem::path& file, std::string_view b
 // With those above it; on disk when this returns. Whether it was missing.
 bool make_folder(const std::filesystem::path& folder);
 
+// While one lives, nothing in this process makes its folder: who removed it, or moved it away, will not find another.
+class KeptFolder {
+ public:
+  explicit KeptFolder(const std::filesystem::path& folder);
+  ~KeptFolder();
+  KeptFolder(const KeptFolder&) = delete;
+  KeptFolder& operator=(const KeptFolder&) = delete;
+
+ private:
+  std::filesystem::path folder_;
+};
+
 // A file that grows by lines: a log. What a crash leaves of it is a beginning, of which the last line may be cut off.
 class LineFile {
  public:

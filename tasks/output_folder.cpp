@@ -12,7 +12,6 @@
 #include <system_error>
 
 #include "core/error.h"
-#include "core/file.h"
 
 namespace qgrad {
 namespace {
@@ -63,6 +62,7 @@ OutputFolder::OutputFolder(fs::path path) : path_(std::move(path)) {
     close(lock_);
     fail("{}: cannot write: {}", file.string(), std::strerror(why));
   }
+  kept_.emplace(path_);
 }
 
 OutputFolder::~OutputFolder() {

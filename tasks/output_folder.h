@@ -2,9 +2,12 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
+
+#include "core/file.h"
 
 namespace qgrad {
 
@@ -33,6 +36,7 @@ class OutputFolder {
   bool made_ = false;
   int lock_ = -1;
   std::set<std::string> written_;
+  std::optional<KeptFolder> kept_;
 };
 
 }  // namespace qgrad

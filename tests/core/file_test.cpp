@@ -157,6 +157,25 @@ TEST_CASE("folders are made with those above them, once") {
   CHECK(std::filesystem::is_directory(folder.path() / "a" / "d"));
 }
 
+TEST_CASE("a folder that is kept is not made again, nor what lies in it") {
+  const TemporaryFolder folder;
+  const auto out = folder.path() / "out";
+  make_folder(out);
+  for (const auto& name : {out, out / ""}) {
+    const KeptFolder kept(name);
+    write_file_atomically(out / "a" / "file", "text");
+    std::filesystem::remove_all(out);
+    for (const auto& file : {out / "file", out / "a" / "file"})
+      CHECK(error_of([&] { write_file_atomically(file, "text"); }) ==
+            out.string() + ": is gone: nothing more is written");
+    CHECK_FALSE(std::filesystem::exists(out));
+    std::filesystem::create_directory(out);
+  }
+  std::filesystem::remove_all(out);
+  write_file_atomically(out / "file", "text");
+  CHECK(std::filesystem::exists(out / "file"));
+}
+
 TEST_CASE("a log that does not fit names the file and the reason, and keeps its lines") {
   const TemporaryFolder folder;
   const auto file = folder.path() / "log.jsonl";
