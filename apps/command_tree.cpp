@@ -119,7 +119,7 @@ std::string zsh_completion(const CommandEntry& root) {
   std::string text =
       "#compdef qgrad\n# source <(qgrad completion zsh)\n_qgrad() {\n  local -a commands\n  commands=(\n";
   for (const CommandEntry& command : root.commands)
-    text += fmt::format("    {}\n", quoted(with_each(command.name + ":", "", "") + with_each(command.help, ":", "\\")));
+    text += fmt::format("    {}\n", quoted(command.name + ":" + with_each(command.help, ":", "\\")));
   text += "  )\n  if (( CURRENT == 2 )); then\n    _describe command commands\n    return\n  fi\n  case $words[2] in\n";
   for (const CommandEntry& command : root.commands) {
     text += fmt::format("    {}) _arguments", command.name);

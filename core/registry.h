@@ -1,7 +1,7 @@
 // Classes by name: what a config's "class" key may say.
 //
-//   const Registered<Optimizer, Sgd, SgdConfig> sgd{"SGD", "gradient descent"};  // Sgd is constructed from an
-//   SgdConfig auto optimizer = Registry<Optimizer>::create(config);          // {"class": "SGD", "lr": 0.1}
+//   const Registered<Optimizer, Sgd, SgdConfig> sgd{"SGD", "gradient descent"};  // Sgd takes an SgdConfig
+//   auto optimizer = Registry<Optimizer>::create(config);                        // {"class": "SGD", "lr": 0.1}
 //   ClassConfig<Optimizer> optimizer;                              // a member of another config
 //
 // A registered object in a static library is dropped by the linker unless the library is linked whole; the build does.
