@@ -9,7 +9,6 @@
 #include "core/error.h"
 #include "core/memory.h"
 #include "core/parallel.h"
-#include "engine/float_ops.h"
 #include "engine/kernels/byte_plan.h"
 #include "engine/kernels/byte_table.h"
 
@@ -120,14 +119,18 @@ ByteOperand operand_of(const TensorInfo& tensor) {
 
 Engine::Engine(Program program) : program_(std::make_shared<const Program>(std::move(program))) {
   validate(*program_);
+  endings_ = float_endings(*program_);
+  within_.resize(program_->ops.size());
+  for (const FloatEnding& ending : endings_)
+    for (const int32_t op : {ending.add, ending.clamp})
+      if (op != FloatEnding::kNone) within_[static_cast<size_t>(op)] = true;
   plan_memory();
   std::vector<ByteRange> ranges(program_->tensors.size());
   for (const Op& op : program_->ops)
     ranges[static_cast<size_t>(op.output)] = range_of(op, tensor(op.output).type, ranges);
   steps_.resize(program_->ops.size());
   parallel_for(std::ssize(steps_), 1, [&](int64_t begin, int64_t end) {
-    for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i)
-      steps_[i] = prepared(program_->ops[i], ranges);
+    for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) steps_[i] = prepared(i, ranges);
   });
 }
 
@@ -137,18 +140,19 @@ ByteOutput Engine::output_of(const Op& op) const {
   return {.step = out.grid.step(), .low = op.low[0] - origin, .high = op.high[0] - origin, .origin = origin};
 }
 
-Engine::Step Engine::prepared(const Op& op, const std::vector<ByteRange>& ranges) const {
+Engine::Step Engine::prepared(size_t i, const std::vector<ByteRange>& ranges) const {
+  const Op& op = program_->ops[i];
   const TensorInfo &in = tensor(op.inputs[0]), &out = tensor(op.output);
   const int64_t from = offset(op.inputs[0]), to = offset(op.output);
   const auto count = static_cast<size_t>(out.count());
   const ByteKernels& kernels = byte_kernels();
   switch (op.kind) {
     case OpKind::quantize:
-      return [=, &kernels, output = output_of(op)](std::byte* arena, bool) {
+      return [=, &kernels, output = output_of(op)](std::byte* arena, Mode) {
         kernels.quantize(at<float>(arena, from), at<uint8_t>(arena, to), count, output);
       };
     case OpKind::dequantize:
-      return [=, &kernels, operand = operand_of(in)](std::byte* arena, bool) {
+      return [=, &kernels, operand = operand_of(in)](std::byte* arena, Mode) {
         ByteOperand x = operand;
         x.x = at<uint8_t>(arena, from);
         kernels.dequantize(x, at<float>(arena, to), count);
@@ -160,23 +164,25 @@ Engine::Step Engine::prepared(const Op& op, const std::vector<ByteRange>& ranges
     case OpKind::channels_first:
       if (in.type == Type::byte)
         return
-            [=, &in](std::byte* arena, bool) { channels_first(at<uint8_t>(arena, from), at<uint8_t>(arena, to), in); };
-      return [=, &in](std::byte* arena, bool) { channels_first(at<float>(arena, from), at<float>(arena, to), in); };
+            [=, &in](std::byte* arena, Mode) { channels_first(at<uint8_t>(arena, from), at<uint8_t>(arena, to), in); };
+      return [=, &in](std::byte* arena, Mode) { channels_first(at<float>(arena, from), at<float>(arena, to), in); };
     case OpKind::select:
       if (in.type == Type::byte)
         return [=, &in, &op, runs = runs_of(op.channels), zero = static_cast<uint8_t>(in.origin())](std::byte* arena,
-                                                                                                    bool) {
+                                                                                                    Mode) {
           select(at<uint8_t>(arena, from), at<uint8_t>(arena, to), in, op, runs, zero);
         };
-      return [=, &in, &op, runs = runs_of(op.channels)](std::byte* arena, bool) {
+      return [=, &in, &op, runs = runs_of(op.channels)](std::byte* arena, Mode) {
         select(at<float>(arena, from), at<float>(arena, to), in, op, runs, 0.0f);
       };
+    case OpKind::float_conv:
+      return prepared_float_conv(op, endings_[i]);
     default:
       break;
   }
   if (out.type == Type::float32) return prepared_float(op);
   if (op.kind == OpKind::max_pool)
-    return [=, &kernels, geometry = pool_geometry(*program_, op)](std::byte* arena, bool) {
+    return [=, &kernels, geometry = pool_geometry(*program_, op)](std::byte* arena, Mode) {
       kernels.max_pool(at<uint8_t>(arena, from), at<uint8_t>(arena, to), geometry);
     };
   Operands operands;
@@ -185,7 +191,7 @@ Engine::Step Engine::prepared(const Op& op, const std::vector<ByteRange>& ranges
     operands.operands.push_back(operand_of(tensor(input)));
   }
   return [=, kernel = op.kind == OpKind::add ? kernels.add : kernels.multiply, output = output_of(op)](std::byte* arena,
-                                                                                                       bool) {
+                                                                                                       Mode) {
     Scratch scratch;
     kernel(operands.in(arena, scratch), operands.offsets.size(), at<uint8_t>(arena, to), count, output);
   };
@@ -207,11 +213,11 @@ Engine::Step Engine::prepared_conv(const Op& op, const ByteRange& input) const {
                                                                         .origin = origin,
                                                                         .output_origin = tensor(op.output).origin()},
                                                          kernels.sums);
-  return [plan, &kernels, from = offset(op.inputs[0]), to = offset(op.output)](std::byte* arena, bool share_rows) {
+  return [plan, &kernels, from = offset(op.inputs[0]), to = offset(op.output)](std::byte* arena, Mode mode) {
     const ByteConvLayer& layer = plan->layer();
     const auto* x = at<uint8_t>(arena, from);
     auto* y = at<uint8_t>(arena, to);
-    parallel_for(layer.geometry.out_h, rows_of_band(layer, share_rows), [&](int64_t begin, int64_t end) {
+    parallel_for(layer.geometry.out_h, rows_of_band(layer, mode.share_rows), [&](int64_t begin, int64_t end) {
       Scratch scratch;
       auto* band = scratch.take<uint8_t>(static_cast<size_t>(byte_conv_scratch(layer, end - begin)));
       kernels.conv(layer, {.x = x, .y = y, .row_begin = begin, .row_end = end, .scratch = band});
@@ -220,12 +226,11 @@ Engine::Step Engine::prepared_conv(const Op& op, const ByteRange& input) const {
 }
 
 Engine::Step Engine::prepared_float(const Op& op) const {
-  const bool has_weights = op.kind == OpKind::float_conv || op.kind == OpKind::real_conv;
-  const auto weights =
-      has_weights ? std::make_shared<const FloatWeights>(*program_, op) : std::make_shared<const FloatWeights>();
+  const auto weights = op.kind == OpKind::real_conv ? std::make_shared<const FloatWeights>(*program_, op)
+                                                    : std::make_shared<const FloatWeights>();
   std::vector<int64_t> from;
   for (const int32_t input : op.inputs) from.push_back(offset(input));
-  return [&op, &program = *program_, weights, from, to = offset(op.output)](std::byte* arena, bool) {
+  return [&op, &program = *program_, weights, from, to = offset(op.output)](std::byte* arena, Mode) {
     Scratch scratch;
     auto* inputs = scratch.take<const void*>(from.size());
     for (size_t i = 0; i < from.size(); ++i) inputs[i] = arena + from[i];
@@ -233,8 +238,26 @@ Engine::Step Engine::prepared_float(const Op& op) const {
   };
 }
 
+Engine::Step Engine::prepared_float_conv(const Op& op, const FloatEnding& ending) const {
+  const auto weights = std::make_shared<const FloatWeights>(*program_, op);
+  ConvEnding last;
+  if (ending.clamp != FloatEnding::kNone) {
+    const Op& clamp = program_->ops[static_cast<size_t>(ending.clamp)];
+    last = {.clamps = true, .low = clamp.real_low, .high = clamp.real_high};
+  }
+  const bool adds = ending.add != FloatEnding::kNone;
+  return [=, &op, geometry = dense_geometry(*program_, op), from = offset(op.inputs[0]), alone = offset(op.output),
+          addend = adds ? offset(ending.addend) : 0, to = offset(ending.output)](std::byte* arena, Mode mode) {
+    ConvForward conv{.x = at<float>(arena, from), .weight = weights->panels, .bias = op.real_bias.data()};
+    conv.y = at<float>(arena, mode.every_tensor ? alone : to);
+    if (!mode.every_tensor) conv.ending = last;
+    if (!mode.every_tensor && adds) conv.ending.addend = at<float>(arena, addend);
+    run_float_conv(geometry, conv, mode.share_rows);
+  };
+}
+
 Engine::Step Engine::prepared_lookup(const Op& op) const {
-  return [this_op = &op, &program = *program_, offsets = offsets_](std::byte* arena, bool) {
+  return [this_op = &op, &program = *program_, offsets = offsets_](std::byte* arena, Mode) {
     const Op& lookup = *this_op;
     const TensorInfo& out = program.tensors[static_cast<size_t>(lookup.output)];
     uint8_t* y = at<uint8_t>(arena, offsets[static_cast<size_t>(lookup.output)]);
@@ -249,7 +272,8 @@ Engine::Step Engine::prepared_lookup(const Op& op) const {
   };
 }
 
-// Every tensor gets the first gap among those that live at the same time.
+// Every tensor gets the first gap among those that live at the same time. What a convolution stores for those that
+// follow it lives from there on.
 void Engine::plan_memory() {
   const size_t count = program_->tensors.size();
   std::vector<size_t> begin(count, 0), end(count, 0);  // operations
@@ -257,6 +281,10 @@ void Engine::plan_memory() {
     begin[static_cast<size_t>(program_->ops[i].output)] = i;
     end[static_cast<size_t>(program_->ops[i].output)] = i;
     for (const int32_t input : program_->ops[i].inputs) end[static_cast<size_t>(input)] = i;
+  }
+  for (size_t i = 0; i < endings_.size(); ++i) {
+    size_t& first = begin[static_cast<size_t>(endings_[i].output)];
+    first = std::min(first, i);
   }
   end[static_cast<size_t>(program_->output)] = program_->ops.size();
   offsets_.assign(count, 0);
@@ -286,7 +314,8 @@ void Engine::run(std::span<const float> images, std::span<float> output, const T
   const auto run_one = [&](int64_t image, bool share_rows) {
     std::function<void(int32_t, const void*)> made;
     if (tap) made = [&, image](int32_t i, const void* values) { tap(image, tensor(i), values); };
-    run_image(images.data() + image * input_count(), output.data() + image * output_count(), share_rows, made);
+    run_image(images.data() + image * input_count(), output.data() + image * output_count(),
+              {share_rows, static_cast<bool>(tap)}, made);
   };
   if (batch == 1) return run_one(0, true);
   parallel_for(batch, 1, [&](int64_t begin, int64_t end) {
@@ -305,13 +334,14 @@ void Engine::run_bytes(std::span<const uint8_t> images, std::span<float> output)
   run(normalised, output);
 }
 
-void Engine::run_image(const float* image, float* output, bool share_rows,
+void Engine::run_image(const float* image, float* output, Mode mode,
                        const std::function<void(int32_t, const void*)>& made) const {
   Scratch scratch;
   std::byte* arena = scratch.take<std::byte>(static_cast<size_t>(arena_bytes_));
   std::memcpy(arena + offset(program_->input), image, static_cast<size_t>(tensor(program_->input).bytes()));
   for (size_t i = 0; i < program_->ops.size(); ++i) {
-    steps_[i](arena, share_rows);
+    if (within_[i] && !mode.every_tensor) continue;
+    steps_[i](arena, mode);
     if (made) made(program_->ops[i].output, arena + offset(program_->ops[i].output));
   }
   std::memcpy(output, arena + offset(program_->output), static_cast<size_t>(tensor(program_->output).bytes()));

@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "engine/float_ops.h"
 #include "engine/kernels/byte_kernels.h"
 #include "engine/program.h"
 
@@ -38,23 +39,30 @@ class Engine {
   void run_bytes(std::span<const uint8_t> images, std::span<float> output) const;
 
  private:
-  // An operation, ready to run: everything but the image's arena is known. share_rows: over the pool's threads.
-  using Step = std::function<void(std::byte* arena, bool share_rows)>;
+  struct Mode {
+    bool share_rows;    // of a convolution, over the pool's threads
+    bool every_tensor;  // is made; else some convolutions do what follows them, and store the result alone
+  };
+  // An operation, ready to run: everything but the image's arena is known.
+  using Step = std::function<void(std::byte* arena, Mode mode)>;
 
   const TensorInfo& tensor(int32_t i) const { return program_->tensors[static_cast<size_t>(i)]; }
   int64_t offset(int32_t i) const { return offsets_[static_cast<size_t>(i)]; }
   void plan_memory();
-  Step prepared(const Op& op, const std::vector<ByteRange>& ranges) const;
+  Step prepared(size_t op, const std::vector<ByteRange>& ranges) const;
   Step prepared_conv(const Op& op, const ByteRange& input) const;
   Step prepared_float(const Op& op) const;
+  Step prepared_float_conv(const Op& op, const FloatEnding& ending) const;
   Step prepared_lookup(const Op& op) const;
   ByteOutput output_of(const Op& op) const;
-  void run_image(const float* image, float* output, bool share_rows,
+  void run_image(const float* image, float* output, Mode mode,
                  const std::function<void(int32_t, const void*)>& made) const;
 
   std::shared_ptr<const Program> program_;  // where steps find their operations, wherever the engine is moved
   std::vector<int64_t> offsets_;            // of every tensor in an image's arena
   int64_t arena_bytes_ = 0;
+  std::vector<FloatEnding> endings_;
+  std::vector<bool> within_;  // operations that are the ending of another
   std::vector<Step> steps_;
 };
 

@@ -9,6 +9,7 @@
 #include "core/kernels/isa.h"
 #include "core/kernels/pool/pool.h"
 #include "core/memory.h"
+#include "core/parallel.h"
 
 namespace qgrad {
 
@@ -44,27 +45,24 @@ const FloatKernels& kernels() {
   return chosen;
 }
 
-ConvGeometry dense_geometry(const Program& program, const Op& op) {
-  ConvGeometry g = conv_geometry(program, op);
-  g.row_pitch = g.out_w * g.out;
-  g.pixel_pitch = g.out;
-  return g;
+constexpr int64_t kManyImages = 128;  // so many that each stays on one thread
+
+AlignedFloats aligned_floats(size_t count) {
+  const size_t bytes = count * sizeof(float);
+  return {static_cast<float*>(pool::allocate(bytes)), {bytes}};
 }
 
-void convolve(const ConvGeometry& g, const ConvPanels& weight, const float* bias, const float* x, float* y) {
-  const auto kernel = is_depthwise(g) ? kernels().conv.depthwise_forward : kernels().conv.forward;
-  const int64_t rows = conv_band_rows(g, 1);
-  for (int64_t row = 0; row < g.out_h; row += rows) {
-    const int64_t end = std::min(g.out_h, row + rows);
-    Scratch scratch;
-    kernel(g, {.x = x,
-               .weight = weight,
-               .bias = bias,
-               .y = y,
-               .row_begin = row,
-               .row_end = end,
-               .scratch = scratch.take<float>(static_cast<size_t>(conv_scratch_floats(g, 1, end - row)))});
-  }
+// The operation that reads a tensor, where there is one alone and it reads it once.
+std::vector<int32_t> only_readers(const Program& program) {
+  constexpr int32_t kMany = -2;
+  std::vector<int32_t> readers(program.tensors.size(), FloatEnding::kNone);
+  readers[static_cast<size_t>(program.output)] = kMany;
+  for (int32_t i = 0; i < std::ssize(program.ops); ++i)
+    for (const int32_t input : program.ops[static_cast<size_t>(i)].inputs) {
+      int32_t& reader = readers[static_cast<size_t>(input)];
+      reader = reader == FloatEnding::kNone ? i : kMany;
+    }
+  return readers;
 }
 
 void real_conv(const Program& program, const Op& op, const ConvPanels& weight, const uint8_t* x, float* y) {
@@ -75,7 +73,7 @@ void real_conv(const Program& program, const Op& op, const ConvPanels& weight, c
   for (int64_t i = 0; i < in.count(); ++i) integers[i] = static_cast<float>(x[i] - in.origin());
   float* bias = scratch.take<float>(op.bias.size());
   std::ranges::copy(op.bias, bias);
-  convolve(g, weight, bias, integers, y);
+  run_float_conv(g, {.x = integers, .weight = weight, .bias = bias, .y = y}, false);
   for (int64_t position = 0; position < g.out_h * g.out_w; ++position, y += g.out)
     for (int64_t c = 0; c < g.out; ++c)
       y[c] = y[c] * op.rescale[static_cast<size_t>(c)] + op.real_bias[static_cast<size_t>(c)];
@@ -83,14 +81,64 @@ void real_conv(const Program& program, const Op& op, const ConvPanels& weight, c
 
 }  // namespace
 
-FloatWeights::FloatWeights(const Program& program, const Op& op)
-    : values(op.kind == OpKind::real_conv ? std::vector<float>(op.weight.begin(), op.weight.end()) : op.real_weight) {
-  if (op.kind == OpKind::real_conv)
-    for (float& weight : values) weight = std::ldexp(weight, op.sum_shift);
+ConvGeometry dense_geometry(const Program& program, const Op& op) {
+  ConvGeometry g = conv_geometry(program, op);
+  g.row_pitch = g.out_w * g.out;
+  g.pixel_pitch = g.out;
+  return g;
+}
+
+FloatWeights::FloatWeights(const Program& program, const Op& op) {
+  const bool integers = op.kind == OpKind::real_conv;
+  const size_t count = integers ? op.weight.size() : op.real_weight.size();
+  values = aligned_floats(count);
+  for (size_t i = 0; i < count; ++i)
+    values[i] = integers ? std::ldexp(static_cast<float>(op.weight[i]), op.sum_shift) : op.real_weight[i];
   const ConvGeometry g = dense_geometry(program, op);
-  const ConvWeightView view = forward_weight(g, values.data());
-  packed.resize(static_cast<size_t>(conv_packed_floats(g, view)));
-  panels = conv_panels(g, view, packed.data());
+  const ConvWeightView view = forward_weight(g, values.get());
+  AlignedFloats packed = aligned_floats(static_cast<size_t>(conv_packed_floats(g, view)));
+  panels = conv_panels(g, view, packed.get());
+  if (panels.data == packed.get()) values = std::move(packed);
+}
+
+std::vector<FloatEnding> float_endings(const Program& program) {
+  const std::vector<int32_t> readers = only_readers(program);
+  const auto op_at = [&](int32_t i) -> const Op& { return program.ops[static_cast<size_t>(i)]; };
+  const auto reads = [&](int32_t tensor, OpKind kind) {
+    const int32_t reader = readers[static_cast<size_t>(tensor)];
+    return reader >= 0 && op_at(reader).kind == kind ? reader : FloatEnding::kNone;
+  };
+  std::vector<FloatEnding> endings;
+  std::vector<bool> made(program.tensors.size());
+  made[static_cast<size_t>(program.input)] = true;
+  for (const Op& op : program.ops) {
+    FloatEnding ending{.output = op.output};
+    made[static_cast<size_t>(op.output)] = true;
+    if (op.kind == OpKind::float_conv) {
+      const int32_t add = reads(ending.output, OpKind::add);
+      if (add != FloatEnding::kNone && op_at(add).inputs.size() == 2) {
+        const auto& inputs = op_at(add).inputs;
+        const int32_t other = inputs[inputs[0] == op.output];
+        if (made[static_cast<size_t>(other)]) ending = {.add = add, .addend = other, .output = op_at(add).output};
+      }
+      ending.clamp = reads(ending.output, OpKind::clamp);
+      if (ending.clamp != FloatEnding::kNone) ending.output = op_at(ending.clamp).output;
+    }
+    endings.push_back(ending);
+  }
+  return endings;
+}
+
+void run_float_conv(const ConvGeometry& g, const ConvForward& conv, bool share_rows) {
+  const auto kernel = is_depthwise(g) ? kernels().conv.depthwise_forward : kernels().conv.forward;
+  parallel_for(g.out_h, conv_band_rows(g, share_rows && num_threads() > 1 ? 1 : kManyImages),
+               [&](int64_t begin, int64_t end) {
+                 Scratch scratch;
+                 ConvForward band = conv;
+                 band.row_begin = begin, band.row_end = end;
+                 band.scratch = scratch.take<float>(static_cast<size_t>(conv_scratch_floats(g, 1, end - begin)));
+                 kernel(g, band);
+               });
 }
 
 void run_float_op(const Program& program, const Op& op, const FloatWeights& weights,
@@ -99,8 +147,6 @@ void run_float_op(const Program& program, const Op& op, const FloatWeights& weig
   const auto input = [&](size_t i) { return static_cast<const float*>(inputs[i]); };
   const float* x = input(0);
   switch (op.kind) {
-    case OpKind::float_conv:
-      return convolve(dense_geometry(program, op), weights.panels, op.real_bias.data(), x, y);
     case OpKind::real_conv:
       return real_conv(program, op, weights.panels, static_cast<const uint8_t*>(inputs[0]), y);
     case OpKind::clamp:

@@ -1,12 +1,22 @@
 // Layers of a program that stay in float, with the kernels and in the order of operations of nn's layers.
 #pragma once
 
+#include <memory>
 #include <span>
+#include <vector>
 
 #include "core/kernels/conv/conv.h"
+#include "core/memory.h"
 #include "engine/program.h"
 
 namespace qgrad::deploy {
+
+// Floats at the start of a cache line.
+struct ReleaseFloats {
+  size_t bytes = 0;
+  void operator()(float* floats) const { pool::release(floats, bytes); }
+};
+using AlignedFloats = std::unique_ptr<float[], ReleaseFloats>;
 
 // The weights of a float_conv or real_conv as the kernel wants them; may be moved, not copied.
 struct FloatWeights {
@@ -15,12 +25,26 @@ struct FloatWeights {
   FloatWeights(FloatWeights&&) = default;
   FloatWeights& operator=(FloatWeights&&) = default;
 
-  std::vector<float> values, packed;
-  ConvPanels panels{};  // in values or in packed
+  AlignedFloats values;
+  ConvPanels panels{};  // of values
 };
 
-// Runs the operations whose outputs are float, but dequantize and channels_first, on one image. inputs: floats, and of
-// a real_conv bytes. Its integers are held in floats, where sums up to 2^24 are exact.
+// What a float_conv does before it stores its numbers, in the place of the operations that follow it: one addition, one
+// clamp, both or neither. Nothing else reads what lies between.
+struct FloatEnding {
+  static constexpr int32_t kNone = -1;
+  int32_t add = kNone, clamp = kNone;  // operations
+  int32_t addend = kNone;              // the tensor that is added
+  int32_t output = 0;                  // the tensor that is stored
+};
+std::vector<FloatEnding> float_endings(const Program& program);  // one for every operation
+
+// A float_conv, on one image. share_rows: over the pool's threads.
+void run_float_conv(const ConvGeometry& geometry, const ConvForward& conv, bool share_rows);
+ConvGeometry dense_geometry(const Program& program, const Op& op);  // positions of y without gaps
+
+// Runs the other operations whose outputs are float, but dequantize and channels_first, on one image. inputs: floats,
+// and of a real_conv bytes. Its integers are held in floats, where sums up to 2^24 are exact.
 void run_float_op(const Program& program, const Op& op, const FloatWeights& weights,
                   std::span<const void* const> inputs, float* output);
 

@@ -153,7 +153,8 @@ void run_inference(const ModelOptions& options, const InferenceOptions& inferenc
     w.model->set_training(false);
   }
   std::optional<deploy::Engine> engine;
-  if (!inference.integer.empty()) engine.emplace(deploy::lower(*w.model, example).program);
+  if (!inference.integer.empty() || (inference.fold && !quantizer))
+    engine.emplace(deploy::lower(*w.model, example).program);
   std::vector<float> output(engine ? static_cast<size_t>(options.batch * engine->output_count()) : 0);
   run_bench({.name = "inference",
              .batch = options.batch,
@@ -194,7 +195,8 @@ void add_model_benches(CLI::App& bench) {
   const auto inference_model = add_model_options(inference);
   const auto options = std::make_shared<InferenceOptions>();
   inference.add_option("--checkpoint", options->checkpoint, "trained parameters; default: random ones");
-  inference.add_flag("--fold", options->fold, "fold batch norms into the layers before them first");
+  inference.add_flag("--fold", options->fold,
+                     "fold batch norms into the layers before them first; without a quantizer: run the float program");
   inference
       .add_option("--integer", options->integer,
                   "W,A: run the integer program of the model quantized to so many bits of weights and activations")

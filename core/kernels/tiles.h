@@ -39,7 +39,7 @@ inline int64_t positions_of_tile(int64_t lanes) {
 }
 
 // y[p][0..lanes) = bias + sum over (outer, inner, k) of x[p][outer * outer_step + inner * inner_step + k] * the next
-// weights of a panel.
+// weights of a panel, and at the end what ConvEnding says.
 struct PositionTile {
   const float* x[kMostPositions];
   float* y[kMostPositions];
@@ -48,7 +48,10 @@ struct PositionTile {
   int64_t weight_step, panel_step;
   int64_t lanes;  // columns_of_tile()
   int64_t outer, outer_step, inner, inner_step, run;
-  bool add;  // to what y holds, instead of to the bias
+  bool add;           // to what y holds, instead of to the bias
+  bool adds, clamps;  // at the end
+  const float* addend[kMostPositions];
+  float low, high;
 };
 
 template <int P, int V>
@@ -86,6 +89,19 @@ template <int P, int V>
         }
       }
     }
+  if (t.adds)
+#pragma GCC unroll 24
+    for (int p = 0; p < P; ++p)
+#pragma GCC unroll 4
+      for (int v = 0; v < V; ++v)
+        sum[p][v] = add(sum[p][v], load(t.addend[p] + v * kVectorLanes, first_lanes(t.lanes - v * kVectorLanes)));
+  if (t.clamps) {
+    const Vector low = broadcast(&t.low), high = broadcast(&t.high);
+#pragma GCC unroll 24
+    for (int p = 0; p < P; ++p)
+#pragma GCC unroll 4
+      for (int v = 0; v < V; ++v) sum[p][v] = clamp(sum[p][v], low, high);
+  }
   if (t.lanes == V * kVectorLanes) {
 #pragma GCC unroll 24
     for (int p = 0; p < P; ++p)

@@ -26,6 +26,7 @@ inline void store(float* to, Vector value) { _mm512_storeu_ps(to, value); }
 inline void store(float* to, Mask mask, Vector value) { _mm512_mask_storeu_ps(to, mask, value); }
 inline Vector add(Vector a, Vector b) { return _mm512_add_ps(a, b); }
 inline Vector multiply_add(Vector a, Vector b, Vector c) { return _mm512_fmadd_ps(a, b, c); }
+inline Vector clamp(Vector x, Vector low, Vector high) { return _mm512_min_ps(high, _mm512_max_ps(low, x)); }
 
 #else
 
@@ -45,6 +46,7 @@ inline void store(float* to, Vector value) { _mm256_storeu_ps(to, value); }
 inline void store(float* to, Mask mask, Vector value) { _mm256_maskstore_ps(to, mask, value); }
 inline Vector add(Vector a, Vector b) { return _mm256_add_ps(a, b); }
 inline Vector multiply_add(Vector a, Vector b, Vector c) { return _mm256_fmadd_ps(a, b, c); }
+inline Vector clamp(Vector x, Vector low, Vector high) { return _mm256_min_ps(high, _mm256_max_ps(low, x)); }
 
 #endif
 

@@ -32,14 +32,22 @@ struct ConvPanels {
   int64_t panel_step, row_step;
 };
 
+// What is done to a sum, from top to bottom, before it is stored: the operations of passes of their own, so their bits.
+struct ConvEnding {
+  const float* addend = nullptr;  // laid out as y; or null
+  bool clamps = false;            // to low .. high
+  float low = 0, high = 0;
+};
+
 // Forward over rows [row_begin, row_end) of one image.
 struct ConvForward {
   const float* x;  // the image, [in_h,in_w,in]
   ConvPanels weight;
-  const float* bias;  // [out] or null
-  float* y;           // the image's position (0, 0)
-  int64_t row_begin, row_end;
-  float* scratch;  // conv_scratch_floats(geometry, 1, row_end - row_begin)
+  const float* bias;   // [out] or null
+  float* y = nullptr;  // the image's position (0, 0)
+  int64_t row_begin = 0, row_end = 0;
+  float* scratch = nullptr;  // conv_scratch_floats(geometry, 1, row_end - row_begin)
+  ConvEnding ending{};
 };
 
 // Weight gradient over rows [row_begin, row_end) of `images` consecutive images; the pitches are not used.

@@ -10,6 +10,14 @@ namespace {
 bool inside(int64_t position, int64_t size) { return position >= 0 && position < size; }
 int64_t lanes_of_panel(int64_t channels) { return channels < kPanel ? channels : kPanel; }
 
+// What is stored at y[position] for a sum.
+float finished(float sum, const ConvEnding& ending, int64_t position) {
+  if (ending.addend) sum += ending.addend[position];
+  if (!ending.clamps) return sum;
+  const float above = sum < ending.low ? ending.low : sum;
+  return ending.high < above ? ending.high : above;
+}
+
 void forward(const ConvGeometry& g, const ConvForward& a) {
   const int64_t in_group = g.in / g.groups, out_group = g.out / g.groups;
   const int64_t panels = (out_group + kPanel - 1) / kPanel;
@@ -32,8 +40,9 @@ void forward(const ConvGeometry& g, const ConvForward& a) {
               for (int64_t i = 0; i < in_group; ++i, tap += a.weight.row_step)
                 for (int64_t lane = 0; lane < lanes; ++lane) sum[lane] = fused_multiply_add(x[i], tap[lane], sum[lane]);
             }
-          float* y = a.y + row * g.row_pitch + column * g.pixel_pitch + channel;
-          for (int64_t lane = 0; lane < lanes; ++lane) y[lane] = sum[lane];
+          const int64_t position = row * g.row_pitch + column * g.pixel_pitch + channel;
+          for (int64_t lane = 0; lane < lanes; ++lane)
+            a.y[position + lane] = finished(sum[lane], a.ending, position + lane);
         }
 }
 
@@ -69,7 +78,8 @@ void weight_gradient(const ConvGeometry& g, const ConvWeightGradient& a) {
 void depthwise_forward(const ConvGeometry& g, const ConvForward& a) {
   for (int64_t row = a.row_begin; row < a.row_end; ++row)
     for (int64_t column = 0; column < g.out_w; ++column) {
-      float* y = a.y + row * g.row_pitch + column * g.pixel_pitch;
+      const int64_t position = row * g.row_pitch + column * g.pixel_pitch;
+      float* y = a.y + position;
       for (int64_t c = 0; c < g.out; ++c) y[c] = a.bias ? a.bias[c] : 0.0f;
       for (int64_t kh = 0; kh < g.kernel_h; ++kh)
         for (int64_t kw = 0; kw < g.kernel_w; ++kw) {
@@ -80,6 +90,7 @@ void depthwise_forward(const ConvGeometry& g, const ConvForward& a) {
           const float* weight = a.weight.data + (kh * g.kernel_w + kw) * g.out;
           for (int64_t c = 0; c < g.out; ++c) y[c] = fused_multiply_add(x[c], weight[c], y[c]);
         }
+      for (int64_t c = 0; c < g.out; ++c) y[c] = finished(y[c], a.ending, position + c);
     }
 }
 

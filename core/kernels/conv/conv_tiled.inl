@@ -32,7 +32,9 @@ class Blocks {
         x_step_(g.stride_w * g.in),
         x_row_(g.stride_h * band.row_pitch),
         y_step_(g.pixel_pitch),
-        y_row_(g.row_pitch) {}
+        y_row_(g.row_pitch),
+        y_image_(a.y),
+        addend_(a.ending.addend) {}
 
   int64_t count() const { return count_; }
   void start(int64_t row, const float* x, float* y) {
@@ -51,6 +53,7 @@ class Blocks {
       b.last_row = row_;
       t.x[p] = x_;
       t.y[p] = y_;
+      if (addend_) t.addend[p] = addend_ + (y_ - y_image_);
       x_ += x_step_;
       y_ += y_step_;
       if (++column_ == out_w_) {
@@ -68,6 +71,7 @@ class Blocks {
   int64_t block_ = 0, column_ = 0, row_ = 0;
   const float *x_ = nullptr, *x_start_ = nullptr;
   float *y_ = nullptr, *y_start_ = nullptr;
+  const float *y_image_, *addend_;
 };
 
 void forward(const ConvGeometry& g, const ConvForward& a) {
@@ -93,6 +97,7 @@ void forward(const ConvGeometry& g, const ConvForward& a) {
       t.bias = a.bias ? a.bias + channel : nullptr;
       t.weight_step = a.weight.row_step, t.panel_step = a.weight.panel_step;
       t.lanes = lanes;
+      t.adds = a.ending.addend, t.clamps = a.ending.clamps, t.low = a.ending.low, t.high = a.ending.high;
       t.outer_step = g.dilation_h * band.row_pitch;
       t.inner = runs.count, t.inner_step = runs.step, t.run = runs.length;
       Blocks blocks(g, a, band, positions_of_tile(t.lanes));

@@ -1,4 +1,6 @@
 // Every convolution kernel against the scalar one, at the edges of buffers and tiles.
+#include <algorithm>
+#include <limits>
 #include <vector>
 
 #include "core/kernels/conv/pack.h"
@@ -76,7 +78,8 @@ struct Rows {
 std::vector<Rows> row_ranges(const ConvGeometry& g) { return {{0, g.out_h}, {0, 1}, {g.out_h / 2, g.out_h}, {1, 1}}; }
 
 // The whole of y, with marks where nothing may be written.
-std::vector<float> run(Forward kernel, const ConvGeometry& g, Rows rows, bool with_bias) {
+std::vector<float> run(Forward kernel, const ConvGeometry& g, Rows rows, bool with_bias,
+                       const ConvEnding& ending = {}) {
   const int64_t weights = g.kernel_h * g.kernel_w * (g.in / g.groups) * g.out;
   const auto weight = guarded(numbers(weights, 2));
   const ConvWeightView view = forward_weight(g, weight.data());
@@ -91,7 +94,8 @@ std::vector<float> run(Forward kernel, const ConvGeometry& g, Rows rows, bool wi
              .y = y.data(),
              .row_begin = rows.begin,
              .row_end = rows.end,
-             .scratch = scratch.data()});
+             .scratch = scratch.data(),
+             .ending = ending});
   return {y.span().begin(), y.span().end()};
 }
 
@@ -129,6 +133,38 @@ void check_all(const std::vector<ConvGeometry>& all, Forward ConvKernels::*forwa
       }
 }
 
+// Additions and clamps in passes of their own.
+std::vector<float> ended(std::vector<float> y, const ConvGeometry& g, Rows rows, const ConvEnding& ending) {
+  for (int64_t row = rows.begin; row < rows.end; ++row)
+    for (int64_t column = 0; column < g.out_w; ++column)
+      for (int64_t c = 0; c < g.out; ++c) {
+        const int64_t i = row * g.row_pitch + column * g.pixel_pitch + c;
+        float& number = y[static_cast<size_t>(i)];
+        if (ending.addend) number += ending.addend[i];
+        if (ending.clamps) number = std::min(std::max(number, ending.low), ending.high);
+      }
+  return y;
+}
+
+void check_endings(const std::vector<ConvGeometry>& all, Forward ConvKernels::*forward) {
+  for (const ConvGeometry& g : all)
+    for (const Rows rows : row_ranges(g))
+      for (const Kernels* row : available_kernels()) {
+        const std::vector<float> y = run(row->conv.*forward, g, rows, true);
+        std::vector<float> values = numbers(std::ssize(y), 4);
+        for (size_t i = 0; i < values.size(); i += 5) values[i] = -y[i];
+        for (size_t i = 3; i < values.size(); i += 7) values[i] = std::numeric_limits<float>::quiet_NaN();
+        const auto addend = guarded(values);
+        for (const bool adds : {false, true})
+          for (const bool clamps : {false, true}) {
+            CAPTURE(row->isa, g.in_h, g.in_w, g.in, g.out, g.kernel_h, g.stride_h, rows.begin, rows.end, adds, clamps);
+            const ConvEnding ending{
+                .addend = adds ? addend.data() : nullptr, .clamps = clamps, .low = 0.0f, .high = 0.75f};
+            REQUIRE(bits(run(row->conv.*forward, g, rows, true, ending)) == bits(ended(y, g, rows, ending)));
+          }
+      }
+}
+
 }  // namespace
 
 TEST_CASE("convolution kernels give the same bits on every instruction set") {
@@ -137,6 +173,11 @@ TEST_CASE("convolution kernels give the same bits on every instruction set") {
 
 TEST_CASE("depthwise kernels give the same bits on every instruction set") {
   check_all(depthwise_geometries(), &ConvKernels::depthwise_forward, &ConvGradientKernels::depthwise_weight);
+}
+
+TEST_CASE("an addition and a clamp at the end of a convolution have the bits of passes of their own") {
+  check_endings(geometries(), &ConvKernels::forward);
+  check_endings(depthwise_geometries(), &ConvKernels::depthwise_forward);
 }
 
 TEST_CASE("a convolution without taps yields its bias") {
