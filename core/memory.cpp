@@ -122,6 +122,13 @@ Scratch::~Scratch() {
   arena().used = used_;
 }
 
+void reserve_scratch() {
+  try {
+    Scratch().take<char>(1);
+  } catch (const std::exception&) {  // whoever takes some will say so
+  }
+}
+
 void* Scratch::take_bytes(size_t bytes) {
   Arena& a = arena();
   bytes = (bytes + kAlignment - 1) / kAlignment * kAlignment;

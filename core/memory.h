@@ -49,4 +49,7 @@ class Scratch {
   size_t block_, used_;  // where the arena stood at construction
 };
 
+// Gives this thread's arena its first MiB, where there is memory for it, so that taking less never asks the system.
+void reserve_scratch();
+
 }  // namespace qgrad

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/memory.h"
 #include "core/threads.h"
 
 namespace qgrad {
@@ -45,7 +46,9 @@ thread_local bool inside = false;
 
 class ThreadPool {
  public:
-  explicit ThreadPool(int workers) : threads_(start_threads(workers, [this] { worker(); })) {}
+  explicit ThreadPool(int workers) : threads_(start_threads(workers, [this] { worker(); })) {
+    for (int ready; (ready = ready_.load()) < static_cast<int>(threads_.size());) ready_.wait(ready);
+  }
 
   ~ThreadPool() {
     {
@@ -82,6 +85,9 @@ class ThreadPool {
  private:
   void worker() {
     inside = true;
+    reserve_scratch();
+    ready_.fetch_add(1);
+    ready_.notify_one();
     for (uint64_t seen = 0;;) {
       for (int spin = 0; spin < kSpins && generation_.load(std::memory_order_acquire) == seen; ++spin)
         __builtin_ia32_pause();
@@ -106,6 +112,7 @@ class ThreadPool {
   std::mutex mutex_;
   std::condition_variable wake_, done_;
   std::atomic<uint64_t> generation_{0};
+  std::atomic<int> ready_{0};    // workers that have their memory
   std::atomic<int> working_{0};  // workers busy with the job; grows only while job_ is set, under the mutex
   Job* job_ = nullptr;
   bool stopping_ = false;

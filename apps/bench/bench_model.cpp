@@ -26,7 +26,7 @@ struct ModelOptions {
 
 struct InferenceOptions {
   std::optional<std::string> checkpoint;
-  bool fold = false;
+  bool fold = false, program = false;
   std::vector<int> integer;  // bits of weights and activations; empty: no integer program
 };
 
@@ -139,7 +139,7 @@ void run_inference(const ModelOptions& options, const InferenceOptions& inferenc
   w.model->set_training(false);
   const Shape& s = w.images.shape();
   const Tensor example = Tensor::zeros({1, s[1], s[2], s[3]});
-  if (inference.fold) fold_batch_norms(w.model, Graph::trace(*w.model, example));
+  if (inference.fold || inference.program) fold_batch_norms(w.model, Graph::trace(*w.model, example));
   if (quantizer) {
     const bool post_training = is_post_training(*quantizer);
     if (post_training)
@@ -153,8 +153,7 @@ void run_inference(const ModelOptions& options, const InferenceOptions& inferenc
     w.model->set_training(false);
   }
   std::optional<deploy::Engine> engine;
-  if (!inference.integer.empty() || (inference.fold && !quantizer))
-    engine.emplace(deploy::lower(*w.model, example).program);
+  if (!inference.integer.empty() || inference.program) engine.emplace(deploy::lower(*w.model, example).program);
   std::vector<float> output(engine ? static_cast<size_t>(options.batch * engine->output_count()) : 0);
   run_bench({.name = "inference",
              .batch = options.batch,
@@ -173,6 +172,7 @@ void run_inference(const ModelOptions& options, const InferenceOptions& inferenc
                  [&](double) {
                    Json fields = describe(options, w, quantizer);
                    fields["folded"] = inference.fold;
+                   fields["program"] = engine.has_value();
                    fields["integer"] = inference.integer;
                    return fields;
                  }},
@@ -195,8 +195,10 @@ void add_model_benches(CLI::App& bench) {
   const auto inference_model = add_model_options(inference);
   const auto options = std::make_shared<InferenceOptions>();
   inference.add_option("--checkpoint", options->checkpoint, "trained parameters; default: random ones");
-  inference.add_flag("--fold", options->fold,
-                     "fold batch norms into the layers before them first; without a quantizer: run the float program");
+  inference.add_flag("--fold", options->fold, "fold batch norms into the layers before them first");
+  inference.add_flag("--program", options->program,
+                     "run the model's program, as the C interface does; without a "
+                     "quantizer in float, batch norms folded");
   inference
       .add_option("--integer", options->integer,
                   "W,A: run the integer program of the model quantized to so many bits of weights and activations")

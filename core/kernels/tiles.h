@@ -54,7 +54,8 @@ struct PositionTile {
   float low, high;
 };
 
-template <int P, int V>
+// Ends: whether there is anything to do at the end; without, the compiler finds better code for all the rest.
+template <int P, int V, bool Ends>
 [[gnu::noinline]] void position_tile(const PositionTile& t) {
   Vector sum[P][V];
 #pragma GCC unroll 24
@@ -89,13 +90,13 @@ template <int P, int V>
         }
       }
     }
-  if (t.adds)
+  if (Ends && t.adds)
 #pragma GCC unroll 24
     for (int p = 0; p < P; ++p)
 #pragma GCC unroll 4
       for (int v = 0; v < V; ++v)
         sum[p][v] = add(sum[p][v], load(t.addend[p] + v * kVectorLanes, first_lanes(t.lanes - v * kVectorLanes)));
-  if (t.clamps) {
+  if (Ends && t.clamps) {
     const Vector low = broadcast(&t.low), high = broadcast(&t.high);
 #pragma GCC unroll 24
     for (int p = 0; p < P; ++p)
@@ -115,19 +116,20 @@ template <int P, int V>
   }
 }
 
-template <int P, int V>
+template <int P, int V, bool Ends>
 void position_tile_of(int64_t positions, const PositionTile& t) {
   if constexpr (P > 1)
-    if (positions < P) return position_tile_of<P - 1, V>(positions, t);
-  position_tile<P, V>(t);
+    if (positions < P) return position_tile_of<P - 1, V, Ends>(positions, t);
+  position_tile<P, V, Ends>(t);
 }
 
-// positions: 1 .. positions_of_tile(t.lanes).
-inline void run_position_tile(int64_t positions, const PositionTile& t) {
+// positions: 1 .. positions_of_tile(t.lanes). Ends: whether t may have something to do at the end.
+template <bool Ends>
+void run_position_tile(int64_t positions, const PositionTile& t) {
   if constexpr (kMostVectors > 2)
-    if (t.lanes > 2 * kVectorLanes) return position_tile_of<most_positions(4), 4>(positions, t);
-  if (t.lanes > kVectorLanes) return position_tile_of<most_positions(2), 2>(positions, t);
-  position_tile_of<most_positions(1), 1>(positions, t);
+    if (t.lanes > 2 * kVectorLanes) return position_tile_of<most_positions(4), 4, Ends>(positions, t);
+  if (t.lanes > kVectorLanes) return position_tile_of<most_positions(2), 2, Ends>(positions, t);
+  position_tile_of<most_positions(1), 1, Ends>(positions, t);
 }
 
 // c[r][0..lanes) += sum over (image, row, position) of x[image * x_image + row * x_row + position * x_step + r] *

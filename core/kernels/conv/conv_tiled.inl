@@ -111,7 +111,7 @@ void forward(const ConvGeometry& g, const ConvForward& a) {
         t.weight = weight + taps.begin * tap_row;
         prefetch.step();
         prefetch_y.step();
-        run_position_tile(b.positions, t);
+        t.adds || t.clamps ? run_position_tile<true>(b.positions, t) : run_position_tile<false>(b.positions, t);
       }
     }
 }
