@@ -39,7 +39,7 @@ inline int64_t positions_of_tile(int64_t lanes) {
 }
 
 // y[p][0..lanes) = bias + sum over (outer, inner, k) of x[p][outer * outer_step + inner * inner_step + k] * the next
-// weights of a panel, and at the end what ConvEnding says.
+// weights of a panel.
 struct PositionTile {
   const float* x[kMostPositions];
   float* y[kMostPositions];
@@ -48,14 +48,10 @@ struct PositionTile {
   int64_t weight_step, panel_step;
   int64_t lanes;  // columns_of_tile()
   int64_t outer, outer_step, inner, inner_step, run;
-  bool add;           // to what y holds, instead of to the bias
-  bool adds, clamps;  // at the end
-  const float* addend[kMostPositions];
-  float low, high;
+  bool add;  // to what y holds, instead of to the bias
 };
 
-// Ends: whether there is anything to do at the end; without, the compiler finds better code for all the rest.
-template <int P, int V, bool Ends>
+template <int P, int V>
 [[gnu::noinline]] void position_tile(const PositionTile& t) {
   Vector sum[P][V];
 #pragma GCC unroll 24
@@ -90,19 +86,6 @@ template <int P, int V, bool Ends>
         }
       }
     }
-  if (Ends && t.adds)
-#pragma GCC unroll 24
-    for (int p = 0; p < P; ++p)
-#pragma GCC unroll 4
-      for (int v = 0; v < V; ++v)
-        sum[p][v] = add(sum[p][v], load(t.addend[p] + v * kVectorLanes, first_lanes(t.lanes - v * kVectorLanes)));
-  if (Ends && t.clamps) {
-    const Vector low = broadcast(&t.low), high = broadcast(&t.high);
-#pragma GCC unroll 24
-    for (int p = 0; p < P; ++p)
-#pragma GCC unroll 4
-      for (int v = 0; v < V; ++v) sum[p][v] = clamp(sum[p][v], low, high);
-  }
   if (t.lanes == V * kVectorLanes) {
 #pragma GCC unroll 24
     for (int p = 0; p < P; ++p)
@@ -116,20 +99,19 @@ template <int P, int V, bool Ends>
   }
 }
 
-template <int P, int V, bool Ends>
+template <int P, int V>
 void position_tile_of(int64_t positions, const PositionTile& t) {
   if constexpr (P > 1)
-    if (positions < P) return position_tile_of<P - 1, V, Ends>(positions, t);
-  position_tile<P, V, Ends>(t);
+    if (positions < P) return position_tile_of<P - 1, V>(positions, t);
+  position_tile<P, V>(t);
 }
 
-// positions: 1 .. positions_of_tile(t.lanes). Ends: whether t may have something to do at the end.
-template <bool Ends>
-void run_position_tile(int64_t positions, const PositionTile& t) {
+// positions: 1 .. positions_of_tile(t.lanes).
+inline void run_position_tile(int64_t positions, const PositionTile& t) {
   if constexpr (kMostVectors > 2)
-    if (t.lanes > 2 * kVectorLanes) return position_tile_of<most_positions(4), 4, Ends>(positions, t);
-  if (t.lanes > kVectorLanes) return position_tile_of<most_positions(2), 2, Ends>(positions, t);
-  position_tile_of<most_positions(1), 1, Ends>(positions, t);
+    if (t.lanes > 2 * kVectorLanes) return position_tile_of<most_positions(4), 4>(positions, t);
+  if (t.lanes > kVectorLanes) return position_tile_of<most_positions(2), 2>(positions, t);
+  position_tile_of<most_positions(1), 1>(positions, t);
 }
 
 // c[r][0..lanes) += sum over (image, row, position) of x[image * x_image + row * x_row + position * x_step + r] *

@@ -37,6 +37,8 @@ struct ConvEnding {
   const float* addend = nullptr;  // laid out as y; or null
   bool clamps = false;            // to low .. high
   float low = 0, high = 0;
+
+  bool any() const { return addend || clamps; }
 };
 
 // Forward over rows [row_begin, row_end) of one image.

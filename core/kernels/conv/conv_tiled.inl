@@ -32,9 +32,7 @@ class Blocks {
         x_step_(g.stride_w * g.in),
         x_row_(g.stride_h * band.row_pitch),
         y_step_(g.pixel_pitch),
-        y_row_(g.row_pitch),
-        y_image_(a.y),
-        addend_(a.ending.addend) {}
+        y_row_(g.row_pitch) {}
 
   int64_t count() const { return count_; }
   void start(int64_t row, const float* x, float* y) {
@@ -53,7 +51,6 @@ class Blocks {
       b.last_row = row_;
       t.x[p] = x_;
       t.y[p] = y_;
-      if (addend_) t.addend[p] = addend_ + (y_ - y_image_);
       x_ += x_step_;
       y_ += y_step_;
       if (++column_ == out_w_) {
@@ -71,8 +68,13 @@ class Blocks {
   int64_t block_ = 0, column_ = 0, row_ = 0;
   const float *x_ = nullptr, *x_start_ = nullptr;
   float *y_ = nullptr, *y_start_ = nullptr;
-  const float *y_image_, *addend_;
 };
+
+template <bool Masked>
+[[gnu::noinline]] void finish(const ConvForward& a, const PositionTile& t, int64_t positions) {
+  for (int64_t lane = 0; lane < t.lanes; lane += kVectorLanes)
+    for (int64_t p = 0; p < positions; ++p) finish<Masked>(a, t.y[p] + lane, first_lanes(t.lanes - lane));
+}
 
 void forward(const ConvGeometry& g, const ConvForward& a) {
   if (a.row_begin >= a.row_end || g.out_w == 0) return;
@@ -97,7 +99,6 @@ void forward(const ConvGeometry& g, const ConvForward& a) {
       t.bias = a.bias ? a.bias + channel : nullptr;
       t.weight_step = a.weight.row_step, t.panel_step = a.weight.panel_step;
       t.lanes = lanes;
-      t.adds = a.ending.addend, t.clamps = a.ending.clamps, t.low = a.ending.low, t.high = a.ending.high;
       t.outer_step = g.dilation_h * band.row_pitch;
       t.inner = runs.count, t.inner_step = runs.step, t.run = runs.length;
       Blocks blocks(g, a, band, positions_of_tile(t.lanes));
@@ -111,7 +112,9 @@ void forward(const ConvGeometry& g, const ConvForward& a) {
         t.weight = weight + taps.begin * tap_row;
         prefetch.step();
         prefetch_y.step();
-        t.adds || t.clamps ? run_position_tile<true>(b.positions, t) : run_position_tile<false>(b.positions, t);
+        run_position_tile(b.positions, t);
+        if (a.ending.any())
+          lanes % kVectorLanes == 0 ? finish<false>(a, t, b.positions) : finish<true>(a, t, b.positions);
       }
     }
 }

@@ -27,7 +27,7 @@ void multiply(const GemmMultiply& m) {
           t.x[p] = m.a + (row + p) * m.inner + k;
           t.y[p] = m.c + (row + p) * m.columns + column;
         }
-        run_position_tile<false>(positions, t);
+        run_position_tile(positions, t);
       }
     }
 }
