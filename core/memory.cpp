@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <map>
 #include <mutex>
+#include <utility>
 #include <vector>
 
 #include "core/error.h"
@@ -42,12 +43,26 @@ Pool& the_pool() {
   return *instance;
 }
 
+// Of the innermost MemoryLimit: what is held may be negative, where others' blocks were given back.
+thread_local size_t most_bytes = SIZE_MAX;
+thread_local int64_t held_bytes = 0;
+
 }  // namespace
+
+MemoryLimit::MemoryLimit(size_t bytes) : most_(std::exchange(most_bytes, bytes)), held_(std::exchange(held_bytes, 0)) {}
+
+MemoryLimit::~MemoryLimit() {
+  most_bytes = most_;
+  held_bytes += held_;
+}
 
 namespace pool {
 
 void* allocate(size_t bytes) {
   const size_t size = size_class(bytes);
+  const int64_t held = held_bytes + static_cast<int64_t>(size);
+  check(held < 0 || static_cast<size_t>(held) <= most_bytes, "{} bytes more are beyond the {} that may be used here",
+        bytes, most_bytes);
   Pool& p = the_pool();
   std::unique_lock lock(p.mutex);
   void* block = nullptr;
@@ -62,6 +77,7 @@ void* allocate(size_t bytes) {
     ++p.stats.misses;
     p.stats.bytes_reserved += size;
   }
+  held_bytes = held;
   p.stats.bytes_in_use += size;
   p.stats.peak_bytes_in_use = std::max(p.stats.peak_bytes_in_use, p.stats.bytes_in_use);
   return block;
@@ -71,6 +87,7 @@ void release(void* block, size_t bytes) {
   const size_t size = size_class(bytes);
   Pool& p = the_pool();
   std::lock_guard lock(p.mutex);
+  held_bytes -= static_cast<int64_t>(size);
   p.stats.bytes_in_use -= size;
   p.free_lists[size].push_back(block);
 }

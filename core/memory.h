@@ -29,6 +29,20 @@ Stats stats();
 
 }  // namespace pool
 
+// While one lives, what this thread takes from the pool and does not give back is at most so many bytes, and more is an
+// Error before the system is asked: for what files of strangers describe. One within another has its own limit alone.
+class MemoryLimit {
+ public:
+  explicit MemoryLimit(size_t bytes);
+  ~MemoryLimit();
+  MemoryLimit(const MemoryLimit&) = delete;
+  MemoryLimit& operator=(const MemoryLimit&) = delete;
+
+ private:
+  size_t most_;
+  int64_t held_;  // of the one outside
+};
+
 // A stretch of this thread's scratch arena: everything taken through it is given back when it is destroyed.
 //   Scratch scratch; float* packed = scratch.take<float>(n);
 // The memory is uninitialised and 64-byte aligned.

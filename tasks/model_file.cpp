@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "core/memory.h"
 #include "nn/checkpoint.h"
 #include "tasks/image_settings.h"
 #include "tasks/metrics.h"
@@ -11,6 +12,14 @@
 
 namespace qgrad {
 namespace {
+
+constexpr size_t kMostBytes = size_t{1} << 32;  // beside parameters: of an example on its way through the network
+
+size_t bytes_of(const NamedTensors& tensors) {
+  size_t bytes = 0;
+  for (const auto& [name, tensor] : tensors) bytes += static_cast<size_t>(tensor.numel()) * sizeof(float);
+  return bytes;
+}
 
 // What a checkpoint's metadata says, besides the experiment itself.
 struct ModelMetadata : ExperimentConfig {
@@ -172,6 +181,8 @@ std::unique_ptr<Task> open_task(const ModelFile& file, const std::optional<std::
 
 ModelFile load_model(const std::filesystem::path& file, const std::optional<Config>& config) {
   const Checkpoint checkpoint = read_checkpoint(file);
+  // Whatever network the file describes, its numbers are in the file.
+  const MemoryLimit limit(kMostBytes + 4 * bytes_of(checkpoint.tensors));
   ModelFile loaded;
   loaded.trained_on.whose = file.string();
   ModelMetadata metadata;

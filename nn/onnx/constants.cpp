@@ -47,15 +47,30 @@ Dims common_dims(const std::vector<Known>& operands) {
 template <class F>
 Known each(const std::vector<Known>& operands, F&& f) {
   const Dims dims = common_dims(operands);
-  const std::vector<size_t> a = places(operands.at(0).dims, dims), b = places(operands.at(1).dims, dims);
+  const std::vector<size_t> a = places(operands[0].dims, dims), b = places(operands[1].dims, dims);
   Ints values(a.size());
   for (size_t i = 0; i < values.size(); ++i) values[i] = f((*operands[0].ints)[a[i]], (*operands[1].ints)[b[i]]);
   return whole(std::move(values), dims);
 }
 
+// Sums, products and negatives wrap: a file's numbers may be any.
+int64_t wrapped(int64_t (*op)(uint64_t, uint64_t), int64_t a, int64_t b) {
+  return op(static_cast<uint64_t>(a), static_cast<uint64_t>(b));
+}
+int64_t wrapped_sum(int64_t a, int64_t b) {
+  return wrapped([](uint64_t x, uint64_t y) { return static_cast<int64_t>(x + y); }, a, b);
+}
+int64_t wrapped_difference(int64_t a, int64_t b) {
+  return wrapped([](uint64_t x, uint64_t y) { return static_cast<int64_t>(x - y); }, a, b);
+}
+int64_t wrapped_product(int64_t a, int64_t b) {
+  return wrapped([](uint64_t x, uint64_t y) { return static_cast<int64_t>(x * y); }, a, b);
+}
+int64_t wrapped_negative(int64_t a) { return wrapped_difference(0, a); }
+
 int64_t quotient(int64_t a, int64_t b) {
   check(b != 0, "a division by zero in constants");
-  return b == -1 ? -a : a / b;
+  return b == -1 ? wrapped_negative(a) : a / b;
 }
 int64_t remainder(int64_t a, int64_t b, bool of_c) {
   check(b != 0, "a division by zero in constants");
@@ -63,19 +78,13 @@ int64_t remainder(int64_t a, int64_t b, bool of_c) {
   const int64_t r = a % b;
   return !of_c && r != 0 && (r < 0) != (b < 0) ? r + b : r;
 }
-int64_t wrapped(int64_t (*op)(uint64_t, uint64_t), int64_t a, int64_t b) {
-  return op(static_cast<uint64_t>(a), static_cast<uint64_t>(b));
-}
 
 using Two = std::function<int64_t(int64_t, int64_t)>;
 std::map<std::string, Two, std::less<>> operations(const Translation& node) {
   const bool of_c = node.number("fmod", 0) != 0;
-  const auto sum = [](uint64_t a, uint64_t b) { return static_cast<int64_t>(a + b); };
-  const auto difference = [](uint64_t a, uint64_t b) { return static_cast<int64_t>(a - b); };
-  const auto product = [](uint64_t a, uint64_t b) { return static_cast<int64_t>(a * b); };
-  return {{"Add", [=](int64_t a, int64_t b) { return wrapped(sum, a, b); }},
-          {"Sub", [=](int64_t a, int64_t b) { return wrapped(difference, a, b); }},
-          {"Mul", [=](int64_t a, int64_t b) { return wrapped(product, a, b); }},
+  return {{"Add", wrapped_sum},
+          {"Sub", wrapped_difference},
+          {"Mul", wrapped_product},
           {"Div", quotient},
           {"Mod", [=](int64_t a, int64_t b) { return remainder(a, b, of_c); }},
           {"Equal", [](int64_t a, int64_t b) { return int64_t{a == b}; }},
@@ -96,8 +105,8 @@ std::optional<Known> of_one(const Translation& node) {
     std::ranges::transform(values, values.begin(), f);
     return whole(values, x.dims);
   };
-  if (node.op() == "Neg") return apply([](int64_t a) { return quotient(a, -1); });
-  if (node.op() == "Abs") return apply([](int64_t a) { return a < 0 ? -a : a; });
+  if (node.op() == "Neg") return apply(wrapped_negative);
+  if (node.op() == "Abs") return apply([](int64_t a) { return a < 0 ? wrapped_negative(a) : a; });
   if (node.op() == "Not") return apply([](int64_t a) { return int64_t{a == 0}; });
   return std::nullopt;
 }
@@ -123,6 +132,7 @@ std::optional<Results> moved(const Translation& node) {
         kMostFolded);
   Results results = shape_translations().find(node.op())->second(node.with(numbered));
   for (Known& result : results) {
+    check(result.is_constant(), "whole numbers for every example of a batch are not supported");
     const Tensor at = node.plain(result).floats;
     Ints chosen;
     for (const float i : at.data()) chosen.push_back(values.at(static_cast<size_t>(i)));
@@ -140,8 +150,8 @@ std::optional<Known> reduced_ints(const Translation& node) {
   if (node.op() == "ReduceMax") return result(std::ranges::max(*x.ints));
   if (node.op() == "ReduceMin") return result(std::ranges::min(*x.ints));
   const auto total = [&](int64_t start, auto op) { return std::accumulate(x.ints->begin(), x.ints->end(), start, op); };
-  if (node.op() == "ReduceSum") return result(total(0, std::plus<>()));
-  if (node.op() == "ReduceProd") return result(total(1, std::multiplies<>()));
+  if (node.op() == "ReduceSum") return result(total(0, wrapped_sum));
+  if (node.op() == "ReduceProd") return result(total(1, wrapped_product));
   return std::nullopt;
 }
 
@@ -160,7 +170,8 @@ Known filled(const Translation& node) {
   const Dims dims = node.ints(0);
   check(count(dims) <= kMostFolded, "a constant of {} is larger than {} numbers", dims_text(dims), kMostFolded);
   const Known value = node.has("value") ? constant_of(node.tensor("value")) : constant_of(Tensor::zeros({1}));
-  if (value.ints) return whole(Ints(static_cast<size_t>(count(dims)), value.ints->at(0)), dims);
+  check(count(value.dims) == 1, "expected one number for value, got {}", dims_text(value.dims));
+  if (value.ints) return whole(Ints(static_cast<size_t>(count(dims)), value.ints->front()), dims);
   return constant_of(Tensor::full(Shape(dims), value.floats.data()[0]));
 }
 
@@ -175,20 +186,25 @@ Known shape_of(const Translation& node) {
   return row(Ints(dims.begin() + begin, dims.begin() + end));
 }
 
+template <class T>
+int64_t steps_of(T start, T limit, T delta) {
+  const double steps =
+      std::ceil((static_cast<double>(limit) - static_cast<double>(start)) / static_cast<double>(delta));
+  check(delta != 0 && steps <= static_cast<double>(kMostFolded), "a range from {} to {} by {}", start, limit, delta);
+  return static_cast<int64_t>(std::max(0.0, steps));
+}
+
 Known range(const Translation& node) {
   if (node.input(0).floats.defined()) {
     const float start = node.floats(0).item(), limit = node.floats(1).item(), delta = node.floats(2).item();
-    const double steps = std::ceil((double{limit} - start) / delta);
-    check(delta != 0 && steps <= static_cast<double>(kMostFolded), "a range from {} to {} by {}", start, limit, delta);
     std::vector<float> values;
-    for (int64_t i = 0; i < static_cast<int64_t>(steps); ++i) values.push_back(start + static_cast<float>(i) * delta);
+    for (int64_t i = 0; i < steps_of(start, limit, delta); ++i) values.push_back(start + static_cast<float>(i) * delta);
     return constant_of(Tensor::from({static_cast<int64_t>(values.size())}, values));
   }
-  const int64_t start = node.ints(0).at(0), limit = node.ints(1).at(0), delta = node.ints(2).at(0);
-  check(delta != 0 && std::llabs(quotient(limit - start, delta)) < kMostFolded, "a range from {} to {} by {}", start,
-        limit, delta);
+  const int64_t start = node.whole(0), limit = node.whole(1), delta = node.whole(2);
   Ints values;
-  for (int64_t value = start; delta > 0 ? value < limit : value > limit; value += delta) values.push_back(value);
+  for (int64_t i = 0; i < steps_of(start, limit, delta); ++i)
+    values.push_back(wrapped_sum(start, wrapped_product(i, delta)));
   return row(std::move(values));
 }
 
@@ -201,14 +217,17 @@ Known cast_constant(const Translation& node) {
   Ints values;
   if (x.ints) values = *x.ints;
   if (!x.ints)
-    for (const float value : node.floats(0).data()) values.push_back(static_cast<int64_t>(value));
+    for (const float value : node.floats(0).data()) {
+      check(std::fabs(value) < 0x1p63f, "{} is no whole number that can be had", value);
+      values.push_back(static_cast<int64_t>(value));
+    }
   if (to == Type::boolean)
     for (int64_t& value : values) value = value != 0;
   return whole(std::move(values), x.dims);
 }
 
 Known chosen(const Translation& node) {
-  const std::vector<Known> all = node.all();
+  const std::vector<Known> all = node.all(3);
   const Dims dims = common_dims(all);
   const std::array at{places(all[0].dims, dims), places(all[1].dims, dims), places(all[2].dims, dims)};
   const Ints& conditions = node.ints(0);
@@ -256,7 +275,7 @@ std::optional<Known> single(const Translation& node) {
   const auto operations_of_two = operations(node);
   const auto it = operations_of_two.find(op);
   if (it == operations_of_two.end()) return std::nullopt;
-  std::vector<Known> all = node.all();
+  std::vector<Known> all = node.all(2);
   Known result = all[0];
   for (size_t i = 1; i < all.size(); ++i) result = each({result, all[i]}, it->second);
   return result;

@@ -38,14 +38,14 @@ Results clip(const Translation& node) {
 
 // --- several operands ---
 // Constants last: quantizers count the operands that layers compute.
-std::vector<Known> operands(const Translation& node) {
-  std::vector<Known> all = node.aligned(node.all());
-  std::ranges::stable_partition(all, [](const Known& x) { return !x.is_constant(); });
+std::vector<Known> operands(const Translation& node, size_t least) {
+  std::vector<Known> all = node.aligned(node.all(least));
+  std::stable_partition(all.begin(), all.end(), [](const Known& x) { return !x.is_constant(); });
   return all;
 }
 
 Results combined(const Translation& node, const char* layer) {
-  std::vector<Known> all = operands(node);
+  std::vector<Known> all = operands(node, 1);
   if (all.size() == 1) return {all[0]};
   return {node.layer(layer, std::move(all))};
 }
@@ -56,7 +56,7 @@ Known sum(const Translation& node, const Known& a, const Known& b) {
 }
 
 Results addition(const Translation& node) {
-  const std::vector<Known> all = operands(node);
+  const std::vector<Known> all = operands(node, 1);
   if (all.size() != 2) return combined(node, "EltwiseAdd");
   return {sum(node, all[0], all[1])};
 }
@@ -65,23 +65,23 @@ Known negative(const Translation& node, const Known& x) { return node.layer("Neg
 
 // Of a constant it is a sum.
 Results subtraction(const Translation& node) {
-  const std::vector<Known> all = node.aligned(node.all());
-  const Known &a = all.at(0), &b = all.at(1);
+  const std::vector<Known> all = node.aligned(node.all(2));
+  const Known &a = all[0], &b = all[1];
   if (b.is_constant()) return {sum(node, a, negative(node, b))};
   if (a.is_constant()) return {sum(node, negative(node, b), a)};
   return {node.layer("EltwiseSub", all)};
 }
 
 Results multiplication(const Translation& node) {
-  const std::vector<Known> all = operands(node);
-  if (auto known = known_product(node, all.at(0), all.at(1))) return {*known};
+  const std::vector<Known> all = operands(node, 2);
+  if (auto known = known_product(node, all[0], all[1])) return {*known};
   return {node.layer("EltwiseMult", all)};
 }
 
 // By a constant it is a product.
 Results division(const Translation& node) {
-  const std::vector<Known> all = node.aligned(node.all());
-  const Known &a = all.at(0), &b = all.at(1);
+  const std::vector<Known> all = node.aligned(node.all(2));
+  const Known &a = all[0], &b = all[1];
   if (!a.is_constant() && b.is_constant()) {
     Known inverse = b;
     inverse.floats = div(Tensor::scalar(1), b.floats);
@@ -95,7 +95,7 @@ Results division(const Translation& node) {
 Results power(const Translation& node) {
   const Known& x = node.input(0);
   if (!node.input(1).is_constant() || node.floats(1).numel() != 1)
-    return {node.layer("EltwisePow", node.aligned(node.all()))};
+    return {node.layer("EltwisePow", node.aligned(node.all(2)))};
   return {node.layer("Pow", {x}, {{"exponent", node.floats(1).data()[0]}})};
 }
 
@@ -109,8 +109,8 @@ Results extreme(const Translation& node, const char* layer, bool largest) {
 }
 
 Results parametric_relu(const Translation& node) {
-  const std::vector<Known> all = node.aligned(node.all());
-  const Known &x = all.at(0), &slope = all.at(1);
+  const std::vector<Known> all = node.aligned(node.all(2));
+  const Known &x = all[0], &slope = all[1];
   const int64_t channels = x.dims.empty() ? 1 : x.dims[static_cast<size_t>(x.order.back())];
   const bool per_channel =
       slope.is_constant() && slope.rank() > 0 && slope.floats.numel() == channels && slope.floats.dim(-1) == channels;
@@ -134,7 +134,7 @@ Results swish(const Translation& node) {
 Results handed_on(const Translation& node) { return {node.input(0)}; }
 
 Results dropout(const Translation& node) {
-  const bool trains = node.has(2) && node.ints(2).at(0) != 0;
+  const bool trains = node.has(2) && node.whole(2) != 0;
   const bool drops = !node.has(1) || node.floats(1).item() > 0;
   check(!trains || !drops, "dropout in training mode is not supported");
   return {node.input(0)};

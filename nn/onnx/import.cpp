@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <set>
 
+#include "core/memory.h"
 #include "core/ops.h"
 #include "core/tape.h"
 #include "nn/layers/layer_class.h"
@@ -17,6 +18,7 @@ namespace {
 
 constexpr int64_t kOldest = 7, kNewest = 28;
 constexpr int64_t kLargest = int64_t{1} << 28;  // numbers of a value, for two examples
+constexpr size_t kMostBytes = size_t{1} << 32;  // of all values at a time; parameters come on top
 constexpr size_t kNamed = 8;
 
 class Importer final : public NetworkBuilder {
@@ -284,7 +286,10 @@ class Importer final : public NetworkBuilder {
   static Known computed(Module& module, const std::vector<Known>& inputs, const Order& order) {
     const Tape::Paused paused;
     std::vector<Tensor> x;
-    for (const Known& input : inputs) x.push_back(input.floats);
+    for (const Known& input : inputs) {
+      check(input.floats.defined(), "whole numbers where floats are expected");
+      x.push_back(input.floats);
+    }
     Known result{.order = order};
     result.floats = module.call(x);
     result.dims.resize(order.size());
@@ -352,6 +357,11 @@ ModulePtr Imported::build() const {
   return built;
 }
 
-Imported import_model(Model model, const ImportOptions& options) { return Importer(model, options).run(); }
+Imported import_model(Model model, const ImportOptions& options) {
+  size_t constants = 0;
+  for (const Constant& constant : model.constants) constants += constant.values.size();
+  const MemoryLimit limit(kMostBytes + 8 * constants);
+  return Importer(model, options).run();
+}
 
 }  // namespace qgrad::onnx

@@ -44,7 +44,8 @@ struct Imported {
 
 // The network that computes what the model computes. Where a constant, a shape or a pattern of nodes means a layer of
 // ours, it becomes that layer: batch norms stay batch norms, x * sigmoid(x) is a SiLU. Values are kept with channels
-// last where that saves transpositions. Throws Error naming node, operator and opset for what can not be imported.
+// last where that saves transpositions. Throws Error naming node, operator and opset for what can not be imported,
+// and where values would take more than 4 GiB at a time.
 Imported import_model(Model model, const ImportOptions& options);
 
 }  // namespace qgrad::onnx

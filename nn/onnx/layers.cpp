@@ -1,5 +1,6 @@
 // Convolutions, products of matrices, normalisations and pools.
 #include <algorithm>
+#include <limits>
 
 #include "core/ops.h"
 #include "nn/layout.h"
@@ -18,6 +19,9 @@ struct Spatial {
 };
 
 Spatial spatial(const std::vector<int64_t>& values, int64_t missing) {
+  constexpr int64_t kMost = std::numeric_limits<int32_t>::max();  // products of two do not overflow
+  for (const int64_t value : values)
+    check(value >= -kMost && value <= kMost, "a window's {} is beyond {}", value, kMost);
   check(values.size() == 1 || values.size() == 2, "windows over {} dimensions are not supported, only over 1 and 2",
         values.size());
   return values.size() == 1 ? Spatial{missing, values[0]} : Spatial{values[0], values[1]};
@@ -112,7 +116,7 @@ Results convolution(const Translation& node) {
   Json settings = settings_of(window);
   settings["in"] = x.dims[1];
   settings["out"] = weight.dim(0);
-  settings["groups"] = node.number("group", 1);
+  settings["groups"] = node.positive("group", 1);
   settings["bias"] = node.has(2);
   Parameters parameters{{"weight", from_file_layout(weight, Layout::conv)}};
   if (node.has(2)) parameters["bias"] = node.floats(2);
@@ -124,7 +128,7 @@ Results transposed_convolution(const Translation& node) {
   const Known& given = node.input(0);
   const Known x = with_height(node, given);
   const Tensor weight = weight_of(node, 1);
-  const int64_t groups = node.number("group", 1);
+  const int64_t groups = node.positive("group", 1);
   const std::vector<int64_t> kernel = kernel_of(weight, given.rank()), zeros(kernel.size(), 0);
   Window w = window_of(node, x, kernel);
   Spatial extra = spatial(node.numbers("output_padding", zeros), 0);
@@ -203,7 +207,8 @@ Tensor row_of(const Tensor& c, int64_t out) {
 
 Results general_product(const Translation& node) {
   const auto matrix = [&](size_t i, const char* flag) {
-    check(node.input(i).rank() == 2, "expected matrices, got {}", dims_text(node.input(i).dims));
+    check(node.input(i).rank() == 2 && !node.input(i).ints, "expected matrices of floats, got {}",
+          dims_text(node.input(i).dims));
     return node.number(flag, 0) ? node.transposed(node.input(i), {1, 0}) : node.input(i);
   };
   const float alpha = node.real("alpha", 1), beta = node.real("beta", 1);
@@ -246,26 +251,29 @@ Results batch_normalization(const Translation& node) {
                       {"running_var", node.floats(4)}})};
 }
 
-Tensor repeated(const Tensor& of_groups, int64_t channels) {
+Tensor repeated(const Tensor& of_groups, int64_t groups, int64_t channels) {
   if (of_groups.numel() == channels) return of_groups;
+  check(of_groups.numel() == groups, "{} numbers for {} groups of {} channels", of_groups.numel(), groups, channels);
   Tensor all = Tensor::empty({channels});
-  const int64_t each = channels / of_groups.numel();
+  const int64_t each = channels / groups;
   for (int64_t c = 0; c < channels; ++c)
     all.mutable_data()[static_cast<size_t>(c)] = of_groups.data()[static_cast<size_t>(c / each)];
   return all;
 }
 
-Known normalized_groups(const Translation& node, int64_t groups) {
+// Null groups: every channel is one.
+Known normalized_groups(const Translation& node, std::optional<int64_t> given) {
   const Known x = channels_last(node, node.input(0));
-  const int64_t channels = x.dims[1];
+  const int64_t channels = x.dims[1], groups = given.value_or(channels);
   check(groups > 0 && channels % groups == 0, "{} channels do not divide into {} groups", channels, groups);
   const Json settings{{"groups", groups}, {"features", channels}, {"eps", node.real("epsilon", 1e-5f)}};
-  return node.layer("GroupNorm", {x}, settings,
-                    {{"weight", repeated(node.floats(1), channels)}, {"bias", repeated(node.floats(2), channels)}});
+  return node.layer(
+      "GroupNorm", {x}, settings,
+      {{"weight", repeated(node.floats(1), groups, channels)}, {"bias", repeated(node.floats(2), groups, channels)}});
 }
 
 Results group_normalization(const Translation& node) { return {normalized_groups(node, node.number("num_groups"))}; }
-Results instance_normalization(const Translation& node) { return {normalized_groups(node, node.input(0).dims.at(1))}; }
+Results instance_normalization(const Translation& node) { return {normalized_groups(node, std::nullopt)}; }
 
 Results layer_normalization(const Translation& node) {
   const Known& given = node.input(0);

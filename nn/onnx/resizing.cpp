@@ -15,6 +15,11 @@ std::string coordinates_of(const std::string& mode) {
   fail("the coordinate_transformation_mode '{}' is not supported", mode);
 }
 
+int64_t size_of(float size) {
+  check(size >= 0 && size < 0x1p31f, "a size of {}", size);
+  return static_cast<int64_t>(size);
+}
+
 // Scales or sizes for every dimension, those that are not named staying as they are; of images alone.
 struct Resizing {
   std::vector<float> scales;  // of every dimension; none where sizes say it
@@ -52,8 +57,7 @@ Known resized_by(const Translation& node, const Resizing& by, Json settings) {
     const int64_t old = given.dims[2 + i];
     const size_t at = 2 - space + i;
     scale[at] = by.sizes.empty() ? by.scales[2 + i] : static_cast<float>(by.sizes[2 + i]) / static_cast<float>(old);
-    size[at] =
-        by.sizes.empty() ? static_cast<int64_t>(std::floor(static_cast<float>(old) * scale[at])) : by.sizes[2 + i];
+    size[at] = by.sizes.empty() ? size_of(std::floor(static_cast<float>(old) * scale[at])) : by.sizes[2 + i];
   }
   settings["size"] = size;
   if (by.sizes.empty()) settings["scale"] = scale;
@@ -69,12 +73,14 @@ void keep_aspect_ratio(const Translation& node, const std::string& policy, const
   const auto old = [&](size_t i) {
     return static_cast<float>(x.dims[axes.empty() ? i : static_cast<size_t>(node.axis(x, axes[i]))]);
   };
+  check(by.sizes.size() == (axes.empty() ? x.dims.size() : axes.size()), "{} sizes for {} dimensions", by.sizes.size(),
+        axes.empty() ? x.dims.size() : axes.size());
   float scale = static_cast<float>(by.sizes[0]) / old(0);
   for (size_t i = 1; i < by.sizes.size(); ++i) {
     const float own = static_cast<float>(by.sizes[i]) / old(i);
     scale = policy == "not_larger" ? std::min(scale, own) : std::max(scale, own);
   }
-  for (size_t i = 0; i < by.sizes.size(); ++i) by.sizes[i] = static_cast<int64_t>(std::round(old(i) * scale));
+  for (size_t i = 0; i < by.sizes.size(); ++i) by.sizes[i] = size_of(std::round(old(i) * scale));
 }
 
 std::vector<float> scales_of(const Translation& node, size_t i) {

@@ -21,7 +21,7 @@ Dims for_any_batch(const Translation& node, const Known& x, Dims dims) {
   for (int64_t& dim : dims) {
     if (dim <= 0 || dim % batch != 0) continue;
     const int64_t own = dim;
-    dim = own / batch * kBatch;
+    if (__builtin_mul_overflow(own / batch, kBatch, &dim)) return dims;
     Dims rest = dims;
     std::erase(rest, -1);
     const int64_t all = count(x.dims), known = count(rest);
@@ -112,9 +112,8 @@ Results transpose_to(const Translation& node) {
 // As NumPy's reshape, transpose and reshape of the definition.
 Results depth_to_space(const Translation& node) {
   const Known& x = node.input(0);
-  const int64_t b = node.number("blocksize");
-  check(x.rank() == 4 && b > 0 && x.dims[1] % (b * b) == 0, "{} does not divide into blocks of {}", dims_text(x.dims),
-        b);
+  const int64_t b = node.positive("blocksize");
+  check(x.rank() == 4 && x.dims[1] % (b * b) == 0, "{} does not divide into blocks of {}", dims_text(x.dims), b);
   const int64_t n = x.dims[0], c = x.dims[1] / (b * b), h = x.dims[2], w = x.dims[3];
   const bool columns = node.text("mode", "DCR") == "CRD";
   const Known split = node.reshaped(x, columns ? Dims{n, c, b, b, h, w} : Dims{n, b, b, c, h, w});
@@ -124,9 +123,9 @@ Results depth_to_space(const Translation& node) {
 
 Results space_to_depth(const Translation& node) {
   const Known& x = node.input(0);
-  const int64_t b = node.number("blocksize");
-  check(x.rank() == 4 && b > 0 && x.dims[2] % b == 0 && x.dims[3] % b == 0, "{} does not divide into blocks of {}",
-        dims_text(x.dims), b);
+  const int64_t b = node.positive("blocksize");
+  check(x.rank() == 4 && b <= x.dims[2] && b <= x.dims[3] && x.dims[2] % b == 0 && x.dims[3] % b == 0,
+        "{} does not divide into blocks of {}", dims_text(x.dims), b);
   const int64_t n = x.dims[0], c = x.dims[1], h = x.dims[2] / b, w = x.dims[3] / b;
   const Known moved = node.transposed(node.reshaped(x, {n, c, h, b, w, b}), {0, 3, 5, 1, 2, 4});
   return {node.reshaped(moved, {n, c * b * b, h, w})};
@@ -177,9 +176,9 @@ Results split_to(const Translation& node) {
   if (sizes.empty())
     for (int64_t left = size; std::ssize(sizes) < parts; left -= sizes.back()) sizes.push_back(std::min(each, left));
   int64_t total = 0;
-  for (const int64_t part : sizes) total += part;
-  check(total == size && std::ssize(sizes) == parts && std::ranges::min(sizes) >= 0,
-        "sizes of {} do not make up {} in {} parts", dims_text(sizes), size, parts);
+  for (const int64_t part : sizes) total += part >= 0 && part <= size ? part : size + 1;
+  check(total == size && std::ssize(sizes) == parts, "sizes of {} do not make up {} in {} parts", dims_text(sizes),
+        size, parts);
   const bool equal = std::ranges::count(sizes, sizes[0]) == parts && !x.is_constant();
   Results results;
   int64_t begin = 0;
@@ -209,8 +208,8 @@ Results gather(const Translation& node) {
 }
 
 Results concatenated(const Translation& node) {
-  std::vector<Known> all = node.aligned(node.all());
-  const int axis = node.axis(all.at(0), node.number("axis"));
+  std::vector<Known> all = node.aligned(node.all(1));
+  const int axis = node.axis(all[0], node.number("axis"));
   if (all.size() == 1) return {all[0]};
   const bool has_batch = axis != 0 && std::ranges::any_of(all, [](const Known& x) { return x.dims[0] >= kBatch; });
   for (Known& x : all)

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <limits>
 #include <numeric>
 
 #include "core/ops.h"
@@ -108,7 +109,8 @@ const Known& Translation::input(size_t i) const {
   return *inputs_[i];
 }
 
-std::vector<Known> Translation::all() const {
+std::vector<Known> Translation::all(size_t least) const {
+  check(inputs_.size() >= least, "it has {} inputs, expected {} at least", inputs_.size(), least);
   std::vector<Known> all;
   for (size_t i = 0; i < inputs_.size(); ++i) all.push_back(input(i));
   return all;
@@ -143,11 +145,23 @@ const std::vector<int64_t>& Translation::ints(size_t i) const {
   return *x.ints;
 }
 
+int64_t Translation::whole(size_t i) const {
+  check(ints(i).size() == 1, "its input {} is expected to be one whole number, got {}", i, ints(i).size());
+  return ints(i)[0];
+}
+
 int64_t Translation::number(const std::string& attribute, std::optional<int64_t> absent) const {
   const auto it = node_.attributes.find(attribute);
   if (it == node_.attributes.end() && absent) return *absent;
   check(it != node_.attributes.end() && it->second.ints.size() == 1, "expected one whole number for {}", attribute);
   return it->second.ints[0];
+}
+
+int64_t Translation::positive(const std::string& attribute, std::optional<int64_t> absent) const {
+  constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
+  const int64_t value = number(attribute, absent);
+  check(value >= 1 && value <= kMost, "expected 1 to {} for {}, got {}", kMost, attribute, value);
+  return value;
 }
 
 float Translation::real(const std::string& attribute, std::optional<float> absent) const {

@@ -69,13 +69,16 @@ class Translation {
   const Known& input(size_t i) const;                // throws where it is absent
   Tensor floats(size_t i) const;                     // of a constant, in the file's order; throws where it is none
   const std::vector<int64_t>& ints(size_t i) const;  // the same
-  std::vector<Known> all() const;
-  std::vector<size_t> present() const;  // inputs that are there
+  int64_t whole(size_t i) const;                     // one whole number; the same
+  std::vector<Known> all(size_t least) const;        // throws where there are fewer
+  std::vector<size_t> present() const;               // inputs that are there
   // The same node with other values for its first inputs, which must outlive it.
   Translation with(const std::vector<Known>& first) const;
 
   bool has(const std::string& attribute) const { return node_.attributes.contains(attribute); }
   int64_t number(const std::string& attribute, std::optional<int64_t> absent = {}) const;
+  // That of something there is a limited number of, from 1 to 2^31 - 1, so that products of two do not overflow.
+  int64_t positive(const std::string& attribute, std::optional<int64_t> absent = {}) const;
   float real(const std::string& attribute, std::optional<float> absent = {}) const;
   std::vector<int64_t> numbers(const std::string& attribute, std::vector<int64_t> absent = {}) const;
   std::vector<float> reals(const std::string& attribute) const;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "core/error.h"
 #include "core/parallel.h"
 #include "core/tensor.h"
 #include "support/catch.h"
@@ -50,6 +51,20 @@ TEST_CASE("a loop that allocates the same sizes asks the system only the first t
   for (int i = 0; i < 10; ++i) step();
   CHECK(pool::stats().misses == before.misses);
   CHECK(pool::stats().hits == before.hits + 30);
+}
+
+TEST_CASE("what a thread may take from the pool can be limited, and what it gives back counts") {
+  const Tensor outside = Tensor::empty({1000});
+  {
+    const MemoryLimit limit(size_t{1} << 20);
+    for (int i = 0; i < 10; ++i) Tensor::empty({200'000});
+    const Tensor held = Tensor::empty({200'000});
+    CHECK_THROWS_WITH(Tensor::empty({200'000}), Contains("800000 bytes more are beyond the 1048576"));
+    CHECK_THROWS_AS(Tensor::empty({int64_t{1} << 58}), Error);
+    const MemoryLimit wider(size_t{4} << 20);
+    Tensor::empty({200'000});
+  }
+  Tensor::empty({1'000'000});
 }
 
 TEST_CASE("scratch memory is aligned, distinct while held, and used again afterwards") {

@@ -1,4 +1,5 @@
 // Files that are damaged, or lie.
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "core/file.h"
@@ -75,6 +76,76 @@ TEST_CASE("damaged ONNX files are refused, or are other networks") {
     }
   }
   CHECK(refused > 300);
+}
+
+// What a model of one node, whose first input is the network's and whose others are constants, is refused with.
+namespace {
+std::string why_not(const std::string& op, const std::vector<onnx::Constant>& constants,
+                    std::map<std::string, onnx::Attribute> attributes = {}, std::vector<int64_t> input = {1, 4, 6, 6}) {
+  onnx::Model model{.opset = 18, .constants = constants};
+  model.inputs.push_back({.name = "x", .type = onnx::Type::float32, .dims = std::move(input)});
+  model.inputs.back().symbols.resize(model.inputs.back().dims.size());
+  model.outputs.push_back({.name = "y"});
+  onnx::Node node{.op = op, .inputs = {"x"}, .outputs = {"y"}, .attributes = std::move(attributes)};
+  for (const onnx::Constant& constant : constants) node.inputs.push_back(constant.name);
+  model.nodes.push_back(std::move(node));
+  return test::error_of([&] { onnx::import_model(model, {}).build(); });
+}
+template <class T>
+onnx::Constant constant(const char* name, onnx::Type type, std::vector<int64_t> dims, const std::vector<T>& values) {
+  return {.name = name,
+          .type = type,
+          .dims = std::move(dims),
+          .values = {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T)}};
+}
+onnx::Constant whole(const char* name, const std::vector<int64_t>& values) {
+  return constant(name, onnx::Type::int64, {std::ssize(values)}, values);
+}
+onnx::Constant real(const char* name, std::vector<int64_t> dims, const std::vector<float>& values) {
+  return constant(name, onnx::Type::float32, std::move(dims), values);
+}
+onnx::Attribute ints(std::vector<int64_t> values) { return {.ints = std::move(values)}; }
+}  // namespace
+
+TEST_CASE("a node with fewer inputs than its operator takes is refused") {
+  for (const char* op : {"Mul", "Sub", "Div", "PRelu"})
+    CHECK_THAT(why_not(op, {}), Contains("it has 1 inputs, expected 2 at least"));
+  CHECK_THAT(why_not("InstanceNormalization", {real("w", {4}, {1, 1, 1, 1})}), Contains("it has no input 2"));
+  CHECK_THAT(why_not("InstanceNormalization", {real("w", {1}, {1}), real("b", {1}, {1})}, {}, {3}),
+             Contains("expected [N, C, ..]"));
+}
+
+TEST_CASE("whole numbers of a file wrap, and are refused where they would count something") {
+  const int64_t most = std::numeric_limits<int64_t>::max(), least = std::numeric_limits<int64_t>::min();
+  onnx::Model model{.opset = 18, .constants = {whole("a", {least}), whole("b", {most})}};
+  model.inputs.push_back({.name = "x", .type = onnx::Type::float32, .dims = {1, 2}, .symbols = {"", ""}});
+  model.outputs.push_back({.name = "y"});
+  model.nodes = {{.op = "Neg", .inputs = {"a"}, .outputs = {"c"}},
+                 {.op = "Sub", .inputs = {"c", "b"}, .outputs = {"d"}},
+                 {.op = "Reshape", .inputs = {"x", "d"}, .outputs = {"y"}}};
+  CHECK_THAT(test::error_of([&] { onnx::import_model(model, {}); }), Contains("can not become"));
+  const onnx::Constant weight = real("w", {4, 4, 1, 1}, std::vector<float>(16, 1.0f));
+  CHECK_THAT(why_not("Conv", {weight}, {{"strides", ints({most, 1})}}), Contains("is beyond 2147483647"));
+  CHECK_THAT(why_not("Conv", {weight}, {{"dilations", ints({least, 1})}}), Contains("is beyond 2147483647"));
+  CHECK_THAT(why_not("ConvTranspose", {weight}, {{"group", ints({most})}}), Contains("expected 1 to 2147483647"));
+  CHECK_THAT(why_not("DepthToSpace", {}, {{"blocksize", ints({int64_t{1} << 32})}}), Contains("for blocksize"));
+  CHECK_THAT(why_not("SpaceToDepth", {}, {{"blocksize", ints({int64_t{1} << 30})}}), Contains("does not divide"));
+  CHECK_THAT(why_not("Split", {whole("s", {most, most})}, {{"axis", ints({1})}}), Contains("do not make up"));
+  CHECK_THAT(why_not("GroupNormalization", {real("w", {0}, {}), real("b", {0}, {})}, {{"num_groups", ints({2})}}),
+             Contains("0 numbers for 2 groups of 4 channels"));
+  CHECK_THAT(why_not("Gemm", {whole("b", {})}, {}, {1, 4}), Contains("expected matrices of floats"));
+  CHECK_THAT(why_not("Gemm", {constant<int64_t>("b", onnx::Type::int64, {1, 1}, {7})}, {}, {1, 1}),
+             Contains("expected matrices of floats"));
+}
+
+TEST_CASE("a file that asks for more memory than a network of images takes is refused before it is had") {
+  CHECK_THAT(why_not("Expand", {whole("shape", {1, 4, 1 << 20, 1 << 20})}, {}, {1, 4, 1, 1}),
+             Contains("bytes more are beyond the 4294967"));
+  CHECK_THAT(why_not("Relu", {}, {}, {1, 1 << 20, 1 << 20, 1 << 20}), Contains("is larger than 268435456 numbers"));
+  CHECK_THAT(why_not("Reshape", {whole("shape", {int64_t{1} << 60, 16})}), Contains("is no shape that can be had"));
+  std::string lying("\x08\x08\x3a\x10", 4);  // a graph with a constant of 2^60 numbers and no values
+  lying += std::string("\x2a\x0e\x08\x80\x80\x80\x80\x80\x80\x80\x80\x10\x10\x01\x42\x00", 16);
+  CHECK_THAT(test::error_of([&] { onnx::parse(lying); }), Contains("the dimension 1152921504606846976 is none"));
 }
 
 TEST_CASE("values in other files are read from the model's folder alone") {
