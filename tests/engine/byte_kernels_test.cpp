@@ -9,6 +9,7 @@
 #include "engine/kernels/byte_table.h"
 #include "support/catch.h"
 #include "support/guarded.h"
+#include "support/random_cases.h"
 
 using namespace qgrad;
 using namespace qgrad::test;
@@ -90,6 +91,34 @@ std::vector<uint8_t> expected(const ConvCase& c) {
   return y;
 }
 
+// Windows that begin within the padding and the image, bytes of a part of the grid, weights of any width.
+ConvCase random_conv(uint64_t seed) {
+  RandomStream random(seed, "byte convolution");
+  const auto from = [&](int64_t low, int64_t high) {
+    return low + random.below(static_cast<uint32_t>(high - low + 1));
+  };
+  ConvCase c{.g = {.in_h = from(1, 8), .in_w = from(1, 14), .groups = from(1, 3) == 1 ? from(2, 4) : 1}};
+  ConvGeometry& g = c.g;
+  g.in = g.groups * from(1, 20), g.out = g.groups * from(1, 36);
+  if (from(1, 5) == 1) g.groups = g.in = g.out;
+  g.kernel_h = from(1, 4), g.kernel_w = from(1, 4);
+  g.stride_h = from(1, 3), g.stride_w = from(1, 3);
+  g.dilation_h = from(1, 2), g.dilation_w = from(1, 3);
+  g.padding_h = from(0, 3), g.padding_w = from(0, 3);
+  g.out_h = from(1, (g.in_h + g.padding_h - 1) / g.stride_h + 1);
+  g.out_w = from(1, (g.in_w + g.padding_w - 1) / g.stride_w + 1);
+  c.lowest = static_cast<uint8_t>(from(0, 255)), c.highest = static_cast<uint8_t>(from(c.lowest, 255));
+  c.origin = static_cast<int32_t>(from(c.lowest, c.highest));
+  for (int64_t left = g.in_h * g.in_w * g.in; left > 0; --left)
+    c.x.push_back(static_cast<uint8_t>(from(0, 3) ? from(c.lowest, c.highest) : c.highest));
+  const int64_t largest = (int64_t{1} << from(0, 8)) - 1;
+  for (int64_t left = g.kernel_h * g.kernel_w * g.in / g.groups * g.out; left > 0; --left)
+    c.weight.push_back(static_cast<int16_t>(from(0, 3) ? from(-largest, largest) : -largest));
+  c.sum_shift = static_cast<int>(from(0, 4));
+  c.rescale = std::exp2(-static_cast<float>(from(1, 16)));
+  return c;
+}
+
 ByteConvPlan plan_of(const ConvCase& c, ByteSums sums) {
   const auto channels = static_cast<size_t>(c.g.out);
   std::vector<int32_t> bias(channels);
@@ -155,6 +184,17 @@ TEST_CASE("byte convolution is exact for every geometry, on every instruction se
 
 // Inputs at the ends of their range, weights at plus and minus `weight`: where vpmaddubsw would saturate, where sums of
 // 16 bits are just full, and everywhere between.
+TEST_CASE("byte convolution is exact for windows, weights and bytes of any kind, on every instruction set") {
+  for (uint64_t seed = 0; seed < random_cases(150); ++seed) {
+    const ConvCase c = random_conv(seed);
+    const std::vector<uint8_t> right = expected(c);
+    for (const ByteKernels* isa : available_byte_kernels()) {
+      INFO(isa->isa << ", seed " << seed);
+      REQUIRE(computed(*isa, c, 1 + static_cast<int64_t>(seed) % c.g.out_h) == right);
+    }
+  }
+}
+
 TEST_CASE("byte convolution is exact where all operands are at their extremes") {
   for (const auto& [lowest, highest, origin] : {std::array{0, 255, 0},
                                                 {0, 255, 128},

@@ -5,8 +5,10 @@
 
 #include "core/kernels/conv/pack.h"
 #include "core/kernels/table.h"
+#include "core/random.h"
 #include "support/catch.h"
 #include "support/guarded.h"
+#include "support/random_cases.h"
 #include "support/values.h"
 
 using namespace qgrad;
@@ -68,6 +70,32 @@ std::vector<ConvGeometry> depthwise_geometries() {
   return all;
 }
 
+// Windows of any kind that begin within the padding and the image, as far as they go beyond its end.
+ConvGeometry random_geometry(uint64_t seed, bool depthwise) {
+  RandomStream random(seed, depthwise ? "depthwise geometry" : "geometry");
+  const auto from = [&](int64_t low, int64_t high) {
+    return low + random.below(static_cast<uint32_t>(high - low + 1));
+  };
+  ConvGeometry g{.in_h = from(1, 9), .in_w = from(1, 18), .groups = from(1, 4) == 1 ? from(2, 3) : 1};
+  g.in = g.groups * from(1, 20), g.out = g.groups * from(1, 40);
+  if (depthwise) g.groups = g.in = g.out;
+  g.kernel_h = from(1, 4), g.kernel_w = from(1, 5);
+  g.stride_h = from(1, 3), g.stride_w = from(1, 3);
+  g.dilation_h = from(1, 3), g.dilation_w = from(1, 2);
+  g.padding_h = from(std::max<int64_t>(-2, 1 - g.in_h), 4), g.padding_w = from(std::max<int64_t>(-2, 1 - g.in_w), 4);
+  g.out_h = from(1, (g.in_h + g.padding_h - 1) / g.stride_h + 1);
+  g.out_w = from(1, (g.in_w + g.padding_w - 1) / g.stride_w + 1);
+  g.pixel_pitch = g.out + from(0, 3);
+  g.row_pitch = g.out_w * g.pixel_pitch + from(0, 5);
+  return g;
+}
+
+std::vector<ConvGeometry> random_geometries(bool depthwise) {
+  std::vector<ConvGeometry> all;
+  for (uint64_t seed = 0; seed < random_cases(100); ++seed) all.push_back(random_geometry(seed, depthwise));
+  return all;
+}
+
 using Forward = void (*)(const ConvGeometry&, const ConvForward&);
 using WeightGradient = void (*)(const ConvGeometry&, const ConvWeightGradient&);
 
@@ -125,8 +153,9 @@ void check_all(const std::vector<ConvGeometry>& all, Forward ConvKernels::*forwa
         const auto y = run(scalar.conv.*forward, g, rows, bias),
                    dw = run(scalar.conv_gradient.*gradient, g, rows, images);
         for (const Kernels* row : rows_of_table.subspan(1)) {
-          CAPTURE(row->isa, g.in_h, g.in_w, g.in, g.out, g.kernel_h, g.stride_h, g.padding_h, g.dilation_h, g.groups,
-                  rows.begin, rows.end, images);
+          CAPTURE(row->isa, g.in_h, g.in_w, g.in, g.out_h, g.out_w, g.out, g.kernel_h, g.kernel_w, g.stride_h,
+                  g.stride_w, g.padding_h, g.padding_w, g.dilation_h, g.dilation_w, g.groups, rows.begin, rows.end,
+                  images);
           REQUIRE(bits(run(row->conv.*forward, g, rows, bias)) == bits(y));
           REQUIRE(bits(run(row->conv_gradient.*gradient, g, rows, images)) == bits(dw));
         }
@@ -173,6 +202,11 @@ TEST_CASE("convolution kernels give the same bits on every instruction set") {
 
 TEST_CASE("depthwise kernels give the same bits on every instruction set") {
   check_all(depthwise_geometries(), &ConvKernels::depthwise_forward, &ConvGradientKernels::depthwise_weight);
+}
+
+TEST_CASE("convolution kernels give the same bits on every instruction set for windows of any kind") {
+  check_all(random_geometries(false), &ConvKernels::forward, &ConvGradientKernels::weight);
+  check_all(random_geometries(true), &ConvKernels::depthwise_forward, &ConvGradientKernels::depthwise_weight);
 }
 
 TEST_CASE("an addition and a clamp at the end of a convolution have the bits of passes of their own") {

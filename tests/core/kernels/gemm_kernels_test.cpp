@@ -2,8 +2,10 @@
 #include <vector>
 
 #include "core/kernels/table.h"
+#include "core/random.h"
 #include "support/catch.h"
 #include "support/guarded.h"
+#include "support/random_cases.h"
 #include "support/values.h"
 
 namespace gemm_kernels_test {
@@ -24,6 +26,9 @@ std::vector<Size> sizes() {
   for (int64_t n = 1; n <= 33; ++n) all.push_back({7, 5, n}), all.push_back({n, 3, 17});
   for (const int64_t inner : {0, 1, 255, 256, 257, 600}) all.push_back({13, inner, 10});
   all.push_back({64, 64, 64});
+  RandomStream random(1, "sizes of products");
+  for (uint64_t left = random_cases(50); left > 0; --left)
+    all.push_back({1 + random.below(40), random.below(300), 1 + random.below(70)});
   return all;
 }
 

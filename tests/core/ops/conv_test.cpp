@@ -4,9 +4,11 @@
 #include "core/error.h"
 #include "core/ops.h"
 #include "core/parallel.h"
+#include "core/random.h"
 #include "core/tape.h"
 #include "support/catch.h"
 #include "support/gradcheck.h"
+#include "support/random_cases.h"
 
 using namespace qgrad;
 using namespace qgrad::test;
@@ -81,6 +83,21 @@ Outcome run(const Case& c, Draw draw) {
   return r;
 }
 
+Case random_case(uint64_t seed) {
+  RandomStream random(seed, "conv2d");
+  const auto from = [&](int64_t low, int64_t high) {
+    return low + random.below(static_cast<uint32_t>(high - low + 1));
+  };
+  Conv2dOptions o{from(1, 3), from(1, 3), from(0, 3), from(0, 3), from(1, 2), from(1, 3)};
+  if (from(0, 1)) o.padding_end_h = from(0, 3), o.padding_end_w = from(0, 3);
+  const int64_t kernel_h = from(1, 4), kernel_w = from(1, 4);
+  o.groups = from(1, 3) == 1 ? from(2, 12) : 1;
+  const int64_t in_group = o.groups > 4 ? 1 : from(1, 9), out = o.groups * (o.groups > 4 ? 1 : from(1, 20));
+  const Shape x{from(1, 3), (kernel_h - 1) * o.dilation_h + from(1, 7), (kernel_w - 1) * o.dilation_w + from(1, 9),
+                o.groups * in_group};
+  return {x, Shape{kernel_h, kernel_w, in_group, out}, o};
+}
+
 std::vector<Case> cases() {
   std::vector<Case> all;
   const auto add = [&](const Shape& x, const Shape& weight, const Conv2dOptions& options) {
@@ -132,6 +149,7 @@ std::vector<Case> cases() {
   add({2, 9, 8, 37}, {3, 3, 1, 37}, square(1, 1, 1, 37));
   add({1, 16, 16, 64}, {3, 3, 1, 64}, square(2, 1, 1, 64));
   add({1, 11, 10, 9}, {3, 5, 1, 9}, square(2, 2, 2, 9));
+  for (uint64_t seed = 0; seed < random_cases(60); ++seed) all.push_back(random_case(seed));
   return all;
 }
 
@@ -139,8 +157,8 @@ std::vector<Case> cases() {
 
 TEST_CASE("conv2d and its gradients equal their definition exactly on integers") {
   for (const Case& c : cases()) {
-    CAPTURE(to_string(c.x), to_string(c.weight), c.options.stride_h, c.options.padding_h, c.options.dilation_h,
-            c.options.groups);
+    CAPTURE(to_string(c.x), to_string(c.weight), c.options.stride_h, c.options.stride_w, c.options.padding_h,
+            c.options.padding_w, c.options.dilation_h, c.options.dilation_w, c.options.groups);
     const Tensor x = integer_tensor(c.x, 1), w = integer_tensor(c.weight, 2), bias = integer_tensor({c.weight[3]}, 3);
     const Outcome got = run(c, integer_tensor);
     const Reference expected = reference(c, x, w, bias, got.dy, got.y.shape());

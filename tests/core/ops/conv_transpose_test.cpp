@@ -2,9 +2,11 @@
 #include <vector>
 
 #include "core/ops.h"
+#include "core/random.h"
 #include "support/catch.h"
 #include "support/errors.h"
 #include "support/gradcheck.h"
+#include "support/random_cases.h"
 
 using namespace qgrad;
 using namespace qgrad::test;
@@ -20,15 +22,31 @@ ConvTranspose2dOptions with(Conv2dOptions options, int64_t output_padding_h = 0,
   return {options, output_padding_h, output_padding_w};
 }
 
+TransposedCase random_transposed(uint64_t seed) {
+  RandomStream random(seed, "conv_transpose2d");
+  const auto from = [&](int64_t low, int64_t high) {
+    return low + random.below(static_cast<uint32_t>(high - low + 1));
+  };
+  const int64_t kernel_h = from(1, 4), kernel_w = from(1, 4);
+  Conv2dOptions o{from(1, 3), from(1, 3), from(0, kernel_h / 2), from(0, kernel_w / 2), from(1, 2), from(1, 2)};
+  o.groups = from(1, 3);
+  const int64_t in_group = from(1, 6);
+  return {Shape{from(1, 2), from(3, 6), from(3, 6), o.groups * in_group},
+          Shape{kernel_h, kernel_w, in_group, o.groups * from(1, 9)},
+          with(o, from(0, o.stride_h - 1), from(0, o.stride_w - 1))};
+}
+
 std::vector<TransposedCase> transposed_cases() {
-  return {{{2, 3, 4, 5}, {3, 3, 5, 7}, with({})},
-          {{1, 3, 4, 3}, {2, 2, 3, 17}, with({2, 2})},
-          {{1, 5, 4, 16}, {4, 4, 16, 16}, with({2, 2, 1, 1})},
-          {{1, 5, 4, 4}, {3, 3, 4, 6}, with({2, 2, 1, 1}, 1, 1)},
-          {{2, 3, 3, 6}, {3, 2, 3, 8}, with({2, 3, 1, 0, 1, 2, 2}, 0, 2)},
-          {{1, 4, 3, 8}, {3, 3, 1, 8}, with({2, 2, 1, 1, 1, 1, 8}, 1, 0)},
-          {{1, 2, 5, 4}, {1, 1, 4, 3}, with({3, 3}, 2, 2)},
-          {{1, 4, 4, 2}, {3, 3, 2, 3}, with({1, 1, 2, 2, 2, 2, 1, 0, 1})}};
+  std::vector<TransposedCase> all{{{2, 3, 4, 5}, {3, 3, 5, 7}, with({})},
+                                  {{1, 3, 4, 3}, {2, 2, 3, 17}, with({2, 2})},
+                                  {{1, 5, 4, 16}, {4, 4, 16, 16}, with({2, 2, 1, 1})},
+                                  {{1, 5, 4, 4}, {3, 3, 4, 6}, with({2, 2, 1, 1}, 1, 1)},
+                                  {{2, 3, 3, 6}, {3, 2, 3, 8}, with({2, 3, 1, 0, 1, 2, 2}, 0, 2)},
+                                  {{1, 4, 3, 8}, {3, 3, 1, 8}, with({2, 2, 1, 1, 1, 1, 8}, 1, 0)},
+                                  {{1, 2, 5, 4}, {1, 1, 4, 3}, with({3, 3}, 2, 2)},
+                                  {{1, 4, 4, 2}, {3, 3, 2, 3}, with({1, 1, 2, 2, 2, 2, 1, 0, 1})}};
+  for (uint64_t seed = 0; seed < random_cases(40); ++seed) all.push_back(random_transposed(seed));
+  return all;
 }
 
 // Every number of x puts its window of the weight onto y.

@@ -3,8 +3,10 @@
 #include "core/error.h"
 #include "core/ops.h"
 #include "core/parallel.h"
+#include "core/random.h"
 #include "support/catch.h"
 #include "support/gradcheck.h"
+#include "support/random_cases.h"
 
 using namespace qgrad;
 using namespace qgrad::test;
@@ -36,6 +38,13 @@ TEST_CASE("matmul equals its definition exactly on integers") {
         const Tensor a = integer_tensor({m, k}, 1), b = integer_tensor({k, n}, 2);
         CHECK(values(matmul(a, b)) == product(a, b));
       }
+  RandomStream random(1, "sizes of matrices");
+  for (uint64_t left = random_cases(50); left > 0; --left) {
+    const int64_t m = 1 + random.below(50), k = 1 + random.below(600), n = 1 + random.below(70);
+    CAPTURE(m, k, n);
+    const Tensor a = integer_tensor({m, k}, left), b = integer_tensor({k, n}, left + 1);
+    CHECK(values(matmul(a, b)) == product(a, b));
+  }
   const Tensor a = integer_tensor({2, 3, 5, 4}, 1), b = integer_tensor({2, 3, 4, 7}, 2);
   CHECK(matmul(a, b).shape() == Shape{2, 3, 5, 7});
   CHECK(values(matmul(a, b)) == product(a, b));

@@ -17,6 +17,8 @@
 #include "quant/export/simulation.h"
 #include "quant/quantizer.h"
 #include "support/catch.h"
+#include "support/random_cases.h"
+#include "support/random_layers.h"
 #include "support/random_net.h"
 
 using namespace qgrad;
@@ -32,13 +34,13 @@ struct RandomCase {
   bool is_post_training() const { return quantizer.at("class") == "PostTrainLinearQuantizer"; }
 };
 
-Json random_quantizer(RandomStream& random) {
+Json random_quantizer(RandomStream& random, bool post_training) {
   const auto one_of = [&](const std::vector<Json>& values) {
     return values[random.below(static_cast<uint32_t>(values.size()))];
   };
   Json config = {{"bits_weights", one_of({8, 8, 4, 2})}, {"bits_activations", one_of({8, 8, 4})}};
   const Json mode = one_of({"SYMMETRIC", "SYMMETRIC_RESTRICTED", "ASYMMETRIC_UNSIGNED", "ASYMMETRIC_SIGNED"});
-  if (random.below(2) == 0) {
+  if (post_training || random.below(2) == 0) {
     config.update({{"class", "PostTrainLinearQuantizer"}, {"mode", mode}});
     config["per_channel_wts"] = random.below(2) == 0;
     if (random.below(3) == 0) config["bits_sums"] = 8;
@@ -58,7 +60,7 @@ RandomCase random_case(uint64_t seed) {
   const std::vector<test::Planted> all = test::all_planted();
   for (uint32_t left = random.below(4); left > 0; --left)
     result.planted.push_back(all[random.below(static_cast<uint32_t>(all.size()))]);
-  result.quantizer = random_quantizer(random);
+  result.quantizer = random_quantizer(random, false);
   return result;
 }
 
@@ -99,8 +101,7 @@ ModulePtr quantized(const RandomCase& c) {
 
 TEST_CASE("programs of random networks compute the simulation's integers, or are refused with a layer") {
   int64_t refused = 0, integers = 0;
-  const char* cases = std::getenv("QGRAD_RANDOM_NETS");
-  const uint64_t count = cases ? std::strtoull(cases, nullptr, 10) : 500;
+  const uint64_t count = test::random_cases(500);
   for (uint64_t seed = 0; seed < count; ++seed) {
     const RandomCase c = random_case(seed);
     INFO(c.describe());
@@ -128,6 +129,40 @@ TEST_CASE("programs of random networks compute the simulation's integers, or are
   std::cout << count << " random networks compared, but for " << refused << " that were refused\n";
   CHECK(refused <= static_cast<int64_t>(count / 20));
   CHECK(integers > static_cast<int64_t>(1000 * count));
+}
+
+TEST_CASE("programs of random layers compute the simulation's integers, or are refused with a layer") {
+  const uint64_t count = test::random_cases(150);
+  uint64_t refused = 0;
+  int64_t integers = 0;
+  for (uint64_t seed = 0; seed < count; ++seed) {
+    const Config network = test::random_network(seed);
+    RandomStream random(seed, "quantizer of random layers");
+    Json quantizer = random_quantizer(random, true);
+    quantizer.erase("class");
+    INFO("seed " << seed << ", " << network.json().dump() << ", " << quantizer.dump());
+    std::optional<deploy::Lowered> lowered;
+    ModulePtr model;
+    try {
+      model = test::quantized(test::random_layers(network, seed), quantizer, test::images(8, 1));
+      lowered = deploy::lower(*model, test::images(1, 2));
+    } catch (const Error& e) {
+      INFO(e.what());
+      CHECK(std::regex_search(e.what(), std::regex("layer[0-9]|fc|flat")));
+      ++refused;
+      continue;
+    }
+    const test::Agreement agreement =
+        test::compare_with_simulation(*model, deploy::Engine(lowered->program), test::images(4, 3));
+    INFO("first layer that differs: " << agreement.first);
+    integers += agreement.integers;
+    if (!lowered->beyond_simulation.empty()) continue;
+    CHECK(agreement.differing == 0);
+    CHECK(agreement.logits_differing == 0);
+  }
+  std::cout << count << " networks of random layers compared, but for " << refused << " that were refused\n";
+  CHECK(refused <= count / 5);
+  CHECK(integers > static_cast<int64_t>(100 * count));
 }
 
 TEST_CASE("files of random networks with the engine's results on 100 images", "[.][onnx-files]") {
