@@ -10,6 +10,7 @@
 #include "apps/report/document.h"
 #include "apps/report/report.h"
 #include "apps/report/results.h"
+#include "apps/run_facts.h"
 #include "core/file.h"
 #include "core/parallel.h"
 #include "tasks/deployment.h"
@@ -196,9 +197,10 @@ Json compare(CompareCommandConfig config, const std::string& file, const CommonO
   rows.insert(rows.begin(), {.name = "float", .place = config.train ? config.train->place : Config{}});
   std::vector<std::string> names;
   for (const PlannedRow& row : rows) names.push_back(row.name);
-  const Json header = {{"name", config.name},          {"command", command}, {"seed", config.seed},
-                       {"threads", num_threads()},     {"seconds", 0},       {"dataset", task->describe()},
-                       {"model", config.model.json()}, {"config", written}};
+  const Json header = {
+      {"name", config.name}, {"command", command},          {"seed", config.seed},          {"threads", num_threads()},
+      {"seconds", 0},        {"dataset", task->describe()}, {"model", config.model.json()}, {"run", run_facts(*task)},
+      {"config", written}};
   Results results(header, std::move(names), std::move(finished));
   check_all(setup, rows, results);
   write_json(output.to_write("config.json"), written);

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/command.h"
+#include "apps/run_facts.h"
 #include "engine/program_file.h"
 #include "tasks/deployment.h"
 #include "tasks/metrics.h"
@@ -22,6 +23,9 @@ struct Evaluation {
   Json about, test;
 };
 
+// Of results that are kept.
+Json facts_for(const CommonOptions& options, const Task& task) { return options.out ? run_facts(task) : Json(); }
+
 Evaluation evaluate_program(const std::string& path, const std::optional<Config>& config,
                             const CommonOptions& options) {
   check(config.has_value(), "{}: a program does not say its data: give a config with --config", path);
@@ -33,6 +37,7 @@ Evaluation evaluate_program(const std::string& path, const std::optional<Config>
   return {{{"program", path},
            {"dataset", data.describe()},
            {"data", data.data()},
+           {"run", facts_for(options, data)},
            {"images_per_second", static_cast<double>(run.metrics.images) / run.seconds}},
           run.metrics.to_json()};
 }
@@ -46,14 +51,13 @@ Evaluation evaluate_checkpoint(const std::string& path, const std::optional<Conf
                      path, model_class));
   const auto task = open_task(file, options.data);
   check_labelled(*task);
-  const auto* images = dynamic_cast<const ExperimentData*>(task.get());
   return {{{"checkpoint", path},
            {"model", file.experiment.model.json()},
            {"dataset", task->describe()},
            {"data", task->data()},
+           {"run", facts_for(options, *task)},
            {"quantizer", config_for_results(file.quantizer_config)}},
-          images && !file.quantizer_config ? evaluate_float(*file.model, images->test(), "test").to_json()
-                                           : task->evaluate(*file.model, Task::Part::test, "test")};
+          qgrad::evaluate(file, *task, "test")};
 }
 
 void run(const EvaluateOptions& chosen, const CommonOptions& options) {

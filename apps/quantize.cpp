@@ -9,6 +9,7 @@
 #include "apps/export.h"
 #include "apps/plan.h"
 #include "apps/report/table.h"
+#include "apps/run_facts.h"
 #include "quant/post_train/layer_report.h"
 #include "quant/simulation/layer.h"
 #include "tasks/agreement.h"
@@ -181,7 +182,7 @@ class QuantizeRun {
   }
 
  private:
-  void write_results() { write_json(folder_.to_write("results.json"), results_); }
+  void write_results() { qgrad::write_results(folder_, results_, data_); }
 
   void judge_by_labels(Module& model, const Metrics& before, const Quantized& quantized, int64_t bytes) {
     const Metrics after = evaluate(model, data_.test(), "quantized");

@@ -7,6 +7,7 @@
 #include <tuple>
 
 #include "apps/command.h"
+#include "apps/run_facts.h"
 #include "quant/post_train/bit_allocation.h"
 #include "quant/post_train/greedy_search.h"
 #include "quant/post_train/lapq.h"
@@ -349,7 +350,7 @@ void run_search(const std::string& config_file, const CommonOptions& options) {
   write_json(file, experiment);
   Json results = {{"name", config.name}, {"seed", config.seed}, {"config", file}};
   results.update(found.report);
-  write_json(folder.to_write("results.json"), results);
+  write_results(folder, results, data);
   print_result(options, results, found.text + file + "\n");
 }
 

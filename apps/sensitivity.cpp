@@ -7,6 +7,7 @@
 
 #include "apps/command.h"
 #include "apps/report/table.h"
+#include "apps/run_facts.h"
 #include "tasks/image_settings.h"
 #include "tasks/output_folder.h"
 #include "tasks/progress.h"
@@ -148,7 +149,7 @@ void run_sensitivity(const std::string& config_file, const std::optional<std::fi
   const Json ranks = ranking(all, config.sensitivity);
   Json results{{"name", config.name}, {"seed", config.seed}, {"dataset", data.describe()}, {"rank_correlation", ranks}};
   for (const Damage& d : all) results["probes"].push_back(to_json(d));
-  write_json(folder.to_write("results.json"), results);
+  write_results(folder, results, data);
   folder.remove(kProbes);
   print_result(options, results,
                text_of(all, config.sensitivity, ranks) + (folder.path() / "results.json").string() + "\n");

@@ -4,6 +4,7 @@
 
 #include "apps/command.h"
 #include "apps/plan.h"
+#include "apps/run_facts.h"
 #include "quant/train/fake_quant.h"
 #include "tasks/image_settings.h"
 #include "tasks/model_file.h"
@@ -117,7 +118,7 @@ void run_train(const std::string& config_file, const std::optional<std::filesyst
                   {"epochs", training.epochs_json()},
                   {"checkpoint", checkpoint.string()}};
   if (config.fold_batch_norms) results["folded"] = finish_folded(model, quantized, config, *task, folder);
-  write_json(folder.to_write("results.json"), results);
+  write_results(folder, results, *task);
   print_result(options, results,
                fmt::format("test {}  (epoch {} of {})\n{}\n", metrics_text(test), training.best_epoch,
                            config.train.epochs, checkpoint.string()));

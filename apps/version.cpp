@@ -23,9 +23,12 @@ constexpr const char* kCompiler = "GCC " __VERSION__;
 
 }  // namespace
 
+Version version() { return {QGRAD_VERSION, QGRAD_COMMIT, kCompiler, kernels().isa}; }
+
 std::string version_text() {
-  return fmt::format("qgrad {}, commit {}\ncompiler: {}\ninstruction set: {}\nthreads: {}", QGRAD_VERSION, QGRAD_COMMIT,
-                     kCompiler, kernels().isa, num_threads());
+  const Version v = version();
+  return fmt::format("qgrad {}, commit {}\ncompiler: {}\ninstruction set: {}\nthreads: {}", v.version, v.commit,
+                     v.compiler, v.instruction_set, num_threads());
 }
 
 }  // namespace qgrad

@@ -1,9 +1,13 @@
 // Opening data sets, building models, choosing folders.
 #include "tasks/experiment.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "core/checksum.h"
+#include "core/parallel.h"
 #include "nn/checkpoint.h"
 #include "tasks/image_settings.h"
 #include "tasks/metrics.h"
@@ -47,6 +51,24 @@ class ImageBatches final : public Task::Batches {
 std::string named(const Dataset& dataset, const std::string& given) {
   const std::string folder = dataset.folder().empty() ? "" : " in " + dataset.folder();
   return fmt::format("{}{}{}", dataset.name(), folder, given.empty() ? "" : fmt::format(" ({})", given));
+}
+
+// Of labels and pixels.
+Json checksum_of(const ImageSet& set, const Indices& places) {
+  std::vector<uint32_t> sums(places.size());  // one of each image
+  parallel_for(std::ssize(places), /*grain=*/64, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t place = places[static_cast<size_t>(i)], bytes = set.image.numel();
+      const int32_t label = set.labels[static_cast<size_t>(place)];
+      std::vector<uint8_t> read;
+      if (set.read) read = set.read(place, /*epoch=*/0);
+      const uint8_t* pixels = set.read ? read.data() : set.pixels.data() + place * bytes;
+      const uint32_t of_label = crc32c({reinterpret_cast<const char*>(&label), sizeof label});
+      sums[static_cast<size_t>(i)] =
+          crc32c({reinterpret_cast<const char*>(pixels), static_cast<size_t>(bytes)}, of_label);
+    }
+  });
+  return fmt::format("{:08x}", crc32c({reinterpret_cast<const char*>(sums.data()), sums.size() * sizeof(uint32_t)}));
 }
 
 }  // namespace
@@ -152,6 +174,12 @@ Json ExperimentData::describe() const {
           {"validation_images", validation_.size()},
           {"test_images", test_.size()},
           {"evaluated", evaluates_validation() ? "training images held out" : "test images"}};
+}
+
+Json ExperimentData::checksums() const {
+  const ImageSet& train = dataset_->train();
+  return {{"training", train.read ? Json() : checksum_of(train, training_)},
+          {"evaluated", checksum_of(evaluated_set(), test_)}};
 }
 
 DataDescription description_for(Dataset& dataset, const TransformConfig& transforms, const std::string& given,

@@ -173,6 +173,9 @@ class ExperimentData final : public Task {
   const Dataset& dataset() const { return *dataset_; }
   Tensor example() const;  // one test image, transformed: for traces
   Json describe() const override;
+  // {"training", "evaluated"}: of labels and pixels, before they are transformed. Images that are not in memory are
+  // read for it, but those of the training: null.
+  Json checksums() const override;
   DataDescription description() const override { return description_; }
   Json data() const override;
   const std::string& whose() const { return whose_; }  // for messages

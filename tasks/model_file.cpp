@@ -173,6 +173,12 @@ Config dataset_of(const ModelFile& file, const std::optional<std::string>& folde
   return dataset;
 }
 
+Json evaluate(const ModelFile& file, const Task& task, const std::string& label) {
+  const auto* images = dynamic_cast<const ExperimentData*>(&task);
+  if (images && !file.quantizer_config) return evaluate_float(*file.model, images->test(), label).to_json();
+  return task.evaluate(*file.model, Task::Part::test, label);
+}
+
 std::unique_ptr<Task> open_task(const ModelFile& file, const std::optional<std::string>& folder) {
   ExperimentConfig experiment = file.experiment;
   experiment.data.dataset = dataset_of(file, folder);

@@ -36,6 +36,9 @@ void save_model(const std::filesystem::path& file, Module& model, const Experime
 // instead of those that it names, and whatever else `config` says must be as it was saved.
 ModelFile load_model(const std::filesystem::path& file, const std::optional<Config>& config);
 
+// Metrics of a checkpoint's model, as Task::evaluate gives them, on what results are of.
+Json evaluate(const ModelFile& file, const Task& task, const std::string& label);
+
 // The data set of a checkpoint: in the folder of --data, or else in the one that training read. Says so where that one
 // is not there any more, and the data set then is looked for where its class looks.
 Config dataset_of(const ModelFile& file, const std::optional<std::string>& folder);

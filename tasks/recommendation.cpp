@@ -4,9 +4,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "core/checksum.h"
 #include "core/ops.h"
 #include "data/split.h"
 #include "tasks/experiment.h"
@@ -147,6 +149,15 @@ Json RankingData::describe() const {
           {"items", set_.items},
           {"training_interactions", parts_.train.size()},
           {"test_users", std::ranges::count_if(parts_.test, [](int32_t i) { return i != LeaveOneOut::kNone; })}};
+}
+
+Json RankingData::checksums() const {
+  uint32_t sum = 0;
+  for (const Interaction& i : set_.interactions) {
+    const std::array<int64_t, 3> numbers{i.user, i.item, i.timestamp};
+    sum = crc32c({reinterpret_cast<const char*>(numbers.data()), sizeof numbers}, sum);
+  }
+  return {{"interactions", fmt::format("{:08x}", sum)}};
 }
 
 Json RankingData::data() const {

@@ -52,6 +52,7 @@ class RankingData final : public Task {
   std::string score() const override { return "hit_rate_at_10"; }
   std::string unit() const override { return "interactions"; }
   Json describe() const override;
+  Json checksums() const override;  // {"interactions"}
   DataDescription description() const override { return {.users = set_.users, .items = set_.items}; }
   Json data() const override;
   std::string whose() const;  // for messages

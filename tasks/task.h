@@ -50,7 +50,8 @@ class Task {
   virtual std::string score() const = 0;
   virtual std::string unit() const { return "images"; }  // what the training examples are
 
-  virtual Json describe() const = 0;  // for results.json
+  virtual Json describe() const = 0;   // for results.json
+  virtual Json checksums() const = 0;  // CRC-32Cs of the data as they were read, by part, in hexadecimal digits
   virtual DataDescription description() const = 0;
   // The config's "data" with what it left open: the folder that is read, the normalisation.
   virtual Json data() const = 0;

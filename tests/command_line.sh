@@ -226,6 +226,30 @@ expect_error "statistics with an unknown field" "stale.json: .*histogramm: unkno
 expect_error "PERCENTILE without its percentage" "clip_acts PERCENTILE needs clip_percentile" "$qgrad" quantize quantize.json --set quantizer.clip_acts=PERCENTILE
 expect_error "bits out of range" "quantizer.bits_weights: expected 1 to 32, got 33" "$qgrad" quantize quantize.json --set quantizer.bits_weights=33
 
+# --- a finished run's numbers again ---
+expect 0 "verify a comparison" "$qgrad" verify compared
+holds "with its programs" grep -qE '^QAT 4/4, program: top1 +[0-9.]+ +[0-9.]+$' stdout
+holds "and what it was made by" grep -qE '^compiler +(GCC|Clang) .*' stdout
+holds "of the same data" grep -qE '^data_crc32c: evaluated +([0-9a-f]{8}) +\1$' stdout
+holds "in one line too" grep -qE '^compared: all [0-9]+ numbers are those of the run$' stderr
+expect 0 "verify a quantized network" "$qgrad" verify quantized --json
+holds "for programs" grep -q '"agrees": true' stdout
+cp -r quantized other && cp compared/post-training_4-4/model.safetensors other/
+expect_error "verify another checkpoint in its place" "^qgrad: other: [1-9][0-9]* of [0-9]+ numbers are not those of the run$" "$qgrad" verify other
+holds "says which differ" grep -qE '^quantized: loss +[0-9.]+ +[0-9.]+ +differs$' stdout
+printf '\x01' | dd of=other/model.safetensors bs=1 seek=$(($(stat -c %s other/model.safetensors) - 3)) conv=notrunc 2>/dev/null
+expect_error "verify a damaged checkpoint" "other: 1 of 1 numbers are not" "$qgrad" verify other
+holds "says why" grep -q '^quantized: .*model.safetensors: fc.bias: the file is damaged' stdout
+grep -v '"version"\|"compiler"\|"commit"' quantized/results.json | sed 's|"instruction_set": "[^"]*",|"instruction_set": "abacus",|' >other/results.json
+cp quantized/model.safetensors other/
+expect 0 "verify where another instruction set computed" "$qgrad" verify other
+holds "says so" grep -qE '^instruction_set +abacus +[a-z0-9_]+ +differs$' stdout
+holds "and what is not recorded" grep -qE '^version +not known +[0-9.]+ +differs$' stdout
+expect_error "verify a folder without results" "calibrated/results.json: cannot open" "$qgrad" verify calibrated
+echo '{"name": "x", "probes": []}' >calibrated/results.json
+expect_error "verify what left no model" "calibrated/results.json: says nothing of a model" "$qgrad" verify calibrated
+rm calibrated/results.json
+
 expect 0 "inspect a checkpoint" "$qgrad" inspect compared/QAT_4-4/model.safetensors
 expect 0 "inspect a config" "$qgrad" inspect "$digits"
 
@@ -407,6 +431,14 @@ net=fruit_net/model.safetensors
 expect 0 "its checkpoint evaluates on these data" "$qgrad" evaluate $net --json
 holds "as it says" grep -q '"dir": "fruit"' stdout
 holds "also on stderr" grep -q '^data: .*"dir":"fruit"' stderr
+expect 0 "verify it" "$qgrad" verify fruit_net
+cp -r fruit fruit_bowl && base64 -d <<<$blue >fruit_bowl/test/cherry/1.png
+expect 1 "verify it on data with a picture that changed" "$qgrad" verify fruit_net --data fruit_bowl
+holds "says that they are others" grep -qE '^data_crc32c: evaluated .* differs$' stdout
+holds "but for the training's" grep -qE '^data_crc32c: training +([0-9a-f]{8}) +\1$' stdout
+sed -i 's|^  "run": {|  "ran": {|' fruit_net/results.json
+expect 0 "verify results that do not say what made them" "$qgrad" verify fruit_net
+holds "says that nobody knows" grep -qE '^data_crc32c: evaluated +not known' stdout
 expect 0 "export without the data set" sh -c 'mv fruit away && "$0" export '$net' --program fruit.qgi; status=$?; mv away fruit; exit $status' "$qgrad"
 expect 0 "predict with it" "$qgrad" predict fruit.qgi fruit/test/cherry/1.png
 holds "the names are those of the training" grep -qE '(cherry|plum)' stdout
@@ -478,7 +510,7 @@ holds "has a row for every layer" grep -qE '^fc +-?[0-9.]+ +-?[0-9.]+ +-?[0-9.]+
 holds "ranks by gradients" grep -qE '^W2: gradients alone rank the layers as their SQNR does to [01]\.[0-9]+' stdout
 cp sensitive/results.json whole.json
 rm -rf stopped && mkdir stopped && cp sensitive/config.json stopped/
-sed -n '/"probes": \[/,$p' sensitive/results.json | sed '1s/.*/[/; $d' >stopped/probes.json
+sed -n '/"probes": \[/,/^  \]/p' sensitive/results.json | sed '1s/.*/[/; $s/.*/]/' >stopped/probes.json
 expect 0 "sensitivity goes on" "$qgrad" sensitivity --resume stopped
 holds "with what was measured" cmp stopped/results.json whole.json
 expect_error "sensitivity of what trains" "expected one that quantizes after it" "$qgrad" sensitivity sensitivity.json --out x --set 'quantizer={"class": "LSQQuantizer"}'
@@ -579,6 +611,7 @@ holds "the killed training by a schedule left no model" test ! -f course_stopped
 expect 0 "resume by a schedule" "$qgrad" train --resume course_stopped
 holds "and end with the same bytes" cmp course/model.safetensors course_stopped/model.safetensors
 expect 0 "its checkpoint evaluates by itself" "$qgrad" evaluate course/model.safetensors
+expect 0 "verify a distilled, quantized training" "$qgrad" verify course
 expect_error "evaluate into the training's folder" "course: holds a training, whose results would be lost" "$qgrad" evaluate course/model.safetensors --out course
 expect 0 "train with the quantizer's own group" "$qgrad" train course.json --out own_group --set 'train.param_groups=[]' --set quantizer.learned_lr_factor=0.5
 expect 0 "and with one that takes its place" "$qgrad" train course.json --out group --set 'train.param_groups=[{"name": "steps", "parameters": ".*step", "weight_decay": 0}]' --set quantizer.learned_lr_factor=0.5
@@ -595,6 +628,8 @@ folded=$(grep -A 4 '"folded"' stdout | grep '"top1"' | sed 's|.*: ||; s|,||')
 holds "it computes the same" grep -q "\"top1\": $folded" <(grep -A 4 '"test"' stdout)
 expect 0 "the folded model evaluates by itself" "$qgrad" evaluate folding/model_folded.safetensors --json
 holds "with the accuracy it had" grep -q "\"top1\": $folded" stdout
+expect 0 "verify both" "$qgrad" verify folding
+holds "the folded one too" grep -qE '^folded: top1 ' stdout
 expect_error "training a folded model" "train with" "$qgrad" train train.json --out x --set quantizer.batch_norm_folding=folded
 expect_error "folding without a quantizer" "train.json: fold_batch_norms: there is no quantizer" "$qgrad" train train.json --out x --set quantizer=null --set 'fold_batch_norms={}'
 
@@ -606,6 +641,7 @@ JSON
 expect 0 "train a recommender" "$qgrad" train ncf.json --out ncf
 expect 0 "train it with quantization" "$qgrad" train ncf.json --out ncf8 --json --set checkpoint=ncf/model.safetensors --set 'quantizer={"class": "NCFQuantAwareTrainQuantizer", "bits_activations": 8, "bits_weights": 8}'
 rate=$(grep -A 3 '"test"' stdout | grep '"hit_rate_at_10"' | sed 's|.*: ||; s|,||')
+expect 0 "verify the quantized recommender" "$qgrad" verify ncf8
 expect 0 "the quantized recommender evaluates by itself" "$qgrad" evaluate ncf8/model.safetensors --json
 holds "with the hit rate it had" grep -q "\"hit_rate_at_10\": $rate" stdout
 expect 0 "inspect a recommender" "$qgrad" inspect ncf8/model.safetensors

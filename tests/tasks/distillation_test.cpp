@@ -22,6 +22,7 @@ struct OutputsAreLogits final : Task {
   Json evaluate(Module&, Part, const std::string&) const override { return {}; }
   std::string score() const override { return ""; }
   Json describe() const override { return {}; }
+  Json checksums() const override { return {}; }
   DataDescription description() const override { return {}; }
   Json data() const override { return {}; }
 };

@@ -42,6 +42,7 @@ class Watched final : public Task {
   }
   std::string score() const override { return task_.score(); }
   Json describe() const override { return task_.describe(); }
+  Json checksums() const override { return task_.checksums(); }
   DataDescription description() const override { return task_.description(); }
   Json data() const override { return task_.data(); }
 
