@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "core/kernels/conv/pack.h"
@@ -96,9 +97,10 @@ FloatWeights::FloatWeights(const Program& program, const Op& op) {
     values[i] = integers ? std::ldexp(static_cast<float>(op.weight[i]), op.sum_shift) : op.real_weight[i];
   const ConvGeometry g = dense_geometry(program, op);
   const ConvWeightView view = forward_weight(g, values.get());
-  AlignedFloats packed = aligned_floats(static_cast<size_t>(conv_packed_floats(g, view)));
-  panels = conv_panels(g, view, packed.get());
-  if (panels.data == packed.get()) values = std::move(packed);
+  const auto floats = static_cast<size_t>(conv_packed_floats(g, view, std::numeric_limits<int64_t>::max()));
+  AlignedFloats packed = aligned_floats(floats);
+  panels = conv_panels(g, view, {packed.get(), floats});
+  if (floats > 0) values = std::move(packed);
 }
 
 std::vector<FloatEnding> float_endings(const Program& program) {
@@ -129,16 +131,12 @@ std::vector<FloatEnding> float_endings(const Program& program) {
   return endings;
 }
 
-void run_float_conv(const ConvGeometry& g, const ConvForward& conv, bool share_rows) {
+void run_float_conv(const ConvGeometry& g, const ConvForward& conv, bool share) {
   const auto kernel = is_depthwise(g) ? kernels().conv.depthwise_forward : kernels().conv.forward;
-  parallel_for(g.out_h, conv_band_rows(g, share_rows && num_threads() > 1 ? 1 : kManyImages),
-               [&](int64_t begin, int64_t end) {
-                 Scratch scratch;
-                 ConvForward band = conv;
-                 band.row_begin = begin, band.row_end = end;
-                 band.scratch = scratch.take<float>(static_cast<size_t>(conv_scratch_floats(g, 1, end - begin)));
-                 kernel(g, band);
-               });
+  const ConvUnits units = conv_units(g, share && num_threads() > 1 ? 1 : kManyImages);
+  parallel_for(units.bands * units.parts, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t unit = begin; unit < end; ++unit) run_conv_unit(kernel, g, conv, units, unit);
+  });
 }
 
 void run_float_op(const Program& program, const Op& op, const FloatWeights& weights,

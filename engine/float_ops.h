@@ -39,8 +39,8 @@ struct FloatEnding {
 };
 std::vector<FloatEnding> float_endings(const Program& program);  // one for every operation
 
-// A float_conv, on one image. share_rows: over the pool's threads.
-void run_float_conv(const ConvGeometry& geometry, const ConvForward& conv, bool share_rows);
+// A float_conv, on one image. share: over the pool's threads.
+void run_float_conv(const ConvGeometry& geometry, const ConvForward& conv, bool share);
 ConvGeometry dense_geometry(const Program& program, const Op& op);  // positions of y without gaps
 
 // Runs the other operations whose outputs are float, but dequantize and channels_first, on one image. inputs: floats,

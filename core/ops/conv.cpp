@@ -65,39 +65,44 @@ ConvGeometry forward_geometry(const Shape& x, const Shape& weight, const Conv2dO
 // from one image of y to the next.
 void run_forward(std::span<const ConvPhase> phases, int64_t batch, const float* x, const float* bias, float* y,
                  int64_t y_image) {
-  int64_t packed_floats = 0;
-  for (const ConvPhase& p : phases) packed_floats += conv_packed_floats(p.geometry, p.weight);
-  Tensor packed = Tensor::empty({packed_floats});
-  float* copy = packed.mutable_data().data();
+  const auto floats = [&](const ConvPhase& p) {
+    return static_cast<size_t>(conv_packed_floats(p.geometry, p.weight, batch * p.geometry.out_h * p.geometry.out_w));
+  };
+  size_t packed_floats = 0;
+  for (const ConvPhase& p : phases) packed_floats += floats(p);
+  Tensor packed = Tensor::empty({static_cast<int64_t>(packed_floats)});
+  std::span<float> left = packed.mutable_data();
   Scratch panels_scratch;
   ConvPanels* panels = panels_scratch.take<ConvPanels>(phases.size());
   for (size_t i = 0; i < phases.size(); ++i) {
-    panels[i] = conv_panels(phases[i].geometry, phases[i].weight, copy);
-    copy += conv_packed_floats(phases[i].geometry, phases[i].weight);
+    const size_t of_phase = floats(phases[i]);
+    panels[i] = conv_panels(phases[i].geometry, phases[i].weight, left.first(of_phase));
+    left = left.subspan(of_phase);
   }
   const ConvGeometry& first = phases.front().geometry;  // no other has more rows
   const auto kernel = is_depthwise(first) ? kernels().conv.depthwise_forward : kernels().conv.forward;
-  const int64_t rows = conv_band_rows(first, batch), bands = (first.out_h + rows - 1) / rows;
   const bool gaps = std::ranges::any_of(phases, [](const ConvPhase& p) { return p.geometry.kernel_h == 0; });
-  const int64_t units = batch * bands, grain = std::max<int64_t>(1, units / 64);
-  parallel_for(units, grain, [&](int64_t begin, int64_t end) {
+  ConvGeometry largest = first;
+  for (const ConvPhase& p : phases) {
+    largest.kernel_h = std::max(largest.kernel_h, p.geometry.kernel_h);
+    largest.kernel_w = std::max(largest.kernel_w, p.geometry.kernel_w);
+  }
+  ConvUnits units = conv_units(largest, batch);
+  if (gaps) units.channels = first.out, units.parts = 1;
+  const int64_t count = units.parts * batch * units.bands, grain = std::max<int64_t>(1, count / 64);
+  parallel_for(count, grain, [&](int64_t begin, int64_t end) {
     for (int64_t unit = begin; unit < end; ++unit) {
-      const int64_t image = unit / bands, row = unit % bands * rows;
+      const int64_t band = unit % units.bands, image = unit / units.bands % batch, part = unit / units.bands / batch;
       float* to = y + image * y_image;
       if (gaps)  // positions that no tap reaches are zeroed at once with their neighbours, which is a single sweep
-        std::fill(to + row * first.row_pitch, to + std::min(y_image, (row + rows) * first.row_pitch), 0.0f);
+        std::fill(to + band * units.rows * first.row_pitch,
+                  to + std::min(y_image, (band + 1) * units.rows * first.row_pitch), 0.0f);
       for (size_t i = 0; i < phases.size(); ++i) {
         const ConvGeometry& g = phases[i].geometry;
-        const int64_t row_end = std::min(g.out_h, row + rows);
-        Scratch scratch;
-        if (row < row_end && g.kernel_h > 0)
-          kernel(g, {.x = x + image * g.in_h * g.in_w * g.in,
-                     .weight = panels[i],
-                     .bias = bias,
-                     .y = to + phases[i].offset,
-                     .row_begin = row,
-                     .row_end = row_end,
-                     .scratch = scratch.take<float>(static_cast<size_t>(conv_scratch_floats(g, 1, row_end - row)))});
+        run_conv_unit(
+            kernel, g,
+            {.x = x + image * g.in_h * g.in_w * g.in, .weight = panels[i], .bias = bias, .y = to + phases[i].offset},
+            units, part * units.bands + band);
       }
     }
   });
@@ -121,27 +126,15 @@ Tensor weight_gradient(const ConvGeometry& g, const Tensor& x, const Tensor& dy,
   const ConvBands bands = weight_gradient_bands(g, batch);
   Tensor partial = Tensor::empty({bands.chunks, size});
   float* sums = partial.mutable_data().data();
-  const float* from_x = x.data().data();
-  const float* from_dy = dy.data().data();
-  parallel_for(bands.chunks, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t chunk = begin; chunk < end; ++chunk) {
-      float* dw = sums + chunk * size;
-      std::fill_n(dw, size, 0.0f);
-      const int64_t last = std::min(bands.units, (chunk + 1) * bands.units_per_chunk);
-      for (int64_t unit = chunk * bands.units_per_chunk; unit < last; ++unit) {
-        const int64_t image = unit / bands.per_image * bands.images, row = unit % bands.per_image * bands.rows;
-        const int64_t images = std::min(bands.images, batch - image), row_end = std::min(g.out_h, row + bands.rows);
-        Scratch scratch;
-        kernel(g, {.x = from_x + image * g.in_h * g.in_w * g.in,
-                   .dy = from_dy + image * g.out_h * g.out_w * g.out,
-                   .dw = dw,
-                   .images = images,
-                   .row_begin = row,
-                   .row_end = row_end,
-                   .scratch = scratch.take<float>(static_cast<size_t>(conv_scratch_floats(g, images, row_end - row)))});
-      }
+  const int64_t parts = bands.parts;
+  parallel_for(bands.chunks * parts, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      float* dw = sums + i / parts * size;
+      run_gradient_part(kernel, g, {.x = x.data().data(), .dy = dy.data().data(), .dw = dw, .images = batch}, bands,
+                        i / parts, i % parts);
     }
   });
+  if (bands.chunks == 1) return partial.reshaped(shape);
   Tensor dw = Tensor::empty(shape);
   float* to = dw.mutable_data().data();
   parallel_for(size, kElementwiseGrain, [&](int64_t begin, int64_t end) {

@@ -52,11 +52,11 @@ struct ConvForward {
   ConvEnding ending{};
 };
 
-// Weight gradient over rows [row_begin, row_end) of `images` consecutive images; the pitches are not used.
+// Weight gradient over rows [row_begin, row_end) of `images` consecutive images. The pitches are those of dy.
 struct ConvWeightGradient {
   const float* x;   // [images,in_h,in_w,in]
   const float* dy;  // [images,out_h,out_w,out]
-  float* dw;        // [kh,kw,in/groups,out]; the sums are added to it
+  float* dw;        // [kh,kw,in/groups,out], rows of pixel_pitch floats; the sums are added to it
   int64_t images;
   int64_t row_begin, row_end;
   float* scratch;  // conv_scratch_floats(geometry, images, row_end - row_begin)

@@ -56,7 +56,7 @@ void weight_sums(const ConvGeometry& g, const ConvWeightGradient& a, int64_t kh,
         const int64_t iw = column * g.stride_w - g.padding_w + kw * g.dilation_w;
         if (!inside(ih, g.in_h) || !inside(iw, g.in_w)) continue;
         const float x = a.x[((image * g.in_h + ih) * g.in_w + iw) * g.in + in];
-        const float* dy = a.dy + ((image * g.out_h + row) * g.out_w + column) * g.out + out;
+        const float* dy = a.dy + (image * g.out_h + row) * g.row_pitch + column * g.pixel_pitch + out;
         for (int64_t lane = 0; lane < lanes; ++lane) sum[lane] = fused_multiply_add(x, dy[lane], sum[lane]);
       }
 }
@@ -70,7 +70,7 @@ void weight_gradient(const ConvGeometry& g, const ConvWeightGradient& a) {
           const int64_t lanes = lanes_of_panel(out_group - first), out = group * out_group + first;
           float sum[kPanel] = {};
           weight_sums(g, a, tap / g.kernel_w, tap % g.kernel_w, group * in_group + i, out, lanes, sum);
-          float* dw = a.dw + (tap * in_group + i) * g.out + out;
+          float* dw = a.dw + (tap * in_group + i) * g.pixel_pitch + out;
           for (int64_t lane = 0; lane < lanes; ++lane) dw[lane] += sum[lane];
         }
 }

@@ -152,10 +152,10 @@ void depthwise_weight_gradient(const ConvGeometry& g, const ConvWeightGradient& 
   if (a.images == 0 || a.row_begin >= a.row_end || g.out_w == 0) return;
   const Band band = make_band(g, a.x, a.images, {a.row_begin, a.row_end}, a.scratch);
   DepthwiseTapsTile t{};
-  t.tap_step = g.dilation_w * g.in, t.dw_step = g.out;
-  t.images = a.images, t.x_image = band.image_pitch, t.dy_image = g.out_h * g.out_w * g.out;
-  t.x_row = g.stride_h * band.row_pitch, t.dy_row = g.out_w * g.out;
-  t.positions = g.out_w, t.x_step = g.stride_w * g.in, t.dy_step = g.out;
+  t.tap_step = g.dilation_w * g.in, t.dw_step = g.pixel_pitch;
+  t.images = a.images, t.x_image = band.image_pitch, t.dy_image = g.out_h * g.row_pitch;
+  t.x_row = g.stride_h * band.row_pitch, t.dy_row = g.row_pitch;
+  t.positions = g.out_w, t.x_step = g.stride_w * g.in, t.dy_step = g.pixel_pitch;
   for (int64_t channel = 0; channel < g.out; channel += kOuterColumns) {
     t.lanes = least(kOuterColumns, g.out - channel);
     for (int64_t kh = 0; kh < g.kernel_h; ++kh) {
@@ -165,7 +165,7 @@ void depthwise_weight_gradient(const ConvGeometry& g, const ConvWeightGradient& 
       for (int64_t kw = 0; kw < g.kernel_w; kw += kDepthwiseTaps) {
         t.x = band.data + (rows.begin - a.row_begin) * t.x_row + kh * g.dilation_h * band.row_pitch + kw * t.tap_step +
               channel;
-        t.dw = a.dw + (kh * g.kernel_w + kw) * g.out + channel;
+        t.dw = a.dw + (kh * g.kernel_w + kw) * g.pixel_pitch + channel;
         const int64_t taps = least(kDepthwiseTaps, g.kernel_w - kw);
         t.lanes == kOuterColumns ? depthwise_taps_tile_of<kDepthwiseTaps, false>(taps, t)
                                  : depthwise_taps_tile_of<kDepthwiseTaps, true>(taps, t);

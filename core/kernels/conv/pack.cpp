@@ -4,8 +4,14 @@
 #include <algorithm>
 #include <numeric>
 
+#include "core/kernels/table.h"
+#include "core/memory.h"
+#include "core/parallel.h"
+
 namespace qgrad {
 namespace {
+
+constexpr int64_t kPartChannels = 64;  // what the widest tile takes
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -40,6 +46,20 @@ bool is_in_order(const ConvGeometry& g, const ConvWeightView& w) {
          w.tap_h == g.kernel_w * w.tap_w;
 }
 
+// The rows of one panel, from its first channel's weights on.
+void pack_panel(const ConvGeometry& g, const ConvWeightView& w, const float* first, int64_t lanes, float* to) {
+  for (int64_t kh = 0; kh < g.kernel_h; ++kh)
+    for (int64_t kw = 0; kw < g.kernel_w; ++kw)
+      for (int64_t i = 0; i < g.in / g.groups; ++i, to += kPanel) {
+        const float* from = first + kh * w.tap_h + kw * w.tap_w + i * w.in;
+        if (w.out == 1)
+          std::copy_n(from, lanes, to);
+        else
+          for (int64_t lane = 0; lane < lanes; ++lane) to[lane] = from[lane * w.out];
+        std::fill(to + lanes, to + kPanel, 0.0f);
+      }
+}
+
 }  // namespace
 
 int64_t conv_scratch_floats(const ConvGeometry& g, int64_t images, int64_t rows) {
@@ -49,36 +69,33 @@ int64_t conv_scratch_floats(const ConvGeometry& g, int64_t images, int64_t rows)
 
 bool is_depthwise(const ConvGeometry& g) { return g.groups == g.in && g.groups == g.out; }
 
-int64_t conv_packed_floats(const ConvGeometry& g, const ConvWeightView& w) {
-  if (is_in_order(g, w)) return 0;
+int64_t conv_packed_floats(const ConvGeometry& g, const ConvWeightView& w, int64_t positions) {
+  constexpr int64_t kManyChannels = 256, kManyPositions = 256;
+  const bool far_apart = !is_depthwise(g) && w.in >= kManyChannels && positions >= kManyPositions;
+  if (is_in_order(g, w) && !far_apart) return 0;
   if (is_depthwise(g)) return g.kernel_h * g.kernel_w * g.out;
   return g.groups * divide_up(g.out / g.groups, kPanel) * g.kernel_h * g.kernel_w * (g.in / g.groups) * kPanel;
 }
 
-ConvPanels conv_panels(const ConvGeometry& g, const ConvWeightView& w, float* packed) {
-  if (is_in_order(g, w)) return {w.data, kPanel, w.in};
-  const ConvPanels panels{packed, g.kernel_h * g.kernel_w * (g.in / g.groups) * kPanel, kPanel};
+ConvPanels conv_panels(const ConvGeometry& g, const ConvWeightView& w, std::span<float> packed) {
+  if (packed.empty()) return {w.data, kPanel, w.in};
+  const int64_t in_group = g.in / g.groups, out_group = g.out / g.groups, of_group = divide_up(out_group, kPanel);
+  const ConvPanels panels{packed.data(), g.kernel_h * g.kernel_w * in_group * kPanel, kPanel};
+  float* to = packed.data();
   if (is_depthwise(g)) {
     for (int64_t kh = 0; kh < g.kernel_h; ++kh)
       for (int64_t kw = 0; kw < g.kernel_w; ++kw)
-        for (int64_t c = 0; c < g.out; ++c) *packed++ = w.data[kh * w.tap_h + kw * w.tap_w + c * w.group];
+        for (int64_t c = 0; c < g.out; ++c) *to++ = w.data[kh * w.tap_h + kw * w.tap_w + c * w.group];
     return panels;
   }
-  const int64_t in_group = g.in / g.groups, out_group = g.out / g.groups;
-  for (int64_t group = 0; group < g.groups; ++group)
-    for (int64_t first = 0; first < out_group; first += kPanel) {
-      const int64_t lanes = std::min(kPanel, out_group - first);
-      for (int64_t kh = 0; kh < g.kernel_h; ++kh)
-        for (int64_t kw = 0; kw < g.kernel_w; ++kw)
-          for (int64_t i = 0; i < in_group; ++i, packed += kPanel) {
-            const float* from = w.data + group * w.group + kh * w.tap_h + kw * w.tap_w + i * w.in + first * w.out;
-            if (w.out == 1)
-              std::copy_n(from, lanes, packed);
-            else
-              for (int64_t lane = 0; lane < lanes; ++lane) packed[lane] = from[lane * w.out];
-            std::fill(packed + lanes, packed + kPanel, 0.0f);
-          }
-    }
+  parallel_for(g.groups * of_group, std::max<int64_t>(1, kElementwiseGrain / panels.panel_step),
+               [&](int64_t begin, int64_t end) {
+                 for (int64_t panel = begin; panel < end; ++panel) {
+                   const int64_t first = panel % of_group * kPanel;
+                   pack_panel(g, w, w.data + panel / of_group * w.group + first * w.out,
+                              std::min(kPanel, out_group - first), to + panel * panels.panel_step);
+                 }
+               });
   return panels;
 }
 
@@ -121,27 +138,91 @@ ConvPhase input_gradient_phase(const ConvGeometry& f, const ConvWeightView& forw
   return p;
 }
 
-int64_t conv_band_rows(const ConvGeometry& g, int64_t batch) {
-  constexpr int64_t kCacheFloats = 12288, kChunks = 8;  // 48 KiB; 24 to 192 are as fast
-  int64_t rows = std::max<int64_t>(g.out_h, 1);
-  while (rows > 1 && conv_scratch_floats(g, 1, rows) > kCacheFloats) --rows;
-  const int64_t bands =
-      std::max(divide_up(g.out_h, rows), std::min(g.out_h, divide_up(kChunks, std::max<int64_t>(batch, 1))));
-  return std::max<int64_t>(1, divide_up(g.out_h, std::max<int64_t>(bands, 1)));
+ConvUnits conv_units(const ConvGeometry& g, int64_t batch) {
+  // Floats under a band: 48 KiB, 24 to 192 are as fast; more where the weights, which a band reads all, are many.
+  constexpr int64_t kBand = 12288, kLargeBand = 65536, kManyWeights = 65536;
+  constexpr int64_t kUnits = 8;  // at least, where there is so much to share out
+  const int64_t in_group = g.groups > 0 ? g.in / g.groups : 0, weights = g.kernel_h * g.kernel_w * in_group * g.out;
+  const bool large = weights > kManyWeights;
+  batch = std::max<int64_t>(batch, 1);
+  ConvUnits u{.rows = std::max<int64_t>(g.out_h, 1), .channels = g.out, .parts = 1};
+  while (u.rows > 1 && conv_scratch_floats(g, 1, u.rows) > (large ? kLargeBand : kBand)) --u.rows;
+  const int64_t bands = divide_up(g.out_h, u.rows), wanted = divide_up(kUnits, batch);
+  if (large && g.groups == 1) {
+    u.parts = std::clamp<int64_t>(divide_up(wanted, std::max<int64_t>(bands, 1)), 1, divide_up(g.out, kPartChannels));
+    u.channels = divide_up(divide_up(g.out, kPartChannels), u.parts) * kPartChannels;
+    u.parts = divide_up(g.out, u.channels);
+  }
+  u.bands = std::max(bands, std::min(g.out_h, divide_up(wanted, u.parts)));
+  u.rows = std::max<int64_t>(1, divide_up(g.out_h, std::max<int64_t>(u.bands, 1)));
+  u.bands = divide_up(g.out_h, u.rows);
+  return u;
+}
+
+void run_conv_unit(ConvForwardKernel kernel, const ConvGeometry& geometry, const ConvForward& forward,
+                   const ConvUnits& units, int64_t unit) {
+  ConvGeometry g = geometry;
+  ConvForward f = forward;
+  f.row_begin = unit % units.bands * units.rows;
+  f.row_end = std::min(g.out_h, f.row_begin + units.rows);
+  if (f.row_begin >= f.row_end || g.kernel_h == 0) return;
+  if (units.parts > 1) {
+    const int64_t first = unit / units.bands * units.channels;
+    g.out = std::min(units.channels, g.out - first);
+    f.weight.data += first / kPanel * f.weight.panel_step;
+    f.y += first;
+    if (f.bias) f.bias += first;
+    if (f.ending.addend) f.ending.addend += first;
+  }
+  Scratch scratch;
+  f.scratch = scratch.take<float>(static_cast<size_t>(conv_scratch_floats(g, 1, f.row_end - f.row_begin)));
+  kernel(g, f);
 }
 
 ConvBands weight_gradient_bands(const ConvGeometry& g, int64_t batch) {
-  // Enough positions per unit to pay for loading and storing the sums; few enough to stay in the first-level cache.
-  constexpr int64_t kPositions = 128, kChunks = 16;
-  ConvBands b{};
-  b.rows = std::clamp<int64_t>(divide_up(kPositions, std::max<int64_t>(g.out_w, 1)), 1, std::max<int64_t>(g.out_h, 1));
+  // Enough positions per unit to pay for loading and storing the sums; few enough to stay in the first-level cache, or,
+  // where there are many sums, in the second. kMostSums: floats of all partial results.
+  constexpr int64_t kPositions = 128, kManyPositions = 256, kManySums = 65536, kChunks = 16, kMostSums = 1 << 22;
+  const int64_t sums = g.kernel_h * g.kernel_w * (g.in / g.groups) * g.out,
+                area = std::max<int64_t>(1, g.out_h * g.out_w);
+  const int64_t positions = sums > kManySums ? kManyPositions : kPositions;
+  const int64_t most_chunks = std::clamp<int64_t>(kMostSums / std::max<int64_t>(sums, 1), 1, kChunks);
+  ConvBands b{.channels = g.out, .parts = 1};
+  b.rows = std::clamp<int64_t>(divide_up(positions, std::max<int64_t>(g.out_w, 1)), 1, std::max<int64_t>(g.out_h, 1));
   b.per_image = divide_up(g.out_h, b.rows);
-  b.images =
-      std::max<int64_t>(1, std::min(kPositions / std::max<int64_t>(1, g.out_h * g.out_w), divide_up(batch, kChunks)));
+  b.images = std::max<int64_t>(1, std::min(positions / area, divide_up(batch, most_chunks)));
   b.units = divide_up(batch, b.images) * b.per_image;
-  b.units_per_chunk = std::max<int64_t>(1, divide_up(b.units, kChunks));
+  b.units_per_chunk = std::max<int64_t>(1, divide_up(b.units, most_chunks));
   b.chunks = std::max<int64_t>(1, divide_up(b.units, b.units_per_chunk));
+  if (sums > kManySums && g.groups == 1) {
+    b.parts = std::clamp<int64_t>(divide_up(kChunks, b.chunks), 1, divide_up(g.out, kPartChannels));
+    b.channels = divide_up(divide_up(g.out, kPartChannels), b.parts) * kPartChannels;
+    b.parts = divide_up(g.out, b.channels);
+  }
   return b;
+}
+
+void run_gradient_part(ConvGradientKernel kernel, const ConvGeometry& geometry, const ConvWeightGradient& gradient,
+                       const ConvBands& bands, int64_t chunk, int64_t part) {
+  ConvGeometry g = geometry;
+  const int64_t first = part * bands.channels;
+  g.out = std::min(bands.channels, g.out - first);
+  for (int64_t row = 0; row < g.kernel_h * g.kernel_w * (g.in / g.groups); ++row)
+    std::fill_n(gradient.dw + row * g.pixel_pitch + first, g.out, 0.0f);
+  const int64_t last = std::min(bands.units, (chunk + 1) * bands.units_per_chunk);
+  for (int64_t unit = chunk * bands.units_per_chunk; unit < last; ++unit) {
+    const int64_t image = unit / bands.per_image * bands.images;
+    ConvWeightGradient u = gradient;
+    u.x += image * g.in_h * g.in_w * g.in;
+    u.dy += image * g.out_h * g.row_pitch + first;
+    u.dw += first;
+    u.images = std::min(bands.images, gradient.images - image);
+    u.row_begin = unit % bands.per_image * bands.rows;
+    u.row_end = std::min(g.out_h, u.row_begin + bands.rows);
+    Scratch scratch;
+    u.scratch = scratch.take<float>(static_cast<size_t>(conv_scratch_floats(g, u.images, u.row_end - u.row_begin)));
+    kernel(g, u);
+  }
 }
 
 }  // namespace qgrad

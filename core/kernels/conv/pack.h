@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "core/kernels/conv/conv.h"
 
@@ -16,9 +17,10 @@ struct ConvWeightView {
 bool is_depthwise(const ConvGeometry& geometry);
 
 // Weights as the forward kernels read them: where they are if they have that order already, else as a zero-filled copy
-// in `packed`, which takes conv_packed_floats().
-int64_t conv_packed_floats(const ConvGeometry& geometry, const ConvWeightView& weight);  // 0: no copy is needed
-ConvPanels conv_panels(const ConvGeometry& geometry, const ConvWeightView& weight, float* packed);
+// in `packed`, which takes conv_packed_floats(). That says 0 where no copy is needed; where there are many channels,
+// and `positions` enough to pay for it, a copy without gaps between the rows of a panel is, too.
+int64_t conv_packed_floats(const ConvGeometry& geometry, const ConvWeightView& weight, int64_t positions);
+ConvPanels conv_panels(const ConvGeometry& geometry, const ConvWeightView& weight, std::span<float> packed);
 
 // A HWIO weight as the forward pass of this geometry reads it.
 ConvWeightView forward_weight(const ConvGeometry& geometry, const float* weight);
@@ -36,17 +38,35 @@ struct ConvPhase {
 ConvPhase input_gradient_phase(const ConvGeometry& forward, const ConvWeightView& weight, int64_t phase_h,
                                int64_t phase_w);
 
-// Rows of one image that a forward call should work on: few enough that their input stays in the first-level cache, and
-// that a small batch still has work for several threads.
-int64_t conv_band_rows(const ConvGeometry& geometry, int64_t batch);
+// How a forward pass is cut into calls of a kernel: `bands` bands of `rows` rows of each image, few enough that their
+// input stays in a cache; and of each `parts` parts of `channels` output channels, so that a small batch with many
+// weights still has work for several threads.
+struct ConvUnits {
+  int64_t rows, bands, channels, parts;
+};
+ConvUnits conv_units(const ConvGeometry& geometry, int64_t batch);
+
+// Calls a forward kernel for one of an image's units, the bands of the first part first. `forward` is all of the
+// image's.
+using ConvForwardKernel = void (*)(const ConvGeometry&, const ConvForward&);
+void run_conv_unit(ConvForwardKernel kernel, const ConvGeometry& geometry, const ConvForward& forward,
+                   const ConvUnits& units, int64_t unit);
 
 // How a weight gradient is cut up: a unit is `rows` rows of `images` images, small enough for the first-level cache; a
-// chunk is a run of units summed into one partial result.
+// chunk is a run of units summed into one partial result. Where weights are many, chunks are few, and threads share
+// `parts` parts of `channels` output channels of each.
 struct ConvBands {
   int64_t images, rows;
   int64_t per_image;  // units that one group of images is cut into
   int64_t units, units_per_chunk, chunks;
+  int64_t channels, parts;
 };
 ConvBands weight_gradient_bands(const ConvGeometry& geometry, int64_t batch);
+
+// The partial result of one part of one chunk. `gradient` is the batch's but for dw, the chunk's, which need not be
+// zeros.
+using ConvGradientKernel = void (*)(const ConvGeometry&, const ConvWeightGradient&);
+void run_gradient_part(ConvGradientKernel kernel, const ConvGeometry& geometry, const ConvWeightGradient& gradient,
+                       const ConvBands& bands, int64_t chunk, int64_t part);
 
 }  // namespace qgrad

@@ -59,6 +59,14 @@ std::vector<ConvGeometry> geometries() {
   return all;
 }
 
+// With more weights than one piece takes: rows of taps apart, parts of a row, runs of it (dilation, groups).
+std::vector<ConvGeometry> deep_geometries() {
+  return {geometry(5, 4, 130, 70, 3, 1, 1, 1, 1, 0),   geometry(5, 4, 400, 37, 3, 2, 1, 1, 1, 1),
+          geometry(6, 7, 300, 16, 3, 1, 2, 2, 1, 0),   geometry(4, 4, 600, 66, 3, 1, 1, 1, 2, 0),
+          geometry(3, 3, 1200, 130, 1, 1, 0, 1, 1, 0), geometry(1, 2, 500, 20, 3, 1, 3, 1, 1, 0),
+          geometry(40, 40, 1, 17, 33, 1, 0, 1, 1, 0)};
+}
+
 std::vector<ConvGeometry> depthwise_geometries() {
   std::vector<ConvGeometry> all;
   for (const int64_t channels : {1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 48})
@@ -105,41 +113,76 @@ struct Rows {
 
 std::vector<Rows> row_ranges(const ConvGeometry& g) { return {{0, g.out_h}, {0, 1}, {g.out_h / 2, g.out_h}, {1, 1}}; }
 
-// The whole of y, with marks where nothing may be written.
+// What a forward kernel reads and writes. The whole of y, with marks where nothing may be written.
+struct ForwardCase {
+  Guarded<float> weight, packed, x, bias, y;
+  ConvForward call;
+
+  // positions: for which the weights are packed.
+  ForwardCase(const ConvGeometry& g, int64_t positions)
+      : weight(guarded(numbers(g.kernel_h * g.kernel_w * (g.in / g.groups) * g.out, 2))),
+        packed(static_cast<size_t>(conv_packed_floats(g, forward_weight(g, weight.data()), positions))),
+        x(guarded(numbers(g.in_h * g.in_w * g.in, 1))),
+        bias(guarded(numbers(g.out, 3))),
+        y(guarded(std::vector<float>(
+            static_cast<size_t>((g.out_h - 1) * g.row_pitch + (g.out_w - 1) * g.pixel_pitch + g.out), 0.5f))),
+        call{.x = x.data(),
+             .weight = conv_panels(g, forward_weight(g, weight.data()), {packed.data(), packed.size()}),
+             .bias = bias.data(),
+             .y = y.data()} {}
+
+  std::vector<float> result() const { return {y.span().begin(), y.span().end()}; }
+};
+
 std::vector<float> run(Forward kernel, const ConvGeometry& g, Rows rows, bool with_bias,
                        const ConvEnding& ending = {}) {
-  const int64_t weights = g.kernel_h * g.kernel_w * (g.in / g.groups) * g.out;
-  const auto weight = guarded(numbers(weights, 2));
-  const ConvWeightView view = forward_weight(g, weight.data());
-  Guarded<float> packed(static_cast<size_t>(conv_packed_floats(g, view)));
-  const auto x = guarded(numbers(g.in_h * g.in_w * g.in, 1)), bias = guarded(numbers(g.out, 3));
-  auto y = guarded(std::vector<float>(
-      static_cast<size_t>((g.out_h - 1) * g.row_pitch + (g.out_w - 1) * g.pixel_pitch + g.out), 0.5f));
+  ForwardCase c(g, 1);
   Guarded<float> scratch(static_cast<size_t>(conv_scratch_floats(g, 1, rows.end - rows.begin)));
-  kernel(g, {.x = x.data(),
-             .weight = conv_panels(g, view, packed.data()),
-             .bias = with_bias ? bias.data() : nullptr,
-             .y = y.data(),
-             .row_begin = rows.begin,
-             .row_end = rows.end,
-             .scratch = scratch.data(),
-             .ending = ending});
-  return {y.span().begin(), y.span().end()};
+  if (!with_bias) c.call.bias = nullptr;
+  c.call.row_begin = rows.begin, c.call.row_end = rows.end;
+  c.call.scratch = scratch.data();
+  c.call.ending = ending;
+  kernel(g, c.call);
+  return c.result();
 }
 
+std::vector<float> run_units(Forward kernel, const ConvGeometry& g, int64_t batch) {
+  const ConvUnits units = conv_units(g, batch);
+  const ForwardCase c(g, batch * g.out_h * g.out_w);
+  for (int64_t unit = 0; unit < units.bands * units.parts; ++unit) run_conv_unit(kernel, g, c.call, units, unit);
+  return c.result();
+}
+
+// What a weight-gradient kernel reads and writes, but for rows and scratch.
+struct GradientCase {
+  Guarded<float> x, dy, dw;
+  ConvWeightGradient call;
+
+  GradientCase(const ConvGeometry& g, int64_t images)
+      : x(guarded(numbers(images * g.in_h * g.in_w * g.in, 1))),
+        dy(guarded(numbers((images * g.out_h - 1) * g.row_pitch + (g.out_w - 1) * g.pixel_pitch + g.out, 2))),
+        dw(guarded(numbers((g.kernel_h * g.kernel_w * (g.in / g.groups) - 1) * g.pixel_pitch + g.out, 3))),
+        call{.x = x.data(), .dy = dy.data(), .dw = dw.data(), .images = images} {}
+
+  std::vector<float> result() const { return {dw.span().begin(), dw.span().end()}; }
+};
+
 std::vector<float> run(WeightGradient kernel, const ConvGeometry& g, Rows rows, int64_t images) {
-  const auto x = guarded(numbers(images * g.in_h * g.in_w * g.in, 1)),
-             dy = guarded(numbers(images * g.out_h * g.out_w * g.out, 2));
-  auto dw = guarded(numbers(g.kernel_h * g.kernel_w * (g.in / g.groups) * g.out, 3));
+  GradientCase c(g, images);
   Guarded<float> scratch(static_cast<size_t>(conv_scratch_floats(g, images, rows.end - rows.begin)));
-  kernel(g, {.x = x.data(),
-             .dy = dy.data(),
-             .dw = dw.data(),
-             .images = images,
-             .row_begin = rows.begin,
-             .row_end = rows.end,
-             .scratch = scratch.data()});
-  return {dw.span().begin(), dw.span().end()};
+  c.call.row_begin = rows.begin, c.call.row_end = rows.end;
+  c.call.scratch = scratch.data();
+  kernel(g, c.call);
+  return c.result();
+}
+
+std::vector<float> run_parts(WeightGradient kernel, const ConvGeometry& g, ConvBands bands, int64_t images,
+                             bool whole) {
+  if (whole) bands.channels = g.out, bands.parts = 1;
+  const GradientCase c(g, images);
+  for (int64_t part = 0; part < bands.parts; ++part)
+    run_gradient_part(kernel, g, c.call, bands, bands.chunks - 1, part);
+  return c.result();
 }
 
 void check_all(const std::vector<ConvGeometry>& all, Forward ConvKernels::*forward,
@@ -198,6 +241,40 @@ void check_endings(const std::vector<ConvGeometry>& all, Forward ConvKernels::*f
 
 TEST_CASE("convolution kernels give the same bits on every instruction set") {
   check_all(geometries(), &ConvKernels::forward, &ConvGradientKernels::weight);
+}
+
+TEST_CASE("convolutions of many channels give the same bits on every instruction set") {
+  check_all(deep_geometries(), &ConvKernels::forward, &ConvGradientKernels::weight);
+  check_endings(deep_geometries(), &ConvKernels::forward);
+}
+
+TEST_CASE("a convolution in units has the bits of one call, its weights in their place or packed") {
+  std::vector<ConvGeometry> all = geometries();
+  for (const ConvGeometry& g : deep_geometries()) all.push_back(g);
+  all.push_back(geometry(9, 3, 100, 320, 3, 1, 1, 1, 1, 3));
+  all.push_back(geometry(4, 5, 260, 528, 1, 2, 0, 1, 1, 0));
+  bool any_parts = false;
+  for (const ConvGeometry& g : all)
+    for (const Kernels* row : available_kernels())
+      for (const int64_t batch : {1, 100}) {
+        CAPTURE(row->isa, g.in_h, g.in_w, g.in, g.out, g.kernel_h, batch);
+        any_parts |= conv_units(g, batch).parts > 1;
+        REQUIRE(bits(run_units(row->conv.forward, g, batch)) == bits(run(row->conv.forward, g, {0, g.out_h}, true)));
+      }
+  REQUIRE(any_parts);
+}
+
+TEST_CASE("a weight gradient in parts of its channels has the bits of the whole") {
+  const ConvGeometry g = geometry(6, 5, 130, 328, 3, 1, 1, 1, 1, 2);
+  for (const int64_t images : {1, 40}) {
+    const ConvBands bands = weight_gradient_bands(g, images);
+    REQUIRE(bands.parts > 1);
+    for (const Kernels* row : available_kernels()) {
+      CAPTURE(row->isa, images);
+      REQUIRE(bits(run_parts(row->conv_gradient.weight, g, bands, images, false)) ==
+              bits(run_parts(row->conv_gradient.weight, g, bands, images, true)));
+    }
+  }
 }
 
 TEST_CASE("depthwise kernels give the same bits on every instruction set") {
