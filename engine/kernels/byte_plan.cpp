@@ -100,7 +100,7 @@ struct Reaching {
 
 // First fit, the steps with the largest reach first: long runs of nearly equal length.
 std::vector<Run> sorted_into_runs(std::vector<Reaching> steps, int32_t most) {
-  std::ranges::stable_sort(steps, std::greater(), &Reaching::largest);
+  std::ranges::sort(steps, {}, [](const Reaching& r) { return std::pair(-r.largest, r.step); });
   std::vector<Run> runs;
   for (const auto& [step, reach, largest] : steps) {
     const size_t oldest = runs.size() - std::min(runs.size(), kMostOpenRuns);
