@@ -238,6 +238,8 @@ std::filesystem::path external_file(const Constant& constant, const std::filesys
   const fs::path relative = file.lexically_relative(inside);
   check(!fs::path(location->second).is_absolute() && !relative.empty() && *relative.begin() != "..",
         "{}: its values are in {}, outside the folder of the model", constant.name, location->second);
+  check(fs::is_regular_file(file, error), "{}: its values are in {}, which is no file", constant.name,
+        location->second);
   return file;
 }
 

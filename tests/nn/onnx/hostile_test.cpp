@@ -163,6 +163,9 @@ TEST_CASE("values in other files are read from the model's folder alone") {
   write_file_atomically(folder.path() / "inside", "1234");
   CHECK(outside("inside") == "no error");
   CHECK_THAT(outside("missing"), Contains("missing, which is not there"));
+  std::filesystem::create_directory(folder.path() / "below");
+  CHECK_THAT(outside("below"), Contains("below, which is no file"));
+  CHECK_THAT(outside("."), Contains("., which is no file"));
   CHECK_THAT(outside("/etc/passwd"), Contains("outside the folder of the model"));
   CHECK_THAT(outside("../../../etc/passwd"), Contains("outside the folder of the model") || Contains("is not there"));
 }
