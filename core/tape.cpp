@@ -113,6 +113,7 @@ void Tape::push(std::string_view op, Tensor& output, std::span<const Tensor> inp
   output.impl_->requires_grad = needs_grad && mode_ == Mode::differentiate;
   nodes_.push_back({op, first, static_cast<uint32_t>(inputs.size()), output_slot, scope_, std::move(backward)});
   if (mode_ == Mode::trace) output_shapes_.push_back(output.shape());
+  if (listener_) listener_(op, Pass::forward);
 }
 
 void Tape::backward(const Tensor& loss) {
@@ -130,6 +131,7 @@ void Tape::backward(const Tensor& loss) {
     if (dy.defined()) {
       Grads dx(*this, inputs(node));
       node.backward(std::move(dy), dx);
+      if (listener_) listener_(node.op, Pass::backward);
     }
     node.backward = nullptr;
   }

@@ -6,6 +6,7 @@
 #include <initializer_list>
 #include <span>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/tensor.h"
@@ -68,6 +69,12 @@ class Tape {
   // Forgets everything recorded; keeps its capacity.
   void reset();
 
+  // Told of every op as soon as it has computed: when it is recorded, and when its closure has run. What an op leaves
+  // waiting is computed by the one that asks for it.
+  enum class Pass { forward, backward };
+  using Listener = std::function<void(std::string_view op, Pass pass)>;
+  void set_listener(Listener listener) { listener_ = std::move(listener); }
+
   // While alive, ops on this thread are recorded here.
   class Recording {
    public:
@@ -118,7 +125,8 @@ class Tape {
   bool wants_gradient(const Tensor& t) const;
 
   Mode mode_;
-  uint64_t id_;  // new after every reset, so that tensors of an earlier recording are not mistaken for known ones
+  Listener listener_;  // or empty
+  uint64_t id_;        // new after every reset, so that tensors of an earlier recording are not mistaken for known ones
   std::vector<Node> nodes_;
   std::vector<uint32_t> input_slots_;
   std::vector<ScopeRecord> scopes_;

@@ -707,6 +707,10 @@ for pass in forward input-gradient weight-gradient; do bench_answers conv --shap
 bench_answers inference --batch 2
 bench_answers inference --batch 2 --quantizer "$root/configs/cifar10_resnet20_post_train.json"
 bench_answers train-step --batch 2
+expect 0 "bench step-profile" "$qgrad" bench step-profile --batch 2 --min-time 0
+holds "bench step-profile: a line for convolutions, 21 in ResNet-20" grep -qE '^conv2d +21 ' stdout
+expect 0 "bench step-profile --json" "$qgrad" bench step-profile --batch 2 --min-time 0 --json
+holds "its parts make up the step" python3 -c 'import json; r = json.load(open("stdout")); assert abs(sum(o["percent"] for o in r["ops"]) - 100) < 1e-6 and all(o["forward_ms"] + o["backward_ms"] > 0 for o in r["ops"])'
 bench_answers train-step --batch 2 --quantizer "$root/configs/cifar10_resnet20_quant_aware.json"
 printf 'go\n\nquit\nmore\n' >requests
 expect 0 "bench --serve" bash -c '"$0" bench "$@" <requests' "$qgrad" fake-quant --elements 1000 "${tiny[@]}" --serve

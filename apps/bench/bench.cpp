@@ -110,10 +110,12 @@ const Subcommand bench_command{"bench", "measure the speed of training, inferenc
                                [](CLI::App& bench) {
                                  bench.require_subcommand(1);
                                  add_model_benches(bench);
+                                 add_step_profile(bench);
                                  add_fake_quant_bench(bench);
                                  add_conv_bench(bench);
                                },
                                "qgrad bench inference --batch 1 --threads 1\n"
+                               "qgrad bench step-profile --model mobilenet_v2 --batch 8\n"
                                "qgrad bench conv --shape 16,32,32,16,3 --json"};
 
 }  // namespace

@@ -49,6 +49,7 @@ Tensor loss_with_gradient(const Tensor& y, Tensor dy);
 
 // One function per family of cases, each in its own file.
 void add_model_benches(CLI::App& bench);  // train-step, inference
+void add_step_profile(CLI::App& bench);
 void add_fake_quant_bench(CLI::App& bench);
 void add_conv_bench(CLI::App& bench);
 
