@@ -140,15 +140,23 @@ Tensor log(const Tensor& x) {
   });
 }
 
+namespace {
+
+Tensor cut(std::string_view name, Tensor waiting, const Tensor& x) {
+  return record(name, waiting, {x}, [uncut = waiting_as<PendingNormalized>(waiting)->uncut](Tensor dy, Grads& dx) {
+    dx.add(0, masked(std::move(dy), uncut));
+  });
+}
+
+}  // namespace
+
 Tensor relu(const Tensor& x) {
-  if (Tensor y = fused_relu(x); y.defined()) {
-    auto positive = waiting_as<PendingNormalized>(y)->positive;
-    return record("relu", y, {x}, [positive](Tensor dy, Grads& dx) { dx.add(0, masked(std::move(dy), positive)); });
-  }
+  if (Tensor y = fused_relu(x); y.defined()) return cut("relu", y, x);
   return from_output("relu", x, kernels().elementwise.relu, kernels().elementwise.relu_backward);
 }
 
 Tensor relu6(const Tensor& x) {
+  if (Tensor y = fused_relu(x, 6.0f); y.defined()) return cut("relu6", y, x);
   return from_output("relu6", x, kernels().elementwise.relu6, kernels().elementwise.relu6_backward);
 }
 

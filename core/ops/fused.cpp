@@ -26,13 +26,13 @@ std::vector<Tensor> PendingNormalized::reads() const {
 
 void PendingNormalized::for_each_piece(float* to, const std::function<void(int64_t, size_t, float*)>& use) {
   const int64_t channels = x.dim(-1), rows = x.numel() / channels, piece = std::max<int64_t>(1, kPiece / channels);
-  const Normalization f{mean.data().data(), scale.data().data(), shift.data().data(), addend.defined(),
-                        positive != nullptr};
+  const Normalization f{mean.data().data(), scale.data().data(), shift.data().data(),
+                        addend.defined(),   uncut != nullptr,    limit};
   const float *from = x.data().data(), *plus = f.add ? addend.data().data() : nullptr;
   uint8_t* mask = nullptr;
-  if (positive) {
-    if (!positive->defined()) *positive = BitMask(x.numel());
-    mask = positive->data();
+  if (uncut) {
+    if (!uncut->defined()) *uncut = BitMask(x.numel());
+    mask = uncut->data();
   }
   parallel_for(rows, chunk_rows(channels), [&](int64_t begin, int64_t end) {
     Scratch scratch;
@@ -95,7 +95,7 @@ Tensor PendingMasked::compute() {
 Tensor fused_add(const Tensor& a, const Tensor& b) {
   for (const auto& [waiting, other] : {std::pair(b, a), std::pair(a, b)}) {
     const auto* from = waiting_as<PendingNormalized>(waiting);
-    if (!from || from->addend.defined() || from->positive || other.shape() != waiting.shape()) continue;
+    if (!from || from->addend.defined() || from->uncut || other.shape() != waiting.shape()) continue;
     auto sum = std::make_unique<PendingNormalized>(*from);
     other.data();  // one of two that wait has to be computed; this may compute the other one too
     sum->addend = other;
@@ -104,11 +104,12 @@ Tensor fused_add(const Tensor& a, const Tensor& b) {
   return {};
 }
 
-Tensor fused_relu(const Tensor& x) {
+Tensor fused_relu(const Tensor& x, float limit) {
   const auto* from = waiting_as<PendingNormalized>(x);
-  if (!from || from->positive) return {};
+  if (!from || from->uncut) return {};
   auto cut = std::make_unique<PendingNormalized>(*from);
-  cut->positive = std::make_shared<BitMask>();
+  cut->uncut = std::make_shared<BitMask>();
+  cut->limit = limit;
   return Tensor::waiting(x.shape(), std::move(cut));
 }
 

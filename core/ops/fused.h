@@ -9,6 +9,7 @@
 #pragma once
 
 #include <functional>
+#include <limits>
 #include <memory>
 #include <utility>
 
@@ -30,11 +31,13 @@ class BitMask {
   Tensor bytes_;
 };
 
-// relu((x - mean) * scale + shift + addend), without the parts that are absent; channels are a multiple of eight.
+// (x - mean) * scale + shift + addend, cut to 0 .. limit, without the parts that are absent; channels are a multiple of
+// eight.
 struct PendingNormalized final : Pending {
-  Tensor x, mean, scale, shift;       // [..,C], [C]
-  Tensor addend;                      // of x's shape, or undefined
-  std::shared_ptr<BitMask> positive;  // null: no relu; gets the mask of positive results when they are first computed
+  Tensor x, mean, scale, shift;    // [..,C], [C]
+  Tensor addend;                   // of x's shape, or undefined
+  std::shared_ptr<BitMask> uncut;  // null: no relu; gets the mask of results between the limits when they are computed
+  float limit = std::numeric_limits<float>::infinity();
 
   PendingNormalized(Tensor from, Tensor mean_, Tensor scale_, Tensor shift_)
       : x(std::move(from)), mean(std::move(mean_)), scale(std::move(scale_)), shift(std::move(shift_)) {}
@@ -68,7 +71,7 @@ P* waiting_as(const Tensor& t) {
 
 // add and relu of numbers that wait, not recorded; undefined where there are none that could be extended.
 Tensor fused_add(const Tensor& a, const Tensor& b);
-Tensor fused_relu(const Tensor& x);
+Tensor fused_relu(const Tensor& x, float limit = std::numeric_limits<float>::infinity());
 
 // dy where the mask is set, waiting.
 Tensor masked(Tensor dy, std::shared_ptr<const BitMask> mask);

@@ -2,6 +2,7 @@
 // order, in float over eight rows at a time, whose sums are added in double.
 #pragma once
 
+#include <math.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -9,10 +10,11 @@ namespace qgrad {
 
 // A mask is one bit per number, the lowest bit of a byte first. Masks want a multiple of eight channels.
 
-// What becomes of each number: (x - mean) * scale + shift, plus an addend, with negative ones cut off.
+// What becomes of each number: (x - mean) * scale + shift, plus an addend, cut to 0 .. limit.
 struct Normalization {
   const float *mean, *scale, *shift;  // [channels]
   bool add, relu;
+  float limit = INFINITY;  // of relu
 };
 
 struct NormKernels {
@@ -22,9 +24,10 @@ struct NormKernels {
   // Per channel: the sum of dy and of dy * (x - mean), where the mask is set; null: everywhere.
   void (*gradient_moments)(const float* x, const float* dy, const uint8_t* mask, size_t rows, size_t channels,
                            const float* mean, double* sum, double* sum_products);
-  // y from x and, where f.add, addend. With f.relu, `positive` becomes the mask of y > 0 unless it is null.
-  void (*normalize)(const Normalization& f, const float* x, const float* addend, float* y, uint8_t* positive,
-                    size_t rows, size_t channels);
+  // y from x and, where f.add, addend. With f.relu, `inside` becomes the mask of what is not cut, 0 < y < limit,
+  // unless it is null.
+  void (*normalize)(const Normalization& f, const float* x, const float* addend, float* y, uint8_t* inside, size_t rows,
+                    size_t channels);
   // dx = dy * a + (x - mean) * b + c, with dy = 0 where the mask is not set; null: set everywhere. dx may be dy.
   void (*normalize_backward)(const float* x, const float* dy, const uint8_t* mask, float* dx, size_t rows,
                              size_t channels, const float* mean, const float* a, const float* b, const float* c);

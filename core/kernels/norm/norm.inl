@@ -71,8 +71,8 @@ void gradient_moments(const float* x, const float* dy, const uint8_t* mask, size
   (mask ? gradient_moments<true> : gradient_moments<false>)(x, dy, mask, rows, channels, mean, sum, sum_products);
 }
 
-template <bool kAdd, bool kRelu>
-void normalize(const Normalization& f, const float* x, const float* addend, float* y, uint8_t* positive, size_t rows,
+template <bool kAdd, bool kRelu, bool kLimit>
+void normalize(const Normalization& f, const float* x, const float* addend, float* y, uint8_t* inside, size_t rows,
                size_t channels) {
   for (size_t row = 0; row < rows; ++row, x += channels, addend += kAdd ? channels : 0, y += channels) {
     size_t c = 0;
@@ -80,8 +80,9 @@ void normalize(const Normalization& f, const float* x, const float* addend, floa
       Lanes v = (QGRAD_LOAD(x + c) - QGRAD_LOAD(f.mean + c)) * QGRAD_LOAD(f.scale + c) + QGRAD_LOAD(f.shift + c);
       if constexpr (kAdd) v += QGRAD_LOAD(addend + c);
       if constexpr (kRelu) {
-        if (positive) *positive++ = mask_of(v > 0.0f);
+        if (inside) *inside++ = kLimit ? mask_of((v > 0.0f) & (v < f.limit)) : mask_of(v > 0.0f);
         v = v < 0.0f ? Lanes{} : v;
+        if constexpr (kLimit) v = v > f.limit ? Lanes{} + f.limit : v;
       }
       QGRAD_STORE(y + c, v);
     }
@@ -89,15 +90,18 @@ void normalize(const Normalization& f, const float* x, const float* addend, floa
       float v = (x[c] - f.mean[c]) * f.scale[c] + f.shift[c];
       if constexpr (kAdd) v += addend[c];
       if constexpr (kRelu) v = v < 0.0f ? 0.0f : v;
+      if constexpr (kLimit) v = v > f.limit ? f.limit : v;
       y[c] = v;
     }
   }
 }
-void normalize(const Normalization& f, const float* x, const float* addend, float* y, uint8_t* positive, size_t rows,
+void normalize(const Normalization& f, const float* x, const float* addend, float* y, uint8_t* inside, size_t rows,
                size_t channels) {
-  static constexpr decltype(NormKernels::normalize) variants[2][2] = {{normalize<false, false>, normalize<false, true>},
-                                                                      {normalize<true, false>, normalize<true, true>}};
-  variants[f.add][f.relu](f, x, addend, y, positive, rows, channels);
+  static constexpr decltype(NormKernels::normalize) variants[2][3] = {
+      {normalize<false, false, false>, normalize<false, true, false>, normalize<false, true, true>},
+      {normalize<true, false, false>, normalize<true, true, false>, normalize<true, true, true>}};
+  const int cut = !f.relu ? 0 : f.limit == INFINITY ? 1 : 2;
+  variants[f.add][cut](f, x, addend, y, inside, rows, channels);
 }
 
 template <bool kMasked>

@@ -200,13 +200,14 @@ void norm(const NormKernels& k, const Numbers& v, Results& to) {
     });
   }
   to.add("apply_mask", n, [&](float* dx) { k.apply_mask(dy, mask.data(), dx, n); });
+  constexpr float kNone = std::numeric_limits<float>::infinity();
   for (const bool add : {false, true})
-    for (const bool relu : {false, true}) {
-      const Normalization f{v.row.data(), v.positive.data(), v.limit.data(), add, relu};
-      to.add("the mask of normalize", mask_of(n, [&](uint8_t* positive) {
+    for (const auto& [relu, limit] : {std::pair(false, kNone), {true, kNone}, {true, 0.75f}}) {
+      const Normalization f{v.row.data(), v.positive.data(), v.limit.data(), add, relu, limit};
+      to.add("the mask of normalize", mask_of(n, [&, relu = relu](uint8_t* inside) {
                to.add("normalize", n,
-                      [&](float* y) { k.normalize(f, x, v.c.data(), y, relu ? positive : nullptr, rows, channels); });
-               if (!relu) std::fill_n(positive, n / 8, uint8_t{0});
+                      [&](float* y) { k.normalize(f, x, v.c.data(), y, relu ? inside : nullptr, rows, channels); });
+               if (!relu) std::fill_n(inside, n / 8, uint8_t{0});
              }));
     }
 }

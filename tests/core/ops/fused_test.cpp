@@ -16,7 +16,8 @@ namespace {
 enum class Read { when_needed, at_once };
 
 // A residual block's end, with everything between its convolutions; the bits of all results and gradients.
-std::vector<std::vector<uint32_t>> residual_block(Read read, bool quantize, bool two_branches, const Tensor& upstream) {
+std::vector<std::vector<uint32_t>> residual_block(Read read, bool quantize, bool two_branches,
+                                                  Tensor (*cut)(const Tensor&), const Tensor& upstream) {
   const Shape shape = upstream.shape();
   Tensor x = normal_tensor(shape, 1), shortcut = normal_tensor(shape, 2), gamma = uniform_tensor({shape[-1]}, 3, -2, 2),
          beta = normal_tensor({shape[-1]}, 4);
@@ -31,12 +32,12 @@ std::vector<std::vector<uint32_t>> residual_block(Read read, bool quantize, bool
   Tensor inner, y, loss;
   {
     const Tape::Recording recording(tape);
-    inner = seen(relu(seen(batch_norm_train(mul_scalar(x, 2), gamma, beta, 1e-5f).y)));
+    inner = seen(cut(seen(batch_norm_train(mul_scalar(x, 2), gamma, beta, 1e-5f).y)));
     if (quantize) inner = seen(first(inner));
     const Tensor branch = seen(batch_norm_train(inner, gamma, beta, 1e-5f).y);
     const Tensor other =
         two_branches ? seen(batch_norm_train(mul_scalar(shortcut, 3), gamma, beta, 1e-5f).y) : mul_scalar(shortcut, 1);
-    y = seen(relu(seen(add(other, branch))));
+    y = seen(cut(seen(add(other, branch))));
     if (quantize) y = seen(second(y));
     loss = sum(mul(add(y, inner), upstream));
   }
@@ -51,11 +52,12 @@ std::vector<std::vector<uint32_t>> residual_block(Read read, bool quantize, bool
 
 TEST_CASE("ops that wait for each other give the bits of ops that do not") {
   const bool quantize = GENERATE(false, true), two_branches = GENERATE(false, true);
+  const auto cut = GENERATE(&relu, &relu6);
   const Tensor upstream = normal_tensor(GENERATE(Shape{3, 7, 5, 16}, Shape{9, 24}, Shape{40, 33, 32}), 5);
-  const auto plain = residual_block(Read::at_once, quantize, two_branches, upstream);
+  const auto plain = residual_block(Read::at_once, quantize, two_branches, cut, upstream);
   for (const int threads : {1, 2, 3}) {
     set_num_threads(threads);
-    CHECK(residual_block(Read::when_needed, quantize, two_branches, upstream) == plain);
+    CHECK(residual_block(Read::when_needed, quantize, two_branches, cut, upstream) == plain);
   }
   set_num_threads(2);
 }
@@ -69,7 +71,7 @@ TEST_CASE("a batch norm's result waits only where a tape records and channels co
   const Tape::Recording recording(tape);
   const Tensor y = batch_norm_train(eight, {}, {}, 1e-5f).y;
   REQUIRE(y.pending());
-  CHECK(waiting_as<PendingNormalized>(relu(y))->positive);
+  CHECK(waiting_as<PendingNormalized>(relu(y))->uncut);
   CHECK(y.pending());
   y.data();
   CHECK_FALSE(y.pending());
@@ -128,7 +130,7 @@ TEST_CASE("numbers that wait do not change when what they are made of is written
     BatchNormResult trained = batch_norm_train(x, gamma, {}, 1e-5f);
     const Tensor evaluated = batch_norm_eval(x, gamma, {}, mean, variance, 1e-5f);
     const Tensor of_waiting = batch_norm_eval(trained.y, gamma, {}, mean, variance, 1e-5f);
-    const std::vector<Tensor> all{trained.y, evaluated, of_waiting, relu(add(trained.y, branch)), relu(evaluated)};
+    const std::vector<Tensor> all{trained.y, evaluated, of_waiting, relu(add(trained.y, branch)), relu6(evaluated)};
     if (read == Read::at_once)
       for (const Tensor& y : all) y.data();
     Tensor view = x.reshaped({48});  // of the same numbers
