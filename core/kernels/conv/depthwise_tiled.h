@@ -68,9 +68,21 @@ void run_depthwise_tile(const ConvForward& a, int64_t positions, const Depthwise
     for (int64_t p = 0; p < positions; ++p) finish<Masked>(a, t.y + p * t.y_step, first_lanes(t.lanes));
 }
 
-void depthwise_forward(const ConvGeometry& g, const ConvForward& a) {
-  if (a.row_begin >= a.row_end || g.out_w == 0) return;
-  const Band band = make_band(g, a.x, 1, {a.row_begin, a.row_end}, a.scratch);
+// Columns [first, end) of y, whose windows lie inside the image, or where `borders`, not all of them: then from a copy
+// with zeros around it. Rows outside are not read anyway.
+void depthwise_columns(const ConvGeometry& whole, const ConvForward& forward, int64_t first, int64_t end,
+                       bool borders) {
+  if (first >= end) return;
+  ConvGeometry g = whole;
+  ConvForward a = forward;
+  g.out_w = end - first;
+  g.padding_w -= first * g.stride_w;
+  a.y += first * g.pixel_pitch;
+  if (a.ending.addend) a.ending.addend += first * g.pixel_pitch;
+  const Band band = borders ? make_band(g, a.x, 1, {a.row_begin, a.row_end}, a.scratch) : Band{a.x, 0, g.in_w * g.in};
+  // From there to where the first window of row 0 starts.
+  const int64_t origin =
+      borders ? -a.row_begin * g.stride_h * band.row_pitch : -g.padding_h * band.row_pitch - g.padding_w * g.in;
   const int64_t blocks = divide_up(g.out_w, kDepthwisePositions), small = g.out_w / blocks, larger = g.out_w % blocks;
   DepthwiseTile t{};
   t.columns = g.kernel_w, t.kh_step = g.dilation_h * band.row_pitch, t.kw_step = g.dilation_w * g.in;
@@ -81,7 +93,7 @@ void depthwise_forward(const ConvGeometry& g, const ConvForward& a) {
   for (int64_t row = a.row_begin; row < a.row_end; ++row) {
     const Taps taps = taps_inside(g, row, row);
     t.rows = taps.end - taps.begin;
-    const float* x = band.data + (row - a.row_begin) * g.stride_h * band.row_pitch + taps.begin * t.kh_step;
+    const float* x = band.data + (origin + row * g.stride_h * band.row_pitch + taps.begin * t.kh_step);
     for (int64_t block = 0, column = 0; block < blocks; ++block) {
       const int64_t positions = small + (block < larger);
       prefetch.step();
@@ -97,6 +109,16 @@ void depthwise_forward(const ConvGeometry& g, const ConvForward& a) {
       column += positions;
     }
   }
+}
+
+void depthwise_forward(const ConvGeometry& g, const ConvForward& a) {
+  if (a.row_begin >= a.row_end || g.out_w == 0) return;
+  const int64_t left = least(g.out_w, divide_up(most(g.padding_w, 0), g.stride_w));
+  const int64_t last = g.in_w - 1 - (g.kernel_w - 1) * g.dilation_w + g.padding_w;  // where a window still fits
+  const int64_t right = last < 0 ? left : most(left, least(g.out_w, last / g.stride_w + 1));
+  depthwise_columns(g, a, 0, left, true);
+  depthwise_columns(g, a, left, right, false);
+  depthwise_columns(g, a, right, g.out_w, true);
 }
 
 // Two vectors of channels of up to four neighbouring taps: dw[tap * dw_step] += sum over (image, row, position) of
