@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <utility>
 
 #include "engine/kernels/byte_tile.h"
 
@@ -110,7 +111,7 @@ std::vector<Run> sorted_into_runs(std::vector<Reaching> steps, int32_t most) {
     run->reach += reach;
     run->steps.push_back(step);
   }
-  std::ranges::stable_sort(runs, std::greater(), [](const Run& r) { return r.steps.size(); });
+  std::ranges::sort(runs, {}, [](const Run& r) { return std::pair(-std::ssize(r.steps), r.steps.front()); });
   return runs;
 }
 
