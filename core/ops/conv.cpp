@@ -126,12 +126,14 @@ Tensor weight_gradient(const ConvGeometry& g, const Tensor& x, const Tensor& dy,
   const ConvBands bands = weight_gradient_bands(g, batch);
   Tensor partial = Tensor::empty({bands.chunks, size});
   float* sums = partial.mutable_data().data();
-  const int64_t parts = bands.parts;
-  parallel_for(bands.chunks * parts, 1, [&](int64_t begin, int64_t end) {
+  // Asked for before work is split, for they may wait.
+  const ConvWeightGradient whole{.x = x.data().data(), .dy = dy.data().data(), .dw = sums, .images = batch};
+  parallel_for(bands.chunks * bands.parts, 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      float* dw = sums + i / parts * size;
-      run_gradient_part(kernel, g, {.x = x.data().data(), .dy = dy.data().data(), .dw = dw, .images = batch}, bands,
-                        i / parts, i % parts);
+      const int64_t chunk = i / bands.parts;
+      ConvWeightGradient of_chunk = whole;
+      of_chunk.dw += chunk * size;
+      run_gradient_part(kernel, g, of_chunk, bands, chunk, i % bands.parts);
     }
   });
   if (bands.chunks == 1) return partial.reshaped(shape);

@@ -89,6 +89,25 @@ TEST_CASE("numbers that wait can not be asked for where work is already split") 
                     Contains("ask for them before splitting work"));
 }
 
+TEST_CASE("a gradient that waits reaches the weight of a convolution whose input wants none") {
+  const Tensor images = normal_tensor({16, 9, 9, 3}, 1), branch = normal_tensor({16, 9, 9, 8}, 2);
+  const auto gradient = [&](Read read) {
+    Tensor weight = normal_tensor({3, 3, 3, 8}, 3), gamma = uniform_tensor({8}, 4, 1, 2);
+    for (Tensor* leaf : {&weight, &gamma}) leaf->set_requires_grad(true);
+    Tape tape;
+    Tensor loss;
+    {
+      const Tape::Recording recording(tape);
+      const Tensor normalized = batch_norm_train(branch, gamma, {}, 1e-5f).y;
+      if (read == Read::at_once) normalized.data();
+      loss = sum(relu(add(conv2d(images, weight, {}, {.padding_h = 1, .padding_w = 1}), normalized)));
+    }
+    tape.backward(loss);
+    return bits(weight.grad());
+  };
+  CHECK(gradient(Read::when_needed) == gradient(Read::at_once));
+}
+
 TEST_CASE("a relu's gradient is masked once, and combined with fake quantization's") {
   const Tensor dy = Tensor::from({8}, std::vector<float>{1, 2, 3, 4, 5, 6, 7, 8});
   const auto mask = [](uint8_t byte) {
