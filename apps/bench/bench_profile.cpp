@@ -102,13 +102,13 @@ std::string profile_text(const Json& result) {
                      to_text(table));
 }
 
-void profile_step(const ModelOptions& options, double min_time, bool json) {
+void profile_step(const ModelOptions& options, double min_time, const CommonOptions& common) {
   const auto workload = training_workload(options);
   StepProfile profile(*workload);
   do profile.step();
   while (profile.seconds() < min_time);
   const Json result = profile_json(profile, options, *workload);
-  fmt::print("{}{}", json ? result.dump() : profile_text(result), json ? "\n" : "");
+  print_result(common, result, profile_text(result));
 }
 
 }  // namespace
@@ -124,7 +124,7 @@ void add_step_profile(CLI::App& bench) {
   command.add_option("--min-time", *min_time, "seconds of steps, at least")
       ->check(number_between(0, 3600))
       ->capture_default_str();
-  command.callback([=] { profile_step(*model, *min_time, common->json); });
+  command.callback([=] { profile_step(*model, *min_time, *common); });
 }
 
 }  // namespace qgrad

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <functional>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <regex>
@@ -97,6 +98,17 @@ ModulePtr quantized(const RandomCase& c) {
   return net;
 }
 
+// The program of what make() gives; none where an error says which layer, whose name matches `layers`, refuses.
+std::optional<deploy::Lowered> lowered_or_refused(const std::function<Module&()>& make, const char* layers) {
+  try {
+    return deploy::lower(make(), test::images(1, 2));
+  } catch (const Error& e) {
+    INFO(e.what());
+    CHECK(std::regex_search(e.what(), std::regex(layers)));
+    return std::nullopt;
+  }
+}
+
 }  // namespace
 
 TEST_CASE("programs of random networks compute the simulation's integers, or are refused with a layer") {
@@ -105,14 +117,10 @@ TEST_CASE("programs of random networks compute the simulation's integers, or are
   for (uint64_t seed = 0; seed < count; ++seed) {
     const RandomCase c = random_case(seed);
     INFO(c.describe());
-    std::optional<deploy::Lowered> lowered;
     ModulePtr model;
-    try {
-      model = quantized(c);
-      lowered = deploy::lower(*model, test::images(1, 2));
-    } catch (const Error& e) {
-      INFO(e.what());
-      CHECK(std::regex_search(e.what(), std::regex("(conv|bn|relu|add|concat|fc)[0-9]")));
+    const auto lowered =
+        lowered_or_refused([&]() -> Module& { return *(model = quantized(c)); }, "(conv|bn|relu|add|concat|fc)[0-9]");
+    if (!lowered) {
       ++refused;
       continue;
     }
@@ -141,14 +149,13 @@ TEST_CASE("programs of random layers compute the simulation's integers, or are r
     Json quantizer = random_quantizer(random, true);
     quantizer.erase("class");
     INFO("seed " << seed << ", " << network.json().dump() << ", " << quantizer.dump());
-    std::optional<deploy::Lowered> lowered;
     ModulePtr model;
-    try {
-      model = test::quantized(test::random_layers(network, seed), quantizer, test::images(8, 1));
-      lowered = deploy::lower(*model, test::images(1, 2));
-    } catch (const Error& e) {
-      INFO(e.what());
-      CHECK(std::regex_search(e.what(), std::regex("layer[0-9]|fc|flat")));
+    const auto lowered = lowered_or_refused(
+        [&]() -> Module& {
+          return *(model = test::quantized(test::random_layers(network, seed), quantizer, test::images(8, 1)));
+        },
+        "layer[0-9]|fc|flat");
+    if (!lowered) {
       ++refused;
       continue;
     }
