@@ -207,9 +207,10 @@ ConvGeometry transposed_geometry(const Shape& x, const Shape& weight, const Conv
 void add_bias(Tensor& y, const Tensor& bias) {
   const int64_t channels = bias.numel();
   float* to = y.mutable_data().data();
+  const float* from = bias.data().data();
   parallel_for(y.numel() / channels, std::max<int64_t>(1, kElementwiseGrain / channels),
                [&](int64_t begin, int64_t end) {
-                 kernels().elementwise.add.row_right(to + begin * channels, bias.data().data(), to + begin * channels,
+                 kernels().elementwise.add.row_right(to + begin * channels, from, to + begin * channels,
                                                      static_cast<size_t>(end - begin), static_cast<size_t>(channels));
                });
 }
