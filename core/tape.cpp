@@ -1,6 +1,7 @@
 // Recording and walking the tape.
 #include "core/tape.h"
 
+#include <algorithm>
 #include <atomic>
 
 #include "core/error.h"
@@ -34,10 +35,23 @@ Tensor sum_of(const Tensor& a, const Tensor& b, Tensor out) {
 
 }  // namespace
 
+void detail::hand_on_part(Tensor& output, std::span<const Tensor> inputs) {
+  if (!output.says_part()) output.set_part(std::ranges::any_of(inputs, &Tensor::is_part));
+}
+
 bool Grads::needs(size_t i) const { return tape_.slot_needs_grad_[inputs_[i]] != 0; }
+
+bool Grads::is_total(size_t i) const { return of_part_ && !tape_.slot_is_part_[inputs_[i]]; }
+
+bool Grads::over_ranks(size_t i) {
+  if (i < 64) asked_ |= uint64_t{1} << i;
+  return is_total(i);
+}
 
 void Grads::add(size_t i, Tensor g) {
   if (!needs(i)) return;
+  check(!is_total(i) || (i < 64 && (asked_ >> i & 1)),
+        "{}: can not be trained on several ranks: its gradient is not summed over them", op_);
   Tensor& total = tape_.grads_[inputs_[i]];
   if (total.defined())
     check(total.shape() == g.shape(), "backward: gradients of shapes {} and {} for one tensor", total.shape(),
@@ -81,6 +95,7 @@ uint32_t Tape::slot(const Tensor& t) {
   if (impl && impl->tape == id_) return impl->slot;
   const auto slot = static_cast<uint32_t>(slot_needs_grad_.size());
   slot_needs_grad_.push_back(wants_gradient(t));
+  slot_is_part_.push_back(t.is_part());
   if (impl) {
     impl->tape = id_;
     impl->slot = slot;
@@ -107,6 +122,7 @@ void Tape::push(std::string_view op, Tensor& output, std::span<const Tensor> inp
   }
   const auto output_slot = static_cast<uint32_t>(slot_needs_grad_.size());
   slot_needs_grad_.push_back(needs_grad);
+  slot_is_part_.push_back(output.is_part());
   output.impl_->tape = id_;
   output.impl_->slot = output_slot;
   output.impl_->recorded_on = id_;
@@ -129,7 +145,7 @@ void Tape::backward(const Tensor& loss) {
     Node& node = nodes_[i];
     Tensor dy = std::move(grads_[node.output]);
     if (dy.defined()) {
-      Grads dx(*this, inputs(node));
+      Grads dx(*this, node.op, inputs(node), slot_is_part_[node.output]);
       node.backward(std::move(dy), dx);
       if (listener_) listener_(node.op, Pass::backward);
     }
@@ -156,6 +172,7 @@ void Tape::reset() {
   output_shapes_.clear();
   scope_ = 0;
   slot_needs_grad_.clear();
+  slot_is_part_.clear();
   grads_.clear();
   leaves_.clear();
 }

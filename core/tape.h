@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/ranks.h"
 #include "core/tensor.h"
 
 namespace qgrad {
@@ -18,15 +19,24 @@ class Grads {
  public:
   // Whether anybody wants the gradient of input i; skip the work where not.
   bool needs(size_t i) const;
+  // Whether input i is the same on all ranks, and the output of each of its own part of a batch: then the gradient is
+  // a sum over the ranks (core/batch_sum.h). An op that does not ask can not be trained on several ranks.
+  bool over_ranks(size_t i);
   // Adds g (of input i's shape) to the gradient of input i. The first one is kept without copying, so g must not be
   // written to afterwards; handing on dy itself is fine.
   void add(size_t i, Tensor g);
 
  private:
   friend class Tape;
-  Grads(class Tape& tape, std::span<const uint32_t> inputs) : tape_(tape), inputs_(inputs) {}
+  Grads(class Tape& tape, std::string_view op, std::span<const uint32_t> inputs, bool of_part)
+      : tape_(tape), op_(op), inputs_(inputs), of_part_(of_part) {}
+  bool is_total(size_t i) const;
+
   class Tape& tape_;
+  std::string_view op_;
   std::span<const uint32_t> inputs_;
+  bool of_part_;        // whether the output is one
+  uint64_t asked_ = 0;  // over_ranks(): a bit for each of the first 64 inputs
 };
 
 // dy: the gradient of the op's output, in the output's shape. Its numbers may be overwritten when dy.is_unique().
@@ -132,16 +142,21 @@ class Tape {
   std::vector<ScopeRecord> scopes_;
   std::vector<Shape> output_shapes_;
   uint32_t scope_ = 0;
-  std::vector<char> slot_needs_grad_;
+  std::vector<char> slot_needs_grad_, slot_is_part_;
   std::vector<Tensor> grads_;                        // by slot, during backward
   std::vector<std::pair<uint32_t, Tensor>> leaves_;  // tensors with requires_grad that no node produced
 };
+
+namespace detail {
+void hand_on_part(Tensor& output, std::span<const Tensor> inputs);
+}  // namespace detail
 
 // Ends every op: records output = op(inputs) with its backward closure where a tape wants it, and returns the output.
 // Undefined inputs (an absent bias) are allowed; needs() is false for them.
 //   return record("tanh", y, {x}, [y](Tensor dy, Grads& dx) { ... });
 template <class F>
 Tensor record(std::string_view op, Tensor output, std::span<const Tensor> inputs, F&& backward) {
+  if (ranks()) detail::hand_on_part(output, inputs);
   if (Tape* tape = Tape::recording(inputs))
     tape->push(op, output, inputs,
                tape->mode() == Tape::Mode::trace ? Backward() : Backward(std::forward<F>(backward)));

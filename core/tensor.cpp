@@ -128,6 +128,13 @@ void Tensor::set_grad(Tensor grad) {
   impl_->grad = std::move(grad);
 }
 
+bool Tensor::is_part() const { return defined() && impl_->part.value_or(false); }
+bool Tensor::says_part() const { return defined() && impl_->part.has_value(); }
+void Tensor::set_part(bool value) {
+  check(defined(), "an undefined tensor is no part of a batch");
+  impl_->part = value;
+}
+
 const std::optional<Grid>& Tensor::grid() const {
   check(defined(), "an undefined tensor has no grid");
   return impl_->grid;

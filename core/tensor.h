@@ -46,6 +46,12 @@ class Tensor {
   Tensor grad() const;
   void set_grad(Tensor grad);  // an undefined tensor clears it
 
+  // With ranks (core/ranks.h): whether the first dimension is this rank's part of a batch. An op's output is, where one
+  // of its inputs is, unless the op has said otherwise: of a sum over the batch.
+  bool is_part() const;
+  bool says_part() const;
+  void set_part(bool value);
+
   // Set by quantized outputs, absent after any other op.
   const std::optional<Grid>& grid() const;
   void set_grid(const Grid& grid);

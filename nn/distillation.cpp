@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/batch_sum.h"
 #include "core/error.h"
 #include "core/ops.h"
 #include "core/tape.h"
@@ -22,7 +23,7 @@ Tensor distillation_loss(const Tensor& student, const Tensor& teacher, float tem
     negative_entropy = dot(probabilities, log_probabilities).item();
   }
   const Tensor agreement = dot(log_softmax(mul_scalar(student, 1 / temperature)), probabilities);
-  const float factor = temperature * temperature / static_cast<float>(student.dim(0));
+  const float factor = temperature * temperature / static_cast<float>(all_rows(student.dim(0), student.is_part()));
   return mul_scalar(add_scalar(mul_scalar(agreement, -1), negative_entropy), factor);
 }
 

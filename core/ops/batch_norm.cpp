@@ -1,9 +1,9 @@
-// Batch normalisation (Ioffe and Szegedy, 2015). Statistics are summed in fixed chunks of rows, combined in chunk
-// order.
+// Batch normalisation (Ioffe and Szegedy, 2015). Statistics are those of the whole batch, of all ranks.
 #include <algorithm>
 #include <cmath>
 #include <tuple>
 
+#include "core/batch_sum.h"
 #include "core/error.h"
 #include "core/kernels/table.h"
 #include "core/memory.h"
@@ -16,7 +16,7 @@ namespace qgrad {
 namespace {
 
 struct Rows {
-  int64_t count, channels, grain;
+  int64_t count, channels, grain;  // grain: of loops, and of chunks of sums
   explicit Rows(const Tensor& x)
       : count(x.shape().numel_until(x.rank() - 1)),
         channels(x.dim(-1)),
@@ -28,16 +28,15 @@ struct TwoSums {
   double *a, *b;
 };
 template <class F>
-TwoSums sum_chunks(const Rows& rows, Scratch& scratch, F&& chunk) {
-  const int64_t chunks = std::max<int64_t>(1, (rows.count + rows.grain - 1) / rows.grain);
+TwoSums sum_chunks(const Rows& rows, bool part, Scratch& scratch, F&& chunk_sums) {
   const int64_t width = 2 * rows.channels;
-  double* partial = scratch.take<double>(static_cast<size_t>(chunks * width));
-  parallel_for(rows.count, rows.grain, [&](int64_t begin, int64_t end) {
-    double* sums = partial + begin / rows.grain * width;
-    chunk(begin, end - begin, sums, sums + rows.channels);
+  const BatchChunks chunks(rows.count, part, width, rows.grain);
+  double* partial = scratch.take<double>(static_cast<size_t>(chunks.count() * width));
+  chunks.for_each(rows.grain, [&](int64_t chunk, int64_t first, int64_t last) {
+    double* sums = partial + chunk * width;
+    chunk_sums(first, last - first, sums, sums + rows.channels);
   });
-  for (int64_t i = 1; i < chunks; ++i)
-    for (int64_t c = 0; c < width; ++c) partial[c] += partial[i * width + c];
+  fold(part, partial, chunks.count(), width);
   return {partial, partial + rows.channels};
 }
 
@@ -84,10 +83,10 @@ struct MaskedGradient {
   const uint8_t* bits(int64_t at) const { return mask ? mask->data() + at / 8 : nullptr; }
 };
 
-TwoSums gradient_sums(const Tensor& x, const MaskedGradient& g, const Tensor& mean, const Rows& rows,
+TwoSums gradient_sums(const Tensor& x, const MaskedGradient& g, const Tensor& mean, const Rows& rows, bool part,
                       Scratch& scratch) {
   const float *from = x.data().data(), *dy = g.dy.data().data(), *centre = mean.data().data();
-  return sum_chunks(rows, scratch, [&](int64_t begin, int64_t count, double* sum, double* products) {
+  return sum_chunks(rows, part, scratch, [&](int64_t begin, int64_t count, double* sum, double* products) {
     const int64_t at = begin * rows.channels;
     kernels().norm.gradient_moments(from + at, dy + at, g.bits(at), static_cast<size_t>(count),
                                     static_cast<size_t>(rows.channels), centre, sum, products);
@@ -110,14 +109,15 @@ void add_parameter_gradients(Grads& dx, const TwoSums& sums, const Tensor& inver
 //   dx = gamma s (dy - sum(dy) / m - u s^2 sum(dy u) / m)
 Tensor input_gradient(const Tensor& x, MaskedGradient g, const Tensor& gamma, const Tensor& mean,
                       const Tensor& inverse_deviation, const TwoSums& sums, const Rows& rows) {
+  const auto m = static_cast<double>(all_rows(rows.count, x.is_part()));
   const auto channels = static_cast<size_t>(rows.channels);
   Scratch scratch;
   auto *a = scratch.take<float>(channels), *b = scratch.take<float>(channels), *c = scratch.take<float>(channels);
   for (size_t k = 0; k < channels; ++k) {
     const double s = inverse_deviation.data()[k], scale = double{at_or(gamma, static_cast<int64_t>(k), 1.0f)} * s;
     a[k] = static_cast<float>(scale);
-    b[k] = static_cast<float>(-scale * s * s * sums.b[k] / static_cast<double>(rows.count));
-    c[k] = static_cast<float>(-scale * sums.a[k] / static_cast<double>(rows.count));
+    b[k] = static_cast<float>(-scale * s * s * sums.b[k] / m);
+    c[k] = static_cast<float>(-scale * sums.a[k] / m);
   }
   const float* gradient = g.dy.data().data();
   Tensor result = g.dy.is_unique() ? std::move(g.dy) : Tensor::empty(x.shape());
@@ -139,20 +139,28 @@ BatchNormResult batch_norm_train(const Tensor& x, const Tensor& gamma, const Ten
   check_channels("batch_norm", "gamma", gamma, x);
   check_channels("batch_norm", "beta", beta, x);
   const Rows rows(x);
-  check(rows.count > 1, "batch_norm: statistics need more than one value per channel, got input {}", x.shape());
+  const bool part = x.is_part();
+  const int64_t count = all_rows(rows.count, part);
+  check(count > 1, "batch_norm: statistics need more than one value per channel, got input {}", x.shape());
 
   Tensor mean = Tensor::empty({rows.channels}), variance = Tensor::empty({rows.channels}),
          inverse_deviation = Tensor::empty({rows.channels});
   {
     Scratch scratch;
-    const float* centre = x.data().data();  // the first row
-    const TwoSums sums = sum_chunks(rows, scratch, [&](int64_t begin, int64_t count, double* sum, double* squares) {
-      kernels().norm.moments(centre + begin * rows.channels, static_cast<size_t>(count),
-                             static_cast<size_t>(rows.channels), centre, sum, squares);
-    });
+    // Deviations are from the first row of the batch.
+    const auto width = static_cast<size_t>(rows.channels);
+    float* centre = scratch.take<float>(width);
+    std::copy_n(x.data().data(), width, centre);
+    if (part) from_first({centre, width});
+    const float* from = x.data().data();
+    const TwoSums sums =
+        sum_chunks(rows, part, scratch, [&](int64_t begin, int64_t count_of_chunk, double* sum, double* squares) {
+          kernels().norm.moments(from + begin * rows.channels, static_cast<size_t>(count_of_chunk),
+                                 static_cast<size_t>(rows.channels), centre, sum, squares);
+        });
     for (size_t c = 0; c < static_cast<size_t>(rows.channels); ++c) {
-      const double m = sums.a[c] / static_cast<double>(rows.count);
-      const double v = std::max(0.0, sums.b[c] / static_cast<double>(rows.count) - m * m);
+      const double m = sums.a[c] / static_cast<double>(count);
+      const double v = std::max(0.0, sums.b[c] / static_cast<double>(count) - m * m);
       mean.mutable_data()[c] = static_cast<float>(double{centre[c]} + m);
       variance.mutable_data()[c] = static_cast<float>(v);
       inverse_deviation.mutable_data()[c] = static_cast<float>(1.0 / std::sqrt(v + double{eps}));
@@ -163,11 +171,12 @@ BatchNormResult batch_norm_train(const Tensor& x, const Tensor& gamma, const Ten
     const Rows r(x);
     Scratch scratch;
     MaskedGradient g(std::move(dy));
-    const TwoSums sums = gradient_sums(x, g, mean, r, scratch);
+    const TwoSums sums = gradient_sums(x, g, mean, r, x.is_part(), scratch);
+    dx.over_ranks(1), dx.over_ranks(2);  // which they are already, for dx
     add_parameter_gradients(dx, sums, inverse_deviation);
     if (dx.needs(0)) dx.add(0, input_gradient(x, std::move(g), gamma, mean, inverse_deviation, sums, r));
   });
-  return {y, {mean, variance, rows.count}};
+  return {y, {mean, variance, count}};
 }
 
 Tensor batch_norm_eval(const Tensor& x, const Tensor& gamma, const Tensor& beta, const Tensor& mean,
@@ -187,8 +196,10 @@ Tensor batch_norm_eval(const Tensor& x, const Tensor& gamma, const Tensor& beta,
     const Rows r(x);
     Scratch scratch;
     MaskedGradient g(std::move(dy));
-    if (dx.needs(1) || dx.needs(2))
-      add_parameter_gradients(dx, gradient_sums(x, g, mean, r, scratch), inverse_deviation);
+    if (dx.needs(1) || dx.needs(2)) {
+      const bool of_gamma = dx.over_ranks(1), of_beta = dx.over_ranks(2);
+      add_parameter_gradients(dx, gradient_sums(x, g, mean, r, of_gamma || of_beta, scratch), inverse_deviation);
+    }
     if (!dx.needs(0)) return;
     // Constant statistics: dx = gamma s dy, the sums of the general formula being zero.
     const auto channels = static_cast<size_t>(r.channels);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "core/batch_sum.h"
 #include "core/error.h"
 #include "core/kernels/table.h"
 #include "core/memory.h"
@@ -103,34 +104,55 @@ Tensor broadcast_binary(const char* op, const BinaryKernels& kernels, const Tens
   return y;
 }
 
+namespace {
+
+constexpr int64_t kColumns = 1024;  // columns summed by one task
+
+int64_t column_blocks(int64_t inner) { return (inner + kColumns - 1) / kColumns; }
+int64_t rows_of_chunk(int64_t inner) { return std::max<int64_t>(1, kElementwiseGrain / std::min(inner, kColumns)); }
+
+// One block of columns of some rows of [.., inner].
+void sum_rows(const float* x, int64_t rows, int64_t inner, int64_t block, double* y) {
+  const auto& reduce = kernels().reduce;
+  if (inner == 1) {
+    *y = reduce.sum(x, static_cast<size_t>(rows));
+    return;
+  }
+  const int64_t first = block * kColumns, count = std::min(kColumns, inner - first);
+  reduce.sum_columns(x + first, static_cast<size_t>(rows), static_cast<size_t>(count), static_cast<size_t>(inner),
+                     y + first);
+}
+
+}  // namespace
+
+void sum_leading(const float* x, int64_t n, int64_t inner, bool part, double factor, float* y) {
+  if (inner == 0) return;
+  const BatchChunks chunks(n, part, inner, rows_of_chunk(inner));
+  const int64_t blocks = column_blocks(inner);
+  Scratch scratch;
+  double* partial = scratch.take<double>(static_cast<size_t>(chunks.count() * inner));
+  chunks.for_each(rows_of_chunk(inner), [&](int64_t chunk, int64_t first, int64_t last) {
+    for (int64_t block = 0; block < blocks; ++block)
+      sum_rows(x + first * inner, last - first, inner, block, partial + chunk * inner);
+  });
+  fold(part, partial, chunks.count(), inner);
+  for (int64_t i = 0; i < inner; ++i) y[i] = static_cast<float>(factor * partial[i]);
+}
+
 void sum_middle(const float* x, int64_t outer, int64_t n, int64_t inner, double factor, float* y) {
   if (outer * inner == 0) return;
-  constexpr int64_t kColumns = 1024;    // columns summed by one task
-  constexpr int64_t kEnoughTasks = 64;  // with so many, rows need not be divided
-  const auto& reduce = kernels().reduce;
-  const int64_t column_blocks = (inner + kColumns - 1) / kColumns;
-  const int64_t columns = std::min(inner, kColumns);
-  const int64_t rows = outer * column_blocks >= kEnoughTasks ? std::max<int64_t>(n, 1)
-                                                             : std::max<int64_t>(1, kElementwiseGrain / columns);
-  const int64_t chunks = std::max<int64_t>(1, (n + rows - 1) / rows);
-
+  const int64_t blocks = column_blocks(inner), rows = rows_of_chunk(inner),
+                chunks = std::max<int64_t>(1, (n + rows - 1) / rows);
   // Partial sums [outer, chunks, inner], each by one task, then added in the order of the chunks.
   Scratch scratch;
   double* partial = scratch.take<double>(static_cast<size_t>(outer * chunks * inner));
-  const int64_t grain = std::max<int64_t>(1, kElementwiseGrain / std::max<int64_t>(1, std::min(n, rows) * columns));
-  parallel_for(outer * chunks * column_blocks, grain, [&](int64_t begin, int64_t end) {
+  const int64_t grain =
+      std::max<int64_t>(1, kElementwiseGrain / std::max<int64_t>(1, std::min(n, rows) * std::min(inner, kColumns)));
+  parallel_for(outer * chunks * blocks, grain, [&](int64_t begin, int64_t end) {
     for (int64_t task = begin; task < end; ++task) {
-      const int64_t block = task % column_blocks, chunk = task / column_blocks % chunks,
-                    o = task / column_blocks / chunks;
-      const int64_t first_row = chunk * rows, row_count = std::min(rows, n - first_row);
-      const int64_t first = block * kColumns, count = std::min(kColumns, inner - first);
-      const float* from = x + (o * n + first_row) * inner + first;
-      double* to = partial + (o * chunks + chunk) * inner + first;
-      if (inner == 1)
-        *to = reduce.sum(from, static_cast<size_t>(row_count));
-      else
-        reduce.sum_columns(from, static_cast<size_t>(row_count), static_cast<size_t>(count), static_cast<size_t>(inner),
-                           to);
+      const int64_t chunk = task / blocks % chunks, o = task / blocks / chunks, first = chunk * rows;
+      sum_rows(x + (o * n + first) * inner, std::min(rows, n - first), inner, task % blocks,
+               partial + (o * chunks + chunk) * inner);
     }
   });
   parallel_for(outer * inner, kElementwiseGrain, [&](int64_t begin, int64_t end) {
@@ -162,12 +184,16 @@ void repeat_middle(const float* x, int64_t outer, int64_t n, int64_t inner, floa
                });
 }
 
-Tensor sum_to(Tensor x, const Shape& shape) {
-  if (x.shape() == shape) return x;
-  // One group of neighbouring dimensions after another, from the last.
+Tensor sum_to(Tensor x, const Shape& shape, bool over_ranks) {
   const int missing = x.rank() - shape.rank();
   const Shape full = x.shape();
-  const auto reduced = [&](int d) { return full[d] != 1 && (d < missing || shape[d - missing] == 1); };
+  check(!over_ranks || missing > 0 || full.rank() == 0 || shape[0] == 1,
+        "an operand of shape {} has as many examples as the part {} of a batch, but is none", shape, full);
+  if (full == shape && !over_ranks) return x;
+  // One group of neighbouring dimensions after another, from the last.
+  const auto reduced = [&](int d) {
+    return (full[d] != 1 && (d < missing || shape[d - missing] == 1)) || (over_ranks && d == 0);
+  };
   Tensor total = x;
   int64_t inner = 1;
   for (int d = full.rank() - 1; d >= 0;) {
@@ -181,7 +207,10 @@ Tensor sum_to(Tensor x, const Shape& shape) {
     for (; d >= 0 && (reduced(d) || full[d] == 1); --d) n *= full[d];
     const int64_t outer = full.numel_until(d + 1);
     Tensor next = Tensor::empty({outer, inner});
-    sum_middle(total.data().data(), outer, n, inner, 1.0, next.mutable_data().data());
+    if (d < 0)
+      sum_leading(total.data().data(), n, inner, over_ranks, 1.0, next.mutable_data().data());
+    else
+      sum_middle(total.data().data(), outer, n, inner, 1.0, next.mutable_data().data());
     total = std::move(next);
   }
   return total.reshaped(shape);

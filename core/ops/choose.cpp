@@ -93,7 +93,7 @@ Tensor expand(const Tensor& x, const Shape& shape) {
     y = std::move(next);
   }
   return record("expand", y.reshaped(shape), {x},
-                [from = x.shape()](Tensor dy, Grads& dx) { dx.add(0, sum_to(std::move(dy), from)); });
+                [from = x.shape()](Tensor dy, Grads& dx) { dx.add(0, sum_to(std::move(dy), from, dx.over_ranks(0))); });
 }
 
 }  // namespace qgrad

@@ -3,12 +3,14 @@
 #include <span>
 #include <utility>
 
+#include "core/batch_sum.h"
 #include "core/error.h"
 #include "core/kernels/conv/pack.h"
 #include "core/kernels/table.h"
 #include "core/memory.h"
 #include "core/ops.h"
 #include "core/ops/bias.h"
+#include "core/ops/conv_bands.h"
 #include "core/parallel.h"
 #include "core/tape.h"
 
@@ -120,15 +122,16 @@ Tensor input_gradient(const ConvGeometry& g, const Tensor& dy, const ConvWeightV
   return dx;
 }
 
-Tensor weight_gradient(const ConvGeometry& g, const Tensor& x, const Tensor& dy, const Shape& shape) {
+Tensor weight_gradient(const ConvGeometry& g, const Tensor& x, const Tensor& dy, const Shape& shape, bool part) {
   const auto kernel = is_depthwise(g) ? kernels().conv_gradient.depthwise_weight : kernels().conv_gradient.weight;
-  const int64_t batch = x.dim(0), size = shape.numel();
-  const ConvBands bands = weight_gradient_bands(g, batch);
-  Tensor partial = Tensor::empty({bands.chunks, size});
+  const int64_t size = shape.numel();
+  const ConvBands bands(g, x.dim(0), part);
+  const int64_t chunks = bands.units.count();
+  Tensor partial = Tensor::empty({chunks, size});
   float* sums = partial.mutable_data().data();
   // Asked for before work is split, for they may wait.
-  const ConvWeightGradient whole{.x = x.data().data(), .dy = dy.data().data(), .dw = sums, .images = batch};
-  parallel_for(bands.chunks * bands.parts, 1, [&](int64_t begin, int64_t end) {
+  const ConvWeightGradient whole{.x = x.data().data(), .dy = dy.data().data(), .dw = sums, .images = x.dim(0)};
+  parallel_for(chunks * bands.parts, 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t chunk = i / bands.parts;
       ConvWeightGradient of_chunk = whole;
@@ -136,15 +139,8 @@ Tensor weight_gradient(const ConvGeometry& g, const Tensor& x, const Tensor& dy,
       run_gradient_part(kernel, g, of_chunk, bands, chunk, i % bands.parts);
     }
   });
-  if (bands.chunks == 1) return partial.reshaped(shape);
-  Tensor dw = Tensor::empty(shape);
-  float* to = dw.mutable_data().data();
-  parallel_for(size, kElementwiseGrain, [&](int64_t begin, int64_t end) {
-    std::copy(sums + begin, sums + end, to + begin);
-    for (int64_t chunk = 1; chunk < bands.chunks; ++chunk)
-      for (int64_t i = begin; i < end; ++i) to[i] += sums[chunk * size + i];
-  });
-  return dw;
+  fold(part, sums, chunks, size);
+  return chunks == 1 ? partial.reshaped(shape) : Tensor::from(shape, partial.data().first(static_cast<size_t>(size)));
 }
 
 // --- the transpose ---
@@ -227,8 +223,8 @@ Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const C
               y.mutable_data().data(), g.out_h * g.out_w * g.out);
   return record("conv2d", y, {x, weight, bias}, [g, x, weight](const Tensor& dy, Grads& dx) {
     if (dx.needs(0)) dx.add(0, input_gradient(g, dy, forward_weight(g, weight.data().data()), x.shape()));
-    if (dx.needs(1)) dx.add(1, weight_gradient(g, x, dy, weight.shape()));
-    if (dx.needs(2)) dx.add(2, bias_gradient(dy));
+    if (dx.needs(1)) dx.add(1, weight_gradient(g, x, dy, weight.shape(), dx.over_ranks(1)));
+    if (dx.needs(2)) dx.add(2, bias_gradient(dy, dx.over_ranks(2)));
   });
 }
 
@@ -249,9 +245,9 @@ Tensor conv_transpose2d(const Tensor& x, const Tensor& weight, const Tensor& bia
     }
     if (dx.needs(1)) {
       const Shape seen{g.kernel_h, g.kernel_w, g.in / g.groups, g.out};
-      dx.add(1, exchanged(weight_gradient(g, dy, x, seen), g.groups));
+      dx.add(1, exchanged(weight_gradient(g, dy, x, seen, dx.over_ranks(1)), g.groups));
     }
-    if (dx.needs(2)) dx.add(2, bias_gradient(dy));
+    if (dx.needs(2)) dx.add(2, bias_gradient(dy, dx.over_ranks(2)));
   });
 }
 

@@ -61,8 +61,8 @@ Tensor add(const Tensor& a, const Tensor& b) {
   Tensor y = fused_add(a, b);
   if (!y.defined()) y = broadcast_binary("add", kernels().elementwise.add, a, b);
   return record("add", y, {a, b}, [sa = a.shape(), sb = b.shape()](Tensor dy, Grads& dx) {
-    if (dx.needs(0)) dx.add(0, sum_to(dy, sa));
-    if (dx.needs(1)) dx.add(1, sum_to(std::move(dy), sb));
+    if (dx.needs(0)) dx.add(0, sum_to(dy, sa, dx.over_ranks(0)));
+    if (dx.needs(1)) dx.add(1, sum_to(std::move(dy), sb, dx.over_ranks(1)));
   });
 }
 
@@ -70,8 +70,8 @@ Tensor add(const Tensor& a, const Tensor& b) {
 Tensor sub(const Tensor& a, const Tensor& b) {
   Tensor y = broadcast_binary("sub", kernels().elementwise.sub, a, b);
   return record("sub", y, {a, b}, [sa = a.shape(), sb = b.shape()](Tensor dy, Grads& dx) {
-    if (dx.needs(0)) dx.add(0, sum_to(dy, sa));
-    if (dx.needs(1)) dx.add(1, scaled(sum_to(std::move(dy), sb), -1.0f));
+    if (dx.needs(0)) dx.add(0, sum_to(dy, sa, dx.over_ranks(0)));
+    if (dx.needs(1)) dx.add(1, scaled(sum_to(std::move(dy), sb, dx.over_ranks(1)), -1.0f));
   });
 }
 
@@ -80,8 +80,8 @@ Tensor mul(const Tensor& a, const Tensor& b) {
   Tensor y = broadcast_binary("mul", kernels().elementwise.mul, a, b);
   return record("mul", y, {a, b}, [a, b](Tensor dy, Grads& dx) {
     const BinaryKernels& multiply = kernels().elementwise.mul;
-    if (dx.needs(0)) dx.add(0, sum_to(broadcast_binary("mul", multiply, dy, b), a.shape()));
-    if (dx.needs(1)) dx.add(1, sum_to(broadcast_binary("mul", multiply, dy, a), b.shape()));
+    if (dx.needs(0)) dx.add(0, sum_to(broadcast_binary("mul", multiply, dy, b), a.shape(), dx.over_ranks(0)));
+    if (dx.needs(1)) dx.add(1, sum_to(broadcast_binary("mul", multiply, dy, a), b.shape(), dx.over_ranks(1)));
   });
 }
 
@@ -91,8 +91,9 @@ Tensor div(const Tensor& a, const Tensor& b) {
   return record("div", y, {a, b}, [b, y, sa = a.shape()](Tensor dy, Grads& dx) {
     const ElementwiseKernels& k = kernels().elementwise;
     Tensor quotient = broadcast_binary("div", k.div, dy, b);
-    if (dx.needs(1)) dx.add(1, scaled(sum_to(broadcast_binary("mul", k.mul, quotient, y), b.shape()), -1.0f));
-    if (dx.needs(0)) dx.add(0, sum_to(std::move(quotient), sa));
+    if (dx.needs(1))
+      dx.add(1, scaled(sum_to(broadcast_binary("mul", k.mul, quotient, y), b.shape(), dx.over_ranks(1)), -1.0f));
+    if (dx.needs(0)) dx.add(0, sum_to(std::move(quotient), sa, dx.over_ranks(0)));
   });
 }
 

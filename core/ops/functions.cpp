@@ -21,9 +21,9 @@ Tensor function(const char* name, const Tensor& x, const FunctionKernels& f, flo
 
 // dy times what a kernel gives for a and b, summed over what was broadcast.
 Tensor part_of(const char* name, const Tensor& dy, const BinaryKernels& kernel, const Tensor& a, const Tensor& b,
-               const Shape& shape) {
+               const Shape& shape, bool over_ranks) {
   const Tensor part = broadcast_binary(name, kernel, a, b);
-  return sum_to(broadcast_binary(name, kernels().elementwise.mul, dy, part), shape);
+  return sum_to(broadcast_binary(name, kernels().elementwise.mul, dy, part), shape, over_ranks);
 }
 
 }  // namespace
@@ -51,8 +51,8 @@ Tensor pow(const Tensor& a, const Tensor& b) {
   Tensor y = broadcast_binary("pow", kernels().elementwise.pow, a, b);
   return record("pow", y, {a, b}, [a, b](const Tensor& dy, Grads& dx) {
     const auto& k = kernels().elementwise;
-    if (dx.needs(0)) dx.add(0, part_of("pow", dy, k.pow_by_base, a, b, a.shape()));
-    if (dx.needs(1)) dx.add(1, part_of("pow", dy, k.pow_by_exponent, a, b, b.shape()));
+    if (dx.needs(0)) dx.add(0, part_of("pow", dy, k.pow_by_base, a, b, a.shape(), dx.over_ranks(0)));
+    if (dx.needs(1)) dx.add(1, part_of("pow", dy, k.pow_by_exponent, a, b, b.shape(), dx.over_ranks(1)));
   });
 }
 
@@ -64,8 +64,8 @@ Tensor prelu(const Tensor& x, const Tensor& slope) {
   check(y.shape() == x.shape(), "prelu: slopes {} do not broadcast to {}", slope.shape(), x.shape());
   return record("prelu", y, {x, slope}, [x, slope](const Tensor& dy, Grads& dx) {
     const auto& k = kernels().elementwise;
-    if (dx.needs(0)) dx.add(0, part_of("prelu", dy, k.leaky_by_x, x, slope, x.shape()));
-    if (dx.needs(1)) dx.add(1, part_of("prelu", dy, k.min, x, Tensor::scalar(0), slope.shape()));
+    if (dx.needs(0)) dx.add(0, part_of("prelu", dy, k.leaky_by_x, x, slope, x.shape(), dx.over_ranks(0)));
+    if (dx.needs(1)) dx.add(1, part_of("prelu", dy, k.min, x, Tensor::scalar(0), slope.shape(), dx.over_ranks(1)));
   });
 }
 
@@ -74,8 +74,8 @@ Tensor maximum(const Tensor& a, const Tensor& b) {
   Tensor y = broadcast_binary("maximum", kernels().elementwise.max, a, b);
   return record("maximum", y, {a, b}, [a, b](const Tensor& dy, Grads& dx) {
     const BinaryKernels& share = kernels().elementwise.share_of_larger;
-    if (dx.needs(0)) dx.add(0, part_of("maximum", dy, share, a, b, a.shape()));
-    if (dx.needs(1)) dx.add(1, part_of("maximum", dy, share, b, a, b.shape()));
+    if (dx.needs(0)) dx.add(0, part_of("maximum", dy, share, a, b, a.shape(), dx.over_ranks(0)));
+    if (dx.needs(1)) dx.add(1, part_of("maximum", dy, share, b, a, b.shape(), dx.over_ranks(1)));
   });
 }
 
@@ -83,8 +83,8 @@ Tensor minimum(const Tensor& a, const Tensor& b) {
   Tensor y = broadcast_binary("minimum", kernels().elementwise.min, a, b);
   return record("minimum", y, {a, b}, [a, b](const Tensor& dy, Grads& dx) {
     const BinaryKernels& share = kernels().elementwise.share_of_larger;
-    if (dx.needs(0)) dx.add(0, part_of("minimum", dy, share, b, a, a.shape()));
-    if (dx.needs(1)) dx.add(1, part_of("minimum", dy, share, a, b, b.shape()));
+    if (dx.needs(0)) dx.add(0, part_of("minimum", dy, share, b, a, a.shape(), dx.over_ranks(0)));
+    if (dx.needs(1)) dx.add(1, part_of("minimum", dy, share, a, b, b.shape(), dx.over_ranks(1)));
   });
 }
 

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/batch_sum.h"
 #include "core/error.h"
 #include "core/kernels/table.h"
 #include "core/memory.h"
@@ -19,9 +20,6 @@ struct Groups {
   int64_t numbers() const { return places * channels(); }  // of an example
   double count() const { return static_cast<double>(places * size); }
 };
-
-// Sums over examples are those of at most 16 runs of them, which are added in order.
-int64_t run_of_examples(const Groups& g) { return std::max<int64_t>(1, (g.examples + 15) / 16); }
 
 struct Moments {
   double mean, variance;  // the biased one
@@ -95,15 +93,17 @@ Tensor normalized(const char* op, const Tensor& x, const Groups& g, const Tensor
   });
   return record(op, y, {x, gamma, beta}, [x, gamma, g, means, reciprocals](const Tensor& dy, Grads& dx) {
     const auto width = static_cast<size_t>(g.channels());
-    const int64_t run = run_of_examples(g), runs = (g.examples + run - 1) / run;
+    const bool of_gamma = dx.over_ranks(1), of_beta = dx.over_ranks(2), over_ranks = of_gamma || of_beta;
+    const BatchChunks runs(g.examples, over_ranks, 2 * g.channels(), g.examples);
     Tensor gradient = Tensor::empty(x.shape());
     Scratch of_runs;
-    auto* partial = of_runs.take<double>(static_cast<size_t>(runs) * 2 * width);  // [runs, dgamma and dbeta, channels]
+    auto* partial =
+        of_runs.take<double>(static_cast<size_t>(runs.count()) * 2 * width);  // [runs, dgamma and dbeta, channels]
     const float *px = x.data().data(), *pdy = dy.data().data(), *pg = gamma.defined() ? gamma.data().data() : nullptr;
     float* pdx = gradient.mutable_data().data();
     const float *mean_in = means.data().data(), *reciprocal_in = reciprocals.data().data();
-    parallel_for(g.examples, run, [&](int64_t begin, int64_t end) {
-      double *dgamma = partial + static_cast<size_t>(begin / run) * 2 * width, *dbeta = dgamma + width;
+    runs.for_each(1, [&](int64_t run, int64_t begin, int64_t end) {
+      double *dgamma = partial + static_cast<size_t>(run) * 2 * width, *dbeta = dgamma + width;
       std::fill_n(dgamma, 2 * width, 0.0);
       Scratch scratch;
       double *sum = scratch.take<double>(width), *products = scratch.take<double>(width);
@@ -130,14 +130,10 @@ Tensor normalized(const char* op, const Tensor& x, const Groups& g, const Tensor
                                           mean, a, b, c);
       }
     });
+    fold(over_ranks, partial, runs.count(), 2 * g.channels());
     const auto total = [&](size_t which, const Shape& shape) {
-      Tensor all = Tensor::zeros(shape);
-      const std::span<float> out = all.mutable_data();
-      for (size_t k = 0; k < width; ++k) {
-        double of_all = 0;
-        for (int64_t i = 0; i < runs; ++i) of_all += partial[(static_cast<size_t>(i) * 2 + which) * width + k];
-        out[k] = static_cast<float>(of_all);
-      }
+      Tensor all = Tensor::empty(shape);
+      std::copy_n(partial + which * width, width, all.mutable_data().begin());
       return all;
     };
     const Shape parameter{g.channels()};

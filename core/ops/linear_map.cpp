@@ -5,6 +5,7 @@
 #include <memory>
 #include <utility>
 
+#include "core/batch_sum.h"
 #include "core/kernels/table.h"
 #include "core/parallel.h"
 #include "core/tape.h"
@@ -69,6 +70,7 @@ LinearMap LinearMap::transposed() const {
 
 Tensor mapped(const char* op, const Tensor& x, int dim, LinearMap map) {
   const int d = x.shape().normalize_dim(dim);
+  check_not_over_batch(op, x, d);
   Tensor y = applied_to(map, x, d);
   return record(op, y, {x}, [d, map = std::make_shared<const LinearMap>(std::move(map))](const Tensor& dy, Grads& dx) {
     dx.add(0, applied_to(map->transposed(), dy, d));

@@ -5,6 +5,7 @@
 #include <numeric>
 #include <span>
 
+#include "core/batch_sum.h"
 #include "core/error.h"
 #include "core/kernels/table.h"
 #include "core/memory.h"
@@ -121,7 +122,8 @@ Tensor softmax_cross_entropy(const Tensor& logits, std::span<const int32_t> labe
           labels[i], rows.classes - 1);
 
   const float elsewhere = label_smoothing / static_cast<float>(rows.classes), at_label = 1.0f - label_smoothing;
-  const float share = 1.0f / static_cast<float>(rows.count);
+  const int64_t count = all_rows(rows.count, logits.is_part());
+  const float share = 1.0f / static_cast<float>(count);
   Tensor gradient = Tensor::empty(logits.shape());
   Scratch scratch;
   double* losses = scratch.take<double>(static_cast<size_t>(rows.count));
@@ -140,18 +142,20 @@ Tensor softmax_cross_entropy(const Tensor& logits, std::span<const int32_t> labe
     g[label] -= at_label * share;
   });
   double total = 0;
-  for (int64_t i = 0; i < rows.count; ++i) total += losses[i];
-  return record("softmax_cross_entropy", Tensor::scalar(static_cast<float>(total / static_cast<double>(rows.count))),
-                {logits}, [gradient](Tensor dy, Grads& dx) mutable {
-                  const float factor = dy.item();
-                  const float* from = gradient.data().data();
-                  Tensor g = factor == 1.0f ? gradient : Tensor::empty(gradient.shape());
-                  if (factor != 1.0f)
-                    kernels().elementwise.mul.scalar_right(from, factor, g.mutable_data().data(),
-                                                           static_cast<size_t>(g.numel()));
-                  gradient = Tensor();  // so that the next backward may write over it
-                  dx.add(0, std::move(g));
-                });
+  add_in_turn(logits.is_part(), std::span(&total, 1), [&] {
+    for (int64_t i = 0; i < rows.count; ++i) total += losses[i];
+  });
+  Tensor loss = Tensor::scalar(static_cast<float>(total / static_cast<double>(count)));
+  loss.set_part(false);
+  return record("softmax_cross_entropy", loss, {logits}, [gradient](Tensor dy, Grads& dx) mutable {
+    const float factor = dy.item();
+    const float* from = gradient.data().data();
+    Tensor g = factor == 1.0f ? gradient : Tensor::empty(gradient.shape());
+    if (factor != 1.0f)
+      kernels().elementwise.mul.scalar_right(from, factor, g.mutable_data().data(), static_cast<size_t>(g.numel()));
+    gradient = Tensor();  // so that the next backward may write over it
+    dx.add(0, std::move(g));
+  });
 }
 
 }  // namespace qgrad

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "core/batch_sum.h"
 #include "core/error.h"
 #include "core/kernels/table.h"
 #include "core/ops.h"
@@ -51,6 +52,32 @@ void multiply_transposed(int64_t m, int64_t k, int64_t n, const float* a, const 
   });
 }
 
+// A^T B summed over `rows` rows, which may be a part of a batch's: A [rows, in], B [rows, out].
+Tensor product_over_rows(int64_t rows, const Tensor& a, const Tensor& b, bool part) {
+  const int64_t in = a.dim(-1), out = b.dim(-1), size = in * out;
+  const BatchChunks chunks(rows, part, size, rows);
+  Tensor partial = Tensor::empty({chunks.count(), size});
+  const float *pa = a.data().data(), *pb = b.data().data();
+  float* sums = partial.mutable_data().data();
+  const int64_t grain = row_grain(in, rows / chunks.count() * out), blocks = (in + grain - 1) / grain;
+  parallel_for(chunks.count() * blocks, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const auto [first, last] = chunks.rows(i / blocks);
+      const int64_t column = i % blocks * grain;
+      kernels().gemm.multiply_transposed({.first = column,
+                                          .rows = std::min(grain, in - column),
+                                          .inner = last - first,
+                                          .columns = out,
+                                          .a_columns = in,
+                                          .a = pa + first * in,
+                                          .b = pb + first * out,
+                                          .c = sums + i / blocks * size + column * out});
+    }
+  });
+  fold(part, sums, chunks.count(), size);
+  return Tensor::from({in, out}, partial.data().first(static_cast<size_t>(size)));
+}
+
 // da = dc b^T, db = a^T dc, for every matrix of the batch.
 Tensor matmul_of_equal_batches(const Tensor& a, const Tensor& b) {
   const Shape &sa = a.shape(), &sb = b.shape();
@@ -75,7 +102,9 @@ Tensor matmul_of_equal_batches(const Tensor& a, const Tensor& b) {
       });
       dx.add(0, da);
     }
-    if (dx.needs(1)) {
+    if (dx.needs(1) && b.rank() == 2) {
+      dx.add(1, product_over_rows(m, a, dc, dx.over_ranks(1)));
+    } else if (dx.needs(1)) {
       Tensor db = Tensor::empty(b.shape());
       each([&, pa = a.data().data(), to = db.mutable_data().data()](int64_t i) {
         multiply_transposed(k, m, n, pa + i * m * k, from + i * m * n, to + i * k * n);
@@ -99,19 +128,17 @@ void check_bias(const char* op, const Tensor& bias, const Shape& weight) {
         weight[-1], bias.defined() ? bias.shape() : Shape{});
 }
 
-Tensor bias_gradient(const Tensor& dy) {
-  constexpr int64_t kChunks = 16;
+Tensor bias_gradient(const Tensor& dy, bool part) {
   const int64_t columns = dy.dim(-1), rows = dy.shape().numel_until(dy.rank() - 1);
-  const int64_t grain = std::max<int64_t>(1, (rows + kChunks - 1) / kChunks);
-  Tensor partial = Tensor::zeros({(rows + grain - 1) / grain, columns});
+  const BatchChunks chunks(rows, part, columns, rows);
+  Tensor partial = Tensor::zeros({chunks.count(), columns});
   const float* from = dy.data().data();
   float* sums = partial.mutable_data().data();
-  parallel_for(rows, grain, [&](int64_t begin, int64_t end) {
-    kernels().gemm.add_column_sums(end - begin, columns, from + begin * columns, sums + begin / grain * columns);
+  chunks.for_each(kElementwiseGrain / std::max<int64_t>(1, columns), [&](int64_t chunk, int64_t first, int64_t last) {
+    kernels().gemm.add_column_sums(last - first, columns, from + first * columns, sums + chunk * columns);
   });
-  Tensor total = Tensor::zeros({columns});
-  kernels().gemm.add_column_sums(partial.dim(0), columns, sums, total.mutable_data().data());
-  return total;
+  fold(part, sums, chunks.count(), columns);
+  return Tensor::from({columns}, partial.data().first(static_cast<size_t>(columns)));
 }
 
 Tensor matmul(const Tensor& a, const Tensor& b) {
@@ -156,12 +183,8 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
       multiply(rows, out, in, dy.data().data(), weight.data().data(), 1, out, nullptr, g.mutable_data().data());
       dx.add(0, g);
     }
-    if (dx.needs(1)) {
-      Tensor g = Tensor::empty(weight.shape());
-      multiply_transposed(in, rows, out, x.data().data(), dy.data().data(), g.mutable_data().data());
-      dx.add(1, g);
-    }
-    if (dx.needs(2)) dx.add(2, bias_gradient(dy));
+    if (dx.needs(1)) dx.add(1, product_over_rows(rows, x, dy, dx.over_ranks(1)));
+    if (dx.needs(2)) dx.add(2, bias_gradient(dy, dx.over_ranks(2)));
   });
 }
 

@@ -1,8 +1,8 @@
 // Sums, means and extremes. Sums are taken in double, in an order that depends on the shape only.
 #include <algorithm>
 #include <array>
-#include <numeric>
 
+#include "core/batch_sum.h"
 #include "core/error.h"
 #include "core/kernels/table.h"
 #include "core/memory.h"
@@ -30,9 +30,14 @@ Tensor sum_over(const char* name, const Tensor& x, const int* dim, bool keep_dim
     shape = Shape(std::span<const int64_t>(dims.data(), rank));
   }
   check(!average || n > 0, "{}: the mean of no elements, shape {}", name, x.shape());
-  const double factor = average ? 1.0 / static_cast<double>(n) : 1.0;
+  const bool over_batch = !dim || x.shape().normalize_dim(*dim) == 0, part = over_batch && x.is_part();
+  const double factor = average ? 1.0 / static_cast<double>(all_rows(n, part)) : 1.0;
   Tensor y = Tensor::empty(shape);
-  sum_middle(x.data().data(), outer, n, inner, factor, y.mutable_data().data());
+  if (over_batch)
+    sum_leading(x.data().data(), n, inner, part, factor, y.mutable_data().data());
+  else
+    sum_middle(x.data().data(), outer, n, inner, factor, y.mutable_data().data());
+  if (part) y.set_part(false);
   return record(name, y, {x}, [shape = x.shape(), outer, n, inner, factor](Tensor dy, Grads& dx) {
     Tensor g = Tensor::empty(shape);
     repeat_middle(dy.data().data(), outer, n, inner, static_cast<float>(factor), g.mutable_data().data());
@@ -44,14 +49,23 @@ Tensor sum_over(const char* name, const Tensor& x, const int* dim, bool keep_dim
 double sum_of_pairs(const char* name, double (*kernel)(const float*, const float*, size_t), const Tensor& a,
                     const Tensor& b) {
   check(a.shape() == b.shape(), "{}: expected two tensors of one shape, got {} and {}", name, a.shape(), b.shape());
-  const int64_t n = a.numel(), chunks = (n + kElementwiseGrain - 1) / kElementwiseGrain;
+  const bool part = a.is_part() || b.is_part();
+  const BatchChunks chunks(a.numel(), part, 1, kElementwiseGrain);
   Scratch scratch;
-  auto* partial = scratch.take<double>(static_cast<size_t>(chunks));
+  auto* partial = scratch.take<double>(static_cast<size_t>(chunks.count()));
   const float *pa = a.data().data(), *pb = b.data().data();
-  parallel_for(n, kElementwiseGrain, [&](int64_t begin, int64_t end) {
-    partial[begin / kElementwiseGrain] = kernel(pa + begin, pb + begin, static_cast<size_t>(end - begin));
+  chunks.for_each(kElementwiseGrain, [&](int64_t chunk, int64_t first, int64_t last) {
+    partial[chunk] = kernel(pa + first, pb + first, static_cast<size_t>(last - first));
   });
-  return std::accumulate(partial, partial + chunks, 0.0);
+  fold(part, partial, chunks.count(), 1);
+  return *partial;
+}
+
+// Of the whole batch, where x is a part.
+Tensor total_of(double value) {
+  Tensor y = Tensor::scalar(static_cast<float>(value));
+  y.set_part(false);
+  return y;
 }
 
 // A tensor of x's shape that fill(first number, numbers, count) fills piece by piece.
@@ -88,6 +102,7 @@ Extremes extremes(const Tensor& x) {
 // The gradient of an extreme: dy divided among the elements equal to it.
 Tensor extreme(const char* name, const Tensor& x, float Extremes::*which) {
   check(x.numel() > 0, "{}: a tensor without elements, shape {}", name, x.shape());
+  check_not_over_batch(name, x, 0);
   const float value = extremes(x).*which;
   return record(name, Tensor::scalar(value), {x}, [x, value](Tensor dy, Grads& dx) {
     const std::span<const float> from = x.data();
@@ -109,7 +124,7 @@ Tensor mean(const Tensor& x, int dim, bool keep_dim) { return sum_over("mean", x
 // da = dy b, db = dy a
 Tensor dot(const Tensor& a, const Tensor& b) {
   const double total = sum_of_pairs("dot", kernels().reduce.dot, a, b);
-  return record("dot", Tensor::scalar(static_cast<float>(total)), {a, b}, [a, b](Tensor dy, Grads& dx) {
+  return record("dot", total_of(total), {a, b}, [a, b](Tensor dy, Grads& dx) {
     const auto scaled = [&](const Tensor& x) {
       return in_chunks(x, [&, from = x.data().data()](int64_t begin, float* to, size_t count) {
         kernels().elementwise.mul.scalar_right(from + begin, dy.item(), to, count);
@@ -123,7 +138,7 @@ Tensor dot(const Tensor& a, const Tensor& b) {
 // da = 2 dy (a - b), db = -da
 Tensor squared_distance(const Tensor& a, const Tensor& b) {
   const double total = sum_of_pairs("squared_distance", kernels().reduce.squared_distance, a, b);
-  return record("squared_distance", Tensor::scalar(static_cast<float>(total)), {a, b}, [a, b](Tensor dy, Grads& dx) {
+  return record("squared_distance", total_of(total), {a, b}, [a, b](Tensor dy, Grads& dx) {
     const auto difference = [&](const Tensor& x, const Tensor& from) {
       return in_chunks(x, [&, px = x.data().data(), py = from.data().data()](int64_t begin, float* to, size_t count) {
         kernels().elementwise.scaled_difference(px + begin, py + begin, 2 * dy.item(), to, count);

@@ -4,6 +4,7 @@
 #include <limits>
 #include <vector>
 
+#include "core/batch_sum.h"
 #include "core/error.h"
 #include "core/kernels/table.h"
 #include "core/ops.h"
@@ -25,6 +26,7 @@ struct Reduction {
   std::vector<Group> groups;  // from the last dimension; each sees what the one before it left
   Shape kept, result;         // with the reduced dimensions of size 1, and as asked for
   int64_t count = 1;          // numbers that become one
+  bool over_batch = false;    // whether the first dimension is reduced, by the last group
 };
 
 Reduction reduction_of(const char* op, const Shape& x, std::span<const int> dims, bool keep_dims) {
@@ -50,6 +52,7 @@ Reduction reduction_of(const char* op, const Shape& x, std::span<const int> dims
     }
     int64_t n = 1;
     for (; d >= 0 && is_reduced(d); --d) n *= x[d];
+    r.over_batch = d < 0;
     r.groups.push_back({x.numel_until(d + 1), n, inner});
   }
   return r;
@@ -67,12 +70,13 @@ Tensor reduced(const Tensor& x, const Reduction& r, F&& reduce) {
   return left.reshaped(r.result);
 }
 
-// The numbers of y, [kept], repeated to the shape that they were reduced from.
-Tensor repeated(const Tensor& y, const Reduction& r, const Shape& shape, bool average) {
+// The numbers of y, [kept], repeated to the shape that they were reduced from, of which `part` is a part of a batch.
+Tensor repeated(const Tensor& y, const Reduction& r, const Shape& shape, bool average, bool part) {
   Tensor wide = y;
   for (auto g = r.groups.rbegin(); g != r.groups.rend(); ++g) {
     Tensor next = Tensor::empty({g->outer, g->n, g->inner});
-    const float factor = average ? static_cast<float>(1.0 / static_cast<double>(g->n)) : 1.0f;
+    const int64_t count = all_rows(g->n, part && r.over_batch && g == r.groups.rbegin());
+    const float factor = average ? static_cast<float>(1.0 / static_cast<double>(count)) : 1.0f;
     repeat_middle(wide.data().data(), g->outer, g->n, g->inner, factor, next.mutable_data().data());
     wide = std::move(next);
   }
@@ -82,11 +86,18 @@ Tensor repeated(const Tensor& y, const Reduction& r, const Shape& shape, bool av
 Tensor sum_over_dims(const char* op, const Tensor& x, std::span<const int> dims, bool keep_dims, bool average) {
   Reduction r = reduction_of(op, x.shape(), dims, keep_dims);
   check(!average || r.count > 0, "{}: the mean of no elements, shape {}", op, x.shape());
+  const bool part = x.is_part();
   Tensor y = reduced(x, r, [&](const float* from, const Group& g, float* to) {
-    sum_middle(from, g.outer, g.n, g.inner, average ? 1.0 / static_cast<double>(g.n) : 1.0, to);
+    const bool leading = r.over_batch && &g == &r.groups.back();
+    const double factor = average ? 1.0 / static_cast<double>(all_rows(g.n, leading && part)) : 1.0;
+    if (leading)
+      sum_leading(from, g.n, g.inner, part, factor, to);
+    else
+      sum_middle(from, g.outer, g.n, g.inner, factor, to);
   });
-  return record(op, y, {x}, [r = std::move(r), shape = x.shape(), average](const Tensor& dy, Grads& dx) {
-    dx.add(0, repeated(dy, r, shape, average));
+  if (part && r.over_batch) y.set_part(false);
+  return record(op, y, {x}, [r = std::move(r), shape = x.shape(), average, part](const Tensor& dy, Grads& dx) {
+    dx.add(0, repeated(dy, r, shape, average, part));
   });
 }
 
@@ -108,6 +119,7 @@ void extreme_of_middle(const BinaryKernels& larger, float none, const float* x, 
 // The gradient is shared equally among equal extremes, as that of PyTorch's amax.
 Tensor extreme_over_dims(const char* op, const Tensor& x, std::span<const int> dims, bool keep_dims, bool is_max) {
   Reduction r = reduction_of(op, x.shape(), dims, keep_dims);
+  if (r.over_batch) check_not_over_batch(op, x, 0);
   const auto& k = kernels().elementwise;
   const float none = is_max ? -kInfinity : kInfinity;
   Tensor y = reduced(x, r, [&](const float* from, const Group& g, float* to) {
@@ -116,7 +128,8 @@ Tensor extreme_over_dims(const char* op, const Tensor& x, std::span<const int> d
   return record(op, y, {x}, [x, y, op, r = std::move(r)](const Tensor& dy, Grads& dx) {
     const auto& e = kernels().elementwise;
     const auto shares = broadcast_binary(op, e.equal, x, y.reshaped(r.kept));
-    const Tensor of_one = broadcast_binary(op, e.div, dy.reshaped(r.kept), sum_to(shares, r.kept));
+    const Tensor of_one =
+        broadcast_binary(op, e.div, dy.reshaped(r.kept), sum_to(shares, r.kept, /*over_ranks=*/false));
     dx.add(0, broadcast_binary(op, e.mul, shares, of_one));
   });
 }

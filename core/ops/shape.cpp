@@ -5,6 +5,7 @@
 #include <limits>
 #include <vector>
 
+#include "core/batch_sum.h"
 #include "core/error.h"
 #include "core/kernels/table.h"
 #include "core/ops.h"
@@ -86,6 +87,7 @@ Tensor concat(std::span<const Tensor> xs, int dim) {
   const int d = first.normalize_dim(dim);
   int64_t total = 0;
   for (const Tensor& x : xs) {
+    check_not_over_batch("concat", x, d);
     check(x.rank() == first.rank() && with_dim(x.shape(), d, 0) == with_dim(first, d, 0),
           "concat along dimension {}: shapes {} and {} differ elsewhere", d, first, x.shape());
     total += x.dim(d);
@@ -118,6 +120,7 @@ Tensor concat(std::span<const Tensor> xs, int dim) {
 
 Tensor slice(const Tensor& x, int dim, int64_t begin, int64_t end) {
   const int d = x.shape().normalize_dim(dim);
+  check_not_over_batch("slice", x, d);
   const int64_t n = x.dim(d);
   check(0 <= begin && begin <= end && end <= n, "slice: [{}, {}) is not within dimension {} of shape {}", begin, end, d,
         x.shape());
@@ -144,6 +147,7 @@ Tensor transpose(const Tensor& x, std::span<const int> order) {
     inverse[static_cast<size_t>(d)] = static_cast<int>(i);
   }
   const size_t rank = order.size();
+  if (rank > 0 && forward[0] != 0) check_not_over_batch("transpose", x, 0);
   return record(
       "transpose", permuted(x, std::span<const int>(forward.data(), rank)), {x},
       [inverse, rank](Tensor dy, Grads& dx) { dx.add(0, permuted(dy, std::span<const int>(inverse.data(), rank))); });
@@ -154,6 +158,7 @@ Tensor pad(const Tensor& x, int dim, int64_t before, int64_t after, float value)
   check(before >= 0 && after >= 0 && before <= kMost && after <= kMost,
         "pad: expected amounts from 0 to {}, got {} and {} for shape {}", kMost, before, after, x.shape());
   const int d = x.shape().normalize_dim(dim);
+  check_not_over_batch("pad", x, d);
   const int64_t n = x.dim(d) + before + after;
   const int64_t outer = x.shape().numel_until(d), inner = x.shape().numel_from(d + 1), size = x.dim(d) * inner;
   Tensor y = Tensor::full(with_dim(x.shape(), d, n), value);

@@ -33,7 +33,9 @@ Tensor PerExample::forward(const Tensor& x) {
   return record("per_example", y, {one, x}, [](const Tensor& dy, Grads& dx) {
     if (!dx.needs(0)) return;
     const Tape::Paused paused;
-    dx.add(0, sum(dy, 0, /*keep_dim=*/true));
+    Tensor of_examples = dy;
+    of_examples.set_part(dx.over_ranks(0));
+    dx.add(0, sum(of_examples, 0, /*keep_dim=*/true));
   });
 }
 

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <vector>
 
+#include "core/batch_sum.h"
 #include "core/error.h"
 #include "core/kernels/table.h"
 #include "core/parallel.h"
@@ -45,6 +46,12 @@ ValueRange min_max(std::span<const float> x) {
       [](ValueRange& total, const ValueRange& part) {
         total = {std::min(total.min, part.min), std::max(total.max, part.max)};
       });
+}
+
+ValueRange over_ranks(ValueRange range, bool part) {
+  ValueRange all = range;
+  add_in_turn(part, std::span(&all, 1), [&] { all = {std::min(all.min, range.min), std::max(all.max, range.max)}; });
+  return all;
 }
 
 double sum_of(std::span<const float> x) {

@@ -10,6 +10,7 @@ namespace qgrad {
 
 // Of no values: throws. NaN is not looked for; a sum shows whether any value was not finite.
 ValueRange min_max(std::span<const float> x);
+ValueRange over_ranks(ValueRange range, bool part);  // of what all ranks have, where it is that of a part of a batch
 double sum_of(std::span<const float> x);
 
 struct Deviations {

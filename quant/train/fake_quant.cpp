@@ -25,9 +25,9 @@ Tensor one(float value) { return Tensor::full({1}, value); }
 
 ValueRange range_of(const Tensor& x) {
   auto* waiting = waiting_as<PendingNormalized>(x);
-  if (!waiting) return min_max(x.data());
+  if (!waiting) return over_ranks(min_max(x.data()), x.is_part());
   const auto [min, max] = waiting->range();
-  return {min, max};
+  return over_ranks({min, max}, x.is_part());
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/batch_sum.h"
 #include "core/kernels/table.h"
 #include "core/memory.h"
 #include "core/ops.h"
@@ -24,21 +25,20 @@ Tensor record_on_grid(std::string_view op, const Tensor& x, const Tensor& y, con
   for (const GridParameter& p : parameters) inputs.push_back(p.value);
   return record(op, y, inputs, [x, y, ends, parameters](Tensor dy, Grads& dx) {
     Tensor gradient = dy.is_unique() && !ends.everywhere ? dy : Tensor::empty(x.shape());
-    const auto blocks = static_cast<size_t>((x.numel() + kBlock - 1) / kBlock);
+    bool over_ranks = false;
+    for (size_t i = 0; i < parameters.size(); ++i) over_ranks |= dx.over_ranks(i + 1);
+    const BatchChunks chunks(x.numel(), over_ranks, 1, kBlock);
     Scratch scratch;
-    auto* partial = scratch.take<GridSums>(blocks);
+    auto* partial = scratch.take<GridSums>(static_cast<size_t>(chunks.count()));
     const float *px = x.data().data(), *py = y.data().data(), *pdy = dy.data().data();
     float* to = gradient.mutable_data().data();
-    parallel_for(x.numel(), kBlock, [&](int64_t begin, int64_t end) {
-      partial[begin / kBlock] = kernels().quantize.learned_backward(
-          px + begin, py + begin, pdy + begin, to + begin, static_cast<size_t>(end - begin), ends.low, ends.high);
+    chunks.for_each(kBlock, [&](int64_t chunk, int64_t begin, int64_t end) {
+      partial[chunk] = kernels().quantize.learned_backward(px + begin, py + begin, pdy + begin, to + begin,
+                                                           static_cast<size_t>(end - begin), ends.low, ends.high);
     });
-    GridSums sums;
-    for (size_t i = 0; i < blocks; ++i) {
-      sums.inside += partial[i].inside;
-      sums.below += partial[i].below;
-      sums.above += partial[i].above;
-    }
+    static_assert(sizeof(GridSums) == 3 * sizeof(double));
+    fold(over_ranks, &partial->inside, chunks.count(), 3);
+    const GridSums sums = *partial;
     for (size_t i = 0; i < parameters.size(); ++i)
       if (dx.needs(i + 1)) dx.add(i + 1, Tensor::full({1}, parameters[i].gradient(sums)));
     if (dx.needs(0)) dx.add(0, ends.everywhere ? std::move(dy) : std::move(gradient));
@@ -47,7 +47,7 @@ Tensor record_on_grid(std::string_view op, const Tensor& x, const Tensor& y, con
 
 float nearest_clip(const Tensor& x, float ratio, const std::function<Tensor(float clip)>& quantized) {
   constexpr int kCandidates = 16;
-  const float largest = min_max(x.data()).max_abs();
+  const float largest = over_ranks(min_max(x.data()), x.is_part()).max_abs();
   float best = largest, least = std::numeric_limits<float>::infinity();
   float clip = largest;
   for (int i = 0; i < kCandidates && clip > 0; ++i, clip *= ratio)

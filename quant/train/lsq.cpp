@@ -105,7 +105,7 @@ LSQQuantization::Start LSQQuantization::first_grid(const Tensor& x, int bits) co
   } else {
     // The whole range, with zero, or a share of it: from min to max where an offset can follow, else around or above
     // zero.
-    ValueRange all = min_max(x.data());
+    ValueRange all = over_ranks(min_max(x.data()), x.is_part());
     all = {std::min(all.min, 0.0f), std::max(all.max, 0.0f)};
     const float largest = all.max_abs();
     const float width = offset.defined() ? (all.max - all.min) / (level.q.qmax - level.q.qmin) : largest / level.high;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <map>
 
+#include "core/batch_sum.h"
 #include "core/ops.h"
 #include "core/tape.h"
 #include "nn/layers/activation.h"
@@ -70,10 +71,11 @@ Tensor SimulatedFoldedBatchNorm::forward(const Tensor& x) {
   }
 
   const Tensor unscaled = sum.sums(x, weight.raw(), {});
-  const int64_t channels = unscaled.dim(-1), count = unscaled.numel() / channels;
+  const int64_t channels = unscaled.dim(-1), mine = unscaled.numel() / channels,
+                count = all_rows(mine, unscaled.is_part());
   check(count > 1, "SimulatedFoldedBatchNorm: training needs more than one value per channel, the layer gives {}",
         unscaled.shape());
-  const Tensor rows = reshape(unscaled, {count, channels});
+  const Tensor rows = reshape(unscaled, {mine, channels});
   const Tensor mean = qgrad::mean(rows, 0, false), variance = qgrad::mean(square(sub(rows, mean)), 0, false);
   follow(bias.defined() ? add(mean, bias.raw()) : mean, variance, count);
   const Tensor running = sigma(norm().running_var(), eps), reciprocal = div(ones, sigma(variance, eps));

@@ -52,21 +52,4 @@ using ConvForwardKernel = void (*)(const ConvGeometry&, const ConvForward&);
 void run_conv_unit(ConvForwardKernel kernel, const ConvGeometry& geometry, const ConvForward& forward,
                    const ConvUnits& units, int64_t unit);
 
-// How a weight gradient is cut up: a unit is `rows` rows of `images` images, small enough for the first-level cache; a
-// chunk is a run of units summed into one partial result. Where weights are many, chunks are few, and threads share
-// `parts` parts of `channels` output channels of each.
-struct ConvBands {
-  int64_t images, rows;
-  int64_t per_image;  // units that one group of images is cut into
-  int64_t units, units_per_chunk, chunks;
-  int64_t channels, parts;
-};
-ConvBands weight_gradient_bands(const ConvGeometry& geometry, int64_t batch);
-
-// The partial result of one part of one chunk. `gradient` is the batch's but for dw, the chunk's, which need not be
-// zeros.
-using ConvGradientKernel = void (*)(const ConvGeometry&, const ConvWeightGradient&);
-void run_gradient_part(ConvGradientKernel kernel, const ConvGeometry& geometry, const ConvWeightGradient& gradient,
-                       const ConvBands& bands, int64_t chunk, int64_t part);
-
 }  // namespace qgrad

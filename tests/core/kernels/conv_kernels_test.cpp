@@ -5,6 +5,7 @@
 
 #include "core/kernels/conv/pack.h"
 #include "core/kernels/table.h"
+#include "core/ops/conv_bands.h"
 #include "core/random.h"
 #include "support/catch.h"
 #include "support/guarded.h"
@@ -181,7 +182,7 @@ std::vector<float> run_parts(WeightGradient kernel, const ConvGeometry& g, ConvB
   if (whole) bands.channels = g.out, bands.parts = 1;
   const GradientCase c(g, images);
   for (int64_t part = 0; part < bands.parts; ++part)
-    run_gradient_part(kernel, g, c.call, bands, bands.chunks - 1, part);
+    run_gradient_part(kernel, g, c.call, bands, bands.units.count() - 1, part);
   return c.result();
 }
 
@@ -267,7 +268,7 @@ TEST_CASE("a convolution in units has the bits of one call, its weights in their
 TEST_CASE("a weight gradient in parts of its channels has the bits of the whole") {
   const ConvGeometry g = geometry(6, 5, 130, 328, 3, 1, 1, 1, 1, 2);
   for (const int64_t images : {1, 40}) {
-    const ConvBands bands = weight_gradient_bands(g, images);
+    const ConvBands bands(g, images, /*part=*/false);
     REQUIRE(bands.parts > 1);
     for (const Kernels* row : available_kernels()) {
       CAPTURE(row->isa, images);
