@@ -15,6 +15,11 @@ Loader::Loader(const ImageSet& set, Indices indices, SampleTransform transform, 
   check(options.prefetch > 0, "loader: expected at least 1 batch to prefetch, got {}", options.prefetch);
   check(set.read || std::ssize(set.pixels) == set.size() * set.image.numel(), "loader: {} images {} have {} bytes",
         set.size(), set.image, set.pixels.size());
+  if (options.part)
+    check(options.drop_last && 0 <= options.part->first && options.part->first < options.part->second &&
+              options.part->second <= options.batch_size,
+          "loader: images {} to {} of batches of {} do not exist", options.part->first, options.part->second,
+          options.batch_size);
   check(set.image.rank() == 3, "loader: expected images [H,W,C], got {}", set.image);
   for (const int64_t i : indices_) check(i >= 0 && i < set.size(), "loader: image {} of a set of {}", i, set.size());
 
@@ -96,8 +101,10 @@ void Loader::work() {
 }
 
 Batch Loader::prepare(const Epoch& epoch, int64_t batch) const {
-  const int64_t begin = batch * options_.batch_size;
-  const int64_t count = std::min(options_.batch_size, static_cast<int64_t>(std::ssize(epoch.order)) - begin);
+  const int64_t of_batch = batch * options_.batch_size,
+                in_batch = std::min(options_.batch_size, static_cast<int64_t>(std::ssize(epoch.order)) - of_batch);
+  const auto [first, last] = options_.part.value_or(std::pair(int64_t{0}, in_batch));
+  const int64_t begin = of_batch + first, count = std::min(last, in_batch) - first;
   const auto numel = static_cast<size_t>(set_.image.numel());
   Batch result{Tensor::empty(Shape{count, set_.image[0], set_.image[1], set_.image[2]}), {}};
   const std::span<float> output = result.images.mutable_data();

@@ -8,6 +8,7 @@
 #include <mutex>
 #include <optional>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "core/tensor.h"
@@ -29,6 +30,7 @@ struct LoaderOptions {
   int threads = 1;         // background threads; 0: next() prepares the batch itself
   int prefetch = 3;        // batches prepared ahead of the one being used, at the most
   uint64_t seed = 0;
+  std::optional<std::pair<int64_t, int64_t>> part{};  // next() gives these images of every batch, [first, last)
 };
 
 // Goes over the images at `indices` of a set, epoch by epoch:

@@ -8,6 +8,7 @@
 
 #include "core/checksum.h"
 #include "core/parallel.h"
+#include "core/ranks.h"
 #include "nn/checkpoint.h"
 #include "tasks/image_settings.h"
 #include "tasks/metrics.h"
@@ -38,6 +39,7 @@ class ImageBatches final : public Task::Batches {
   std::optional<Task::Batch> next() override {
     auto batch = loader_.next();
     if (!batch) return std::nullopt;
+    batch->images.set_part(ranks() != nullptr);
     return Task::Batch{{std::move(batch->images)}, std::move(batch->labels)};
   }
 
@@ -112,12 +114,15 @@ Indices ExperimentData::limited(Indices all, const std::optional<int64_t>& count
 
 std::unique_ptr<Task::Batches> ExperimentData::training(int batch_size, const std::optional<uint64_t>& own_seed) const {
   const uint64_t seed = own_seed.value_or(seed_);
+  std::optional<std::pair<int64_t, int64_t>> part;
+  if (ranks()) part = ranks()->examples(batch_size);
   return std::make_unique<ImageBatches>(dataset_->train(), training_, config_.transforms,
                                         LoaderOptions{.batch_size = batch_size,
                                                       .shuffle = true,
                                                       .drop_last = true,
                                                       .threads = config_.loader_threads,
-                                                      .seed = seed});
+                                                      .seed = seed,
+                                                      .part = part});
 }
 
 Loader ExperimentData::evaluation(const ImageSet& images, Indices indices, int batch_size) const {
@@ -156,8 +161,16 @@ Loader ExperimentData::calibration(const CalibrationConfig& config) const {
                     config.batch_size);
 }
 
+// Each rank evaluates some of the batches, so that what depends on a batch stays as it is.
 Json ExperimentData::evaluate(Module& model, Part part, const std::string& label) const {
-  return qgrad::evaluate(model, part == Part::test ? test() : validation(), label).to_json();
+  const ImageSet& images = part == Part::test ? evaluated_set() : dataset_->train();
+  Indices mine = part == Part::test ? test_ : validation_;
+  if (ranks()) {
+    const int64_t count = std::ssize(mine), size = config_.eval_batch_size, batches = (count + size - 1) / size;
+    const auto begin_of = [&](int rank) { return std::min(count, batches * rank / ranks()->count() * size); };
+    mine = {mine.begin() + begin_of(ranks()->rank()), mine.begin() + begin_of(ranks()->rank() + 1)};
+  }
+  return qgrad::evaluate(model, evaluation(images, std::move(mine), config_.eval_batch_size), label).to_json();
 }
 
 Json ExperimentData::data() const { return write_config(config_); }

@@ -6,16 +6,18 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "core/batch_sum.h"
 #include "nn/inference.h"
 #include "tasks/progress.h"
 #include "tasks/task.h"
 
 namespace qgrad {
 
-void Metrics::add(const Tensor& logits, std::span<const int32_t> labels) {
+std::vector<Metrics::Score> Metrics::scores(const Tensor& logits, std::span<const int32_t> labels) {
   const int64_t classes = logits.dim(-1);
   check(logits.rank() == 2 && logits.dim(0) == static_cast<int64_t>(labels.size()),
         "the model gave {} for {} images, expected [images, classes]", logits.shape(), labels.size());
+  std::vector<Score> all;
   for (size_t i = 0; i < labels.size(); ++i) {
     const auto row = logits.data().subspan(i * static_cast<size_t>(classes), static_cast<size_t>(classes));
     const auto label = static_cast<size_t>(labels[i]);
@@ -28,11 +30,18 @@ void Metrics::add(const Tensor& logits, std::span<const int32_t> labels) {
       largest = std::max(largest, static_cast<double>(row[c]));
     }
     for (const float logit : row) total += std::exp(logit - largest);
-    loss_sum += largest + std::log(total) - row[label];
-    top1_hits += rank == 0;
-    top5_hits += rank < 5;
+    all.push_back({largest + std::log(total) - row[label], rank == 0, rank < 5});
   }
-  images += static_cast<int64_t>(labels.size());
+  return all;
+}
+
+void Metrics::add(std::span<const Score> scores) {
+  for (const Score& score : scores) {
+    loss_sum += score.loss;
+    top1_hits += score.top1;
+    top5_hits += score.top5;
+  }
+  images += std::ssize(scores);
 }
 
 std::string metrics_text(const Json& metrics) {
@@ -51,14 +60,20 @@ void check_finite(const Json& metrics, const std::string& when) {
 }
 
 Metrics evaluate(const std::function<Tensor(const Tensor& images)>& forward, Loader& loader, const std::string& label) {
-  Metrics metrics;
+  Metrics mine;
+  std::vector<Metrics::Score> scores;
   Progress progress(label, loader.images());
   loader.start_epoch(0);
   while (const auto batch = loader.next()) {
-    metrics.add(forward(batch->images), batch->labels);
-    if (!label.empty()) progress.update(metrics.images, fmt::format("top1 {:.2f}", metrics.top1()));
+    const auto of_batch = Metrics::scores(forward(batch->images), batch->labels);
+    mine.add(of_batch);
+    if (ranks()) scores.insert(scores.end(), of_batch.begin(), of_batch.end());
+    if (!label.empty()) progress.update(mine.images, fmt::format("top1 {:.2f}", mine.top1()));
   }
-  return metrics;
+  if (!ranks()) return mine;
+  Metrics all;
+  add_in_turn(true, std::span(&all, 1), [&] { all.add(scores); });
+  return all;
 }
 
 Metrics evaluate(Module& model, Loader loader, const std::string& label) {

@@ -20,8 +20,14 @@ struct Metrics {
   double loss() const { return images ? loss_sum / static_cast<double>(images) : 0; }
   Json to_json() const;  // {"images", "top1", "top5", "loss"}
 
-  // Of equal logits the lower class counts as the larger.
-  void add(const Tensor& logits, std::span<const int32_t> labels);
+  // Of one image. Of equal logits the lower class counts as the larger.
+  struct Score {
+    double loss;
+    bool top1, top5;
+  };
+  static std::vector<Score> scores(const Tensor& logits, std::span<const int32_t> labels);
+  void add(std::span<const Score> scores);
+  void add(const Tensor& logits, std::span<const int32_t> labels) { add(scores(logits, labels)); }
 
  private:
   double percent(int64_t hits) const {
@@ -36,7 +42,8 @@ inline void fields(Fields& v, Metrics& c) {
   v("loss_sum", c.loss_sum);
 }
 
-// Of what `forward` makes of everything the loader gives; shows progress under `label` unless it is empty.
+// Of what `forward` makes of everything the loader gives; shows progress under `label` unless it is empty. With ranks
+// (core/ranks.h) of what the loaders of all of them give, in order.
 Metrics evaluate(const std::function<Tensor(const Tensor& images)>& forward, Loader& loader, const std::string& label);
 // Of a model, in evaluation mode.
 Metrics evaluate(Module& model, Loader loader, const std::string& label);

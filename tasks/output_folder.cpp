@@ -66,6 +66,7 @@ OutputFolder::OutputFolder(fs::path path) : path_(std::move(path)) {
 }
 
 OutputFolder::~OutputFolder() {
+  if (lock_ < 0) return;
   if (is_same()) {
     unlink((path_ / kLock).c_str());
     if (made_ && written_.empty()) rmdir(path_.c_str());
@@ -76,12 +77,14 @@ OutputFolder::~OutputFolder() {
 bool OutputFolder::is_same() const { return is_file(lock_, path_ / kLock); }
 
 fs::path OutputFolder::to_write(const std::string& name) {
+  const std::lock_guard guard(mutex_);
+  if (lock_ < 0) return path_ / name;
   check(is_same(), "{}: the folder of this run is gone, or another one is in its place: nothing more is written",
         path_.string());
-  for (const std::string& earlier : written_)
-    check(fs::exists(path_ / earlier), "{}: was written by this run, and is gone: nothing more is written",
-          (path_ / earlier).string());
-  written_.insert(name);
+  for (const auto& [earlier, writer] : written_)
+    check(fs::exists(path_ / earlier) || writer != std::this_thread::get_id(),
+          "{}: was written by this run, and is gone: nothing more is written", (path_ / earlier).string());
+  written_[name] = std::this_thread::get_id();
   return path_ / name;
 }
 
@@ -96,6 +99,7 @@ void OutputFolder::check_spares(const std::vector<std::string>& inputs, const st
 }
 
 void OutputFolder::remove(const std::string& name) {
+  const std::lock_guard guard(mutex_);
   written_.erase(name);
   fs::remove(path_ / name);
 }

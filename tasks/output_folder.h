@@ -2,9 +2,11 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
+#include <mutex>
 #include <optional>
-#include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "core/file.h"
@@ -17,6 +19,9 @@ class OutputFolder {
  public:
   // Makes it where it is missing. Throws where another process has it, with that process's number.
   explicit OutputFolder(std::filesystem::path path);
+  // Of a run of several processes, of which the first one has locked it; the others write files of their own there.
+  enum class LockedByFirst { yes };
+  OutputFolder(std::filesystem::path path, LockedByFirst) : path_(std::move(path)) {}
   ~OutputFolder();
   OutputFolder(const OutputFolder&) = delete;
   OutputFolder& operator=(const OutputFolder&) = delete;
@@ -35,7 +40,8 @@ class OutputFolder {
   std::filesystem::path path_;
   bool made_ = false;
   int lock_ = -1;
-  std::set<std::string> written_;
+  std::mutex mutex_;
+  std::map<std::string, std::thread::id> written_;  // by whom: another thread may be about to
   std::optional<KeptFolder> kept_;
 };
 

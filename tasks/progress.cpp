@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cmath>
 #include <cstdio>
 
@@ -14,8 +15,11 @@ constexpr double kRedrawSeconds = 0.1, kQuietSeconds = 20;
 
 bool stderr_is_terminal() { return ::isatty(STDERR_FILENO) == 1; }
 
+std::atomic<bool> is_quiet{false};
+
 // What can not be written is dropped: results do not depend on who watches.
 void write(const std::string& text) {
+  if (is_quiet) return;
   std::fwrite(text.data(), 1, text.size(), stderr);
   std::fflush(stderr);
 }
@@ -49,6 +53,8 @@ Progress::~Progress() {
 }
 
 void note(const std::string& text) { write((stderr_is_terminal() ? "\r\033[K" : "") + text + "\n"); }
+
+void set_quiet(bool quiet) { is_quiet = quiet; }
 
 std::string format_duration(double seconds) {
   const auto s = static_cast<int64_t>(std::llround(seconds));

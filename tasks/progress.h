@@ -32,6 +32,9 @@ class Progress {
 // A line on stderr that does not mix with a live progress line.
 void note(const std::string& text);
 
+// Whether anything is written: one of several ranks speaks for all.
+void set_quiet(bool quiet);
+
 std::string format_duration(double seconds);  // "12 s", "3 min 05 s", "2 h 10 min"
 
 }  // namespace qgrad

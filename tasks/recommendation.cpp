@@ -10,6 +10,7 @@
 
 #include "core/checksum.h"
 #include "core/ops.h"
+#include "core/ranks.h"
 #include "data/split.h"
 #include "tasks/experiment.h"
 #include "tasks/progress.h"
@@ -28,7 +29,10 @@ Tensor numbers(std::span<const int32_t> values) {
 class RatingBatches final : public Task::Batches {
  public:
   RatingBatches(const RankingData& data, int batch_size, uint64_t seed)
-      : data_(data), seed_(seed), batch_size_(static_cast<size_t>(batch_size)) {}
+      : data_(data), seed_(seed), batch_size_(static_cast<size_t>(batch_size)) {
+    const auto [first, last] = ranks() ? ranks()->examples(batch_size) : std::pair<int64_t, int64_t>(0, batch_size);
+    first_ = static_cast<size_t>(first), count_ = static_cast<size_t>(last - first);
+  }
   int64_t count() const override { return examples() / static_cast<int64_t>(batch_size_); }
   int64_t examples() const override { return data_.training_examples(); }
   void start_epoch(int64_t epoch, int64_t first_batch) override {
@@ -37,9 +41,10 @@ class RatingBatches final : public Task::Batches {
   }
   std::optional<Task::Batch> next() override {
     if (next_ + batch_size_ > samples_.labels.size()) return std::nullopt;
-    const auto part = [&](const std::vector<int32_t>& all) { return std::span(all).subspan(next_, batch_size_); };
+    const auto part = [&](const std::vector<int32_t>& all) { return std::span(all).subspan(next_ + first_, count_); };
     const auto labels = part(samples_.labels);
     Task::Batch batch{{numbers(part(samples_.users)), numbers(part(samples_.items))}, {labels.begin(), labels.end()}};
+    for (Tensor& input : batch.inputs) input.set_part(ranks() != nullptr);
     next_ += batch_size_;
     return batch;
   }
@@ -48,6 +53,7 @@ class RatingBatches final : public Task::Batches {
   const RankingData& data_;
   uint64_t seed_;
   size_t batch_size_, next_ = 0;
+  size_t first_, count_;  // of a batch: what this rank has
   RankingData::Samples samples_;
 };
 

@@ -9,6 +9,7 @@
 #include <regex>
 #include <utility>
 
+#include "core/batch_sum.h"
 #include "core/file.h"
 #include "core/ops.h"
 #include "core/tape.h"
@@ -117,6 +118,9 @@ class Training {
   bool keep_if_best(const EpochLog& log);
   void roll_back(const Diverged& why);
 
+  // The epoch's metrics, and whether any rank was asked to stop.
+  void count(const Tensor& logits, std::span<const int32_t> labels);
+  bool writes() const { return point_ && (!ranks() || ranks()->is_first()); }
   void stop_if_asked();
   void save();
   void log(const Json& line);
@@ -133,6 +137,7 @@ class Training {
   TrainingSetup setup_;
   Tape tape_;
   TrainingState state_;
+  int stop_signal_ = 0;  // that a rank has received before the last step; 0: none
   std::string log_name_;
   std::optional<LineFile> log_;
 };
@@ -153,6 +158,7 @@ Training::Training(Module& model, Optimizer& optimizer, const Task& task, const 
   state_.trained_on = task.description();
   if (!point) return;
   state_.config = point->config;
+  if (!writes()) return;
   log_name_ = (std::filesystem::path(point->name).parent_path() / "log.jsonl").string();
   log_.emplace(point->folder.to_write(log_name_), state_.log_lines);
 }
@@ -250,6 +256,7 @@ void Training::step(const Task::Batch& batch) {
   } catch (const Diverged&) {
     throw;
   } catch (const Error& e) {  // of a layer or a limit, say, that refuses such numbers
+    if (ranks()) throw;       // which others may not see
     const std::string layer = broken_layer(model_, batch.inputs);
     if (layer.empty()) throw;
     throw Diverged(
@@ -271,6 +278,7 @@ void Training::compute(const Task::Batch& batch) {
     if (setup_.distillation) loss = setup_.distillation->loss(loss, logits, task_, batch.inputs, position());
   }
   if (!std::isfinite(loss.item())) {
+    const TrainingWith alone(nullptr);  // each looks through its own part
     const std::string layer = broken_layer(model_, batch.inputs);
     throw Diverged(
         fmt::format("the loss became {} in {}{}", loss.item(), place(),
@@ -280,7 +288,22 @@ void Training::compute(const Task::Batch& batch) {
   if (const std::string parameter = broken_gradient(model_); !parameter.empty())
     throw Diverged(fmt::format("the gradient of {} is not finite in {}", parameter, place()));
   optimizer_.step();
-  for (Metrics* metrics : {&state_.epoch.metrics, &state_.epoch.unlogged}) metrics->add(logits, batch.labels);
+  count(logits, batch.labels);
+}
+
+void Training::count(const Tensor& logits, std::span<const int32_t> labels) {
+  struct {
+    Metrics epoch, unlogged;
+    int stop_signal;
+  } all{state_.epoch.metrics, state_.epoch.unlogged, 0};
+  const std::vector<Metrics::Score> scores = Metrics::scores(logits, labels);
+  add_in_turn(logits.is_part(), std::span(&all, 1), [&] {
+    all.epoch.add(scores);
+    all.unlogged.add(scores);
+    all.stop_signal = std::max(all.stop_signal, point_ ? StopSignals::received() : 0);
+  });
+  state_.epoch.metrics = all.epoch, state_.epoch.unlogged = all.unlogged;
+  stop_signal_ = all.stop_signal;
 }
 
 // The epoch's weights must be finite, and what they make of the validation images.
@@ -312,7 +335,7 @@ void Training::roll_back(const Diverged& why) {
 }
 
 void Training::stop_if_asked() {
-  const int signal = point_ ? StopSignals::received() : 0;
+  const int signal = !point_ ? 0 : ranks() ? stop_signal_ : StopSignals::received();
   if (signal == 0) return;
   if (state_.epoch.steps > 0) save();
   const std::string where = state_.epoch.steps > 0
@@ -323,7 +346,7 @@ void Training::stop_if_asked() {
 }
 
 void Training::save() {
-  if (!point_) return;
+  if (!writes()) return;
   log_->flush();
   state_.log_lines = log_->lines();
   save_training_state(point_->folder.to_write(point_->name), model_, optimizer_, state_);
@@ -345,7 +368,7 @@ void Training::log_step() {
 }
 
 void Training::save_checkpoint(const std::string& name, const Json& metrics) {
-  if (point_ && point_->save_checkpoint) point_->save_checkpoint(name, metrics);
+  if (writes() && point_->save_checkpoint) point_->save_checkpoint(name, metrics);
 }
 
 void Training::save_checkpoints(const EpochLog& epoch_log, bool best) {
@@ -361,7 +384,7 @@ void Training::save_checkpoints(const EpochLog& epoch_log, bool best) {
   if (best) save_checkpoint("best.safetensors", metrics);
   if (config_.keep_epochs == 0) return;
   save_checkpoint(name(epoch_log.epoch), metrics);
-  if (point_ && epoch_log.epoch > config_.keep_epochs)
+  if (writes() && epoch_log.epoch > config_.keep_epochs)
     point_->folder.remove(name(epoch_log.epoch - config_.keep_epochs));
 }
 

@@ -66,6 +66,7 @@ void check_training(Module& model, Optimizer& optimizer, const Task& task, const
 // data.eval_batch_size, and the folder that the data are in.
 void check_resumable(const ResumePoint& point, const TrainConfig& config, const Task& task);
 
+// With ranks (core/ranks.h) all of them call this, with equal arguments; the first one writes.
 // Trains the model in place and leaves it with the parameters of its best epoch. `label` starts the progress lines.
 // With a resume point log.jsonl lies beside its file: a line for every epoch and every train.log_steps steps, without
 // times, so that its bytes repeat too. Throws Stopped where StopSignals have received one, with the state on disk; and

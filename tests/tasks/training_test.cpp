@@ -12,12 +12,14 @@
 #include <sstream>
 
 #include "core/file.h"
+#include "core/ranks.h"
 #include "nn/layers/container.h"
 #include "nn/layers/linear.h"
 #include "quant/quantizer.h"
 #include "support/catch.h"
 #include "support/errors.h"
 #include "support/temporary_folder.h"
+#include "support/thread_ranks.h"
 #include "tasks/divergence.h"
 #include "tasks/model_file.h"
 #include "tasks/quantization.h"
@@ -92,7 +94,10 @@ TrainConfig training(int epochs = 3) {
 
 // A quantization-aware training in a folder, as the command does it.
 TrainingResult run(const fs::path& path, const TrainConfig& config, const Task& task, bool resume = false) {
-  OutputFolder folder(path);
+  const bool writes = !ranks() || ranks()->is_first();
+  const auto opened = writes ? std::make_unique<OutputFolder>(path)
+                             : std::make_unique<OutputFolder>(path, OutputFolder::LockedByFirst::yes);
+  OutputFolder& folder = *opened;
   const ExperimentConfig setup = experiment();
   ModulePtr model = build_model(setup.model, setup.seed, std::nullopt);
   const auto optimizer = make_optimizer(config.optimizer, *model);
@@ -107,7 +112,7 @@ TrainingResult run(const fs::path& path, const TrainConfig& config, const Task& 
                           .config = Json::object(),
                           .save_checkpoint = save};
   const TrainingResult result = train(*model, *optimizer, task, config, "test", point);
-  save("model.safetensors", nullptr);
+  if (writes) save("model.safetensors", nullptr);
   return result;
 }
 
@@ -317,4 +322,54 @@ TEST_CASE("the first layer whose output is not finite, and a gradient that is no
   CHECK(broken_gradient(model) == "second.bias");
   const Tensor nan = Tensor::full({1, 2}, std::numeric_limits<float>::quiet_NaN());
   CHECK(broken_layer(model, {&nan, 1}) == "the inputs");
+}
+
+namespace {
+
+// The files of a training on `count` ranks, of which the first writes.
+void run_on_ranks(int count, const fs::path& path, const TrainConfig& config, const Task& task, bool resume = false) {
+  test::on_ranks(count, [&](int) { run(path, config, task, resume); });
+}
+
+}  // namespace
+
+TEST_CASE("a training on several ranks writes the bytes of one process, also when it goes on with another number") {
+  const test::TemporaryFolder folder;
+  const auto task = open_task(experiment(), std::nullopt);
+  const fs::path alone = folder.path() / "alone";
+  run(alone, training(), *task);
+  for (const int count : {2, 3, 16}) {
+    INFO(count << " ranks");
+    const fs::path together = folder.path() / std::to_string(count);
+    run_on_ranks(count, together, training(), *task);
+    check_same_files(alone, together);
+  }
+  int step = 0;
+  const fs::path stopped = folder.path() / "stopped";
+  const Watched watched(*task, [&](Task::Batch&) {
+    if (ranks()->rank() == 1 && ++step == kSteps + 2) std::raise(SIGTERM);  // of one of them
+  });
+  {
+    const StopSignals signals;
+    CHECK_THROWS_AS(run_on_ranks(2, stopped, training(), watched), Stopped);
+  }
+  run_on_ranks(3, stopped, training(), *task, /*resume=*/true);
+  check_same_files(alone, stopped);
+}
+
+TEST_CASE("a training that diverges on several ranks is rolled back on all of them") {
+  const test::TemporaryFolder folder;
+  const auto task = open_task(experiment(), std::nullopt);
+  TrainConfig config = training();
+  config.on_divergence = OnDivergence::rollback;
+  const auto spoil = [&](int& step, int at, int of_rank) {
+    return Watched(*task, [&step, at, of_rank](Task::Batch& batch) {
+      if (ranks() && ranks()->rank() != of_rank) return;
+      if (++step == at) batch.inputs[0].mutable_data()[0] = std::numeric_limits<float>::infinity();
+    });
+  };
+  int step = 0, of_first = 0;
+  run(folder.path() / "alone", config, spoil(step, kSteps + 2, 0));
+  run_on_ranks(2, folder.path() / "together", config, spoil(of_first, kSteps + 2, 0));
+  check_same_files(folder.path() / "alone", folder.path() / "together");
 }
