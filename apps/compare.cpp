@@ -7,6 +7,7 @@
 
 #include "apps/command.h"
 #include "apps/comparison.h"
+#include "apps/processes.h"
 #include "apps/report/document.h"
 #include "apps/report/report.h"
 #include "apps/report/results.h"
@@ -178,11 +179,12 @@ Json finished_row(const Setup& setup, const PlannedRow& row, std::optional<Quant
 // begun may be changed in config.json, and others added.
 Json compare(CompareCommandConfig config, const std::string& file, const CommonOptions& options,
              const std::filesystem::path& folder, std::string command, bool resume) {
-  OutputFolder output(folder);
+  const auto shared = shared_folder(folder);
+  OutputFolder& output = *shared;
   const auto task = open_task(config, options.data);
   check_labelled(*task);
   config.model = with_data(config.model, task->description());
-  if (!resume) check_unused(folder);
+  if (!resume && is_first_process()) check_unused(folder);
   const Setup setup{config, file, *task, output, resume};
   const Json written = resolved_config(config, *task);
   std::vector<PlannedRow> rows = planned_rows(config);
@@ -203,14 +205,25 @@ Json compare(CompareCommandConfig config, const std::string& file, const CommonO
       {"config", written}};
   Results results(header, std::move(names), std::move(finished));
   check_all(setup, rows, results);
-  write_json(output.to_write("config.json"), written);
-  results.write(output);
   std::optional<QuantStats> statistics;
-  for (const PlannedRow& row : rows)
-    if (!results.has(row.name)) {
-      results.add(finished_row(setup, row, statistics), output);
-      output.remove(state_of(row.name));
-    }
+  const auto finish = [&](const Json& row) {
+    results.add(row, output);
+    output.remove(state_of(row.at("name").get<std::string>()));
+  };
+  if (is_first_process()) {
+    write_json(output.to_write("config.json"), written);
+    results.write(output);
+    if (!results.has(rows[0].name))
+      finish(finished_row(setup, rows[0], statistics));  // float: the others start from it
+  }
+  wait_for_first_process();
+  std::vector<int64_t> left;
+  for (size_t i = 1; i < rows.size(); ++i)
+    if (!results.has(rows[i].name)) left.push_back(static_cast<int64_t>(i));
+  share_work(
+      left, [&](int64_t i) { return finished_row(setup, rows[static_cast<size_t>(i)], statistics); },
+      [&](int64_t, const Json& row) { finish(row); });
+  if (!is_first_process()) return {};
   if (config.document) update_document(*config.document, results.json());
   return results.json();
 }
@@ -224,6 +237,7 @@ void run(const std::string& config_file, const std::optional<std::filesystem::pa
   const auto config = read_command_config<CompareCommandConfig>(config_file, options);
   const auto folder = resume ? *resume : output_folder(options.out, config.name);
   const Json results = compare(config, config_file, options, folder, command, resume.has_value());
+  if (!is_first_process()) return;
   print_result(options, results, results_table(results) + fmt::format("\n{}\n", (folder / "report.html").string()));
 }
 

@@ -6,14 +6,18 @@
 #include <fmt/ranges.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <exception>
 #include <filesystem>
 #include <iostream>
 #include <map>
+#include <thread>
 
 #include "apps/command.h"
+#include "apps/processes.h"
 #include "apps/version.h"
 #include "tasks/progress.h"
 #include "tasks/stop_signals.h"
@@ -78,6 +82,17 @@ void prepare_streams() {
   if (descriptor > STDERR_FILENO) ::close(descriptor);
 }
 
+const std::vector<std::string> kShared{"train", "compare", "sensitivity", "search"};
+
+// Of several processes those behind the first give way: what is wrong for all is said once.
+void complain(const char* what) {
+  if (!is_first_process()) {
+    std::this_thread::sleep_for(std::chrono::seconds(1));
+    set_quiet(false);
+  }
+  note(fmt::format("qgrad: {}", what));
+}
+
 void check_stdout() {
   check(std::cout.flush() && std::fflush(stdout) == 0 && !std::ferror(stdout), "stdout: cannot write");
 }
@@ -109,6 +124,10 @@ int run_command(int argc, char** argv) {
   app.set_version_flag("--version", version_text, "version, commit, compiler, instruction set, threads");
   add_commands(app);
   try {
+    join_processes();
+    check(process_count() == 1 || argc < 2 || std::ranges::count(kShared, std::string(argv[1])) > 0,
+          "`qgrad {}` does not share its work: run it without mpirun; what does: {}", argc < 2 ? "" : argv[1],
+          fmt::join(kShared, ", "));
     try {
       app.parse(argc, argv);
     } catch (const CLI::ParseError& e) {
@@ -117,13 +136,16 @@ int run_command(int argc, char** argv) {
       if (!unknown.empty() || app.exit(e) != 0) return 2;
     }
     check_stdout();
+    leave_processes();
     return 0;
   } catch (const Stopped& stopped) {
     note(fmt::format("qgrad: {}; go on with: qgrad {} --resume {}", stopped.what(),
                      app.get_subcommands().front()->get_name(), shell_word(stopped.folder())));
+    stop_processes(stopped.exit_status());
     return stopped.exit_status();
   } catch (const std::exception& e) {
-    note(fmt::format("qgrad: {}", e.what()));
+    complain(e.what());
+    end_processes(1);
     return 1;
   }
 }

@@ -7,6 +7,8 @@
 #include <tuple>
 
 #include "apps/command.h"
+#include "apps/probes.h"
+#include "apps/processes.h"
 #include "apps/run_facts.h"
 #include "quant/post_train/bit_allocation.h"
 #include "quant/post_train/greedy_search.h"
@@ -193,16 +195,6 @@ Json front_of(const Measured& measured) {
   return front;
 }
 
-std::vector<Damage> measured_by(const Sensitivity& sensitivity) {
-  std::vector<Damage> all;
-  Progress progress("search", std::ssize(sensitivity.probes()), "probes");
-  for (const Probe& probe : sensitivity.probes()) {
-    all.push_back(sensitivity.measure(probe));
-    progress.update(std::ssize(all), probe.layer);
-  }
-  return all;
-}
-
 // Bits for some layers, and what there is to say of them.
 struct ChosenBits {
   std::vector<std::pair<Probe, int>> bits;
@@ -242,11 +234,12 @@ class BitSearch {
         bits_(*config.search.bits),
         sensitivity_(config, config.quantizer, config.calibration, data,
                      {.bits = bits_.choices, .spare = false, .gradient_images = 0}),
-        all_(measured_by(sensitivity_)),
+        all_(measured(sensitivity_, {}, "search", [](const std::vector<Damage>&) {})),
         weights_(measured_of(sensitivity_, all_, Probe::What::weights)),
         activations_(measured_of(sensitivity_, all_, Probe::What::activations)) {}
 
   Found run() {
+    if (!is_first_process()) return {};
     Found found = bits_.accuracy_drop ? under_drop(*bits_.accuracy_drop) : under_budgets();
     const Damage after = sensitivity_.measure_config(found.quantizer);
     found.report.update(
@@ -332,7 +325,8 @@ void run_search(const std::string& config_file, const CommonOptions& options) {
     config_error(config_file + ": search", "expected exactly one of 'lapq', 'greedy' and 'bits'");
   if (!search.lapq) check_measures(config.calibration);
   if (search.bits) check_bits(*search.bits, config_file + ": search.bits");
-  OutputFolder folder(output_folder(options.out, config.name));
+  const auto shared = shared_folder(output_folder(options.out, config.name));
+  OutputFolder& folder = *shared;
   folder.check_spares({config_file, *config.checkpoint}, {"quantize.json", "results.json"});
   const auto task = open_task(config, options.data);
   if (!search.bits) check_labelled(*task);
@@ -341,7 +335,9 @@ void run_search(const std::string& config_file, const CommonOptions& options) {
   check_can_write(folder.path() / "results.json");
   check_calibration(data, config.calibration, config_file, "calibration");
   check_post_training(config, config.quantizer, data, config.calibration);
+  if (!is_first_process() && !search.bits) return;  // one evaluation depends on the other
   const Found found = found_by(config, data);
+  if (!is_first_process()) return;
 
   Json experiment = resolved_config(config, data);
   experiment.erase("search");

@@ -6,11 +6,12 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/command.h"
+#include "apps/probes.h"
+#include "apps/processes.h"
 #include "apps/report/table.h"
 #include "apps/run_facts.h"
 #include "tasks/image_settings.h"
 #include "tasks/output_folder.h"
-#include "tasks/progress.h"
 #include "tasks/quantization.h"
 #include "tasks/sensitivity.h"
 
@@ -118,8 +119,9 @@ void run_sensitivity(const std::string& config_file, const std::optional<std::fi
   if (!is_post_training(config.quantizer))
     config_error(config.quantizer.where(), "this quantizer works by training; expected one that quantizes after it");
   check_measures(config.calibration);
-  OutputFolder folder(resume ? *resume : output_folder(options.out, config.name));
-  if (!resume) check_unused(folder.path());
+  const auto shared = shared_folder(resume ? *resume : output_folder(options.out, config.name));
+  OutputFolder& folder = *shared;
+  if (!resume && is_first_process()) check_unused(folder.path());
   const auto task = open_task(config, options.data);
   config.model = with_data(config.model, task->description());
   const ExperimentData& data = images_of(*task);
@@ -127,19 +129,13 @@ void run_sensitivity(const std::string& config_file, const std::optional<std::fi
   check_post_training(config, config.quantizer, data, config.calibration);
   const std::vector<Damage> known = measured_before(folder.path() / kProbes, resume.has_value());
   const Sensitivity sensitivity(config, config.quantizer, config.calibration, data, config.sensitivity);
-  write_json(folder.to_write("config.json"), resolved_config(config, data));
-  std::vector<Damage> all;
-  Json probes = Json::array();
-  {
-    Progress progress("sensitivity", std::ssize(sensitivity.probes()), "probes");
-    for (const Probe& probe : sensitivity.probes()) {
-      const Damage* before = find(known, probe);
-      all.push_back(before ? *before : sensitivity.measure(probe));
-      probes.push_back(to_json(all.back()));
-      if (!before) write_json(folder.to_write(kProbes), probes);
-      progress.update(std::ssize(all), probe.layer);
-    }
-  }
+  if (is_first_process()) write_json(folder.to_write("config.json"), resolved_config(config, data));
+  std::vector<Damage> all = measured(sensitivity, known, "sensitivity", [&](const std::vector<Damage>& so_far) {
+    Json probes = Json::array();
+    for (const Damage& d : so_far) probes.push_back(to_json(d));
+    write_json(folder.to_write(kProbes), probes);
+  });
+  if (!is_first_process()) return;
   if (config.sensitivity.gradient_images > 0) {
     const std::vector<double> estimates = sensitivity.estimates();
     auto estimate = estimates.begin();

@@ -4,6 +4,7 @@
 
 #include "apps/command.h"
 #include "apps/plan.h"
+#include "apps/processes.h"
 #include "apps/run_facts.h"
 #include "quant/train/fake_quant.h"
 #include "tasks/image_settings.h"
@@ -57,8 +58,9 @@ Json finish_folded(ModulePtr& model, const Quantized& quantized, const TrainComm
 void run_train(const std::string& config_file, const std::optional<std::filesystem::path>& resume,
                const CommonOptions& options) {
   auto config = read_command_config<TrainCommandConfig>(config_file, options);
-  OutputFolder folder(resume ? *resume : output_folder(options.out, config.name));
-  if (!resume) check_unused(folder.path());
+  const auto shared = shared_folder(resume ? *resume : output_folder(options.out, config.name));
+  OutputFolder& folder = *shared;
+  if (!resume && is_first_process()) check_unused(folder.path());
   const auto task = open_task(config, options.data);
   check_labelled(*task);
   config.model = with_data(config.model, task->description());
@@ -91,20 +93,29 @@ void run_train(const std::string& config_file, const std::optional<std::filesyst
                             save_model(folder.to_write(name), *model, config, *task, quantizer_config, metrics);
                           }};
   check_resumable(point, config.train, *task);
-  check_training(*model, *make_optimizer(config.train.optimizer, *model), *task, config.train);
+  Ranks* const group = training_ranks();
+  {
+    const TrainingWith others(group);
+    check_training(*model, *make_optimizer(config.train.optimizer, *model), *task, config.train);
+  }
+  if (options.dry_run && !is_first_process()) return;
   if (options.dry_run)
     return print_plan(options, *model, quantized.quantizer.get(), quantized.config.json(),
                       {{"data", task->describe()},
                        {"epochs", config.train.epochs},
                        {"steps_per_epoch", steps_per_epoch(config.train, *task)},
                        {"folder", folder.path().string()}});
-  write_json(folder.to_write("config.json"), resolved);
+  if (is_first_process()) write_json(folder.to_write("config.json"), resolved);
 
-  const TrainingResult training = [&] {
+  TrainingResult training;
+  Json test;
+  {
+    const TrainingWith others(group);
     const StopSignals stop_signals;
-    return train(*model, *optimizer, *task, config.train, config.name, point);
-  }();
-  const Json test = task->evaluate(*model, Task::Part::test, "test");
+    training = train(*model, *optimizer, *task, config.train, config.name, point);
+    test = task->evaluate(*model, Task::Part::test, "test");
+  }
+  if (!is_first_process()) return;
   const std::filesystem::path checkpoint = folder.to_write("model.safetensors");
   save_model(checkpoint, *model, config, *task, quantizer_config, test);
   Json results = {{"name", config.name},

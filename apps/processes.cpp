@@ -1,0 +1,289 @@
+// One process, or the ranks of MPI_COMM_WORLD.
+#include "apps/processes.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <thread>
+
+#include "core/error.h"
+#include "core/parallel.h"
+#include "tasks/progress.h"
+
+#ifdef QGRAD_MPI
+#include <mpi.h>
+#endif
+
+namespace qgrad {
+namespace {
+
+void do_alone(const std::vector<int64_t>& pieces, const Work& work, const Done& done) {
+  for (const int64_t piece : pieces) done(piece, work(piece));
+}
+
+// Of Open MPI, of MPICH and what is made of it, of Slurm with PMIx.
+bool started_with_others() {
+  for (const char* variable : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE"})
+    if (const char* size = std::getenv(variable); size && std::atoi(size) > 1) return true;
+  return std::getenv("PMIX_RANK") && !std::getenv("OMPI_COMM_WORLD_SIZE");
+}
+
+}  // namespace
+
+#ifdef QGRAD_MPI
+namespace {
+
+enum Tag { kSums = 1, kWork, kAnswer, kFirstIsThere };
+
+// MPI counts bytes in an int.
+template <class F>
+void in_pieces(size_t bytes, F&& piece) {
+  constexpr size_t kMost = size_t{1} << 30;
+  for (size_t at = 0; at < bytes; at += kMost) piece(at, static_cast<int>(std::min(kMost, bytes - at)));
+}
+
+// Waits without keeping a core busy, which MPI_Recv does. Returns who has sent something.
+int wait_for_message(int from, Tag tag) {
+  for (;;) {
+    int there = 0;
+    MPI_Status status;
+    MPI_Iprobe(from, tag, MPI_COMM_WORLD, &there, &status);
+    if (there) return status.MPI_SOURCE;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+}
+
+class MpiRanks final : public Ranks {
+ public:
+  using Ranks::Ranks;
+  void send(int to, std::span<const std::byte> bytes) override {
+    in_pieces(bytes.size(),
+              [&](size_t at, int count) { MPI_Send(bytes.data() + at, count, MPI_BYTE, to, kSums, MPI_COMM_WORLD); });
+  }
+  void receive(int from, std::span<std::byte> bytes) override {
+    in_pieces(bytes.size(), [&](size_t at, int count) {
+      MPI_Status status;
+      MPI_Recv(bytes.data() + at, count, MPI_BYTE, from, kSums, MPI_COMM_WORLD, &status);
+      int received = 0;
+      MPI_Get_count(&status, MPI_BYTE, &received);
+      check(received == count, "rank {} sent {} bytes where {} were expected: the ranks do not run the same training",
+            from, received, count);
+    });
+  }
+};
+
+struct World {
+  bool joined = false;
+  int rank = 0, count = 1;
+  std::optional<MpiRanks> ranks;
+};
+World& world() {
+  static World instance;
+  return instance;
+}
+
+// What a process that is free sends: the piece that it has done, or -1, and the result; or that it wants no more.
+constexpr int64_t kNothing = -1, kStops = -2;
+
+struct Report {
+  int64_t piece;
+  std::string result;
+};
+
+void send_report(const Report& report) {
+  std::string text(reinterpret_cast<const char*>(&report.piece), sizeof report.piece);
+  text += report.result;
+  MPI_Send(text.data(), static_cast<int>(text.size()), MPI_BYTE, 0, kWork, MPI_COMM_WORLD);
+}
+
+Report receive_report(int from) {
+  MPI_Status status;
+  MPI_Probe(from, kWork, MPI_COMM_WORLD, &status);
+  int size = 0;
+  MPI_Get_count(&status, MPI_BYTE, &size);
+  std::string text(static_cast<size_t>(size), '\0');
+  MPI_Recv(text.data(), size, MPI_BYTE, from, kWork, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+  Report report;
+  check(text.size() >= sizeof report.piece, "process {} reports {} bytes", from, text.size());
+  std::copy_n(text.data(), sizeof report.piece, reinterpret_cast<char*>(&report.piece));
+  report.result = text.substr(sizeof report.piece);
+  return report;
+}
+
+// The first process works as well; meanwhile one of its threads hands out pieces to the others and takes their results.
+class Foreman {
+ public:
+  Foreman(const std::vector<int64_t>& pieces, const Done& done) : pieces_(pieces), done_(done) {
+    others_ = std::thread([this] { serve(); });
+  }
+  ~Foreman() {
+    no_more_ = true;  // of an error or a stop: what others have in hand they may finish
+    if (others_.joinable()) others_.join();
+  }
+  int64_t next() {
+    const size_t at = next_.fetch_add(1);
+    return no_more_ || at >= pieces_.size() ? kNothing : pieces_[at];
+  }
+  void done(int64_t piece, const Json& result) {
+    const std::lock_guard lock(mutex_);
+    done_(piece, result);
+  }
+  void wait() {
+    others_.join();
+    if (error_) std::rethrow_exception(error_);
+  }
+
+ private:
+  void serve() {
+    for (int left = world().count - 1; left > 0;) {
+      const int from = wait_for_message(MPI_ANY_SOURCE, kWork);
+      const Report report = receive_report(from);
+      try {
+        if (report.piece >= 0) done(report.piece, Json::parse(report.result));
+      } catch (...) {
+        if (!error_) error_ = std::current_exception();
+        no_more_ = true;
+      }
+      if (report.piece == kStops) {
+        --left;
+        continue;
+      }
+      const int64_t piece = next();
+      MPI_Send(&piece, 1, MPI_INT64_T, from, kAnswer, MPI_COMM_WORLD);
+      left -= piece == kNothing;
+    }
+  }
+
+  const std::vector<int64_t>& pieces_;
+  const Done& done_;
+  std::atomic<size_t> next_{0};
+  std::atomic<bool> no_more_{false};
+  std::mutex mutex_;
+  std::exception_ptr error_;
+  std::thread others_;  // last, for it uses all the others
+};
+
+void work_for_first(const Work& work) {
+  for (Report report{kNothing, {}};;) {
+    send_report(report);
+    wait_for_message(0, kAnswer);
+    int64_t piece;
+    MPI_Recv(&piece, 1, MPI_INT64_T, 0, kAnswer, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+    if (piece < 0) return;
+    try {
+      report = {piece, work(piece).dump()};
+    } catch (const Error&) {  // which ends all processes
+      throw;
+    } catch (...) {
+      send_report({kStops, {}});
+      throw;
+    }
+  }
+}
+
+}  // namespace
+
+void join_processes() {
+  World& w = world();
+  if (w.joined || !started_with_others()) return;
+  int threads = 0;
+  MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &threads);
+  w.joined = true;
+  MPI_Comm_rank(MPI_COMM_WORLD, &w.rank);
+  MPI_Comm_size(MPI_COMM_WORLD, &w.count);
+  if (w.count == 1) return;
+  set_quiet(w.rank > 0);
+  check(threads >= MPI_THREAD_SERIALIZED, "MPI: this one can not be used with threads");
+  MPI_Comm machine;
+  MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, w.rank, MPI_INFO_NULL, &machine);
+  int here = 1;
+  MPI_Comm_size(machine, &here);
+  MPI_Comm_free(&machine);
+  // Where mpirun has not given each process cores of its own.
+  const int cores = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
+  set_num_threads(std::max(1, std::min(num_threads(), cores / here)));
+}
+
+int process_count() { return world().count; }
+bool is_first_process() { return world().rank == 0; }
+
+Ranks* training_ranks() {
+  World& w = world();
+  if (w.count == 1) return nullptr;
+  if (!w.ranks) w.ranks.emplace(w.rank, w.count);
+  return &*w.ranks;
+}
+
+void share_work(const std::vector<int64_t>& pieces, const Work& work, const Done& done) {
+  if (process_count() == 1) return do_alone(pieces, work, done);
+  if (!is_first_process()) return work_for_first(work);
+  auto foreman = std::make_unique<Foreman>(pieces, done);
+  try {
+    for (int64_t piece; (piece = foreman->next()) >= 0;) foreman->done(piece, work(piece));
+  } catch (const Error&) {  // which ends all processes, without waiting for what they have in hand
+    foreman.release();
+    throw;
+  }
+  foreman->wait();
+}
+
+void wait_for_first_process() {
+  for (int other = 1; is_first_process() && other < process_count(); ++other)
+    MPI_Send(nullptr, 0, MPI_BYTE, other, kFirstIsThere, MPI_COMM_WORLD);
+  if (is_first_process()) return;
+  wait_for_message(0, kFirstIsThere);
+  MPI_Recv(nullptr, 0, MPI_BYTE, 0, kFirstIsThere, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+}
+
+void leave_processes() {
+  if (!world().joined) return;
+  wait_for_first_process();
+  MPI_Finalize();
+}
+
+void stop_processes(int status) {
+  if (world().count == 1) return;
+  wait_for_first_process();
+  std::fflush(nullptr);
+  _exit(status);
+}
+
+void end_processes(int status) {
+  if (world().joined) MPI_Abort(MPI_COMM_WORLD, status);
+}
+
+#else
+
+void join_processes() {
+  check(!started_with_others(),
+        "this build of qgrad has no MPI, so that processes do not share their work: configure it with -DQGRAD_MPI=ON");
+}
+int process_count() { return 1; }
+bool is_first_process() { return true; }
+Ranks* training_ranks() { return nullptr; }
+void share_work(const std::vector<int64_t>& pieces, const Work& work, const Done& done) {
+  do_alone(pieces, work, done);
+}
+void wait_for_first_process() {}
+void leave_processes() {}
+void stop_processes(int) {}
+void end_processes(int) {}
+
+#endif
+
+std::unique_ptr<OutputFolder> shared_folder(const std::filesystem::path& path) {
+  return is_first_process() ? std::make_unique<OutputFolder>(path)
+                            : std::make_unique<OutputFolder>(path, OutputFolder::LockedByFirst::yes);
+}
+
+}  // namespace qgrad

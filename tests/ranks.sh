@@ -1,0 +1,130 @@
+#!/usr/bin/env bash
+# Trainings and comparisons that several processes share end with the bytes and the numbers of one process, also when a
+# process dies. Usage: tests/ranks.sh build/qgrad, of a build with QGRAD_MPI; skipped where there is no mpirun.
+set -uo pipefail
+qgrad=$(realpath "$1")
+command -v mpirun >/dev/null || { echo "several processes: skipped, there is no mpirun" >&2; exit 0; }
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 1
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+passed=0 failed=0
+fail() {
+  failed=$((failed + 1))
+  echo "FAILED: $1" >&2
+  tail -n 15 stderr | sed 's/^/    /' >&2
+}
+pass() { passed=$((passed + 1)); }
+# on N ARGUMENTS..: qgrad by so many processes, more than there are cores too.
+on() {
+  local count=$1
+  shift
+  mpirun --oversubscribe -np "$count" "$qgrad" "$@" >stdout 2>stderr
+}
+same() {  # NAME FILE OTHER..
+  local name=$1 file=$2
+  shift 2
+  for other in "$@"; do cmp -s "$file" "$other" || { fail "$name: $other is not $file"; return; }; done
+  pass
+}
+expect_error() {  # NAME TEXT N ARGUMENTS..: said once
+  local name=$1 text=$2
+  shift 2
+  if on "$@"; then fail "$name: exit status 0"; return; fi
+  [ "$(grep -c -- "$text" stderr)" -eq 1 ] || { fail "$name: expected '$text' once"; return; }
+  pass
+}
+json() { python3 -c "import json, sys
+def plain(x):  # without what a clock says
+  if isinstance(x, dict): return {k: plain(v) for k, v in x.items() if k not in ('seconds', 'images_per_second', 'simulated_images_per_second', 'threads', 'command', 'run', 'checkpoint', 'document')}
+  return [plain(v) for v in x] if isinstance(x, list) else x
+print(json.dumps(plain(json.load(open(sys.argv[1]))), sort_keys=True))" "$1"; }
+
+cat >qat.json <<JSON
+{"name": "t", "data": {"dataset": {"class": "digits"}, "transforms": {"crop_padding": 1}}, "model": {"class": "convnet"},
+ "train": {"epochs": 4, "batch_size": 32, "log_steps": 10, "schedule": {"class": "cosine"}},
+ "quantizer": {"class": "LSQQuantizer", "bits_activations": 4, "bits_weights": 4}}
+JSON
+kept="model.safetensors best.safetensors last.safetensors log.jsonl"
+alike() { for file in $kept; do same "$2" "whole/$file" "$1/$file"; done; }
+
+"$qgrad" train qat.json --out whole >stdout 2>stderr || fail "one process"
+for count in 2 3; do
+  on $count train qat.json --out "r$count" || fail "$count processes"
+  alike "r$count" "$count processes"
+done
+for quantizer in '{"class": "QuantAwareTrainRangeLinearQuantizer", "bits_activations": 4, "bits_weights": 4}' \
+  '{"class": "PACTQuantizer", "bits_activations": 3, "bits_weights": 3}' \
+  '{"class": "APoTQuantizer", "bits_activations": 3, "bits_weights": 3}' null; do
+  rm -rf one two
+  "$qgrad" train qat.json --set train.epochs=1 --set "quantizer=$quantizer" --out one >stdout 2>stderr || fail "$quantizer"
+  on 2 train qat.json --set train.epochs=1 --set "quantizer=$quantizer" --out two || fail "$quantizer, two processes"
+  same "$quantizer" one/model.safetensors two/model.safetensors
+done
+
+# Stopped, and killed: a process in the middle of an epoch, and all that is left goes on with another number of them.
+stop_in() {  # FOLDER SIGNAL WHOM
+  rm -rf "$1"
+  # mpirun sends SIGTERM after that many seconds, and SIGKILL after as many more.
+  mpirun --oversubscribe --mca odls_base_sigkill_timeout 3 -np 2 "$qgrad" train qat.json --set train.epochs=4000 --out "$1" >stdout 2>stderr &
+  local job=$!
+  until [ -f "$1/training.safetensors" ] || ! kill -0 $job 2>/dev/null; do sleep 0.05; done
+  sleep 0.3
+  if [ "$3" = job ]; then kill "-$2" $job; else kill "-$2" "$(pgrep -P $job -f "$qgrad" | tail -n 1)"; fi
+  if wait $job; then fail "$1: exit status 0"; else pass; fi
+  if pgrep -f "$qgrad train qat.json" >/dev/null; then fail "$1: a process is left"; else pass; fi
+}
+stop_in killed 9 one
+stop_in stopped TERM job
+for state in killed stopped; do
+  epochs=$(($(grep -c '"best"' "$state/log.jsonl") + 2))
+  cp -r "$state" "$state.one" && cp -r "$state" "$state.three"
+  "$qgrad" train --resume "$state.one" --epochs $epochs >stdout 2>stderr || fail "$state, resumed by one"
+  on 3 train --resume "$state.three" --epochs $epochs || fail "$state, resumed by three"
+  for file in $kept; do same "$state" "$state.one/$file" "$state.three/$file"; done
+done
+
+cat >compare.json <<JSON
+{"name": "c", "data": {"dataset": {"class": "digits"}, "test_images": 200}, "model": {"class": "convnet"},
+ "train": {"epochs": 2, "batch_size": 32}, "calibration": {"images": 128},
+ "quant_aware_train": {"epochs": 1, "batch_size": 32},
+ "rows": [{"name": "8/8", "quantizer": {"class": "PostTrainLinearQuantizer", "bits_activations": 8, "bits_weights": 8}},
+          {"name": "4/4", "quantizer": {"class": "PostTrainLinearQuantizer", "bits_activations": 4, "bits_weights": 4}},
+          {"name": "LSQ", "quantizer": {"class": "LSQQuantizer", "bits_activations": 4, "bits_weights": 4}},
+          {"name": "DoReFa", "quantizer": {"class": "DorefaQuantizer", "bits_activations": 4, "bits_weights": 4}}]}
+JSON
+"$qgrad" compare compare.json --out c1 >stdout 2>stderr || fail "a comparison by one process"
+on 3 compare compare.json --out c3 || fail "a comparison by three processes"
+if [ "$(json c1/results.json)" = "$(json c3/results.json)" ]; then pass; else fail "a comparison by three processes: other results"; fi
+for row in 8-8 LSQ; do same "row $row" "c1/$row/model.safetensors" "c3/$row/model.safetensors"; done
+python3 -c "import json; r = json.load(open('c1/results.json')); r['rows'] = r['rows'][:2]; json.dump(r, open('c1/results.json', 'w'))"
+on 2 compare --resume c1 || fail "a comparison that two processes resume"
+if [ "$(json c1/results.json)" = "$(json c3/results.json)" ]; then pass; else fail "a comparison that two processes resume: other results"; fi
+
+cat >sensitivity.json <<JSON
+{"name": "s", "checkpoint": "c1/float/model.safetensors", "data": {"dataset": {"class": "digits"}},
+ "quantizer": {"class": "PostTrainLinearQuantizer", "bits_activations": 4, "bits_weights": 4},
+ "calibration": {"images": 64}, "sensitivity": {"bits": [8, 2], "gradient_images": 16}}
+JSON
+sed 's/"sensitivity": {.*}}/"search": {"bits": {"choices": [2, 4, 8], "mean_weights": 4, "mean_activations": 5}}}/' sensitivity.json >bits.json
+for command in sensitivity search; do
+  config=$command.json
+  [ $command = search ] && config=bits.json
+  "$qgrad" $command $config --out "$command.1" >stdout 2>stderr || fail "$command by one process"
+  on 2 $command $config --out "$command.2" || fail "$command by two processes"
+  if [ "$(json "$command.1/results.json" | sed "s/$command.1/OUT/")" = "$(json "$command.2/results.json" | sed "s/$command.2/OUT/")" ]; then
+    pass
+  else
+    fail "$command by two processes: other results"
+  fi
+done
+
+expect_error "a batch that does not divide" "expected a batch_size that is a multiple of 16, got 100" 2 train qat.json --set train.batch_size=100 --out x
+expect_error "too many processes" "expected 1 to 16 of them" 17 train qat.json --out x
+expect_error "a command for one process" "does not share its work: run it without mpirun" 2 evaluate whole/model.safetensors
+expect_error "an unknown key" "unknown key" 2 train qat.json --set model.nonsense=1 --out x
+expect_error "a folder that is used" "is there already" 2 train qat.json --out whole
+if [ -e x ]; then fail "a run that was refused leaves a folder"; else pass; fi
+
+echo "several processes: $passed passed, $failed failed"
+[ $failed -eq 0 ]
