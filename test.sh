@@ -3,10 +3,12 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 source ./setup.sh
-build_preset release -DQGRAD_TESTS=ON -DQGRAD_WERROR="${QGRAD_WERROR:-OFF}"
+packages+=(openmpi-bin libopenmpi-dev)
+build_preset release -DQGRAD_TESTS=ON -DQGRAD_MPI=ON -DQGRAD_WERROR="${QGRAD_WERROR:-OFF}"
 ./build/qgrad_tests "$@"
 if [ $# -eq 0 ]; then
   tests/command_line.sh ./build/qgrad
   tests/crash_safety.sh ./build/qgrad
+  tests/ranks.sh ./build/qgrad
   tests/installed_package.sh build
 fi

@@ -128,11 +128,14 @@ void check_all(const Setup& setup, const std::vector<PlannedRow>& rows, const Re
     if (!results.has(row.name)) check_row(setup, row);
 }
 
+// Whether the float network that rows start from is made here.
+bool trains_float(const CompareCommandConfig& config) { return config.train || !config.checkpoint; }
+
 // Makes a row's model and saves its checkpoint. `statistics`: what calibration measured on the float model, for all
 // rows. Trainings go on where they stopped; their time counts the earlier epochs too.
 Json finished_row(const Setup& setup, const PlannedRow& row, std::optional<QuantStats>& statistics) {
   const CompareCommandConfig& config = setup.config;
-  const std::string start = setup.checkpoint_of("float").string();
+  const std::string start = trains_float(config) ? setup.checkpoint_of("float").string() : *config.checkpoint;
   Stopwatch stopwatch;
   ModulePtr model = build_model(config.model, config.seed, row.is_float() ? config.checkpoint : start);
   const std::optional<TrainConfig> training = training_of(config, row);
@@ -213,12 +216,11 @@ Json compare(CompareCommandConfig config, const std::string& file, const CommonO
   if (is_first_process()) {
     write_json(output.to_write("config.json"), written);
     results.write(output);
-    if (!results.has(rows[0].name))
-      finish(finished_row(setup, rows[0], statistics));  // float: the others start from it
+    if (trains_float(config) && !results.has(rows[0].name)) finish(finished_row(setup, rows[0], statistics));
   }
   wait_for_first_process();
   std::vector<int64_t> left;
-  for (size_t i = 1; i < rows.size(); ++i)
+  for (size_t i = 0; i < rows.size(); ++i)
     if (!results.has(rows[i].name)) left.push_back(static_cast<int64_t>(i));
   share_work(
       left, [&](int64_t i) { return finished_row(setup, rows[static_cast<size_t>(i)], statistics); },

@@ -6,9 +6,11 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <climits>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <list>
 #include <memory>
 #include <mutex>
 #include <nlohmann/json.hpp>
@@ -43,14 +45,7 @@ bool started_with_others() {
 #ifdef QGRAD_MPI
 namespace {
 
-enum Tag { kSums = 1, kWork, kAnswer, kFirstIsThere };
-
-// MPI counts bytes in an int.
-template <class F>
-void in_pieces(size_t bytes, F&& piece) {
-  constexpr size_t kMost = size_t{1} << 30;
-  for (size_t at = 0; at < bytes; at += kMost) piece(at, static_cast<int>(std::min(kMost, bytes - at)));
-}
+enum Tag { kWork = 1, kAnswer, kFirstIsThere, kFirstRound };
 
 // Waits without keeping a core busy, which MPI_Recv does. Returns who has sent something.
 int wait_for_message(int from, Tag tag) {
@@ -59,27 +54,52 @@ int wait_for_message(int from, Tag tag) {
     MPI_Status status;
     MPI_Iprobe(from, tag, MPI_COMM_WORLD, &there, &status);
     if (there) return status.MPI_SOURCE;
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    std::this_thread::sleep_for(std::chrono::milliseconds(3));
   }
 }
 
 class MpiRanks final : public Ranks {
  public:
   using Ranks::Ranks;
-  void send(int to, std::span<const std::byte> bytes) override {
-    in_pieces(bytes.size(),
-              [&](size_t at, int count) { MPI_Send(bytes.data() + at, count, MPI_BYTE, to, kSums, MPI_COMM_WORLD); });
+
+ private:
+  // In memory of its own until it has arrived.
+  struct Sent {
+    std::vector<std::byte> bytes;
+    MPI_Request request;
+  };
+  // Rounds that are open at once have different tags; every MPI has 32,767.
+  static int tag_of(int64_t round) { return kFirstRound + static_cast<int>(round % 16384); }
+  static int size_of(std::span<const std::byte> bytes) {
+    check(bytes.size() <= INT_MAX, "ranks: a sum of {} bytes is more than MPI sends at once", bytes.size());
+    return static_cast<int>(bytes.size());
   }
-  void receive(int from, std::span<std::byte> bytes) override {
-    in_pieces(bytes.size(), [&](size_t at, int count) {
-      MPI_Status status;
-      MPI_Recv(bytes.data() + at, count, MPI_BYTE, from, kSums, MPI_COMM_WORLD, &status);
-      int received = 0;
-      MPI_Get_count(&status, MPI_BYTE, &received);
-      check(received == count, "rank {} sent {} bytes where {} were expected: the ranks do not run the same training",
-            from, received, count);
+
+  void send(int to, int64_t round, std::span<const std::byte> bytes) override {
+    sent_.remove_if([](Sent& sent) {
+      int done = 0;
+      MPI_Test(&sent.request, &done, MPI_STATUS_IGNORE);
+      return done != 0;
     });
+    Sent& sent = sent_.emplace_back();
+    sent.bytes.assign(bytes.begin(), bytes.end());
+    MPI_Isend(sent.bytes.data(), size_of(bytes), MPI_BYTE, to, tag_of(round), MPI_COMM_WORLD, &sent.request);
   }
+  bool receive(int from, int64_t round, std::span<std::byte> bytes) override {
+    int there = 0, size = 0;
+    MPI_Message message;
+    MPI_Status status;
+    MPI_Improbe(from, tag_of(round), MPI_COMM_WORLD, &there, &message, &status);
+    if (!there) return false;
+    MPI_Get_count(&status, MPI_BYTE, &size);
+    check(size == size_of(bytes),
+          "rank {} sent {} bytes where {} were expected: the ranks do not run the same training", from, size,
+          bytes.size());
+    MPI_Mrecv(bytes.data(), size, MPI_BYTE, &message, MPI_STATUS_IGNORE);
+    return true;
+  }
+
+  std::list<Sent> sent_;
 };
 
 struct World {

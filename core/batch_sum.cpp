@@ -1,9 +1,12 @@
 // Where chunks begin, and adding them up.
 #include "core/batch_sum.h"
 
+#include <memory>
+
 #include "core/error.h"
 #include "core/kernels/table.h"
 #include "core/memory.h"
+#include "core/pending.h"
 
 namespace qgrad {
 namespace {
@@ -18,18 +21,31 @@ void add_chunks(T* total, const T* partial, int64_t chunks, int64_t width) {
   });
 }
 
+// Adds all but the first chunk, and on a rank behind others that one too, to what is there.
 template <class T>
-void fold_of(bool part, T* partial, int64_t chunks, int64_t width) {
-  Ranks* group = part ? ranks() : nullptr;
-  if (!group) return add_chunks(partial, partial + width, chunks - 1, width);
-  Scratch scratch;
-  T* total = scratch.take<T>(static_cast<size_t>(width));
-  group->in_turn(std::as_writable_bytes(std::span(total, static_cast<size_t>(width))), [&] {
-    if (group->is_first()) std::copy_n(partial, width, total);
-    add_chunks(total, group->is_first() ? partial + width : partial, chunks - group->is_first(), width);
-  });
-  std::copy_n(total, width, partial);
+void add_own(const Ranks& group, T* total, const T* partial, int64_t chunks, int64_t width) {
+  if (group.is_first()) std::copy_n(partial, width, total);
+  add_chunks(total, group.is_first() ? partial + width : partial, chunks - group.is_first(), width);
 }
+
+// A sum that goes around.
+struct PendingSum final : Pending {
+  Tensor partial, total;
+  Ranks::Round round;
+
+  PendingSum(Ranks& group, Tensor own, const Shape& shape)
+      : partial(std::move(own)),
+        total(Tensor::empty(shape)),
+        round(group, std::as_writable_bytes(total.mutable_data()), [this, &group] {
+          add_own(group, total.mutable_data().data(), partial.data().data(), partial.dim(0), total.numel());
+          partial = Tensor();
+        }) {}
+  Tensor compute() override {
+    round.finish();
+    return total;
+  }
+  std::vector<Tensor> reads() const override { return {}; }
+};
 
 }  // namespace
 
@@ -91,7 +107,22 @@ void from_first(std::span<float> numbers) {
   if (ranks()) ranks()->from_first(std::as_writable_bytes(numbers));
 }
 
-void fold(bool part, double* partial, int64_t chunks, int64_t width) { fold_of(part, partial, chunks, width); }
-void fold(bool part, float* partial, int64_t chunks, int64_t width) { fold_of(part, partial, chunks, width); }
+void fold(bool part, double* partial, int64_t chunks, int64_t width) {
+  Ranks* group = part ? ranks() : nullptr;
+  if (!group) return add_chunks(partial, partial + width, chunks - 1, width);
+  Scratch scratch;
+  double* total = scratch.take<double>(static_cast<size_t>(width));
+  group->in_turn(std::as_writable_bytes(std::span(total, static_cast<size_t>(width))),
+                 [&] { add_own(*group, total, partial, chunks, width); });
+  std::copy_n(total, width, partial);
+}
+
+Tensor folded(bool part, Tensor partial, const Shape& shape) {
+  if (part && ranks()) return Tensor::waiting(shape, std::make_unique<PendingSum>(*ranks(), std::move(partial), shape));
+  const int64_t chunks = partial.dim(0), width = shape.numel();
+  float* sums = partial.mutable_data().data();
+  add_chunks(sums, sums + width, chunks - 1, width);
+  return chunks == 1 ? partial.reshaped(shape) : Tensor::from(shape, partial.data().first(static_cast<size_t>(width)));
+}
 
 }  // namespace qgrad

@@ -59,7 +59,9 @@ void check_not_over_batch(const char* op, const Tensor& x, int dim);
 
 // Adds partial results [chunks, width] to the first of them, in order, and with `part` those of all ranks.
 void fold(bool part, double* partial, int64_t chunks, int64_t width);
-void fold(bool part, float* partial, int64_t chunks, int64_t width);
+// The same of a tensor of partial results [chunks, ..], as one of this shape, which waits (core/pending.h) while ranks
+// add theirs.
+Tensor folded(bool part, Tensor partial, const Shape& shape);
 
 // All ranks get the numbers of the first one.
 void from_first(std::span<float> numbers);

@@ -1,10 +1,14 @@
 // Which slices are whose, and sums in turn.
 #include "core/ranks.h"
 
+#include <chrono>
+
 #include "core/error.h"
 
 namespace qgrad {
 namespace {
+
+using Clock = std::chrono::steady_clock;
 
 thread_local Ranks* current = nullptr;
 
@@ -22,19 +26,69 @@ std::pair<int64_t, int64_t> Ranks::examples(int64_t batch) const {
   return {batch / kSlices * first, batch / kSlices * last};
 }
 
-void Ranks::in_turn(std::span<std::byte> bytes, const std::function<void()>& add) {
-  if (!is_first()) receive(rank_ - 1, bytes);
-  add();
-  if (!is_last()) {
-    send(rank_ + 1, bytes);
-    receive(rank_ + 1, bytes);
-  }
-  if (!is_first()) send(rank_ - 1, bytes);
+void Ranks::pass_on(int to, int64_t round, std::span<const std::byte> bytes) {
+  send(to, round, bytes);
+  traffic_.bytes += std::ssize(bytes);
+  ++traffic_.messages;
 }
 
+void Ranks::advance() {
+  for (auto round = open_.begin(); round != open_.end();) {
+    const auto next = std::next(round);
+    (*round)->advance();
+    round = next;
+  }
+}
+
+// Meanwhile other rounds get on, for which others may wait.
+void Ranks::wait_until(const std::function<bool()>& done) {
+  const auto start = Clock::now();
+  while (!done()) advance();
+  traffic_.seconds += std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+void Ranks::in_turn(std::span<std::byte> bytes, const std::function<void()>& add) { Round(*this, bytes, add).finish(); }
+
 void Ranks::from_first(std::span<std::byte> bytes) {
-  if (!is_first()) receive(rank_ - 1, bytes);
-  if (!is_last()) send(rank_ + 1, bytes);
+  advance();
+  const int64_t round = rounds_++;
+  if (!is_first()) wait_until([&] { return receive(rank_ - 1, round, bytes); });
+  if (!is_last()) pass_on(rank_ + 1, round, bytes);
+}
+
+Ranks::Round::Round(Ranks& ranks, std::span<std::byte> bytes, std::function<void()> add)
+    : ranks_(ranks),
+      number_(ranks.rounds_++),
+      bytes_(bytes),
+      add_(std::move(add)),
+      waits_(Waits::for_those_before),
+      place_(ranks.open_.insert(ranks.open_.end(), this)) {
+  ranks.advance();
+}
+
+Ranks::Round::~Round() {
+  if (waits_ != Waits::no_more) ranks_.open_.erase(place_);
+}
+
+bool Ranks::Round::advance() {
+  const int before = ranks_.rank() - 1, after = ranks_.rank() + 1;
+  if (waits_ == Waits::for_those_before) {
+    if (!ranks_.is_first() && !ranks_.receive(before, number_, bytes_)) return false;
+    add_();
+    if (!ranks_.is_last()) ranks_.pass_on(after, number_, bytes_);
+    waits_ = Waits::for_the_end;
+  }
+  if (waits_ == Waits::for_the_end) {
+    if (!ranks_.is_last() && !ranks_.receive(after, number_, bytes_)) return false;
+    if (!ranks_.is_first()) ranks_.pass_on(before, number_, bytes_);
+    waits_ = Waits::no_more;
+    ranks_.open_.erase(place_);
+  }
+  return true;
+}
+
+void Ranks::Round::finish() {
+  ranks_.wait_until([&] { return advance(); });
 }
 
 Ranks* ranks() { return current; }

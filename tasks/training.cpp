@@ -109,6 +109,7 @@ class Training {
   double position() const;           // in epochs, of the step under way
   float lr_factor() const { return std::pow(kRollbackFactor, static_cast<float>(state_.rollbacks)); }
   std::string seen(double seconds_of_epoch) const;
+  std::string seen_of_ranks() const;
 
   void finish_epoch();
   void train_steps(const Stopwatch& stopwatch);
@@ -137,6 +138,8 @@ class Training {
   TrainingSetup setup_;
   Tape tape_;
   TrainingState state_;
+  int64_t steps_ = 0;  // of this process, and the time they took
+  double step_seconds_ = 0;
   int stop_signal_ = 0;  // that a rank has received before the last step; 0: none
   std::string log_name_;
   std::optional<LineFile> log_;
@@ -176,7 +179,18 @@ TrainingResult Training::run() {
     }
   }
   load_state(model_, state_.best, "the best epoch");
+  if (ranks()) note(label_ + "  " + seen_of_ranks());
   return state_.result;
+}
+
+// "2 ranks: 81 sums of 2.4 MB and 12 ms of 240 ms a step", of the first one.
+std::string Training::seen_of_ranks() const {
+  const Ranks::Traffic& all = ranks()->traffic();
+  const auto steps = static_cast<double>(std::max<int64_t>(steps_, 1));
+  return fmt::format("{} ranks: a step sends {:.0f} sums of {:.2f} MB, and waits {:.1f} ms of {:.1f} ms for them",
+                     ranks()->count(), static_cast<double>(all.messages) / steps,
+                     static_cast<double>(all.bytes) / steps / 1e6, 1e3 * all.seconds / steps,
+                     1e3 * step_seconds_ / steps);
 }
 
 // "epoch 3, step 12 (learning rate 0.1)"
@@ -234,7 +248,10 @@ void Training::train_steps(const Stopwatch& stopwatch) {
                     (count - first) * setup_.batch_size, task_.unit());
   setup_.batches->start_epoch(epoch(), first);
   while (const auto batch = setup_.batches->next()) {
+    const Stopwatch of_step;
     step(*batch);
+    ++steps_;
+    step_seconds_ += of_step.seconds();
     so_far.seconds = stopwatch.seconds();
     const double per_epoch = epoch() > 0
                                  ? state_.result.epochs.back().seconds

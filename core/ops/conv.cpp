@@ -139,8 +139,7 @@ Tensor weight_gradient(const ConvGeometry& g, const Tensor& x, const Tensor& dy,
       run_gradient_part(kernel, g, of_chunk, bands, chunk, i % bands.parts);
     }
   });
-  fold(part, sums, chunks, size);
-  return chunks == 1 ? partial.reshaped(shape) : Tensor::from(shape, partial.data().first(static_cast<size_t>(size)));
+  return folded(part, std::move(partial), shape);
 }
 
 // --- the transpose ---
@@ -222,9 +221,10 @@ Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const C
   run_forward({&whole, 1}, x.dim(0), x.data().data(), bias.defined() ? bias.data().data() : nullptr,
               y.mutable_data().data(), g.out_h * g.out_w * g.out);
   return record("conv2d", y, {x, weight, bias}, [g, x, weight](const Tensor& dy, Grads& dx) {
-    if (dx.needs(0)) dx.add(0, input_gradient(g, dy, forward_weight(g, weight.data().data()), x.shape()));
+    // The sums first, which may go around ranks while the rest is computed.
     if (dx.needs(1)) dx.add(1, weight_gradient(g, x, dy, weight.shape(), dx.over_ranks(1)));
     if (dx.needs(2)) dx.add(2, bias_gradient(dy, dx.over_ranks(2)));
+    if (dx.needs(0)) dx.add(0, input_gradient(g, dy, forward_weight(g, weight.data().data()), x.shape()));
   });
 }
 

@@ -74,8 +74,7 @@ Tensor product_over_rows(int64_t rows, const Tensor& a, const Tensor& b, bool pa
                                           .c = sums + i / blocks * size + column * out});
     }
   });
-  fold(part, sums, chunks.count(), size);
-  return Tensor::from({in, out}, partial.data().first(static_cast<size_t>(size)));
+  return folded(part, std::move(partial), {in, out});
 }
 
 // da = dc b^T, db = a^T dc, for every matrix of the batch.
@@ -137,8 +136,7 @@ Tensor bias_gradient(const Tensor& dy, bool part) {
   chunks.for_each(kElementwiseGrain / std::max<int64_t>(1, columns), [&](int64_t chunk, int64_t first, int64_t last) {
     kernels().gemm.add_column_sums(last - first, columns, from + first * columns, sums + chunk * columns);
   });
-  fold(part, sums, chunks.count(), columns);
-  return Tensor::from({columns}, partial.data().first(static_cast<size_t>(columns)));
+  return folded(part, std::move(partial), {columns});
 }
 
 Tensor matmul(const Tensor& a, const Tensor& b) {

@@ -1,15 +1,14 @@
 // Ranks that are threads of one process, for tests of training on several.
 #pragma once
 
-#include <condition_variable>
-#include <cstring>
+#include <algorithm>
 #include <exception>
 #include <functional>
 #include <map>
 #include <mutex>
 #include <queue>
 #include <thread>
-#include <utility>
+#include <tuple>
 #include <vector>
 
 #include "core/error.h"
@@ -20,44 +19,47 @@ namespace qgrad::test {
 // What is under way between threads; closed when one of them fails, so that no other waits for it.
 class Mail {
  public:
-  void send(int from, int to, std::span<const std::byte> bytes) {
+  void send(int from, int to, int64_t round, std::span<const std::byte> bytes) {
     const std::lock_guard lock(mutex_);
-    boxes_[{from, to}].push({bytes.begin(), bytes.end()});
-    arrived_.notify_all();
+    boxes_[{from, to, round}].push({bytes.begin(), bytes.end()});
   }
-  void receive(int from, int to, std::span<std::byte> bytes) {
-    std::unique_lock lock(mutex_);
-    auto& box = boxes_[{from, to}];
-    arrived_.wait(lock, [&] { return closed_ || !box.empty(); });
-    check(!box.empty(), "another rank has failed");
-    check(box.front().size() == bytes.size(), "rank {} sent {} bytes, rank {} expects {}", from, box.front().size(), to,
+  bool receive(int from, int to, int64_t round, std::span<std::byte> bytes) {
+    const std::lock_guard lock(mutex_);
+    check(!closed_, "another rank has failed");
+    const auto box = boxes_.find({from, to, round});
+    if (box == boxes_.end()) return false;
+    const std::vector<std::byte>& message = box->second.front();
+    check(message.size() == bytes.size(), "rank {} sent {} bytes, rank {} expects {}", from, message.size(), to,
           bytes.size());
-    std::ranges::copy(box.front(), bytes.begin());
-    box.pop();
+    std::ranges::copy(message, bytes.begin());
+    box->second.pop();
+    if (box->second.empty()) boxes_.erase(box);
+    return true;
   }
   void close() {
     const std::lock_guard lock(mutex_);
     closed_ = true;
-    arrived_.notify_all();
   }
-  bool is_empty() const {
-    return std::ranges::all_of(boxes_, [](const auto& box) { return box.second.empty(); });
-  }
+  bool is_empty() const { return boxes_.empty(); }
 
  private:
   std::mutex mutex_;
-  std::condition_variable arrived_;
-  std::map<std::pair<int, int>, std::queue<std::vector<std::byte>>> boxes_;
+  std::map<std::tuple<int, int, int64_t>, std::queue<std::vector<std::byte>>> boxes_;  // from, to, round
   bool closed_ = false;
 };
 
 class ThreadRanks final : public Ranks {
  public:
   ThreadRanks(int rank, int count, Mail& mail) : Ranks(rank, count), mail_(mail) {}
-  void send(int to, std::span<const std::byte> bytes) override { mail_.send(rank(), to, bytes); }
-  void receive(int from, std::span<std::byte> bytes) override { mail_.receive(from, rank(), bytes); }
 
  private:
+  void send(int to, int64_t round, std::span<const std::byte> bytes) override { mail_.send(rank(), to, round, bytes); }
+  bool receive(int from, int64_t round, std::span<std::byte> bytes) override {
+    if (mail_.receive(from, rank(), round, bytes)) return true;
+    std::this_thread::yield();
+    return false;
+  }
+
   Mail& mail_;
 };
 
