@@ -223,7 +223,7 @@ Json compare(CompareCommandConfig config, const std::string& file, const CommonO
   for (size_t i = 0; i < rows.size(); ++i)
     if (!results.has(rows[i].name)) left.push_back(static_cast<int64_t>(i));
   share_work(
-      left, [&](int64_t i) { return finished_row(setup, rows[static_cast<size_t>(i)], statistics); },
+      folder, left, [&](int64_t i) { return finished_row(setup, rows[static_cast<size_t>(i)], statistics); },
       [&](int64_t, const Json& row) { finish(row); });
   if (!is_first_process()) return {};
   if (config.document) update_document(*config.document, results.json());

@@ -11,6 +11,7 @@
 namespace qgrad {
 
 std::vector<Damage> measured(const Sensitivity& sensitivity, const std::vector<Damage>& known, const std::string& label,
+                             const std::filesystem::path& folder,
                              const std::function<void(const std::vector<Damage>& so_far)>& keep) {
   const std::vector<Probe>& probes = sensitivity.probes();
   std::vector<std::optional<Damage>> found(probes.size());
@@ -30,7 +31,7 @@ std::vector<Damage> measured(const Sensitivity& sensitivity, const std::vector<D
   };
   Progress progress(label, std::ssize(probes), "probes");
   share_work(
-      left, [&](int64_t i) { return to_json(sensitivity.measure(probes[static_cast<size_t>(i)])); },
+      folder, left, [&](int64_t i) { return to_json(sensitivity.measure(probes[static_cast<size_t>(i)])); },
       [&](int64_t i, const Json& damage) {
         found[static_cast<size_t>(i)] = damage_of(damage);
         const std::vector<Damage> so_far = there();

@@ -21,6 +21,7 @@
 #include "core/error.h"
 #include "core/parallel.h"
 #include "tasks/progress.h"
+#include "tasks/stop_signals.h"
 
 #ifdef QGRAD_MPI
 #include <mpi.h>
@@ -47,6 +48,8 @@ namespace {
 
 enum Tag { kWork = 1, kAnswer, kFirstIsThere, kFirstRound };
 
+constexpr auto kNap = std::chrono::milliseconds(3);
+
 // Waits without keeping a core busy, which MPI_Recv does. Returns who has sent something.
 int wait_for_message(int from, Tag tag) {
   for (;;) {
@@ -54,7 +57,7 @@ int wait_for_message(int from, Tag tag) {
     MPI_Status status;
     MPI_Iprobe(from, tag, MPI_COMM_WORLD, &there, &status);
     if (there) return status.MPI_SOURCE;
-    std::this_thread::sleep_for(std::chrono::milliseconds(3));
+    std::this_thread::sleep_for(kNap);
   }
 }
 
@@ -112,7 +115,8 @@ World& world() {
   return instance;
 }
 
-// What a process that is free sends: the piece that it has done, or -1, and the result; or that it wants no more.
+// What a process that is free sends: the piece that it has done, or -1, and the result; or that it stops, and the
+// signal.
 constexpr int64_t kNothing = -1, kStops = -2;
 
 struct Report {
@@ -140,14 +144,22 @@ Report receive_report(int from) {
   return report;
 }
 
+bool is_there(int from, Tag tag) {
+  int there = 0;
+  MPI_Iprobe(from, tag, MPI_COMM_WORLD, &there, MPI_STATUS_IGNORE);
+  return there != 0;
+}
+
 // The first process works as well; meanwhile one of its threads hands out pieces to the others and takes their results.
 class Foreman {
  public:
-  Foreman(const std::vector<int64_t>& pieces, const Done& done) : pieces_(pieces), done_(done) {
+  Foreman(const std::filesystem::path& folder, const std::vector<int64_t>& pieces, const Done& done)
+      : folder_(folder), pieces_(pieces), done_(done), left_(world().count - 1) {
     others_ = std::thread([this] { serve(); });
   }
+  // After an error: without waiting for what others have in hand, for it ends all processes.
   ~Foreman() {
-    no_more_ = true;  // of an error or a stop: what others have in hand they may finish
+    gone_ = true;
     if (others_.joinable()) others_.join();
   }
   int64_t next() {
@@ -158,36 +170,58 @@ class Foreman {
     const std::lock_guard lock(mutex_);
     done_(piece, result);
   }
-  void wait() {
+  void give_no_more() { no_more_ = true; }
+  // Until the others have nothing in hand; what they have they finish, or stop in it if they are asked to.
+  void wait(int own_signal) {
+    {
+      const StopSignals signals;
+      while (left_ > 0) {
+        if (StopSignals::received()) own_signal = StopSignals::received();
+        if (own_signal) no_more_ = true;
+        std::this_thread::sleep_for(kNap);
+      }
+    }
     others_.join();
     if (error_) std::rethrow_exception(error_);
+    const int signal = own_signal ? own_signal : signal_.load();
+    if (signal) throw Stopped("with pieces of work unfinished", folder_.string(), signal);
   }
 
  private:
   void serve() {
-    for (int left = world().count - 1; left > 0;) {
-      const int from = wait_for_message(MPI_ANY_SOURCE, kWork);
-      const Report report = receive_report(from);
-      try {
-        if (report.piece >= 0) done(report.piece, Json::parse(report.result));
-      } catch (...) {
-        if (!error_) error_ = std::current_exception();
-        no_more_ = true;
-      }
-      if (report.piece == kStops) {
-        --left;
-        continue;
-      }
-      const int64_t piece = next();
-      MPI_Send(&piece, 1, MPI_INT64_T, from, kAnswer, MPI_COMM_WORLD);
-      left -= piece == kNothing;
+    while (left_ > 0 && !gone_) {
+      if (is_there(MPI_ANY_SOURCE, kWork))
+        answer(wait_for_message(MPI_ANY_SOURCE, kWork));
+      else
+        std::this_thread::sleep_for(kNap);
     }
   }
 
+  void answer(int from) {
+    const Report report = receive_report(from);
+    if (report.piece == kStops) {
+      signal_ = std::stoi(report.result);
+      no_more_ = true;
+      --left_;
+      return;
+    }
+    try {
+      if (report.piece >= 0) done(report.piece, Json::parse(report.result));
+    } catch (...) {
+      if (!error_) error_ = std::current_exception();
+      no_more_ = true;
+    }
+    const int64_t piece = next();
+    MPI_Send(&piece, 1, MPI_INT64_T, from, kAnswer, MPI_COMM_WORLD);
+    left_ -= piece == kNothing;
+  }
+
+  const std::filesystem::path& folder_;
   const std::vector<int64_t>& pieces_;
   const Done& done_;
   std::atomic<size_t> next_{0};
-  std::atomic<bool> no_more_{false};
+  std::atomic<bool> no_more_{false}, gone_{false};
+  std::atomic<int> left_, signal_{0};  // others that may still have a piece; a signal that one has stopped for
   std::mutex mutex_;
   std::exception_ptr error_;
   std::thread others_;  // last, for it uses all the others
@@ -196,16 +230,17 @@ class Foreman {
 void work_for_first(const Work& work) {
   for (Report report{kNothing, {}};;) {
     send_report(report);
-    wait_for_message(0, kAnswer);
+    {
+      const StopSignals signals;  // the first process will know
+      wait_for_message(0, kAnswer);
+    }
     int64_t piece;
     MPI_Recv(&piece, 1, MPI_INT64_T, 0, kAnswer, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
     if (piece < 0) return;
     try {
       report = {piece, work(piece).dump()};
-    } catch (const Error&) {  // which ends all processes
-      throw;
-    } catch (...) {
-      send_report({kStops, {}});
+    } catch (const Stopped& stopped) {
+      send_report({kStops, std::to_string(stopped.exit_status() - 128)});
       throw;
     }
   }
@@ -223,6 +258,7 @@ void join_processes() {
   MPI_Comm_size(MPI_COMM_WORLD, &w.count);
   if (w.count == 1) return;
   set_quiet(w.rank > 0);
+  if (w.rank > 0 && !std::freopen("/dev/null", "w", stdout)) fail("/dev/null: cannot open");
   check(threads >= MPI_THREAD_SERIALIZED, "MPI: this one can not be used with threads");
   MPI_Comm machine;
   MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, w.rank, MPI_INFO_NULL, &machine);
@@ -244,17 +280,19 @@ Ranks* training_ranks() {
   return &*w.ranks;
 }
 
-void share_work(const std::vector<int64_t>& pieces, const Work& work, const Done& done) {
+void share_work(const std::filesystem::path& folder, const std::vector<int64_t>& pieces, const Work& work,
+                const Done& done) {
   if (process_count() == 1) return do_alone(pieces, work, done);
   if (!is_first_process()) return work_for_first(work);
-  auto foreman = std::make_unique<Foreman>(pieces, done);
+  Foreman foreman(folder, pieces, done);
+  int signal = 0;
   try {
-    for (int64_t piece; (piece = foreman->next()) >= 0;) foreman->done(piece, work(piece));
-  } catch (const Error&) {  // which ends all processes, without waiting for what they have in hand
-    foreman.release();
-    throw;
+    for (int64_t piece; (piece = foreman.next()) >= 0;) foreman.done(piece, work(piece));
+  } catch (const Stopped& stopped) {
+    foreman.give_no_more();
+    signal = stopped.exit_status() - 128;
   }
-  foreman->wait();
+  foreman.wait(signal);
 }
 
 void wait_for_first_process() {
@@ -291,7 +329,7 @@ void join_processes() {
 int process_count() { return 1; }
 bool is_first_process() { return true; }
 Ranks* training_ranks() { return nullptr; }
-void share_work(const std::vector<int64_t>& pieces, const Work& work, const Done& done) {
+void share_work(const std::filesystem::path&, const std::vector<int64_t>& pieces, const Work& work, const Done& done) {
   do_alone(pieces, work, done);
 }
 void wait_for_first_process() {}

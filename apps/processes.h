@@ -28,10 +28,12 @@ Ranks* training_ranks();
 
 // Pieces of work by their numbers, as the first process has them, each done by a process that is free, in this order:
 // work(piece) there, and done(piece, result) on the first one, one at a time. Returns on the first process when all are
-// done, on another when no piece is left for it. What work() throws is thrown there.
+// done, on another when no piece is left for it. What work() throws is thrown there. Throws Stopped where another
+// process was stopped, or this one while it waits; `folder`: where the run goes on from.
 using Work = std::function<Json(int64_t piece)>;
 using Done = std::function<void(int64_t piece, const Json& result)>;
-void share_work(const std::vector<int64_t>& pieces, const Work& work, const Done& done);
+void share_work(const std::filesystem::path& folder, const std::vector<int64_t>& pieces, const Work& work,
+                const Done& done);
 
 // Returns on the others when the first one has called it.
 void wait_for_first_process();

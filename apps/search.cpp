@@ -229,12 +229,12 @@ std::string in_words(const Damage& d) {
 // All layers' weights, and all that layers give.
 class BitSearch {
  public:
-  BitSearch(const SearchCommandConfig& config, const ExperimentData& data)
+  BitSearch(const SearchCommandConfig& config, const ExperimentData& data, const std::filesystem::path& folder)
       : config_(config),
         bits_(*config.search.bits),
         sensitivity_(config, config.quantizer, config.calibration, data,
                      {.bits = bits_.choices, .spare = false, .gradient_images = 0}),
-        all_(measured(sensitivity_, {}, "search", [](const std::vector<Damage>&) {})),
+        all_(measured(sensitivity_, {}, "search", folder, [](const std::vector<Damage>&) {})),
         weights_(measured_of(sensitivity_, all_, Probe::What::weights)),
         activations_(measured_of(sensitivity_, all_, Probe::What::activations)) {}
 
@@ -299,8 +299,8 @@ class BitSearch {
   size_t trials_ = 0;
 };
 
-Found found_by(const SearchCommandConfig& config, const ExperimentData& data) {
-  if (config.search.bits) return BitSearch(config, data).run();
+Found found_by(const SearchCommandConfig& config, const ExperimentData& data, const std::filesystem::path& folder) {
+  if (config.search.bits) return BitSearch(config, data, folder).run();
   const Judge judge(data, config.calibration);
   return config.search.lapq ? search_lapq(config, data, judge) : search_greedy(config, data, judge);
 }
@@ -336,7 +336,7 @@ void run_search(const std::string& config_file, const CommonOptions& options) {
   check_calibration(data, config.calibration, config_file, "calibration");
   check_post_training(config, config.quantizer, data, config.calibration);
   if (!is_first_process() && !search.bits) return;  // one evaluation depends on the other
-  const Found found = found_by(config, data);
+  const Found found = found_by(config, data, folder.path());
   if (!is_first_process()) return;
 
   Json experiment = resolved_config(config, data);

@@ -130,11 +130,12 @@ void run_sensitivity(const std::string& config_file, const std::optional<std::fi
   const std::vector<Damage> known = measured_before(folder.path() / kProbes, resume.has_value());
   const Sensitivity sensitivity(config, config.quantizer, config.calibration, data, config.sensitivity);
   if (is_first_process()) write_json(folder.to_write("config.json"), resolved_config(config, data));
-  std::vector<Damage> all = measured(sensitivity, known, "sensitivity", [&](const std::vector<Damage>& so_far) {
-    Json probes = Json::array();
-    for (const Damage& d : so_far) probes.push_back(to_json(d));
-    write_json(folder.to_write(kProbes), probes);
-  });
+  std::vector<Damage> all =
+      measured(sensitivity, known, "sensitivity", folder.path(), [&](const std::vector<Damage>& so_far) {
+        Json probes = Json::array();
+        for (const Damage& d : so_far) probes.push_back(to_json(d));
+        write_json(folder.to_write(kProbes), probes);
+      });
   if (!is_first_process()) return;
   if (config.sensitivity.gradient_images > 0) {
     const std::vector<double> estimates = sensitivity.estimates();

@@ -22,6 +22,10 @@ Ranks::Ranks(int rank, int count) : rank_(rank), count_(count) {
 std::pair<int64_t, int64_t> Ranks::examples(int64_t batch) const {
   check(batch % kSlices == 0, "training on {} ranks: expected a batch_size that is a multiple of {}, got {}", count_,
         kSlices, batch);
+  // What an op does with one example may be what it does with a number that all share.
+  const int64_t fewest = batch / kSlices * (kSlices / count_);
+  check(count_ == 1 || fewest >= 2, "training on {} ranks: expected a batch_size that gives each 2 examples, got {}",
+        count_, batch);
   const auto [first, last] = slices();
   return {batch / kSlices * first, batch / kSlices * last};
 }

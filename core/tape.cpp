@@ -36,7 +36,10 @@ Tensor sum_of(const Tensor& a, const Tensor& b, Tensor out) {
 }  // namespace
 
 void detail::hand_on_part(Tensor& output, std::span<const Tensor> inputs) {
-  if (!output.says_part()) output.set_part(std::ranges::any_of(inputs, &Tensor::is_part));
+  if (output.part()) return;
+  int64_t examples = 0;
+  for (const Tensor& input : inputs) examples = std::max(examples, input.part().value_or(0));
+  output.set_part(examples);
 }
 
 bool Grads::needs(size_t i) const { return tape_.slot_needs_grad_[inputs_[i]] != 0; }

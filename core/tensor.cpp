@@ -128,11 +128,10 @@ void Tensor::set_grad(Tensor grad) {
   impl_->grad = std::move(grad);
 }
 
-bool Tensor::is_part() const { return defined() && impl_->part.value_or(false); }
-bool Tensor::says_part() const { return defined() && impl_->part.has_value(); }
-void Tensor::set_part(bool value) {
+std::optional<int64_t> Tensor::part() const { return defined() ? impl_->part : std::nullopt; }
+void Tensor::set_part(int64_t examples) {
   check(defined(), "an undefined tensor is no part of a batch");
-  impl_->part = value;
+  impl_->part = examples;
 }
 
 const std::optional<Grid>& Tensor::grid() const {

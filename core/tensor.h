@@ -46,11 +46,12 @@ class Tensor {
   Tensor grad() const;
   void set_grad(Tensor grad);  // an undefined tensor clears it
 
-  // With ranks (core/ranks.h): whether the first dimension is this rank's part of a batch. An op's output is, where one
-  // of its inputs is, unless the op has said otherwise: of a sum over the batch.
-  bool is_part() const;
-  bool says_part() const;
-  void set_part(bool value);
+  // With ranks (core/ranks.h): how many examples, this rank's part of a batch, the first dimension is made of; 0: it is
+  // none. An op's output is a part where one of its inputs is, unless the op has said otherwise: of a sum over the
+  // batch.
+  std::optional<int64_t> part() const;  // nothing: nobody has said
+  bool is_part() const { return part().value_or(0) > 0; }
+  void set_part(int64_t examples);
 
   // Set by quantized outputs, absent after any other op.
   const std::optional<Grid>& grid() const;

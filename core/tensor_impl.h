@@ -23,7 +23,7 @@ struct Tensor::Impl {
   std::shared_ptr<Storage> storage;  // null while the numbers wait
   std::unique_ptr<Pending> pending;
   bool requires_grad = false;
-  std::optional<bool> part;  // of a batch; nothing: the inputs of the op that made it decide
+  std::optional<int64_t> part;  // examples of a batch; nothing: the inputs of the op that made it decide
   std::optional<Grid> grid;
   Tensor grad;
   uint64_t recorded_on = 0;  // the tape that recorded this tensor as an output; 0: a leaf

@@ -11,7 +11,12 @@ namespace qgrad {
 // A training whose numbers are not finite any more.
 class Diverged : public Error {
  public:
-  using Error::Error;
+  // `layer`: more for who reads it, of what may depend on the examples that were looked at.
+  explicit Diverged(const std::string& text, const std::string& layer = "") : Error(text + layer), text_(text) {}
+  const std::string& text() const { return text_; }
+
+ private:
+  std::string text_;
 };
 
 // "conv1.weight", the first parameter whose gradient is not finite; "" where there is none.

@@ -39,7 +39,7 @@ class ImageBatches final : public Task::Batches {
   std::optional<Task::Batch> next() override {
     auto batch = loader_.next();
     if (!batch) return std::nullopt;
-    batch->images.set_part(ranks() != nullptr);
+    if (ranks()) batch->images.set_part(batch->images.dim(0));
     return Task::Batch{{std::move(batch->images)}, std::move(batch->labels)};
   }
 
@@ -161,13 +161,16 @@ Loader ExperimentData::calibration(const CalibrationConfig& config) const {
                     config.batch_size);
 }
 
-// Each rank evaluates some of the batches, so that what depends on a batch stays as it is.
+// Each rank evaluates some of the batches, so that what depends on a batch stays as it is. The first one, which writes
+// checkpoints, has the first batch: a quantizer may keep in its buffers what it last computed with.
 Json ExperimentData::evaluate(Module& model, Part part, const std::string& label) const {
   const ImageSet& images = part == Part::test ? evaluated_set() : dataset_->train();
   Indices mine = part == Part::test ? test_ : validation_;
   if (ranks()) {
     const int64_t count = std::ssize(mine), size = config_.eval_batch_size, batches = (count + size - 1) / size;
-    const auto begin_of = [&](int rank) { return std::min(count, batches * rank / ranks()->count() * size); };
+    const auto begin_of = [&](int rank) {
+      return std::min(count, (batches * rank + ranks()->count() - 1) / ranks()->count() * size);
+    };
     mine = {mine.begin() + begin_of(ranks()->rank()), mine.begin() + begin_of(ranks()->rank() + 1)};
   }
   return qgrad::evaluate(model, evaluation(images, std::move(mine), config_.eval_batch_size), label).to_json();

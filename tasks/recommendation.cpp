@@ -44,7 +44,8 @@ class RatingBatches final : public Task::Batches {
     const auto part = [&](const std::vector<int32_t>& all) { return std::span(all).subspan(next_ + first_, count_); };
     const auto labels = part(samples_.labels);
     Task::Batch batch{{numbers(part(samples_.users)), numbers(part(samples_.items))}, {labels.begin(), labels.end()}};
-    for (Tensor& input : batch.inputs) input.set_part(ranks() != nullptr);
+    if (ranks())
+      for (Tensor& input : batch.inputs) input.set_part(static_cast<int64_t>(count_));
     next_ += batch_size_;
     return batch;
   }

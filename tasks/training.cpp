@@ -297,9 +297,8 @@ void Training::compute(const Task::Batch& batch) {
   if (!std::isfinite(loss.item())) {
     const TrainingWith alone(nullptr);  // each looks through its own part
     const std::string layer = broken_layer(model_, batch.inputs);
-    throw Diverged(
-        fmt::format("the loss became {} in {}{}", loss.item(), place(),
-                    layer.empty() ? "" : fmt::format("; the numbers of {} are the first that are not finite", layer)));
+    throw Diverged(fmt::format("the loss became {} in {}", loss.item(), place()),
+                   layer.empty() ? "" : fmt::format("; the numbers of {} are the first that are not finite", layer));
   }
   tape_.backward(loss);
   if (const std::string parameter = broken_gradient(model_); !parameter.empty())
@@ -347,7 +346,7 @@ void Training::roll_back(const Diverged& why) {
   ++state_.rollbacks;
   note(fmt::format("training broke: {}; back to the state before epoch {}, and on with {} of the learning rate",
                    why.what(), epoch() + 1, lr_factor()));
-  log({{"epoch", epoch() + 1}, {"rollback", why.what()}, {"lr_factor", lr_factor()}});
+  log({{"epoch", epoch() + 1}, {"rollback", why.text()}, {"lr_factor", lr_factor()}});
   state_.epoch = {.seconds = state_.epoch.seconds};
 }
 

@@ -56,10 +56,10 @@ done
 for quantizer in '{"class": "QuantAwareTrainRangeLinearQuantizer", "bits_activations": 4, "bits_weights": 4}' \
   '{"class": "PACTQuantizer", "bits_activations": 3, "bits_weights": 3}' \
   '{"class": "APoTQuantizer", "bits_activations": 3, "bits_weights": 3}' null; do
-  rm -rf one two
+  rm -rf one three
   "$qgrad" train qat.json --set train.epochs=1 --set "quantizer=$quantizer" --out one >stdout 2>stderr || fail "$quantizer"
-  on 2 train qat.json --set train.epochs=1 --set "quantizer=$quantizer" --out two || fail "$quantizer, two processes"
-  same "$quantizer" one/model.safetensors two/model.safetensors
+  on 3 train qat.json --set train.epochs=1 --set "quantizer=$quantizer" --out three || fail "$quantizer, three processes"
+  for file in $kept; do same "$quantizer" one/$file three/$file; done
 done
 
 # Stopped, and killed: a process in the middle of an epoch, and all that is left goes on with another number of them.
@@ -106,6 +106,19 @@ cp by_three/config.json by_two/config.json
 on 2 compare --resume by_two || fail "a comparison that two processes resume"
 same_numbers "a comparison that two processes resume" by_two by_three
 
+# A process that is stopped, and is not the first, is no reason to give up a row in silence.
+sed 's/"epochs": 1, "batch_size": 32},/"epochs": 400, "batch_size": 32},/' compare.json >long.json
+mpirun --oversubscribe --mca odls_base_sigkill_timeout 3 -np 3 "$qgrad" compare long.json --out long >stdout 2>stderr &
+job=$!
+until ls long/*/training.safetensors >/dev/null 2>&1 || ! kill -0 $job 2>/dev/null; do sleep 0.05; done
+sleep 1
+kill -TERM $job
+if wait $job; then fail "a comparison that is stopped: exit status 0"; else pass; fi
+if [ -e long/.lock ]; then fail "a comparison that is stopped: a lock is left"; else pass; fi
+on 2 compare --resume long || fail "a comparison that was stopped"
+"$qgrad" compare long.json --out long_alone >stdout 2>stderr || fail "the same comparison by one process"
+same_numbers "a comparison that was stopped" long long_alone
+
 cat >sensitivity.json <<JSON
 {"name": "s", "checkpoint": "by_three/float/model.safetensors", "data": {"dataset": {"class": "digits"}},
  "quantizer": {"class": "PostTrainLinearQuantizer", "bits_activations": 4, "bits_weights": 4},
@@ -122,6 +135,7 @@ done
 
 expect_error "a batch that does not divide" "expected a batch_size that is a multiple of 16, got 100" 2 train qat.json --set train.batch_size=100 --out x
 expect_error "too many processes" "expected 1 to 16 of them" 17 train qat.json --out x
+expect_error "too few examples" "gives each 2 examples, got 16" 9 train qat.json --set train.batch_size=16 --out x
 expect_error "a command for one process" "does not share its work: run it without mpirun" 2 evaluate whole/model.safetensors
 expect_error "an unknown key" "unknown key" 2 train qat.json --set model.nonsense=1 --out x
 expect_error "a folder that is used" "is there already" 2 train qat.json --out whole

@@ -146,7 +146,7 @@ Tensor softmax_cross_entropy(const Tensor& logits, std::span<const int32_t> labe
     for (int64_t i = 0; i < rows.count; ++i) total += losses[i];
   });
   Tensor loss = Tensor::scalar(static_cast<float>(total / static_cast<double>(count)));
-  loss.set_part(false);
+  loss.set_part(0);
   return record("softmax_cross_entropy", loss, {logits}, [gradient](Tensor dy, Grads& dx) mutable {
     const float factor = dy.item();
     const float* from = gradient.data().data();

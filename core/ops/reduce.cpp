@@ -37,7 +37,7 @@ Tensor sum_over(const char* name, const Tensor& x, const int* dim, bool keep_dim
     sum_leading(x.data().data(), n, inner, part, factor, y.mutable_data().data());
   else
     sum_middle(x.data().data(), outer, n, inner, factor, y.mutable_data().data());
-  if (part) y.set_part(false);
+  if (part) y.set_part(0);
   return record(name, y, {x}, [shape = x.shape(), outer, n, inner, factor](Tensor dy, Grads& dx) {
     Tensor g = Tensor::empty(shape);
     repeat_middle(dy.data().data(), outer, n, inner, static_cast<float>(factor), g.mutable_data().data());
@@ -64,7 +64,7 @@ double sum_of_pairs(const char* name, double (*kernel)(const float*, const float
 // Of the whole batch, where x is a part.
 Tensor total_of(double value) {
   Tensor y = Tensor::scalar(static_cast<float>(value));
-  y.set_part(false);
+  y.set_part(0);
   return y;
 }
 

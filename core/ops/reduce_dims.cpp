@@ -95,7 +95,7 @@ Tensor sum_over_dims(const char* op, const Tensor& x, std::span<const int> dims,
     else
       sum_middle(from, g.outer, g.n, g.inner, factor, to);
   });
-  if (part && r.over_batch) y.set_part(false);
+  if (part && r.over_batch) y.set_part(0);
   return record(op, y, {x}, [r = std::move(r), shape = x.shape(), average, part](const Tensor& dy, Grads& dx) {
     dx.add(0, repeated(dy, r, shape, average, part));
   });

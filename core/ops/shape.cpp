@@ -63,6 +63,10 @@ Tensor permuted(const Tensor& x, std::span<const int> order) {
 }  // namespace
 
 Tensor reshape(const Tensor& x, const Shape& shape) {
+  if (ranks() && x.is_part())
+    check(shape.rank() > 0 && shape[0] % *x.part() == 0,
+          "reshape: of {} to {} the first dimension is not made of {} examples: it can not be trained on several ranks",
+          x.shape(), shape, *x.part());
   return record("reshape", x.reshaped(shape), {x},
                 [shape = x.shape()](Tensor dy, Grads& dx) { dx.add(0, dy.reshaped(shape)); });
 }

@@ -34,7 +34,7 @@ Tensor PerExample::forward(const Tensor& x) {
     if (!dx.needs(0)) return;
     const Tape::Paused paused;
     Tensor of_examples = dy;
-    of_examples.set_part(dx.over_ranks(0));
+    of_examples.set_part(dx.over_ranks(0) ? dy.dim(0) : 0);
     dx.add(0, sum(of_examples, 0, /*keep_dim=*/true));
   });
 }

@@ -50,7 +50,10 @@ ValueRange min_max(std::span<const float> x) {
 
 ValueRange over_ranks(ValueRange range, bool part) {
   ValueRange all = range;
-  add_in_turn(part, std::span(&all, 1), [&] { all = {std::min(all.min, range.min), std::max(all.max, range.max)}; });
+  add_in_turn(part, std::span(&all, 1), [&] {  // one that is no number stays
+    if (std::isnan(range.min) || range.min < all.min) all.min = range.min;
+    if (std::isnan(range.max) || range.max > all.max) all.max = range.max;
+  });
   return all;
 }
 

@@ -50,7 +50,7 @@ Tensor small_ids(const Tensor& x) {
   for (int64_t i = 0; i < x.dim(0); ++i)
     ids.mutable_data()[static_cast<size_t>(i)] =
         std::floor(std::min(std::abs(x.data()[static_cast<size_t>(i * width)]), 1.9f) * 3);
-  ids.set_part(x.is_part());
+  ids.set_part(x.part().value_or(0));
   return ids;
 }
 
@@ -202,7 +202,7 @@ Results run_part(const OpCase& c, int64_t batch) {
   Tensors x, p;
   for (size_t i = 0; i < c.batches.size(); ++i) {
     x.push_back(rows_of(normal_tensor(with_examples(batch, c.batches[i]), i), first, last));
-    x.back().set_part(ranks() != nullptr);
+    if (ranks()) x.back().set_part(last - first);
     x.back().set_requires_grad(true);
   }
   for (size_t i = 0; i < c.parameters.size(); ++i) {
@@ -218,7 +218,7 @@ Results run_part(const OpCase& c, int64_t batch) {
       Shape whole = y.shape();
       whole.set(0, batch);
       Tensor weights = rows_of(normal_tensor(whole, 7), first, last);
-      weights.set_part(ranks() != nullptr);
+      if (ranks()) weights.set_part(last - first);
       loss = sum(mul(y, weights));
     } else {
       loss = sum(mul(y, normal_tensor(y.shape(), 8)));
@@ -236,7 +236,7 @@ Results run_part(const OpCase& c, int64_t batch) {
 TEST_CASE("an op on several ranks gives the bits of one: its outputs, and the gradients of inputs and parameters") {
   const std::vector<OpCase> all = cases_of_ranks();
   for (const OpCase& c : all)
-    for (const int64_t batch : {16, 48}) {
+    for (const int64_t batch : {32, 48}) {
       const Results whole = run_part(c, batch);
       for (const int count : {1, 2, 3, 5, 16}) {
         INFO(c.name << ", " << batch << " examples on " << count << " ranks");
@@ -264,7 +264,7 @@ TEST_CASE("what can not be computed on parts of a batch is refused on several ra
     return error_of([&] {
       on_ranks(2, [&](int) {
         Tensor x = normal_tensor({8, 3, 4}, 1);
-        x.set_part(true);
+        x.set_part(8);
         run(x);
       });
     });
@@ -276,11 +276,14 @@ TEST_CASE("what can not be computed on parts of a batch is refused on several ra
              Contains("slice") && Contains("several ranks"));
   CHECK_THAT(refused([](const Tensor& x) { return transpose(x, kExchanged); }), Contains("transpose"));
   CHECK_THAT(refused([](const Tensor& x) { return pad(x, 0, 1, 1, 0); }), Contains("pad"));
+  CHECK_THAT(refused([](const Tensor& x) { return reshape(x, {1, 96}); }), Contains("not made of 8 examples"));
+  CHECK_THAT(refused([](const Tensor& x) { return reshape(x, {12, 8}); }), Contains("reshape"));
   CHECK_THAT(refused([](const Tensor& x) { return concat({{x, x}}, 0); }), Contains("concat"));
   on_ranks(2, [&](int) {
     Tensor x = normal_tensor({8, 3, 4}, 1);
-    x.set_part(true);
+    x.set_part(8);
     CHECK(slice(x, 1, 0, 1).is_part());
+    CHECK(reshape(x, {24, 4}).part() == 8);
     CHECK_FALSE(sum(x).is_part());
   });
 
@@ -288,7 +291,7 @@ TEST_CASE("what can not be computed on parts of a batch is refused on several ra
     return error_of([&] {
       on_ranks(2, [&](int) {
         Tensor x = normal_tensor({8, 3, 4}, 1), p = normal_tensor(parameter, 2);
-        x.set_part(true);
+        x.set_part(8);
         p.set_requires_grad(true);
         Tape tape;
         Tensor loss;
@@ -312,5 +315,6 @@ TEST_CASE("ranks have whole slices of a batch, which must divide into them") {
   CHECK(ThreadRanks(2, 3, mail).examples(48) == std::pair<int64_t, int64_t>(30, 48));
   CHECK_THAT(error_of([&] { ThreadRanks(0, 2, mail).examples(100); }),
              Contains("a batch_size that is a multiple of 16, got 100"));
+  CHECK_THAT(error_of([&] { ThreadRanks(0, 16, mail).examples(16); }), Contains("gives each 2 examples, got 16"));
   CHECK_THAT(error_of([&] { ThreadRanks(0, 17, mail); }), Contains("expected 1 to 16"));
 }
