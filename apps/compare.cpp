@@ -168,7 +168,7 @@ Json finished_row(const Setup& setup, const PlannedRow& row, std::optional<Quant
                {"bits_activations", bits("bits_activations")}};
   json.update(test);
   json["model_bytes"] = packed_bytes(*model, quantized ? quantized->quantizer.get() : nullptr);
-  if (const auto* images = dynamic_cast<const ExperimentData*>(&setup.task); images && quantized)
+  if (const ExperimentData* images = setup.task.on_images(); images && quantized)
     json["program"] = deploy_checkpoint(setup.checkpoint_of(row.name), *images, row.name + "  program").to_json();
   json["seconds"] = stopwatch.seconds();
   json.update(row.origin);

@@ -34,11 +34,14 @@ void do_alone(const std::vector<int64_t>& pieces, const Work& work, const Done& 
   for (const int64_t piece : pieces) done(piece, work(piece));
 }
 
-// Of Open MPI, of MPICH and what is made of it, of Slurm with PMIx.
+// By Open MPI, by MPICH and what is made of it, by Slurm with PMIx.
 bool started_with_others() {
-  for (const char* variable : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE"})
-    if (const char* size = std::getenv(variable); size && std::atoi(size) > 1) return true;
-  return std::getenv("PMIX_RANK") && !std::getenv("OMPI_COMM_WORLD_SIZE");
+  const auto is_several = [](const char* variable) {
+    const char* count = std::getenv(variable);
+    return count && std::atoi(count) > 1;
+  };
+  return is_several("OMPI_COMM_WORLD_SIZE") || is_several("PMI_SIZE") || is_several("MV2_COMM_WORLD_SIZE") ||
+         (std::getenv("PMIX_RANK") && is_several("SLURM_STEP_NUM_TASKS"));
 }
 
 }  // namespace

@@ -98,7 +98,7 @@ class Verification {
       check_labelled(*task);
       if (facts_.empty()) add_facts(run_facts(*task), recorded_, "");
       add(claim.what, claim.metrics, evaluate(file, *task, claim.what));
-      const auto* images = dynamic_cast<const ExperimentData*>(task.get());
+      const ExperimentData* images = task->on_images();
       if (claim.program.is_null() || !images) return;
       Json program = deploy_checkpoint(claim.checkpoint, *images, claim.what + ", program").to_json();
       for (const char* speed : {"images_per_second", "simulated_images_per_second"}) program.erase(speed);

@@ -277,7 +277,7 @@ std::unique_ptr<Task> open_task(const ExperimentConfig& config, const std::optio
 }
 
 void check_labelled(const Task& task) {
-  if (const auto* images = dynamic_cast<const ExperimentData*>(&task))
+  if (const ExperimentData* images = task.on_images())
     check(!images->dataset().class_names().empty(),
           "{}: images without labels do for calibration alone; here classes are needed", images->whose());
 }

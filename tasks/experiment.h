@@ -158,6 +158,7 @@ class ExperimentData final : public Task {
   ExperimentData(const DataConfig& config, uint64_t seed, const std::optional<std::string>& folder,
                  const std::optional<Described>& network);
 
+  const ExperimentData* on_images() const override { return this; }
   int64_t training_examples() const override { return std::ssize(training_); }
   std::unique_ptr<Batches> training(int batch_size, const std::optional<uint64_t>& seed) const override;  // augmented
   Loader validation() const;                                  // held-out training images, test-time transforms

@@ -57,7 +57,7 @@ void correct(Module& model, const Quantized& quantized, const std::string& label
 }  // namespace
 
 const ExperimentData& images_of(const Task& task) {
-  const auto* data = dynamic_cast<const ExperimentData*>(&task);
+  const ExperimentData* data = task.on_images();
   check(data, "calibration and post-training quantization need a data set of images, not one of ratings");
   return *data;
 }
