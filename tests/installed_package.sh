@@ -11,6 +11,19 @@ trap 'echo "installed package: line $LINENO failed" >&2' ERR
 cd "$work"
 
 cmake --install "$build" --prefix "$work/installed" >install.log || { cat install.log >&2; exit 1; }
+grep -q '^.TH QGRAD' installed/share/man/man1/qgrad.1
+for file in bash-completion/completions/qgrad zsh/vendor-completions/_qgrad fish/vendor_completions.d/qgrad.fish; do
+  grep -q sensitivity "installed/share/$file"
+done
+# As a Debian package: it says what it needs, and what is in it runs.
+if command -v dpkg-shlibdeps >/dev/null; then
+  (cd "$build" && cpack -G DEB -B "$work/deb") >cpack.log 2>&1 || { cat cpack.log >&2; exit 1; }
+  dpkg-deb -x deb/qgrad_*.deb unpacked
+  dpkg-deb -f deb/qgrad_*.deb Depends >depends.txt
+  grep -q libfmt depends.txt
+  LD_LIBRARY_PATH=unpacked/usr/lib unpacked/usr/bin/qgrad --version >version.txt
+  grep -q "^qgrad " version.txt
+fi
 {
   cmake -S "$root/examples/custom_quantizer" -B example -DCMAKE_PREFIX_PATH="$work/installed" -DCMAKE_BUILD_TYPE=Release &&
     cmake --build example
