@@ -15,9 +15,9 @@ constexpr double kWidth = 640, kHeight = 320, kLeft = 56, kRight = 16, kTop = 34
 constexpr double kLegendLine = 18, kLetter = 6.2;  // a letter of the legend is about this wide
 
 constexpr const char* kSvgStyle =
-    "text { font: 11px system-ui, sans-serif; fill: #5b6570 } .title { font-weight: 600; font-size: 14px; fill: "
-    "#1c2127 } "
-    ".legend { font-size: 12px; fill: #1c2127 } .grid { stroke: #e3e7eb }";
+    "text { font: 11px system-ui, sans-serif; fill: var(--quiet, #5b6570) } "
+    ".page { fill: var(--page, #fff) } .title { font-weight: 600; font-size: 14px; fill: var(--text, #1c2127) } "
+    ".legend { font-size: 12px; fill: var(--text, #1c2127) } .grid { stroke: var(--line, #e3e7eb) }";
 
 // From data to the drawing.
 struct Axes {
@@ -100,7 +100,7 @@ std::string svg(const Chart& chart) {
   const Legend below = draw_legend(chart);
   std::string out = fmt::format(
       "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">\n"
-      "<style>{}</style>\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n"
+      "<style>{}</style>\n<rect class=\"page\" width=\"100%\" height=\"100%\"/>\n"
       "<text class=\"title\" x=\"{}\" y=\"18\">{}</text>\n",
       kWidth, kHeight + below.height, escape_html(chart.title), kSvgStyle, kLeft, escape_html(chart.title));
   out += draw_grid(chart, axes);

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <string_view>
 
 namespace qgrad {
 namespace {
@@ -35,7 +36,10 @@ std::string html_cell(const Table::Column& column, const std::string& text, cons
     style +=
         fmt::format("background:linear-gradient(90deg,{0}44 {1:.1f}%,transparent {1:.1f}%)", bar->color, bar->percent);
   if (!style.empty()) style = fmt::format(" style=\"{}\"", style);
-  return fmt::format("<{0}{1}>{2}</{0}>", tag, style, escape_html(text));
+  // What a narrow page, which has no line of headings, shows before the cell.
+  const std::string label =
+      tag == std::string_view("td") ? fmt::format(" data-label=\"{}\"", escape_html(column.heading)) : "";
+  return fmt::format("<{0}{1}{2}>{3}</{0}>", tag, label, style, escape_html(text));
 }
 
 }  // namespace

@@ -40,7 +40,7 @@ TEST_CASE("a pipe in a cell of Markdown does not end it") {
 
 TEST_CASE("HTML escapes what the cells hold and draws bars behind the cells of their column") {
   const std::string html = to_html(example());
-  CHECK_THAT(html, Contains("<td style=\"text-align:left;\">a &lt; b</td>"));
+  CHECK_THAT(html, Contains("<td data-label=\"row\" style=\"text-align:left;\">a &lt; b</td>"));
   CHECK_THAT(html, Contains("linear-gradient(90deg,#44556644 9.0%,transparent 9.0%)\">9.00</td>"));
   CHECK_THAT(html, Contains("<th>top-1 %</th>"));
 }
