@@ -125,7 +125,7 @@ Tensor input_gradient(const ConvGeometry& g, const Tensor& dy, const ConvWeightV
 Tensor weight_gradient(const ConvGeometry& g, const Tensor& x, const Tensor& dy, const Shape& shape, bool part) {
   const auto kernel = is_depthwise(g) ? kernels().conv_gradient.depthwise_weight : kernels().conv_gradient.weight;
   const int64_t size = shape.numel();
-  const ConvBands bands(g, x.dim(0), part);
+  const ConvBands bands = weight_gradient_bands(g, x.dim(0), part);
   const int64_t chunks = bands.units.count();
   Tensor partial = Tensor::empty({chunks, size});
   float* sums = partial.mutable_data().data();

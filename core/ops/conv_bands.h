@@ -8,20 +8,19 @@
 
 namespace qgrad {
 
-// A unit is `rows` rows of at most `images` images of one slice of the batch, small
-// enough for the first-level cache; a chunk is a run of units summed into one partial result. Where weights are many,
-// chunks are few, and threads share `parts` parts of `channels` output channels of each.
+// A unit is `rows` rows of at most `images` images of one slice of the batch, small enough for the first-level cache; a
+// chunk is a run of units summed into one partial result. Where weights are many, chunks are few, and threads share
+// `parts` parts of `channels` output channels of each.
 struct ConvBands {
-  // Of `batch` images, which may be a part of a batch (core/batch_sum.h).
-  ConvBands(const ConvGeometry& geometry, int64_t batch, bool part);
-
-  int64_t slice;  // images of a slice of the batch
-  int64_t images, rows;
-  int64_t per_image;  // units that one group of images is cut into
-  int64_t per_slice;  // units
+  int64_t slice;         // images of a slice of the batch
+  int64_t images, rows;  // of a unit
+  int64_t per_image;     // units that one group of images is cut into
+  int64_t per_slice;     // units
   BatchChunks units;
   int64_t channels, parts;
 };
+// Of `batch` images, which may be a part of a batch (core/batch_sum.h).
+ConvBands weight_gradient_bands(const ConvGeometry& geometry, int64_t batch, bool part);
 
 // The partial result of one part of one chunk. `gradient` is the batch's but for dw, the chunk's, which need not be
 // zeros.

@@ -268,7 +268,7 @@ TEST_CASE("a convolution in units has the bits of one call, its weights in their
 TEST_CASE("a weight gradient in parts of its channels has the bits of the whole") {
   const ConvGeometry g = geometry(6, 5, 130, 328, 3, 1, 1, 1, 1, 2);
   for (const int64_t images : {1, 40}) {
-    const ConvBands bands(g, images, /*part=*/false);
+    const ConvBands bands = weight_gradient_bands(g, images, /*part=*/false);
     REQUIRE(bands.parts > 1);
     for (const Kernels* row : available_kernels()) {
       CAPTURE(row->isa, images);
