@@ -1,0 +1,31 @@
+// What a training is set up with before its first step.
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "nn/optim/optimizer.h"
+#include "nn/optim/schedule.h"
+#include "quant/train/quant_schedule.h"
+#include "tasks/distillation.h"
+#include "tasks/experiment.h"
+#include "tasks/task.h"
+
+namespace qgrad {
+
+inline constexpr int kBatchSize = 128;  // by default
+
+int batch_size_of(const TrainConfig& config, const Task& task);
+
+// What a training follows, all that can be wrong with it known.
+struct TrainingSetup {
+  std::unique_ptr<Schedule> learning_rate;
+  std::optional<QuantSchedule> quantization;
+  std::optional<Distillation> distillation;
+  int batch_size;
+  std::unique_ptr<Task::Batches> batches;
+
+  TrainingSetup(const TrainConfig& config, Module& model, Optimizer& optimizer, const Task& task);
+};
+
+}  // namespace qgrad
