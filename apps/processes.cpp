@@ -53,15 +53,17 @@ enum Tag { kWork = 1, kAnswer, kFirstIsThere, kFirstRound };
 
 constexpr auto kNap = std::chrono::milliseconds(3);
 
-// Waits without keeping a core busy, which MPI_Recv does. Returns who has sent something.
-int wait_for_message(int from, Tag tag) {
-  for (;;) {
-    int there = 0;
-    MPI_Status status;
-    MPI_Iprobe(from, tag, MPI_COMM_WORLD, &there, &status);
-    if (there) return status.MPI_SOURCE;
-    std::this_thread::sleep_for(kNap);
-  }
+// Who has sent something that is not received yet.
+std::optional<int> sender_of_message(int from, Tag tag) {
+  int there = 0;
+  MPI_Status status;
+  MPI_Iprobe(from, tag, MPI_COMM_WORLD, &there, &status);
+  return there ? std::optional(status.MPI_SOURCE) : std::nullopt;
+}
+
+// Without keeping a core busy, which MPI_Recv does.
+void wait_for_message(int from, Tag tag) {
+  while (!sender_of_message(from, tag)) std::this_thread::sleep_for(kNap);
 }
 
 class MpiRanks final : public Ranks {
@@ -147,12 +149,6 @@ Report receive_report(int from) {
   return report;
 }
 
-bool is_there(int from, Tag tag) {
-  int there = 0;
-  MPI_Iprobe(from, tag, MPI_COMM_WORLD, &there, MPI_STATUS_IGNORE);
-  return there != 0;
-}
-
 // The first process works as well; meanwhile one of its threads hands out pieces to the others and takes their results.
 class Foreman {
  public:
@@ -193,8 +189,8 @@ class Foreman {
  private:
   void serve() {
     while (left_ > 0 && !gone_) {
-      if (is_there(MPI_ANY_SOURCE, kWork))
-        answer(wait_for_message(MPI_ANY_SOURCE, kWork));
+      if (const auto from = sender_of_message(MPI_ANY_SOURCE, kWork))
+        answer(*from);
       else
         std::this_thread::sleep_for(kNap);
     }
