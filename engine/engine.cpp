@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "core/memory.h"
 #include "core/parallel.h"
+#include "engine/float_chain.h"
 #include "engine/kernels/byte_plan.h"
 #include "engine/kernels/byte_table.h"
 
@@ -124,6 +125,9 @@ Engine::Engine(Program program) : program_(std::make_shared<const Program>(std::
   for (const FloatEnding& ending : endings_)
     for (const int32_t op : {ending.add, ending.clamp})
       if (op != FloatEnding::kNone) within_[static_cast<size_t>(op)] = true;
+  chains_ = float_chains(*program_, endings_);
+  for (const auto& chain : chains_)
+    for (const size_t op : std::span(chain).subspan(1)) within_[op] = true;
   plan_memory();
   std::vector<ByteRange> ranges(program_->tensors.size());
   for (const Op& op : program_->ops)
@@ -132,6 +136,10 @@ Engine::Engine(Program program) : program_(std::make_shared<const Program>(std::
   parallel_for(std::ssize(steps_), 1, [&](int64_t begin, int64_t end) {
     for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) steps_[i] = prepared(i, ranges);
   });
+  for (const auto& chain : chains_) {
+    Step whole = prepared_float_chain(chain), alone = std::move(steps_[chain[0]]);
+    steps_[chain[0]] = [=](std::byte* arena, Mode mode) { (mode.every_tensor ? alone : whole)(arena, mode); };
+  }
 }
 
 ByteOutput Engine::output_of(const Op& op) const {
@@ -238,13 +246,37 @@ Engine::Step Engine::prepared_float(const Op& op) const {
   };
 }
 
+// The clamp of an ending alone.
+ConvEnding Engine::clamp_of(const FloatEnding& ending) const {
+  if (ending.clamp == FloatEnding::kNone) return {};
+  const Op& clamp = program_->ops[static_cast<size_t>(ending.clamp)];
+  return {.clamps = true, .low = clamp.real_low, .high = clamp.real_high};
+}
+
+Engine::Step Engine::prepared_float_chain(const std::vector<size_t>& chain) const {
+  std::vector<FloatChain::Link> links;
+  std::vector<FloatWeights> weights;  // that the links point to
+  for (const size_t i : chain) {
+    const Op& op = program_->ops[i];
+    weights.emplace_back(*program_, op);
+    links.push_back({.geometry = dense_geometry(*program_, op),
+                     .weight = weights.back().panels,
+                     .bias = op.real_bias.data(),
+                     .ending = clamp_of(endings_[i])});
+  }
+  const FloatEnding& last = endings_[chain.back()];
+  const bool adds = last.add != FloatEnding::kNone;
+  return [links = FloatChain(std::move(links)),
+          weights = std::make_shared<const std::vector<FloatWeights>>(std::move(weights)),
+          from = offset(program_->ops[chain[0]].inputs[0]), adds, addend = adds ? offset(last.addend) : 0,
+          to = offset(last.output)](std::byte* arena, Mode mode) {
+    links.run(at<float>(arena, from), at<float>(arena, to), adds ? at<float>(arena, addend) : nullptr, mode.share_rows);
+  };
+}
+
 Engine::Step Engine::prepared_float_conv(const Op& op, const FloatEnding& ending) const {
   const auto weights = std::make_shared<const FloatWeights>(*program_, op);
-  ConvEnding last;
-  if (ending.clamp != FloatEnding::kNone) {
-    const Op& clamp = program_->ops[static_cast<size_t>(ending.clamp)];
-    last = {.clamps = true, .low = clamp.real_low, .high = clamp.real_high};
-  }
+  const ConvEnding last = clamp_of(ending);
   const bool adds = ending.add != FloatEnding::kNone;
   return [=, &op, geometry = dense_geometry(*program_, op), from = offset(op.inputs[0]), alone = offset(op.output),
           addend = adds ? offset(ending.addend) : 0, to = offset(ending.output)](std::byte* arena, Mode mode) {
@@ -285,6 +317,10 @@ void Engine::plan_memory() {
   for (size_t i = 0; i < endings_.size(); ++i) {
     size_t& first = begin[static_cast<size_t>(endings_[i].output)];
     first = std::min(first, i);
+  }
+  for (const auto& chain : chains_) {
+    size_t& first = begin[static_cast<size_t>(endings_[chain.back()].output)];
+    first = std::min(first, chain[0]);
   }
   end[static_cast<size_t>(program_->output)] = program_->ops.size();
   offsets_.assign(count, 0);

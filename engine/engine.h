@@ -53,7 +53,9 @@ class Engine {
   Step prepared_conv(const Op& op, const ByteRange& input) const;
   Step prepared_float(const Op& op) const;
   Step prepared_float_conv(const Op& op, const FloatEnding& ending) const;
+  Step prepared_float_chain(const std::vector<size_t>& chain) const;
   Step prepared_lookup(const Op& op) const;
+  ConvEnding clamp_of(const FloatEnding& ending) const;
   ByteOutput output_of(const Op& op) const;
   void run_image(const float* image, float* output, Mode mode,
                  const std::function<void(int32_t, const void*)>& made) const;
@@ -62,7 +64,8 @@ class Engine {
   std::vector<int64_t> offsets_;            // of every tensor in an image's arena
   int64_t arena_bytes_ = 0;
   std::vector<FloatEnding> endings_;
-  std::vector<bool> within_;  // operations that are the ending of another
+  std::vector<std::vector<size_t>> chains_;
+  std::vector<bool> within_;  // operations that are the ending of another, or in a chain that another begins
   std::vector<Step> steps_;
 };
 

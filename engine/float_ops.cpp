@@ -46,24 +46,15 @@ const FloatKernels& kernels() {
   return chosen;
 }
 
+ConvForwardKernel kernel_of(const ConvGeometry& g) {
+  return is_depthwise(g) ? kernels().conv.depthwise_forward : kernels().conv.forward;
+}
+
 constexpr int64_t kManyImages = 128;  // so many that each stays on one thread
 
 AlignedFloats aligned_floats(size_t count) {
   const size_t bytes = count * sizeof(float);
   return {static_cast<float*>(pool::allocate(bytes)), {bytes}};
-}
-
-// The operation that reads a tensor, where there is one alone and it reads it once.
-std::vector<int32_t> only_readers(const Program& program) {
-  constexpr int32_t kMany = -2;
-  std::vector<int32_t> readers(program.tensors.size(), FloatEnding::kNone);
-  readers[static_cast<size_t>(program.output)] = kMany;
-  for (int32_t i = 0; i < std::ssize(program.ops); ++i)
-    for (const int32_t input : program.ops[static_cast<size_t>(i)].inputs) {
-      int32_t& reader = readers[static_cast<size_t>(input)];
-      reader = reader == FloatEnding::kNone ? i : kMany;
-    }
-  return readers;
 }
 
 void real_conv(const Program& program, const Op& op, const ConvPanels& weight, const uint8_t* x, float* y) {
@@ -103,6 +94,18 @@ FloatWeights::FloatWeights(const Program& program, const Op& op) {
   if (floats > 0) values = std::move(packed);
 }
 
+std::vector<int32_t> only_readers(const Program& program) {
+  constexpr int32_t kMany = -2;
+  std::vector<int32_t> readers(program.tensors.size(), FloatEnding::kNone);
+  readers[static_cast<size_t>(program.output)] = kMany;
+  for (int32_t i = 0; i < std::ssize(program.ops); ++i)
+    for (const int32_t input : program.ops[static_cast<size_t>(i)].inputs) {
+      int32_t& reader = readers[static_cast<size_t>(input)];
+      reader = reader == FloatEnding::kNone ? i : kMany;
+    }
+  return readers;
+}
+
 std::vector<FloatEnding> float_endings(const Program& program) {
   const std::vector<int32_t> readers = only_readers(program);
   const auto op_at = [&](int32_t i) -> const Op& { return program.ops[static_cast<size_t>(i)]; };
@@ -131,8 +134,14 @@ std::vector<FloatEnding> float_endings(const Program& program) {
   return endings;
 }
 
+void run_float_rows(const ConvGeometry& g, ConvForward conv) {
+  Scratch scratch;
+  conv.scratch = scratch.take<float>(static_cast<size_t>(conv_scratch_floats(g, 1, conv.row_end - conv.row_begin)));
+  kernel_of(g)(g, conv);
+}
+
 void run_float_conv(const ConvGeometry& g, const ConvForward& conv, bool share) {
-  const auto kernel = is_depthwise(g) ? kernels().conv.depthwise_forward : kernels().conv.forward;
+  const auto kernel = kernel_of(g);
   const ConvUnits units = conv_units(g, share && num_threads() > 1 ? 1 : kManyImages);
   parallel_for(units.bands * units.parts, 1, [&](int64_t begin, int64_t end) {
     for (int64_t unit = begin; unit < end; ++unit) run_conv_unit(kernel, g, conv, units, unit);

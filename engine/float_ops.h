@@ -39,9 +39,13 @@ struct FloatEnding {
 };
 std::vector<FloatEnding> float_endings(const Program& program);  // one for every operation
 
+// The operation that reads a tensor, where there is one alone and it reads it once; else less than 0.
+std::vector<int32_t> only_readers(const Program& program);
+
 // A float_conv, on one image. share: over the pool's threads.
 void run_float_conv(const ConvGeometry& geometry, const ConvForward& conv, bool share);
-ConvGeometry dense_geometry(const Program& program, const Op& op);  // positions of y without gaps
+void run_float_rows(const ConvGeometry& geometry, ConvForward conv);  // those that it says, on this thread
+ConvGeometry dense_geometry(const Program& program, const Op& op);    // positions of y without gaps
 
 // Runs the other operations whose outputs are float, but dequantize and channels_first, on one image. inputs: floats,
 // and of a real_conv bytes. Its integers are held in floats, where sums up to 2^24 are exact.

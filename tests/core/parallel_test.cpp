@@ -13,22 +13,12 @@
 #include "support/catch.h"
 #include "support/errors.h"
 #include "support/scarce_threads.h"
+#include "support/threads.h"
 
 using namespace qgrad;
 
-namespace {
-
-// Sets a number of threads for one test.
-struct Threads {
-  int before = num_threads();
-  explicit Threads(int n) { set_num_threads(n); }
-  ~Threads() { set_num_threads(before); }
-};
-
-}  // namespace
-
 TEST_CASE("parallel_for covers every index once in chunks that depend on the grain alone") {
-  const Threads threads(GENERATE(1, 2, 3, 8));
+  const test::Threads threads(GENERATE(1, 2, 3, 8));
   const int64_t n = GENERATE(0, 1, 7, 64, 1000), grain = GENERATE(1, 3, 64, 5000);
   std::vector<std::atomic<int>> seen(static_cast<size_t>(n));
   std::atomic<bool> aligned = true;
@@ -41,7 +31,7 @@ TEST_CASE("parallel_for covers every index once in chunks that depend on the gra
 }
 
 TEST_CASE("an exception in a chunk reaches the caller and the pool stays usable") {
-  const Threads threads(GENERATE(1, 2, 3));
+  const test::Threads threads(GENERATE(1, 2, 3));
   for (int round = 0; round < 20; ++round) {
     CHECK_THROWS_WITH(parallel_for(1000, 1,
                                    [](int64_t begin, int64_t) {
@@ -55,7 +45,7 @@ TEST_CASE("an exception in a chunk reaches the caller and the pool stays usable"
 }
 
 TEST_CASE("a nested parallel_for runs on the thread that called it") {
-  const Threads threads(3);
+  const test::Threads threads(3);
   std::atomic<int> elsewhere = 0;
   std::atomic<int64_t> total = 0;
   parallel_for(16, 1, [&](int64_t, int64_t) {
@@ -70,7 +60,7 @@ TEST_CASE("a nested parallel_for runs on the thread that called it") {
 }
 
 TEST_CASE("two threads may call parallel_for at once") {
-  const Threads threads(2);
+  const test::Threads threads(2);
   std::vector<std::thread> callers;
   std::vector<int64_t> totals(4);
   for (size_t caller = 0; caller < totals.size(); ++caller)
@@ -86,7 +76,7 @@ TEST_CASE("two threads may call parallel_for at once") {
 }
 
 TEST_CASE("more than one thread works when asked to") {
-  const Threads threads(2);
+  const test::Threads threads(2);
   std::set<std::thread::id> ids;
   std::mutex mutex;
   std::atomic<int> arrived = 0;
@@ -107,7 +97,7 @@ TEST_CASE("impossible numbers of threads are refused") {
 
 TEST_CASE("where the system gives fewer threads than were asked for, those there are do the work") {
   const size_t most = GENERATE(0, 1, 3);
-  const Threads threads(16);
+  const test::Threads threads(16);
   {
     const test::ScarceThreads scarce(most);
     std::atomic<int64_t> total = 0;
