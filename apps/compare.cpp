@@ -191,21 +191,25 @@ Json compare(CompareCommandConfig config, const std::string& file, const CommonO
   const Setup setup{config, file, *task, output, resume};
   const Json written = resolved_config(config, *task);
   std::vector<PlannedRow> rows = planned_rows(config);
+  const Json run = run_facts(*task);
   std::map<std::string, Json> finished;
   if (resume && std::filesystem::exists(folder / "results.json")) {
     const Config earlier = Config::read(folder / "results.json");
     check_results(earlier);
     command = earlier.json().at("command").get<std::string>();
-    for (const Json& row : earlier.json().at("rows")) finished[row.at("name").get<std::string>()] = row;
+    const Json made_by = earlier.json().value("run", Json());
+    for (Json row : earlier.json().at("rows")) {
+      if (!row.contains("run") && made_by != run) row["run"] = made_by;
+      finished[row.at("name").get<std::string>()] = row;
+    }
     check_unchanged(setup, earlier.at("config"), written, finished, rows);
   }
   rows.insert(rows.begin(), {.name = "float", .place = config.train ? config.train->place : Config{}});
   std::vector<std::string> names;
   for (const PlannedRow& row : rows) names.push_back(row.name);
-  const Json header = {
-      {"name", config.name}, {"command", command},          {"seed", config.seed},          {"threads", num_threads()},
-      {"seconds", 0},        {"dataset", task->describe()}, {"model", config.model.json()}, {"run", run_facts(*task)},
-      {"config", written}};
+  const Json header = {{"name", config.name},          {"command", command}, {"seed", config.seed},
+                       {"threads", num_threads()},     {"seconds", 0},       {"dataset", task->describe()},
+                       {"model", config.model.json()}, {"run", run},         {"config", written}};
   Results results(header, std::move(names), std::move(finished));
   check_all(setup, rows, results);
   std::optional<QuantStats> statistics;

@@ -226,17 +226,20 @@ class Foreman {
   std::thread others_;  // last, for it uses all the others
 };
 
-void work_for_first(const Work& work) {
+void work_for_first(const std::filesystem::path& folder, const Work& work) {
   for (Report report{kNothing, {}};;) {
     send_report(report);
+    int signal = 0;
     {
-      const StopSignals signals;  // the first process will know
+      const StopSignals signals;
       wait_for_message(0, kAnswer);
+      signal = StopSignals::received();
     }
     int64_t piece;
     MPI_Recv(&piece, 1, MPI_INT64_T, 0, kAnswer, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
     if (piece < 0) return;
     try {
+      if (signal) throw Stopped("before a piece of work", folder.string(), signal);
       report = {piece, work(piece).dump()};
     } catch (const Stopped& stopped) {
       send_report({kStops, std::to_string(stopped.exit_status() - 128)});
@@ -282,7 +285,7 @@ Ranks* training_ranks() {
 void share_work(const std::filesystem::path& folder, const std::vector<int64_t>& pieces, const Work& work,
                 const Done& done) {
   if (process_count() == 1) return do_alone(pieces, work, done);
-  if (!is_first_process()) return work_for_first(work);
+  if (!is_first_process()) return work_for_first(folder, work);
   Foreman foreman(folder, pieces, done);
   int signal = 0;
   try {

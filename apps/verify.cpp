@@ -4,24 +4,28 @@
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "apps/command.h"
 #include "apps/report/table.h"
 #include "apps/run_facts.h"
+#include "tasks/agreement.h"
 #include "tasks/deployment.h"
 #include "tasks/model_file.h"
 #include "tasks/progress.h"
+#include "tasks/quantization.h"
 
 namespace qgrad {
 namespace {
 
 namespace fs = std::filesystem;
 
-// What results say of a model that the run left: its metrics, and those of its program, null where there are none.
+// What results say of a model that the run left: its metrics, and those of its program, null where there are none; or
+// of images without labels, how each output agrees with that of the float network. `run`: what made it.
 struct Claim {
   std::string what;
   fs::path checkpoint;
-  Json metrics, program = nullptr;
+  Json metrics, program, agreement, run;
 };
 
 // One for each model, by the form that a command gives its results.
@@ -30,19 +34,30 @@ std::vector<Claim> claims_of(const fs::path& folder, const Json& results) {
   const auto object = [](const Json& of, const char* key) {
     return of.contains(key) && of.at(key).is_object() ? of.at(key) : Json();
   };
+  const Json run = object(results, "run");
   const auto add = [&](const std::string& what, const fs::path& checkpoint, const Json& metrics, const Json& program) {
-    if (metrics.is_object()) claims.push_back({what, checkpoint, metrics, program});
+    if (metrics.is_object()) claims.push_back({what, checkpoint, metrics, program, nullptr, run});
   };
-  for (const Json& row : results.value("rows", Json::array()))
+  for (const Json& row : results.value("rows", Json::array())) {
     add(row.at("name"), folder / row.at("checkpoint").get<std::string>(), row, object(row, "program"));
+    if (row.contains("run")) claims.back().run = row.at("run");
+  }
   add("test", folder / "model.safetensors", object(results, "test"), Json());
   add("folded", folder / "model_folded.safetensors", object(results, "folded"), Json());
   add("quantized", folder / "model.safetensors", object(results, "quantized"), object(results, "program"));
-  check(!claims.empty(),
-        "{}: says nothing of a model on images with labels: expected results of train, quantize or "
-        "compare",
+  if (const Json agreement = results.value("agreement", Json()); agreement.is_array())
+    claims.push_back({"quantized", folder / "model.safetensors", nullptr, nullptr, agreement, run});
+  check(!claims.empty(), "{}: says nothing of a model: expected results of train, quantize or compare",
         (folder / "results.json").string());
   return claims;
+}
+
+// What images without labels say of a quantized model again, in the order of its outputs.
+std::vector<OutputAgreement> agreement_of(const ModelFile& file, const Config& config, const ExperimentData& images,
+                                          const std::string& label) {
+  const ModulePtr reference = float_reference(config, images);
+  const auto quantized = [&](const Tensor& x) { return file.model->call(std::span(&x, 1)); };
+  return agreement(*reference, quantized, images.test(), label);
 }
 
 // A number or a fact, then and now.
@@ -63,7 +78,6 @@ class Verification {
   Verification(const fs::path& folder, std::optional<std::string> data) : data_(std::move(data)) {
     const Config results = Config::read(folder / "results.json");
     results.expect_object(" of results");
-    recorded_ = results.json().value("run", Json::object());
     for (const Claim& claim : placed_at(results.place(), [&] { return claims_of(folder, results.json()); }))
       verify(claim);
   }
@@ -95,8 +109,11 @@ class Verification {
     try {
       const ModelFile file = load_model(claim.checkpoint, std::nullopt);
       const auto task = open_task(file, data_);
+      if (!recorded_.contains(claim.run))
+        add_facts(run_facts(*task), claim.run, recorded_.empty() ? "" : claim.what + ": ");
+      recorded_.insert(claim.run);
+      if (claim.agreement.is_array()) return verify_agreement(claim, file, images_of(*task));
       check_labelled(*task);
-      if (facts_.empty()) add_facts(run_facts(*task), recorded_, "");
       add(claim.what, claim.metrics, evaluate(file, *task, claim.what));
       const ExperimentData* images = task->on_images();
       if (claim.program.is_null() || !images) return;
@@ -105,6 +122,16 @@ class Verification {
       add(claim.what + ", program", claim.program, program);
     } catch (const Error& e) {
       errors_[claim.what] = e.what();
+    }
+  }
+
+  void verify_agreement(const Claim& claim, const ModelFile& file, const ExperimentData& images) {
+    const Config config = Config::read(claim.checkpoint.parent_path() / "config.json");
+    for (const OutputAgreement& output : agreement_of(file, config, images, claim.what)) {
+      const Json now = output.to_json();
+      const auto then = std::ranges::find_if(
+          claim.agreement, [&](const Json& earlier) { return earlier.at("output") == now.at("output"); });
+      add(output.name.empty() ? claim.what : output.name, then == claim.agreement.end() ? Json::object() : *then, now);
     }
   }
 
@@ -117,14 +144,14 @@ class Verification {
     for (const auto& [key, value] : now.items()) {
       const Json earlier = then.is_object() ? then.value(key, Json()) : Json();
       if (value.is_object())
-        add_facts(value, earlier, key + ": ");
+        add_facts(value, earlier, prefix + key + ": ");
       else
         facts_.push_back({prefix + key, earlier, value});
     }
   }
 
   std::optional<std::string> data_;
-  Json recorded_;
+  std::set<Json> recorded_;  // what made the models that were looked at
   std::vector<Line> facts_, numbers_;
   std::map<std::string, std::string> errors_;  // of models that can not be evaluated
 };

@@ -114,7 +114,7 @@ ModelMetadata with_data_of(const Config& config, ModelMetadata metadata, const s
 DataDescription description_of(const ModelMetadata& metadata) {
   if (metadata.trained_on) return *metadata.trained_on;
   DataDescription known;
-  if (is_recommendation(metadata.data.dataset)) return known;
+  if (metadata.data.dataset.is_null() || is_recommendation(metadata.data.dataset)) return known;
   known.image = configured_image(metadata.data.dataset);
   auto [mean, std] = normalisation(metadata.data.transforms, example_inputs(metadata.model, known).front().dim(-1));
   known.mean = std::move(mean);
@@ -193,7 +193,7 @@ ModelFile load_model(const std::filesystem::path& file, const std::optional<Conf
   loaded.trained_on.whose = file.string();
   ModelMetadata metadata;
   if (const auto saved = metadata_of(checkpoint)) {
-    loaded.trained_on.data = description_of(*saved);
+    loaded.trained_on.data = placed_at({nullptr, file.string(), ""}, [&] { return description_of(*saved); });
     metadata = config ? with_data_of(*config, *saved, file.string(), loaded.trained_on.data) : *saved;
   } else if (config) {
     metadata = metadata_from_config(*config);

@@ -130,6 +130,14 @@ Quantized quantize_model(ModulePtr& model, const Config& architecture, const Con
   return result;
 }
 
+ModulePtr float_reference(const Config& config, const ExperimentData& images) {
+  const auto checkpoint = config.at("checkpoint").json().get<std::string>();
+  ModulePtr model = build_model(config.at("model"), config.at("seed").json().get<uint64_t>(), checkpoint);
+  model->set_training(false);
+  Registry<Quantizer>::create(config.at("quantizer"))->prepare_float(model, images.example());
+  return model;
+}
+
 void check_post_training(const ExperimentConfig& experiment, Config quantizer, const Task& task,
                          std::optional<CalibrationConfig> calibration) {
   constexpr int64_t kImages = 16;

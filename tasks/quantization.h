@@ -42,6 +42,9 @@ Quantized quantize_model(ModulePtr& model, const Config& architecture, const Con
                          const Task& task, const std::optional<CalibrationConfig>& calibration,
                          const std::string& label, std::optional<QuantStats>* measured = nullptr);
 
+// The reference of a finished run of `qgrad quantize` again, from its resolved config.
+ModulePtr float_reference(const Config& config, const ExperimentData& images);
+
 bool is_post_training(const Config& quantizer);
 
 // Throws what preparing the experiment's model with this quantizer would throw, and what the prepared model would say

@@ -247,7 +247,7 @@ holds "says so" grep -qE '^instruction_set +abacus +[a-z0-9_]+ +differs$' stdout
 holds "and what is not recorded" grep -qE '^version +not known +[0-9.]+ +differs$' stdout
 expect_error "verify a folder without results" "calibrated/results.json: cannot open" "$qgrad" verify calibrated
 echo '{"name": "x", "probes": []}' >calibrated/results.json
-expect_error "verify what left no model" "calibrated/results.json: says nothing of a model" "$qgrad" verify calibrated
+expect_error "verify what left no model" "calibrated/results.json: says nothing of a model: expected" "$qgrad" verify calibrated
 rm calibrated/results.json
 
 expect 0 "inspect a checkpoint" "$qgrad" inspect compared/QAT_4-4/model.safetensors
@@ -403,6 +403,12 @@ holds "and the command that began it" grep -q '"command": "qgrad compare .*quant
 rm comparison/report.html
 expect 0 "resume a finished comparison" "$qgrad" compare --resume comparison
 holds "and its report is there" test -s comparison/report.html
+holds "rows of one program have one record of what made them" python3 -c 'import json; r = json.load(open("comparison/results.json")); assert all("run" not in row for row in r["rows"]), r'
+sed -i 's|"compiler": "[^"]*"|"compiler": "abacus"|' comparison/results.json
+expect 0 "resume what another program began" "$qgrad" compare --resume comparison
+holds "whose rows say so" python3 -c 'import json; r = json.load(open("comparison/results.json")); assert all(row["run"]["compiler"] == "abacus" != r["run"]["compiler"] for row in r["rows"]), r'
+expect 0 "verify them" "$qgrad" verify comparison
+holds "shows what made them" grep -qE '^compiler +abacus +(GCC|Clang) .* differs$' stdout
 expect_error "resume from nowhere" "nowhere/config.json: cannot open" "$qgrad" train --resume nowhere
 
 # --- data and network: what was trained is what is used ---
@@ -794,6 +800,10 @@ mkdir -p blocked/model.onnx
 expect 1 "a file that can not be written is an error, no refusal" "$qgrad" quantize float.onnx --images shades --mean 0.5 --std 0.5 --out blocked
 expect 0 "the config repeats it" "$qgrad" quantize one/config.json --out again
 holds "to the byte" cmp one/model.safetensors again/model.safetensors
+expect 0 "verify what was judged by agreement" "$qgrad" verify one
+holds "to the digit" grep -qE '^quantized: sqnr_db +([0-9.]+) +\1$' stdout
+sed -i 's|"top1_agreement": [0-9.]*|"top1_agreement": 12.5|' again/results.json
+expect_error "verify an agreement that is not so" "^qgrad: again: 1 of 5 numbers are not those of the run$" "$qgrad" verify again
 expect_error "a size that is none" "--size 3x: expected sizes" "$qgrad" import float.onnx --size 3x
 expect_error "a damaged file" "float_half.onnx" sh -c 'head -c 3000 float.onnx >float_half.onnx; "$0" import float_half.onnx' "$qgrad"
 expect 0 "export a trained model with a float first layer" "$qgrad" export course/model.safetensors --onnx course.onnx

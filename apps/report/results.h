@@ -2,8 +2,9 @@
 //
 // {"name", "command", "seed", "threads", "seconds", "dataset", "model", "rows": [{"name", "kind", "bits_weights",
 // "bits_activations", "top1", "top5", "loss", "model_bytes", "program", "seconds", "epochs": [..]}]}; accuracies in
-// percent. Rows of recommenders have "hit_rate_at_10" and "ndcg_at_10" instead of "top1", "top5" and "loss". Rows that
-// differ in their seed alone have their common name in "row"; those of a matrix have "matrix" and "coordinates".
+// percent. A row that another program or machine made before the comparison went on has that in "run". Rows of
+// recommenders have "hit_rate_at_10" and "ndcg_at_10" instead of "top1", "top5" and "loss". Rows that differ in their
+// seed alone have their common name in "row"; those of a matrix have "matrix" and "coordinates".
 #pragma once
 
 #include <string>

@@ -29,7 +29,7 @@ inline float fused_multiply_add(float a, float b, float c) {
   const auto bits = __builtin_bit_cast(int64_t, sum);
   const bool even = (bits & 1) == 0, inexact = (lost > 0.0) | (lost < 0.0);
   const int64_t towards_lost = (lost > 0.0) == (sum > 0.0) ? 1 : -1;
-  return static_cast<float>(__builtin_bit_cast(double, inexact& even ? bits + towards_lost : bits));
+  return static_cast<float>(__builtin_bit_cast(double, (inexact & even) ? bits + towards_lost : bits));
 #endif
 }
 
@@ -173,11 +173,11 @@ inline float pow_of(float x, float y) {
   const bool whole = __builtin_floorf(y) == y, small = __builtin_fabsf(y) < 16777216.0f;  // larger ones are even
   const bool odd = whole & small & (static_cast<int32_t>(small ? y : 0.0f) & 1);
   const double at_ends = magnitude == 0.0f ? -__builtin_inf() : __builtin_inf();
-  const double log = (magnitude > 0.0f) & (magnitude < infinity) ? log_magnitude_of(x) : at_ends;
+  const double log = ((magnitude > 0.0f) & (magnitude < infinity)) ? log_magnitude_of(x) : at_ends;
   const auto power = magnitude == 1.0f ? 1.0f : static_cast<float>(exp_in_double(static_cast<double>(y) * log));
   const float signed_power = odd ? __builtin_copysignf(power, x) : power;
   const bool is_real = (x >= 0.0f) | ((x < 0.0f) & (whole | (magnitude == infinity)));
-  return y == 0.0f ? 1.0f : is_real & (y == y) ? signed_power : __builtin_nanf("");
+  return y == 0.0f ? 1.0f : (is_real & (y == y)) ? signed_power : __builtin_nanf("");
 }
 
 }  // namespace

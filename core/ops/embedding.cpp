@@ -42,9 +42,9 @@ Tensor embedding(const Tensor& ids, const Tensor& table) {
     float* out = g.mutable_data().data();
     // Each task adds its own columns for all ids, so that no two tasks meet and the order is fixed; one rank after the
     // other.
-    constexpr int64_t kColumns = 64;
+    constexpr int64_t kColumnsOfTask = 64;
     add_in_turn(dx.over_ranks(1), g.mutable_data(), [&] {
-      parallel_for(width, kColumns, [&](int64_t begin, int64_t end) {
+      parallel_for(width, kColumnsOfTask, [&](int64_t begin, int64_t end) {
         for (int64_t i = 0; i < ids.numel(); ++i) {
           float* row = out + static_cast<int64_t>(row_of[i]) * width + begin;
           kernels().elementwise.add.same(row, gradient + i * width + begin, row, static_cast<size_t>(end - begin));
