@@ -220,7 +220,7 @@ Engine::Step Engine::prepared_conv(const Op& op, const ByteRange& input) const {
                                                                         .highest = std::max(input.highest, origin),
                                                                         .origin = origin,
                                                                         .output_origin = tensor(op.output).origin()},
-                                                         kernels.sums);
+                                                         kernels.arithmetic);
   return [plan, &kernels, from = offset(op.inputs[0]), to = offset(op.output)](std::byte* arena, Mode mode) {
     const ByteConvLayer& layer = plan->layer();
     const auto* x = at<uint8_t>(arena, from);

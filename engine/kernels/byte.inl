@@ -61,7 +61,7 @@ void max_pool(const uint8_t* x, uint8_t* y, const PoolGeometry& geometry) {
 }  // namespace
 
 ByteKernels QGRAD_BYTE_ROW() {
-  return {.sums = kByteSums,
+  return {.arithmetic = kByteArithmetic,
           .conv = conv,
           .quantize = quantize,
           .dequantize = dequantize,

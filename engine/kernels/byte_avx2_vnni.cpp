@@ -10,7 +10,7 @@ ByteKernels byte_avx2();
 
 ByteKernels byte_avx2_vnni() {
   ByteKernels row = byte_avx2();
-  row.sums = kByteSums;
+  row.arithmetic = kByteArithmetic;
   row.conv = conv;
   return row;
 }

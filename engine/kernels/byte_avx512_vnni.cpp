@@ -10,7 +10,7 @@ ByteKernels byte_avx512();
 
 ByteKernels byte_avx512_vnni() {
   ByteKernels row = byte_avx512();
-  row.sums = kByteSums;
+  row.arithmetic = kByteArithmetic;
   row.conv = conv;
   return row;
 }

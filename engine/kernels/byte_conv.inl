@@ -38,7 +38,7 @@ void copy_with_border(const ByteConvLayer& layer, const ByteConv& a) {
     memset(to, layer.outside, after);
     to += after;
   }
-  memset(to, 0, kBytePanel);
+  memset(to, 0, static_cast<size_t>(layer.panel));
 }
 
 void conv(const ByteConvLayer& layer, const ByteConv& arguments) {
@@ -47,22 +47,22 @@ void conv(const ByteConvLayer& layer, const ByteConv& arguments) {
   if (a.row_begin >= a.row_end || g.out_w == 0) return;
   if (!layer.direct) copy_with_border(layer, a);
   const uint8_t* input = layer.direct ? a.x + a.row_begin * g.stride_h * layer.row_pitch : a.scratch;
-  const int64_t panels = panels_of(g, layer.depthwise), panels_group = layer.depthwise ? panels : panels_of_group(g);
+  const int64_t panels = panels_of(layer), panels_group = layer.depthwise ? panels : panels_of_group(g);
   const int64_t out_group = layer.depthwise ? g.out : g.out / g.groups;
   const int64_t positions = (a.row_end - a.row_begin) * g.out_w;
   ByteTile t{};
   t.origin = layer.origin, t.sum_shift = layer.sum_shift;
   for (int64_t panel = 0; panel < panels; panel += t.panels) {
-    const int64_t first = panel % panels_group * kBytePanel, left = out_group - first;
+    const int64_t first = panel % panels_group * layer.panel, left = out_group - first, channels = panel * layer.panel;
     t.panels = !layer.depthwise && left > kBytePanel ? kTilePanels : 1;
     // Nearly equal blocks of positions keep the pipelines full.
     const int64_t most = layer.depthwise ? kDepthwisePositions : kTilePositions[t.panels - 1];
     const int64_t blocks = (positions + most - 1) / most, small = positions / blocks, larger = positions % blocks;
     t.panel = layer.panels + panel;
-    t.bias = layer.bias + panel * kBytePanel, t.rescale = layer.rescale + panel * kBytePanel;
-    if (layer.fraction) t.fraction = layer.fraction + panel * kBytePanel;
-    t.low = layer.low + panel * kBytePanel, t.high = layer.high + panel * kBytePanel;
-    t.lanes = left < t.panels * kBytePanel ? left : t.panels * kBytePanel;
+    t.bias = layer.bias + channels, t.rescale = layer.rescale + channels;
+    if (layer.fraction) t.fraction = layer.fraction + channels;
+    t.low = layer.low + channels, t.high = layer.high + channels;
+    t.lanes = left < t.panels * layer.panel ? left : t.panels * layer.panel;
     // A depthwise panel's inputs lie where its outputs do; other panels' steps know where.
     const uint8_t* x = input + (layer.depthwise ? first : 0);
     uint8_t* y = a.y + a.row_begin * g.out_w * g.out + panel / panels_group * out_group + first;

@@ -16,11 +16,18 @@ struct ByteOutput {
   float step = 1, low = 0, high = 0, origin = 0;
 };
 
-// Output channels that are computed together: a panel. The last one of a group may not be full.
+// Output channels that are computed together: a panel. The last one of a group may not be full. Depthwise layers may
+// have wider ones.
 inline constexpr int64_t kBytePanel = 16;
 
 // What an instruction set adds up the products of bytes in: vpmaddubsw in 16 bits, which may saturate, vpdpbusd in 32.
 enum class ByteSums { of_16_bits, of_32_bits };
+
+// What the plan of a layer depends on.
+struct ByteArithmetic {
+  ByteSums sums = ByteSums::of_16_bits;
+  int64_t depthwise_panel = kBytePanel;
+};
 
 // `count` stretches of `length` steps each, whose products vpmaddubsw may add up.
 struct ByteRun {
@@ -28,25 +35,28 @@ struct ByteRun {
 };
 
 // How one panel's products are added up: a list of steps. Each multiplies four neighbouring inputs at `offset` bytes
-// behind a position's first one; in depthwise layers, the panel's channels at two such offsets.
+// behind a position's first one; in depthwise layers, the panel's channels at two such offsets (wide steps) or four.
 struct BytePanel {
   const uint32_t* offset;  // of the narrow steps, in the order of the runs, then of the wide ones
-  const int8_t* narrow;    // [narrow steps][kBytePanel][4]
+  const int8_t* narrow;    // [narrow steps][channels of the panel][4]
   const int16_t* wide;     // [wide steps][2][kBytePanel][2], see byte_plan.cpp
   const ByteRun* runs;
   int64_t run_count, narrow_steps, wide_steps;
 };
 
-// A convolution as the kernels want it; made by ByteConvPlan. Channel vectors have kBytePanel numbers for each panel.
+// A convolution as the kernels want it; made by ByteConvPlan. Channel vectors have a number for each channel of a
+// panel.
 struct ByteConvLayer {
   ConvGeometry geometry;  // its pitches are not looked at
+  int64_t panel;          // channels of one
   bool depthwise;         // as many groups as inputs and outputs
   bool direct;            // the steps look at the image itself, else at a copy in scratch with a border
   int64_t row_pitch;      // of what they look at
   uint8_t base;           // taken off every byte of the image when it is copied
   uint8_t outside;        // what stands in the border
   const BytePanel* panels;
-  // Sums begin with bias; then they are multiplied by 2^sum_shift, and fraction is added, where there is any.
+  // Sums begin with bias; then they are multiplied by 2^sum_shift, and fraction is added, where there is any. In wide
+  // panels they and the weights are in the order of lane_of().
   const int32_t* bias;
   const int32_t* fraction;
   int32_t sum_shift;
@@ -56,6 +66,12 @@ struct ByteConvLayer {
   int32_t origin;  // of the output
 };
 inline constexpr int32_t kByteGridLimit = 32000;
+
+// Where a channel's sum is while a depthwise panel is computed: interleaving the bytes of four taps in registers of
+// `panel` bytes takes its channels apart, and packing sums into bytes puts them together again.
+constexpr int64_t lane_of(int64_t channel, int64_t panel) {
+  return channel % 16 / 4 * (panel / 4) + channel / 16 * 4 + channel % 4;
+}
 
 // Output rows [row_begin, row_end) of one image.
 struct ByteConv {
@@ -72,7 +88,7 @@ struct ByteOperand {
 
 struct ByteKernels {
   const char* isa = nullptr;
-  ByteSums sums = ByteSums::of_16_bits;  // what a layer's plan is made for
+  ByteArithmetic arithmetic;
   // Sums may not leave int32.
   void (*conv)(const ByteConvLayer& layer, const ByteConv& arguments);
   void (*quantize)(const float* x, uint8_t* y, size_t n, const ByteOutput& to);

@@ -88,6 +88,13 @@ std::vector<Step> steps_in_order(const ByteConvSource& s, int64_t row_pitch, int
   return steps;
 }
 
+// Of depthwise layers, behind a position's first input.
+uint32_t offset_of_tap(const ByteConvLayer& layer, int64_t tap) {
+  const ConvGeometry& g = layer.geometry;
+  return static_cast<uint32_t>(tap / g.kernel_w * g.dilation_h * layer.row_pitch +
+                               tap % g.kernel_w * g.dilation_w * g.in);
+}
+
 struct Run {
   Reach reach;
   std::vector<const Step*> steps;
@@ -117,31 +124,34 @@ std::vector<Run> sorted_into_runs(std::vector<Reaching> steps, int32_t most) {
 
 // Whether steps may read the image itself: no border is needed, nothing is taken off, and none reads on past the
 // image's end.
-bool looks_at_image(const ByteConvSource& s, bool depthwise) {
+bool looks_at_image(const ByteConvSource& s, const ByteConvLayer& layer) {
   const ConvGeometry& g = s.geometry;
   const int64_t in_group = g.in / g.groups;
   return s.lowest == 0 && g.padding_h == 0 && g.padding_w == 0 && rows_under(g, g.out_h) <= g.in_h &&
-         columns_under(g) <= g.in_w && (depthwise ? g.in % kBytePanel == 0 : in_group % 4 == 0);
+         columns_under(g) <= g.in_w && (layer.depthwise ? g.in % layer.panel == 0 : in_group % 4 == 0);
 }
 
 }  // namespace
 
-ByteConvPlan::ByteConvPlan(const ByteConvSource& source, ByteSums sums) {
+ByteConvPlan::ByteConvPlan(const ByteConvSource& source, const ByteArithmetic& arithmetic) {
   const ConvGeometry& g = source.geometry;
   layer_.geometry = g;
   layer_.depthwise = g.groups == g.in && g.groups == g.out && g.groups > 1;
-  layer_.direct = looks_at_image(source, layer_.depthwise);
+  layer_.panel = layer_.depthwise ? arithmetic.depthwise_panel : kBytePanel;
+  layer_.direct = looks_at_image(source, layer_);
   layer_.row_pitch = (layer_.direct ? g.in_w : columns_under(g)) * g.in;
   layer_.base = source.lowest;
   layer_.outside = static_cast<uint8_t>(source.origin - source.lowest);
   layer_.origin = source.output_origin;
-  const int64_t panels = panels_of(g, layer_.depthwise), panels_group = panels_of_group(g);
-  const auto steps = sums == ByteSums::of_16_bits ? steps_of : steps_of_pair;
+  const int64_t panels = panels_of(layer_), panels_group = panels_of_group(g);
+  const bool in_16_bits = arithmetic.sums == ByteSums::of_16_bits;
+  const auto steps = in_16_bits ? steps_of : steps_of_pair;
+  const auto depthwise_steps = in_16_bits ? pairs_of_taps : fours_of_taps;
   for (int64_t i = 0; i < panels; ++i)
     steps_.push_back(layer_.depthwise ? depthwise_steps(source, layer_, i)
                                       : steps(source, layer_, i / panels_group, i % panels_group));
   for (const Steps& s : steps_) {
-    const auto narrow_steps = static_cast<int64_t>(s.narrow.size() / (4 * kLanes));
+    const auto narrow_steps = std::ssize(s.narrow) / (4 * layer_.panel);
     panels_.push_back({s.offset.data(), s.narrow.data(), s.wide.data(), s.runs.data(),
                        static_cast<int64_t>(s.runs.size()), narrow_steps, s.wide_steps});
     narrow_steps_ += narrow_steps;
@@ -212,15 +222,13 @@ ByteConvPlan::Steps ByteConvPlan::steps_of_pair(const ByteConvSource& source, co
 }
 
 // Two taps each; the last one of an odd number is paired with a zero.
-ByteConvPlan::Steps ByteConvPlan::depthwise_steps(const ByteConvSource& source, const ByteConvLayer& layer,
-                                                  int64_t panel) {
+ByteConvPlan::Steps ByteConvPlan::pairs_of_taps(const ByteConvSource& source, const ByteConvLayer& layer,
+                                                int64_t panel) {
   const ConvGeometry& g = source.geometry;
   const int64_t taps = g.kernel_h * g.kernel_w, first = panel * kBytePanel;
   Steps result;
   for (int64_t tap = 0; tap < taps; tap += 2) {
-    for (const int64_t t : {tap, std::min(tap + 1, taps - 1)})
-      result.offset.push_back(static_cast<uint32_t>(t / g.kernel_w * g.dilation_h * layer.row_pitch +
-                                                    t % g.kernel_w * g.dilation_w * g.in));
+    for (const int64_t t : {tap, std::min(tap + 1, taps - 1)}) result.offset.push_back(offset_of_tap(layer, t));
     for (int64_t c = first; c < first + kBytePanel; ++c)
       for (int64_t t = tap; t < tap + 2; ++t)
         result.wide.push_back(t < taps && c < g.out ? source.weight[static_cast<size_t>(t * g.out + c)] : int16_t{0});
@@ -229,10 +237,34 @@ ByteConvPlan::Steps ByteConvPlan::depthwise_steps(const ByteConvSource& source, 
   return result;
 }
 
+// Four taps each, the last ones filled up with zeros; again with what is left of weights that pass a byte.
+ByteConvPlan::Steps ByteConvPlan::fours_of_taps(const ByteConvSource& source, const ByteConvLayer& layer,
+                                                int64_t panel) {
+  const ConvGeometry& g = source.geometry;
+  const int64_t taps = g.kernel_h * g.kernel_w, first = panel * layer.panel;
+  const int64_t channels = std::min(layer.panel, g.out - first);
+  Steps result;
+  for (int64_t tap = 0; tap < taps; tap += 4) {
+    std::vector<int16_t> left(static_cast<size_t>(4 * layer.panel));
+    for (int64_t c = 0; c < channels; ++c)
+      for (int64_t t = tap; t < std::min(tap + 4, taps); ++t)
+        left[static_cast<size_t>(4 * lane_of(c, layer.panel) + t - tap)] =
+            source.weight[static_cast<size_t>(t * g.out + first + c)];
+    while (std::ranges::any_of(left, [](int16_t w) { return w != 0; })) {
+      for (int64_t t = tap; t < tap + 4; ++t) result.offset.push_back(offset_of_tap(layer, std::min(t, taps - 1)));
+      for (int16_t& w : left) {
+        result.narrow.push_back(static_cast<int8_t>(std::clamp<int16_t>(w, -128, 127)));
+        w = static_cast<int16_t>(w - result.narrow.back());
+      }
+    }
+  }
+  return result;
+}
+
 // What the border's byte adds to every sum is taken off the bias; modulo 2^32, as sums are.
 void ByteConvPlan::add_channels(const ByteConvSource& source) {
   const ConvGeometry& g = source.geometry;
-  const auto lanes = static_cast<size_t>(panels_of(g, layer_.depthwise) * kBytePanel);
+  const auto lanes = static_cast<size_t>(panels_of(layer_) * layer_.panel);
   bias_.resize(lanes), fraction_.resize(lanes), rescale_.resize(lanes), low_.resize(lanes), high_.resize(lanes);
   std::vector<uint32_t> sum(static_cast<size_t>(g.out));
   for (size_t first = 0; first < source.weight.size(); first += sum.size())
@@ -241,19 +273,22 @@ void ByteConvPlan::add_channels(const ByteConvSource& source) {
   const int64_t lanes_group = layer_.depthwise ? static_cast<int64_t>(lanes) : static_cast<int64_t>(lanes) / g.groups;
   for (int64_t c = 0; c < g.out; ++c) {
     const auto from = static_cast<size_t>(c);
-    const auto to = static_cast<size_t>(c / out_group * lanes_group + c % out_group);
+    const auto at = static_cast<size_t>(c / out_group * lanes_group + c % out_group);
+    const int64_t in_panel = c % layer_.panel;
+    const auto to =
+        layer_.panel == kBytePanel ? at : static_cast<size_t>(c - in_panel + lane_of(in_panel, layer_.panel));
     const int32_t whole = source.bias[from] >> source.sum_shift;
     bias_[to] = static_cast<int32_t>(static_cast<uint32_t>(whole) - layer_.outside * sum[from]);
     fraction_[to] = source.bias[from] - (whole << source.sum_shift);
     rescale_[to] = source.rescale[from];
-    low_[to] = source.low[from];
-    high_[to] = source.high[from];
+    low_[at] = source.low[from];
+    high_[at] = source.high[from];
   }
 }
 
 int64_t byte_conv_scratch(const ByteConvLayer& layer, int64_t rows) {
   const ConvGeometry& g = layer.geometry;
-  return layer.direct ? 0 : rows_under(g, rows) * columns_under(g) * g.in + kBytePanel;  // some steps read on
+  return layer.direct ? 0 : rows_under(g, rows) * columns_under(g) * g.in + layer.panel;  // some steps read on
 }
 
 }  // namespace qgrad

@@ -33,7 +33,7 @@ struct ByteConvSource {
 // panels have the same steps, so that a tile may compute both.
 class ByteConvPlan {
  public:
-  ByteConvPlan(const ByteConvSource& source, ByteSums sums);
+  ByteConvPlan(const ByteConvSource& source, const ByteArithmetic& arithmetic);
   ByteConvPlan(ByteConvPlan&&) = default;
   ByteConvPlan& operator=(ByteConvPlan&&) = default;
 
@@ -51,7 +51,8 @@ class ByteConvPlan {
   };
   static Steps steps_of(const ByteConvSource& source, const ByteConvLayer& layer, int64_t group, int64_t panel);
   static Steps steps_of_pair(const ByteConvSource& source, const ByteConvLayer& layer, int64_t group, int64_t panel);
-  static Steps depthwise_steps(const ByteConvSource& source, const ByteConvLayer& layer, int64_t panel);
+  static Steps pairs_of_taps(const ByteConvSource& source, const ByteConvLayer& layer, int64_t panel);
+  static Steps fours_of_taps(const ByteConvSource& source, const ByteConvLayer& layer, int64_t panel);
   void add_channels(const ByteConvSource& source);
 
   ByteConvLayer layer_{};

@@ -4,7 +4,7 @@
 namespace qgrad {
 namespace {
 
-constexpr ByteSums kByteSums = ByteSums::of_16_bits;
+constexpr ByteArithmetic kByteArithmetic{ByteSums::of_16_bits, kBytePanel};
 constexpr int64_t kTilePanels = 1, kTilePositions[] = {3}, kDepthwisePositions = 3;
 
 // Sums wrap around as registers do: what lies between the bias and the result may pass 32 bits.

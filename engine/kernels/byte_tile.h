@@ -18,8 +18,9 @@ inline int64_t columns_under(const ConvGeometry& g) {
 inline int64_t panels_of_group(const ConvGeometry& g) { return (g.out / g.groups + kBytePanel - 1) / kBytePanel; }
 
 // Depthwise layers have one group of channels as far as panels are concerned.
-inline int64_t panels_of(const ConvGeometry& g, bool depthwise) {
-  return depthwise ? (g.out + kBytePanel - 1) / kBytePanel : g.groups * panels_of_group(g);
+inline int64_t panels_of(const ByteConvLayer& layer) {
+  const ConvGeometry& g = layer.geometry;
+  return layer.depthwise ? (g.out + layer.panel - 1) / layer.panel : g.groups * panels_of_group(g);
 }
 
 // A NaN becomes low.
@@ -37,7 +38,7 @@ struct ByteTile {
   const uint8_t* x[kMostBytePositions];
   uint8_t* y[kMostBytePositions];
   const BytePanel* panel;   // of a pair the first, if there are two
-  const int32_t* bias;      // [panels][kBytePanel], as those that follow
+  const int32_t* bias;      // [panels][channels of one], as those that follow
   const int32_t* fraction;  // or null
   int32_t sum_shift;
   const float* rescale;

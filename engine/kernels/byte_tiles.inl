@@ -7,16 +7,17 @@ namespace {
 
 inline __m128i load_bytes(const uint8_t* from) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from)); }
 
+// The steps of one vector of sums, whose first channel is `at`.
+inline Integers steps_of(const ByteTile& t, Integers sum, int64_t at) {
+  if (t.fraction) sum = add_32(shifted(sum, t.sum_shift), load(t.fraction + at));
+  return rescaled(sum, t.rescale + at);
+}
+
 // One panel of a position, from its sums to bytes. first: its first channel.
 inline void store(const ByteTile& t, const Integers* sums, int64_t first, uint8_t* y) {
   Integers steps[kPanelVectors];
 #pragma GCC unroll 2
-  for (int v = 0; v < kPanelVectors; ++v) {
-    const int64_t at = first + v * kIntegerLanes;
-    Integers sum = sums[v];
-    if (t.fraction) sum = add_32(shifted(sum, t.sum_shift), load(t.fraction + at));
-    steps[v] = rescaled(sum, t.rescale + at);
-  }
+  for (int v = 0; v < kPanelVectors; ++v) steps[v] = steps_of(t, sums[v], first + v * kIntegerLanes);
   const __m256i words = _mm256_adds_epi16(words_of(steps), _mm256_set1_epi16(static_cast<int16_t>(t.origin)));
   const __m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
   const __m128i limited = _mm_min_epu8(_mm_max_epu8(bytes, load_bytes(t.low + first)), load_bytes(t.high + first));
@@ -61,7 +62,7 @@ inline void finish(const ByteTile& t, const Integers (&sum)[P][V]) {
 
 #if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
 
-constexpr ByteSums kByteSums = ByteSums::of_32_bits;
+constexpr ByteArithmetic kByteArithmetic{ByteSums::of_32_bits, sizeof(Integers)};
 constexpr int64_t kTilePanels = kPanelVectors == 1 ? 2 : 1, kTilePositions[] = {kPanelVectors == 1 ? 9 : 6, 6};
 
 template <int P, int V>
@@ -91,9 +92,46 @@ template <int P, int V>
   finish(t, sum);
 }
 
+constexpr int kDepthwisePositions = kIntegerLanes == 16 ? 3 : 1;
+
+// A wide panel of one position.
+inline void store_wide(const ByteTile& t, const Integers* sums, uint8_t* y) {
+  Integers steps[4];
+#pragma GCC unroll 4
+  for (int v = 0; v < 4; ++v) steps[v] = steps_of(t, sums[v], v * kIntegerLanes);
+  const Integers bytes = bytes_of(steps, static_cast<int16_t>(t.origin));
+  store_first(y, least_bytes(most_bytes(bytes, load(t.low)), load(t.high)), t.lanes);
+}
+
+// Four taps of as many channels as a register has bytes at a time.
+template <int P>
+[[gnu::noinline]] void depthwise(const ByteTile& t) {
+  Integers sum[P][4];
+#pragma GCC unroll 4
+  for (int p = 0; p < P; ++p)
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; ++v) sum[p][v] = load(t.bias + v * kIntegerLanes);
+  const uint32_t* __restrict offset = t.panel->offset;
+  const int8_t* __restrict weight = t.panel->narrow;
+  for (int64_t left = t.panel->narrow_steps; left > 0; --left) {
+#pragma GCC unroll 4
+    for (int p = 0; p < P; ++p) {
+      Integers x[4];
+      interleave(load(t.x[p] + offset[0]), load(t.x[p] + offset[1]), load(t.x[p] + offset[2]), load(t.x[p] + offset[3]),
+                 x);
+#pragma GCC unroll 4
+      for (int v = 0; v < 4; ++v) sum[p][v] = add_fours(sum[p][v], x[v], load(weight + 4 * v * kIntegerLanes));
+    }
+    offset += 4;
+    weight += 16 * kIntegerLanes;
+  }
+#pragma GCC unroll 4
+  for (int p = 0; p < P; ++p) store_wide(t, sum[p], t.y[p]);
+}
+
 #else
 
-constexpr ByteSums kByteSums = ByteSums::of_16_bits;
+constexpr ByteArithmetic kByteArithmetic{ByteSums::of_16_bits, kBytePanel};
 constexpr int64_t kTilePanels = 1, kTilePositions[] = {kPanelVectors == 1 ? 6 : 3};
 
 // Computes x here and now, into the register it has: the compiler would rather compute all products first, for which
@@ -163,9 +201,7 @@ template <int P, int V>
   finish(t, sum);
 }
 
-#endif
-
-constexpr int64_t kDepthwisePositions = 3;
+constexpr int kDepthwisePositions = 3;
 
 // The bytes of two taps side by side, as words for the vectors of a panel.
 inline void pairs_of_taps(__m128i a, __m128i b, Integers* words) {
@@ -178,8 +214,9 @@ inline void pairs_of_taps(__m128i a, __m128i b, Integers* words) {
 }
 
 // Two taps of sixteen channels at a time.
-template <int P, int V>
+template <int P>
 [[gnu::noinline]] void depthwise(const ByteTile& t) {
+  constexpr int V = kPanelVectors;
   Integers sum[P][V];
   begin(t, sum);
   const uint32_t* __restrict offset = t.panel->offset;
@@ -198,6 +235,8 @@ template <int P, int V>
   finish(t, sum);
 }
 
+#endif
+
 template <int P, int V>
 void tile_of(const ByteTile& t) {
   if constexpr (P > 1)
@@ -208,7 +247,7 @@ template <int P>
 void depthwise_of(const ByteTile& t) {
   if constexpr (P > 1)
     if (t.positions < P) return depthwise_of<P - 1>(t);
-  depthwise<P, kPanelVectors>(t);
+  depthwise<P>(t);
 }
 
 void byte_tile(const ByteTile& t) {

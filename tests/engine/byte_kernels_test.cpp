@@ -119,7 +119,7 @@ ConvCase random_conv(uint64_t seed) {
   return c;
 }
 
-ByteConvPlan plan_of(const ConvCase& c, ByteSums sums) {
+ByteConvPlan plan_of(const ConvCase& c, const ByteArithmetic& arithmetic) {
   const auto channels = static_cast<size_t>(c.g.out);
   std::vector<int32_t> bias(channels);
   std::vector<float> rescale(channels);
@@ -140,12 +140,12 @@ ByteConvPlan plan_of(const ConvCase& c, ByteSums sums) {
                        .highest = c.highest,
                        .origin = static_cast<uint8_t>(c.origin),
                        .output_origin = static_cast<int32_t>(kTo.origin)},
-                      sums);
+                      arithmetic);
 }
 
 std::vector<uint8_t> computed(const ByteKernels& isa, const ConvCase& c, int64_t band_rows) {
   const ConvGeometry& g = c.g;
-  const ByteConvPlan plan = plan_of(c, isa.sums);
+  const ByteConvPlan plan = plan_of(c, isa.arithmetic);
   const auto x = guarded(c.x);
   Guarded<uint8_t> y(static_cast<size_t>(g.out_h * g.out_w * g.out));
   for (int64_t begin = 0; begin < g.out_h; begin += band_rows) {
@@ -160,12 +160,21 @@ std::vector<uint8_t> computed(const ByteKernels& isa, const ConvCase& c, int64_t
 }  // namespace
 
 TEST_CASE("byte convolution is exact for every geometry, on every instruction set") {
-  const std::vector<ConvGeometry> geometries{
-      square(8, 3, 16, 3, 1, 1),        square(9, 16, 16, 3, 2, 1),     square(5, 5, 7, 3, 1, 1),
-      square(8, 16, 33, 1, 2, 0),       square(7, 4, 20, 5, 1, 2),      square(9, 6, 8, 3, 1, 2, 2),
-      square(6, 6, 9, 3, 1, 1, 1, 3),   square(6, 5, 5, 3, 1, 1, 1, 5), square(1, 64, 10, 1, 1, 0),
-      square(3, 1, 1, 3, 1, 2),         square(4, 2, 17, 4, 1, 3),      square(7, 48, 48, 3, 2, 1, 1, 48),
-      square(6, 32, 32, 1, 1, 0, 1, 32)};
+  const std::vector<ConvGeometry> geometries{square(8, 3, 16, 3, 1, 1),
+                                             square(9, 16, 16, 3, 2, 1),
+                                             square(5, 5, 7, 3, 1, 1),
+                                             square(8, 16, 33, 1, 2, 0),
+                                             square(7, 4, 20, 5, 1, 2),
+                                             square(9, 6, 8, 3, 1, 2, 2),
+                                             square(6, 6, 9, 3, 1, 1, 1, 3),
+                                             square(6, 5, 5, 3, 1, 1, 1, 5),
+                                             square(1, 64, 10, 1, 1, 0),
+                                             square(3, 1, 1, 3, 1, 2),
+                                             square(4, 2, 17, 4, 1, 3),
+                                             square(7, 48, 48, 3, 2, 1, 1, 48),
+                                             square(5, 100, 100, 3, 1, 1, 1, 100),
+                                             square(3, 128, 128, 3, 1, 0, 1, 128),
+                                             square(6, 32, 32, 1, 1, 0, 1, 32)};
   const int sum_shift = GENERATE(0, 5);
   for (const ConvGeometry& g : geometries) {
     const auto taps = static_cast<size_t>(g.kernel_h * g.kernel_w * g.in / g.groups * g.out);
@@ -239,7 +248,7 @@ TEST_CASE("a byte convolution's steps are narrow where 16 bits hold their sums a
   const auto plan_with = [&](uint8_t highest, int16_t weight) {
     c.highest = highest;
     c.weight.assign(64 * 16, weight);
-    return plan_of(c, ByteSums::of_16_bits);
+    return plan_of(c, {ByteSums::of_16_bits});
   };
   CHECK(plan_with(255, 64).wide_steps() == 0);
   CHECK(plan_with(255, 64).narrow_steps() == 16);
@@ -255,9 +264,9 @@ TEST_CASE("a byte convolution's steps are narrow where 16 bits hold their sums a
 TEST_CASE("sums of 32 bits take every step once, and one whose weights pass a byte again") {
   ConvCase c{square(4, 64, 48, 1, 1, 0), std::vector<uint8_t>(4 * 4 * 64), std::vector<int16_t>(64 * 48, 127), 0,
              1e-3f};
-  const auto steps = [&] { return plan_of(c, ByteSums::of_32_bits).narrow_steps(); };
+  const auto steps = [&] { return plan_of(c, {ByteSums::of_32_bits}).narrow_steps(); };
   CHECK(steps() == 3 * 16);
-  CHECK(plan_of(c, ByteSums::of_32_bits).wide_steps() == 0);
+  CHECK(plan_of(c, {ByteSums::of_32_bits}).wide_steps() == 0);
   c.weight[5] = 128;  // of the first panel, which has its steps together with the second
   CHECK(steps() == 3 * 16 + 2);
   c.weight[40] = -255;  // of the third, which stands alone
@@ -272,7 +281,7 @@ TEST_CASE("a byte convolution whose steps are of all kinds is exact") {
   ConvCase c{square(9, 32, 48, 3, 1, 1), bytes(9 * 9 * 32, 5), {}, 100, 0.002f};
   int64_t i = 0;
   for (const uint8_t b : bytes(9 * 32 * 48, 6)) c.weight.push_back(static_cast<int16_t>((b - 128) >> (i++ / 768 % 6)));
-  const ByteConvPlan plan = plan_of(c, ByteSums::of_16_bits);
+  const ByteConvPlan plan = plan_of(c, {ByteSums::of_16_bits});
   CHECK(plan.wide_steps() > 20);
   CHECK(plan.narrow_steps() > 20);
   CHECK(plan.layer().panels[0].run_count > 2);
