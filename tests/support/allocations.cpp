@@ -5,7 +5,7 @@
 #include <cstdlib>
 #include <new>
 
-#ifndef __SANITIZE_ADDRESS__
+#ifndef QGRAD_ADDRESS_SANITIZER  // which has its own
 
 static std::atomic<int64_t> g_allocations{0};
 int64_t qgrad::test::allocations() { return g_allocations; }
