@@ -167,6 +167,10 @@ std::string shell_word(const std::string& text) {
   if (text.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-+.,:=/@%") ==
       std::string::npos)
     return text;
+  return shell_quoted(text);
+}
+
+std::string shell_quoted(const std::string& text) {
   std::string quoted = "'";
   for (const char c : text) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
   return quoted + "'";

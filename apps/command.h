@@ -137,6 +137,7 @@ void check_can_write(const std::filesystem::path& file);
 
 // As a shell takes it for one word.
 std::string shell_word(const std::string& text);
+std::string shell_quoted(const std::string& text);  // as one, in quotes in any case
 
 // stdout: the JSON document with --json, else the text.
 void print_result(const CommonOptions& options, const Json& json, const std::string& text);

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <set>
 
+#include "apps/command.h"
+
 namespace qgrad {
 namespace {
 
@@ -24,13 +26,6 @@ std::string with_each(std::string text, const std::string& characters, const std
   for (size_t at = 0; (at = text.find_first_of(characters, at)) != text.npos; at += before.size() + 1)
     text.insert(at, before);
   return text;
-}
-
-// Inside single quotes of a shell.
-std::string quoted(const std::string& text) {
-  std::string result = "'";
-  for (const char c : text) result += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return result + "'";
 }
 
 // Of all options of a command and of those below it, once each, and the names of the latter.
@@ -119,14 +114,14 @@ std::string zsh_completion(const CommandEntry& root) {
   std::string text =
       "#compdef qgrad\n# source <(qgrad completion zsh)\n_qgrad() {\n  local -a commands\n  commands=(\n";
   for (const CommandEntry& command : root.commands)
-    text += fmt::format("    {}\n", quoted(command.name + ":" + with_each(command.help, ":", "\\")));
+    text += fmt::format("    {}\n", shell_quoted(command.name + ":" + with_each(command.help, ":", "\\")));
   text += "  )\n  if (( CURRENT == 2 )); then\n    _describe command commands\n    return\n  fi\n  case $words[2] in\n";
   for (const CommandEntry& command : root.commands) {
     text += fmt::format("    {}) _arguments", command.name);
     for (const OptionEntry& option : command.options)
       if (!option.is_argument)
-        text += " " + quoted(fmt::format("{}[{}]{}", option.name, with_each(option.help, "[]:", "\\"),
-                                         option.takes_value ? ":value:_files" : ""));
+        text += " " + shell_quoted(fmt::format("{}[{}]{}", option.name, with_each(option.help, "[]:", "\\"),
+                                               option.takes_value ? ":value:_files" : ""));
     text += " '*:file:_files' ;;\n";
   }
   return text + "  esac\n}\nif [ \"$funcstack[1]\" = _qgrad ]; then _qgrad \"$@\"; else compdef _qgrad qgrad; fi\n";
@@ -135,12 +130,12 @@ std::string zsh_completion(const CommandEntry& root) {
 std::string fish_completion(const CommandEntry& root) {
   std::string text = "# qgrad completion fish | source\n";
   for (const CommandEntry& command : root.commands) {
-    text +=
-        fmt::format("complete -c qgrad -n __fish_use_subcommand -f -a {} -d {}\n", command.name, quoted(command.help));
+    text += fmt::format("complete -c qgrad -n __fish_use_subcommand -f -a {} -d {}\n", command.name,
+                        shell_quoted(command.help));
     for (const OptionEntry& option : command.options)
       if (option.name.starts_with("--"))
         text += fmt::format("complete -c qgrad -n '__fish_seen_subcommand_from {}' -l {}{} -d {}\n", command.name,
-                            option.name.substr(2), option.takes_value ? " -r" : "", quoted(option.help));
+                            option.name.substr(2), option.takes_value ? " -r" : "", shell_quoted(option.help));
   }
   return text;
 }
