@@ -1,0 +1,149 @@
+// Observing the float network beside the quantized layers.
+#include "tasks/layer_facts.h"
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <unordered_map>
+
+#include "core/tape.h"
+#include "nn/layers/weighted_sum.h"
+#include "quant/quantization.h"
+#include "quant/simulation/param_layer.h"
+
+namespace qgrad {
+namespace {
+
+constexpr size_t kMostBins = 100;
+
+ValueRange steps_of(const std::vector<float>& scale) {
+  const auto [least, largest] = std::ranges::minmax(scale);
+  return {1 / largest, 1 / least};
+}
+
+// Numbers in float beside a grid.
+TensorFacts facts_of(const QuantSettings& settings, const LinearQuantParams& params, const Tensor& x) {
+  TensorFacts facts{.bits = settings.bits, .step = steps_of(params.scale), .in_steps = params.per_channel()};
+  const Grid grid = grid_of(facts.in_steps ? Grid{} : Grid{params.scale[0], params.zero_point[0]}, settings);
+  facts.levels = representable_range(grid);
+  std::vector<float> numbers(x.data().begin(), x.data().end());
+  for (size_t i = 0; facts.in_steps && i < numbers.size(); ++i)
+    numbers[i] = numbers[i] * params.scale[i % params.scale.size()] - params.zero_point[i % params.scale.size()];
+  facts.histogram = Histogram::of(numbers);
+  return facts;
+}
+
+// Numbers on a grid, as integers.
+TensorFacts trained_facts(const Quantization& quantization, const Tensor& x) {
+  const std::vector<float> scale = quantization.integer_scale(x);
+  if (scale.empty()) return {.bits = quantization.bits(), .histogram = Histogram::of(x.data())};
+  std::vector<int64_t> integers;
+  for (size_t i = 0; i < x.data().size(); ++i) integers.push_back(std::lround(x.data()[i] * scale[i % scale.size()]));
+  const auto [lowest, highest] = std::ranges::minmax(integers);
+  if (highest - lowest >= Histogram::kBins)
+    return {.bits = quantization.bits(), .step = steps_of(scale), .histogram = Histogram::of(x.data())};
+  Histogram counts{1, lowest, std::vector<int64_t>(static_cast<size_t>(highest - lowest + 1))};
+  for (const int64_t integer : integers) ++counts.counts[static_cast<size_t>(integer - lowest)];
+  return {.bits = quantization.bits(),
+          .step = steps_of(scale),
+          .in_steps = true,
+          .levels = ValueRange{static_cast<float>(lowest), static_cast<float>(highest)},
+          .histogram = std::move(counts),
+          .of_integers = true};
+}
+
+// The bits of an output whose grid is made anew for every batch; null where it stays in float.
+std::optional<int> dynamic_bits(const PostTrainLayer& layer) {
+  const Json params = layer.quant_params();
+  if (!params.contains("output") || !params.at("output").is_object()) return std::nullopt;
+  return params.at("output").at("bits").get<int>();
+}
+
+TensorFacts output_facts(PostTrainLayer& layer, const Tensor& y) {
+  for (const QuantParamSlot& slot : layer.quant_param_slots())
+    if (slot.scale == "output_scale") return facts_of(slot.settings, slot.get(), y);
+  return {.bits = dynamic_bits(layer), .histogram = Histogram::of(y.data())};
+}
+
+std::optional<TensorFacts> weight_facts(PostTrainLayer& layer, Module& reference) {
+  const WeightedSum* sum = reference.weighted_sum();
+  if (!sum) return std::nullopt;
+  const RangeLinearQuantParamLayerWrapper* quantized = layer.param_layer();
+  if (!quantized) return TensorFacts{.histogram = Histogram::of(sum->weight.raw().data())};
+  return facts_of(quantized->weight().settings(), quantized->weight().params(), sum->weight.raw());
+}
+
+class Gathering final : public CallObserver {
+ public:
+  Gathering(Module& quantized, Module& reference, const Tensor& images) {
+    for (const CalledLayer& called : called_layers(quantized, images))
+      if (const Module* module = find_module(reference, called.layer->path())) layers_[module] = called.layer;
+  }
+  void leave(Module& module, Inputs, const Tensor& y) override {
+    const auto found = layers_.find(&module);
+    if (found == layers_.end()) return;
+    PostTrainLayer& layer = *found->second;
+    facts_.push_back({.path = layer.path(),
+                      .kind = std::string(module.kind()),
+                      .weights = weight_facts(layer, module),
+                      .output = output_facts(layer, layer.activated(y))});
+    layers_.erase(found);  // of the first call
+  }
+  std::vector<LayerFacts> take() { return std::move(facts_); }
+
+ private:
+  std::unordered_map<const Module*, PostTrainLayer*> layers_;
+  std::vector<LayerFacts> facts_;
+};
+
+Json tensor_json(const TensorFacts& facts) {
+  Json json = {{"bits", facts.bits ? Json(*facts.bits) : Json(nullptr)}, {"in_steps", facts.in_steps}};
+  if (facts.step) json.update({{"least_step", facts.step->min}, {"largest_step", facts.step->max}});
+  if (facts.levels)
+    json["levels"] = {
+        {"low", facts.levels->min}, {"high", facts.levels->max}, {"step", facts.in_steps ? 1 : facts.step->min}};
+  Histogram coarse = facts.histogram;
+  while (coarse.counts.size() > kMostBins) coarse = coarse.coarser();
+  const double low = coarse.edge(0) - (facts.of_integers ? 0.5 : 0);  // bins lie around their integers
+  json["histogram"] = {{"low", low}, {"bin_width", coarse.bin_width}, {"counts", coarse.counts}};
+  return json;
+}
+
+}  // namespace
+
+std::vector<LayerFacts> layer_facts(Module& quantized, Module& reference, const Tensor& images) {
+  const Tape::Paused paused;
+  Gathering gathering(quantized, reference, images);
+  {
+    const Observing observing(gathering);
+    reference(images);
+  }
+  return gathering.take();
+}
+
+std::vector<LayerFacts> trained_layer_facts(Module& model) {
+  const Tape::Paused paused;
+  const EvaluationMode evaluating(model);
+  std::vector<LayerFacts> layers;
+  visit_modules<WeightedSum>(model, [&](WeightedSum& layer) {
+    const auto* quantization = dynamic_cast<const Quantization*>(layer.weight.transform());
+    if (quantization)
+      layers.push_back({.path = layer.path(),
+                        .kind = std::string(layer.kind()),
+                        .weights = trained_facts(*quantization, layer.weight()),
+                        .output = std::nullopt});
+  });
+  return layers;
+}
+
+Json to_json(const std::vector<LayerFacts>& layers) {
+  Json list = Json::array();
+  for (const LayerFacts& layer : layers) {
+    list.push_back({{"path", layer.path}, {"kind", layer.kind}});
+    if (layer.weights) list.back()["weights"] = tensor_json(*layer.weights);
+    if (layer.output) list.back()["output"] = tensor_json(*layer.output);
+  }
+  return list;
+}
+
+}  // namespace qgrad
