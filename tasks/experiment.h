@@ -172,6 +172,9 @@ class ExperimentData final : public Task {
                 const std::string& label) const override;  // {"images", "top1", "top5", "loss"}
   std::string score() const override { return "top1"; }
   const Dataset& dataset() const { return *dataset_; }
+  // The images that results are of: a set, and places in it.
+  const ImageSet& evaluated_set() const { return evaluates_validation() ? dataset_->train() : dataset_->test(); }
+  const Indices& evaluated_places() const { return test_; }
   Tensor example() const;  // one test image, transformed: for traces
   Json describe() const override;
   // {"training", "evaluated"}: of labels and pixels, before they are transformed. Images that are not in memory are
@@ -185,7 +188,6 @@ class ExperimentData final : public Task {
   Indices limited(Indices all, const std::optional<int64_t>& count, const char* key) const;
   Indices calibration_candidates(const CalibrationConfig& config) const;
   Loader evaluation(const ImageSet& images, Indices indices, int batch_size) const;
-  const ImageSet& evaluated_set() const { return evaluates_validation() ? dataset_->train() : dataset_->test(); }
   bool evaluates_validation() const { return config_.evaluated == Part::validation; }
 
   DataConfig config_;
