@@ -1,4 +1,4 @@
-// Line charts as SVG text that stands alone: in a page, or as a file that a document shows.
+// Charts with two axes as SVG text that stands alone: in a page, or as a file that a document shows.
 #pragma once
 
 #include <string>
@@ -9,17 +9,19 @@ namespace qgrad {
 struct Series {
   struct Point {
     double x, y;
+    std::string name = "";  // for who points at it; empty: the series'
   };
-  std::string label;  // empty: not in the legend
+  enum class Line { solid, dashed, none };  // a dashed one has no marks, and without a line there are only marks
+  std::string label;                        // empty: not in the legend
   std::string color;
   std::vector<Point> points;
-  bool dashed = false;  // a line without marks
+  Line line = Line::solid;
 };
 
 struct Chart {
   std::string name;  // of its file, without an ending
   std::string title, x_label, y_label;
-  std::vector<double> x_ticks;
+  std::vector<double> x_ticks;  // empty: fitted to the data
   std::vector<Series> series;
   bool descending_x = false;
 };

@@ -6,19 +6,22 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <span>
 
+#include "apps/report/colors.h"
 #include "tasks/progress.h"
 
 namespace qgrad {
 namespace {
 
-constexpr RowKind kKinds[] = {{"float", "float", "#555f6b"},
-                              {"post-train", "post-training", "#c2571a"},
-                              {"quant-aware-train", "quantization-aware training", "#1d6fb8"}};
+constexpr RowKind kKinds[] = {{"float", "float", kFloatColor},
+                              {"post-train", "post-training", kPostTrainColor},
+                              {"quant-aware-train", "quantization-aware training", kQuantAwareColor}};
 // Of single rows: none is a kind's.
 constexpr const char* kLineColors[] = {"#2e8b57", "#8a4fbf", "#b8860b", "#c03a6b",
                                        "#4d7c8a", "#7a5c3e", "#17becf", "#98bf21"};
@@ -42,12 +45,6 @@ std::string bits_text(const Json& row) {
     return row.at(key).is_null() ? std::string("32") : std::to_string(row.at(key).get<int>());
   };
   return one("bits_weights") + "/" + one("bits_activations");
-}
-
-// "138.6 kB"
-std::string bytes_text(double bytes) {
-  if (bytes < 1000) return fmt::format("{:.0f} B", bytes);
-  return bytes < 1e6 ? fmt::format("{:.1f} kB", bytes / 1e3) : fmt::format("{:.2f} MB", bytes / 1e6);
 }
 
 bool has_program(const Json* row) { return row->contains("program") && row->at("program").contains("top1"); }
@@ -92,7 +89,7 @@ std::vector<Chart> accuracy_chart(const Json& results) {
     chart.series.push_back({.label = "float",
                             .color = kKinds[0].color,
                             .points = {{chart.x_ticks.front(), y}, {chart.x_ticks.back(), y}},
-                            .dashed = true});
+                            .line = Series::Line::dashed});
   }
   return {chart};
 }
@@ -157,12 +154,32 @@ std::vector<Chart> training_charts(const Json& results) {
   for (Chart& chart : all) {
     double longest = 1;
     for (const Series& series : chart.series) longest = std::max(longest, series.points.back().x);
-    const double step = std::max(1.0, std::floor((longest + 9) / 10));
-    for (double epoch = 1; epoch <= longest; epoch += step) chart.x_ticks.push_back(epoch);
-    if (chart.x_ticks.back() < longest) chart.x_ticks.push_back(longest);
+    chart.x_ticks = epoch_ticks(longest);
   }
   std::erase_if(all, [](const Chart& chart) { return chart.x_ticks.size() < 2; });
   return all;
+}
+
+// The score of every row over something that it costs; none where fewer than two rows say it.
+std::vector<Chart> cost_chart(const Json& results, const std::string& name, const std::string& x_label,
+                              const std::function<std::optional<double>(const Json& row)>& cost) {
+  const char* label = metrics_of(results.at("rows")[0])[0].label;
+  Chart chart{.name = name,
+              .title = fmt::format("{} by {}", label, x_label),
+              .x_label = x_label,
+              .y_label = label,
+              .x_ticks = {},
+              .series = {}};
+  size_t marks = 0;
+  for (const RowKind& kind : kKinds) {
+    Series series{.label = kind.label, .color = kind.color, .points = {}, .line = Series::Line::none};
+    for (const Json& row : results.at("rows"))
+      if (const auto x = cost(row); x && row.at("kind") == kind.id && std::isfinite(score_of(row)))
+        series.points.push_back({*x, score_of(row), row.at("name").get<std::string>()});
+    marks += series.points.size();
+    if (!series.points.empty()) chart.series.push_back(std::move(series));
+  }
+  return marks < 2 ? std::vector<Chart>{} : std::vector<Chart>{chart};
 }
 
 }  // namespace
@@ -318,6 +335,32 @@ std::vector<Chart> charts(const Json& results) {
   std::vector<Chart> all = accuracy_chart(results);
   for (Chart& chart : training_charts(results)) all.push_back(std::move(chart));
   return all;
+}
+
+std::vector<Chart> cost_charts(const Json& results) {
+  if (results.at("rows").empty()) return {};
+  std::vector<Chart> all = cost_chart(results, "size", "size of the weights in kB",
+                                      [](const Json& row) { return row.at("model_bytes").get<double>() / 1e3; });
+  const auto speed = [](const Json& row) {
+    const bool runs = has_program(&row) && row.at("program").at("images_per_second").is_number();
+    return runs ? std::optional(row.at("program").at("images_per_second").get<double>()) : std::nullopt;
+  };
+  for (Chart& chart : cost_chart(results, "speed", "images per second of the integer program", speed))
+    all.push_back(std::move(chart));
+  return all;
+}
+
+std::vector<double> epoch_ticks(double last) {
+  std::vector<double> ticks;
+  const double step = std::max(1.0, std::floor((last + 9) / 10));
+  for (double epoch = 1; epoch <= last; epoch += step) ticks.push_back(epoch);
+  if (ticks.empty() || ticks.back() < last) ticks.push_back(last);
+  return ticks;
+}
+
+std::string bytes_text(double bytes) {
+  if (bytes < 1000) return fmt::format("{:.0f} B", bytes);
+  return bytes < 1e6 ? fmt::format("{:.1f} kB", bytes / 1e3) : fmt::format("{:.2f} MB", bytes / 1e6);
 }
 
 }  // namespace qgrad

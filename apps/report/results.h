@@ -56,5 +56,10 @@ std::vector<RowKind> kinds_of(const Json& results);
 // in their seed count with their mean. And the validation score by epoch of every row that was trained: one chart, or
 // where lines would be too many, one for each width.
 std::vector<Chart> charts(const Json& results);
+// The score over the size of the weights, and over the measured speed of the program, where rows have some.
+std::vector<Chart> cost_charts(const Json& results);
+
+std::vector<double> epoch_ticks(double last);  // whole, from 1 on, about ten
+std::string bytes_text(double bytes);          // "138.6 kB"
 
 }  // namespace qgrad

@@ -77,7 +77,7 @@ TEST_CASE("the accuracy chart shows the best of each width, seeds by their mean"
   const Series& line = all[0].series.at(0);
   CHECK(line.points.at(0).y == 70);
   CHECK(line.points.at(1).y == 91.5);
-  CHECK(all[0].series.back().dashed);
+  CHECK(all[0].series.back().line == Series::Line::dashed);
 }
 
 TEST_CASE("many trainings are drawn width by width, and seeds share a color and a name") {
@@ -119,6 +119,7 @@ TEST_CASE("results of another shape are refused with their place, before anythin
       refused += error.starts_with("results.json: ");
       if (error != "no error") continue;
       CHECK_NOTHROW(charts(changed));
+      CHECK_NOTHROW(cost_charts(changed));
       CHECK_NOTHROW(rows_table(changed, single_rows(changed)));
     }
     const Json& value = good.at(at);
@@ -143,20 +144,6 @@ TEST_CASE("a color of a chart means one kind of rows or one row alone") {
   for (const auto& [color, labels] : meanings) CHECK(labels.size() == 1);
 }
 
-TEST_CASE("a chart is SVG that stands alone, whatever its labels hold") {
-  const std::string text = svg({.name = "a",
-                                .title = "A < B & \"C\"",
-                                .x_label = "epoch",
-                                .y_label = "top-1 %",
-                                .x_ticks = {1, 2},
-                                .series = {{.label = "x<y", .color = "#123456", .points = {{1, 10}, {2, 20}}}}});
-  CHECK_THAT(text, Contains("<svg xmlns=\"http://www.w3.org/2000/svg\""));
-  CHECK_THAT(text, Contains("A &lt; B &amp; &quot;C&quot;"));
-  CHECK_THAT(text, Contains(">x&lt;y</text>"));
-  CHECK_THAT(text, Contains("stroke=\"#123456\""));
-  CHECK(text.find("A < B") == std::string::npos);
-}
-
 TEST_CASE("where nothing is held out, the training chart shows the training images' score") {
   Json row = trained_row("LSQ", 4, 90, {80, 90});
   for (Json& epoch : row["epochs"]) {
@@ -167,4 +154,22 @@ TEST_CASE("where nothing is held out, the training chart shows the training imag
   REQUIRE(all.size() == 1);
   CHECK(all[0].title == "Training: top-1 % on the training images by epoch");
   CHECK(all[0].series.at(0).points.at(1).y == 80);
+}
+
+TEST_CASE("scores stand over sizes, and over speeds where two rows have a program that was measured") {
+  Json fast = trained_row("LSQ", 4, 90, {});
+  fast["program"] = {{"top1", 90}, {"images_per_second", 1000}, {"simulated_images_per_second", 1}, {"bytes", 100}};
+  Json slow = fast, none = trained_row("PACT", 2, 70, {});
+  slow["name"] = "LSQ 2", slow["program"]["images_per_second"] = 500;
+  none["program"] = {{"refused", "it has none"}};
+  CHECK(cost_charts(results_of({fast, none})).size() == 1);
+  const auto both = cost_charts(results_of({fast, slow, none}));
+  REQUIRE(both.size() == 2);
+  CHECK(both[0].series.size() == 2);  // float, and what was trained
+  CHECK(both[0].series[1].points.size() == 3);
+  REQUIRE(both[1].series.size() == 1);
+  REQUIRE(both[1].series[0].points.size() == 2);
+  CHECK(both[1].series[0].points[1].x == 500);
+  CHECK(both[1].series[0].points[1].name == "LSQ 2");
+  CHECK(both[1].series[0].line == Series::Line::none);
 }
