@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <string_view>
 
+#include "apps/report/terms.h"
+
 namespace qgrad {
 namespace {
 
@@ -30,16 +32,43 @@ std::string markdown_row(const std::vector<std::string>& cells) {
   return line + "\n";
 }
 
-std::string html_cell(const Table::Column& column, const std::string& text, const Table::Bar* bar, const char* tag) {
-  std::string style = column.align == Table::Align::left ? "text-align:left;" : "";
-  if (bar)
-    style +=
-        fmt::format("background:linear-gradient(90deg,{0}44 {1:.1f}%,transparent {1:.1f}%)", bar->color, bar->percent);
-  if (!style.empty()) style = fmt::format(" style=\"{}\"", style);
-  // What a narrow page, which has no line of headings, shows before the cell.
-  const std::string label =
-      tag == std::string_view("td") ? fmt::format(" data-label=\"{}\"", escape_html(column.heading)) : "";
-  return fmt::format("<{0}{1}{2}>{3}</{0}>", tag, label, style, escape_html(text));
+std::string csv_row(const std::vector<std::string>& cells) {
+  std::string line;
+  for (const std::string& cell : cells) {
+    line += &cell == &cells[0] ? "" : ",";
+    if (cell.find_first_of(",\"\n") == std::string::npos) {
+      line += cell;
+      continue;
+    }
+    line += '"';
+    for (const char c : cell) line += c == '"' ? std::string("\"\"") : std::string(1, c);
+    line += '"';
+  }
+  return line + "\n";
+}
+
+// With what the heading means, for who points at it.
+std::string html_heading(const Table::Column& column) {
+  const std::string explanation = explanation_of(column.heading);
+  const std::string text = escape_html(column.heading);
+  return fmt::format(
+      "<th scope=\"col\"{}>{}</th>", column.align == Table::Align::left ? " class=\"left\"" : "",
+      explanation.empty() ? text : fmt::format("<abbr title=\"{}\">{}</abbr>", escape_html(explanation), text));
+}
+
+// The first of a row is its heading. data-label: what a narrow page, which has no line of headings, shows before it;
+// before a row's heading where that is a number.
+std::string html_cell(const Table& table, size_t row, size_t c) {
+  const Table::Column& column = table.columns[c];
+  const std::string text = escape_html(table.rows[row][c]);
+  const char* left = column.align == Table::Align::left ? " class=\"left\"" : "";
+  const std::string label = fmt::format(" data-label=\"{}\"", escape_html(column.heading));
+  if (c == 0) return fmt::format("<th scope=\"row\"{}>{}</th>", *left ? left : label, text);
+  std::string style;
+  if (!column.bars.empty())
+    style = fmt::format(" style=\"background:linear-gradient(90deg,{0}44 {1:.1f}%,transparent {1:.1f}%)\"",
+                        column.bars[row].color, column.bars[row].percent);
+  return fmt::format("<td{}{}{}>{}</td>", left, label, style, text);
 }
 
 }  // namespace
@@ -72,17 +101,24 @@ std::string to_markdown(const Table& table) {
   return text;
 }
 
+std::string to_csv(const Table& table) {
+  std::string text = csv_row(headings(table));
+  for (const auto& cells : table.rows) text += csv_row(cells);
+  return text;
+}
+
 std::string to_html(const Table& table) {
-  std::string text = "<table>\n<tr>";
-  for (const Table::Column& column : table.columns) text += html_cell(column, column.heading, nullptr, "th");
+  std::string text = "<table>\n";
+  if (!table.caption.empty()) text += fmt::format("<caption>{}</caption>\n", escape_html(table.caption));
+  text += "<thead><tr>";
+  for (const Table::Column& column : table.columns) text += html_heading(column);
+  text += "</tr></thead>\n<tbody>\n";
   for (size_t row = 0; row < table.rows.size(); ++row) {
-    text += "</tr>\n<tr>";
-    for (size_t c = 0; c < table.columns.size(); ++c) {
-      const Table::Column& column = table.columns[c];
-      text += html_cell(column, table.rows[row][c], column.bars.empty() ? nullptr : &column.bars[row], "td");
-    }
+    text += "<tr>";
+    for (size_t c = 0; c < table.columns.size(); ++c) text += html_cell(table, row, c);
+    text += "</tr>\n";
   }
-  return text + "</tr>\n</table>\n";
+  return text + "</tbody>\n</table>\n";
 }
 
 std::string escape_html(const std::string& text) {

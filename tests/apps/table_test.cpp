@@ -40,7 +40,26 @@ TEST_CASE("a pipe in a cell of Markdown does not end it") {
 
 TEST_CASE("HTML escapes what the cells hold and draws bars behind the cells of their column") {
   const std::string html = to_html(example());
-  CHECK_THAT(html, Contains("<td data-label=\"row\" style=\"text-align:left;\">a &lt; b</td>"));
+  CHECK_THAT(html, Contains("<th scope=\"row\" class=\"left\">a &lt; b</th>"));
   CHECK_THAT(html, Contains("linear-gradient(90deg,#44556644 9.0%,transparent 9.0%)\">9.00</td>"));
-  CHECK_THAT(html, Contains("<th>top-1 %</th>"));
+  CHECK_THAT(html, Contains("<td class=\"left\" data-label=\"by\">x</td>"));
+}
+
+TEST_CASE("a row's heading that is a number says of what") {
+  CHECK_THAT(to_html({{{"epoch"}}, {{"7"}}}), Contains("<th scope=\"row\" data-label=\"epoch\">7</th>"));
+}
+
+TEST_CASE("a heading of HTML says what it means, where it is a known term") {
+  Table table = example();
+  table.caption = "5 < 6";
+  const std::string html = to_html(table);
+  CHECK_THAT(html, Contains("<th scope=\"col\"><abbr title=\"how often the class with the largest output is the right "
+                            "one\">top-1 %</abbr></th>"));
+  CHECK_THAT(html, Contains("<th scope=\"col\" class=\"left\">by</th>"));
+  CHECK_THAT(html, Contains("<caption>5 &lt; 6</caption>"));
+}
+
+TEST_CASE("CSV quotes the cells that would end themselves") {
+  CHECK(to_csv({{{"a", Table::Align::left}, {"b"}}, {{"x, y", "1"}, {"says \"z\"", ""}}}) ==
+        "a,b\n\"x, y\",1\n\"says \"\"z\"\"\",\n");
 }
