@@ -12,7 +12,6 @@
 #include "apps/report/report.h"
 #include "apps/report/results.h"
 #include "apps/run_facts.h"
-#include "core/file.h"
 #include "core/parallel.h"
 #include "tasks/deployment.h"
 #include "tasks/image_settings.h"
@@ -64,7 +63,7 @@ class Results {
     json_["seconds"] = seconds;
     json_["rows"] = rows;
     write_json(output.to_write("results.json"), json_);
-    if (!rows.empty()) write_file_atomically(output.to_write("report.html"), results_html(json_));
+    if (!rows.empty()) write_report(output, comparison_report(json_));
   }
 
  private:
