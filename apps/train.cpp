@@ -5,9 +5,11 @@
 #include "apps/command.h"
 #include "apps/plan.h"
 #include "apps/processes.h"
+#include "apps/report/report.h"
 #include "apps/run_facts.h"
 #include "quant/train/fake_quant.h"
 #include "tasks/image_settings.h"
+#include "tasks/layer_facts.h"
 #include "tasks/model_file.h"
 #include "tasks/output_folder.h"
 #include "tasks/quantization.h"
@@ -128,11 +130,18 @@ void run_train(const std::string& config_file, const std::optional<std::filesyst
                   {"seconds", training.seconds},
                   {"epochs", training.epochs_json()},
                   {"checkpoint", checkpoint.string()}};
+  Json facts;
+  if (quantized.quantizer) {
+    results["layers"] = resolved_layers(*quantized.quantizer);
+    facts["layers"] = to_json(trained_layer_facts(*model));
+    write_json(folder.to_write("report.json"), facts);
+  }
   if (config.fold_batch_norms) results["folded"] = finish_folded(model, quantized, config, *task, folder);
   write_results(folder, results, *task);
+  const std::filesystem::path page = write_report(folder, training_report(results, facts));
   print_result(options, results,
-               fmt::format("test {}  (epoch {} of {})\n{}\n", metrics_text(test), training.best_epoch,
-                           config.train.epochs, checkpoint.string()));
+               fmt::format("test {}  (epoch {} of {})\n{}\n{}\n", metrics_text(test), training.best_epoch,
+                           config.train.epochs, checkpoint.string(), page.string()));
 }
 
 const Subcommand train_command =
