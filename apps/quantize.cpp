@@ -8,14 +8,16 @@
 #include "apps/command.h"
 #include "apps/export.h"
 #include "apps/plan.h"
-#include "apps/report/table.h"
+#include "apps/report/report.h"
 #include "apps/run_facts.h"
 #include "quant/post_train/layer_report.h"
 #include "quant/simulation/layer.h"
 #include "tasks/agreement.h"
 #include "tasks/deployment.h"
 #include "tasks/image_settings.h"
+#include "tasks/layer_facts.h"
 #include "tasks/output_folder.h"
+#include "tasks/predictions.h"
 #include "tasks/quantization.h"
 
 namespace qgrad {
@@ -130,11 +132,12 @@ class QuantizeRun {
   void run() {
     ModulePtr model = build_model(config_.model, config_.seed, config_.checkpoint);
     const bool has_labels = !data_.dataset().class_names().empty();
-    std::optional<Metrics> before;
-    if (has_labels) before = evaluate_float(*model, data_.test(), "float");
+    std::optional<Predictions> before;
+    if (has_labels) before = float_predictions(*model, data_, "float");
     const Quantized quantized =
         quantize_model(model, config_.model, config_.quantizer, nullptr, data_, config_.calibration, "calibration");
     const std::vector<LayerError> layers = layer_report(*model, *quantized.reference, quantized.images);
+    facts_ = {{"layers", qgrad::to_json(layer_facts(*model, *quantized.reference, quantized.images[0]))}};
     write_json(folder_.to_write("config.json"), resolved_config(config_, data_));
     write_json(folder_.to_write("layer_quant_params.json"), layer_quant_params(*model));
     if (const QuantStats* stats = quantized.quantizer->stats_after_prepare())
@@ -154,6 +157,7 @@ class QuantizeRun {
     results_["model_bytes"] = bytes;
     results_["layers"] = qgrad::to_json(layers);
     results_["checkpoint"] = checkpoint_.string();
+    write_json(folder_.to_write("report.json"), facts_);
     write_results();
   }
 
@@ -178,20 +182,25 @@ class QuantizeRun {
   }
 
   void print(const CommonOptions& options) const {
-    print_result(options, results_, text_ + checkpoint_.string() + "\n");
+    print_result(options, results_, fmt::format("{}{}\n{}\n", text_, checkpoint_.string(), page_.string()));
   }
 
  private:
-  void write_results() { qgrad::write_results(folder_, results_, data_); }
+  void write_results() {
+    qgrad::write_results(folder_, results_, data_);
+    page_ = write_report(folder_, quantization_report(results_, facts_));
+  }
 
-  void judge_by_labels(Module& model, const Metrics& before, const Quantized& quantized, int64_t bytes) {
-    const Metrics after = evaluate(model, data_.test(), "quantized");
-    save_model(checkpoint_, model, config_, data_, quantized.config, after.to_json());
+  void judge_by_labels(Module& model, const Predictions& before, const Quantized& quantized, int64_t bytes) {
+    const Predictions after = predictions(model, data_, "quantized");
+    save_model(checkpoint_, model, config_, data_, quantized.config, after.metrics.to_json());
     const Deployment program = deploy_checkpoint(checkpoint_, data_, "program");
-    results_["float"] = before.to_json();
-    results_["quantized"] = after.to_json();
+    results_["float"] = before.metrics.to_json();
+    results_["quantized"] = after.metrics.to_json();
     results_["program"] = program.to_json();
-    text_ += accuracy_text(before, after, bytes, program);
+    facts_["confusion"] = confusion(data_, after.classes);
+    facts_["images"] = lost_images(data_, before.classes, after.classes);
+    text_ += accuracy_text(before.metrics, after.metrics, bytes, program);
   }
 
   // Of images without labels, with the float network.
@@ -206,9 +215,9 @@ class QuantizeRun {
   const QuantizeCommandConfig& config_;
   const ExperimentData& data_;
   OutputFolder& folder_;
-  Json results_;
+  Json results_, facts_;  // of results.json, and of report.json: what the report says beyond it
   std::string text_;
-  std::filesystem::path checkpoint_;
+  std::filesystem::path checkpoint_, page_;
 };
 
 // What the layers would get, but for their ranges.
