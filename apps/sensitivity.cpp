@@ -8,7 +8,7 @@
 #include "apps/command.h"
 #include "apps/probes.h"
 #include "apps/processes.h"
-#include "apps/report/table.h"
+#include "apps/report/report.h"
 #include "apps/run_facts.h"
 #include "tasks/image_settings.h"
 #include "tasks/output_folder.h"
@@ -43,38 +43,6 @@ std::vector<Damage> measured_before(const std::filesystem::path& file, bool resu
   return known;
 }
 
-// Points of top-1 that are lost, or of agreement where there are no labels.
-double lost(const Damage& damage, const Damage& of_float) {
-  return damage.top1 ? *of_float.top1 - *damage.top1 : 100 - damage.agreement;
-}
-
-const Damage* find(const std::vector<Damage>& all, const Probe& probe) {
-  const auto at = std::ranges::find(all, probe, &Damage::probe);
-  return at == all.end() ? nullptr : &*at;
-}
-
-Table table_of(const std::vector<Damage>& all, const SensitivityConfig& config) {
-  Table table{{{"layer", Table::Align::left}}, {}};
-  for (const char* part : {"W", "A"})
-    for (const int bits : config.bits) table.columns.push_back({fmt::format("{}{}", part, bits)});
-  if (config.spare) table.columns.push_back({"all but it"});
-  std::vector<std::string> layers;
-  for (const Damage& d : all)
-    if (!d.probe.layer.empty() && (layers.empty() || layers.back() != d.probe.layer)) layers.push_back(d.probe.layer);
-  const auto cell = [&](const Probe& probe) {
-    const Damage* d = find(all, probe);
-    return d ? fmt::format("{:.2f}", lost(*d, all[0])) : "";
-  };
-  for (const std::string& layer : layers) {
-    std::vector<std::string> row{layer};
-    for (const What what : {What::weights, What::activations})
-      for (const int bits : config.bits) row.push_back(cell({what, layer, bits}));
-    if (config.spare) row.push_back(cell({What::all_but, layer}));
-    table.rows.push_back(std::move(row));
-  }
-  return table;
-}
-
 // How well the estimates rank the layers at each number of bits, against what was measured: the change of the outputs,
 // and of the loss where there are labels.
 Json ranking(const std::vector<Damage>& all, const SensitivityConfig& config) {
@@ -94,9 +62,10 @@ Json ranking(const std::vector<Damage>& all, const SensitivityConfig& config) {
   return ranking;
 }
 
-std::string text_of(const std::vector<Damage>& all, const SensitivityConfig& config, const Json& ranks) {
+std::string text_of(const Table& table, const std::vector<Damage>& all, const SensitivityConfig& config,
+                    const Json& ranks) {
   const Damage &nothing = all[0], &everything = all[1];
-  std::string text = to_text(table_of(all, config));
+  std::string text = to_text(table);
   text += fmt::format("\n{} lost with one layer's weights (W) or what it gives (A) quantized, by bits",
                       nothing.top1 ? "points of top-1" : "percent of top-1 agreement");
   if (config.spare)
@@ -144,12 +113,17 @@ void run_sensitivity(const std::string& config_file, const std::optional<std::fi
       if (d.probe.what == What::weights) d.estimate = *estimate++;
   }
   const Json ranks = ranking(all, config.sensitivity);
-  Json results{{"name", config.name}, {"seed", config.seed}, {"dataset", data.describe()}, {"rank_correlation", ranks}};
+  Json results{{"name", config.name},
+               {"seed", config.seed},
+               {"dataset", data.describe()},
+               {"model", config.model.json()},
+               {"rank_correlation", ranks}};
   for (const Damage& d : all) results["probes"].push_back(to_json(d));
   write_results(folder, results, data);
+  const Report report = sensitivity_report(results);
+  const std::filesystem::path page = write_report(folder, report);
   folder.remove(kProbes);
-  print_result(options, results,
-               text_of(all, config.sensitivity, ranks) + (folder.path() / "results.json").string() + "\n");
+  print_result(options, results, text_of(report.table, all, config.sensitivity, ranks) + page.string() + "\n");
 }
 
 const Subcommand sensitivity_command = resumable_command<SensitivityCommandConfig>(

@@ -86,9 +86,14 @@ Damage damage_of(const Json& json) try {
   d.loss = number("loss");
   d.agreement = json.at("agreement").get<double>();
   d.sqnr_db = number("sqnr_db").value_or(INFINITY);
+  if (json.contains("estimate")) d.estimate = number("estimate");
   return d;
 } catch (const Json::exception&) {
   fail("sensitivity: expected a probe as this command writes it, got {}", json_line(json));
+}
+
+double lost(const Damage& damage, const Damage& of_float) {
+  return damage.top1 ? *of_float.top1 - *damage.top1 : 100 - damage.agreement;
 }
 
 Sensitivity::Sensitivity(const ExperimentConfig& experiment, Config quantizer, const CalibrationConfig& calibration,

@@ -46,6 +46,8 @@ struct Damage {
 };
 Json to_json(const Damage& damage);
 Damage damage_of(const Json& json);
+// Points of top-1 that are lost, or of agreement where there are no labels.
+double lost(const Damage& damage, const Damage& of_float);
 
 // Everything that can be measured, in order of execution: nothing, everything, then each layer of the quantizer.
 // `quantizer`: a config of one that works after training. Throws what quantizing throws.
