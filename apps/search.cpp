@@ -9,6 +9,7 @@
 #include "apps/command.h"
 #include "apps/probes.h"
 #include "apps/processes.h"
+#include "apps/report/report.h"
 #include "apps/run_facts.h"
 #include "quant/post_train/bit_allocation.h"
 #include "quant/post_train/greedy_search.h"
@@ -222,6 +223,18 @@ ChosenBits chosen_under(const Sensitivity& sensitivity, const Measured& measured
   return chosen;
 }
 
+// [{"layer", "weights", "activations"}], in the order of the layers: one of these, or both.
+Json by_layer(const Sensitivity& sensitivity, const std::vector<std::pair<Probe, int>>& bits) {
+  Json layers = Json::array();
+  for (const Probe& probe : sensitivity.probes())
+    if (!probe.layer.empty() && (layers.empty() || layers.back().at("layer") != probe.layer))
+      layers.push_back({{"layer", probe.layer}});
+  for (const auto& [probe, chosen] : bits)
+    for (Json& layer : layers)
+      if (layer.at("layer") == probe.layer) layer[enum_name(probe.what)] = chosen;
+  return layers;
+}
+
 std::string in_words(const Damage& d) {
   return fmt::format("{}SQNR {:.2f} dB", d.top1 ? fmt::format("top1 {:.2f}  ", *d.top1) : "", d.sqnr_db);
 }
@@ -242,8 +255,9 @@ class BitSearch {
     if (!is_first_process()) return {};
     Found found = bits_.accuracy_drop ? under_drop(*bits_.accuracy_drop) : under_budgets();
     const Damage after = sensitivity_.measure_config(found.quantizer);
-    found.report.update(
-        {{"evaluations", all_.size() + 1 + trials_}, {"chosen", to_json(after)}, {"as_configured", to_json(all_[1])}});
+    found.report.update({{"evaluations", all_.size() + 1 + found.report.value("trials", Json::array()).size()},
+                         {"chosen", to_json(after)},
+                         {"as_configured", to_json(all_[1])}});
     found.text += fmt::format("on the calibration images, before corrections: {}; as the config was: {}\n",
                               in_words(after), in_words(all_[1]));
     add_corrections(config_.quantizer, found.quantizer);
@@ -258,6 +272,7 @@ class BitSearch {
     Json report = Json::object();
     if (!chosen.report.is_null()) report["weights"] = chosen.report;
     if (!more.report.is_null()) report["activations"] = more.report;
+    report["bits"] = by_layer(sensitivity_, chosen.bits);
     return {sensitivity_.with_bits(chosen.bits), std::move(report), chosen.text + more.text};
   }
 
@@ -271,24 +286,27 @@ class BitSearch {
 
   Found under_mean(double mean) const { return under(mean * weights_.numbers, mean * activations_.numbers); }
 
-  double kept_by(const Damage& damage) const { return damage.top1.value_or(damage.agreement); }
-
   // By bisection over means in eighths of a bit: fewer bits lose more, as a rule.
   Found under_drop(double drop) {
     const auto [fewest, most] = std::ranges::minmax(bits_.choices);
+    Json trials = Json::array();
     const auto lost_by = [&](int eighths) {
-      ++trials_;
-      return kept_by(all_[0]) - kept_by(sensitivity_.measure_config(under_mean(eighths / 8.0).quantizer));
+      const double mean = eighths / 8.0;
+      trials.push_back(
+          {{"mean_bits", mean}, {"lost", lost(sensitivity_.measure_config(under_mean(mean).quantizer), all_[0])}});
+      return trials.back().at("lost").get<double>();
     };
     int enough = 8 * most, too_few = 8 * fewest - 1;
-    const double lost = lost_by(enough);
-    check(lost <= drop, "search.bits.accuracy_drop: expected at most {:g} points, but {} bits everywhere lose {:.2f}",
-          drop, most, lost);
+    const double least = lost_by(enough);
+    check(least <= drop, "search.bits.accuracy_drop: expected at most {:g} points, but {} bits everywhere lose {:.2f}",
+          drop, most, least);
     while (enough - too_few > 1) {
       const int middle = (enough + too_few) / 2;
       (lost_by(middle) <= drop ? enough : too_few) = middle;
     }
-    return under_mean(enough / 8.0);
+    Found found = under_mean(enough / 8.0);
+    found.report["trials"] = std::move(trials);
+    return found;
   }
 
   const SearchCommandConfig& config_;
@@ -296,7 +314,6 @@ class BitSearch {
   Sensitivity sensitivity_;
   std::vector<Damage> all_;  // the float network, the network as it is configured, then the probes of layers
   Measured weights_, activations_;
-  size_t trials_ = 0;
 };
 
 Found found_by(const SearchCommandConfig& config, const ExperimentData& data, const std::filesystem::path& folder) {
@@ -327,7 +344,7 @@ void run_search(const std::string& config_file, const CommonOptions& options) {
   if (search.bits) check_bits(*search.bits, config_file + ": search.bits");
   const auto shared = shared_folder(output_folder(options.out, config.name));
   OutputFolder& folder = *shared;
-  folder.check_spares({config_file, *config.checkpoint}, {"quantize.json", "results.json"});
+  folder.check_spares({config_file, *config.checkpoint}, {"config.json", "quantize.json", "results.json"});
   const auto task = open_task(config, options.data);
   if (!search.bits) check_labelled(*task);
   config.model = with_data(config.model, task->description());
@@ -340,14 +357,20 @@ void run_search(const std::string& config_file, const CommonOptions& options) {
   if (!is_first_process()) return;
 
   Json experiment = resolved_config(config, data);
+  write_json(folder.to_write("config.json"), experiment);
   experiment.erase("search");
   experiment["quantizer"] = found.quantizer;
   const std::string file = folder.to_write("quantize.json").string();
   write_json(file, experiment);
-  Json results = {{"name", config.name}, {"seed", config.seed}, {"config", file}};
+  Json results = {{"name", config.name},
+                  {"seed", config.seed},
+                  {"dataset", data.describe()},
+                  {"model", config.model.json()},
+                  {"config", file}};
   results.update(found.report);
   write_results(folder, results, data);
-  print_result(options, results, found.text + file + "\n");
+  const std::filesystem::path page = write_report(folder, search_report(results));
+  print_result(options, results, fmt::format("{}{}\n{}\n", found.text, file, page.string()));
 }
 
 const Subcommand search_command = config_command<SearchCommandConfig>(

@@ -40,6 +40,16 @@ holds() {
   if "$@" >>stdout 2>>stderr; then pass; else fail "$name"; fi
 }
 
+# has_report FOLDER DRAWINGS: a page with so many drawings that reads nothing else, and its table for other programs.
+has_report() {
+  local page=$1/report.html
+  holds "$page has $2 drawings" [ "$(grep -o '<svg ' "$page" | wc -l)" = "$2" ]
+  holds "$page reads nothing else" sh -c '! grep -qE "(src|href)=\"?([a-z]+:)?//|url\(|@import" "$0"' "$page"
+  holds "$page weighs less than 2 MB" [ "$(stat -c %s "$page")" -lt 2000000 ]
+  holds "$1 has the table as Markdown" grep -q '^| ---' "$1/report.md"
+  holds "$1 has the table as CSV" grep -q ',' "$1/report.csv"
+}
+
 digits=$root/configs/digits_compare.json
 quick=(--set train.epochs=2 --set quant_aware_train.epochs=1)
 
@@ -181,7 +191,7 @@ holds "no row was trained" [ ! -e late ]
 # --- the comparison, in short ---
 expect 0 "compare" "$qgrad" compare "$digits" "${quick[@]}" --out compared --json
 holds "results on stdout are those in the file" cmp stdout compared/results.json
-holds "a report is written" test -s compared/report.html
+has_report compared 4  # by bits, by epoch, by size, by speed
 expect_error "a second comparison does not overwrite the first" "compared/results.json is there already: go on with --resume compared" "$qgrad" compare "$digits" "${quick[@]}" --out compared
 expect 0 "a quantized row's checkpoint evaluates by itself" "$qgrad" evaluate compared/QAT_4-4/model.safetensors --json
 cp stdout qat.json
@@ -204,6 +214,10 @@ expect_error "calibrate with statistics" "calibration.statistics: statistics are
 expect 0 "quantize" "$qgrad" quantize quantize.json --out quantized --json
 holds "quantize's results on stdout are those in the file" cmp stdout quantized/results.json
 holds "what each layer got is written" grep -q '"clip": "MSE"' quantized/layer_quant_params.json
+has_report quantized 12  # the layers' noise; four layers with weights, three without
+holds "which shows images that are lost" grep -q 'src="data:image/png;base64,' quantized/report.html
+holds "and which classes are confused" grep -q '<table class="matrix">' quantized/report.html
+holds "what it says beyond the results is written" grep -q '"confusion"' quantized/report.json
 holds "the statistics after preparation are written" grep -q '"histogram"' quantized/quant_stats_after_prepare_model.json
 expect 0 "a quantized checkpoint evaluates by itself" "$qgrad" evaluate quantized/model.safetensors --json
 row=$(grep -A 8 '"quantized"' quantized/results.json | grep '"top1"' | sed 's|.*: ||; s|,||')
@@ -266,6 +280,7 @@ top1=$(grep -A 2 '"quantized"' stdout | grep '"top1"' | sed 's|.*: ||; s|,||')
 expect 0 "its checkpoint evaluates by itself" "$qgrad" evaluate corrected/model.safetensors --json
 holds "with the same accuracy" grep -q "\"top1\": $top1" stdout
 expect 0 "search with LAPQ" "$qgrad" search post.json --out lapq --set 'search={"lapq": {"search_clipping": true, "max_evaluations": 20, "init_evaluations": 5}}'
+has_report lapq 0
 expect 0 "its config quantizes" "$qgrad" quantize lapq/quantize.json --out lapq_quantized
 expect 0 "greedy search" "$qgrad" search post.json --out greedy --set 'search={"greedy": {"clip_modes": ["NONE", "AVG"]}}'
 expect 0 "its config quantizes too" "$qgrad" quantize greedy/quantize.json --out greedy_quantized
@@ -280,6 +295,8 @@ JSON
 for threads in 1 2 3; do
   expect 0 "train with $threads threads" "$qgrad" train train.json --threads $threads --out "threads$threads"
 done
+has_report threads1 7  # score, loss and learning rate, and the weights of four layers
+holds "which lists what was quantized" grep -q 'What was quantized' threads1/report.html
 holds "checkpoints of 1 and 2 threads are equal" cmp threads1/model.safetensors threads2/model.safetensors
 holds "checkpoints of 1 and 3 threads are equal" cmp threads1/model.safetensors threads3/model.safetensors
 
@@ -514,6 +531,7 @@ JSON
 expect 0 "sensitivity" "$qgrad" sensitivity sensitivity.json --out sensitive
 holds "has a row for every layer" grep -qE '^fc +-?[0-9.]+ +-?[0-9.]+ +-?[0-9.]+ +-?[0-9.]+ +-?[0-9.]+$' stdout
 holds "ranks by gradients" grep -qE '^W2: gradients alone rank the layers as their SQNR does to [01]\.[0-9]+' stdout
+has_report sensitive 3  # of weights, of activations, and the estimates
 cp sensitive/results.json whole.json
 rm -rf stopped && mkdir stopped && cp sensitive/config.json stopped/
 sed -n '/"probes": \[/,/^  \]/p' sensitive/results.json | sed '1s/.*/[/; $s/.*/]/' >stopped/probes.json
@@ -523,6 +541,7 @@ expect_error "sensitivity of what trains" "expected one that quantizes after it"
 
 sed 's/"sensitivity": {[^}]*}/"search": {"bits": {"choices": [2, 4, 8], "mean_weights": 4, "mean_activations": 5}}/' sensitivity.json >bits.json
 expect 0 "search for bits" "$qgrad" search bits.json --out bits
+has_report bits 2  # the front, and the bits of layers
 holds "within the budget" grep -qE '^weights: (3\.[0-9]+|4\.000) bits in the mean' stdout
 expect 0 "its config quantizes" "$qgrad" quantize bits/quantize.json --out bits_quantized
 expect_error "no choices" "expected numbers of bits to try, got none" "$qgrad" search bits.json --out x --set 'search.bits.choices=[]'
