@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Shared by demo.sh and test.sh: installs missing Debian/Ubuntu packages, configures and builds.
 
-packages=(g++ cmake ninja-build libfmt-dev nlohmann-json3-dev libcli11-dev libstb-dev catch2)
+packages=(g++ cmake ninja-build libfmt-dev nlohmann-json3-dev libcli11-dev libyaml-cpp-dev libstb-dev catch2)
 
 install_missing_packages() {
   if ! command -v dpkg-query >/dev/null; then

@@ -67,7 +67,7 @@ expect 0 "help of a command that takes no config" "$qgrad" predict --help
 holds "is without the classes of configs" sh -c '! grep -q LSQQuantizer stdout'
 expect 0 "help of training" "$qgrad" train --help
 holds "has examples" grep -q '^  qgrad train --resume ' stdout
-for command in $("$qgrad" completion fish | sed -n 's/.*use_subcommand -f -a \([a-z]*\) .*/\1/p'); do
+for command in $("$qgrad" completion fish | sed -n 's/.*use_subcommand -f -a \([a-z-]*\) .*/\1/p'); do
   expect 0 "help of $command, asked for" "$qgrad" help $command
   cp stdout asked_for
   expect 0 "help of $command" "$qgrad" $command --help
@@ -101,7 +101,7 @@ for shell in zsh fish; do
   fi
 done
 expect 0 "the manual" "$qgrad" man
-holds "has every command" [ "$(grep -c '^.SS qgrad [a-z]*$' stdout)" = "$("$qgrad" completion fish | grep -c use_subcommand)" ]
+holds "has every command" [ "$(grep -c '^.SS qgrad [a-z\\-]*$' stdout)" = "$("$qgrad" completion fish | grep -c use_subcommand)" ]
 if command -v groff >/dev/null; then holds "without a warning" [ -z "$(groff -man -ww -z stdout 2>&1)" ]; else skip "groff is not here"; fi
 # refused_option NAME ARGUMENTS...: wrong usage, said in a line with the option's name.
 refused_option() {
@@ -119,6 +119,34 @@ refused_option --onnx export x.safetensors --onnx ''
 refused_option --program export x.safetensors --program ''
 refused_option CONFIG quantize ''
 refused_option --min-time bench inference --min-time nan
+
+# --- schedules of Distiller ---
+cat >schedule.yaml <<'YAML'
+quantizers:
+  weights:
+    class: WRPNQuantizer
+    bits_weights: 4
+    bits_activations: 8
+    overrides: {conv1: {bits_weights: ~, bits_activations: ~}}
+policies:
+  - quantizer: {instance_name: weights}
+    ending_epoch: 90
+YAML
+expect 0 "a schedule of Distiller becomes a config" "$qgrad" convert-distiller schedule.yaml --arch resnet20_cifar --out converted.json
+holds "without a word, where nothing is left out" [ ! -s stderr ]
+expect 0 "which other commands take" "$qgrad" inspect converted.json --json
+holds "with what the schedule says" grep -q '"class": "WRPNQuantizer"' stdout
+expect 0 "to stdout" "$qgrad" convert-distiller schedule.yaml --arch resnet20_cifar
+holds "the same" diff stdout converted.json
+expect 0 "without the network" "$qgrad" convert-distiller schedule.yaml
+holds "what is missing is named" [ "$(grep -cE '^(data|model): to be added' stderr)" = 2 ]
+sed -i 's/bits_weights: 4/bits_weight: 4/' schedule.yaml
+expect_error "a key that Distiller does not have" "schedule.yaml: quantizers.weights.bits_weight: unknown key \(did you mean 'bits_weights'" \
+  "$qgrad" convert-distiller schedule.yaml
+echo '{conv1: {inputs: {0: &all {min: -1, max: 2, avg_min: -1, avg_max: 2, mean: 0, std: 1, b: 1}}, output: *all}}' >stats.yaml
+expect 0 "statistics of Distiller become a statistics file" "$qgrad" convert-distiller stats.yaml --out stats.json
+holds "with the same numbers" grep -q '"avg_max": 2.0' stats.json
+rm schedule.yaml stats.yaml converted.json stats.json
 
 # --- schemas ---
 expect 0 "schema" "$qgrad" schema train
