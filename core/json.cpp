@@ -46,6 +46,39 @@ void check_depth(std::string_view text, std::string_view file) {
   }
 }
 
+// Where a parser stands, by what it says of its way.
+class Way {
+ public:
+  void follow(Json::parse_event_t event, const Json& parsed);
+  std::string path() const;  // of the value that is read: "rows[2].quantizer"
+  bool key_is_new() { return levels_.back().keys.insert(levels_.back().key).second; }
+
+ private:
+  struct Level {
+    bool is_list;
+    std::string key = {};
+    std::set<std::string> keys = {};
+    size_t index = 0;
+  };
+  std::vector<Level> levels_;
+};
+
+void Way::follow(Json::parse_event_t event, const Json& parsed) {
+  using enum Json::parse_event_t;
+  if (event == key) levels_.back().key = parsed.get<std::string>();
+  if (event == object_start || event == array_start) levels_.push_back({.is_list = event == array_start});
+  if (event == object_end || event == array_end) levels_.pop_back();
+  const bool ends_value = event == value || event == object_end || event == array_end;
+  if (ends_value && !levels_.empty()) ++levels_.back().index;
+}
+
+std::string Way::path() const {
+  std::string path;
+  for (const Level& level : levels_)
+    path += level.is_list ? fmt::format("[{}]", level.index) : (path.empty() ? "" : ".") + level.key;
+  return path;
+}
+
 size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<size_t> row(b.size() + 1);
   for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
@@ -90,13 +123,10 @@ void print(const Json& value, size_t indent, std::string& text) {
 
 Json parse_json(std::string_view text, std::string_view file) {
   check_depth(text, file);
-  std::vector<std::set<std::string>> keys;
+  Way way;
   const auto refuse_duplicates = [&](int, Json::parse_event_t event, Json& parsed) {
-    if (event == Json::parse_event_t::object_start) keys.emplace_back();
-    if (event == Json::parse_event_t::object_end) keys.pop_back();
-    if (event == Json::parse_event_t::key)
-      check(keys.back().insert(parsed.get<std::string>()).second, "{}: key '{}' stands twice in one object", file,
-            parsed.get<std::string>());
+    way.follow(event, parsed);
+    if (event == Json::parse_event_t::key) check(way.key_is_new(), "{}: {}: the key stands twice", file, way.path());
     return true;
   };
   try {
@@ -108,7 +138,8 @@ Json parse_json(std::string_view text, std::string_view file) {
     fail("{}:{}:{}: not valid JSON: {}", file, line, column,
          colon == std::string_view::npos ? what : what.substr(colon + 2));
   } catch (const Json::out_of_range&) {
-    fail("{}: holds a number that is too large for a double", file);
+    const std::string path = way.path();
+    fail("{}{}{}: the number is too large for a double", file, path.empty() ? "" : ": ", path);
   }
 }
 

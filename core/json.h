@@ -12,7 +12,8 @@ namespace qgrad {
 
 using Json = nlohmann::ordered_json;
 
-// Throws Error naming the file, and line and column of a syntax error or the key that stands twice.
+// Throws Error naming the file, and line and column of a syntax error, or the path of a key that stands twice or of a
+// number that no double holds.
 Json read_json(const std::filesystem::path& file);
 Json parse_json(std::string_view text, std::string_view file_for_messages);
 

@@ -730,13 +730,13 @@ expect_error "override that matches nothing" "edited.json: rows\[0\].quantizer.o
 edit 's/PostTrainLinearQuantizer/PostTrainQuantizer/'
 expect_error "unknown quantizer" "edited.json: rows\[0\].quantizer.class: no quantizer 'PostTrainQuantizer'.*have:.*QuantAwareTrainRangeLinearQuantizer" "$qgrad" compare edited.json --out unknown
 edit 's/"seed": 1,/"seed": 1, "seed": 2,/'
-expect_error "key that stands twice" "edited.json: key 'seed' stands twice" "$qgrad" compare edited.json
+expect_error "key that stands twice" "edited.json: seed: the key stands twice" "$qgrad" compare edited.json
 edit 's/"seed": 1,/"seed": 1/'
 expect_error "rows that share a folder" "the rows 'LSQ 4/4' and 'LSQ 4-4' would share the folder 'LSQ_4-4'" "$qgrad" compare "$digits" --out shared --set 'rows=[{"name":"LSQ 4/4","quantizer":{"class":"LSQQuantizer"}},{"name":"LSQ 4-4","quantizer":{"class":"LSQQuantizer"}}]'
 expect_error "syntax error" "edited.json:[0-9]+:[0-9]+: not valid JSON" "$qgrad" compare edited.json
 expect_error "missing file" "nowhere.json: cannot open" "$qgrad" compare nowhere.json
 expect_error "a model with other outputs than the data's classes" "model: the model has 12 outputs, but digits has 10 classes" "$qgrad" compare "$digits" --set model.classes=12
-expect_error "a key that stands twice in --set" "key 'a' stands twice" "$qgrad" compare "$digits" --set 'train={"a": 1, "a": 2}'
+expect_error "a key that stands twice in --set" "--set train: a: the key stands twice" "$qgrad" compare "$digits" --set 'train={"a": 1, "a": 2}'
 expect_error "more training images than there are" "data.train_images: 5000 were asked for" "$qgrad" compare "$digits" --set data.train_images=5000
 expect_error "--set of a key that no command has" "only data, model, quantizer of a config are read here" "$qgrad" inspect "$digits" --set trian.epochs=2
 edit 's/"train": {/"trian": {/'
