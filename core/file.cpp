@@ -145,27 +145,39 @@ void write_file_atomically(const fs::path& name, std::string_view bytes) {
   check(flushed, "{}: cannot write: {}", file.string(), std::strerror(errno));
 }
 
-LineFile::LineFile(fs::path file, int64_t lines) : file_(std::move(file)) {
+GrowingFile::GrowingFile(fs::path file, const Keep& kept) : file_(std::move(file)) {
   std::error_code ignored;  // what can not be looked at can not be written either
-  const std::string before = lines > 0 && fs::exists(file_, ignored) ? read_file(file_, "a log") : "";
-  const std::string_view kept = first_lines(before, lines);
-  lines_ = std::ranges::count(kept, '\n');
-  write_file_atomically(file_, kept);
+  const std::string before = fs::exists(file_, ignored) ? read_file(file_, "a log") : "";
+  const std::string_view beginning = kept(before);
+  size_ = std::ssize(beginning);
+  write_file_atomically(file_, beginning);
   fd_ = ::open(file_.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
   check(fd_ >= 0, "{}: cannot write: {}", file_.string(), std::strerror(errno));
 }
 
-LineFile::~LineFile() { ::close(fd_); }
+GrowingFile::~GrowingFile() { ::close(fd_); }
 
-void LineFile::add(std::string_view line) {
-  const bool written = write_all(fd_, std::string(line) + "\n");
+void GrowingFile::add(std::string_view bytes) {
+  const bool written = write_all(fd_, bytes);
   check(written, "{}: cannot write: {}", file_.string(), std::strerror(errno));
-  ++lines_;
+  size_ += std::ssize(bytes);
 }
 
-void LineFile::flush() {
+void GrowingFile::flush() {
   const bool flushed = ::fsync(fd_) == 0;
   check(flushed, "{}: cannot write: {}", file_.string(), std::strerror(errno));
+}
+
+LineFile::LineFile(fs::path file, int64_t lines)
+    : file_(std::move(file), [&](std::string_view content) {
+        const std::string_view kept = first_lines(content, lines);
+        lines_ = std::ranges::count(kept, '\n');
+        return kept;
+      }) {}
+
+void LineFile::add(std::string_view line) {
+  file_.add(std::string(line) + "\n");
+  ++lines_;
 }
 
 }  // namespace qgrad

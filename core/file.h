@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <string_view>
 
@@ -32,23 +33,39 @@ class KeptFolder {
   std::filesystem::path folder_;
 };
 
-// A file that grows by lines: a log. What a crash leaves of it is a beginning, of which the last line may be cut off.
+// A file that grows: a log. What a crash leaves of it is a beginning.
+class GrowingFile {
+ public:
+  // `kept`: what of its content, if it is there, it begins with.
+  using Keep = std::function<std::string_view(std::string_view content)>;
+  GrowingFile(std::filesystem::path file, const Keep& kept);
+  ~GrowingFile();
+  GrowingFile(const GrowingFile&) = delete;
+  GrowingFile& operator=(const GrowingFile&) = delete;
+
+  void add(std::string_view bytes);
+  void flush();  // to disk
+  int64_t size() const { return size_; }
+
+ private:
+  std::filesystem::path file_;
+  int64_t size_ = 0;
+  int fd_ = -1;
+};
+
+// One that grows by lines, of which a crash may cut off the last one.
 class LineFile {
  public:
   // Keeps the first `lines` of those that are there, or as many as are whole.
   LineFile(std::filesystem::path file, int64_t lines);
-  ~LineFile();
-  LineFile(const LineFile&) = delete;
-  LineFile& operator=(const LineFile&) = delete;
 
   void add(std::string_view line);  // without its end
-  void flush();                     // to disk
+  void flush() { file_.flush(); }
   int64_t lines() const { return lines_; }
 
  private:
-  std::filesystem::path file_;
   int64_t lines_ = 0;
-  int fd_ = -1;
+  GrowingFile file_;
 };
 
 }  // namespace qgrad

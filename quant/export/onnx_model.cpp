@@ -1,36 +1,14 @@
-// Protobuf's wire format. Field numbers are those of onnx.proto3.
+// Field numbers are those of onnx.proto3.
 #include "quant/export/onnx_model.h"
 
-#include <bit>
-#include <cstring>
 #include <type_traits>
+
+#include "core/protobuf.h"
 
 namespace qgrad::deploy {
 namespace {
 
-static_assert(std::endian::native == std::endian::little, "raw_data is little-endian");
-
-// A message: fields one after the other, each with its number and wire type (0: varint, 2: length and bytes).
-struct Message {
-  Message& number(int field, int64_t value) {
-    varint(static_cast<uint64_t>(field) << 3);
-    varint(static_cast<uint64_t>(value));
-    return *this;
-  }
-  Message& text(int field, std::string_view value) {
-    varint(static_cast<uint64_t>(field) << 3 | 2);
-    varint(value.size());
-    bytes += value;
-    return *this;
-  }
-  Message& message(int field, const Message& value) { return text(field, value.bytes); }
-
-  void varint(uint64_t value) {
-    for (; value >= 0x80; value >>= 7) bytes += static_cast<char>(value | 0x80);
-    bytes += static_cast<char>(value);
-  }
-  std::string bytes;
-};
+using Message = ProtobufMessage;
 
 Message tensor_message(std::string_view name, OnnxType type, std::span<const int64_t> dims, std::string_view values) {
   Message tensor;

@@ -114,8 +114,7 @@ class Collector final : public CallObserver {
  public:
   using Add = void (*)(Running&, const Tensor&);
   explicit Collector(Module& model) {
-    std::vector<Module*> units;
-    find_units(model, units);
+    const std::vector<Module*> units = measured_modules(model);
     modules_.reserve(units.size());
     for (Module* unit : units) {
       index_[unit] = modules_.size();
@@ -210,6 +209,12 @@ std::string stats_shape(const Shape& shape) {
   std::vector<int64_t> dims(shape.dims().begin(), shape.dims().end());
   if (dims.size() == 4) dims = {dims[0], dims[3], dims[1], dims[2]};
   return fmt::format("({})", fmt::join(dims, ", "));
+}
+
+std::vector<Module*> measured_modules(Module& model) {
+  std::vector<Module*> units;
+  find_units(model, units);
+  return units;
 }
 
 QuantStats collect_quant_stats(Module& model, const std::function<void()>& feed) {

@@ -55,14 +55,17 @@ class QuantStats {
 // A shape as statistics write it.
 std::string stats_shape(const Shape& shape);
 
+// The modules that have statistics: those without children (but not Identity), and wrappers of such modules as one with
+// what they wrap.
+std::vector<Module*> measured_modules(Module& model);
+
 // Runs the model over the calibration data twice, in evaluation mode: once for min, max, averages and mean, once for
 // the deviations from that mean and the histogram over that range. `feed` calls the model on every batch, the same ones
 // in the same order both times:
 //   collect_quant_stats(model, [&] { for (const Batch& b : batches) model(b.images); });
 // The first dimension of every tensor counts as samples; where a sample is a single number, a batch counts as one
-// sample. Observed are modules without children (but not Identity), and wrappers of such modules as one with what they
-// wrap. Results do not depend on the number of threads, memory not on the number of batches. Throws when feed calls no
-// module, when it gives other data the second time, and when a tensor holds NaN or infinity.
+// sample. Results do not depend on the number of threads, memory not on the number of batches. Throws when feed calls
+// no module, when it gives other data the second time, and when a tensor holds NaN or infinity.
 QuantStats collect_quant_stats(Module& model, const std::function<void()>& feed);
 
 // Throws where a layer that has statistics is none of the model's, or its outputs have another shape but for the size
