@@ -89,6 +89,7 @@ struct TrainConfig {
   std::optional<DistillationConfig> distillation;
   OnDivergence on_divergence = OnDivergence::stop;
   int log_steps = 100, keep_epochs = 0;
+  bool tensorboard = false;
 };
 inline void fields(Fields& v, TrainConfig& c) {
   v("epochs", c.epochs, {.help = "passes over the training images", .min = 1});
@@ -109,6 +110,9 @@ inline void fields(Fields& v, TrainConfig& c) {
   v("log_steps", c.log_steps, {.help = "steps between lines of log.jsonl; 0: a line for each epoch alone", .min = 0});
   v("keep_epochs", c.keep_epochs,
     {.help = "checkpoints of so many last epochs are kept: epoch_0012.safetensors", .min = 0});
+  v("tensorboard", c.tensorboard,
+    {.help = "write for TensorBoard, too: the numbers of log.jsonl, what quantizers learn and follow, and after every "
+             "epoch histograms of weights and activations"});
 }
 
 struct CalibrationConfig {

@@ -17,12 +17,14 @@
 #include "tasks/progress.h"
 #include "tasks/stop_signals.h"
 #include "tasks/stopwatch.h"
+#include "tasks/training_events.h"
 #include "tasks/training_setup.h"
 #include "tasks/training_state.h"
 
 namespace qgrad {
 namespace {
 
+constexpr const char* kEventFile = "events.out.tfevents.qgrad";  // TensorBoard looks for "tfevents"
 constexpr int kMostRollbacks = 10;
 constexpr float kRollbackFactor = 0.5f;  // of the learning rate
 
@@ -48,6 +50,7 @@ class Training {
   std::string place() const;
   std::string what_is_left() const;  // of a training that broke
   double position() const;           // in epochs, of the step under way
+  int64_t steps_done() const { return epoch() * setup_.batches->count() + state_.epoch.steps; }
   float lr_factor() const { return std::pow(kRollbackFactor, static_cast<float>(state_.rollbacks)); }
   std::string seen(double seconds_of_epoch) const;
   std::string seen_of_ranks() const;
@@ -65,7 +68,7 @@ class Training {
   bool writes() const { return point_ && (!ranks() || ranks()->is_first()); }
   void stop_if_asked();
   void save();
-  void log(const Json& line);
+  void log(const std::string& group, const Json& line);
   void log_step();
   void save_checkpoint(const std::string& name, const Json& metrics);
   void save_checkpoints(const EpochLog& log, bool best);
@@ -84,6 +87,7 @@ class Training {
   int stop_signal_ = 0;  // that a rank has received before the last step; 0: none
   std::string log_name_;
   std::optional<LineFile> log_;
+  std::optional<TrainingEvents> events_;
 };
 
 Training::Training(Module& model, Optimizer& optimizer, const Task& task, const TrainConfig& config,
@@ -103,8 +107,11 @@ Training::Training(Module& model, Optimizer& optimizer, const Task& task, const 
   if (!point) return;
   state_.config = point->config;
   if (!writes()) return;
-  log_name_ = (std::filesystem::path(point->name).parent_path() / "log.jsonl").string();
+  const std::filesystem::path place = std::filesystem::path(point->name).parent_path();
+  log_name_ = (place / "log.jsonl").string();
   log_.emplace(point->folder.to_write(log_name_), state_.log_lines);
+  if (config.tensorboard)
+    events_.emplace(point->folder, (place / kEventFile).string(), state_.event_bytes, task, config);
 }
 
 TrainingResult Training::run() {
@@ -287,8 +294,9 @@ void Training::roll_back(const Diverged& why) {
   ++state_.rollbacks;
   note(fmt::format("training broke: {}; back to the state before epoch {}, and on with {} of the learning rate",
                    why.what(), epoch() + 1, lr_factor()));
-  log({{"epoch", epoch() + 1}, {"rollback", why.text()}, {"lr_factor", lr_factor()}});
   state_.epoch = {.seconds = state_.epoch.seconds};
+  if (events_) events_->restart(steps_done() + 1);
+  log("rollbacks", {{"epoch", epoch() + 1}, {"rollback", why.text()}, {"lr_factor", lr_factor()}});
 }
 
 void Training::stop_if_asked() {
@@ -306,22 +314,26 @@ void Training::save() {
   if (!writes()) return;
   log_->flush();
   state_.log_lines = log_->lines();
+  if (events_) events_->flush();
+  state_.event_bytes = events_ ? events_->size() : 0;
   save_training_state(point_->folder.to_write(point_->name), model_, optimizer_, state_);
 }
 
-void Training::log(const Json& line) {
+// `group`: of the curves of its numbers.
+void Training::log(const std::string& group, const Json& line) {
   if (!log_) return;
   point_->folder.to_write(log_name_);  // while the folder is this run's
   log_->add(json_line(line));
+  if (events_) events_->add_line(steps_done(), group, line, model_);
 }
 
 void Training::log_step() {
   const Metrics metrics = std::exchange(state_.epoch.unlogged, {});
-  log({{"epoch", epoch() + 1},
-       {"step", state_.epoch.steps},
-       {"loss", metrics.loss()},
-       {"top1", metrics.top1()},
-       {"lr", state_.epoch.lr}});
+  log("steps", {{"epoch", epoch() + 1},
+                {"step", state_.epoch.steps},
+                {"loss", metrics.loss()},
+                {"top1", metrics.top1()},
+                {"lr", state_.epoch.lr}});
 }
 
 void Training::save_checkpoint(const std::string& name, const Json& metrics) {
@@ -329,12 +341,13 @@ void Training::save_checkpoint(const std::string& name, const Json& metrics) {
 }
 
 void Training::save_checkpoints(const EpochLog& epoch_log, bool best) {
-  log({{"epoch", epoch_log.epoch},
-       {"loss", epoch_log.train_loss},
-       {"top1", epoch_log.train_top1},
-       {"lr", epoch_log.lr},
-       {"validation", epoch_log.validation},
-       {"best", best}});
+  log("epochs", {{"epoch", epoch_log.epoch},
+                 {"loss", epoch_log.train_loss},
+                 {"top1", epoch_log.train_top1},
+                 {"lr", epoch_log.lr},
+                 {"validation", epoch_log.validation},
+                 {"best", best}});
+  if (events_) events_->add_histograms(steps_done(), model_);
   const Json metrics = {{"epoch", epoch_log.epoch}, {"validation", epoch_log.validation}};
   const auto name = [](int epoch) { return fmt::format("epoch_{:04}.safetensors", epoch); };
   save_checkpoint("last.safetensors", metrics);

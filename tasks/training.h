@@ -69,8 +69,9 @@ void check_resumable(const ResumePoint& point, const TrainConfig& config, const 
 // With ranks (core/ranks.h) all of them call this, with equal arguments; the first one writes.
 // Trains the model in place and leaves it with the parameters of its best epoch. `label` starts the progress lines.
 // With a resume point log.jsonl lies beside its file: a line for every epoch and every train.log_steps steps, without
-// times, so that its bytes repeat too. Throws Stopped where StopSignals have received one, with the state on disk; and
-// Diverged where a number is not finite and the config says no rollback, or ten were in vain.
+// times, so that its bytes repeat too; with train.tensorboard an event file, too (training_events.h). Throws Stopped
+// where StopSignals have received one, with the state on disk; and Diverged where a number is not finite and the config
+// says no rollback, or ten were in vain.
 TrainingResult train(Module& model, Optimizer& optimizer, const Task& task, const TrainConfig& config,
                      const std::string& label, const std::optional<ResumePoint>& resume_point = std::nullopt);
 

@@ -41,9 +41,9 @@ TrainingState log_of(const TensorFile& content, const std::filesystem::path& fil
 }
 
 // Epochs to come, and what changes no result.
-const std::set<std::string> kMayChange = {"train.epochs",      "train.on_divergence", "train.log_steps",
-                                          "train.keep_epochs", "data.loader_threads", "data.eval_batch_size",
-                                          "data.dataset.dir"};
+const std::set<std::string> kMayChange = {"train.epochs",         "train.on_divergence", "train.log_steps",
+                                          "train.keep_epochs",    "train.tensorboard",   "data.loader_threads",
+                                          "data.eval_batch_size", "data.dataset.dir"};
 
 void compare(const std::string& path, const Json& before, const Json& now, std::vector<std::string>& differences) {
   if (before == now || kMayChange.contains(path)) return;

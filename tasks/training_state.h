@@ -47,9 +47,9 @@ struct TrainingState {
   DataDescription trained_on;
   EpochSoFar epoch;
   int rollbacks = 0;
-  int64_t log_lines = 0;
-  NamedTensors best;                   // the parameters and buffers of the best epoch, in the file's layout
-  std::optional<Weights> epoch_start;  // where the epoch is to be rolled back to; null: where the file stands
+  int64_t log_lines = 0, event_bytes = 0;  // of the log, and of what TensorBoard reads
+  NamedTensors best;                       // the parameters and buffers of the best epoch, in the file's layout
+  std::optional<Weights> epoch_start;      // where the epoch is to be rolled back to; null: where the file stands
 };
 inline void fields(Fields& v, TrainingState& c) {
   v("epochs", c.result.epochs, {.required = true});
@@ -59,6 +59,7 @@ inline void fields(Fields& v, TrainingState& c) {
   v("epoch", c.epoch);
   v("rollbacks", c.rollbacks, {.min = 0});
   v("log_lines", c.log_lines, {.min = 0});
+  v("event_bytes", c.event_bytes, {.min = 0});
   v("config", c.config);
   v("trained_on", c.trained_on);
 }

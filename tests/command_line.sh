@@ -336,6 +336,16 @@ for isa in $instruction_sets; do
   holds "$isa: the same checkpoint" cmp threads1/model.safetensors $isa/model.safetensors
 done
 
+# --- for TensorBoard ---
+expect 0 "train for TensorBoard" "$qgrad" train train.json --out board --set train.tensorboard=true --set train.log_steps=10
+holds "the same checkpoint" cmp threads1/model.safetensors board/model.safetensors
+holds "and its events" [ -s board/events.out.tfevents.qgrad ]
+if python3 -c 'import tensorboard' 2>/dev/null; then
+  expect 0 "TensorBoard reads the numbers of the log" python3 "$root/tests/read_events.py" board
+else
+  skip "TensorBoard reads the events: python3 has no module 'tensorboard'"
+fi
+
 # --- streams that can not be written, and threads that the system does not give ---
 expect 0 "train with stderr on a full disk" bash -c '"$0" train train.json --out full_stderr 2>/dev/full' "$qgrad"
 expect 0 "train with a closed stderr" bash -c '"$0" train train.json --out closed_stderr 2>&-' "$qgrad"

@@ -23,7 +23,7 @@ below() { echo $(((RANDOM * 32768 + RANDOM) % $1)); }
 
 cat >config.json <<JSON
 {"name": "t", "data": {"dataset": {"class": "digits"}, "transforms": {"crop_padding": 1}}, "model": {"class": "convnet"},
- "train": {"epochs": 6, "batch_size": 32, "log_steps": 10, "keep_epochs": 2, "schedule": {"class": "cosine"},
+ "train": {"epochs": 6, "batch_size": 32, "log_steps": 10, "keep_epochs": 2, "tensorboard": true, "schedule": {"class": "cosine"},
            "quantization": {"quantize_from": 1, "bits": [{"until": 2, "at_least": 8}]}},
  "quantizer": {"class": "LSQQuantizer", "bits_activations": 4, "bits_weights": 4}}
 JSON
@@ -32,7 +32,7 @@ train() { "$qgrad" train config.json --threads 1 --out "$1" >stdout 2>stderr; }
 resume() {
   if [ -f "$1/config.json" ]; then "$qgrad" train --threads 1 --resume "$1" >stdout 2>stderr; else train "$1"; fi
 }
-kept="model.safetensors best.safetensors last.safetensors epoch_0005.safetensors epoch_0006.safetensors log.jsonl"
+kept="model.safetensors best.safetensors last.safetensors epoch_0005.safetensors epoch_0006.safetensors log.jsonl events.out.tfevents.qgrad"
 # ends_alike FOLDER NAME: resumes the run, and compares all that it leaves.
 ends_alike() {
   resume "$1" || { fail "$2: can not be resumed"; return; }

@@ -42,10 +42,10 @@ same_numbers() {  # NAME FOLDER FOLDER
 
 cat >qat.json <<JSON
 {"name": "t", "data": {"dataset": {"class": "digits"}, "transforms": {"crop_padding": 1}}, "model": {"class": "convnet"},
- "train": {"epochs": 4, "batch_size": 32, "log_steps": 10, "schedule": {"class": "cosine"}},
+ "train": {"epochs": 4, "batch_size": 32, "log_steps": 10, "tensorboard": true, "schedule": {"class": "cosine"}},
  "quantizer": {"class": "LSQQuantizer", "bits_activations": 4, "bits_weights": 4}}
 JSON
-kept="model.safetensors best.safetensors last.safetensors log.jsonl"
+kept="model.safetensors best.safetensors last.safetensors log.jsonl events.out.tfevents.qgrad"
 alike() { for file in $kept; do same "$2" "whole/$file" "$1/$file"; done; }
 
 "$qgrad" train qat.json --out whole >stdout 2>stderr || fail "one process"

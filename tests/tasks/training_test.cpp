@@ -22,7 +22,7 @@
 #include "support/thread_ranks.h"
 #include "tasks/divergence.h"
 #include "tasks/model_file.h"
-#include "tasks/quantization.h"
+#include "tasks/small_training.h"
 #include "tasks/stop_signals.h"
 
 using namespace qgrad;
@@ -36,7 +36,9 @@ class Watched final : public Task {
   Watched(const Task& task, std::function<void(Batch&)> watch) : task_(task), watch_(std::move(watch)) {}
   int64_t training_examples() const override { return task_.training_examples(); }
   std::unique_ptr<Batches> training(int batch_size, const std::optional<uint64_t>& seed) const override {
-    return std::make_unique<WatchedBatches>(task_.training(batch_size, seed), watch_);
+    auto batches = task_.training(batch_size, seed);
+    if (batch_size != test::small_training().batch_size) return batches;  // not to train on
+    return std::make_unique<WatchedBatches>(std::move(batches), watch_);
   }
   bool has(Part part) const override { return task_.has(part); }
   Json evaluate(Module& model, Part part, const std::string& label) const override {
@@ -70,58 +72,11 @@ class Watched final : public Task {
   std::function<void(Batch&)> watch_;
 };
 
-constexpr int kSteps = 4;  // in an epoch
-
-ExperimentConfig experiment(uint64_t seed = 1) {
-  ExperimentConfig config;
-  config.name = "t";
-  config.seed = seed;
-  config.data.dataset = Config{{{"class", "digits"}}, "", "dataset"};
-  config.data.transforms.crop_padding = 1;
-  config.data.train_images = 32 * kSteps;
-  config.model = Config{{{"class", "convnet"}, {"width", 4}, {"classes", 10}}, "", "model"};
-  return config;
-}
-
-TrainConfig training(int epochs = 3) {
-  TrainConfig config;
-  config.epochs = epochs;
-  config.batch_size = 32;
-  config.schedule = Config{{{"class", "cosine"}}, "", "schedule"};
-  config.log_steps = 3;
-  return config;
-}
-
-// A quantization-aware training in a folder, as the command does it.
-TrainingResult run(const fs::path& path, const TrainConfig& config, const Task& task, bool resume = false) {
-  const bool writes = !ranks() || ranks()->is_first();
-  const auto opened = writes ? std::make_unique<OutputFolder>(path)
-                             : std::make_unique<OutputFolder>(path, OutputFolder::LockedByFirst::yes);
-  OutputFolder& folder = *opened;
-  const ExperimentConfig setup = experiment();
-  ModulePtr model = build_model(setup.model, setup.seed, std::nullopt);
-  const auto optimizer = make_optimizer(config.optimizer, *model);
-  const Config lsq{{{"class", "LSQQuantizer"}, {"bits_weights", 4}, {"bits_activations", 4}}, "", "quantizer"};
-  const Quantized quantized = quantize_model(model, setup.model, lsq, optimizer.get(), task, std::nullopt, "test");
-  const auto save = [&](const std::string& name, const Json& metrics) {
-    save_model(folder.to_write(name), *model, setup, task, quantized.config, metrics);
-  };
-  const ResumePoint point{.folder = folder,
-                          .name = "training.safetensors",
-                          .resume = resume,
-                          .config = Json::object(),
-                          .save_checkpoint = save};
-  const TrainingResult result = train(*model, *optimizer, task, config, "test", point);
-  if (writes) save("model.safetensors", nullptr);
-  return result;
-}
-
-std::string bytes(const fs::path& file) { return read_file(file, "a file"); }
-
 void check_same_files(const fs::path& a, const fs::path& b) {
-  for (const char* name : {"model.safetensors", "best.safetensors", "last.safetensors", "log.jsonl"}) {
+  for (const char* name :
+       {"model.safetensors", "best.safetensors", "last.safetensors", "log.jsonl", "events.out.tfevents.qgrad"}) {
     INFO(name);
-    CHECK(bytes(a / name) == bytes(b / name));
+    CHECK(test::bytes_of(a / name) == test::bytes_of(b / name));
   }
 }
 
@@ -129,10 +84,10 @@ void check_same_files(const fs::path& a, const fs::path& b) {
 
 TEST_CASE("a training that is stopped at any step, and again, ends with the bytes of one that is not") {
   const test::TemporaryFolder folder;
-  const auto task = open_task(experiment(), std::nullopt);
+  const auto task = open_task(test::small_experiment(), std::nullopt);
   const fs::path whole = folder.path() / "whole";
-  run(whole, training(), *task);
-  for (int first = 1; first <= 3 * kSteps; ++first) {
+  test::train_small(whole, test::small_training(), *task);
+  for (int first = 1; first <= 3 * test::kSmallSteps; ++first) {
     INFO("stopped at step " << first << " and five steps later");
     const fs::path stopped = folder.path() / std::to_string(first);
     int step = 0;
@@ -144,27 +99,28 @@ TEST_CASE("a training that is stopped at any step, and again, ends with the byte
     for (bool resume = false, ended = false; !ended; resume = true) {
       const StopSignals signals;
       try {
-        run(stopped, training(), watched, resume);
+        test::train_small(stopped, test::small_training(), watched, resume);
         ended = true;
       } catch (const Stopped& e) {
-        const int epoch = (step - 1) / kSteps + 1;
-        CHECK(e.what() == fmt::format("stopped after step {} of epoch {}", step - (epoch - 1) * kSteps, epoch));
+        const int epoch = (step - 1) / test::kSmallSteps + 1;
+        CHECK(e.what() ==
+              fmt::format("stopped after step {} of epoch {}", step - (epoch - 1) * test::kSmallSteps, epoch));
         CHECK(e.exit_status() == (stops++ == 0 ? 143 : 130));
         CHECK(e.folder() == stopped.string());
       }
     }
-    CHECK(step == 3 * kSteps);  // no step is done twice
-    CHECK(stops == (first + 5 <= 3 * kSteps ? 2 : 1));
+    CHECK(step == 3 * test::kSmallSteps);  // no step is done twice
+    CHECK(stops == (first + 5 <= 3 * test::kSmallSteps ? 2 : 1));
     check_same_files(whole, stopped);
   }
 }
 
 TEST_CASE("the log has a line for every so many steps and every epoch, without times") {
   const test::TemporaryFolder folder;
-  const auto task = open_task(experiment(), std::nullopt);
-  const TrainingResult result = run(folder.path(), training(2), *task);
+  const auto task = open_task(test::small_experiment(), std::nullopt);
+  const TrainingResult result = test::train_small(folder.path(), test::small_training(2), *task);
   std::vector<Json> lines;
-  std::istringstream text(bytes(folder.path() / "log.jsonl"));
+  std::istringstream text(test::bytes_of(folder.path() / "log.jsonl"));
   for (std::string line; std::getline(text, line);) lines.push_back(Json::parse(line));
   REQUIRE(lines.size() == 4);
   for (size_t epoch = 0; epoch < 2; ++epoch) {
@@ -189,29 +145,29 @@ TEST_CASE("lines of a log that are behind the state are dropped, and one that wa
     log.add("three");
     log.flush();
   }
-  CHECK(bytes(file) == "one\ntwo\nthree\n");
+  CHECK(test::bytes_of(file) == "one\ntwo\nthree\n");
   LineFile(file, 1).add("other");
-  CHECK(bytes(file) == "one\nother\n");
+  CHECK(test::bytes_of(file) == "one\nother\n");
   LineFile(file, 0).add("new");
-  CHECK(bytes(file) == "new\n");
+  CHECK(test::bytes_of(file) == "new\n");
 }
 
 TEST_CASE("checkpoints of the last and the best epoch lie there while a training runs, and of as many as asked for") {
   const test::TemporaryFolder folder;
-  const auto task = open_task(experiment(), std::nullopt);
-  TrainConfig config = training(4);
+  const auto task = open_task(test::small_experiment(), std::nullopt);
+  TrainConfig config = test::small_training(4);
   config.keep_epochs = 2;
   int step = 0;
   const Watched watched(*task, [&](Task::Batch&) {
-    if (++step != kSteps + 1) return;
-    CHECK(bytes(folder.path() / "last.safetensors") == bytes(folder.path() / "best.safetensors"));
+    if (++step != test::kSmallSteps + 1) return;
+    CHECK(test::bytes_of(folder.path() / "last.safetensors") == test::bytes_of(folder.path() / "best.safetensors"));
     CHECK_FALSE(load_model(folder.path() / "last.safetensors", std::nullopt).guessed);
   });
-  run(folder.path(), config, watched);
-  CHECK(step == 4 * kSteps);
+  test::train_small(folder.path(), config, watched);
+  CHECK(step == 4 * test::kSmallSteps);
   for (const int epoch : {1, 2, 3, 4})
     CHECK(fs::exists(folder.path() / fmt::format("epoch_{:04}.safetensors", epoch)) == (epoch > 2));
-  CHECK(bytes(folder.path() / "last.safetensors") == bytes(folder.path() / "epoch_0004.safetensors"));
+  CHECK(test::bytes_of(folder.path() / "last.safetensors") == test::bytes_of(folder.path() / "epoch_0004.safetensors"));
 }
 
 TEST_CASE("a second signal ends the process") {
@@ -251,61 +207,63 @@ Watched spoilt(const Task& task, int& step, const std::set<int>& steps) {
 
 TEST_CASE("a training that diverges stops with epoch, step, place and the last good state, which is there") {
   const test::TemporaryFolder folder;
-  const auto task = open_task(experiment(), std::nullopt);
+  const auto task = open_task(test::small_experiment(), std::nullopt);
   int step = 0;
-  const std::string error = test::error_of([&] { run(folder.path(), training(), spoilt(*task, step, {kSteps + 2})); });
+  const std::string error = test::error_of(
+      [&] { test::train_small(folder.path(), test::small_training(), spoilt(*task, step, {test::kSmallSteps + 2})); });
   CHECK_THAT(error, Contains("training broke: ") && Contains("in epoch 2, step 2 (learning rate ") &&
                         Contains("the numbers of the inputs are the first that are not finite") &&
                         Contains("the last good state is " + (folder.path() / "training.safetensors").string()));
   const fs::path whole = folder.path() / "whole";
-  run(whole, training(), *task);
-  run(folder.path(), training(), *task, /*resume=*/true);
+  test::train_small(whole, test::small_training(), *task);
+  test::train_small(folder.path(), test::small_training(), *task, /*resume=*/true);
   check_same_files(whole, folder.path());
 }
 
 TEST_CASE("a training that diverges is rolled back to the epoch's start, with half the learning rate, stopped or not") {
   const test::TemporaryFolder folder;
-  const auto task = open_task(experiment(), std::nullopt);
-  TrainConfig config = training();
+  const auto task = open_task(test::small_experiment(), std::nullopt);
+  TrainConfig config = test::small_training();
   config.on_divergence = OnDivergence::rollback;
   config.schedule = Config{{{"class", "constant"}}, "", "schedule"};
   int step = 0;
-  const TrainingResult result = run(folder.path() / "whole", config, spoilt(*task, step, {kSteps + 2, kSteps + 5}));
-  CHECK(step == 3 * kSteps + 2 + 3);
+  const TrainingResult result = test::train_small(folder.path() / "whole", config,
+                                                  spoilt(*task, step, {test::kSmallSteps + 2, test::kSmallSteps + 5}));
+  CHECK(step == 3 * test::kSmallSteps + 2 + 3);
   CHECK(result.epochs[0].lr == 0.1f);
   CHECK(result.epochs[1].lr == 0.025f);
   CHECK(result.epochs[2].lr == 0.025f);
-  CHECK_THAT(bytes(folder.path() / "whole" / "log.jsonl"),
+  CHECK_THAT(test::bytes_of(folder.path() / "whole" / "log.jsonl"),
              Contains(R"("rollback":)") && Contains(R"("lr_factor":0.25)"));
 
-  for (const int stop : {kSteps + 1, kSteps + 4, kSteps + 7}) {
+  for (const int stop : {test::kSmallSteps + 1, test::kSmallSteps + 4, test::kSmallSteps + 7}) {
     INFO("stopped at step " << stop);
     const fs::path stopped = folder.path() / std::to_string(stop);
     int steps = 0;
-    const Watched broken = spoilt(*task, steps, {kSteps + 2, kSteps + 5});
+    const Watched broken = spoilt(*task, steps, {test::kSmallSteps + 2, test::kSmallSteps + 5});
     const Watched watched(broken, [&](Task::Batch&) {
       if (steps == stop) std::raise(SIGTERM);
     });
     {
       const StopSignals signals;
-      CHECK_THROWS_AS(run(stopped, config, watched), Stopped);
+      CHECK_THROWS_AS(test::train_small(stopped, config, watched), Stopped);
     }
-    run(stopped, config, watched, /*resume=*/true);
+    test::train_small(stopped, config, watched, /*resume=*/true);
     check_same_files(folder.path() / "whole", stopped);
   }
 }
 
 TEST_CASE("a training that diverges again and again stops after ten rollbacks") {
   const test::TemporaryFolder folder;
-  const auto task = open_task(experiment(), std::nullopt);
-  TrainConfig config = training();
+  const auto task = open_task(test::small_experiment(), std::nullopt);
+  TrainConfig config = test::small_training();
   config.on_divergence = OnDivergence::rollback;
   int step = 0;
   const Watched broken(*task, [&](Task::Batch& batch) {
     ++step;
     batch.inputs[0].mutable_data()[0] = std::numeric_limits<float>::quiet_NaN();
   });
-  CHECK_THAT(test::error_of([&] { run(folder.path(), config, broken); }), Contains("training broke: "));
+  CHECK_THAT(test::error_of([&] { test::train_small(folder.path(), config, broken); }), Contains("training broke: "));
   CHECK(step == 11);
 }
 
@@ -328,39 +286,39 @@ namespace {
 
 // The files of a training on `count` ranks, of which the first writes.
 void run_on_ranks(int count, const fs::path& path, const TrainConfig& config, const Task& task, bool resume = false) {
-  test::on_ranks(count, [&](int) { run(path, config, task, resume); });
+  test::on_ranks(count, [&](int) { test::train_small(path, config, task, resume); });
 }
 
 }  // namespace
 
 TEST_CASE("a training on several ranks writes the bytes of one process, also when it goes on with another number") {
   const test::TemporaryFolder folder;
-  const auto task = open_task(experiment(), std::nullopt);
+  const auto task = open_task(test::small_experiment(), std::nullopt);
   const fs::path alone = folder.path() / "alone";
-  run(alone, training(), *task);
+  test::train_small(alone, test::small_training(), *task);
   for (const int count : {2, 3, 16}) {
     INFO(count << " ranks");
     const fs::path together = folder.path() / std::to_string(count);
-    run_on_ranks(count, together, training(), *task);
+    run_on_ranks(count, together, test::small_training(), *task);
     check_same_files(alone, together);
   }
   int step = 0;
   const fs::path stopped = folder.path() / "stopped";
   const Watched watched(*task, [&](Task::Batch&) {
-    if (ranks()->rank() == 1 && ++step == kSteps + 2) std::raise(SIGTERM);  // of one of them
+    if (ranks()->rank() == 1 && ++step == test::kSmallSteps + 2) std::raise(SIGTERM);  // of one of them
   });
   {
     const StopSignals signals;
-    CHECK_THROWS_AS(run_on_ranks(2, stopped, training(), watched), Stopped);
+    CHECK_THROWS_AS(run_on_ranks(2, stopped, test::small_training(), watched), Stopped);
   }
-  run_on_ranks(3, stopped, training(), *task, /*resume=*/true);
+  run_on_ranks(3, stopped, test::small_training(), *task, /*resume=*/true);
   check_same_files(alone, stopped);
 }
 
 TEST_CASE("a training that diverges on several ranks is rolled back on all of them") {
   const test::TemporaryFolder folder;
-  const auto task = open_task(experiment(), std::nullopt);
-  TrainConfig config = training();
+  const auto task = open_task(test::small_experiment(), std::nullopt);
+  TrainConfig config = test::small_training();
   config.on_divergence = OnDivergence::rollback;
   const auto spoil = [&](int& step, int at, int of_rank) {
     return Watched(*task, [&step, at, of_rank](Task::Batch& batch) {
@@ -369,7 +327,7 @@ TEST_CASE("a training that diverges on several ranks is rolled back on all of th
     });
   };
   int step = 0, of_first = 0;
-  run(folder.path() / "alone", config, spoil(step, kSteps + 2, 0));
-  run_on_ranks(2, folder.path() / "together", config, spoil(of_first, kSteps + 2, 0));
+  test::train_small(folder.path() / "alone", config, spoil(step, test::kSmallSteps + 2, 0));
+  run_on_ranks(2, folder.path() / "together", config, spoil(of_first, test::kSmallSteps + 2, 0));
   check_same_files(folder.path() / "alone", folder.path() / "together");
 }
