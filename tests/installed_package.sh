@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The installed package: a quantizer and a model outside the tree are built against it, trained, saved, loaded,
-# described and exported.
+# The installed package: a quantizer, a model and a training outside the tree are built against it, trained, saved, loaded,
+# described and exported; and the pages of its headers.
 # Usage: tests/installed_package.sh BUILD_FOLDER
 set -euo pipefail
 build=$(realpath "$1")
@@ -64,6 +64,17 @@ awk '/^(float|quantized|program)/ { if ($2 < 85) exit 1; rows++ } END { exit row
   >/dev/null 2>lsq.log
 if grep -q "left in float" lsq.log; then false; fi
 "$bottlenecks" export lsq/model.safetensors --program lsq.qgi --onnx lsq.onnx >/dev/null
+# A program that trains by itself.
+{
+  cmake -S "$root/examples/train_in_cpp" -B train -DCMAKE_PREFIX_PATH="$work/installed" -DCMAKE_BUILD_TYPE=Release &&
+    cmake --build train
+} >train.log 2>&1 || { cat train.log >&2; exit 1; }
+train/train >trained.txt 2>/dev/null
+awk '/top1/ { if ($0 !~ /top1 9[0-9]/) exit 1; rows++ } END { exit rows != 3 }' trained.txt
+echo '{"data": {"dataset": {"class": "digits"}}}' >digits.json
+installed/bin/qgrad evaluate digits.qgi --config digits.json --json >program.json 2>/dev/null
+grep -q "program *top1 $(printf %.2f "$(top1 program.json)")" trained.txt
+[ -s digits.onnx ]
 # The engine's library by itself, from C, shared and static.
 "$ternary" train "$root/examples/custom_quantizer/digits_ternary.json" --set quantizer=null --set train.epochs=1 --out float >/dev/null 2>&1
 installed/bin/qgrad export float/model.safetensors --program float.qgi >/dev/null
@@ -82,4 +93,11 @@ for header in core/tensor.h engine/engine.h nn/module.h data/dataset.h quant/qua
   echo "#include <qgrad/$header>" >user/main.cpp
   (cd user && c++ -std=c++20 -fsyntax-only -I. -I ../installed/include main.cpp)
 done
+# Pages of what the headers say, without a complaint of Doxygen's.
+if command -v doxygen >/dev/null; then
+  cmake --build "$build" --target qgrad_docs >docs.log 2>&1 || { cat docs.log >&2; exit 1; }
+  grep -q "Where a training keeps the state" "$build/docs/html/structqgrad_1_1ResumePoint.html"
+else
+  echo "skipped: pages of the headers: there is no doxygen" >&2
+fi
 echo "installed package: a custom quantizer and a custom model were built, trained to $(top1 evaluated.json), saved and loaded"
