@@ -106,7 +106,7 @@ ConfigForms config_forms(const Config& content, const CommonOptions& options) {
     const Config changes = content.at("quick");
     changes.expect_object(" to merge over the config");
     quick = plain;
-    quick->json().merge_patch(changes.json());
+    merge_over(quick->json(), changes);
     quick->file += " with \"quick\"";
   }
   for (Config* form : {&plain, quick ? &*quick : nullptr}) {

@@ -76,7 +76,7 @@ std::vector<PlannedRow> planned_rows(const CompareCommandConfig& config) {
 TrainConfig fine_tuning(const CompareCommandConfig& config, const PlannedRow& row) {
   Config merged = config.quant_aware_train;
   if (!row.train.json().empty()) merged = {merged.json(), row.train.file, row.train.path};
-  merged.json().merge_patch(row.train.json());
+  merge_over(merged.json(), row.train);
   auto tuning = read_config<TrainConfig>(merged);
   tuning.epochs = std::min(tuning.epochs, config.max_epochs.value_or(tuning.epochs));
   return tuning;

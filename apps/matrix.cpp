@@ -9,25 +9,28 @@
 
 namespace qgrad {
 
+void read_value(const Config& from, AxisConfig& value) {
+  from.expect_object(" of name -> settings");
+  if (from.json().empty()) config_error(from.where(), "expected an object of name -> settings, got an empty one");
+  for (const auto& [name, settings] : from.json().items()) from.at(name).expect_object();
+  value = from;
+}
+void write_value(const AxisConfig& value, Json& to) { to = value.json(); }
+void value_schema(const AxisConfig&, Json& to) {
+  to = {{"type", "object"}, {"additionalProperties", {{"type", "object"}}}};
+}
+
 std::vector<MatrixRow> matrix_rows(const MatrixConfig& matrix, const Config& place) {
-  const auto check_object = [](const Config& config, const char* of) {
-    if (!config.json().is_object() || (config.json().empty() && *of))
-      config_error(
-          config.where(), "expected an object{}, got {}", of,
-          config.json().empty() && config.json().is_object() ? "an empty one" : detail::describe(config.json()));
-  };
   constexpr size_t kMostRows = 10000;
-  check_object(matrix.quantizer, "");
+  matrix.quantizer.expect_object();
   if (matrix.axes.empty()) config_error(place.where("axes"), "expected at least one axis, got an empty list");
   std::vector<MatrixRow> rows{{{}, matrix.quantizer}};
-  for (const Config& axis : matrix.axes) {
-    check_object(axis, " of name -> settings");
+  for (const AxisConfig& axis : matrix.axes) {
     if (rows.size() * axis.json().size() > kMostRows)
       config_error(axis.where(), "the matrix would have more than {} rows", kMostRows);
     std::vector<MatrixRow> longer;
     for (const MatrixRow& row : rows)
       for (const auto& [name, settings] : axis.json().items()) {
-        check_object(axis.at(name), "");
         longer.push_back(row);
         longer.back().coordinates.push_back(name);
         longer.back().quantizer.json().update(settings);

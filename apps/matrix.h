@@ -8,10 +8,19 @@
 
 namespace qgrad {
 
+// An object of names -> settings, one at least.
+struct AxisConfig : Config {
+  using Config::Config;
+  AxisConfig(Config config = {}) : Config(std::move(config)) {}
+};
+void read_value(const Config& from, AxisConfig& value);
+void write_value(const AxisConfig& value, Json& to);
+void value_schema(const AxisConfig& value, Json& to);
+
 struct MatrixConfig {
   std::string title;
   Config quantizer;
-  std::vector<Config> axes;
+  std::vector<AxisConfig> axes;
 };
 inline void fields(Fields& v, MatrixConfig& c) {
   v("title", c.title, {.help = "title of the table", .required = true});
@@ -27,8 +36,8 @@ struct MatrixRow {
   std::vector<std::string> coordinates;  // a name from each axis
   Config quantizer;
 };
-// In order, the last axis changing fastest. `place`: of the matrix. Throws where an axis is no object of objects or
-// empty, and where a combination is no quantizer's config.
+// In order, the last axis changing fastest. `place`: of the matrix. Throws where there is no axis, and where a
+// combination is no quantizer's config.
 std::vector<MatrixRow> matrix_rows(const MatrixConfig& matrix, const Config& place);
 
 }  // namespace qgrad

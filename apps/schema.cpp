@@ -38,6 +38,24 @@ Json dataset_schema() {
   return schema;
 }
 
+bool says_nothing(const Json& schema) {
+  for (const char* key : {"type", "anyOf", "oneOf", "enum"})
+    if (schema.contains(key)) return false;
+  return true;
+}
+
+// Of what is merged over a config (RFC 7386): nothing has to be there, and null takes away what is.
+Json changes_of(const Json& schema) {
+  if (says_nothing(schema)) return {{"type", "object"}};  // a class, or a part of its settings
+  Json changes = schema;
+  for (const char* key : {"required", "default"}) changes.erase(key);
+  if (changes.contains("anyOf"))
+    for (Json& choice : changes["anyOf"]) choice = changes_of(choice);
+  if (changes.contains("properties"))
+    for (Json& member : changes["properties"]) member = {{"anyOf", {changes_of(member), {{"type", "null"}}}}};
+  return changes;
+}
+
 // Parts of configs that fields() leaves for later, by their key.
 const std::map<std::string, Json (*)()>& parts() {
   static const std::map<std::string, Json (*)()> all = {
@@ -47,14 +65,9 @@ const std::map<std::string, Json (*)()>& parts() {
       {"optimizer", [] { return Registry<Optimizer>::instance().schema(); }},
       {"schedule", [] { return Registry<Schedule>::instance().schema(); }},
       {"quant_aware_train", schema_of<TrainConfig>},
+      {"train", [] { return changes_of(schema_of<TrainConfig>()); }},  // of a row
   };
   return all;
-}
-
-bool says_nothing(const Json& schema) {
-  for (const char* key : {"type", "anyOf", "oneOf", "enum"})
-    if (schema.contains(key)) return false;
-  return true;
 }
 
 // Lets properties named as a part refer to it; `used` collects the parts.
@@ -97,10 +110,12 @@ std::vector<std::string> keys_of_configs() {
 
 Json config_schema(const std::string& command) {
   Json schema = kind_of_config(command).schema();
+  Json quick = changes_of(schema);
+  quick["description"] = "what --quick merges over the config";
+  schema["properties"]["$schema"] = {{"type", "string"}};
+  schema["properties"]["quick"] = std::move(quick);
   std::map<std::string, Json> used;
   refer_to_parts(schema, used);
-  schema["properties"]["$schema"] = {{"type", "string"}};
-  schema["properties"]["quick"] = {{"type", "object"}, {"description", "what --quick merges over the config"}};
   Json whole = {{"$schema", "https://json-schema.org/draft/2020-12/schema"}, {"title", "qgrad " + command}};
   whole.update(schema);
   whole["$defs"] = used;

@@ -319,6 +319,22 @@ void StructForm::schema(const void* value, const Field&, Json& to) const {
 
 }  // namespace detail
 
+void merge_over(Json& object, const Config& changes) {
+  std::vector<std::string> keys;
+  for (const auto& [key, value] : object.items()) keys.push_back(key);
+  for (const auto& [key, value] : changes.json().items()) {
+    if (value.is_null() && object.erase(key) == 0)
+      config_error(changes.where(key), "null takes away what is there, and there is none{}", did_you_mean(key, keys));
+    if (value.is_null()) continue;
+    if (!value.is_object()) {
+      object[key] = value;
+      continue;
+    }
+    if (!object.contains(key) || !object[key].is_object()) object[key] = Json::object();
+    merge_over(object[key], changes.at(key));
+  }
+}
+
 constexpr size_t kMostKeys = 100;  // as deep as JSON may be nested
 
 void set_config_value(Config& config, std::string_view assignment) {

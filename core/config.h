@@ -205,6 +205,9 @@ void value_schema(const Placed<T>& value, Json& to) {
   detail::form_of<T>().schema(&static_cast<const T&>(value), {}, to);
 }
 
+// Merges an object over another one (RFC 7386). A null that takes nothing away is an error at its place.
+void merge_over(Json& object, const Config& changes);
+
 // Applies "--set optimizer.lr=0.05" to a JSON document: dots separate keys, [i] or a number picks a list element, and
 // a name that starts with '/' is a JSON pointer (for keys that hold dots). The value is JSON, or else a string.
 void set_config_value(Config& config, std::string_view assignment);

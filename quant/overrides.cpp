@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "quant/path_pattern.h"
+#include "quant/quantizer.h"
 
 namespace qgrad {
 
@@ -42,6 +43,17 @@ const Override* find_override(const std::vector<Override>& overrides, const std:
   if (found == overrides.end())
     found = std::ranges::find_if(overrides, [&](const Override& entry) { return entry.matches(path); });
   return found == overrides.end() ? nullptr : &*found;
+}
+
+void read_value(const Config& from, OverridesConfig& value) {
+  read_overrides(from);
+  value = from;
+}
+void write_value(const OverridesConfig& value, Json& to) { to = value.json(); }
+void value_schema(const OverridesConfig&, Json& to) {
+  to = {{"type", "object"}, {"additionalProperties", {{"type", "object"}}}};
+  Json& settings = to["additionalProperties"]["properties"];
+  for (const char* key : kBitsKeys) settings[key] = {{"type", {"integer", "null"}}, {"minimum", 1}, {"maximum", 32}};
 }
 
 }  // namespace qgrad

@@ -19,13 +19,22 @@ namespace qgrad {
 class QuantStats;
 struct Override;
 
+// An object of patterns -> settings. Patterns and bits are checked when it is read, settings where they find a module.
+struct OverridesConfig : Config {
+  using Config::Config;
+  OverridesConfig(Config config = {}) : Config(std::move(config)) {}
+};
+void read_value(const Config& from, OverridesConfig& value);
+void write_value(const OverridesConfig& value, Json& to);
+void value_schema(const OverridesConfig& value, Json& to);
+
 // What every quantizer's config has. Derived configs list these first in their fields().
 struct QuantizerConfig {
   std::optional<int> bits_activations, bits_weights, bits_bias;  // null: not quantized
   // Ordered object: a module's path, or a regular expression that must match the whole path -> settings. A key that
   // equals the path wins, else the first expression that matches. Settings: bits_* (null: not quantized, absent:
   // inherited) and whatever the quantizer takes for that kind of module.
-  Config overrides = Config::object("overrides");
+  OverridesConfig overrides = Config::object("overrides");
   // Of the weights of the first and the last layer that have some, of the last one's input, and of the model's inputs
   // where layers quantize them, unless an override says otherwise; null: as everywhere.
   std::optional<int> bits_first_last;

@@ -313,7 +313,7 @@ void value_schema(const DatasetConfig&, Json&) {}  // anything: the registries k
 void complete_model(ExperimentConfig& config, const Config& place) {
   if (!config.model.is_null()) return;
   if (!config.checkpoint) config_error(place.where(), "'model' is missing");
-  const Json saved = read_checkpoint(*config.checkpoint).config;
+  const Json saved = placed_at(place.member("checkpoint"), [&] { return read_checkpoint(*config.checkpoint).config; });
   if (!saved.is_object() || !saved.contains("model"))
     config_error(place.where(), "'model' is missing, and {} does not say of which network its parameters are",
                  *config.checkpoint);

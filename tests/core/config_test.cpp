@@ -178,6 +178,15 @@ TEST_CASE("--set changes any value of a config") {
                    ""));
 }
 
+TEST_CASE("what is merged over an object changes, adds and takes away, and a null that takes nothing away is refused") {
+  Json object = parse_json(R"({"lr": 0.1, "schedule": {"class": "cosine", "warmup": 2}, "list": [1, 2]})", "");
+  const auto merge = [&](const char* changes) { merge_over(object, {parse_json(changes, ""), "x.json", "quick"}); };
+  merge(R"({"lr": null, "schedule": {"warmup": 3, "class": null}, "list": [{"a": null}], "data": {"images": 5}})");
+  CHECK(object == parse_json(R"({"schedule": {"warmup": 3}, "list": [{"a": null}], "data": {"images": 5}})", ""));
+  CHECK(error_of([&] { merge(R"({"schedule": {"warmpu": null}})"); }) ==
+        "x.json: quick.schedule.warmpu: null takes away what is there, and there is none (did you mean 'warmup'?)");
+}
+
 TEST_CASE("--set refuses what leads nowhere") {
   Config config{parse_json(R"({"lr": 0.1, "list": [1, 2]})", "x.json"), "x.json", ""};
   const auto refused = [&](const char* assignment) { return error_of([&] { set_config_value(config, assignment); }); };
