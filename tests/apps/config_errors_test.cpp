@@ -126,7 +126,6 @@ struct Outcome {
   std::string error;
   bool operator==(const Outcome&) const = default;
 };
-using Outcomes = std::vector<Outcome>;
 
 Outcome outcome_of(const std::function<Json()>& call) {
   try {
@@ -273,6 +272,51 @@ TEST_CASE("a shipped config with one thing wrong is refused with its place, or r
   CAPTURE(tally.refused, tally.changed, tally.same);
   CHECK(tally.all() > 10000);
   CHECK(tally.refused > tally.changed);
+}
+
+namespace {
+
+// What preparing the config's model says to this quantizer.
+std::string refusal_of(const Json& content, const Json& quantizer) {
+  return test::error_of([&] {
+    ModulePtr model = build_model({content.at("model"), kFile, "model"}, 1, std::nullopt);
+    const auto made = Registry<Quantizer>::create({quantizer, kFile, "quantizer"});
+    made->forgo_stats();
+    made->prepare(model, nullptr, Tensor::zeros({1, 32, 32, 3}));
+  });
+}
+
+// Every pattern and every setting with a letter too much. Counts them.
+int check_overrides(const Json& content, const Json& quantizer) {
+  const Json overrides = quantizer.value("overrides", Json::object());
+  std::vector<Pointer> keys;
+  for (const auto& [pattern, settings] : overrides.items()) {
+    keys.push_back(Pointer() / pattern);
+    for (const auto& [setting, value] : settings.items()) keys.push_back(Pointer() / pattern / setting);
+  }
+  for (const Pointer& at : keys) {
+    const Pointer misspelt = at.parent_pointer() / (at.back() + "x");
+    const Json wrong = with(without(overrides, at), misspelt, overrides.at(at));
+    const std::string place = fmt::format("{}: quantizer.overrides.{}", kFile, place_of(wrong, misspelt));
+    const std::string error = refusal_of(content, with(quantizer, Pointer("/overrides"), wrong));
+    CAPTURE(place, error);
+    CHECK(error.starts_with(place));
+  }
+  return static_cast<int>(keys.size());
+}
+
+}  // namespace
+
+TEST_CASE("a misspelt layer or setting in the overrides of a shipped config is refused where it stands") {
+  int checked = 0;
+  for (const auto& file : shipped_configs()) {
+    CAPTURE(file.filename().string());
+    const Json content = read_json(file);
+    if (content.contains("quantizer")) checked += check_overrides(content, content.at("quantizer"));
+    for (const Json& row : content.value("rows", Json::array()))
+      checked += check_overrides(content, row.at("quantizer"));
+  }
+  CHECK(checked > 50);
 }
 
 namespace {
