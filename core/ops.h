@@ -10,6 +10,8 @@
 
 namespace qgrad {
 
+struct AxisMaps;  // core/ops/linear_map.h
+
 // --- elementwise.cpp: NumPy broadcasting for two operands ---
 Tensor add(const Tensor& a, const Tensor& b);
 Tensor sub(const Tensor& a, const Tensor& b);
@@ -95,6 +97,7 @@ struct ResizeOptions {
   float cubic_coefficient = -0.75f;                              // of cubic
 };
 Tensor resize(const Tensor& x, const ResizeOptions& options);
+AxisMaps resize_maps(const Shape& images, const ResizeOptions& options);  // what it computes
 
 // --- matmul.cpp ---
 // [..,M,K] x [..,K,N]; leading dimensions broadcast.
@@ -137,7 +140,8 @@ struct Pool2dOptions {
 };
 Tensor max_pool2d(const Tensor& x, const Pool2dOptions& options);  // the gradient goes to the first maximum of a window
 Tensor avg_pool2d(const Tensor& x, const Pool2dOptions& options);
-Tensor global_avg_pool2d(const Tensor& x);  // [N,H,W,C] -> [N,1,1,C]
+AxisMaps avg_pool2d_maps(const Shape& images, const Pool2dOptions& options);  // what it computes
+Tensor global_avg_pool2d(const Tensor& x);                                    // [N,H,W,C] -> [N,1,1,C]
 Tensor global_max_pool2d(const Tensor& x);
 // The same window for images of this shape in fewer words: `ceil` as padding at the end, and padding counted, wherever
 // that makes no difference.

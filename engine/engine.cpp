@@ -12,6 +12,7 @@
 #include "engine/float_chain.h"
 #include "engine/kernels/byte_plan.h"
 #include "engine/kernels/byte_table.h"
+#include "engine/row_ops.h"
 
 namespace qgrad::deploy {
 namespace {
@@ -39,6 +40,8 @@ ByteRange range_of(const Op& op, Type type, const std::vector<ByteRange>& ranges
     case OpKind::conv:
     case OpKind::add:
     case OpKind::multiply:
+    case OpKind::resample:
+    case OpKind::layer_norm:
       return {*std::ranges::min_element(op.low), *std::ranges::max_element(op.high)};
     case OpKind::lookup: {
       ByteRange range{255, 0};
@@ -183,6 +186,9 @@ Engine::Step Engine::prepared(size_t i, const std::vector<ByteRange>& ranges) co
       return [=, &in, &op, runs = runs_of(op.channels)](std::byte* arena, Mode) {
         select(at<float>(arena, from), at<float>(arena, to), in, op, runs, 0.0f);
       };
+    case OpKind::resample:
+    case OpKind::layer_norm:
+      return prepared_rows(op);
     case OpKind::float_conv:
       return prepared_float_conv(op, endings_[i]);
     default:
@@ -202,6 +208,26 @@ Engine::Step Engine::prepared(size_t i, const std::vector<ByteRange>& ranges) co
                                                                                                        Mode) {
     Scratch scratch;
     kernel(operands.in(arena, scratch), operands.offsets.size(), at<uint8_t>(arena, to), count, output);
+  };
+}
+
+// Rows of floats, which become bytes where the output has some.
+Engine::Step Engine::prepared_rows(const Op& op) const {
+  const TensorInfo& out = tensor(op.output);
+  const bool is_byte = out.type == Type::byte;
+  ByteOutput output = is_byte ? output_of(op) : ByteOutput{};
+  if (op.kind == OpKind::resample) output.step = 1;
+  return [=, &op, &program = *program_, &kernels = byte_kernels(), rows = int64_t{out.height},
+          width = int64_t{out.width} * out.channels, from = offset(op.inputs[0]),
+          to = offset(op.output)](std::byte* arena, Mode mode) {
+    parallel_for(rows, mode.share_rows ? (rows + 3) / 4 : rows, [&](int64_t begin, int64_t end) {
+      Scratch scratch;
+      float* values = is_byte ? scratch.take<float>(static_cast<size_t>(width)) : nullptr;
+      for (int64_t row = begin; row < end; ++row) {
+        run_row(program, op, arena + from, row, is_byte ? values : at<float>(arena, to) + row * width);
+        if (is_byte) kernels.quantize(values, at<uint8_t>(arena, to) + row * width, static_cast<size_t>(width), output);
+      }
+    });
   };
 }
 

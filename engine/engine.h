@@ -56,6 +56,7 @@ class Engine {
   Step prepared_float_chain(const std::vector<size_t>& chain) const;
   Step prepared_lookup(const Op& op) const;
   ConvEnding clamp_of(const FloatEnding& ending) const;
+  Step prepared_rows(const Op& op) const;
   ByteOutput output_of(const Op& op) const;
   void run_image(const float* image, float* output, Mode mode,
                  const std::function<void(int32_t, const void*)>& made) const;

@@ -55,6 +55,11 @@ PoolGeometry pool_geometry(const Program& program, const Op& op) {
           w.kernel_w, w.stride_h, w.stride_w,  w.padding_h, w.padding_w};
 }
 
+double integer_epsilon(float epsilon, const TensorInfo& input) {
+  const double channels = input.channels, step = double{input.grid.step()};
+  return double{epsilon} * (channels * channels) / (step * step);
+}
+
 int64_t largest_sum(const Program& program, const Op& op) {
   const auto largest_input = static_cast<int64_t>(program.tensors[static_cast<size_t>(op.inputs[0])].grid.largest());
   std::vector<int64_t> weights(op.bias.size());
@@ -98,6 +103,11 @@ std::vector<std::string> pairs_beyond_16_bits(const Program& program) {
   return names;
 }
 
+bool sums_floats(const Program& program, const Op& op) {
+  if (op.kind == OpKind::resample) return program.tensors[static_cast<size_t>(op.output)].type == Type::float32;
+  return op.kind == OpKind::float_conv || op.kind == OpKind::average_pool;
+}
+
 std::vector<std::string> float_sums_before_integers(const Program& program) {
   // Of tensors that become integers: their names, or those of what is made of them.
   std::vector<std::optional<std::string>> becomes(program.tensors.size());
@@ -107,7 +117,7 @@ std::vector<std::string> float_sums_before_integers(const Program& program) {
     if (op->kind != OpKind::quantize && !becomes[output]) continue;
     std::string name = program.tensors[output].name;
     if (name.empty()) name = becomes[output].value_or("");
-    if (op->kind == OpKind::float_conv || op->kind == OpKind::average_pool) names.push_back(name);
+    if (sums_floats(program, *op)) names.push_back(name);
     for (const int32_t input : op->inputs) becomes[static_cast<size_t>(input)] = name;
   }
   std::ranges::reverse(names);

@@ -51,6 +51,8 @@ enum class OpKind : uint8_t {
   clamp,           // float -> float, to real_low .. real_high
   concat,          // float, along the channels
   select,          // any type: rows, columns and channels of the input by their places, or zeros
+  resample,        // byte -> byte or float -> float: weighted sums of neighbouring rows, and of columns
+  layer_norm,      // byte -> byte: the channels of each position less their mean, by their deviation
 };
 
 // Padding is that above and to the left; how far it goes on the other sides, the output's size says.
@@ -73,17 +75,25 @@ struct Op {
   // conv: what a weight's integer, times 2^sum_shift, is a multiple of, one value or [out]. For
   // ONNX files; program files are without it.
   std::vector<float> weight_step;
-  std::vector<float> real_weight, real_bias;  // float_conv: as weight and bias; real_conv: the bias, `bias` being zeros
-  float real_low = 0, real_high = 0;          // clamp
-  // conv: round(sum * rescale), real_conv: sum * rescale + real_bias, with one of each for every channel.
+  // float_conv: as weight and bias; real_conv: the bias, `bias` being zeros; layer_norm: one of each for every channel.
+  std::vector<float> real_weight, real_bias;
+  float real_low = 0, real_high = 0;  // clamp
+  // conv: round(sum * rescale), real_conv: sum * rescale + real_bias, with one of each for every channel; resample: as
+  // conv, with one in all, and of floats sum * rescale.
   std::vector<float> rescale;
-  // Limits of the output's bytes: conv one of each for every channel; quantize, add and multiply, which give
-  // round(x / step), one.
+  // Limits of the output's bytes: conv one of each for every channel; resample one, and so have quantize, add, multiply
+  // and layer_norm, which give round(x / step).
   std::vector<uint8_t> low, high;
   std::vector<std::array<uint8_t, 256>> tables;  // lookup: one for each input, the output's byte for every byte
-  // select: where each row, column and channel of the output stands in the input; kZeros: nowhere.
+  // select: where each row, column and channel of the output stands in the input; kZeros: nowhere. resample: where the
+  // first of the rows, and of the columns, stands that each one of the output adds up.
   std::vector<int32_t> rows, columns, channels;
   static constexpr int32_t kZeros = -1;
+  // resample: what these are multiplied by, [rows][any number] and [columns][any number]; of bytes integers.
+  std::vector<float> row_weights, column_weights;
+  // layer_norm, of n integers u in steps from zero: (n u - sum u) / sqrt(n sum u^2 - (sum u)^2 + integer_epsilon),
+  // integers up to the root and doubles from there, which is rounded to float, times real_weight, plus real_bias.
+  float epsilon = 0;
 };
 
 struct Program {
@@ -106,8 +116,11 @@ inline constexpr int64_t kLargestTensor = int64_t{1} << 26;    // numbers, with 
 inline constexpr int64_t kMostTensorBytes = int64_t{1} << 29;  // of all tensors
 inline constexpr int64_t kMostWork = int64_t{1} << 37;         // for one image
 
-// Convolutions and averages of floats, by name, whose numbers become integers further on. Another runtime, or another
-// instruction set, adds them up in another order: integers of numbers that lie at a tie then differ, and what follows.
+// Whether an operation adds up floats, which another runtime may do in another order.
+bool sums_floats(const Program& program, const Op& op);
+
+// Operations that do, by name, whose numbers become integers further on: integers of numbers that lie at a tie then
+// differ between runtimes and instruction sets, and what follows.
 std::vector<std::string> float_sums_before_integers(const Program& program);
 
 // Convolutions, by name, of which two products of a signed weight and an unsigned byte can pass 16 bits. On processors
@@ -127,6 +140,8 @@ EndPadding end_padding(const Program& program, const Op& op);
 
 ConvGeometry conv_geometry(const Program& program, const Op& op);
 PoolGeometry pool_geometry(const Program& program, const Op& op);
+// What is added to a variance of real values, for integers whose variance is n^2 times that of their numbers.
+double integer_epsilon(float epsilon, const TensorInfo& input);
 // The largest magnitude that any sum of a convolution can reach, whatever its input.
 int64_t largest_sum(const Program& program, const Op& op);
 

@@ -132,12 +132,22 @@ class OpCheck {
         places("columns", op_.columns, in(0).width, out_.width);
         places("channels", op_.channels, in(0).channels, out_.channels);
         return;
+      case OpKind::resample:
+        arity(1, 1), types(out_.type, out_.type), resample();
+        return;
+      case OpKind::layer_norm:
+        nothing_but({&op_.real_weight, &op_.real_bias, &op_.epsilon, &op_.low, &op_.high});
+        arity(1, 1), types(Type::byte, Type::byte), same_shape(), outputs(1), layer_norm();
+        return;
     }
     fail("unknown kind {}", static_cast<int>(op_.kind));
   }
 
   // Products of the operation, or numbers that it looks at, where it is sound.
   int64_t work() const {
+    if (op_.kind == OpKind::resample)
+      return up_to_lanes(out_.channels) * out_.height *
+             (taps(op_.row_weights, op_.rows) * in(0).width + taps(op_.column_weights, op_.columns) * out_.width);
     const bool is_conv = op_.kind == OpKind::conv || op_.kind == OpKind::real_conv || op_.kind == OpKind::float_conv;
     const Window& w = op_.window;
     const bool depthwise = w.groups > 1 && w.groups == in(0).channels && w.groups == out_.channels;
@@ -147,6 +157,9 @@ class OpCheck {
   }
 
  private:
+  static int64_t taps(const std::vector<float>& weights, const std::vector<int32_t>& first) {
+    return std::ssize(weights) / std::ssize(first);
+  }
   static int64_t up_to_lanes(int64_t channels) { return (channels + kLanes - 1) / kLanes * kLanes; }
 
   // The fields that a kind has no use for are as they were made.
@@ -162,7 +175,8 @@ class OpCheck {
     left(&Op::real_low, "limits in float"), left(&Op::real_high, "limits in float");
     left(&Op::rescale, "factors"), left(&Op::low, "limits"), left(&Op::high, "limits");
     left(&Op::tables, "tables"), left(&Op::rows, "rows"), left(&Op::columns, "columns");
-    left(&Op::channels, "channels");
+    left(&Op::channels, "channels"), left(&Op::row_weights, "weights of rows");
+    left(&Op::column_weights, "weights of columns"), left(&Op::epsilon, "an epsilon");
   }
   // Of a sum of real values, or a product.
   void on_values() const {
@@ -273,6 +287,50 @@ class OpCheck {
     check(list.size() == static_cast<size_t>(out), "{} {} are chosen for {}", list.size(), what, out);
     for (const int32_t place : list)
       check(place >= Op::kZeros && place < in, "{} {} is not one of {}", what, place, in);
+  }
+  // One axis: the largest sum of a row's weights, without their signs.
+  double axis(const char* what, const std::vector<int32_t>& first, const std::vector<float>& weights, int32_t in,
+              int32_t out) const {
+    check(first.size() == static_cast<size_t>(out), "{} {} are added up for {}", first.size(), what, out);
+    const auto count = static_cast<int32_t>(std::min<int64_t>(taps(weights, first), in + int64_t{1}));
+    check(count >= 1 && count <= in && weights.size() == static_cast<size_t>(count) * first.size(),
+          "{} weights for {} {} of {}", weights.size(), out, what, in);
+    for (const int32_t place : first)
+      check(place >= 0 && place <= in - count, "{} {} and the {} behind it are not within {}", what, place, count - 1,
+            in);
+    double largest = 0;
+    for (size_t begin = 0; begin < weights.size(); begin += static_cast<size_t>(count)) {
+      double sum = 0;
+      for (size_t i = begin; i < begin + static_cast<size_t>(count); ++i) sum += std::fabs(double{weights[i]});
+      largest = std::max(largest, sum);
+    }
+    return largest;
+  }
+  void resample() const {
+    const bool bytes = out_.type == Type::byte;
+    nothing_but({&op_.rows, &op_.columns, &op_.row_weights, &op_.column_weights, &op_.rescale,
+                 bytes ? &op_.low : nullptr, bytes ? &op_.high : nullptr});
+    check(in(0).channels == out_.channels, "{} channels become {}", in(0).channels, out_.channels);
+    check(op_.rescale.size() == 1 && std::isfinite(op_.rescale[0]) && op_.rescale[0] > 0,
+          "expected one positive factor, got {}", op_.rescale.size());
+    finite("weights of rows", op_.row_weights), finite("weights of columns", op_.column_weights);
+    const double rows = axis("rows", op_.rows, op_.row_weights, in(0).height, out_.height),
+                 columns = axis("columns", op_.columns, op_.column_weights, in(0).width, out_.width);
+    if (!bytes) return;
+    outputs(1);
+    for (const auto* weights : {&op_.row_weights, &op_.column_weights})
+      for (const float weight : *weights)
+        check(weight == std::nearbyint(weight), "its weight {} is no integer", weight);
+    const double largest = rows * columns * double{in(0).grid.largest()};
+    check(largest <= 1 << 24, "sums may reach {}, beyond 2^24", largest);
+  }
+  void layer_norm() const {
+    const auto channels = static_cast<size_t>(out_.channels);
+    check(op_.real_weight.size() == channels && op_.real_bias.size() == channels,
+          "expected {} weights and biases, got {} and {}", channels, op_.real_weight.size(), op_.real_bias.size());
+    finite("weight", op_.real_weight), finite("bias", op_.real_bias);
+    check(std::isfinite(op_.epsilon) && op_.epsilon > 0 && integer_epsilon(op_.epsilon, in(0)) > 0,
+          "expected a positive epsilon, got {}", op_.epsilon);
   }
   void concat() const {
     int64_t channels = 0;

@@ -179,6 +179,8 @@ void fields(V& v, Op& op) {
   v(op.rescale), v(op.low), v(op.high), v(op.tables);
   v(op.real_weight), v(op.real_bias), v(op.real_low), v(op.real_high);
   if (op.kind == OpKind::select) v(op.rows), v(op.columns), v(op.channels);
+  if (op.kind == OpKind::resample) v(op.rows), v(op.columns), v(op.row_weights), v(op.column_weights);
+  if (op.kind == OpKind::layer_norm) v(op.epsilon);
 }
 template <class V>
 void fields(V& v, Program& p) {

@@ -39,11 +39,8 @@ Difference difference(const Tensor& a, const Tensor& b) {
   return d;
 }
 
-// Other kernels may add floats up in another order.
 bool sums_floats(const deploy::Program& program) {
-  return std::ranges::any_of(program.ops, [](const deploy::Op& op) {
-    return op.kind == deploy::OpKind::float_conv || op.kind == deploy::OpKind::average_pool;
-  });
+  return std::ranges::any_of(program.ops, [&](const deploy::Op& op) { return sums_floats(program, op); });
 }
 
 void check_finite(const char* whose, const Tensor& outputs) {

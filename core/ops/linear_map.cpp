@@ -68,6 +68,13 @@ LinearMap LinearMap::transposed() const {
   return result;
 }
 
+bool LinearMap::is_identity() const {
+  if (rows() != columns || std::ssize(index) != columns) return false;
+  for (size_t i = 0; i < index.size(); ++i)
+    if (index[i] != static_cast<int64_t>(i) || first[i] != static_cast<int64_t>(i) || weight[i] != 1) return false;
+  return true;
+}
+
 Tensor mapped(const char* op, const Tensor& x, int dim, LinearMap map) {
   const int d = x.shape().normalize_dim(dim);
   check_not_over_batch(op, x, d);
@@ -75,6 +82,11 @@ Tensor mapped(const char* op, const Tensor& x, int dim, LinearMap map) {
   return record(op, y, {x}, [d, map = std::make_shared<const LinearMap>(std::move(map))](const Tensor& dy, Grads& dx) {
     dx.add(0, applied_to(map->transposed(), dy, d));
   });
+}
+
+Tensor mapped(const char* op, const Tensor& x, AxisMaps maps) {
+  const Tensor y = maps.rows.is_identity() ? x : mapped(op, x, 1, std::move(maps.rows));
+  return maps.columns.is_identity() ? y : mapped(op, y, 2, std::move(maps.columns));
 }
 
 }  // namespace qgrad

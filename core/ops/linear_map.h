@@ -1,5 +1,5 @@
 // Sums with fixed weights along one dimension: choosing, repeating, mirroring and interpolating are such. For the ops
-// in this folder.
+// in this folder, and for layers that say what they compute.
 #pragma once
 
 #include <cstdint>
@@ -22,10 +22,18 @@ struct LinearMap {
   void end_row() { first.push_back(static_cast<int64_t>(index.size())); }
   void choose(int64_t column) { add(column, 1), end_row(); }  // a row that gives one number as it is
   LinearMap transposed() const;
+  bool is_identity() const;
+};
+
+// Of images [N,H,W,C]: one map for the rows and one for the columns, the same for every channel.
+struct AxisMaps {
+  LinearMap rows, columns;
 };
 
 // x with the map applied to one dimension, which has map.columns numbers; recorded as `op`. dx is the transposed map of
 // dy. The order of sums depends on the map only.
 Tensor mapped(const char* op, const Tensor& x, int dim, LinearMap map);
+// Images, whose rows are mapped first; x itself where both maps leave it as it is.
+Tensor mapped(const char* op, const Tensor& x, AxisMaps maps);
 
 }  // namespace qgrad

@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "core/kernels/table.h"
 #include "core/ops.h"
+#include "core/ops/linear_map.h"
 #include "core/parallel.h"
 #include "core/tape.h"
 
@@ -13,7 +14,7 @@ namespace {
 
 // One dimension of a window: where it goes over an image.
 struct PoolDimension {
-  int64_t size, kernel, stride, padding, padding_end, dilation;
+  int64_t size, kernel, stride, padding, padding_end = 0, dilation = 1;
 
   int64_t extent() const { return (kernel - 1) * dilation + 1; }
   int64_t positions(bool ceil) const {
@@ -83,6 +84,20 @@ void for_each_image(int64_t images, const PoolGeometry& g, F&& fn) {
   });
 }
 
+// Means along one dimension, of which `positions` windows have so many numbers; the last one reaches `excess` beyond
+// the padding.
+LinearMap means_of(const PoolDimension& d, int64_t positions, bool count_padding, int64_t excess) {
+  LinearMap map(d.size);
+  for (int64_t i = 0; i < positions; ++i) {
+    const int64_t start = i * d.stride - d.padding;
+    const int64_t begin = std::max<int64_t>(start, 0), end = std::min(start + d.kernel, d.size);
+    const int64_t counted = count_padding ? d.kernel - (i + 1 == positions ? excess : 0) : end - begin;
+    for (int64_t at = begin; at < end; ++at) map.add(at, 1 / static_cast<float>(counted));
+    map.end_row();
+  }
+  return map;
+}
+
 // One window over height and width.
 Pool2dOptions whole(const char* op, const Tensor& x) {
   check(x.rank() == 4 && x.dim(1) * x.dim(2) > 0, "{}: expected images [N,H,W,C], got {}", op, x.shape());
@@ -127,6 +142,14 @@ Tensor avg_pool2d(const Tensor& x, const Pool2dOptions& options) {
                    [&](int64_t in, int64_t out) { kernels().pool.average_backward(pdy + out, pdx + in, g); });
     dx.add(0, gradient);
   });
+}
+
+AxisMaps avg_pool2d_maps(const Shape& images, const Pool2dOptions& options) {
+  const PoolGeometry g = geometry_of("avg_pool2d", images, options);
+  const PoolDimension h{.size = g.height, .kernel = g.kernel_h, .stride = g.stride_h, .padding = g.padding_h},
+      w{.size = g.width, .kernel = g.kernel_w, .stride = g.stride_w, .padding = g.padding_w};
+  return {means_of(h, g.out_height, g.count_padding, g.excess_h),
+          means_of(w, g.out_width, g.count_padding, g.excess_w)};
 }
 
 Pool2dOptions simplified(const Pool2dOptions& options, const Shape& images) {

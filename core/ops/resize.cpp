@@ -73,28 +73,28 @@ void add_row(LinearMap& map, double place, const ResizeOptions& o) {
   map.end_row();
 }
 
-Tensor resized(const Tensor& x, int dim, std::optional<int64_t> size, std::optional<float> scale,
-               const ResizeOptions& o) {
-  const int64_t n = x.dim(dim);
+LinearMap axis_map(const Shape& images, int dim, std::optional<int64_t> size, std::optional<float> scale,
+                   const ResizeOptions& o) {
+  const int64_t n = images[dim];
   check(!scale || (*scale > 0 && std::isfinite(*scale)), "resize: expected scales above 0, got {}", *scale);
   constexpr double kMost = 1 << 24;
   const double length = scale ? static_cast<double>(static_cast<float>(n) * *scale) : static_cast<double>(*size);
   const double result = size ? static_cast<double>(*size) : std::floor(length);
-  check(result >= 1 && result <= kMost && n >= 1, "resize: dimension {} of {} can not become {}", dim, x.shape(),
-        result);
+  check(result >= 1 && result <= kMost && n >= 1, "resize: dimension {} of {} can not become {}", dim, images, result);
   const Axis axis{n, static_cast<int64_t>(result), scale ? double{*scale} : result / static_cast<double>(n), length};
-  if (axis.result == n && axis.scale == 1) return x;
   LinearMap map(n);
   for (int64_t i = 0; i < axis.result; ++i) add_row(map, place_of(i, axis, o.coordinates), o);
-  return mapped("resize", x, dim, std::move(map));
+  return map;
 }
 
 }  // namespace
 
-Tensor resize(const Tensor& x, const ResizeOptions& o) {
-  check(x.rank() == 4, "resize: expected images [N,H,W,C], got {}", x.shape());
+AxisMaps resize_maps(const Shape& images, const ResizeOptions& o) {
+  check(images.rank() == 4, "resize: expected images [N,H,W,C], got {}", images);
   check((o.height && o.width) || (o.scale_h && o.scale_w), "resize: expected a size, or scales");
-  return resized(resized(x, 1, o.height, o.scale_h, o), 2, o.width, o.scale_w, o);
+  return {axis_map(images, 1, o.height, o.scale_h, o), axis_map(images, 2, o.width, o.scale_w, o)};
 }
+
+Tensor resize(const Tensor& x, const ResizeOptions& o) { return mapped("resize", x, resize_maps(x.shape(), o)); }
 
 }  // namespace qgrad

@@ -58,6 +58,8 @@ class LayerNorm final : public UnaryModule {
   explicit LayerNorm(const LayerNormConfig& config);
   std::string_view kind() const override { return "LayerNorm"; }
   std::string describe() const override;
+  const Shape& shape() const { return shape_; }
+  float eps() const { return eps_; }
 
  private:
   Shape shape_;

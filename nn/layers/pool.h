@@ -3,6 +3,7 @@
 
 #include "core/ops.h"
 #include "nn/layers/layer_class.h"
+#include "nn/layers/separable.h"
 #include "nn/module.h"
 
 namespace qgrad {
@@ -43,7 +44,7 @@ struct AvgPool2dConfig {
   Pool2dOptions options{.stride_h = 0, .stride_w = 0};  // the same
 };
 void fields(Fields& v, AvgPool2dConfig& c);
-class AvgPool2d : public UnaryModule {
+class AvgPool2d : public UnaryModule, public Separable {
  public:
   explicit AvgPool2d(const AvgPool2dConfig& config);
   explicit AvgPool2d(const Pool2dOptions& options) : options_(options) {}
@@ -52,6 +53,7 @@ class AvgPool2d : public UnaryModule {
   std::string describe() const override;
   Effect effect() const final { return {.kind = Effect::Kind::averages}; }
   virtual Pool2dOptions window(const Shape& images) const { return simplified(options_, images); }
+  AxisMaps maps(const Shape& images) const final { return avg_pool2d_maps(images, window(images)); }
 
  protected:
   Tensor forward(const Tensor& x) override { return avg_pool2d(x, options_); }

@@ -8,6 +8,7 @@
 
 #include "core/ops.h"
 #include "nn/layers/layer_class.h"
+#include "nn/layers/separable.h"
 #include "nn/module.h"
 
 namespace qgrad {
@@ -134,12 +135,13 @@ struct ResizeConfig {
   ResizeOptions options;
 };
 void fields(Fields& v, ResizeConfig& c);
-class Resize final : public UnaryModule {
+class Resize final : public UnaryModule, public Separable {
  public:
   explicit Resize(const ResizeConfig& config);
   std::string_view kind() const override { return "Resize"; }
   Effect effect() const override;
   std::string describe() const override;
+  AxisMaps maps(const Shape& images) const override { return resize_maps(images, options_); }
 
  protected:
   Tensor forward(const Tensor& x) override { return resize(x, options_); }

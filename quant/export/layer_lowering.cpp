@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "nn/layers/pool.h"
+#include "nn/layers/separable.h"
 #include "nn/layers/weighted_sum.h"
 
 namespace qgrad::deploy {
@@ -26,6 +27,7 @@ int32_t in_float(ProgramBuilder& program, const GraphNode& node, Op op, Tensors 
 }
 
 int32_t of_one_size(ProgramBuilder& program, const GraphNode& node, OpKind kind, Tensors inputs) {
+  ProgramBuilder::check_operands(inputs.size());
   std::vector<int32_t> large;
   for (const int32_t input : inputs) large.push_back(program.broadcast_to(node, input));
   return in_float(program, node, {.kind = kind}, large);
@@ -44,8 +46,17 @@ int32_t concatenated(ProgramBuilder& program, const GraphNode& node, Tensors inp
   return in_float(program, node, {.kind = OpKind::concat}, inputs);
 }
 
+int32_t resampled(ProgramBuilder& program, const GraphNode& node, Tensors inputs) {
+  const auto* separable = dynamic_cast<const Separable*>(node.module);
+  check(separable, "it has no form in a program");
+  Op op = ProgramBuilder::resampling(separable->maps(program.image_shape(inputs[0])));
+  op.rescale = {1};
+  return in_float(program, node, std::move(op), inputs);
+}
+
 int32_t averaged(ProgramBuilder& program, const GraphNode& node, Tensors inputs) {
   const Pool2dOptions window = layer<AvgPool2d>(node).window(program.image_shape(inputs[0]));
+  if (window.ceil || !window.count_padding) return resampled(program, node, inputs);
   return in_float(program, node, {.kind = OpKind::average_pool, .window = ProgramBuilder::window_of(window)}, inputs);
 }
 
@@ -67,7 +78,7 @@ int32_t selected(ProgramBuilder& program, const GraphNode& node, Tensors inputs)
   Tensor places = Tensor::empty(program.image_shape(inputs[0]));
   std::iota(places.mutable_data().begin(), places.mutable_data().end(), 1.0f);
   const Tensor moved = (*node.module)(places);
-  check(moved.rank() == 4, "it gives no images");
+  check(moved.rank() == 4, "it gives shape {}; programs have images and vectors, and no attention", moved.shape());
   const int64_t width = moved.dim(2), channels = moved.dim(3);
   Op op{.kind = OpKind::select, .inputs = {inputs[0]}};
   op.rows.assign(static_cast<size_t>(moved.dim(1)), Op::kZeros);
@@ -128,6 +139,7 @@ std::map<std::string, LayerLowering, std::less<>>& layer_lowerings() {
 LayerLowering lowering_of(std::string_view kind, const Effect& effect) {
   const auto known = layer_lowerings().find(kind);
   if (known != layer_lowerings().end()) return known->second;
+  if (effect.kind == Effect::Kind::averages) return resampled;
   if (effect.kind == Effect::Kind::moves || effect.kind == Effect::Kind::splits) return selected;
   check(effect.kind == Effect::Kind::sums || effect.is_rectifier(), "it has no form in a program");
   return effect.kind == Effect::Kind::sums ? summed : rectified;

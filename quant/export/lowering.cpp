@@ -179,8 +179,9 @@ class Lowering : ProgramBuilder {
     if (effect.kind == Kind::adds || effect.kind == Kind::multiplies || effect.kind == Kind::concatenates)
       return on_real_values(node, layer, to, inputs);
     const int32_t in = inputs.at(0).tensor;
-    if (effect.kind == Kind::averages)
-      if (const auto window = wrapper.summed_window(image_shape(in))) return window_sum(node, *window, to, in);
+    if (const auto window = wrapper.summed_window(image_shape(in))) return window_sum(node, *window, to, in);
+    if (const auto maps = wrapper.summed_maps(image_shape(in))) return resampled(node, *maps, to, in);
+    if (const LayerNorm* norm = wrapper.integer_norm()) return normalized(node, *norm, to, in);
     if (effect.kind == Kind::applies || effect.kind == Kind::none) return applied(node, wrapper, effect, to, inputs[0]);
     check(wrapper.precision() == FloatPrecision::single, "it computes in half precision");
     const GraphNode here{.name = "",
@@ -243,6 +244,7 @@ class Lowering : ProgramBuilder {
         op.tables.push_back(table_of(values.data(), to.grid));
       }
     } else {
+      check_operands(op.inputs.size());
       to.add_limits(op, 1 / to.grid.step());
     }
     return emit(std::move(op), output);
@@ -258,6 +260,25 @@ class Lowering : ProgramBuilder {
     op.weight_step = {RangeLinearFakeQuantWrapper::window_step(window)};
     op.rescale.assign(op.bias.size(), tensor(in).grid.step() * op.weight_step[0] / to.grid.step());
     for (const float rescale : op.rescale) to.add_limits(op, rescale);
+    return emit(std::move(op), add_tensor(node, node.path(), Type::byte, to.grid));
+  }
+
+  int32_t resampled(const GraphNode& node, const IntegerMaps& maps, const Requantizer& to, int32_t in) {
+    Op op = resampling(maps.weights);
+    op.inputs = {in};
+    op.rescale = {tensor(in).grid.step() * maps.step / to.grid.step()};
+    to.add_limits(op, op.rescale[0]);
+    return emit(std::move(op), add_tensor(node, node.path(), Type::byte, to.grid));
+  }
+
+  int32_t normalized(const GraphNode& node, const LayerNorm& norm, const Requantizer& to, int32_t in) {
+    const auto channels = static_cast<size_t>(tensor(in).channels);
+    Op op{.kind = OpKind::layer_norm, .inputs = {in}, .epsilon = norm.eps()};
+    op.real_weight.assign(channels, 1.0f);
+    op.real_bias.assign(channels, 0.0f);
+    if (norm.weight.defined()) std::ranges::copy(norm.weight.raw().data(), op.real_weight.begin());
+    if (norm.bias.defined()) std::ranges::copy(norm.bias.raw().data(), op.real_bias.begin());
+    to.add_limits(op, 1 / to.grid.step());
     return emit(std::move(op), add_tensor(node, node.path(), Type::byte, to.grid));
   }
 

@@ -59,7 +59,7 @@ class Exporter {
   static const char* kind_name(OpKind kind) {
     constexpr const char* kNames[] = {"quantize", "dequantize",   "conv",           "add",       "multiply",   "lookup",
                                       "max_pool", "average_pool", "channels_first", "real_conv", "float_conv", "clamp",
-                                      "concat",   "select"};
+                                      "concat",   "select",       "resample",       "layer_norm"};
     return kNames[static_cast<size_t>(kind)];
   }
 
@@ -115,6 +115,10 @@ class Exporter {
         return;
       case OpKind::select:
         return select(op);
+      case OpKind::resample:
+        return resample(op);
+      case OpKind::layer_norm:
+        return layer_norm(op);
     }
     fail("no ONNX form is known");
   }
@@ -134,6 +138,11 @@ class Exporter {
   }
   std::string byte(uint8_t value) { return shared(fmt::format("/byte{}", value), value); }
   std::string limit(float value) { return shared(fmt::format("/limit{}", value), value); }
+  std::string channel_axis() {
+    const int64_t dims[] = {1}, axis[] = {1};
+    if (constants_.insert("/channels").second) model_.constant<int64_t>("/channels", dims, axis);
+    return "/channels";
+  }
   std::string vector_shape() {
     const int64_t dims[] = {4}, shape[] = {0, -1, 1, 1};
     if (constants_.insert("/vector").second) model_.constant<int64_t>("/vector", dims, shape);
@@ -215,6 +224,81 @@ class Exporter {
     }
     const int64_t dims[] = {std::ssize(places)};
     return model_.node("Gather", {x, model_.constant<int32_t>(to + "/places", dims, places)}, to, {{"axis", axis}});
+  }
+
+  // --- sums along rows and columns: products with matrices, in floats that hold integers where the input is bytes ---
+  void resample(const Op& op) {
+    const TensorInfo &in = tensor(op.inputs[0]), &to = tensor(op.output);
+    const std::string& out = name(op.output);
+    std::string x = name(op.inputs[0]);
+    if (in.type == Type::byte)
+      x = model_.node("DequantizeLinear", {x, shared("/one", 1.0f), zero_point(op.inputs[0])}, out + "/integers");
+    const std::vector<float> rows = matrix(op.rows, op.row_weights, in.height),
+                             columns = transposed(matrix(op.columns, op.column_weights, in.width), in.width);
+    const int64_t row_dims[] = {to.height, in.height}, column_dims[] = {in.width, to.width}, one[] = {1, 1, 1, 1};
+    const float factor[] = {op.rescale[0]};
+    x = model_.node("MatMul", {x, model_.constant<float>(out + "/columns", column_dims, columns)}, out + "/wide");
+    x = model_.node("MatMul", {model_.constant<float>(out + "/rows", row_dims, rows), x}, out + "/sums");
+    // No scalar, which runtimes would take into the product before it.
+    const Names rescaled{x, model_.constant<float>(out + "/rescale", one, factor)};
+    if (to.type == Type::float32) {
+      model_.node("Mul", rescaled, out);
+      return;
+    }
+    requantized(op, model_.node("Mul", rescaled, out + "/rescaled"));
+  }
+  // [outputs, size], of the weights for neighbours from `first` on.
+  static std::vector<float> matrix(const std::vector<int32_t>& first, const std::vector<float>& weights, int32_t size) {
+    std::vector<float> values(first.size() * static_cast<size_t>(size), 0.0f);
+    const auto taps = std::ssize(weights) / std::ssize(first);
+    for (int64_t row = 0; row < std::ssize(first); ++row)
+      std::copy_n(&weights[static_cast<size_t>(row * taps)], taps,
+                  &values[static_cast<size_t>(row * size + first[static_cast<size_t>(row)])]);
+    return values;
+  }
+  static std::vector<float> transposed(const std::vector<float>& values, int32_t columns) {
+    std::vector<float> result;
+    result.reserve(values.size());
+    for (size_t column = 0; column < static_cast<size_t>(columns); ++column)
+      for (size_t at = column; at < values.size(); at += static_cast<size_t>(columns)) result.push_back(values[at]);
+    return result;
+  }
+
+  // --- layer norms: in 64-bit integers and doubles, whose roots and quotients every processor rounds alike ---
+  void layer_norm(const Op& op) {
+    const TensorInfo& in = tensor(op.inputs[0]);
+    const std::string out = name(op.output) + "/";
+    const std::string count = model_.scalar<int64_t>(out + "count", in.channels);
+    const auto node = [&](const char* kind, const Names& inputs, const char* to) {
+      return model_.node(kind, inputs, out + to);
+    };
+    const auto cast = [&](const std::string& x, OnnxType type, const char* to) {
+      return model_.node("Cast", {x}, out + to, {{"to", static_cast<int64_t>(type)}});
+    };
+    const auto product = [&](const std::string& a, const std::string& b, const char* to) {
+      return node("Mul", {a, b}, to);
+    };
+    const auto sum = [&](const std::string& x, const char* to) { return node("ReduceSum", {x, channel_axis()}, to); };
+    const std::string x = node(
+        "Sub", {cast(name(op.inputs[0]), OnnxType::int64, "wide"), model_.scalar<int64_t>(out + "origin", in.origin())},
+        "integers");
+    const std::string sums = sum(x, "sums"), squares = sum(product(x, x, "squared"), "squares");
+    const std::string variance =
+        node("Sub", {product(squares, count, "scaled_squares"), product(sums, sums, "squared_sums")}, "variance");
+    const std::string deviation = node("Sqrt",
+                                       {node("Add",
+                                             {cast(variance, OnnxType::float64, "real_variance"),
+                                              model_.scalar<double>(out + "epsilon", integer_epsilon(op.epsilon, in))},
+                                             "positive")},
+                                       "deviation");
+    const std::string centred = node("Sub", {product(x, count, "scaled"), sums}, "centred");
+    const std::string normalized =
+        cast(node("Div", {cast(centred, OnnxType::float64, "real_centred"), deviation}, "quotient"), OnnxType::float32,
+             "normalized");
+    const int64_t dims[] = {1, in.channels, 1, 1};
+    const std::string scaled =
+        product(normalized, model_.constant<float>(out + "weight", dims, op.real_weight), "weighted");
+    quantized(op, node("Add", {scaled, model_.constant<float>(out + "bias", dims, op.real_bias)}, "values"), op.output);
   }
 
   // --- layers ---
@@ -351,9 +435,13 @@ class Exporter {
       model_.node("Add", {rescaled, model_.constant<float>(out + "/bias", dims, op.real_bias)}, out);
       return;
     }
+    requantized(op, rescaled);
+  }
+  // From steps of the output's grid to its bytes.
+  void requantized(const Op& op, const std::string& steps) {
     const auto [low, high] = limits(op);
     clipped(low, high, op.output, [&](const std::string& to) {
-      model_.node("QuantizeLinear", {rescaled, shared("/one", 1.0f), zero_point(op.output)}, to);
+      model_.node("QuantizeLinear", {steps, shared("/one", 1.0f), zero_point(op.output)}, to);
     });
   }
 

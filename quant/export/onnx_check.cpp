@@ -53,8 +53,11 @@ class NodeCheck {
     if (op == "Conv") return convolution();
     if (op == "ConvInteger") return integer_convolution();
     if (op == "MaxPool" || op == "AveragePool") return pool();
-    if (op == "Add" || op == "Mul") return broadcast(2, 2);
+    if (op == "Add" || op == "Sub" || op == "Mul" || op == "Div") return broadcast(2, 2);
+    if (op == "MatMul") return product();
     if (op == "Sum") return broadcast(1, 64);
+    if (op == "ReduceSum") return sum_along_axis();
+    if (op == "Sqrt") return arity(1, 1), types({OnnxType::float64}), in_[0];
     if (op == "Relu") return arity(1, 1), types({OnnxType::float32}), in_[0];
     if (op == "Clip") return clip();
     if (op == "Cast") return arity(1, 1), Known{static_cast<OnnxType>(attribute("to")), in_[0].dims};
@@ -155,8 +158,10 @@ class NodeCheck {
   }
   Known broadcast(size_t least, size_t most) const {
     arity(least, most), types(std::vector(in_.size(), in_[0].type));
-    check(in_[0].type == OnnxType::float32 || (in_[0].type == OnnxType::int32 && node_.op != "Sum"),
-          "input 0 has type {}", static_cast<int64_t>(in_[0].type));
+    using enum OnnxType;
+    const std::vector<OnnxType> known =
+        node_.op == "Sum" ? std::vector{float32} : std::vector{float32, float64, int32, int64};
+    check(std::ranges::count(known, in_[0].type) == 1, "input 0 has type {}", static_cast<int64_t>(in_[0].type));
     Dims y;
     for (const Known& x : in_) {
       const size_t rank = std::max(y.size(), x.dims.size());
@@ -171,6 +176,24 @@ class NodeCheck {
       y = so_far;
     }
     return {in_[0].type, y};
+  }
+  Known sum_along_axis() const {
+    arity(2, 2), types({OnnxType::int64, OnnxType::int64});
+    check(in_[1].constant && in_[1].dims == Dims{1}, "its axis is no constant");
+    Dims y = in_[0].dims;
+    y.at(static_cast<size_t>(numbers<int64_t>(*in_[1].constant)[0])) = 1;
+    return {in_[0].type, y};
+  }
+  // One of the two is a matrix.
+  Known product() const {
+    arity(2, 2), types(std::vector(2, OnnxType::float32));
+    const Dims &a = in_[0].dims, &b = in_[1].dims;
+    check(a.size() >= 2 && b.size() >= 2 && std::min(a.size(), b.size()) == 2 && a[a.size() - 1] == b[b.size() - 2],
+          "[{}] and [{}] have no product", fmt::join(a, ", "), fmt::join(b, ", "));
+    Dims y = a.size() > b.size() ? a : b;
+    y[y.size() - 2] = a[a.size() - 2];
+    y[y.size() - 1] = b[b.size() - 1];
+    return {OnnxType::float32, y};
   }
   Known clip() const {
     arity(3, 3), types(std::vector(3, in_[0].type)), scalar(1), scalar(2);

@@ -37,6 +37,7 @@ Message attribute_message(const OnnxModel::Attribute& attribute) {
 template <class T>
 constexpr OnnxType type_of() {
   if constexpr (std::is_same_v<T, float>) return OnnxType::float32;
+  if constexpr (std::is_same_v<T, double>) return OnnxType::float64;
   if constexpr (std::is_same_v<T, uint8_t>) return OnnxType::uint8;
   if constexpr (std::is_same_v<T, int8_t>) return OnnxType::int8;
   if constexpr (std::is_same_v<T, int32_t>) return OnnxType::int32;
@@ -64,6 +65,7 @@ std::string OnnxModel::constant(std::string name, std::span<const int64_t> dims,
   return name;
 }
 template std::string OnnxModel::constant(std::string, std::span<const int64_t>, std::span<const float>);
+template std::string OnnxModel::constant(std::string, std::span<const int64_t>, std::span<const double>);
 template std::string OnnxModel::constant(std::string, std::span<const int64_t>, std::span<const uint8_t>);
 template std::string OnnxModel::constant(std::string, std::span<const int64_t>, std::span<const int8_t>);
 template std::string OnnxModel::constant(std::string, std::span<const int64_t>, std::span<const int32_t>);

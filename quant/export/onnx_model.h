@@ -28,7 +28,8 @@ class OnnxModel {
   void input(std::string_view name, OnnxType type, std::span<const int64_t> dims_of_one);
   void output(std::string_view name, OnnxType type, std::span<const int64_t> dims_of_one);
 
-  // A constant; without dimensions a scalar. T: float, uint8_t, int8_t, int32_t or int64_t. Returns its name.
+  // A constant; without dimensions a scalar. T: float, double, uint8_t, int8_t, int32_t or
+  // int64_t. Returns its name.
   template <class T>
   std::string constant(std::string name, std::span<const int64_t> dims, std::span<const T> values);
   template <class T>

@@ -1,9 +1,11 @@
 // A program under construction: its tensors, and what brings them to a type or a grid.
 #pragma once
 
+#include <algorithm>
 #include <numeric>
 
 #include "core/ops.h"
+#include "core/ops/linear_map.h"
 #include "nn/graph.h"
 #include "nn/layers/pool.h"
 #include "nn/layers/weighted_sum.h"
@@ -70,7 +72,6 @@ class ProgramBuilder {
   }
 
   static Window window_of(const Pool2dOptions& o) {
-    check(o.count_padding && !o.ceil, "programs know no averages over what lies inside the image alone");
     check(o.dilation_h == 1 && o.dilation_w == 1, "programs know no maxima with a dilation");
     return {.kernel_h = size(o.kernel_h),
             .kernel_w = size(o.kernel_w),
@@ -78,6 +79,32 @@ class ProgramBuilder {
             .stride_w = size(o.stride_w),
             .padding_h = size(o.padding_h),
             .padding_w = size(o.padding_w)};
+  }
+
+  // Weighted sums along rows and columns, without a factor.
+  static Op resampling(const AxisMaps& maps) {
+    Op op{.kind = OpKind::resample};
+    put_axis(maps.rows, op.rows, op.row_weights);
+    put_axis(maps.columns, op.columns, op.column_weights);
+    return op;
+  }
+  // What every row of a map adds up, in ascending order, as neighbours: in all rows as many as in the widest.
+  static void put_axis(const LinearMap& map, std::vector<int32_t>& first, std::vector<float>& weights) {
+    const auto ends = [&](size_t row) { return std::pair(map.first[row], map.first[row + 1]); };
+    const auto place = [&](int64_t t) { return map.index[static_cast<size_t>(t)]; };
+    const auto rows = static_cast<size_t>(map.rows());
+    int64_t taps = 1;
+    for (size_t row = 0; row < rows; ++row)
+      if (const auto [begin, end] = ends(row); begin < end) taps = std::max(taps, place(end - 1) - place(begin) + 1);
+    weights.assign(rows * static_cast<size_t>(taps), 0.0f);
+    for (size_t row = 0; row < rows; ++row) {
+      const auto [begin, end] = ends(row);
+      const int64_t from = begin < end ? std::min(place(begin), map.columns - taps) : 0;
+      first.push_back(size(from));
+      for (int64_t t = begin; t < end; ++t)
+        weights[row * static_cast<size_t>(taps) + static_cast<size_t>(place(t) - from)] +=
+            map.weight[static_cast<size_t>(t)];
+    }
   }
 
   TensorInfo& tensor(int32_t i) { return result_.program.tensors[static_cast<size_t>(i)]; }
@@ -120,6 +147,9 @@ class ProgramBuilder {
                 add_tensor(node, "", tensor(input).type, tensor(input).grid));
   }
 
+  static void check_operands(size_t count) {
+    check(count >= 2, "one of its operands is a constant, and programs have no tensors of constants");
+  }
   void check_along_channels(const GraphNode& node, std::span<const int32_t> inputs) {
     int64_t channels = 0;
     for (const int32_t input : inputs) channels += tensor(input).channels;

@@ -8,6 +8,8 @@
 #include "core/error.h"
 #include "core/tape.h"
 #include "nn/layers/pool.h"
+#include "nn/layers/separable.h"
+#include "quant/simulation/integer_norm.h"
 
 namespace qgrad {
 namespace {
@@ -71,6 +73,15 @@ Accumulator RangeLinearFakeQuantWrapper::accumulate(Inputs x) {
     const float step = grid.step() * window_step(*window);
     return {std::move(sums), {1 / step}, {step}};
   }
+  if (const auto maps = summed_maps(x[0].shape())) {
+    const Grid grid = input_grid(0, x[0]);
+    const float step = grid.step() * maps->step;
+    return {mapped("resample", to_integers(x[0], grid, arithmetic()), maps->weights), {1 / step}, {step}};
+  }
+  if (const LayerNorm* norm = integer_norm()) {
+    const Grid grid = input_grid(0, x[0]);
+    return {integer_layer_norm(to_integers(x[0], grid, arithmetic()), grid.step(), *norm), {1.0f}, {}, true};
+  }
   std::vector<Tensor> inputs(x.begin(), x.end());
   if (!quantization().inputs.empty())
     for (size_t i = 0; i < inputs.size(); ++i) {
@@ -80,14 +91,28 @@ Accumulator RangeLinearFakeQuantWrapper::accumulate(Inputs x) {
   return {run(wrapped(), inputs, precision_), {1.0f}, {}, true};
 }
 
+bool RangeLinearFakeQuantWrapper::takes_integers() const {
+  return arithmetic() == Arithmetic::onnx && !quantization().inputs.empty() && precision_ == FloatPrecision::single;
+}
+
 std::optional<Pool2dOptions> RangeLinearFakeQuantWrapper::summed_window(const Shape& image) const {
-  if (arithmetic() != Arithmetic::onnx || quantization().inputs.empty() || precision_ != FloatPrecision::single)
-    return std::nullopt;
+  if (!takes_integers()) return std::nullopt;
   const auto* pool = dynamic_cast<const AvgPool2d*>(&wrapped());
   if (!pool) return std::nullopt;
   const Pool2dOptions window = pool->window(image);
   // Else the sums of some windows are divided by less than those of others.
   return window.count_padding && !window.ceil ? std::optional(window) : std::nullopt;
+}
+
+std::optional<IntegerMaps> RangeLinearFakeQuantWrapper::summed_maps(const Shape& image) const {
+  if (!takes_integers() || wrapped().effect().kind != Effect::Kind::averages || image.rank() != 4) return std::nullopt;
+  const auto* layer = dynamic_cast<const Separable*>(&wrapped());
+  return layer ? std::optional(integer_maps(layer->maps(image))) : std::nullopt;
+}
+
+const LayerNorm* RangeLinearFakeQuantWrapper::integer_norm() const {
+  const auto* norm = takes_integers() ? dynamic_cast<const LayerNorm*>(&wrapped()) : nullptr;
+  return norm && norm->shape().rank() == 1 ? norm : nullptr;
 }
 
 float RangeLinearFakeQuantWrapper::window_step(const Pool2dOptions& window) {

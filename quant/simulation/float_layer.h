@@ -4,6 +4,8 @@
 #include <optional>
 
 #include "core/ops.h"
+#include "nn/layers/norm.h"
+#include "quant/simulation/integer_maps.h"
 #include "quant/simulation/wrapper.h"
 
 namespace qgrad {
@@ -17,8 +19,9 @@ Tensor rounded(const Tensor& x, FloatPrecision precision);
 
 // Runs the wrapped layer in float and puts its output on the grid of its quantization; inputs that carry no
 // quantization are put on their grids first, unless quantization.inputs is empty (Distiller
-// RangeLinearFakeQuantWrapper). Under Arithmetic::onnx, means over windows are
-// convolutions instead: exact sums of integers, whose weights are ones of step 1 / (size of the window).
+// RangeLinearFakeQuantWrapper). Under Arithmetic::onnx, means are exact sums of integers instead: over windows of one
+// size convolutions, whose weights are ones of step 1 / (size of the window), else weighted sums along rows and
+// columns. So are the moments of layer norms.
 class RangeLinearFakeQuantWrapper final : public RangeLinearQuantWrapper {
  public:
   RangeLinearFakeQuantWrapper(ModulePtr layer, LayerQuantization quantization, FloatPrecision precision);
@@ -29,6 +32,10 @@ class RangeLinearFakeQuantWrapper final : public RangeLinearQuantWrapper {
   // computes in float.
   std::optional<Pool2dOptions> summed_window(const Shape& image) const;
   static float window_step(const Pool2dOptions& window);
+  // The sums of other means.
+  std::optional<IntegerMaps> summed_maps(const Shape& image) const;
+  // A layer norm of the last dimension, which is computed on integers; null where the layer is something else.
+  const LayerNorm* integer_norm() const;
 
  protected:
   Accumulator accumulate(Inputs x) override;
@@ -36,6 +43,8 @@ class RangeLinearFakeQuantWrapper final : public RangeLinearQuantWrapper {
   QuantizedRange accumulator_range() const override;
 
  private:
+  bool takes_integers() const;
+
   FloatPrecision precision_;
 };
 

@@ -11,11 +11,6 @@
 namespace qgrad {
 namespace {
 
-Tensor without_gradient(const char* op, Tensor y, const Tensor& x) {
-  return record(op, std::move(y), {x},
-                [op](Tensor, Grads&) { fail("{}: a model that was quantized after training has no gradients", op); });
-}
-
 template <class F>
 Tensor mapped(const char* op, const Tensor& x, F&& kernel) {
   return without_gradient(op, map(x, kernel), x);
@@ -38,6 +33,11 @@ std::vector<float> upper_limits(const Accumulator& accumulator, const Accumulato
 }
 
 }  // namespace
+
+Tensor without_gradient(const char* op, Tensor y, const Tensor& x) {
+  return record(op, std::move(y), {x},
+                [op](Tensor, Grads&) { fail("{}: a model that was quantized after training has no gradients", op); });
+}
 
 IntegerGrid integer_grid(const Grid& m, Arithmetic arithmetic) {
   if (arithmetic == Arithmetic::distiller)

@@ -25,6 +25,9 @@ struct AccumulatorLimits {
   std::optional<float> relu_cap;  // the largest real value that passes: 6 for ReLU6
 };
 
+// y as what an op makes of x, whose backward throws.
+Tensor without_gradient(const char* op, Tensor y, const Tensor& x);
+
 // How the kernels see a grid under a convention.
 IntegerGrid integer_grid(const Grid& grid, Arithmetic arithmetic);
 

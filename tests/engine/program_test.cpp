@@ -130,6 +130,23 @@ std::vector<Case> cases() {
         around("select",
                {.kind = OpKind::select, .inputs = {0}, .rows = {1, 2}, .columns = {2, -1}, .channels = {3, -1, 0, 1}},
                type, type == Type::byte ? pooled : pooled_floats, {"rows", "columns", "channels"}));
+  for (const auto type : {Type::byte, Type::float32}) {
+    Op op{.kind = OpKind::resample, .inputs = {0}, .rescale = {0.5f}, .rows = {0, 1}, .columns = {0, 0}};
+    op.row_weights = {1, 3, 2, 2};
+    op.column_weights = {1, 1, 2, 0, 3, 1};
+    std::set<std::string> reads{"rows", "columns", "row_weights", "column_weights", "rescale"};
+    if (type == Type::byte) op.low = {0}, op.high = {220}, reads.insert({"low", "high"});
+    list.push_back(around("resample", op, type, type == Type::byte ? pooled : pooled_floats, reads));
+  }
+  list.push_back(around("layer_norm",
+                        {.kind = OpKind::layer_norm,
+                         .inputs = {0},
+                         .real_weight = four,
+                         .real_bias = four,
+                         .low = {0},
+                         .high = {220},
+                         .epsilon = 1e-5f},
+                        Type::byte, bytes, {"real_weight", "real_bias", "low", "high", "epsilon"}));
   list.push_back(around("concat", {.kind = OpKind::concat, .inputs = {0, 0}}, Type::float32, wide_floats, {}));
   return list;
 }
@@ -137,8 +154,10 @@ std::vector<Case> cases() {
 // Does not compile where an operation gets another field, which wants its line in spoilt_operations().
 bool same(const Op& a, const Op& b) {
   const auto fields = [](const Op& op) {
-    const auto& [f1, f2, f3, f4, f5, f6, f7, f8, f9, f10, f11, f12, f13, f14, f15, f16, f17, f18, f19] = op;
-    return std::tie(f1, f2, f3, f4, f5, f6, f7, f8, f9, f10, f11, f12, f13, f14, f15, f16, f17, f18, f19);
+    const auto& [f1, f2, f3, f4, f5, f6, f7, f8, f9, f10, f11, f12, f13, f14, f15, f16, f17, f18, f19, f20, f21, f22] =
+        op;
+    return std::tie(f1, f2, f3, f4, f5, f6, f7, f8, f9, f10, f11, f12, f13, f14, f15, f16, f17, f18, f19, f20, f21,
+                    f22);
   };
   return fields(a) == fields(b);
 }
@@ -167,7 +186,7 @@ std::vector<std::function<void(T&)>> spoilers() {
   if constexpr (std::is_same_v<T, bool>) {
     list.push_back([](bool& value) { value = !value; });
   } else if constexpr (std::is_enum_v<T>) {
-    for (const int value : {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 255})
+    for (const int value : {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 255})
       list.push_back([value](T& field) { field = static_cast<T>(value); });
   } else if constexpr (std::is_arithmetic_v<T>) {
     for (const T value : extremes<T>()) list.push_back([value](T& field) { field = value; });
@@ -205,6 +224,7 @@ std::vector<Spoilt> spoilt_operations(size_t index) {
   add("low", &Op::low), add("high", &Op::high);
   add("tables", &Op::tables);
   add("rows", &Op::rows), add("columns", &Op::columns), add("channels", &Op::channels);
+  add("row_weights", &Op::row_weights), add("column_weights", &Op::column_weights), add("epsilon", &Op::epsilon);
   return list;
 }
 
@@ -322,4 +342,23 @@ TEST_CASE("a program that asks for more memory or work than is allowed is refuse
   CHECK_NOTHROW(deploy::validate(p));
   p.tensors.push_back(floats(1, 1, 1));
   CHECK_THAT(why(p), Contains("tensor 2 is never made"));
+}
+
+TEST_CASE("a resample whose sums floats could not hold, or that reads beyond its image, is refused") {
+  const std::vector<Case> all = cases();
+  const auto found = std::ranges::find(all, "resample", &Case::name);
+  REQUIRE(found != all.end());
+  const auto why = [&](auto&& spoil) {
+    Program program = found->program;
+    spoil(program.ops[found->op]);
+    return test::error_of([&] { deploy::validate(program); });
+  };
+  CHECK(why([](Op&) {}) == "no error");
+  CHECK_THAT(why([](Op& op) { op.row_weights[1] = 1 << 16; }), Contains("sums may reach") && Contains("beyond 2^24"));
+  CHECK_THAT(why([](Op& op) { op.column_weights[0] = 0.5f; }), Contains("its weight 0.5 is no integer"));
+  CHECK_THAT(why([](Op& op) { op.rows[1] = 2; }), Contains("rows 2 and the 1 behind it are not within 3"));
+  CHECK_THAT(why([](Op& op) { op.columns[0] = -1; }), Contains("columns -1 and the 2 behind it are not within 3"));
+  CHECK_THAT(why([](Op& op) { op.column_weights.resize(8); }), Contains("8 weights for 2 columns of 3"));
+  CHECK_THAT(why([](Op& op) { op.row_weights.clear(); }), Contains("0 weights for 2 rows of 3"));
+  CHECK_THAT(why([](Op& op) { op.rescale[0] = 0; }), Contains("expected one positive factor"));
 }

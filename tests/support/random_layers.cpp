@@ -22,7 +22,7 @@ class Draw {
   const Json& one_of(const Json& values) { return values[random_.below(static_cast<uint32_t>(values.size()))]; }
 
   Json layer() {
-    switch (from(0, 11)) {
+    switch (from(0, 12)) {
       case 0:
       case 1:
       case 2:
@@ -36,6 +36,8 @@ class Draw {
         return {{"class", one_of({"EltwiseAdd", "EltwiseAdd", "EltwiseMult", "Concat"})}};
       case 7:
         return moving();
+      case 8:
+        return {{"class", "LayerNorm"}, {"shape", {one_of({4, 8})}}};
       default:
         return {{"class", one_of({"ReLU", "ReLU", "ReLU", "ReLU6", "Sigmoid", "Tanh", "HardSwish", "SiLU", "LeakyReLU",
                                   "HardSigmoid", "ELU", "GELU"})}};
@@ -61,8 +63,9 @@ class Draw {
     return layer;
   }
   Json pool() {
-    Json layer = {{"class", one_of({"MaxPool2d", "AvgPool2d"})}};
+    Json layer = {{"class", one_of({"MaxPool2d", "AvgPool2d"})}, {"ceil", from(0, 1) == 1}};
     layer.update(window(3));
+    if (layer["class"] == "AvgPool2d") layer["count_padding"] = from(0, 1) == 1;
     return layer;
   }
   // A part of the numbers, or some more, or others' places.
@@ -82,7 +85,10 @@ class Draw {
       case 4:
         return {{"class", "Gather"}, {"dim", from(1, 3)}, {"indices", {from(0, 3), from(0, 3), from(0, 3), 0}}};
       default:
-        return {{"class", "Resize"}, {"scale", {2, 2}}, {"mode", "nearest"}};
+        return {{"class", "Resize"},
+                {"scale", {one_of({0.5, 1.5, 2}), 2}},
+                {"mode", one_of({"nearest", "linear"})},
+                {"coordinates", one_of({"half_pixel", "asymmetric", "align_corners"})}};
     }
   }
 

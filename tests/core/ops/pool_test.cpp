@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "core/ops.h"
+#include "core/ops/linear_map.h"
 #include "support/catch.h"
 #include "support/values.h"
 
@@ -96,6 +97,9 @@ TEST_CASE("pooling is what its definition says, with padding, dilation, last win
                 REQUIRE(average.shape() == expected.shape);
                 REQUIRE(values_of(average) == expected.average);
                 REQUIRE(walked(x, simple).average == expected.average);
+                const Tensor by_axes = mapped("test", x, avg_pool2d_maps(x.shape(), options));
+                for (size_t i = 0; i < expected.average.size(); ++i)
+                  REQUIRE(std::fabs(by_axes.data()[i] - expected.average[i]) < 1e-5f);
               }
 }
 

@@ -4,12 +4,15 @@
 #include <utility>
 
 #include "core/ops.h"
+#include "engine/program_file.h"
 #include "nn/init.h"
 #include "nn/layers/container.h"
 #include "nn/layers/conv_transpose.h"
 #include "nn/layers/norm.h"
+#include "nn/layers/shape.h"
 #include "quant/export/every_layer.h"
 #include "quant/export/lowering.h"
+#include "quant/export/onnx.h"
 #include "quant/export/simulation.h"
 #include "support/catch.h"
 #include "support/errors.h"
@@ -39,21 +42,48 @@ std::string why_no_program(const ModulePtr& model) {
 }  // namespace
 
 TEST_CASE("windows that programs do not have are refused") {
-  const Pool2dOptions inside{.kernel_h = 3, .kernel_w = 3, .padding_h = 1, .count_padding = false};
-  CHECK_THAT(why_no_program(net_with(std::make_unique<AvgPool2d>(inside))),
-             Contains("layer") && Contains("inside the image alone"));
   CHECK_THAT(why_no_program(net_with(std::make_unique<MaxPool2d>(Pool2dOptions{.dilation_h = 2}))),
              Contains("layer") && Contains("maxima with a dilation"));
 }
 
 namespace {
 
-void check_agrees(ModulePtr layer) {
-  const ModulePtr model = net_with(std::move(layer));
+// The program of a net with this layer, which computes what the net does.
+deploy::Program check_agrees(ModulePtr layer, const Json& config = Json::object()) {
+  const ModulePtr model = net_with(std::move(layer), config);
   const deploy::Engine engine(deploy::lower(*model, test::images(1, 2)).program);
   const test::Agreement agreement = test::compare_with_simulation(*model, engine, test::images(5, 3));
   CHECK(agreement.integers > 0);
   CHECK(agreement.differing == 0);
+  return engine.program();
+}
+
+// Whether the layer is this operation on bytes, and the file for other runtimes can be written.
+bool becomes(deploy::OpKind kind, ModulePtr layer, const Json& config = Json::object()) {
+  const deploy::Program program = check_agrees(std::move(layer), config);
+  CHECK(deploy::onnx_model(program, {}).size() > 1000);
+  CHECK(deploy::program_bytes(deploy::program_from_bytes(deploy::program_bytes(program), "test")) ==
+        deploy::program_bytes(program));
+  const auto op = std::ranges::find(program.ops, kind, &deploy::Op::kind);
+  return op != program.ops.end() && program.tensors[static_cast<size_t>(op->output)].name == "layer" &&
+         program.tensors[static_cast<size_t>(op->inputs[0])].type == deploy::Type::byte;
+}
+
+const std::vector<Json> kConfigs{
+    Json::object(), {{"mode", "ASYMMETRIC_UNSIGNED"}, {"bits_activations", 4}}, {{"clip_acts", "AVG"}}};
+
+// A layer that stays in float gives nearly what the net does.
+void check_in_float(ModulePtr layer) {
+  const Json in_float = {{"overrides", {{"layer", {{"bits_weights", nullptr}, {"bits_activations", nullptr}}}}}};
+  const ModulePtr model = net_with(std::move(layer), in_float);
+  const deploy::Program program = deploy::lower(*model, test::images(1, 2)).program;
+  CHECK(deploy::float_sums_before_integers(program) == std::vector<std::string>{"layer"});
+  CHECK(deploy::onnx_model(program, {}).size() > 1000);
+  const deploy::Engine engine(program);
+  const Tensor x = test::images(5, 3), expected = (*model)(x);
+  Tensor y = Tensor::empty(expected.shape());
+  engine.run(x.data(), y.mutable_data());
+  CHECK(squared_distance(y, expected).item() < 1e-4f * sum(square(expected)).item());
 }
 
 }  // namespace
@@ -74,15 +104,64 @@ TEST_CASE("transposed convolutions become convolutions of stretched images") {
 }
 
 TEST_CASE("transposed convolutions in float give nearly the same") {
-  const Json in_float = {{"overrides", {{"layer", {{"bits_weights", nullptr}, {"bits_activations", nullptr}}}}}};
   ConvTranspose2dConfig config{.in = 4, .out = 4};
   config.options.stride_h = 2;
-  const ModulePtr model = net_with(std::make_unique<ConvTranspose2d>(config), in_float);
-  const deploy::Engine engine(deploy::lower(*model, test::images(1, 2)).program);
-  const Tensor x = test::images(5, 3), expected = (*model)(x);
-  Tensor y = Tensor::empty(expected.shape());
-  engine.run(x.data(), y.mutable_data());
-  CHECK(squared_distance(y, expected).item() < 1e-4f * sum(square(expected)).item());
+  check_in_float(std::make_unique<ConvTranspose2d>(config));
+}
+
+TEST_CASE("averages over what lies inside the image are exact sums of integers") {
+  for (const Json& config : kConfigs)
+    for (const int64_t kernel : {2, 3, 7})
+      for (const bool ceil : {false, true}) {
+        CAPTURE(config.dump(), kernel, ceil);
+        const Pool2dOptions inside{.kernel_h = kernel,
+                                   .kernel_w = 3,
+                                   .stride_h = 2,
+                                   .padding_h = kernel / 2,
+                                   .padding_w = 1,
+                                   .ceil = ceil,
+                                   .count_padding = false};
+        CHECK(becomes(deploy::OpKind::resample, std::make_unique<AvgPool2d>(inside), config));
+      }
+  // A last window that reaches beyond the padding.
+  CHECK(becomes(deploy::OpKind::resample,
+                std::make_unique<AvgPool2d>(
+                    Pool2dOptions{.kernel_h = 3, .kernel_w = 3, .stride_h = 2, .stride_w = 2, .ceil = true})));
+}
+
+TEST_CASE("linear interpolation is an exact sum of integers") {
+  for (const Json& config : kConfigs)
+    for (const auto coordinates :
+         {ResizeCoordinates::half_pixel, ResizeCoordinates::asymmetric, ResizeCoordinates::align_corners,
+          ResizeCoordinates::pytorch_half_pixel, ResizeCoordinates::half_pixel_symmetric})
+      for (const Json& size : {Json{16, 16}, Json{11, 5}, Json{8, 3}}) {
+        CAPTURE(config.dump(), static_cast<int>(coordinates), size.dump());
+        ResizeConfig resize;
+        resize.size = size.get<std::vector<int64_t>>();
+        resize.options.mode = ResizeMode::linear;
+        resize.options.coordinates = coordinates;
+        CHECK(becomes(deploy::OpKind::resample, std::make_unique<Resize>(resize), config));
+      }
+}
+
+TEST_CASE("averages and interpolation in float give nearly the same") {
+  check_in_float(std::make_unique<AvgPool2d>(
+      Pool2dOptions{.kernel_h = 3, .kernel_w = 3, .padding_h = 1, .padding_w = 1, .count_padding = false}));
+  ResizeConfig resize;
+  resize.size = {11, 14};
+  resize.options.mode = ResizeMode::linear;
+  check_in_float(std::make_unique<Resize>(resize));
+}
+
+TEST_CASE("layer norms of channels have their moments from integers") {
+  for (const Json& config : kConfigs)
+    for (const bool affine : {false, true}) {
+      CAPTURE(config.dump(), affine);
+      CHECK(becomes(deploy::OpKind::layer_norm,
+                    std::make_unique<LayerNorm>(LayerNormConfig{.shape = {4}, .affine = affine}), config));
+    }
+  CHECK_THAT(why_no_program(net_with(std::make_unique<LayerNorm>(LayerNormConfig{.shape = {8, 8, 4}}))),
+             Contains("layer") && Contains("it has no form in a program"));
 }
 
 namespace {
