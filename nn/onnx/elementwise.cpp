@@ -72,10 +72,26 @@ Results subtraction(const Translation& node) {
   return {node.layer("EltwiseSub", all)};
 }
 
+// Whether a constant has a number for each channel of images, which are stored last.
+bool scales_channels(const Known& x, const Known& constant) {
+  if (x.is_constant() || !constant.is_constant() || x.rank() != 4 || x.order[0] != 0 || x.dims[0] < kBatch)
+    return false;
+  const int64_t channels = x.dims[static_cast<size_t>(x.order.back())];
+  return channels > 1 && constant.floats.shape() == Shape{1, 1, 1, channels};
+}
+
+// As a layer of weights, which quantizers and programs know, where it is one.
+Known multiplied(const Translation& node, const Known& a, const Known& b) {
+  if (auto known = known_product(node, a, b)) return *known;
+  if (!scales_channels(a, b)) return node.layer("EltwiseMult", {a, b});
+  const int64_t channels = b.floats.dim(-1);
+  const Json settings{{"in", channels}, {"out", channels}, {"groups", channels}, {"kernel", 1}, {"bias", false}};
+  return node.layer("Conv2d", {a}, settings, {{"weight", b.floats}});
+}
+
 Results multiplication(const Translation& node) {
   const std::vector<Known> all = operands(node, 2);
-  if (auto known = known_product(node, all[0], all[1])) return {*known};
-  return {node.layer("EltwiseMult", all)};
+  return {multiplied(node, all[0], all[1])};
 }
 
 // By a constant it is a product.
@@ -85,8 +101,7 @@ Results division(const Translation& node) {
   if (!a.is_constant() && b.is_constant()) {
     Known inverse = b;
     inverse.floats = div(Tensor::scalar(1), b.floats);
-    if (auto known = known_product(node, a, inverse)) return {*known};
-    return {node.layer("EltwiseMult", {a, inverse})};
+    return {multiplied(node, a, inverse)};
   }
   if (auto known = known_quotient(node, a, b)) return {*known};
   return {node.layer("EltwiseDiv", all)};
