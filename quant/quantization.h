@@ -36,8 +36,10 @@ class Quantization : public UnaryModule {
   virtual void forget_range() {}
 
   // Times which quantized numbers, as this gave them, are integers: one scale, or one for each channel, the last
-  // dimension. None where levels are not multiples of a step. Export asks for nothing else of a parameter.
+  // dimension. None where it knows of none: export then looks for one that the numbers have.
   virtual std::vector<float> integer_scale(const Tensor& quantized) const;
+  // What an activation can be, ascending, where these levels are not evenly spaced; numbers become the nearest.
+  virtual std::vector<float> levels() const { return {}; }
   // Where the range ends within the grid, as one that is followed and does not hold zero: what is beyond is cut off.
   virtual std::optional<ValueRange> narrower_range() const { return std::nullopt; }
 

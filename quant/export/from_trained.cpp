@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 
+#include "core/ops.h"
 #include "core/tape.h"
 #include "engine/program.h"
 #include "nn/checkpoint.h"
@@ -13,6 +14,7 @@
 #include "nn/graph.h"
 #include "nn/layers/activation.h"
 #include "nn/layers/norm.h"
+#include "quant/export/levels.h"
 #include "quant/quantization.h"
 #include "quant/simulation/float_layer.h"
 #include "quant/simulation/param_layer.h"
@@ -53,6 +55,8 @@ QuantSettings settings_of(const Grid& grid) {
   return settings;
 }
 
+constexpr int kLargestWeight = 255;  // of a program
+
 // A batch norm that takes a channel's weights to less leaves its shift alone.
 constexpr float kLargestScale = 0x1p100f;
 
@@ -66,7 +70,10 @@ std::vector<float> scales_of(const Child& transform, const Tensor& quantized) {
   const auto* quantization = transform.as<Quantization>();
   check(quantization != nullptr, "its transform, a {}, does not derive from Quantization", transform->kind());
   std::vector<float> scale = quantization->integer_scale(quantized);
-  check(!scale.empty(), "the levels of its weights are no multiples of a step ({})", transform->kind());
+  if (scale.empty())
+    if (const auto common = common_scale(quantized.data(), kLargestWeight)) scale = {*common};
+  check(!scale.empty(), "the levels of its weights are no multiples of a {}th of the largest ({})", kLargestWeight,
+        transform->kind());
   return scale;
 }
 
@@ -115,6 +122,7 @@ class Conversion {
       const auto range = quantization.narrower_range();
       if (range && grids_.of.contains(quantization.path()))
         grids_.cut.emplace(quantized_path(quantization.path()), *range);
+      if (!quantization.levels().empty()) tabulate(quantization);
     });
     visit_modules<QuantizationWrapper>(model, [this](const QuantizationWrapper& wrapper) {
       if (!wrapper.of_input()) wrappers_.insert(wrapper.path());
@@ -136,9 +144,10 @@ class Conversion {
     if (module->weighted_sum()) return weighted(path, std::move(module));
     if (auto* wrapper = dynamic_cast<QuantizationWrapper*>(module.get())) {
       if (wrapper->of_input()) {
-        const bool quantizes_itself = wrapper->wrapped.as<PostTrainLayer>() != nullptr;
-        return quantizes_itself && !grids_.cut.contains(path + ".input_quant") ? wrapper->wrapped.take()
-                                                                               : std::move(module);
+        const std::string read = path + ".input_quant";
+        const bool quantizes_itself =
+            wrapper->wrapped.as<PostTrainLayer>() != nullptr && !grids_.cut.contains(read) && !levels_.contains(read);
+        return quantizes_itself ? wrapper->wrapped.take() : std::move(module);
       }
       const Grid* grid = grid_of_module(path);
       if (fused_.contains(path)) return std::make_unique<Identity>();
@@ -152,6 +161,13 @@ class Conversion {
   }
 
  private:
+  // Levels of an activation that are not evenly spaced: integers of a grid of some bits.
+  void tabulate(const Quantization& quantization) {
+    const std::string path = quantized_path(quantization.path());
+    for (const std::string& at : {quantization.path(), path})
+      if (const auto grid = grids_.of.find(at); grid != grids_.of.end()) grid->second = widened_to_bits(grid->second);
+    levels_.emplace(path, Levels{quantization.levels()});
+  }
   const Grid* grid_of_module(const std::string& path) const {
     const auto grid = grids_.of.find(path);
     return grid == grids_.of.end() ? nullptr : &grid->second;
@@ -181,9 +197,17 @@ class Conversion {
     if (!grid || !graph_.called_once(*next) || !next->module->children().empty() ||
         (!relu && grid->qmin + grid->zero_point != 0) || grids_.cut.contains(quantized_path(next->path())))
       return;
+    const std::string path = quantized_path(next->path());
     fused.grid = *grid;
+    if (const auto levels = levels_.find(path); levels != levels_.end()) {
+      fused.grid = half_steps(*grid);
+      if (levels->second.values.back() > fused.grid.qmax * fused.grid.step()) return;
+      fused.offset = levels->second.offset = fused.grid.step() / 2;
+      fused.cap.reset();
+    }
     if (relu && graph_.called_once(*relu)) fused_.insert(relu->path());
-    fused_.insert(quantized_path(next->path()));
+    fused_.insert(path);
+    if (fused.offset > 0) fused_.erase(path);  // the levels are looked up there
     fused_into_.emplace(layer.name, fused);
   }
 
@@ -203,8 +227,14 @@ class Conversion {
     layer = clamped(path, std::move(layer));
     LayerQuantization quantization{.output = settings_of(grid), .arithmetic = Arithmetic::onnx};
     quantization.output_params = grid;
-    if (const Grid* input = grid_of_module(path + ".input_quant"))  // of a function
-      quantization.inputs.push_back({.settings = settings_of(*input), .params = *input});
+    const Grid* of_function = grid_of_module(path + ".input_quant");
+    std::optional<Grid> input = of_function ? std::optional(*of_function) : std::nullopt;
+    if (const auto levels = levels_.find(path); levels != levels_.end()) {
+      const auto& [values, offset] = levels->second;
+      if (!input) input = offset > 0 ? half_steps(grid) : grid_before(values);
+      layer = std::make_unique<NearestLevel>(std::move(layer), offset, values);
+    }
+    if (input) quantization.inputs.push_back({.settings = settings_of(*input), .params = *input});
     return std::make_unique<RangeLinearFakeQuantWrapper>(std::move(layer), std::move(quantization),
                                                          FloatPrecision::single);
   }
@@ -229,6 +259,8 @@ class Conversion {
       form.integers = form.integers.clone();
       const auto norm = norms_.find(path);
       if (norm != norms_.end()) fold(form, bias, norm->second, channels, integers);
+      const auto fused = fused_into_.find(path);
+      if (fused != fused_into_.end() && fused->second.offset > 0) shift(bias, fused->second.offset, channels);
       weight.set_transform(nullptr);
       if (!integers) {
         weight.set_raw(form.integers);
@@ -238,6 +270,11 @@ class Conversion {
     } catch (const Error& e) {
       throw e.is_located() ? e : e.located(path);
     }
+  }
+
+  static void shift(Parameter& bias, float offset, size_t channels) {
+    const Tensor offsets = Tensor::full({static_cast<int64_t>(channels)}, offset);
+    bias.set_raw(bias.defined() ? qgrad::add(bias.raw(), offsets) : offsets);
   }
 
   // y = factor * (w x + b) + shift: of integers the scale becomes scale / |factor|, and those of a negative factor
@@ -359,6 +396,7 @@ class Conversion {
   struct Fused {
     Grid grid;
     std::optional<float> cap;
+    float offset = 0;  // of every bias
   };
 
   OutputGrids grids_;
@@ -367,6 +405,13 @@ class Conversion {
   std::map<std::string, std::string> last_of_;       // layer -> its batch norm
   std::set<std::string> folded_, fused_, wrappers_;  // batch norms, quantized activations
   std::map<std::string, Fused> fused_into_;          // by the layer that computes them
+  // Of activations, where they are not evenly spaced, by quantized_path. The layer before may add half a step, the
+  // offset, so that rounding changes at the integers of its grid.
+  struct Levels {
+    std::vector<float> values;
+    float offset = 0;
+  };
+  std::map<std::string, Levels> levels_;
 };
 
 }  // namespace

@@ -91,6 +91,18 @@ void APoTQuantization::make_levels(int bits) {
   for (size_t i = 1; i < levels.size(); ++i) levels_.thresholds.push_back((levels[i - 1] + levels[i]) / 2);
 }
 
+std::vector<float> APoTQuantization::levels() const {
+  std::vector<float> values = levels_.levels;
+  for (float& value : values) value *= alpha.raw().item();
+  return values;
+}
+
+Grid APoTQuantization::grid_of_levels() const {
+  const float smallest = *std::ranges::find_if(levels_.levels, [](float level) { return level > 0; });
+  const float largest = std::nearbyint(1 / smallest);
+  return {.scale = largest / alpha.raw().item(), .qmin = is_signed() ? -largest : 0, .qmax = largest};
+}
+
 Tensor APoTQuantization::on_levels(const Tensor& x, float clip) const {
   const LevelGrid grid{levels_.levels.data(), levels_.thresholds.data(), levels_.levels.size(), clip};
   return map(x, [&](const float* in, float* out, size_t n) { kernels().quantize.to_levels(in, out, n, grid); });
@@ -110,8 +122,10 @@ Tensor APoTQuantization::quantize(const Tensor& x, int bits) {
     const GridParameter parameter{alpha(), [=](const GridSums& sums) {
                                     return static_cast<float>(sums.inside / clip + below * sums.below + sums.above);
                                   }};
-    return record_on_grid("apot", values, on_levels(values, clip), {below * clip, clip, /*everywhere=*/is_parameter()},
-                          {parameter});
+    Tensor y = record_on_grid("apot", values, on_levels(values, clip),
+                              {below * clip, clip, /*everywhere=*/is_parameter()}, {parameter});
+    y.set_grid(grid_of_levels());
+    return y;
   };
   if (!normalize_) return on_grid(x);
   const MeanAndDeviation m = moments_of(x);

@@ -23,6 +23,8 @@ class APoTQuantization final : public LearnedQuantization {
   APoTQuantization(int bits, Role site, bool normalize_weights);
   std::string_view kind() const override { return "APoTQuantization"; }
 
+  std::vector<float> levels() const override;
+
   Parameter alpha;  // [1]; of weights, in standard deviations when they are normalized
 
  protected:
@@ -32,10 +34,11 @@ class APoTQuantization final : public LearnedQuantization {
  private:
   struct Levels {
     int bits = 0;
-    std::vector<float> levels, thresholds;
+    std::vector<float> levels, thresholds;  // times alpha; multiples of the smallest positive one
   };
   void make_levels(int bits);
   Tensor on_levels(const Tensor& x, float clip) const;
+  Grid grid_of_levels() const;  // its integers are more than the levels
 
   bool normalize_;
   Levels levels_;

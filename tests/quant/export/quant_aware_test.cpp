@@ -256,13 +256,60 @@ TEST_CASE("a pooling of the largest between a ReLU and its quantization works on
   }
 }
 
-TEST_CASE("levels that are no multiples of a step are refused with the layer") {
-  ModulePtr model = trained({{"class", "APoTQuantizer"}, {"bits_activations", 4}, {"bits_weights", 4}});
-  CHECK_THAT(error_of([&] {
-               deploy::to_integer_layers(model, images(1, 6));
-               deploy::lower(*model, images(1, 6));
-             }),
-             Contains("conv") && Contains("multiples of a step"));
+namespace {
+
+Json apot(int bits_weights, int bits_activations, const char* quantized) {
+  return {{"class", "APoTQuantizer"},
+          {"bits_weights", bits_weights},
+          {"bits_activations", bits_activations},
+          {"quantized_activations", quantized}};
+}
+
+}  // namespace
+
+TEST_CASE("levels that are not evenly spaced are integers of a finer grid, and tables") {
+  for (const int bits : {3, 4, 5})
+    for (const char* quantized : {"outputs", "inputs"}) {
+      INFO(bits << " bits, " << quantized);
+      ModulePtr model = trained(apot(bits, bits, quantized));
+      deploy::to_integer_layers(model, images(1, 6));
+      const deploy::Program program = deploy::lower(*model, images(1, 6)).program;
+      const test::Agreement agreement = test::compare_with_simulation(*model, deploy::Engine(program), images(6, 7));
+      INFO("first layer that differs: " << agreement.first);
+      CHECK(agreement.integers > 0);
+      CHECK(agreement.differing == 0);
+      CHECK(agreement.logits_differing == 0);
+      CHECK(std::ranges::count(program.ops, deploy::OpKind::lookup, &deploy::Op::kind) > 0);
+      CHECK(deploy::onnx_model(program, {}).size() > 1000);
+    }
+}
+
+TEST_CASE("sums become the level that training gives them, where no float layer stands before it") {
+  for (const int bits : {3, 4, 5}) {
+    INFO(bits << " bits");
+    Json config = apot(bits, bits, "inputs");
+    config["overrides"] = {{"fc", {{"bits_weights", nullptr}, {"bits_activations", nullptr}}}};  // it reads float means
+    ModulePtr model = trained(config, std::make_unique<Pooled>());
+    const std::vector<float> levels =
+        dynamic_cast<Quantization&>(*find_module(*model, "conv1.input_quant.fake_q")).levels();
+    Tensor x = test::uniform_tensor({16, 8, 8, 3}, 5, 0, static_cast<float>(levels.size()) - 0.01f);
+    for (float& value : x.mutable_data()) value = levels[static_cast<size_t>(value)];
+    const Tensor before = (*model)(x);
+    deploy::to_integer_layers(model, images(1, 6));
+    CHECK(images_differing(before, (*model)(x)) <= 1);
+  }
+}
+
+TEST_CASE("levels that are no integers of 8 bits are refused with the layer") {
+  const auto refused = [](int bits_weights, int bits_activations) {
+    ModulePtr model = trained(apot(bits_weights, bits_activations, "outputs"));
+    return error_of([&] {
+      deploy::to_integer_layers(model, images(1, 6));
+      deploy::lower(*model, images(1, 6));
+    });
+  };
+  CHECK_THAT(refused(8, 4), Contains("conv") && Contains("no multiples of a 255th of the largest"));
+  CHECK_THAT(refused(4, 6), Contains("relu") && Contains("need more than 8 bits"));
 }
 
 TEST_CASE("a float model becomes a program of float operations with the same results") {
