@@ -73,6 +73,13 @@ constexpr const char* kFloatNet =
   {"name": "join", "class": "Concat", "inputs": ["clip", "pool"]}, {"name": "average", "class": "AvgPool2d", "kernel": 2},
   {"name": "flat", "class": "Flatten"}, {"name": "fc", "class": "Linear", "out": 5}]})";
 
+constexpr const char* kResampledNet =
+    R"({"class": "network", "inputs": [{"name": "image", "shape": [6, 8, 3]}], "nodes": [
+  {"name": "conv", "class": "Conv2d", "out": 4, "padding": 1}, {"name": "norm", "class": "LayerNorm", "shape": [4]},
+  {"name": "large", "class": "Resize", "scale": [2, 1.5], "mode": "linear"},
+  {"name": "inside", "class": "AvgPool2d", "kernel": 3, "padding": 1, "count_padding": false},
+  {"name": "flat", "class": "Flatten"}, {"name": "fc", "class": "Linear", "out": 5}]})";
+
 // Of one network in float, others quantized.
 std::vector<deploy::Program> programs() {
   const ModulePtr in_float = Registry<Architecture>::create(Config::parse(kFloatNet, "model"))->build(1);
@@ -84,6 +91,8 @@ std::vector<deploy::Program> programs() {
   };
   for (const char* mode : {"SYMMETRIC", "ASYMMETRIC_UNSIGNED"})
     add(test::every_layer(4), {{"bits_weights", 2}, {"mode", mode}}, test::normal_tensor({4, 4, 4, 3}, 1));
+  add(Registry<Architecture>::create(Config::parse(kResampledNet, "model"))->build(1), Json::object(),
+      test::normal_tensor({4, 6, 8, 3}, 1));
   for (int bits = 2; bits <= 8; ++bits)
     add(test::random_net(static_cast<uint64_t>(bits), {}), {{"bits_weights", bits}}, test::images(4, 1));
   return all;
