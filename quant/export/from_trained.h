@@ -12,9 +12,9 @@ namespace qgrad::deploy {
 //   - a ReLU with its quantization right behind such a layer is computed there, as requantization;
 //   - other quantized activations are float layers with quantized outputs, and other layers stay in float. So are those
 //     whose tracked range has no zero, which clamp their numbers to it.
-// All under Arithmetic::onnx. An offset that is no multiple of its step (LSQ+) is rounded to one. Throws for weights
-// whose levels are no multiples of a step (APoT), with the layer. example: one image. A model without quantization is
-// left with its batch norms folded.
+// All under Arithmetic::onnx. An offset that is no multiple of its step (LSQ+) is rounded to one. Levels that are not
+// evenly spaced (APoT) are looked up, those of weights integers of a finer grid; throws where that has more than 8 bits,
+// with the layer. example: one image. A model without quantization is left with its batch norms folded.
 void to_integer_layers(ModulePtr& model, const Tensor& example);
 
 }  // namespace qgrad::deploy

@@ -11,6 +11,7 @@
 #include "core/narrow.h"
 #include "quant/export/onnx_check.h"
 #include "quant/export/onnx_model.h"
+#include "quant/export/onnx_pieces.h"
 
 namespace qgrad::deploy {
 namespace {
@@ -138,11 +139,6 @@ class Exporter {
   }
   std::string byte(uint8_t value) { return shared(fmt::format("/byte{}", value), value); }
   std::string limit(float value) { return shared(fmt::format("/limit{}", value), value); }
-  std::string channel_axis() {
-    const int64_t dims[] = {1}, axis[] = {1};
-    if (constants_.insert("/channels").second) model_.constant<int64_t>("/channels", dims, axis);
-    return "/channels";
-  }
   std::string vector_shape() {
     const int64_t dims[] = {4}, shape[] = {0, -1, 1, 1};
     if (constants_.insert("/vector").second) model_.constant<int64_t>("/vector", dims, shape);
@@ -226,79 +222,19 @@ class Exporter {
     return model_.node("Gather", {x, model_.constant<int32_t>(to + "/places", dims, places)}, to, {{"axis", axis}});
   }
 
-  // --- sums along rows and columns: products with matrices, in floats that hold integers where the input is bytes ---
+  // --- what is written in pieces ---
   void resample(const Op& op) {
-    const TensorInfo &in = tensor(op.inputs[0]), &to = tensor(op.output);
-    const std::string& out = name(op.output);
-    std::string x = name(op.inputs[0]);
-    if (in.type == Type::byte)
-      x = model_.node("DequantizeLinear", {x, shared("/one", 1.0f), zero_point(op.inputs[0])}, out + "/integers");
-    const std::vector<float> rows = matrix(op.rows, op.row_weights, in.height),
-                             columns = transposed(matrix(op.columns, op.column_weights, in.width), in.width);
-    const int64_t row_dims[] = {to.height, in.height}, column_dims[] = {in.width, to.width}, one[] = {1, 1, 1, 1};
-    const float factor[] = {op.rescale[0]};
-    x = model_.node("MatMul", {x, model_.constant<float>(out + "/columns", column_dims, columns)}, out + "/wide");
-    x = model_.node("MatMul", {model_.constant<float>(out + "/rows", row_dims, rows), x}, out + "/sums");
-    // No scalar, which runtimes would take into the product before it.
-    const Names rescaled{x, model_.constant<float>(out + "/rescale", one, factor)};
-    if (to.type == Type::float32) {
-      model_.node("Mul", rescaled, out);
-      return;
-    }
-    requantized(op, model_.node("Mul", rescaled, out + "/rescaled"));
+    const int32_t in = op.inputs[0];
+    std::string x = name(in);
+    if (tensor(in).type == Type::byte)
+      x = model_.node("DequantizeLinear", {x, shared("/one", 1.0f), zero_point(in)}, name(op.output) + "/integers");
+    if (tensor(op.output).type == Type::float32)
+      add_resample(model_, program_, op, x, name(op.output));
+    else
+      requantized(op, add_resample(model_, program_, op, x, name(op.output) + "/rescaled"));
   }
-  // [outputs, size], of the weights for neighbours from `first` on.
-  static std::vector<float> matrix(const std::vector<int32_t>& first, const std::vector<float>& weights, int32_t size) {
-    std::vector<float> values(first.size() * static_cast<size_t>(size), 0.0f);
-    const auto taps = std::ssize(weights) / std::ssize(first);
-    for (int64_t row = 0; row < std::ssize(first); ++row)
-      std::copy_n(&weights[static_cast<size_t>(row * taps)], taps,
-                  &values[static_cast<size_t>(row * size + first[static_cast<size_t>(row)])]);
-    return values;
-  }
-  static std::vector<float> transposed(const std::vector<float>& values, int32_t columns) {
-    std::vector<float> result;
-    result.reserve(values.size());
-    for (size_t column = 0; column < static_cast<size_t>(columns); ++column)
-      for (size_t at = column; at < values.size(); at += static_cast<size_t>(columns)) result.push_back(values[at]);
-    return result;
-  }
-
-  // --- layer norms: in 64-bit integers and doubles, whose roots and quotients every processor rounds alike ---
   void layer_norm(const Op& op) {
-    const TensorInfo& in = tensor(op.inputs[0]);
-    const std::string out = name(op.output) + "/";
-    const std::string count = model_.scalar<int64_t>(out + "count", in.channels);
-    const auto node = [&](const char* kind, const Names& inputs, const char* to) {
-      return model_.node(kind, inputs, out + to);
-    };
-    const auto cast = [&](const std::string& x, OnnxType type, const char* to) {
-      return model_.node("Cast", {x}, out + to, {{"to", static_cast<int64_t>(type)}});
-    };
-    const auto product = [&](const std::string& a, const std::string& b, const char* to) {
-      return node("Mul", {a, b}, to);
-    };
-    const auto sum = [&](const std::string& x, const char* to) { return node("ReduceSum", {x, channel_axis()}, to); };
-    const std::string x = node(
-        "Sub", {cast(name(op.inputs[0]), OnnxType::int64, "wide"), model_.scalar<int64_t>(out + "origin", in.origin())},
-        "integers");
-    const std::string sums = sum(x, "sums"), squares = sum(product(x, x, "squared"), "squares");
-    const std::string variance =
-        node("Sub", {product(squares, count, "scaled_squares"), product(sums, sums, "squared_sums")}, "variance");
-    const std::string deviation = node("Sqrt",
-                                       {node("Add",
-                                             {cast(variance, OnnxType::float64, "real_variance"),
-                                              model_.scalar<double>(out + "epsilon", integer_epsilon(op.epsilon, in))},
-                                             "positive")},
-                                       "deviation");
-    const std::string centred = node("Sub", {product(x, count, "scaled"), sums}, "centred");
-    const std::string normalized =
-        cast(node("Div", {cast(centred, OnnxType::float64, "real_centred"), deviation}, "quotient"), OnnxType::float32,
-             "normalized");
-    const int64_t dims[] = {1, in.channels, 1, 1};
-    const std::string scaled =
-        product(normalized, model_.constant<float>(out + "weight", dims, op.real_weight), "weighted");
-    quantized(op, node("Add", {scaled, model_.constant<float>(out + "bias", dims, op.real_bias)}, "values"), op.output);
+    quantized(op, add_layer_norm(model_, program_, op, name(op.inputs[0]), name(op.output) + "/values"), op.output);
   }
 
   // --- layers ---
