@@ -141,7 +141,11 @@ LayerLowering lowering_of(std::string_view kind, const Effect& effect) {
   if (known != layer_lowerings().end()) return known->second;
   if (effect.kind == Effect::Kind::averages) return resampled;
   if (effect.kind == Effect::Kind::moves || effect.kind == Effect::Kind::splits) return selected;
-  check(effect.kind == Effect::Kind::sums || effect.is_rectifier(), "it has no form in a program");
+  const bool is_rectifier = effect.is_rectifier();
+  check(effect.kind != Effect::Kind::applies || is_rectifier,
+        "a function of floats has no form in a program: quantize what it reads, as quantizers for training do with "
+        "\"quantized_activations\": \"outputs\"");
+  check(effect.kind == Effect::Kind::sums || is_rectifier, "it has no form in a program");
   return effect.kind == Effect::Kind::sums ? summed : rectified;
 }
 

@@ -7,8 +7,10 @@
 
 #include "core/ops.h"
 #include "nn/layers/activation.h"
+#include "nn/layers/container.h"
 #include "nn/layers/conv.h"
 #include "nn/layers/eltwise.h"
+#include "nn/layers/functions.h"
 #include "nn/layers/linear.h"
 #include "nn/layers/norm.h"
 #include "nn/layers/pool.h"
@@ -199,6 +201,15 @@ TEST_CASE("programs of trained quantized models compute the integer layers' inte
     CHECK(agreement.logits_differing == 0);
     CHECK(deploy::onnx_model(program, {}).size() > 1000);
   }
+}
+
+TEST_CASE("a function of floats is refused with what to do about it") {
+  auto net = std::make_unique<Sequential>();
+  net->add("conv", std::make_unique<Conv2d>(square_conv(3, 4, 3)));
+  net->add("silu", std::make_unique<SiLU>());
+  net->set_training(false);
+  CHECK_THAT(error_of([&] { deploy::lower(*net, images(1, 6)); }),
+             Contains("silu") && Contains("a function of floats has no form") && Contains("quantize what it reads"));
 }
 
 TEST_CASE("float layers whose sums become integers are known by name") {
