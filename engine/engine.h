@@ -50,13 +50,13 @@ class Engine {
   int64_t offset(int32_t i) const { return offsets_[static_cast<size_t>(i)]; }
   void plan_memory();
   Step prepared(size_t op, const std::vector<ByteRange>& ranges) const;
+  Step prepared_rows(const Op& op) const;
   Step prepared_conv(const Op& op, const ByteRange& input) const;
   Step prepared_float(const Op& op) const;
   Step prepared_float_conv(const Op& op, const FloatEnding& ending) const;
   Step prepared_float_chain(const std::vector<size_t>& chain) const;
   Step prepared_lookup(const Op& op) const;
   ConvEnding clamp_of(const FloatEnding& ending) const;
-  Step prepared_rows(const Op& op) const;
   ByteOutput output_of(const Op& op) const;
   void run_image(const float* image, float* output, Mode mode,
                  const std::function<void(int32_t, const void*)>& made) const;
