@@ -13,8 +13,8 @@ namespace qgrad::deploy {
 //   - other quantized activations are float layers with quantized outputs, and other layers stay in float. So are those
 //     whose tracked range has no zero, which clamp their numbers to it.
 // All under Arithmetic::onnx. An offset that is no multiple of its step (LSQ+) is rounded to one. Levels that are not
-// evenly spaced (APoT) are looked up, those of weights integers of a finer grid; throws where that has more than 8 bits,
-// with the layer. example: one image. A model without quantization is left with its batch norms folded.
+// evenly spaced (APoT) are looked up, those of weights integers of a finer grid; throws where that has more than 8
+// bits, with the layer. example: one image. A model without quantization is left with its batch norms folded.
 void to_integer_layers(ModulePtr& model, const Tensor& example);
 
 }  // namespace qgrad::deploy
