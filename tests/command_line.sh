@@ -644,6 +644,7 @@ for command in "train long.json" "train --resume" "compare $digits" "quantize fr
   # shellcheck disable=SC2086
   expect_error "$command into a folder that a run writes to" "held: another run \(process $holder\) writes to this folder" "$qgrad" $command $place
 done
+until [ "$(grep -c '"best":' held/log.jsonl)" -ge 3 ]; do sleep 0.02; done  # two of these epochs are in the state
 mv held elsewhere
 got=0; wait $holder 2>/dev/null || got=$?
 holds "a run whose folder is gone ends with an error" [ $got = 1 ]
