@@ -64,12 +64,13 @@ class Way {
 };
 
 void Way::follow(Json::parse_event_t event, const Json& parsed) {
-  using enum Json::parse_event_t;
-  if (event == key) levels_.back().key = parsed.get<std::string>();
-  if (event == object_start || event == array_start) levels_.push_back({.is_list = event == array_start});
-  if (event == object_end || event == array_end) levels_.pop_back();
-  const bool ends_value = event == value || event == object_end || event == array_end;
-  if (ends_value && !levels_.empty()) ++levels_.back().index;
+  using Event = Json::parse_event_t;
+  const bool begins = event == Event::object_start || event == Event::array_start;
+  const bool ends = event == Event::object_end || event == Event::array_end;
+  if (event == Event::key) levels_.back().key = parsed.get<std::string>();
+  if (begins) levels_.push_back({.is_list = event == Event::array_start});
+  if (ends) levels_.pop_back();
+  if ((ends || event == Event::value) && !levels_.empty()) ++levels_.back().index;
 }
 
 std::string Way::path() const {
