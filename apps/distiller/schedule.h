@@ -1,6 +1,7 @@
 // A compression schedule of Intel's Distiller as a config of qgrad.
 #pragma once
 
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
