@@ -144,6 +144,23 @@ sed -i 's/bits_weights: 4/bits_weight: 4/' schedule.yaml
 expect_error "a key that Distiller does not have" "schedule.yaml: quantizers.weights.bits_weight: unknown key \(did you mean 'bits_weights'" \
   "$qgrad" convert-distiller schedule.yaml
 echo '{conv1: {inputs: {0: &all {min: -1, max: 2, avg_min: -1, avg_max: 2, mean: 0, std: 1, b: 1}}, output: *all}}' >stats.yaml
+echo 'a: !foo 4' >tagged.yaml
+expect_error "a tag that is not known" "tagged.yaml: line 1: the tag !foo is not known" "$qgrad" convert-distiller tagged.yaml
+echo 'c: {<<: {d: 1}}' >tagged.yaml
+expect_error "keys that are merged" "tagged.yaml: line 1: merge keys" "$qgrad" convert-distiller tagged.yaml
+echo '{quantizers: {q: {class: PostTrainLinearQuantizer, fp16: True}}, policies: [{quantizer: {instance_name: q}}]}' >half.yaml
+expect 0 "an older word of Distiller" "$qgrad" convert-distiller half.yaml
+holds "has its later one" grep -q '"fpq_module": 16' stdout
+cat >falling.yaml <<'YAML'
+lr_schedulers: {falling: {class: CosineAnnealingLR, T_max: 90, eta_min: 0.01}}
+policies:
+  - {lr_scheduler: {instance_name: falling}, starting_epoch: 0, ending_epoch: 90, frequency: 1}
+YAML
+expect 0 "a learning rate that falls" "$qgrad" convert-distiller falling.yaml
+holds "falls with every step, which is said" grep -q "lr_schedulers.falling: falls with every step; Distiller's" stderr
+expect_error "what train would refuse" "falling.yaml: lr_schedulers.falling: .*min_factor: expected 0 to 1, got 2" "$qgrad" convert-distiller falling.yaml --lr 0.005
+expect_error "a part of nothing" "falling.yaml: lr_schedulers.falling: eta_min is a part of" "$qgrad" convert-distiller falling.yaml --lr 0
+rm tagged.yaml half.yaml falling.yaml
 expect 0 "statistics of Distiller become a statistics file" "$qgrad" convert-distiller stats.yaml --out stats.json
 holds "with the same numbers" grep -q '"avg_max": 2.0' stats.json
 rm schedule.yaml stats.yaml converted.json stats.json

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/registry.h"
+#include "nn/optim/schedule.h"
 
 namespace qgrad {
 namespace {
@@ -62,6 +63,8 @@ struct CosineAnnealingLR {
   double eta_min = 0;
   Json converted(const Span& training) const {
     check_falls_to_the_end(T_max, training);
+    check(training.base_lr > 0, "eta_min is a part of the learning rate: expected one above 0 (--lr), got {}",
+          training.base_lr);
     return {{"class", "cosine"}, {"min_factor", eta_min / training.base_lr}};
   }
 };
@@ -110,7 +113,9 @@ Json converted_learning_rate(const Config& scheduler, int epochs, double base_lr
     config_error(scheduler.where("class"), "qgrad has no counterpart of '{}'; it has those of {}", name, joined(known));
   }
   return placed_at(scheduler, [&] {
-    return found->second(ClassRegistry::without_class(scheduler), {epochs, base_lr});
+    Json schedule = found->second(ClassRegistry::without_class(scheduler), {epochs, base_lr});
+    Registry<Schedule>::create(Config{schedule, "", "as a schedule of qgrad"});  // throws what `train` would
+    return schedule;
   });
 }
 

@@ -152,7 +152,18 @@ class ScheduleConversion {
     Json out = Json::object();
     for (const auto& [key, value] : quantizer.items())
       if (key != "overrides" || !value.is_null()) out[key == "bits_parameters" ? "bits_weights" : key] = value;
+    out = without_fp16(out);
+    if (!out.contains("overrides") || !out["overrides"].is_object()) return out;
+    for (Json& settings : out["overrides"]) settings = without_fp16(settings);
     return out;
+  }
+
+  // Distiller's older word for 16 bits in `fpq_module`.
+  static Json without_fp16(Json settings) {
+    if (!settings.is_object() || !settings.contains("fp16") || !settings["fp16"].is_boolean()) return settings;
+    if (settings["fp16"].get<bool>() && settings.value("fpq_module", Json()).is_null()) settings["fpq_module"] = 16;
+    settings.erase("fp16");
+    return settings;
   }
 
   // Those by which Distiller does another thing than is written.
@@ -258,6 +269,8 @@ class ScheduleConversion {
       used = policy.lr_scheduler->instance_name;
       schedule = converted_learning_rate(sections_.lr_schedulers.at(used), line_.epochs, line_.lr);
       check_covers(policy, *schedule);
+      if (schedule->at("class") == "cosine" || schedule->at("class") == "polynomial")
+        note(sections_.lr_schedulers.where(used), "falls with every step; Distiller's falls once an epoch");
     }
     for (const auto& [name, settings] : sections_.lr_schedulers.json().items())
       if (name != used) note(sections_.lr_schedulers.where(name), "left out: no policy names it");

@@ -52,17 +52,22 @@ class YamlReader {
     if (node.IsMap()) return object_of(node, depth);
     if (node.IsSequence()) return list_of(node, depth);
     if (!node.IsScalar()) return nullptr;
-    return node.Tag() == "!" ? Json(node.Scalar()) : plain_scalar(node.Scalar());  // "!": in quotes
+    const std::string& tag = node.Tag();
+    if (tag == "!" || tag == "tag:yaml.org,2002:str") return node.Scalar();  // "!": in quotes
+    if (!tag.empty() && tag != "?") refuse(node, fmt::format("the tag {} is not known", tag));
+    return plain_scalar(node.Scalar());
   }
 
  private:
   Json object_of(const YAML::Node& node, int depth) {
     Json object = Json::object();
+    std::set<std::string> keys;
     for (const auto& member : node) {
       if (!member.first.IsScalar()) refuse(member.first, "expected a key that is text or a number");
       const std::string& key = member.first.Scalar();
-      if (object.contains(key)) refuse(member.first, fmt::format("the key '{}' stands twice", key));
-      object[key] = value_of(member.second, depth + 1);
+      if (key == "<<") refuse(member.first, "merge keys (<<) are not known: write the keys out");
+      if (!keys.insert(key).second) refuse(member.first, fmt::format("the key '{}' stands twice", key));
+      object.get_ref<Json::object_t&>().emplace_back(key, value_of(member.second, depth + 1));
     }
     return object;
   }

@@ -22,11 +22,30 @@ std::vector<std::string> headings(const Table& table) {
   return all;
 }
 
+// Of text that would end the cell, or be taken for HTML.
+std::string in_markdown(char c) {
+  switch (c) {
+    case '|':
+      return "\\|";
+    case '\\':
+      return "\\\\";
+    case '<':
+      return "&lt;";
+    case '&':
+      return "&amp;";
+    case '\n':
+    case '\r':
+      return " ";
+    default:
+      return {c};
+  }
+}
+
 std::string markdown_row(const std::vector<std::string>& cells) {
   std::string line = "|";
   for (const std::string& cell : cells) {
     line += " ";
-    for (const char c : cell) line += c == '|' ? std::string("\\|") : std::string(1, c);  // which would end the cell
+    for (const char c : cell) line += in_markdown(c);
     line += " |";
   }
   return line + "\n";
@@ -36,7 +55,7 @@ std::string csv_row(const std::vector<std::string>& cells) {
   std::string line;
   for (const std::string& cell : cells) {
     line += &cell == &cells[0] ? "" : ",";
-    if (cell.find_first_of(",\"\n") == std::string::npos) {
+    if (cell.find_first_of(",\"\r\n") == std::string::npos) {
       line += cell;
       continue;
     }
