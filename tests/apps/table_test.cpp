@@ -30,12 +30,14 @@ TEST_CASE("Markdown says the columns' alignment") {
   CHECK(to_markdown(example()) ==
         "| row | top-1 % | by |\n"
         "| --- | ---: | --- |\n"
-        "| a < b | 92.50 ± 0.10 |  |\n"
+        "| a &lt; b | 92.50 ± 0.10 |  |\n"
         "| float | 9.00 | x |\n");
 }
 
-TEST_CASE("a pipe in a cell of Markdown does not end it") {
+TEST_CASE("a cell of Markdown ends with itself, and holds no HTML") {
   CHECK(to_markdown({{{"a|b", Table::Align::left}}, {{"c|d"}}}) == "| a\\|b |\n| --- |\n| c\\|d |\n");
+  CHECK(to_markdown({{{"a\\|", Table::Align::left}}, {{"c\r\nd"}}}) == "| a\\\\\\| |\n| --- |\n| c  d |\n");
+  CHECK(to_markdown({{{"<img>", Table::Align::left}}, {{"&lt;"}}}) == "| &lt;img> |\n| --- |\n| &amp;lt; |\n");
 }
 
 TEST_CASE("HTML escapes what the cells hold and draws bars behind the cells of their column") {
