@@ -41,19 +41,15 @@ inline Integers rescaled(Integers sum, const float* rescale) {
 }
 inline __m256i words_of(const Integers* steps) { return _mm512_cvtsepi32_epi16(steps[0]); }
 
-// Four taps: of each 16 bytes, the first four channels' in x[0], the next four's in x[1].
-inline void interleave(Integers a, Integers b, Integers c, Integers d, Integers* x) {
-  const Integers ab = _mm512_unpacklo_epi8(a, b), cd = _mm512_unpacklo_epi8(c, d);
-  const Integers ab_high = _mm512_unpackhi_epi8(a, b), cd_high = _mm512_unpackhi_epi8(c, d);
-  x[0] = _mm512_unpacklo_epi16(ab, cd), x[1] = _mm512_unpackhi_epi16(ab, cd);
-  x[2] = _mm512_unpacklo_epi16(ab_high, cd_high), x[3] = _mm512_unpackhi_epi16(ab_high, cd_high);
-}
-// The way back, of steps.
-inline Integers bytes_of(const Integers* steps, int16_t origin) {
-  const Integers to = _mm512_set1_epi16(origin);
-  return _mm512_packus_epi16(_mm512_adds_epi16(_mm512_packs_epi32(steps[0], steps[1]), to),
-                             _mm512_adds_epi16(_mm512_packs_epi32(steps[2], steps[3]), to));
-}
+// Within each 16 bytes.
+inline Integers low_bytes(Integers a, Integers b) { return _mm512_unpacklo_epi8(a, b); }
+inline Integers high_bytes(Integers a, Integers b) { return _mm512_unpackhi_epi8(a, b); }
+inline Integers low_words(Integers a, Integers b) { return _mm512_unpacklo_epi16(a, b); }
+inline Integers high_words(Integers a, Integers b) { return _mm512_unpackhi_epi16(a, b); }
+inline Integers to_words(Integers a, Integers b) { return _mm512_packs_epi32(a, b); }
+inline Integers to_bytes(Integers a, Integers b) { return _mm512_packus_epi16(a, b); }
+inline Integers add_words(Integers a, Integers b) { return _mm512_adds_epi16(a, b); }
+inline Integers word(int16_t x) { return _mm512_set1_epi16(x); }
 inline Integers least_bytes(Integers a, Integers b) { return _mm512_min_epu8(a, b); }
 inline Integers most_bytes(Integers a, Integers b) { return _mm512_max_epu8(a, b); }
 inline void store_first(uint8_t* y, Integers bytes, int64_t count) {
@@ -91,17 +87,14 @@ inline __m256i words_of(const Integers* steps) {
   return _mm256_permute4x64_epi64(_mm256_packs_epi32(steps[0], steps[1]), 0xD8);
 }
 
-inline void interleave(Integers a, Integers b, Integers c, Integers d, Integers* x) {
-  const Integers ab = _mm256_unpacklo_epi8(a, b), cd = _mm256_unpacklo_epi8(c, d);
-  const Integers ab_high = _mm256_unpackhi_epi8(a, b), cd_high = _mm256_unpackhi_epi8(c, d);
-  x[0] = _mm256_unpacklo_epi16(ab, cd), x[1] = _mm256_unpackhi_epi16(ab, cd);
-  x[2] = _mm256_unpacklo_epi16(ab_high, cd_high), x[3] = _mm256_unpackhi_epi16(ab_high, cd_high);
-}
-inline Integers bytes_of(const Integers* steps, int16_t origin) {
-  const Integers to = _mm256_set1_epi16(origin);
-  return _mm256_packus_epi16(_mm256_adds_epi16(_mm256_packs_epi32(steps[0], steps[1]), to),
-                             _mm256_adds_epi16(_mm256_packs_epi32(steps[2], steps[3]), to));
-}
+inline Integers low_bytes(Integers a, Integers b) { return _mm256_unpacklo_epi8(a, b); }
+inline Integers high_bytes(Integers a, Integers b) { return _mm256_unpackhi_epi8(a, b); }
+inline Integers low_words(Integers a, Integers b) { return _mm256_unpacklo_epi16(a, b); }
+inline Integers high_words(Integers a, Integers b) { return _mm256_unpackhi_epi16(a, b); }
+inline Integers to_words(Integers a, Integers b) { return _mm256_packs_epi32(a, b); }
+inline Integers to_bytes(Integers a, Integers b) { return _mm256_packus_epi16(a, b); }
+inline Integers add_words(Integers a, Integers b) { return _mm256_adds_epi16(a, b); }
+inline Integers word(int16_t x) { return _mm256_set1_epi16(x); }
 inline Integers least_bytes(Integers a, Integers b) { return _mm256_min_epu8(a, b); }
 inline Integers most_bytes(Integers a, Integers b) { return _mm256_max_epu8(a, b); }
 inline void store_first(uint8_t* y, Integers bytes, int64_t count) {
@@ -111,6 +104,18 @@ inline void store_first(uint8_t* y, Integers bytes, int64_t count) {
 }
 
 #endif
+
+// Four taps: of each 16 bytes, the first four channels' in x[0], the next four's in x[1].
+inline void interleave(Integers a, Integers b, Integers c, Integers d, Integers* x) {
+  const Integers ab = low_bytes(a, b), cd = low_bytes(c, d), ab_high = high_bytes(a, b), cd_high = high_bytes(c, d);
+  x[0] = low_words(ab, cd), x[1] = high_words(ab, cd);
+  x[2] = low_words(ab_high, cd_high), x[3] = high_words(ab_high, cd_high);
+}
+// The way back, of steps.
+inline Integers bytes_of(const Integers* steps, int16_t origin) {
+  const Integers to = word(origin);
+  return to_bytes(add_words(to_words(steps[0], steps[1]), to), add_words(to_words(steps[2], steps[3]), to));
+}
 
 // Vectors that a panel's sums take.
 constexpr int kPanelVectors = kBytePanel / kIntegerLanes;
