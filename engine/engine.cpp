@@ -135,9 +135,13 @@ Engine::Engine(Program program) : program_(std::make_shared<const Program>(std::
   std::vector<ByteRange> ranges(program_->tensors.size());
   for (const Op& op : program_->ops)
     ranges[static_cast<size_t>(op.output)] = range_of(op, tensor(op.output).type, ranges);
-  steps_.resize(program_->ops.size());
+  steps_.resize(program_->ops.size()), float_weights_.resize(program_->ops.size());
   parallel_for(std::ssize(steps_), 1, [&](int64_t begin, int64_t end) {
-    for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) steps_[i] = prepared(i, ranges);
+    for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) {
+      const Op& op = program_->ops[i];
+      if (op.kind == OpKind::float_conv) float_weights_[i] = std::make_shared<const FloatWeights>(*program_, op);
+      steps_[i] = prepared(i, ranges);
+    }
   });
   for (const auto& chain : chains_) {
     Step whole = prepared_float_chain(chain), alone = std::move(steps_[chain[0]]);
@@ -190,7 +194,7 @@ Engine::Step Engine::prepared(size_t i, const std::vector<ByteRange>& ranges) co
     case OpKind::layer_norm:
       return prepared_rows(op);
     case OpKind::float_conv:
-      return prepared_float_conv(op, endings_[i]);
+      return prepared_float_conv(i);
     default:
       break;
   }
@@ -281,27 +285,28 @@ ConvEnding Engine::clamp_of(const FloatEnding& ending) const {
 
 Engine::Step Engine::prepared_float_chain(const std::vector<size_t>& chain) const {
   std::vector<FloatChain::Link> links;
-  std::vector<FloatWeights> weights;  // that the links point to
+  std::vector<std::shared_ptr<const FloatWeights>> weights;  // that the links point to
   for (const size_t i : chain) {
     const Op& op = program_->ops[i];
-    weights.emplace_back(*program_, op);
+    weights.push_back(float_weights_[i]);
     links.push_back({.geometry = dense_geometry(*program_, op),
-                     .weight = weights.back().panels,
+                     .weight = weights.back()->panels,
                      .bias = op.real_bias.data(),
                      .ending = clamp_of(endings_[i])});
   }
   const FloatEnding& last = endings_[chain.back()];
   const bool adds = last.add != FloatEnding::kNone;
-  return [links = FloatChain(std::move(links)),
-          weights = std::make_shared<const std::vector<FloatWeights>>(std::move(weights)),
+  return [links = FloatChain(std::move(links)), weights = std::move(weights),
           from = offset(program_->ops[chain[0]].inputs[0]), adds, addend = adds ? offset(last.addend) : 0,
           to = offset(last.output)](std::byte* arena, Mode mode) {
     links.run(at<float>(arena, from), at<float>(arena, to), adds ? at<float>(arena, addend) : nullptr, mode.share_rows);
   };
 }
 
-Engine::Step Engine::prepared_float_conv(const Op& op, const FloatEnding& ending) const {
-  const auto weights = std::make_shared<const FloatWeights>(*program_, op);
+Engine::Step Engine::prepared_float_conv(size_t i) const {
+  const Op& op = program_->ops[i];
+  const FloatEnding& ending = endings_[i];
+  const auto weights = float_weights_[i];
   const ConvEnding last = clamp_of(ending);
   const bool adds = ending.add != FloatEnding::kNone;
   return [=, &op, geometry = dense_geometry(*program_, op), from = offset(op.inputs[0]), alone = offset(op.output),

@@ -53,7 +53,7 @@ class Engine {
   Step prepared_rows(const Op& op) const;
   Step prepared_conv(const Op& op, const ByteRange& input) const;
   Step prepared_float(const Op& op) const;
-  Step prepared_float_conv(const Op& op, const FloatEnding& ending) const;
+  Step prepared_float_conv(size_t op) const;
   Step prepared_float_chain(const std::vector<size_t>& chain) const;
   Step prepared_lookup(const Op& op) const;
   ConvEnding clamp_of(const FloatEnding& ending) const;
@@ -67,6 +67,7 @@ class Engine {
   std::vector<FloatEnding> endings_;
   std::vector<std::vector<size_t>> chains_;
   std::vector<bool> within_;  // operations that are the ending of another, or in a chain that another begins
+  std::vector<std::shared_ptr<const FloatWeights>> float_weights_;  // of float convolutions, alone or in a chain
   std::vector<Step> steps_;
 };
 
