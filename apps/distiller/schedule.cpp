@@ -230,7 +230,16 @@ class ScheduleConversion {
     if (!quantizer) return;
     note_policies_of(*quantizer);
     note_ignored_mode(*quantizer);
-    config_["quantizer"] = quantizer->json();
+    config_["quantizer"] = with_clips_of_distiller(*quantizer);
+  }
+
+  // Where the schedule says none; those of qgrad are measured.
+  static Json with_clips_of_distiller(const Config& quantizer) {
+    Json settings = quantizer.json();
+    const std::string name = class_of(quantizer);
+    if (name == "PACTQuantizer") settings.emplace("act_clip_init_val", 8.0);
+    if (name == "DorefaQuantizer" || name == "WRPNQuantizer") settings.emplace("act_clip_val", 1.0);
+    return settings;
   }
 
   void note_ignored_mode(const Config& quantizer) {

@@ -107,19 +107,19 @@ void start_grid(LearnedQuantization& grid, std::initializer_list<std::pair<Param
 
 std::string dorefa_picture() {
   DorefaQuantizeParam weights(kBits);
-  ClippedLinearQuantization activations({.bits = kBits, .clip_val = 1});
+  ClippedLinearQuantization activations({.bits = kBits, .start = {1}});
   return picture_of("DoReFa", {"weights, 3 bits", weights, -1.5, 1.5}, {"activations, 3 bits", activations, -0.5, 1.5});
 }
 
 std::string wrpn_picture() {
   WRPNQuantizeParam weights({.bits = kBits});
-  ClippedLinearQuantization activations({.bits = kBits, .clip_val = 1});
+  ClippedLinearQuantization activations({.bits = kBits, .start = {1}});
   return picture_of("WRPN", {"weights, 3 bits", weights, -1.5, 1.5}, {"activations, 3 bits", activations, -0.5, 1.5});
 }
 
 std::string pact_picture() {
   DorefaQuantizeParam weights(kBits);
-  LearnedClippedLinearQuantization activations(kBits, 1);
+  LearnedClippedLinearQuantization activations(kBits, {1});
   return picture_of("PACT", {"weights, 3 bits", weights, -1.5, 1.5},
                     {"activations, 3 bits, clip 1", activations, -0.5, 1.5, &activations.clip_val, "dy/dclip"});
 }

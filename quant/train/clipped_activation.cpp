@@ -29,9 +29,14 @@ struct Clip {
 };
 
 struct FixedClipSettings {
-  float act_clip_val = 1;
+  std::optional<float> act_clip_val;
 };
 void fields(Fields& v, FixedClipSettings& s) { v("act_clip_val", s.act_clip_val, {.min = 0.001, .max = 1e6}); }
+
+const Limits kClipLimits{.low = LearnedClippedLinearQuantization::kSmallestClip};
+
+// Until it is measured, one that means nothing.
+float first_clip(const ClipStart& start) { return std::min(start.clip_val.value_or(1), start.bound); }
 
 // clamp(x, low, high) on the grid that ends there; the gradient is that of the clamp, ends included.
 Tensor clip_and_quantize(const Tensor& x, const Clip& clip) {
@@ -46,52 +51,75 @@ Tensor clip_and_quantize(const Tensor& x, const Clip& clip) {
 
 }  // namespace
 
+ClippedQuantization::ClippedQuantization(int bits, const ClipStart& start, bool is_signed)
+    : Quantization(bits), is_signed_(is_signed), bound_(start.bound) {
+  check_clip(bits, first_clip(start), is_signed);
+  if (!start.clip_val) measured_.emplace(*this, "measured", Tensor::zeros({1}));
+}
+
+std::string ClippedQuantization::describe() const {
+  const std::string value = has_clip() ? fmt::format("{}", clip()) : "not measured yet";
+  return fmt::format("bits={}, clip_val={}{}", own_bits(), value, is_signed_ ? ", signed" : "");
+}
+
+void ClippedQuantization::forget_range() {
+  if (measured_) measured_->set(Tensor::zeros({1}));
+}
+
+void ClippedQuantization::measure(const Tensor& x) {
+  const Tape::Paused paused;
+  const Tensor seen = is_signed_ ? x : relu(x);
+  const float nearest = nearest_clip(seen, 0.85f, [&](float c) {
+    return clip_and_quantize(seen, {.bits = bits().value_or(own_bits()), .low = is_signed_ ? -c : 0, .high = c});
+  });
+  set_clip(std::min(nearest > 0 ? std::max(nearest, kClipLimits.low) : 1, bound_));
+  measured_->set(Tensor::full({1}, 1));
+}
+
+Tensor ClippedQuantization::forward(const Tensor& x) {
+  if (training() && !has_clip()) measure(x);
+  check(has_clip() || Tape::is_tracing(),
+        "clipped quantization: no clip yet, since no training step was made and no checkpoint loaded; run at least one "
+        "forward pass in training mode first, or give a clip");
+  return clipped(x);
+}
+
 ClippedLinearQuantization::ClippedLinearQuantization(const ClippedLinearConfig& config)
-    : Quantization(config.bits), config_(config) {
-  check_clip(config.bits, config.clip_val, config.is_signed);
+    : ClippedQuantization(config.bits, config.start, config.is_signed),
+      clip_val(buffer("clip_val", Tensor::full({1}, first_clip(config.start)))),
+      dequantize_(config.dequantize) {
+  clip_val.set_limits(kClipLimits);
 }
 
-std::string ClippedLinearQuantization::describe() const {
-  return fmt::format("bits={}, clip_val={}{}", own_bits(), config_.clip_val, config_.is_signed ? ", signed" : "");
+Tensor ClippedLinearQuantization::clipped(const Tensor& x) {
+  return clip_and_quantize(x, {.bits = bits(), .low = low(), .high = clip(), .dequantize = dequantize_});
 }
 
-Tensor ClippedLinearQuantization::forward(const Tensor& x) {
-  return clip_and_quantize(x, {.bits = bits(),
-                               .low = config_.is_signed ? -config_.clip_val : 0,
-                               .high = config_.clip_val,
-                               .dequantize = config_.dequantize});
+LearnedClippedLinearQuantization::LearnedClippedLinearQuantization(int bits, const ClipStart& start, bool is_signed)
+    : ClippedQuantization(bits, start, is_signed),
+      clip_val(parameter("clip_val", Tensor::full({1}, first_clip(start)))) {
+  clip_val.set_limits(kClipLimits);
 }
 
-LearnedClippedLinearQuantization::LearnedClippedLinearQuantization(int bits, float initial_clip_val, bool is_signed)
-    : Quantization(bits), clip_val(parameter("clip_val", Tensor::full({1}, initial_clip_val))), is_signed_(is_signed) {
-  check_clip(bits, initial_clip_val, is_signed);
-  clip_val.set_limits({.low = kSmallestClip});
-}
-
-std::string LearnedClippedLinearQuantization::describe() const {
-  return fmt::format("bits={}, clip_val={}{}", own_bits(), clip_val.raw().item(), is_signed_ ? ", signed" : "");
-}
-
-Tensor LearnedClippedLinearQuantization::forward(const Tensor& x) {
-  const float clip = clip_val.raw().item();
+Tensor LearnedClippedLinearQuantization::clipped(const Tensor& x) {
+  const float clip = this->clip();
   check(std::isfinite(clip) && clip >= kSmallestClip,
         "learned clip: the clipping value is {}, expected {} or more; has training diverged?", clip, kSmallestClip);
-  const float low = is_signed_ ? -clip : 0;
   Tensor y;
   {
     const Tape::Paused paused;  // one pass, with a gradient of its own
-    y = clip_and_quantize(x, {.bits = bits(), .low = low, .high = clip});
+    y = clip_and_quantize(x, {.bits = bits(), .low = low(), .high = clip});
   }
-  const auto gradient = [below = is_signed_ ? 1 : 0](const GridSums& sums) {
+  const auto gradient = [below = low() < 0 ? 1 : 0](const GridSums& sums) {
     return static_cast<float>(sums.above - below * sums.below);
   };
-  return record_on_grid("learned_clip", x, y, {.low = low, .high = clip}, {{clip_val(), gradient}});
+  return record_on_grid("learned_clip", x, y, {.low = low(), .high = clip}, {{clip_val(), gradient}});
 }
 
 std::unique_ptr<Quantization> clip_at_own_bound(const Activation& what, int bits) {
   if (what.role != Role::any_sign || what.largest == Limits().high) return nullptr;
   return std::make_unique<ClippedLinearQuantization>(
-      ClippedLinearConfig{.bits = bits, .clip_val = what.largest, .is_signed = true});
+      ClippedLinearConfig{.bits = bits, .start = {what.largest}, .is_signed = true});
 }
 
 FixedClipQuantizer::FixedClipQuantizer(const FixedClipConfig& config)
@@ -102,10 +130,8 @@ FixedClipQuantizer::FixedClipQuantizer(const FixedClipConfig& config)
 std::unique_ptr<Quantization> FixedClipQuantizer::activation(const Site& site, const Activation& what, int bits) {
   if (auto clip = clip_at_own_bound(what, bits)) return clip;
   const auto settings = site.settings_onto(FixedClipSettings{act_clip_val_});
-  return std::make_unique<ClippedLinearQuantization>(
-      ClippedLinearConfig{.bits = bits,
-                          .clip_val = std::min(settings.act_clip_val, what.largest),
-                          .is_signed = what.role == Role::any_sign});
+  return std::make_unique<ClippedLinearQuantization>(ClippedLinearConfig{
+      .bits = bits, .start = {settings.act_clip_val, what.largest}, .is_signed = what.role == Role::any_sign});
 }
 
 }  // namespace qgrad

@@ -48,11 +48,18 @@ FakeLinearQuantization::FakeLinearQuantization(const FakeQuantConfig& config)
 }
 
 std::string FakeLinearQuantization::describe() const {
-  return fmt::format("bits={}, mode={}, ema_decay={}{}", config_.bits, enum_name(config_.mode), config_.ema_decay,
+  const std::string range = config_.clip == ClipMode::none ? fmt::format("ema_decay={}", config_.ema_decay)
+                                                           : fmt::format("clip={}", enum_name(config_.clip));
+  return fmt::format("bits={}, mode={}, {}{}", config_.bits, enum_name(config_.mode), range,
                      config_.clamp_integers ? "" : ", unclamped");
 }
 
 void FakeLinearQuantization::follow(const Tensor& x) {
+  if (config_.clip != ClipMode::none) {
+    if (has_range()) return;
+    check(!x.is_part(), "fake quantization: one of several ranks can not measure clipped ranges; calibrate them");
+    return set_range(range_from_tensor(x, settings(), Slices::samples)[0]);
+  }
   const ValueRange current = range_of(x);
   check(std::isfinite(current.min) && std::isfinite(current.max),
         "fake quantization: the input ranges from {} to {}; has training diverged?", current.min, current.max);
@@ -78,6 +85,16 @@ void FakeLinearQuantization::set_range(const ValueRange& range) {
   for (Buffer* b : {&tracked_max, &tracked_max_biased}) b->set(one(range.max));
   iter_count.set(one(config_.ema_decay > 0 ? std::ceil(std::log(1e-8f) / std::log(config_.ema_decay)) : 1));
   update_grid();
+}
+
+void FakeLinearQuantization::start_from(const TensorStats& stats) { set_range(range_from_stats(stats, settings())); }
+
+QuantSettings FakeLinearQuantization::settings() const {
+  return {.bits = bits().value_or(own_bits()),
+          .mode = config_.mode,
+          .clip = config_.clip,
+          .n_stds = config_.clip_n_stds,
+          .percentile = config_.clip_percentile};
 }
 
 void FakeLinearQuantization::update_grid() {

@@ -2,10 +2,12 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 
 #include "nn/module.h"
 #include "quant/affine.h"
 #include "quant/quantization.h"
+#include "quant/ranges/ranges.h"
 #include "quant/settings.h"
 
 namespace qgrad {
@@ -16,6 +18,8 @@ struct FakeQuantConfig {
   float ema_decay = 0.999f;
   bool clamp_integers = true;  // false: as Distiller, see SteOptions::integers
   bool dequantize = true;
+  ClipMode clip = ClipMode::none;
+  std::optional<float> clip_percentile, clip_n_stds;
 };
 
 // Quantizes to a range that follows the inputs' minima and maxima (Distiller range_linear.FakeLinearQuantization):
@@ -24,6 +28,7 @@ struct FakeQuantConfig {
 // dequantized; the gradient is 1 inside the range, ends included, and 0 outside.
 // Evaluation uses the range as it stands, and throws when no training step nor checkpoint has set one.
 // While a schedule takes the bits away, the input is handed on, and the range followed all the same.
+// With a clip mode the range is that of the first training forward's input, so cut, and stays.
 class FakeLinearQuantization final : public Quantization {
  public:
   explicit FakeLinearQuantization(const FakeQuantConfig& config);
@@ -34,7 +39,8 @@ class FakeLinearQuantization final : public Quantization {
   bool has_range() const { return iter_count.item() > 0; }
   void forget_range() override;
   std::optional<ValueRange> narrower_range() const override;
-  void set_range(const ValueRange& range);  // as if it had been followed for so long that its beginning does not count
+  void set_range(const ValueRange& range);   // as if it had been followed for so long that its beginning does not count
+  void start_from(const TensorStats& stats);  // sets the range that the clip mode leaves of them
 
  private:
   FakeQuantConfig config_;
@@ -49,7 +55,8 @@ class FakeLinearQuantization final : public Quantization {
 
  private:
   void follow(const Tensor& x);
-  void update_grid();  // scale and zero point: of the range, at the bits of now
+  QuantSettings settings() const;  // for the choice of a range
+  void update_grid();              // scale and zero point: of the range, at the bits of now
 };
 
 // Forgets the ranges of a model, and follows those of what `run` puts through it; all else is as in evaluation. For

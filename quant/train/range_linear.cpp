@@ -2,8 +2,11 @@
 #include "quant/train/range_linear.h"
 
 #include <algorithm>
+#include <limits>
 #include <nlohmann/json.hpp>
+#include <span>
 
+#include "core/tape.h"
 #include "quant/ranges/ranges.h"
 #include "quant/train/simulated_folding.h"
 #include "quant/train/ste.h"
@@ -44,6 +47,38 @@ Tensor vector_of(const std::vector<float>& values) {
   return Tensor::from({static_cast<int64_t>(values.size())}, values);
 }
 
+constexpr float kShareFactor = 0.9f;
+constexpr int kFirstShares = 20;
+
+std::vector<float> powers(float base, int count) {
+  std::vector<float> all{1};
+  while (std::ssize(all) < count) all.push_back(all.back() * base);
+  return all;
+}
+
+LinearQuantParams params_of_shares(const std::vector<ValueRange>& full, std::span<const float> share,
+                                   const QuantSettings& settings) {
+  LinearQuantParams params{{}, {}};
+  for (size_t c = 0; c < full.size(); ++c) {
+    const Grid grid = params_from_clipping({share[c] * full[c].min, share[c] * full[c].max}, settings);
+    params.scale.push_back(grid.scale);
+    params.zero_point.push_back(grid.zero_point);
+  }
+  return params;
+}
+
+// Of each channel, the last dimension, or of all numbers.
+std::vector<double> square_errors(const Tensor& x, const LinearQuantParams& params, const QuantizedRange& integers) {
+  const Tensor y = linear_quantize_ste(x, params, {.integers = integers});
+  const size_t channels = params.scale.size();
+  std::vector<double> errors(channels);
+  for (size_t i = 0, c = 0; i < x.data().size(); ++i, c = c + 1 == channels ? 0 : c + 1) {
+    const double distance = y.data()[i] - x.data()[i];
+    errors[c] += distance * distance;
+  }
+  return errors;
+}
+
 }  // namespace
 
 std::vector<std::pair<std::string, BatchNormFolding>> enum_names(BatchNormFolding*) {
@@ -54,6 +89,7 @@ std::vector<std::pair<std::string, BatchNormFolding>> enum_names(BatchNormFoldin
 
 QuantAwareTrainRangeLinearQuantizer::QuantAwareTrainRangeLinearQuantizer(QuantAwareTrainRangeLinearConfig config)
     : TrainQuantizer(config), config_(std::move(config)) {
+  check_clip();
   quantize_activations(Rectifiers::behind, activation_settings(), activation_settings());
   weight_settings = keys_of<WeightSettings>();
 }
@@ -75,7 +111,20 @@ FakeQuantConfig QuantAwareTrainRangeLinearQuantizer::fake_quant_config(int bits)
   return {.bits = bits,
           .mode = config_.mode.activations,
           .ema_decay = config_.ema_decay,
-          .clamp_integers = config_.clamp_integers};
+          .clamp_integers = config_.clamp_integers,
+          .clip = config_.clip_acts,
+          .clip_percentile = config_.clip_percentile,
+          .clip_n_stds = config_.clip_n_stds};
+}
+
+// What the clip mode needs, and nothing else.
+void QuantAwareTrainRangeLinearQuantizer::check_clip() const {
+  const auto belongs = [this](const std::optional<float>& setting, const char* key, ClipMode mode) {
+    check(setting.has_value() == (config_.clip_acts == mode), "{}: expected with clip_acts {}, and with no other", key,
+          enum_name(mode));
+  };
+  belongs(config_.clip_percentile, "clip_percentile", ClipMode::percentile);
+  belongs(config_.clip_n_stds, "clip_n_stds", ClipMode::n_std);
 }
 
 void QuantAwareTrainRangeLinearQuantizer::set_stats(const QuantStats& stats, std::string name) {
@@ -117,7 +166,8 @@ std::unique_ptr<Quantization> QuantAwareTrainRangeLinearQuantizer::weight(const 
   const LinearQuantizeParamConfig quantize{.bits = bits,
                                            .mode = settings.mode.weights,
                                            .per_channel = settings.per_channel_wts && has_output_channels(parameter),
-                                           .clamp_integers = config_.clamp_integers};
+                                           .clamp_integers = config_.clamp_integers,
+                                           .clip = config_.clip_weights};
   return std::make_unique<LinearQuantizeParam>(quantize, parameter.raw().shape());
 }
 
@@ -147,7 +197,7 @@ void QuantAwareTrainRangeLinearQuantizer::start_ranges(Module& model) const {
       const std::string path = outer != reader.end() ? outer->second : wrapper.path();
       const bool of_input = outer != reader.end() || wrapper.of_input();
       const TensorStats& of = of_input ? stats_->at(path).inputs.at(0) : stats_->at(path).output;
-      range->set_range({static_cast<float>(of.min), static_cast<float>(of.max)});
+      range->start_from(of);
     }
   });
   for (size_t i = 0; i < inputs_.size(); ++i) {
@@ -160,7 +210,7 @@ void QuantAwareTrainRangeLinearQuantizer::start_ranges(Module& model) const {
     const auto& [path, index] = inputs_[i].consumers.front();
     const std::vector<TensorStats>& of_layer = stats_->at(path).inputs;
     check(index < of_layer.size(), "statistics: {} has {} inputs, expected {}", path, of_layer.size(), index + 1);
-    range->set_range({static_cast<float>(of_layer[index].min), static_cast<float>(of_layer[index].max)});
+    range->start_from(of_layer[index]);
   }
 }
 
@@ -194,6 +244,7 @@ LinearQuantizeParam::LinearQuantizeParam(const LinearQuantizeParamConfig& config
       scale(buffer("scale", Tensor::full({config.per_channel ? parameter[-1] : 1}, 1))),
       zero_point(buffer("zero_point", Tensor::zeros({config.per_channel ? parameter[-1] : 1}))) {
   params_from_range(config.bits, config.mode, -1, 1);  // checks the bits
+  if (config.clip) share_.emplace(*this, "share", Tensor::zeros(scale().shape()));
 }
 
 std::vector<float> LinearQuantizeParam::integer_scale(const Tensor&) const {
@@ -201,19 +252,55 @@ std::vector<float> LinearQuantizeParam::integer_scale(const Tensor&) const {
 }
 
 std::string LinearQuantizeParam::describe() const {
-  return fmt::format("bits={}, mode={}{}{}", config_.bits, enum_name(config_.mode),
-                     config_.per_channel ? ", per channel" : "", config_.clamp_integers ? "" : ", unclamped");
+  return fmt::format("bits={}, mode={}{}{}{}", config_.bits, enum_name(config_.mode),
+                     config_.per_channel ? ", per channel" : "", config_.clip ? ", clipped" : "",
+                     config_.clamp_integers ? "" : ", unclamped");
+}
+
+void LinearQuantizeParam::forget_range() {
+  if (share_) share_->set(Tensor::zeros(scale().shape()));
 }
 
 Tensor LinearQuantizeParam::forward(const Tensor& parameter) {
   if (!bits()) return parameter;
-  const QuantSettings settings{.bits = *bits(), .mode = config_.mode, .per_channel = config_.per_channel};
-  const LinearQuantParams params = params_from_tensor(parameter, settings, Slices::output_channels);
+  const LinearQuantParams params = this->params(parameter);
   scale.set(vector_of(params.scale));
   zero_point.set(vector_of(params.zero_point));
   SteOptions options;
   if (config_.clamp_integers) options.integers = quantized_range(*bits(), config_.mode);
   return linear_quantize_ste(parameter, params, options);
+}
+
+LinearQuantParams LinearQuantizeParam::params(const Tensor& parameter) {
+  const QuantSettings settings{.bits = *bits(), .mode = config_.mode, .per_channel = config_.per_channel};
+  if (!share_) return params_from_tensor(parameter, settings, Slices::output_channels);
+  const std::vector<ValueRange> full = range_from_tensor(parameter, settings, Slices::output_channels);
+  if ((training() && !frozen()) || (*share_)().data()[0] == 0) follow(parameter, full, settings);
+  return params_of_shares(full, (*share_)().data(), settings);
+}
+
+void LinearQuantizeParam::follow(const Tensor& parameter, const std::vector<ValueRange>& full,
+                                 const QuantSettings& settings) {
+  const Tape::Paused paused;
+  std::vector<float> share((*share_)().data().begin(), (*share_)().data().end());
+  const bool first = share[0] == 0;
+  if (first) std::ranges::fill(share, 1.0f);
+  const std::vector<float> factors =
+      first ? powers(kShareFactor, kFirstShares) : std::vector<float>{1, kShareFactor, 1 / kShareFactor};
+  std::vector<float> best = share;
+  std::vector<double> least(share.size(), std::numeric_limits<double>::infinity());
+  for (const float factor : factors) {
+    std::vector<float> tried = share;
+    for (float& s : tried) s = std::min(1.0f, s * factor);
+    const std::vector<double> errors =
+        square_errors(parameter, params_of_shares(full, tried, settings), quantized_range(*bits(), config_.mode));
+    for (size_t c = 0; c < share.size(); ++c)
+      if (errors[c] < least[c]) {
+        least[c] = errors[c];
+        best[c] = tried[c];
+      }
+  }
+  share_->set(vector_of(best));
 }
 
 }  // namespace qgrad

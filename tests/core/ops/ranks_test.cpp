@@ -169,7 +169,7 @@ std::vector<OpCase> cases_of_ranks() {
       {"LearnedClippedLinearQuantization",
        {image},
        {{8}},
-       [](auto& x, auto& p) { return LearnedClippedLinearQuantization(3, 1.5f, false)(mul(x[0], p[0])); }},
+       [](auto& x, auto& p) { return LearnedClippedLinearQuantization(3, {1.5f}, false)(mul(x[0], p[0])); }},
   };
   using TwoOperands = Tensor (*)(const Tensor&, const Tensor&);
   for (const auto& [name, op] : {std::pair<const char*, TwoOperands>("add", add),

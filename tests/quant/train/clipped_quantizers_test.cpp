@@ -4,15 +4,18 @@
 
 #include "core/ops.h"
 #include "core/tape.h"
+#include "nn/checkpoint.h"
 #include "nn/layers/activation.h"
 #include "nn/layers/container.h"
 #include "nn/layers/conv.h"
 #include "nn/layers/linear.h"
 #include "nn/optim/sgd.h"
+#include "quant/ranges/reductions.h"
 #include "quant/small_net.h"
 #include "quant/train/clipped_activation.h"
 #include "quant/train/dorefa.h"
 #include "quant/train/quant_aware_train_golden.h"
+#include "quant/train/sawb.h"
 #include "quant/train/wrpn.h"
 #include "support/catch.h"
 #include "support/errors.h"
@@ -166,7 +169,6 @@ TEST_CASE("PACT's clips start where the config says, but within the activation's
   CHECK(parameter_at(*model, "relu.clip_val").raw().item() == 3);
   CHECK(parameter_at(*model, "relu6.clip_val").raw().item() == 6);
   CHECK(parameter_at(*model, "sigmoid.fake_q.clip_val").raw().item() == 1);
-  CHECK(parameter_at(*prepared(config_of("PACTQuantizer")), "relu.clip_val").raw().item() == 8);
 }
 
 TEST_CASE("fixed clips stand where the config says, but within the activation's own bound") {
@@ -177,7 +179,94 @@ TEST_CASE("fixed clips stand where the config says, but within the activation's 
   CHECK_THAT(find_module(*model, "relu")->describe(), Contains("clip_val=3"));
   CHECK_THAT(find_module(*model, "relu6")->describe(), Contains("clip_val=6"));
   CHECK_THAT(find_module(*model, "sigmoid.fake_q")->describe(), Contains("clip_val=1"));
-  CHECK_THAT(find_module(*prepared(config_of(quantizer)), "relu")->describe(), Contains("clip_val=1"));
+}
+
+TEST_CASE("clips that are not given are measured on the first batch, and saved") {
+  const std::string quantizer = GENERATE("DorefaQuantizer", "WRPNQuantizer", "PACTQuantizer");
+  INFO(quantizer);
+  const ModulePtr model = prepared(config_of(quantizer));
+  Module& relu = *find_module(*model, "relu");
+  CHECK(relu.describe().find("not measured yet") != std::string::npos);
+  CHECK(test::error_of([&] {
+          model->set_training(false);
+          (*model)(small_input());
+        }).find("clipped quantization: no clip yet") != std::string::npos);
+  model->set_training(true);
+  (*model)(small_input());
+  const NamedTensors state = model_state(*model);
+  const auto clip_of = [](const NamedTensors& of, const std::string& path) {
+    return std::ranges::find(of, path + ".clip_val", &NamedTensors::value_type::first)->second.item();
+  };
+  const float clip = clip_of(state, "relu");
+  CHECK(clip > 0);
+  CHECK(clip_of(state, "relu6") <= 6);
+  CHECK(clip_of(state, "sigmoid.fake_q") <= 1);
+  (*model)(mul_scalar(small_input(), 3));  // is not measured again
+  CHECK(clip_of(model_state(*model), "relu") == clip);
+
+  const ModulePtr loaded = prepared(config_of(quantizer));
+  load_state(*loaded, state, "the state");
+  loaded->set_training(false);
+  model->set_training(false);
+  CHECK(difference((*loaded)(small_input()), (*model)(small_input())) == "");
+}
+
+TEST_CASE("a measured clip quantizes with less error than its neighbours, and grows again from nothing") {
+  const Tensor x = test::uniform_tensor({64, 8}, 5, -1.0f, 3.0f);
+  const auto error_with = [&](float clip) {
+    const Tape::Paused paused;
+    return mean(square(sub(ClippedLinearQuantization({.bits = 2, .start = {clip}})(x), relu(x)))).item();
+  };
+  ClippedLinearQuantization quantize({.bits = 2, .start = {}});
+  quantize(x);
+  const float clip = quantize.clip_val.item();
+  CHECK(error_with(clip) <= error_with(clip * 0.85f));
+  CHECK(error_with(clip) <= error_with(clip / 0.85f));
+  quantize.forget_range();
+  quantize(Tensor::zeros({4, 8}));
+  CHECK(quantize.clip_val.item() == 1);
+}
+
+TEST_CASE("SAWB's levels are evenly spaced around zero, and near the least square error") {
+  const Tensor normal = test::normal_tensor({4000}, 3);
+  for (const int bits : {2, 3, 4, 5, 8}) {
+    INFO(bits);
+    const Tensor y = SawbQuantizeParam(bits)(normal);
+    const float scale = SawbQuantizeParam(bits).integer_scale(y)[0];
+    const float top = std::exp2f(static_cast<float>(bits)) - 1;
+    for (const float v : y.data()) {
+      const float integer = v * scale;
+      CHECK(std::fabs(integer - std::nearbyint(integer)) < 1e-3f);
+      CHECK(std::fabs(std::remainder(integer - 1, 2.0f)) < 1e-3f);
+      CHECK(std::fabs(integer) <= top + 1e-3f);
+    }
+    const auto error_at = [&](float end) {
+      const float step = 2 * end / top;
+      double sum = 0;
+      for (const float w : normal.data()) {
+        const float level = std::clamp(std::floor(w / step) + 0.5f, -top / 2, top / 2) * step;
+        sum += (w - level) * (w - level);
+      }
+      return sum;
+    };
+    const float end = min_max(y.data()).max_abs();
+    double least = error_at(end);
+    for (float share = 0.5f; share < 2; share += 0.02f) least = std::min(least, error_at(share * end));
+    CHECK(error_at(end) < (bits < 8 ? 1.1 : 2) * least);
+  }
+}
+
+TEST_CASE("SAWB passes gradients, and refuses bits whose coefficients are not known") {
+  Tensor weight = tensor_of({-1, 0.1f, 0.4f, 7});
+  Tape tape;
+  const Tape::Recording recording(tape);
+  weight.set_requires_grad(true);
+  tape.backward(sum(SawbQuantizeParam(2)(weight)));
+  for (const float g : weight.grad().data()) CHECK(g == 1);
+  CHECK(test::error_of([] { SawbQuantizeParam(6); }) == "SAWB weights: expected 2, 3, 4, 5 or 8 bits, got 6");
+  const ModulePtr model = prepared(config_of("PACTQuantizer", {{"weights", "SAWB"}, {"bits_bias", 8}}));
+  CHECK(parameter_at(*model, "conv.weight").transform()->kind() == "SawbQuantizeParam");
+  CHECK(parameter_at(*model, "conv.bias").transform()->kind() == "DorefaQuantizeParam");
 }
 
 TEST_CASE("PACT's clips have a parameter group with a decay of their own") {

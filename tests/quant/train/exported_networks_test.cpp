@@ -87,7 +87,9 @@ TEST_CASE("settings of what a layer reads are the layer's", "[exported]") {
 }
 
 TEST_CASE("clips of activations with both signs and no bound have both signs", "[exported]") {
-  const ModulePtr pact = trained_net(four_bits("PACTQuantizer"));
+  Json with_clip = four_bits("PACTQuantizer");
+  with_clip["act_clip_init_val"] = 8;
+  const ModulePtr pact = trained_net(with_clip);
   CHECK(find_module(*pact, "swish.fake_q")->describe() == "bits=4, clip_val=8, signed");
   CHECK(find_module(*pact, "cap")->describe() == "bits=4, clip_val=6");
   Json config = four_bits("DorefaQuantizer");

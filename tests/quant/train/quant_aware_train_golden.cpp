@@ -17,12 +17,16 @@ namespace {
 constexpr Tolerance kTraining{1e-4, 1e-5};
 
 // A golden case's args and overrides as the config of the quantizer, with Distiller's missing clamp where
-// the quantizer has that switch.
+// the quantizer has that switch, and its clips where it starts with none.
 Json config_of(const Json& inputs) {
   Json config = inputs.at("args");
   config["class"] = inputs.at("quantizer");
   for (const char* has_switch : {"QuantAwareTrainRangeLinearQuantizer", "WRPNQuantizer"})
     if (config["class"] == has_switch) config["clamp_integers"] = false;
+  for (const auto& [clipping, key, value] : {std::tuple("PACTQuantizer", "act_clip_init_val", 8),
+                                             {"DorefaQuantizer", "act_clip_val", 1},
+                                             {"WRPNQuantizer", "act_clip_val", 1}})
+    if (config["class"] == clipping && !config.contains(key)) config[key] = value;
   config["overrides"] = Json::object();
   for (const Json& entry : inputs.at("overrides")) config["overrides"][entry.at(0).get<std::string>()] = entry.at(1);
   return config;

@@ -6,6 +6,7 @@
 
 #include "core/ops.h"
 #include "core/tape.h"
+#include "nn/checkpoint.h"
 #include "nn/layers/activation.h"
 #include "nn/layers/container.h"
 #include "nn/layers/conv.h"
@@ -180,6 +181,58 @@ TEST_CASE("where the inputs of layers are quantized, their statistics are the ra
   for (const char* layer : {"conv2", "fc"})
     CHECK(fake_quant_at(*model, std::string(layer) + ".input_quant").tracked_max.item() ==
           static_cast<float>(stats.at(layer).inputs.at(0).max));
+}
+
+TEST_CASE("ranges that are cut are measured once, by calibration or on the first batch, and stay") {
+  const Json clipped = {{"clip_acts", "MSE"}, {"mode", "ASYMMETRIC_UNSIGNED"}, {"bits_activations", 3}};
+  ModulePtr model = small_net();
+  const QuantStats stats = collect_quant_stats(*model, [&] { (*model)(small_input()); });
+  const auto quantizer = quantizer_of(qat_config(clipped));
+  quantizer->set_stats(stats);
+  quantizer->prepare(model, nullptr, small_input());
+  FakeLinearQuantization& calibrated = fake_quant_at(*model, "relu1.fake_q");
+  const ValueRange expected = range_from_stats(
+      stats.at("relu1").output, {.bits = 3, .mode = LinearQuantMode::asymmetric_unsigned, .clip = ClipMode::mse});
+  CHECK(calibrated.tracked_max.item() == expected.max);
+  CHECK(calibrated.tracked_max.item() < static_cast<float>(stats.at("relu1").output.max));
+
+  ModulePtr fresh = small_net();
+  quantizer_of(qat_config(clipped))->prepare(fresh, nullptr, small_input());
+  (*fresh)(small_input());
+  const float first = fake_quant_at(*fresh, "relu1.fake_q").tracked_max.item();
+  CHECK(first > 0);
+  for (Module* trained : {model.get(), fresh.get()}) (*trained)(mul_scalar(small_input(), 10));
+  CHECK(calibrated.tracked_max.item() == expected.max);
+  CHECK(fake_quant_at(*fresh, "relu1.fake_q").tracked_max.item() == first);
+}
+
+TEST_CASE("clipped ranges of weights have less error than whole ones, and follow the weights") {
+  const bool per_channel = GENERATE(true, false);
+  const auto mode = GENERATE(LinearQuantMode::symmetric, LinearQuantMode::asymmetric_unsigned);
+  Tensor weight = test::normal_tensor({3, 3, 8, 4}, 11);
+  const LinearQuantizeParamConfig whole{.bits = 2, .mode = mode, .per_channel = per_channel};
+  LinearQuantizeParamConfig config = whole;
+  config.clip = true;
+  const auto error_of = [&](LinearQuantizeParam& quantize) {
+    return mean(square(sub(quantize(weight), weight))).item();
+  };
+  LinearQuantizeParam clipped(config, weight.shape()), unclipped(whole, weight.shape());
+  const float first = error_of(clipped);
+  CHECK(first < 0.8f * error_of(unclipped));
+  weight.mutable_data()[0] = 20;  // an outlier, which the range of the moment reaches, and its share has to go down for
+  float now = error_of(clipped);
+  for (int step = 0; step < 20; ++step) {
+    const float before = now;
+    now = error_of(clipped);
+    CHECK(now <= before * 1.000001f);
+  }
+  clipped.set_training(false);
+  CHECK(error_of(clipped) == now);
+
+  LinearQuantizeParam loaded(config, weight.shape());
+  load_state(loaded, model_state(clipped), "the state");
+  loaded.set_training(false);
+  CHECK(test::bits(loaded(weight)) == test::bits(clipped(weight)));
 }
 
 TEST_CASE("statistics of another model are refused") {

@@ -85,6 +85,7 @@ void check_case(const Json& c, size_t steps) {
   const Json &in = c.at("inputs"), &expected = c.at("expected");
   const Json& losses = expected.at("train_loss");
   Json config = {{"class", in.at("quantizer")}, {"overrides", Json::object()}};
+  if (config["class"] == "DorefaQuantizer") config["act_clip_val"] = 1;
   config.update(in.at("args"));
   if (in.at("quantizer") == "QuantAwareTrainRangeLinearQuantizer") config["clamp_integers"] = false;
   for (const Json& entry : in.at("overrides")) config["overrides"][entry[0].get<std::string>()] = entry[1];
