@@ -39,7 +39,7 @@ class FakeLinearQuantization final : public Quantization {
   bool has_range() const { return iter_count.item() > 0; }
   void forget_range() override;
   std::optional<ValueRange> narrower_range() const override;
-  void set_range(const ValueRange& range);   // as if it had been followed for so long that its beginning does not count
+  void set_range(const ValueRange& range);  // as if it had been followed for so long that its beginning does not count
   void start_from(const TensorStats& stats);  // sets the range that the clip mode leaves of them
 
  private:
