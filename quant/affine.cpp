@@ -14,11 +14,13 @@ namespace {
 // Python divides a number by a tensor as reciprocal, then product: two roundings. n / denominator would be one.
 float reciprocal_times(float n, float denominator) { return (1.0f / denominator) * n; }
 
+constexpr float kLargestScale = 0x1p126f;  // its step is the smallest normal number
+
 // Of the width of a range, at least 0. Ranges of zeros get scale 1. Ranges so narrow that the scale would be beyond
 // float get the largest one whose step is a normal number, and so a wider grid.
 float scale_of(float n, float width) {
   const float scale = reciprocal_times(n, width == 0 ? n : width);
-  return std::isfinite(scale) ? scale : 0x1p126f;
+  return std::isfinite(scale) ? scale : kLargestScale;
 }
 
 // Per side.
@@ -76,12 +78,17 @@ Grid asymmetric_params(int bits, float min, float max, const AsymmetricOptions& 
 }
 
 Grid params_from_range(int bits, LinearQuantMode mode, float min, float max) {
-  check(bits > 1 || !is_symmetric(mode),
+  const bool midrise = mode == LinearQuantMode::symmetric_midrise;
+  check(bits > 1 || midrise || !is_symmetric(mode),
         "symmetric quantization needs 2 bits or more, got {}: 1 bit has no level above 0", bits);
-  const Grid grid =
-      is_symmetric(mode)
-          ? symmetric_params(bits, ValueRange{min, max}.max_abs(), mode == LinearQuantMode::symmetric_restricted)
-          : asymmetric_params(bits, min, max, {.is_signed = mode == LinearQuantMode::asymmetric_signed});
+  const float largest = ValueRange{min, max}.max_abs();
+  Grid grid = is_symmetric(mode)
+                  ? symmetric_params(bits, largest, mode == LinearQuantMode::symmetric_restricted)
+                  : asymmetric_params(bits, min, max, {.is_signed = mode == LinearQuantMode::asymmetric_signed});
+  if (midrise) {
+    grid.zero_point = 0.5f;
+    if (largest == 0) grid.scale = kLargestScale;
+  }
   const ValueRange ends = representable_range(grid);
   check(std::isfinite(ends.min) && std::isfinite(ends.max),
         "quantization: the integers for the range {} to {} stand for values beyond float, {} to {}", min, max, ends.min,

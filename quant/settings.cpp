@@ -21,14 +21,16 @@ void fields(Fields& v, ModePair& pair) {
 }  // namespace
 
 bool is_symmetric(LinearQuantMode mode) {
-  return mode == LinearQuantMode::symmetric || mode == LinearQuantMode::symmetric_restricted;
+  return mode == LinearQuantMode::symmetric || mode == LinearQuantMode::symmetric_restricted ||
+         mode == LinearQuantMode::symmetric_midrise;
 }
 
 std::vector<std::pair<std::string, LinearQuantMode>> enum_names(LinearQuantMode*) {
   return {{"SYMMETRIC", LinearQuantMode::symmetric},
           {"SYMMETRIC_RESTRICTED", LinearQuantMode::symmetric_restricted},
           {"ASYMMETRIC_UNSIGNED", LinearQuantMode::asymmetric_unsigned},
-          {"ASYMMETRIC_SIGNED", LinearQuantMode::asymmetric_signed}};
+          {"ASYMMETRIC_SIGNED", LinearQuantMode::asymmetric_signed},
+          {"SYMMETRIC_MIDRISE", LinearQuantMode::symmetric_midrise}};
 }
 
 std::vector<std::pair<std::string, Arithmetic>> enum_names(Arithmetic*) {
@@ -40,6 +42,13 @@ std::vector<std::pair<std::string, ClipMode>> enum_names(ClipMode*) {
           {"N_STD", ClipMode::n_std},     {"GAUSS", ClipMode::gauss},
           {"LAPLACE", ClipMode::laplace}, {"PERCENTILE", ClipMode::percentile},
           {"MSE", ClipMode::mse},         {"KL", ClipMode::kl}};
+}
+
+LinearQuantMode activation_mode(LinearQuantMode mode, const Config& place) {
+  if (mode == LinearQuantMode::symmetric_midrise)
+    config_error(place.where(),
+                 "SYMMETRIC_MIDRISE has no level at zero, which activations need; it is for {{\"weights\": ..}}");
+  return mode;
 }
 
 void read_value(const Config& from, ModuleQuantMode& mode) {
@@ -54,6 +63,7 @@ void read_value(const Config& from, ModuleQuantMode& mode) {
     read_onto(mode.activations, from);
     mode.weights = mode.activations;
   }
+  activation_mode(mode.activations, from);
 }
 
 void write_value(const ModuleQuantMode& mode, Json& to) {

@@ -13,12 +13,14 @@ namespace qgrad {
 
 struct Config;
 
-// Which integers stand for a range (Distiller q_utils.LinearQuantMode).
+// Which integers stand for a range (Distiller q_utils.LinearQuantMode, but for the last).
 enum class LinearQuantMode {
   symmetric,             // +-max|x|, zero point 0, n = (2^b - 1) / 2 levels per side
   symmetric_restricted,  // the same with n = 2^(b-1) - 1, so that qmin = -qmax
   asymmetric_unsigned,   // [min, max] to 0 .. 2^b - 1
   asymmetric_signed,     // the same, shifted by 2^(b-1)
+  // Of weights alone: +-max|x|, zero point 1/2, so that as many levels lie above zero as below, and none on it.
+  symmetric_midrise,
 };
 bool is_symmetric(LinearQuantMode mode);
 std::vector<std::pair<std::string, LinearQuantMode>> enum_names(LinearQuantMode*);  // Distiller's spelling, upper case
@@ -34,6 +36,8 @@ struct ModuleQuantMode {
   LinearQuantMode weights = LinearQuantMode::symmetric;
   bool operator==(const ModuleQuantMode&) const = default;
 };
+// Refuses modes without a level at zero for activations: padding and ReLU make zeros.
+LinearQuantMode activation_mode(LinearQuantMode mode, const Config& place);
 void read_value(const Config& from, ModuleQuantMode& mode);  // an object without one of the two keeps that one
 void write_value(const ModuleQuantMode& mode, Json& to);
 void value_schema(const ModuleQuantMode& mode, Json& to);

@@ -179,6 +179,10 @@ Tensor LearningLayer::output_quantized(const Tensor& x, const Tensor& dropped) {
 
 void LearningLayer::add_to(Parameters& parameters) {
   if (v_) parameters.weights.push_back(v_.get());
+  add_all_but_weights_to(parameters);
+}
+
+void LearningLayer::add_all_but_weights_to(Parameters& parameters) {
   for (Parameter* other : {log_steps_.get(), bias_.get()})
     if (other) parameters.others.push_back(other);
   for (LearnedStep& input : inputs_) parameters.steps.push_back(input.parameter());

@@ -81,6 +81,7 @@ class LearningLayer {
     std::vector<Parameter*> weights, steps, others;
   };
   void add_to(Parameters& parameters);
+  void add_all_but_weights_to(Parameters& parameters);
 
   // Gives the wrapper what was learned: integers, scales, a bias.
   void finish();

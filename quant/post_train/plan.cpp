@@ -99,7 +99,7 @@ QuantSettings overridden(QuantSettings settings, const Config& config) {
     config_error(config.where(), "from_output takes the output's settings; other settings can not be given beside it");
   settings.half_range = false;
   settings.bits = o.bits_activations.value_or(settings.bits);
-  settings.mode = o.mode.value_or(settings.mode);
+  if (o.mode) settings.mode = activation_mode(*o.mode, config);
   settings.clip = o.clip_acts.value_or(settings.clip);
   if (o.clip_n_stds) settings.n_stds = o.clip_n_stds;
   if (o.clip_percentile) settings.percentile = o.clip_percentile;

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <numbers>
+#include <set>
 #include <unordered_map>
 
 #include "core/error.h"
@@ -188,7 +189,11 @@ class Reconstruction {
     for (const Tensor& batch : batches_) targets.push_back(reference_(batch));
     const Samples x(batches_, "reconstruction"), t(targets, "reconstruction");
     LearningLayer::Parameters learned;
-    for (auto& [path, layer] : layers_) layer->add_to(learned);
+    std::set<std::string> in_units;
+    for (const ReconstructionUnit& unit : units_)
+      for (const size_t i : unit.nodes) in_units.insert(graph_[i].path());
+    for (auto& [path, layer] : layers_)
+      in_units.contains(path) ? layer->add_all_but_weights_to(learned) : layer->add_to(learned);
     optimize("network", learned, config_.network_lr, config_.network_iterations,
              [&](std::span<const uint32_t> positions) {
                return loss(quantized_(x.gather(positions)), t.gather(positions), true);

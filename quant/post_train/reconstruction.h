@@ -18,7 +18,7 @@ struct ReconstructionConfig {
   int iterations = 500, network_iterations = 0;
   int batch_size = 32;
   float lr_weights = 0.01f, lr_steps = 0.004f, lr_others = 0.001f;
-  float network_lr = 0.1f;
+  float network_lr = 1;
   float drop = 0;
   bool outputs_are_classes = true;
   uint64_t seed = 1;
@@ -62,8 +62,9 @@ std::vector<ReconstructionUnit> reconstruction_units(const Graph& graph, const s
 //   bias
 // A unit's output is compared before it is quantized; the quantization at its entry is learned with it. Where numbers
 // are quantized, each stays as it was with probability `drop`; at the entry it becomes the float network's. In the end
-// the whole network learns to give the float network's outputs, with nothing dropped. What is left is a quantized model
-// like any other. The same bits on any number of threads.
+// the whole network learns to give the float network's outputs, with nothing dropped, but the integers of weights that
+// learned in a unit stay: many end between two levels, where any step would turn them over. What is left is a quantized
+// model like any other. The same bits on any number of threads.
 // (Li et al., "BRECQ: pushing the limit of post-training quantization by block reconstruction", ICLR 2021; Wei et al.,
 // "QDrop: randomly dropping quantization for extremely low-bit post-training quantization", ICLR 2022; the weights'
 // gradient is straight-through, as steps are few)

@@ -18,6 +18,8 @@ Parameter& table_of(const Child& embedding) {
 }
 
 LinearQuantParams table_params(const Tensor& table, const QuantSettings& settings, const TensorStats* output_stats) {
+  check(settings.mode != LinearQuantMode::symmetric_midrise,
+        "rows of tables are activations of what reads them, which need a level at zero; SYMMETRIC_MIDRISE has none");
   if (!output_stats) return params_from_tensor(table, settings, Slices::samples);
   const Grid params = params_from_stats(*output_stats, settings);
   return {{params.scale}, {params.zero_point}};

@@ -29,11 +29,15 @@ void set_zero_point(const std::string& name, const QuantParamSlot& slot, std::sp
   LinearQuantParams params = slot.get();
   check_count(name, params.zero_point.size(), values.size());
   const QuantizedRange range = quantized_range(slot.settings.bits, slot.settings.mode);
+  const bool midrise = slot.settings.mode == LinearQuantMode::symmetric_midrise;
   for (const float zero_point : values) {
-    check(!is_symmetric(slot.settings.mode) || zero_point == 0, "{}: symmetric quantization has zero point 0, got {}",
-          name, zero_point);
-    check(std::nearbyint(zero_point) == zero_point && -zero_point >= range.qmin && -zero_point <= range.qmax,
-          "{}: expected an integer from {} to {}, got {}", name, 0 - range.qmax, 0 - range.qmin, zero_point);
+    check(!is_symmetric(slot.settings.mode) || zero_point == (midrise ? 0.5f : 0),
+          "{}: {} quantization has zero point {}, got {}", name, enum_name(slot.settings.mode), midrise ? 0.5f : 0,
+          zero_point);
+    const bool is_level =
+        std::nearbyint(zero_point) == zero_point && -zero_point >= range.qmin && -zero_point <= range.qmax;
+    check(midrise || is_level, "{}: expected an integer from {} to {}, got {}", name, 0 - range.qmax, 0 - range.qmin,
+          zero_point);
   }
   params.zero_point.assign(values.begin(), values.end());
   slot.set(params);

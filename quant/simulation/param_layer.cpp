@@ -65,7 +65,7 @@ std::vector<int> RangeLinearQuantParamLayerWrapper::powers_coarser(const Grid& i
   const double noise = std::sqrt(terms / 12) * largest_integer(input);  // in steps of the sums
   std::vector<int> powers(scale.size());
   for (size_t c = 0; c < scale.size(); ++c) {
-    const double unit = double{input.scale} * double{scale[c]};  // steps in 1
+    const double unit = double{input.scale} * weight_.fineness() * double{scale[c]};  // steps in 1
     const double step_of_output =
         output_grid() ? 1 / double{output_grid()->scale} : double{bias[c]} * std::exp2(-quantization().output->bits);
     const auto affordable = [&](int power) { return std::ldexp(noise, power) <= step_of_output * unit; };
@@ -84,6 +84,7 @@ std::vector<int> RangeLinearQuantParamLayerWrapper::powers_coarser(const Grid& i
 IntegerSums RangeLinearQuantParamLayerWrapper::integer_sums(const Grid& input) const {
   const LinearQuantParams params = weight_.params();
   const std::vector<int> powers = quantization().output ? powers_coarser(input) : std::vector<int>(params.scale.size());
+  const float fineness = weight_.fineness();
   const auto is_zero = [](auto value) { return value == 0; };
   IntegerSums sums{.weight = weight_.q()};
   if (!std::ranges::all_of(params.zero_point, is_zero) || !std::ranges::all_of(powers, is_zero)) {
@@ -92,11 +93,11 @@ IntegerSums RangeLinearQuantParamLayerWrapper::integer_sums(const Grid& input) c
     const size_t channels = params.scale.size();
     for (size_t i = 0; i < w.size(); ++i) {
       const size_t c = i % channels;
-      w[i] = std::nearbyint(std::ldexp(w[i] + params.zero_point[c], -powers[c]));
+      w[i] = std::nearbyint(std::ldexp(fineness * (w[i] + params.zero_point[c]), -powers[c]));
     }
   }
   for (size_t c = 0; c < params.scale.size(); ++c) {
-    const float of_weight = std::ldexp(params.scale[c], -powers[c]), scale = input.scale * of_weight;
+    const float of_weight = std::ldexp(fineness * params.scale[c], -powers[c]), scale = input.scale * of_weight;
     sums.weight_scale.push_back(of_weight);
     sums.scale.push_back(quantization().output ? maybe_approximated(scale, output_settings()) : scale);
     if (arithmetic() == Arithmetic::onnx) sums.step.push_back(input.step() * (1 / of_weight));

@@ -30,6 +30,8 @@ class IntegerWeight {
   void set_q(Tensor q);
   void set_params(const LinearQuantParams& params);  // other scales and zero points for these integers, as many
   LinearQuantParams params() const;
+  // Times which q and zero point are an integer: 2 where the zero point is a half.
+  float fineness() const { return settings().mode == LinearQuantMode::symmetric_midrise ? 2 : 1; }
   Tensor dequantized() const { return linear_dequantize(q(), params()); }
   QuantParamSlot slot();
   Json quant_params() const;

@@ -248,7 +248,10 @@ LinearQuantizeParam::LinearQuantizeParam(const LinearQuantizeParamConfig& config
 }
 
 std::vector<float> LinearQuantizeParam::integer_scale(const Tensor&) const {
-  return {scale().data().begin(), scale().data().end()};
+  std::vector<float> scales(scale().data().begin(), scale().data().end());
+  if (config_.mode == LinearQuantMode::symmetric_midrise)
+    for (float& s : scales) s *= 2;  // halves become integers
+  return scales;
 }
 
 std::string LinearQuantizeParam::describe() const {

@@ -139,6 +139,18 @@ TEST_CASE("a range of zeros quantizes with scale 1") {
   CHECK(params.zero_point == 0);
 }
 
+TEST_CASE("levels around zero end at the range, one bit has two, and a range of zeros has them next to zero") {
+  const Grid two = params_from_range(2, LinearQuantMode::symmetric_midrise, -0.5f, 3);
+  CHECK(representable_range(two).min == -3);
+  CHECK(representable_range(two).max == 3);
+  CHECK(linear_quantize_clamp(Tensor::from({4}, std::vector{-9.0f, -0.1f, 0.1f, 2.5f}), {{two.scale}, {two.zero_point}},
+                              {two.qmin, two.qmax})
+            .data()[1] == -1);
+  const Grid one = params_from_range(1, LinearQuantMode::symmetric_midrise, -1, 1);
+  CHECK(representable_range(one).max == 1);
+  CHECK(representable_range(params_from_range(4, LinearQuantMode::symmetric_midrise, 0, 0)).max < 1e-36f);
+}
+
 TEST_CASE("zero is always representable in asymmetric modes") {
   const Grid grid = asymmetric_params(8, 2, 6);
   CHECK(grid.zero_point == 0);

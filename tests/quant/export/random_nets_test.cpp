@@ -40,7 +40,8 @@ Json random_quantizer(RandomStream& random, bool post_training) {
     return values[random.below(static_cast<uint32_t>(values.size()))];
   };
   Json config = {{"bits_weights", one_of({8, 8, 4, 2})}, {"bits_activations", one_of({8, 8, 4})}};
-  const Json mode = one_of({"SYMMETRIC", "SYMMETRIC_RESTRICTED", "ASYMMETRIC_UNSIGNED", "ASYMMETRIC_SIGNED"});
+  const Json midrise = {{"activations", "ASYMMETRIC_UNSIGNED"}, {"weights", "SYMMETRIC_MIDRISE"}};
+  const Json mode = one_of({"SYMMETRIC", "SYMMETRIC_RESTRICTED", "ASYMMETRIC_UNSIGNED", "ASYMMETRIC_SIGNED", midrise});
   if (post_training || random.below(2) == 0) {
     config.update({{"class", "PostTrainLinearQuantizer"}, {"mode", mode}});
     config["per_channel_wts"] = random.below(2) == 0;

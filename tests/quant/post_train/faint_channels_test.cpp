@@ -20,7 +20,11 @@ using test::quantized;
 
 namespace {
 
-constexpr const char* kModes[] = {"SYMMETRIC", "SYMMETRIC_RESTRICTED", "ASYMMETRIC_UNSIGNED", "ASYMMETRIC_SIGNED"};
+const Json kModes[] = {"SYMMETRIC",
+                       "SYMMETRIC_RESTRICTED",
+                       "ASYMMETRIC_UNSIGNED",
+                       "ASYMMETRIC_SIGNED",
+                       {{"activations", "ASYMMETRIC_SIGNED"}, {"weights", "SYMMETRIC_MIDRISE"}}};
 
 struct Faint {
   const char* layer;
@@ -70,7 +74,7 @@ TEST_CASE("faint channels with biases are as good as channels without weights, a
   const Tensor x = images(4, 3);
   for (const char* layer : {"stem", "depthwise", "strided", "fc"})
     for (const bool whole_layer : {false, true})
-      for (const char* mode : kModes)
+      for (const Json& mode : kModes)
         for (const char* rounding : {"distiller", "onnx"})
           for (const bool per_channel : {false, true}) {
             const Json settings = {{"mode", mode}, {"rounding", rounding}, {"per_channel_wts", per_channel}};
@@ -80,7 +84,7 @@ TEST_CASE("faint channels with biases are as good as channels without weights, a
               if (settings.at("rounding") == "onnx") check_engine(*model, x);
               return agreement(*model, *reference, x);
             };
-            const double silent = run(0);
+            const double silent = std::min(run(0), 60.0);  // what gives constants alone can be exact
             for (const float strength : {1e-4f, 1e-5f, 1e-6f, 1e-8f, 1e-20f, 1e-37f}) {
               INFO(layer << (whole_layer ? ", all of it, " : ", ") << strength << " " << settings.dump());
               CHECK(run(strength) > silent - 3);
@@ -90,7 +94,7 @@ TEST_CASE("faint channels with biases are as good as channels without weights, a
 
 TEST_CASE("faint channels hold their biases in dynamic quantization too") {
   const Tensor x = images(4, 3);
-  const auto run = [&](float strength, const char* mode) {
+  const auto run = [&](float strength, const Json& mode) {
     const Faint faint{"stem", false, strength, 2.0f};
     const ModulePtr reference = planted(faint);
     ModulePtr model = planted(faint);
@@ -100,10 +104,10 @@ TEST_CASE("faint channels hold their biases in dynamic quantization too") {
     model->set_training(false);
     return agreement(*model, *reference, x);
   };
-  for (const char* mode : kModes)
+  for (const Json& mode : kModes)
     for (const float strength : {1e-5f, 1e-7f, 1e-20f}) {
       INFO(strength << " " << mode);
-      CHECK(run(strength, mode) > run(0, mode) - 3);
+      CHECK(run(strength, mode) > std::min(run(0, mode), 60.0) - 3);
     }
 }
 

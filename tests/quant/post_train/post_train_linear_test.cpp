@@ -119,6 +119,32 @@ TEST_CASE("a net quantized to 8 bits stays close to the float net, static and dy
   }
 }
 
+TEST_CASE("levels around zero quantize weights of few bits with less error, and activations not at all") {
+  const auto error_of_weights = [](const char* mode) {
+    const ModulePtr model = quantized({{"bits_weights", 2},
+                                       {"mode", {{"weights", mode}}},
+                                       {"per_channel_wts", true},
+                                       {"clip_acts", "MSE"},
+                                       {"also_clip_weights", true}});
+    const auto& conv = dynamic_cast<const RangeLinearQuantParamLayerWrapper&>(wrapper_at(*model, "conv2"));
+    const ModulePtr net = make_net();
+    return mean(square(sub(conv.weight().dequantized(), layer_parameters(*find_module(*net, "conv2")).weight.raw())))
+        .item();
+  };
+  CHECK(error_of_weights("SYMMETRIC_MIDRISE") < 0.85f * error_of_weights("SYMMETRIC"));
+  CHECK(error_of_weights("SYMMETRIC_MIDRISE") < error_of_weights("ASYMMETRIC_UNSIGNED"));
+  const char* kNoZero = "SYMMETRIC_MIDRISE has no level at zero, which activations need; it is for {\"weights\": ..}";
+  CHECK_THAT(error_of([] { quantizer({{"mode", "SYMMETRIC_MIDRISE"}}); }), Contains(kNoZero));
+  CHECK_THAT(error_of([] {
+               quantized({{"overrides", {{"conv2", {{"mode", {{"activations", "SYMMETRIC_MIDRISE"}}}}}}}});
+             }),
+             Contains(kNoZero) && Contains("overrides.conv2.mode"));
+  CHECK_THAT(error_of([] {
+               quantized({{"overrides", {{"conv2", {{"input_overrides", {{"0", {{"mode", "SYMMETRIC_MIDRISE"}}}}}}}}}});
+             }),
+             Contains(kNoZero));
+}
+
 TEST_CASE("settings that lack what they need are errors") {
   CHECK_THAT(error_of([] { quantizer({{"clip_acts", "N_STD"}}); }), Contains("N_STD needs clip_n_stds"));
   CHECK_THAT(error_of([] { quantizer({{"clip_acts", "PERCENTILE"}}); }), Contains("PERCENTILE needs clip_percentile"));

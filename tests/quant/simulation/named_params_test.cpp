@@ -228,6 +228,6 @@ TEST_CASE("quantization parameters that make no sense are errors that name the p
   CHECK_THAT(set("fc.output_clipping", {1}), Contains("expected 2 values, got 1"));
   CHECK_THAT(set("fc.output_clipping", {1, -1}), Contains("expected minimum and maximum, got 1 and -1"));
   CHECK_THAT(set("conv.output_clipping", {-1}), Contains("expected a positive value"));
-  CHECK_THAT(set("fc.w_zero_point", {1}), Contains("symmetric quantization has zero point 0"));
+  CHECK_THAT(set("fc.w_zero_point", {1}), Contains("SYMMETRIC quantization has zero point 0"));
   CHECK_THAT(set("fc.w_scale", {2}), Contains("fc.weight") && Contains("save_fp_weights"));
 }

@@ -309,7 +309,7 @@ TEST_CASE("wrong values of the config say where they stand") {
           quantizer_of(qat_config({{"mode", "SYMETRIC"}}));
         }) ==
         "test.json: quantizer.mode: expected one of SYMMETRIC, SYMMETRIC_RESTRICTED, ASYMMETRIC_UNSIGNED, "
-        "ASYMMETRIC_SIGNED; got \"SYMETRIC\" (did you mean 'SYMMETRIC'?)");
+        "ASYMMETRIC_SIGNED, SYMMETRIC_MIDRISE; got \"SYMETRIC\" (did you mean 'SYMMETRIC'?)");
   CHECK(test::error_of([] {
           quantizer_of(qat_config({{"mode", {{"activation", "SYMMETRIC"}}}}));
         }) == "test.json: quantizer.mode.activation: unknown key (did you mean 'activations'?)");
