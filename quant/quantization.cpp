@@ -1,5 +1,7 @@
-// Freezing.
+// Freezing, and scaled gradients.
 #include "quant/quantization.h"
+
+#include "quant/train/gradient_scaling.h"
 
 namespace qgrad {
 
@@ -7,6 +9,14 @@ void Quantization::set_frozen(bool frozen) {
   frozen_ = frozen;
   for (Parameter* p : parameters())
     if (p->defined()) p->raw().set_requires_grad(!frozen);
+}
+
+Tensor Quantization::forward(const Tensor& x) {
+  if (gradient_scaling_ == 0 || !bits_ || !training()) return quantized(x);
+  x.data();  // what waits to be computed is wanted as it is
+  const Tensor y = quantized(x);
+  const std::vector<float> steps = steps_per_unit(y);
+  return steps.empty() ? y : with_scaled_gradient(x, y, gradient_scaling_, steps);
 }
 
 std::vector<float> Quantization::integer_scale(const Tensor& quantized) const {

@@ -32,12 +32,17 @@ class Quantization : public UnaryModule {
   // change them. A class that follows ranges by itself asks frozen() before it does.
   bool frozen() const { return frozen_; }
   virtual void set_frozen(bool frozen);
+  // How much gradients know of the distance to the level, see train/gradient_scaling.h; 0: nothing.
+  void set_gradient_scaling(float strength) { gradient_scaling_ = strength; }
   // The next training forward begins with a new range or grid, where that comes from the numbers that are quantized.
   virtual void forget_range() {}
 
   // Times which quantized numbers, as this gave them, are integers: one scale, or one for each channel, the last
   // dimension. None where it knows of none: export then looks for one that the numbers have.
   virtual std::vector<float> integer_scale(const Tensor& quantized) const;
+  // Steps in 1 between two levels, one number or one for each channel, the last dimension; none where what this gives
+  // is not the nearest level.
+  virtual std::vector<float> steps_per_unit(const Tensor& quantized) const { return integer_scale(quantized); }
   // What an activation can be, ascending, where these levels are not evenly spaced; numbers become the nearest.
   virtual std::vector<float> levels() const { return {}; }
   // Where the range ends within the grid, as one that is followed and does not hold zero: what is beyond is cut off.
@@ -45,11 +50,14 @@ class Quantization : public UnaryModule {
 
  protected:
   explicit Quantization(int own_bits) : own_bits_(own_bits), bits_(own_bits) {}
+  Tensor forward(const Tensor& x) final;
+  virtual Tensor quantized(const Tensor& x) = 0;
 
  private:
   int own_bits_;
   std::optional<int> bits_;
   bool frozen_ = false;
+  float gradient_scaling_ = 0;
 };
 
 }  // namespace qgrad

@@ -65,6 +65,7 @@ struct QuantAwareTrainConfig : QuantizerConfig {
   // Of what functions read that do more than clamp, as HardSwish and Sigmoid, where their outputs are quantized: in a
   // program they are tables. Their ranges are tracked. null: in float, of which no program can be made.
   std::optional<int> bits_function_inputs = 8;
+  float gradient_scaling = 0;
 };
 inline void fields(Fields& v, QuantAwareTrainConfig& c) {
   fields(v, static_cast<QuantizerConfig&>(c));
@@ -76,6 +77,11 @@ inline void fields(Fields& v, QuantAwareTrainConfig& c) {
              "are tables in a program; null: in float, of which no program can be made",
      .min = 2,
      .max = 8});
+  v("gradient_scaling", c.gradient_scaling,
+    {.help = "how much gradients grow where a number lies on the side of its level that they send it away from, and "
+             "shrink on the other: by so many times its distance in steps (EWGS); not of weights of DoReFa and APoT",
+     .min = 0,
+     .max = 2});
 }
 
 // One module and the settings that were resolved for it.

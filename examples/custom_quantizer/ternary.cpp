@@ -31,7 +31,7 @@ class TernaryWeight final : public Quantization {
   }
 
  protected:
-  Tensor forward(const Tensor& w) override {
+  Tensor quantized(const Tensor& w) override {
     if (!bits()) return w;  // a schedule has taken them away for now
     Tensor q = Tensor::zeros(w.shape());
     double sum = 0, magnitude = 0, kept = 0;

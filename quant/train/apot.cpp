@@ -97,6 +97,12 @@ std::vector<float> APoTQuantization::levels() const {
   return values;
 }
 
+std::vector<float> APoTQuantization::steps_per_unit(const Tensor&) const {
+  if (normalize_) return {};
+  const std::vector<float> all = levels();
+  return {static_cast<float>(all.size() - 1) / (all.back() - all.front())};
+}
+
 Grid APoTQuantization::grid_of_levels() const {
   const float smallest = *std::ranges::find_if(levels_.levels, [](float level) { return level > 0; });
   const float largest = std::nearbyint(1 / smallest);

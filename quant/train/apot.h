@@ -24,6 +24,7 @@ class APoTQuantization final : public LearnedQuantization {
   std::string_view kind() const override { return "APoTQuantization"; }
 
   std::vector<float> levels() const override;
+  std::vector<float> steps_per_unit(const Tensor& quantized) const override;  // in the mean
 
   Parameter alpha;  // [1]; of weights, in standard deviations when they are normalized
 

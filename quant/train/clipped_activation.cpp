@@ -76,7 +76,7 @@ void ClippedQuantization::measure(const Tensor& x) {
   measured_->set(Tensor::full({1}, 1));
 }
 
-Tensor ClippedQuantization::forward(const Tensor& x) {
+Tensor ClippedQuantization::quantized(const Tensor& x) {
   if (training() && !has_clip()) measure(x);
   check(has_clip() || Tape::is_tracing(),
         "clipped quantization: no clip yet, since no training step was made and no checkpoint loaded; run at least one "

@@ -27,7 +27,7 @@ class ClippedQuantization : public Quantization {
  protected:
   // Throws unless a given clip is positive, and where a sign leaves no bits for levels.
   ClippedQuantization(int bits, const ClipStart& start, bool is_signed);
-  Tensor forward(const Tensor& x) final;
+  Tensor quantized(const Tensor& x) final;
   virtual float clip() const = 0;
   virtual void set_clip(float clip) = 0;
   virtual Tensor clipped(const Tensor& x) = 0;

@@ -52,7 +52,7 @@ std::vector<float> DorefaQuantizeParam::integer_scale(const Tensor& quantized) c
   return {1.0f / std::max(std::fabs(quantized.data()[0]), 1e-12f)};
 }
 
-Tensor DorefaQuantizeParam::forward(const Tensor& parameter) {
+Tensor DorefaQuantizeParam::quantized(const Tensor& parameter) {
   if (!bits()) return parameter;
   if (*bits() == 1) return binarized(parameter);
   const Tensor bounded = tanh(parameter);

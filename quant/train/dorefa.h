@@ -18,9 +18,10 @@ class DorefaQuantizeParam final : public Quantization {
   std::string_view kind() const override { return "DorefaQuantizeParam"; }
   std::string describe() const override;
   std::vector<float> integer_scale(const Tensor& quantized) const override;
+  std::vector<float> steps_per_unit(const Tensor&) const override { return {}; }
 
  protected:
-  Tensor forward(const Tensor& parameter) override;
+  Tensor quantized(const Tensor& parameter) override;
 };
 
 }  // namespace qgrad

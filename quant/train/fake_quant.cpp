@@ -108,7 +108,7 @@ void FakeLinearQuantization::forget_range() {
   for (Buffer* b : {&iter_count, &tracked_min_biased, &tracked_max_biased}) b->set(one(0));
 }
 
-Tensor FakeLinearQuantization::forward(const Tensor& x) {
+Tensor FakeLinearQuantization::quantized(const Tensor& x) {
   if (training() && !frozen()) follow(x);
   if (!bits()) return x;
   // A graph can be traced before there is a range; the values do not matter then.

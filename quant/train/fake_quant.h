@@ -51,7 +51,7 @@ class FakeLinearQuantization final : public Quantization {
   Buffer scale, zero_point;
 
  protected:
-  Tensor forward(const Tensor& x) override;
+  Tensor quantized(const Tensor& x) override;
 
  private:
   void follow(const Tensor& x);

@@ -92,7 +92,7 @@ void LearnedQuantization::start_from(const Tensor& x) {
 
 void LearnedQuantization::forget_range() { started_for_bits.set(Tensor::zeros({1})); }
 
-Tensor LearnedQuantization::forward(const Tensor& x) {
+Tensor LearnedQuantization::quantized(const Tensor& x) {
   if (!bits()) return site_ == Role::rectified ? relu(x) : x;
   if (training() && started_for_bits.item() != static_cast<float>(*bits())) start_from(x);
   check(started_for_bits.item() > 0 || Tape::is_tracing(),

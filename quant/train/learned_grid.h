@@ -49,7 +49,7 @@ class LearnedQuantization : public Quantization {
 
  protected:
   LearnedQuantization(int bits, Role site);  // throws where the bits leave no level but zero
-  Tensor forward(const Tensor& x) final;
+  Tensor quantized(const Tensor& x) final;
   virtual void start(const Tensor& x, int bits) = 0;
   virtual Tensor quantize(const Tensor& x, int bits) = 0;
 

@@ -87,6 +87,12 @@ std::vector<float> LSQQuantization::integer_scale(const Tensor&) const {
   return scale;
 }
 
+std::vector<float> LSQQuantization::steps_per_unit(const Tensor&) const {
+  std::vector<float> steps;
+  for (const float s : step.raw().data()) steps.push_back(1 / s);
+  return steps;
+}
+
 LSQQuantization::Levels LSQQuantization::levels(int bits) const {
   const QuantizedRange q = range(bits);
   const float shift = midrise_ ? 0.5f : 0.0f;

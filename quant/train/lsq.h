@@ -34,6 +34,7 @@ class LSQQuantization final : public LearnedQuantization {
   std::string_view kind() const override { return "LSQQuantization"; }
 
   std::vector<float> integer_scale(const Tensor& quantized) const override;
+  std::vector<float> steps_per_unit(const Tensor& quantized) const override;
 
   Parameter step;    // [1], or [channels] of weights, the last dimension
   Parameter offset;  // [1]; absent where none is learned

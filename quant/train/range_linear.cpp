@@ -248,10 +248,14 @@ LinearQuantizeParam::LinearQuantizeParam(const LinearQuantizeParamConfig& config
 }
 
 std::vector<float> LinearQuantizeParam::integer_scale(const Tensor&) const {
-  std::vector<float> scales(scale().data().begin(), scale().data().end());
+  std::vector<float> scales = steps_per_unit(Tensor());
   if (config_.mode == LinearQuantMode::symmetric_midrise)
     for (float& s : scales) s *= 2;  // halves become integers
   return scales;
+}
+
+std::vector<float> LinearQuantizeParam::steps_per_unit(const Tensor&) const {
+  return {scale().data().begin(), scale().data().end()};
 }
 
 std::string LinearQuantizeParam::describe() const {
@@ -264,7 +268,7 @@ void LinearQuantizeParam::forget_range() {
   if (share_) share_->set(Tensor::zeros(scale().shape()));
 }
 
-Tensor LinearQuantizeParam::forward(const Tensor& parameter) {
+Tensor LinearQuantizeParam::quantized(const Tensor& parameter) {
   if (!bits()) return parameter;
   const LinearQuantParams params = this->params(parameter);
   scale.set(vector_of(params.scale));

@@ -123,6 +123,7 @@ class LinearQuantizeParam final : public Quantization {
  public:
   explicit LinearQuantizeParam(const LinearQuantizeParamConfig& config, const Shape& parameter);
   std::vector<float> integer_scale(const Tensor& quantized) const override;
+  std::vector<float> steps_per_unit(const Tensor& quantized) const override;
   std::string_view kind() const override { return "LinearQuantizeParam"; }
   std::string describe() const override;
   void forget_range() override;
@@ -134,7 +135,7 @@ class LinearQuantizeParam final : public Quantization {
   Buffer scale, zero_point;
 
  protected:
-  Tensor forward(const Tensor& parameter) override;
+  Tensor quantized(const Tensor& parameter) override;
 
  private:
   LinearQuantParams params(const Tensor& parameter);

@@ -45,7 +45,7 @@ std::vector<float> SawbQuantizeParam::integer_scale(const Tensor& quantized) con
   return {levels / std::max(min_max(quantized.data()).max_abs(), 1e-12f)};
 }
 
-Tensor SawbQuantizeParam::forward(const Tensor& parameter) {
+Tensor SawbQuantizeParam::quantized(const Tensor& parameter) {
   if (!bits()) return parameter;
   const auto levels = static_cast<float>(std::exp2(*bits()) - 1);
   const float scale = levels / (2 * largest_level(parameter, *bits()));

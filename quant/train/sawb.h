@@ -16,9 +16,12 @@ class SawbQuantizeParam final : public Quantization {
   std::string_view kind() const override { return "SawbQuantizeParam"; }
   std::string describe() const override;
   std::vector<float> integer_scale(const Tensor& quantized) const override;
+  std::vector<float> steps_per_unit(const Tensor& quantized) const override {
+    return {integer_scale(quantized)[0] / 2};
+  }
 
  protected:
-  Tensor forward(const Tensor& parameter) override;
+  Tensor quantized(const Tensor& parameter) override;
 };
 
 }  // namespace qgrad

@@ -38,8 +38,14 @@ const Replacement* TrainQuantizer::replacement_for_read(const Effect& effect) co
   return both_sides ? &bounded_on_both_sides_ : &unbounded_;
 }
 
+std::unique_ptr<Quantization> TrainQuantizer::with_settings_of_all(std::unique_ptr<Quantization> quantization) const {
+  if (quantization) quantization->set_gradient_scaling(gradient_scaling_);
+  return quantization;
+}
+
 ModulePtr TrainQuantizer::placed(const Site& site, ModulePtr module, const Activation& what) {
-  ModulePtr quantization = site.bits.activations ? activation(site, what, *site.bits.activations) : nullptr;
+  ModulePtr quantization =
+      site.bits.activations ? with_settings_of_all(activation(site, what, *site.bits.activations)) : nullptr;
   if (!quantization) return module;
   if (what.role == Role::rectified) return quantization;
   const Effect function = module->effect();
@@ -53,7 +59,7 @@ ModulePtr TrainQuantizer::placed(const Site& site, ModulePtr module, const Activ
 }
 
 ModulePtr TrainQuantizer::weight_transform(const Site& site, Parameter& parameter, int bits) {
-  return weight(site, parameter, bits);
+  return with_settings_of_all(weight(site, parameter, bits));
 }
 
 std::vector<ParamGroup> TrainQuantizer::param_groups(Module& model) {

@@ -26,7 +26,9 @@ class TrainQuantizer : public Quantizer {
 
  protected:
   explicit TrainQuantizer(const QuantAwareTrainConfig& config)
-      : Quantizer(config), bits_function_inputs_(config.bits_function_inputs) {}
+      : Quantizer(config),
+        bits_function_inputs_(config.bits_function_inputs),
+        gradient_scaling_(config.gradient_scaling) {}
   // What functions give, and what layers read of anything else. settings: override keys that activation() reads; those
   // of numbers with both signs that have a bound on both sides, as what Tanh gives, are their own.
   void quantize_activations(Rectifiers rectifiers, std::vector<std::string> settings = {},
@@ -45,11 +47,13 @@ class TrainQuantizer : public Quantizer {
  private:
   const Replacement* replacement_for(const Effect& effect) const final;
   const Replacement* replacement_for_read(const Effect& effect) const final;
+  std::unique_ptr<Quantization> with_settings_of_all(std::unique_ptr<Quantization> quantization) const;
   ModulePtr placed(const Site& site, ModulePtr module, const Activation& what);
   ModulePtr weight_transform(const Site& site, Parameter& parameter, int bits) final;
   std::vector<ParamGroup> param_groups(Module& model) final;
 
   std::optional<int> bits_function_inputs_;
+  float gradient_scaling_;
   Replacement unbounded_, bounded_on_both_sides_;
 };
 

@@ -49,7 +49,7 @@ std::string WRPNQuantizeParam::describe() const {
   return fmt::format("bits={}{}", config_.bits, config_.clamp_integers ? "" : ", unclamped");
 }
 
-Tensor WRPNQuantizeParam::forward(const Tensor& parameter) {
+Tensor WRPNQuantizeParam::quantized(const Tensor& parameter) {
   if (!bits()) return parameter;
   const Grid grid = symmetric_params(*bits(), 1, /*restricted=*/false);
   SteOptions options{.saturation = ValueRange{-1, 1}};

@@ -18,7 +18,7 @@ class WRPNQuantizeParam final : public Quantization {
   std::string describe() const override;
 
  protected:
-  Tensor forward(const Tensor& parameter) override;
+  Tensor quantized(const Tensor& parameter) override;
 
  private:
   Config config_;

@@ -86,7 +86,7 @@ struct LearnedWidth final : Quantization {
   Parameter width = parameter("width", Tensor::full({1}, 2));
 
  protected:
-  Tensor forward(const Tensor& x) override { return clamp(div(x, width()), -1, 1); }
+  Tensor quantized(const Tensor& x) override { return clamp(div(x, width()), -1, 1); }
 };
 struct Untold final : UnaryModule {
   std::string_view kind() const override { return "Untold"; }
