@@ -87,6 +87,14 @@ TEST_CASE("every quantizer has a page with all of its keys and their defaults", 
     if (keys_of_class(name).contains("overrides")) CHECK(described.contains(name));
 }
 
+TEST_CASE("the README names every quantizer", "[documents]") {
+  const std::string readme = document(kRoot / "README.md");
+  for (const std::string& name : Registry<Quantizer>::instance().names()) {
+    INFO(name);
+    if (keys_of_class(name).contains("overrides")) CHECK(readme.find("`" + name + "`") != std::string::npos);
+  }
+}
+
 TEST_CASE("every clip mode has a page", "[documents]") {
   for (const auto& [name, mode] : enum_names(static_cast<ClipMode*>(nullptr))) {
     std::string file = "clip_" + name + ".md";
