@@ -58,22 +58,28 @@ std::pair<int, int> bits_of(const std::string& text) {
   return {weights, activations};
 }
 
+// Of weights: so few that it counts whether there are as many levels above zero as below.
+constexpr int kFewBits = 4;
+
 // The config that says the same.
 Config config_of(const QuantizeOptions& chosen) {
   check(!chosen.mean.empty() && !chosen.std.empty(),
         "--images: give --mean and --std too, those of byte / 255 that the network was trained with (0 and 1 where it "
         "takes byte / 255 itself): the file does not say them");
   const auto [weights, activations] = bits_of(chosen.bits);
-  Json quantizer{{"class", "PostTrainLinearQuantizer"},
-                 {"bits_weights", weights},
-                 {"bits_activations", activations},
-                 {"mode", {{"activations", "ASYMMETRIC_UNSIGNED"}, {"weights", "SYMMETRIC"}}},
-                 {"per_channel_wts", true},
-                 {"clip_acts", "MSE"},
-                 {"scale_correction", true},
-                 {"bias_correction", true}};
+  Json quantizer{
+      {"class", "PostTrainLinearQuantizer"},
+      {"bits_weights", weights},
+      {"bits_activations", activations},
+      {"mode",
+       {{"activations", "ASYMMETRIC_UNSIGNED"}, {"weights", weights <= kFewBits ? "SYMMETRIC_MIDRISE" : "SYMMETRIC"}}},
+      {"per_channel_wts", true},
+      {"clip_acts", "MSE"},
+      {"scale_correction", true},
+      {"bias_correction", true}};
   if (std::min(weights, activations) < 8)
-    quantizer.update({{"also_clip_weights", true}, {"bits_sums", 8}, {"reconstruction", Json::object()}});
+    quantizer.update(
+        {{"also_clip_weights", true}, {"bits_sums", 8}, {"reconstruction", {{"network_iterations", 200}}}});
   return {{{"name", std::filesystem::path(chosen.file).stem().string()},
            {"checkpoint", chosen.file},
            {"data",
