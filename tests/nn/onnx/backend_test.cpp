@@ -135,7 +135,7 @@ std::string tried(const Case& test) {
 TEST_CASE("ONNX's own tests of the operators that are imported", "[onnx-backend]") {
   const char* folder = std::getenv("QGRAD_ONNX_BACKEND");
   if (!folder) {
-    std::cerr << "skipped: $QGRAD_ONNX_BACKEND names no folder of ONNX's backend tests\n";
+    std::cerr << "skipped: $QGRAD_ONNX_BACKEND names no folder that tests/onnx/backend_tests.py wrote\n";
     return;
   }
   std::vector<fs::path> folders;
