@@ -12,6 +12,9 @@
 namespace qgrad {
 namespace {
 
+// Numbers of an image, those of overlapping windows again for each: ten seconds. A pooling over more is no network's.
+constexpr double kMostWork = 0x1p35;
+
 // One dimension of a window: where it goes over an image.
 struct PoolDimension {
   int64_t size, kernel, stride, padding, padding_end = 0, dilation = 1;
@@ -29,6 +32,10 @@ struct PoolDimension {
   }
   // A window starts and ends where it covers the image. With a dilation it can still jump over it, from the padding.
   bool covers_image() const { return padding >= 0 && padding < extent() && padding_end >= 0 && padding_end < extent(); }
+  // At most so many pixels are looked at.
+  double work(int64_t positions) const {
+    return static_cast<double>(positions) * static_cast<double>(std::min(kernel, size));
+  }
   bool has_pixels(int64_t positions) const {
     for (int64_t i = 0; i < std::min(positions, dilation); ++i)  // the same positions of windows come again
       if (const int64_t start = i * stride - padding; start < 0 && (start % dilation + dilation) % dilation >= size)
@@ -50,10 +57,13 @@ PoolGeometry geometry_of(const char* op, const Shape& x, const Pool2dOptions& o)
   check(h.dilation > 0 && w.dilation > 0 && h.dilation <= kMostDilation && w.dilation <= kMostDilation,
         "{}: expected dilations from 1 to {}, got {}x{}", op, kMostDilation, h.dilation, w.dilation);
   check(h.covers_image() && w.covers_image(),
-        "{}: padding {}x{} before and {}x{} behind must be 0 or more, and less than the window of {}x{}", op, h.padding,
+        "{}: padding {}x{} and padding_end {}x{} must be 0 or more, and less than the window of {}x{}", op, h.padding,
         w.padding, h.padding_end, w.padding_end, h.extent(), w.extent());
   const int64_t out_h = h.positions(o.ceil), out_w = w.positions(o.ceil);
   check(out_h > 0 && out_w > 0, "{}: kernel {}x{} is larger than the images of {}", op, h.kernel, w.kernel, x);
+  check(h.work(out_h) * w.work(out_w) * static_cast<double>(x[3]) <= kMostWork,
+        "{}: a kernel {}x{}, strides {}x{} and paddings {}x{} of images {} look at more than 2^35 numbers of one", op,
+        h.kernel, w.kernel, h.stride, w.stride, h.padding, w.padding, x);
   check(h.has_pixels(out_h) && w.has_pixels(out_w),
         "{}: a kernel {}x{} with dilation {}x{} jumps over the images of {}", op, h.kernel, w.kernel, h.dilation,
         w.dilation, x);

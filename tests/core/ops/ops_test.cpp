@@ -266,9 +266,9 @@ TEST_CASE("pooling refuses geometry that makes empty windows") {
   CHECK(error_of([&] { max_pool2d(x, {.kernel_h = 4, .kernel_w = 4}); }) ==
         "max_pool2d: kernel 4x4 is larger than the images of [1,3,3,2]");
   CHECK(error_of([&] { avg_pool2d(x, {.padding_h = 2}); }) ==
-        "avg_pool2d: padding 2x0 before and 2x0 behind must be 0 or more, and less than the window of 2x2");
+        "avg_pool2d: padding 2x0 and padding_end 2x0 must be 0 or more, and less than the window of 2x2");
   CHECK(error_of([&] { avg_pool2d(x, {.padding_end_w = -1}); }) ==
-        "avg_pool2d: padding 0x0 before and 0x-1 behind must be 0 or more, and less than the window of 2x2");
+        "avg_pool2d: padding 0x0 and padding_end 0x-1 must be 0 or more, and less than the window of 2x2");
   CHECK(error_of([&] { max_pool2d(x, {.padding_h = 1, .dilation_h = 4}); }) ==
         "max_pool2d: a kernel 2x2 with dilation 4x1 jumps over the images of [1,3,3,2]");
   CHECK(error_of([&] { avg_pool2d(x, {.dilation_w = 2}); }) == "avg_pool2d: expected no dilation, got 1x2");

@@ -148,6 +148,14 @@ TEST_CASE("a file that asks for more memory than a network of images takes is re
   CHECK_THAT(test::error_of([&] { onnx::parse(lying); }), Contains("the dimension 1152921504606846976 is none"));
 }
 
+TEST_CASE("a window that would look at an image for hours is refused") {
+  for (const char* op : {"MaxPool", "AveragePool"})
+    CHECK_THAT(
+        why_not(op, {}, {{"kernel_shape", ints({512, 512})}, {"pads", ints({511, 511, 511, 511})}}, {1, 4, 512, 512}),
+        Contains("look at more than 2^35 numbers"));
+  CHECK(why_not("GlobalAveragePool", {}, {}, {1, 4, 512, 512}) == "no error");
+}
+
 TEST_CASE("values in other files are read from the model's folder alone") {
   test::TemporaryFolder folder;
   const auto outside = [&](const std::string& location) {
