@@ -120,6 +120,28 @@ void write_test_data(const ExportOptions& chosen, const deploy::Program& program
     write_onnx_test_set(folder / fmt::format("test_data_set_{}", set), engine, batch->images, chosen.all_tensors);
 }
 
+Json to_json(const std::vector<deploy::OnnxDifference>& differences) {
+  Json list = Json::array();
+  for (const auto& [name, form] : differences)
+    list.push_back({{"layer", name}, {"node", form.node}, {"differing", form.differing}, {"of", form.of}});
+  return list;
+}
+
+// What ONNX Runtime's integer forms would round otherwise, or do.
+std::string differences_text(const std::vector<deploy::OnnxDifference>& differences, bool fused) {
+  if (differences.empty()) return "";
+  if (!fused)
+    return fmt::format(
+        "{} of its additions, products and means stay in float: ONNX Runtime's integer forms would round some of them "
+        "otherwise; --fused takes these all the same, and says how many\n",
+        differences.size());
+  std::string text;
+  for (const auto& [name, form] : differences)
+    text += fmt::format("{} ({}): ONNX Runtime rounds {} of the {} that it can meet otherwise than the program\n", name,
+                        form.node, form.differing, form.of);
+  return text;
+}
+
 // Throws where a file would take the place of one of another kind, of the checkpoint, or of the other file.
 void check_places(const ExportOptions& chosen) {
   namespace fs = std::filesystem;
@@ -172,7 +194,8 @@ Exported export_checkpoint(const ExportOptions& chosen, const CommonOptions& opt
   if (chosen.onnx)
     exports.push_back(
         {"onnx", *chosen.onnx,
-         deploy::onnx_model(lowered.program, {.name = file.experiment.name, .all_tensors = chosen.all_tensors})});
+         deploy::onnx_model(lowered.program,
+                            {.name = file.experiment.name, .all_tensors = chosen.all_tensors, .fused = chosen.fused})});
   Json result = {{"checkpoint", chosen.checkpoint}, {"beyond_simulation", lowered.beyond_simulation}};
   std::string text;
   for (const Export& e : exports) {
@@ -193,6 +216,10 @@ Exported export_checkpoint(const ExportOptions& chosen, const CommonOptions& opt
           "{}: sums floats whose results become integers; other runtimes sum in another order, and integers at ties, "
           "with what follows from them, may differ\n",
           layer);
+    const std::vector<deploy::OnnxDifference> differences = deploy::onnx_differences(lowered.program);
+    result["onnx"]["fused"] = chosen.fused;
+    result["onnx"]["differing"] = to_json(differences);
+    text += differences_text(differences, chosen.fused);
     const std::vector<std::string> pairs = deploy::pairs_beyond_16_bits(lowered.program);
     result["onnx"]["pairs_beyond_16_bits"] = pairs;
     if (!pairs.empty())
@@ -221,6 +248,11 @@ const Subcommand export_command{
       files.require_option(1, 2);
       command.add_option("--config", chosen->config, "config with data and model, for files that do not say");
       command.add_flag("--all-tensors", chosen->all_tensors, "make every quantized tensor an output of the model")
+          ->needs(onnx);
+      command
+          .add_flag("--fused", chosen->fused,
+                    "write what ONNX Runtime has faster integer forms of as these want it, also where they round some "
+                    "numbers otherwise than the program")
           ->needs(onnx);
       command
           .add_option("--test-data", chosen->test_images,

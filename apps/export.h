@@ -12,7 +12,7 @@ namespace qgrad {
 struct ExportOptions {
   std::string checkpoint;
   std::optional<std::string> onnx, program, config;
-  bool all_tensors = false;
+  bool all_tensors = false, fused = false;
   int64_t test_images = 0;
 };
 

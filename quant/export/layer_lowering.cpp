@@ -15,6 +15,8 @@ namespace {
 
 using Tensors = std::span<const int32_t>;
 
+constexpr const char* kNoForm = "programs have no operation for it; docs/your_network.md says which networks they hold";
+
 template <class M>
 const M& layer(const GraphNode& node) {
   return dynamic_cast<const M&>(*node.module);
@@ -48,7 +50,7 @@ int32_t concatenated(ProgramBuilder& program, const GraphNode& node, Tensors inp
 
 int32_t resampled(ProgramBuilder& program, const GraphNode& node, Tensors inputs) {
   const auto* separable = dynamic_cast<const Separable*>(node.module);
-  check(separable, "it has no form in a program");
+  check(separable, kNoForm);
   Op op = ProgramBuilder::resampling(separable->maps(program.image_shape(inputs[0])));
   op.rescale = {1};
   return in_float(program, node, std::move(op), inputs);
@@ -110,7 +112,8 @@ int32_t selected(ProgramBuilder& program, const GraphNode& node, Tensors inputs)
 
 int32_t summed(ProgramBuilder& program, const GraphNode& node, Tensors inputs) {
   const WeightedSum& sum = *node.module->weighted_sum();
-  check(!sum.weight.transform(), "it is quantized for training; to_integer_layers comes before lowering");
+  check(!sum.weight.transform(),
+        "its weights are quantized for training; programs are made of what to_integer_layers() gives");
   const Tensor weight = ProgramBuilder::as_convolution_weight(sum, sum.weight.raw()), &bias = sum.bias.raw();
   Op op{.kind = OpKind::float_conv, .window = program.window_of(sum)};
   op.real_weight.assign(weight.data().begin(), weight.data().end());
@@ -132,7 +135,8 @@ std::map<std::string, LayerLowering, std::less<>>& layer_lowerings() {
       {"EltwiseMult", multiplied}, {"Concat", concatenated},
       {"AvgPool2d", averaged},     {"GlobalAvgPool2d", averaged},
       {"MaxPool2d", max_pooled},   {"GlobalMaxPool2d", max_pooled},
-      {"Flatten", flattened},      {"flatten", flattened}};
+      {"concat", concatenated},    {"Flatten", flattened},
+      {"flatten", flattened}};
   return table;
 }
 
@@ -143,9 +147,9 @@ LayerLowering lowering_of(std::string_view kind, const Effect& effect) {
   if (effect.kind == Effect::Kind::moves || effect.kind == Effect::Kind::splits) return selected;
   const bool is_rectifier = effect.is_rectifier();
   check(effect.kind != Effect::Kind::applies || is_rectifier,
-        "a function of floats has no form in a program: quantize what it reads, as quantizers for training do with "
-        "\"quantized_activations\": \"outputs\"");
-  check(effect.kind == Effect::Kind::sums || is_rectifier, "it has no form in a program");
+        "a function of floats has no form in a program: quantize what it reads; quantizers for training do so with "
+        "\"quantized_activations\": \"outputs\", and not with \"inputs\"");
+  check(effect.kind == Effect::Kind::sums || is_rectifier, kNoForm);
   return effect.kind == Effect::Kind::sums ? summed : rectified;
 }
 

@@ -29,7 +29,8 @@ class Lowering : ProgramBuilder {
       try {
         visit(i, node);
       } catch (const Error& e) {
-        fail("{}: {} can not be lowered: {}", node.path(), kind_of(node), e.what());
+        const std::string where = node.path().empty() ? "" : node.path() + ": ";
+        fail("{}{} can not be lowered: {}", where, kind_of(node), e.what());
       }
     }
     const Value output = values_[graph_.output()];
@@ -41,14 +42,16 @@ class Lowering : ProgramBuilder {
 
  private:
   // --- the graph ---
+  // Of the layer as its user knows it, within what wraps it.
   std::string kind_of(const GraphNode& node) const {
     const Module* module = find_module(model_, node.path());
-    return node.module || !module || module == &model_ ? node.kind : std::string(module->kind());
+    if (node.module || !module || module == &model_) return node.kind;
+    while (!module->children().empty() && module->children()[0]->name().empty()) module = module->children()[0]->get();
+    return std::string(module->kind());
   }
 
   void visit(size_t i, const GraphNode& node) {
     if (node.kind == "input") {
-      check(i == 0, "a program has one input");
       result_.program.input = values_[i].tensor = add_tensor(node, node.name, Type::float32, {});
       return;
     }
@@ -69,7 +72,8 @@ class Lowering : ProgramBuilder {
   void visit_wrapped(size_t i, const GraphNode& node, RangeLinearQuantWrapper& wrapper) {
     const bool is_real = !wrapper.quantization().output && wrapper.quantization().real_sums;
     if (node.kind != (is_real ? "to_real" : "requantize")) return;
-    check(lowered_.insert(node.path()).second, "it is called more than once");
+    check(lowered_.insert(node.path()).second,
+          "it is called more than once; give each of its places a layer of its own");
     check(is_real || wrapper.output_grid().has_value(),
           "its scales come from the values of every batch; give calibration statistics");
     const std::vector<Value> inputs = inputs_of(node);
@@ -100,7 +104,7 @@ class Lowering : ProgramBuilder {
   int32_t lowered(const GraphNode& node, RangeLinearQuantWrapper& wrapper, const std::vector<Value>& inputs) {
     if (RangeLinearQuantParamLayerWrapper* layer = wrapper.param_layer()) return weighted(node, *layer, inputs);
     if (auto* layer = dynamic_cast<RangeLinearFakeQuantWrapper*>(&wrapper)) return float_layer(node, *layer, inputs);
-    fail("no integer form is known");
+    fail("programs have no operation for it on integers; docs/your_network.md says which networks they hold");
   }
 
   // --- layers ---
@@ -130,6 +134,7 @@ class Lowering : ProgramBuilder {
   }
 
   // The zero bits that all weights end with: to_integer_layers makes some, for the sake of biases.
+  static constexpr const char* kNoByte = "its weight {} is no integer of 8 bits: quantize it to 2 to 8 bits";
   static uint8_t common_shift(const std::vector<int32_t>& weights) {
     uint32_t used = 0;
     for (const int32_t weight : weights) used |= static_cast<uint32_t>(weight);
@@ -149,19 +154,20 @@ class Lowering : ProgramBuilder {
     const Tensor by_place = as_convolution_weight(sum, sums.weight);
     std::vector<int32_t> weights;
     for (const float weight : by_place.data()) {
-      check(weight == std::nearbyint(weight) && std::fabs(weight) <= (255 << kMostSumShift),
-            "its weight {} is no integer of 8 bits", weight);
+      check(weight == std::nearbyint(weight) && std::fabs(weight) <= (255 << kMostSumShift), kNoByte, weight);
       weights.push_back(narrow<int32_t>(weight, "weight"));
     }
     op.sum_shift = common_shift(weights);
     for (const int32_t weight : weights) {
-      check(std::abs(weight >> op.sum_shift) <= 255, "its weight {} is no integer of 8 bits", weight);
+      check(std::abs(weight >> op.sum_shift) <= 255, kNoByte, weight);
       op.weight.push_back(narrow<int16_t>(weight >> op.sum_shift, "weight"));
     }
     for (const float s : sums.weight_scale) op.weight_step.push_back(1 / s);
     for (size_t c = 0; c < static_cast<size_t>(sums.weight.dim(-1)); ++c) {
       const float b = sums.bias.defined() ? sums.bias.data()[c] : 0.0f;
-      check(std::fabs(b) < 0x1p30f, "its bias {} at the scale of the sums needs more than 31 bits", b);
+      check(std::fabs(b) < 0x1p30f,
+            "its bias is {} steps of its sums, which 31 bits do not hold: use fewer bits for weights or activations",
+            b);
       op.bias.push_back(narrow<int32_t>(b, "bias at the scale of the sums"));
     }
     return {std::move(op), std::move(sums)};
@@ -183,7 +189,7 @@ class Lowering : ProgramBuilder {
     if (const auto maps = wrapper.summed_maps(image_shape(in))) return resampled(node, *maps, to, in);
     if (const LayerNorm* norm = wrapper.integer_norm()) return normalized(node, *norm, to, in);
     if (effect.kind == Kind::applies || effect.kind == Kind::none) return applied(node, wrapper, effect, to, inputs[0]);
-    check(wrapper.precision() == FloatPrecision::single, "it computes in half precision");
+    check(wrapper.precision() == FloatPrecision::single, "it computes in half precision, which programs do not have");
     const GraphNode here{.name = "",
                          .kind = std::string(layer.kind()),
                          .effect = effect,
@@ -202,7 +208,8 @@ class Lowering : ProgramBuilder {
   int32_t applied(const GraphNode& node, RangeLinearFakeQuantWrapper& wrapper, const Effect& effect,
                   const Requantizer& to, const Value& in) {
     if (tensor(in.tensor).type == Type::float32) {
-      check(effect.clamps || effect.kind == Effect::Kind::none, "its input is float");
+      check(effect.clamps || effect.kind == Effect::Kind::none,
+            "a function is a table of bytes, and its input is in float: quantize what it reads");
       return quantized(node, in.tensor, to, effect);
     }
     Tensor values = values_of(tensor(in.tensor).grid);
@@ -230,7 +237,8 @@ class Lowering : ProgramBuilder {
                          const std::vector<Value>& inputs) {
     Op op{.kind = layer.effect().kind == Effect::Kind::adds ? OpKind::add : OpKind::multiply};
     for (const Value& input : inputs) {
-      check(tensor(input.tensor).type == Type::byte, "one of its inputs is float");
+      check(tensor(input.tensor).type == Type::byte,
+            "its output is quantized, and one of its inputs is in float: quantize both or neither");
       const bool concatenates = layer.effect().kind == Effect::Kind::concatenates;
       op.inputs.push_back(concatenates ? input.tensor : broadcast_to(node, input.tensor));
     }

@@ -4,11 +4,13 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <optional>
 #include <set>
 #include <tuple>
 
 #include "core/error.h"
 #include "core/narrow.h"
+#include "quant/export/runtime_form.h"
 #include "quant/export/onnx_check.h"
 #include "quant/export/onnx_model.h"
 #include "quant/export/onnx_pieces.h"
@@ -79,13 +81,15 @@ class Exporter {
           model_.node("Sum", real_inputs(op), out);
           return;
         }
-        return quantized(op, model_.node("Sum", real_inputs(op), out + "/sum"), op.output);
+        // Add where runtimes may put an integer form of it in its place, else Sum, of which they have none.
+        return quantized(op, model_.node(fuses(op) ? "Add" : "Sum", real_inputs(op), out + "/sum"), op.output);
       case OpKind::multiply:
         if (tensor(op.output).type == Type::float32) {
           model_.node("Sum", {product(real_inputs(op), out)}, out);
           return;
         }
-        // Sum of one tensor: runtimes would put an integer form of their own in the place of Mul between the two.
+        if (fuses(op)) return quantized(op, product(real_inputs(op), out), op.output);
+        // Sum of one tensor: Mul alone would become an integer form.
         return quantized(op, model_.node("Sum", {product(real_inputs(op), out)}, out + "/sum"), op.output);
       case OpKind::lookup:
         return lookup(op);
@@ -122,6 +126,11 @@ class Exporter {
         return layer_norm(op);
     }
     fail("no ONNX form is known");
+  }
+
+  bool fuses(const Op& op) const {
+    const std::optional<RuntimeForm> form = runtime_form(program_, op);
+    return form && (form->differing == 0 || options_.fused);
   }
 
   const TensorInfo& tensor(int32_t i) const { return program_.tensors[static_cast<size_t>(i)]; }
@@ -181,14 +190,14 @@ class Exporter {
   static std::pair<uint8_t, uint8_t> limits(const Op& op) {
     const auto all = [](const std::vector<uint8_t>& values) {
       check(std::ranges::all_of(values, [&](uint8_t v) { return v == values[0]; }),
-            "its accumulator's bits cut its channels at different values");
+            "bits_accum cut its channels at different values, and ONNX has one limit for all: use more bits_accum");
       return values[0];
     };
     return {all(op.low), all(op.high)};
   }
 
   // --- moving ---
-  // One axis after the other, and a sum of one tensor where all of them stay as they are.
+  // One axis after the other.
   void select(const Op& op) {
     const TensorInfo& in = tensor(op.inputs[0]);
     std::vector<std::tuple<int64_t, const std::vector<int32_t>*, int32_t>> axes;
@@ -199,7 +208,7 @@ class Exporter {
       std::iota(all.begin(), all.end(), 0);
       if (*places != all) axes.emplace_back(axis, places, size);
     }
-    check(!axes.empty(), "it moves nothing");
+    if (axes.empty()) axes.emplace_back(1, &op.channels, in.channels);  // it moves nothing
     std::string x = name(op.inputs[0]);
     for (size_t i = 0; i < axes.size(); ++i) {
       const auto [axis, places, size] = axes[i];
@@ -285,6 +294,9 @@ class Exporter {
   }
 
   void conv(const Op& op) {
+    if (fuses(op))
+      return quantized(op, model_.node("GlobalAveragePool", {real(op.inputs[0])}, name(op.output) + "/mean"),
+                       op.output);
     check(!op.weight_step.empty(), "the steps of its weights are not known; export a model, not a program file");
     std::vector<int32_t> weight(op.weight.begin(), op.weight.end());
     for (int32_t& w : weight) w *= 1 << op.sum_shift;
@@ -433,6 +445,15 @@ std::vector<OnnxTensor> onnx_quantized_tensors(const Program& program) {
     if (program.tensors[static_cast<size_t>(op.output)].type == Type::byte)
       tensors.push_back({op.output, names[static_cast<size_t>(op.output)]});
   return tensors;
+}
+
+std::vector<OnnxDifference> onnx_differences(const Program& program) {
+  const std::vector<std::string> names = names_of(program);
+  std::vector<OnnxDifference> differences;
+  for (const Op& op : program.ops)
+    if (const auto form = runtime_form(program, op); form && form->differing > 0)
+      differences.push_back({names[static_cast<size_t>(op.output)], *form});
+  return differences;
 }
 
 std::string onnx_model(const Program& program, const OnnxOptions& options) {

@@ -52,6 +52,7 @@ class NodeCheck {
     if (op == "DequantizeLinear") return dequantize();
     if (op == "Conv") return convolution();
     if (op == "ConvInteger") return integer_convolution();
+    if (op == "GlobalAveragePool") return mean();
     if (op == "MaxPool" || op == "AveragePool") return pool();
     if (op == "Add" || op == "Sub" || op == "Mul" || op == "Div") return broadcast(2, 2);
     if (op == "MatMul") return product();
@@ -155,6 +156,11 @@ class NodeCheck {
     arity(1, 1);
     check(in_[0].type == OnnxType::float32 || node_.op == "MaxPool", "averages of integers");
     return {in_[0].type, behind_window(in_[0].dims.at(1), {1, 1})};
+  }
+  Known mean() const {
+    arity(1, 1), types({OnnxType::float32});
+    check(in_[0].dims.size() == 4, "expected images, got [{}]", fmt::join(in_[0].dims, ", "));
+    return {OnnxType::float32, {in_[0].dims[0], in_[0].dims[1], 1, 1}};
   }
   Known broadcast(size_t least, size_t most) const {
     arity(least, most), types(std::vector(in_.size(), in_[0].type));

@@ -72,7 +72,8 @@ class ProgramBuilder {
   }
 
   static Window window_of(const Pool2dOptions& o) {
-    check(o.dilation_h == 1 && o.dilation_w == 1, "programs know no maxima with a dilation");
+    check(o.dilation_h == 1 && o.dilation_w == 1, "it is a maximum with dilation {}x{}, and programs know none but 1x1",
+          o.dilation_h, o.dilation_w);
     return {.kernel_h = size(o.kernel_h),
             .kernel_w = size(o.kernel_w),
             .stride_h = size(o.stride_h),
@@ -118,7 +119,8 @@ class ProgramBuilder {
   }
   static TensorInfo of_output(const GraphNode& node, const std::string& name, Type type, const Grid& grid) {
     const Shape& shape = node.output_shape;
-    check(shape.rank() == 2 || shape.rank() == 4, "expected images or vectors, got shape {}", shape);
+    check(shape.rank() == 2 || shape.rank() == 4, "it gives shape {}; programs have images [N,H,W,C] and vectors [N,C]",
+          shape);
     const bool image = shape.rank() == 4;
     return {.name = name,
             .type = type,
@@ -148,12 +150,15 @@ class ProgramBuilder {
   }
 
   static void check_operands(size_t count) {
-    check(count >= 2, "one of its operands is a constant, and programs have no tensors of constants");
+    check(count >= 2,
+          "it reads a constant, and programs have none; one number for each channel is a Conv2d of 1x1 with as many "
+          "groups "
+          "as channels");
   }
   void check_along_channels(const GraphNode& node, std::span<const int32_t> inputs) {
     int64_t channels = 0;
     for (const int32_t input : inputs) channels += tensor(input).channels;
-    check(channels == node.output_shape[-1], "it concatenates along another dimension than channels");
+    check(channels == node.output_shape[-1], "it concatenates along another dimension than the last, channels");
   }
 
   // The tensor at the size of the node's output: a dimension of 1 is repeated, as for a squeeze-and-excitation product.
@@ -162,7 +167,7 @@ class ProgramBuilder {
     TensorInfo info = of_output(node, "", x.type, x.grid);
     if (x.height == info.height && x.width == info.width && x.channels == info.channels) return from;
     const auto places = [](int32_t in, int32_t out) {
-      check(in == out || in == 1, "{} numbers do not go with {}", in, out);
+      check(in == out || in == 1, "one of its inputs has {} rows, columns or channels, and its output {}", in, out);
       std::vector<int32_t> list(static_cast<size_t>(out), 0);
       if (in == out) std::iota(list.begin(), list.end(), 0);
       return list;
@@ -187,7 +192,7 @@ class ProgramBuilder {
   int32_t on_grid(const RangeLinearQuantWrapper& wrapper, size_t i, const Value& value) {
     const std::vector<InputQuantization>& inputs = wrapper.quantization().inputs;
     if (value.carries_quantization && !(i < inputs.size() && inputs[i].requantized)) return value.tensor;
-    check(i < inputs.size() && inputs[i].params, "input {} has no fixed scale", i);
+    check(i < inputs.size() && inputs[i].params, "its input {} has no fixed scale; give calibration statistics", i);
     const Grid grid = byte_grid(wrapper.own_input_grid(i, Tensor()));
     if (tensor(value.tensor).type == Type::byte && tensor(value.tensor).grid == grid) return value.tensor;
     for (const Regridded& known : regridded_)

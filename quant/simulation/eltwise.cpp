@@ -24,8 +24,8 @@ Accumulator RangeLinearQuantCommonGridWrapper::accumulate(Inputs x) {
   for (size_t i = 0; i < x.size(); ++i) {
     const Grid input = input_grid(i, x[i]);
     const float factor = output_scale / input.scale;
-    check(std::isfinite(factor), "{}: its output's scale {} is out of reach of its input's, {}", kind(), output_scale,
-          input.scale);
+    check(std::isfinite(factor), "{}: its output's scale {} is out of reach of its input's, {}", wrapped().kind(),
+          output_scale, input.scale);
     operands.push_back(to_integers_rescaled(x[i], input, factor, accumulator_range()));
   }
   return {wrapped().call(operands), {output_scale}};
@@ -42,7 +42,8 @@ std::string_view RangeLinearQuantProductWrapper::kind() const {
 float RangeLinearQuantProductWrapper::accumulator_scale(std::span<const Grid> inputs) const {
   float scale = 1;
   for (const Grid& input : inputs) scale *= input.scale;
-  check(scale > 0 && std::isfinite(scale), "{}: the product of its inputs' scales is {}, beyond float", kind(), scale);
+  check(scale > 0 && std::isfinite(scale), "{}: the product of its inputs' scales is {}, beyond float",
+        wrapped().kind(), scale);
   return scale;
 }
 

@@ -13,7 +13,7 @@ namespace {
 
 Parameter& table_of(const Child& embedding) {
   auto* table = embedding.as<Embedding>();
-  check(table != nullptr, "RangeLinearEmbeddingWrapper: expected an Embedding, got {}", embedding->kind());
+  check(table != nullptr, "expected an Embedding, got {}", embedding->kind());
   return table->weight;
 }
 
@@ -43,7 +43,8 @@ Grid RangeLinearEmbeddingWrapper::weight_grid() const {
 }
 
 Tensor RangeLinearEmbeddingWrapper::forward(Inputs ids) {
-  check(!training(), "{}: a layer quantized after training can not be trained; switch the model to evaluation", kind());
+  check(!training(), "{}: a layer quantized after training can not be trained; switch the model to evaluation",
+        embedding_->kind());
   Tensor y = linear_dequantize(embedding_->call(ids), weight_.params());
   y.set_grid(weight_grid());
   return y;

@@ -126,14 +126,14 @@ Tensor RangeLinearQuantParamLayerWrapper::bias_on(const std::vector<float>& scal
 }
 
 Accumulator RangeLinearQuantParamLayerWrapper::accumulate(Inputs x) {
-  check(x.size() == 1, "{} takes one input, got {}", kind(), x.size());
+  check(x.size() == 1, "{} takes one input, got {}", wrapped().kind(), x.size());
   const Grid input = input_grid(0, x[0]);
   const IntegerSums sums = integer_sums(input);
   return {run(to_integers(x[0], input, arithmetic()), sums.weight, sums.bias), sums.scale, sums.step};
 }
 
 Tensor RangeLinearQuantParamLayerWrapper::forward_float(Inputs x) {
-  check(x.size() == 1, "{} takes one input, got {}", kind(), x.size());
+  check(x.size() == 1, "{} takes one input, got {}", wrapped().kind(), x.size());
   return run(x[0], weight_.dequantized(), dequantized_bias());
 }
 

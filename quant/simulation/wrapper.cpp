@@ -70,19 +70,20 @@ std::optional<Grid> RangeLinearQuantWrapper::output_grid() const {
 }
 
 Grid RangeLinearQuantWrapper::input_grid(size_t i, const Tensor& x) const {
-  check(i < quantization_.inputs.size(), "{}: quantization is known for {} inputs, got input {}", kind(),
+  check(i < quantization_.inputs.size(), "{}: quantization is known for {} inputs, got input {}", wrapped_->kind(),
         quantization_.inputs.size(), i);
   const InputQuantization& input = quantization_.inputs[i];
   if (input.requantized) return own_input_grid(i, x);
   if (x.grid()) {
-    check(!input.overridden, "{}: input_overrides give settings for input {}, which is quantized already", kind(), i);
+    check(!input.overridden, "{}: input_overrides give settings for input {}, which is quantized already",
+          wrapped_->kind(), i);
     return *x.grid();
   }
   check(
       input.allowed,
       "{}: input {} is not quantized; turn inputs_quant_auto_fallback on, give input_overrides for it, or quantize the "
       "layer before",
-      kind(), i);
+      wrapped_->kind(), i);
   return own_input_grid(i, x);
 }
 
@@ -146,7 +147,8 @@ std::vector<QuantParamSlot> RangeLinearQuantWrapper::quant_param_slots() {
 
 Tensor RangeLinearQuantWrapper::forward(Inputs x) {
   if (stand_in_) return stand_in_(x);
-  check(!training(), "{}: a layer quantized after training can not be trained; switch the model to evaluation", kind());
+  check(!training(), "{}: a layer quantized after training can not be trained; switch the model to evaluation",
+        wrapped_->kind());
   const AccumulatorLimits limits{accumulator_range(), quantization_.relu, quantization_.relu_cap};
   if (!quantization_.output) {
     if (quantization_.real_sums) return to_real(accumulate(x), limits, real_bias());
@@ -183,7 +185,7 @@ void RangeLinearQuantWrapper::check_holds(const Accumulator& accumulator, const 
   }
   check(largest <= double{limits.range.qmax} + 1,
         "{}: its sums reach {:.3g}, and its accumulators of {} bits hold {:.3g}: use fewer bits for what it multiplies",
-        kind(), largest, quantization_.bits_accum, limits.range.qmax);
+        wrapped_->kind(), largest, quantization_.bits_accum, limits.range.qmax);
 }
 
 Tensor RangeLinearQuantWrapper::forward_float(Inputs x) { return wrapped_->call(x); }

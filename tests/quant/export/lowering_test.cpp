@@ -168,7 +168,8 @@ TEST_CASE("layers without bits stay in float inside a program") {
 TEST_CASE("what can not be lowered is refused with the layer and the reason") {
   CHECK_THAT(why_not(every_layer(), {{"overrides", {{"tanh", {{"bits_activations", nullptr}}}}}}),
              Contains("tanh") && Contains("no form in a program"));
-  CHECK_THAT(why_not(every_layer(), {{"bits_activations", 9}}), Contains("stem") && Contains("more than 8 bits"));
+  CHECK_THAT(why_not(every_layer(), {{"bits_activations", 9}}),
+             Contains("stem: Conv2d can not be lowered") && Contains("more than 8 bits"));
   CHECK_THAT(why_not(every_layer(), {{"bits_weights", 10}}), Contains("stem") && Contains("no integer of 8 bits"));
   CHECK_THAT(why_not(every_layer(), {{"rounding", "distiller"}}),
              Contains("stem") && Contains("\"rounding\": \"onnx\""));
@@ -177,6 +178,24 @@ TEST_CASE("what can not be lowered is refused with the layer and the reason") {
       .prepare(dynamic, nullptr, images(1, 2));
   dynamic->set_training(false);
   CHECK_THAT(error_of([&] { deploy::lower(*dynamic, images(1, 2)); }), Contains("stem") && Contains("statistics"));
+}
+
+TEST_CASE("the program of a network with several outputs gives one after the other") {
+  const Config config = Config::parse(R"({"class": "network", "inputs": [{"name": "image", "shape": [8, 8, 3]}],
+    "outputs": ["boxes", "scores"], "nodes": [
+      {"name": "stem", "class": "Conv2d", "out": 4, "padding": 1},
+      {"name": "relu", "class": "ReLU"},
+      {"name": "boxes", "class": "Conv2d", "out": 3, "kernel": 3},
+      {"name": "pool", "class": "GlobalAvgPool2d", "inputs": ["relu"]},
+      {"name": "flat", "class": "Flatten"},
+      {"name": "scores", "class": "Linear", "out": 2}]})",
+                                      "model");
+  ModulePtr net = Registry<Architecture>::create(config)->build(1);
+  net->set_training(false);
+  const ModulePtr model = quantized(std::move(net), Json::object(), images(4, 1));
+  const deploy::Engine engine(deploy::lower(*model, images(1, 2)).program);
+  CHECK(engine.output_count() == 6 * 6 * 3 + 2);
+  check_equal(*model, engine, images(5, 3), 5);
 }
 
 TEST_CASE("programs that an engine could not run are refused") {
