@@ -883,6 +883,9 @@ expect_error "a size that is none" "--size 3x: expected sizes" "$qgrad" import f
 expect_error "a damaged file" "float_half.onnx" sh -c 'head -c 3000 float.onnx >float_half.onnx; "$0" import float_half.onnx' "$qgrad"
 expect 0 "export a trained model with a float first layer" "$qgrad" export course/model.safetensors --onnx course.onnx
 holds "which is named" grep -q "conv1: sums floats whose results become integers" stdout
+expect 0 "export what a runtime fuses" "$qgrad" export quantized/model.safetensors --onnx fused.onnx --fused --json
+holds "says so" grep -q '"fused": true' stdout
+expect 2 "which is of ONNX files" "$qgrad" export quantized/model.safetensors --program fused.qgi --fused
 expect_error "more test data than there are" "100000 were asked for" "$qgrad" export $good --onnx half.onnx --test-data 100000
 holds "leave no file" [ ! -e half.onnx ]
 cp quantized/model.safetensors kept.safetensors

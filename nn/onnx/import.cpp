@@ -23,7 +23,8 @@ constexpr size_t kNamed = 8;
 
 class Importer final : public NetworkBuilder {
  public:
-  Importer(const Model& model, const ImportOptions& options) : model_(model), options_(options) {
+  // Takes the values of the model's constants where they become tensors.
+  Importer(Model& model, const ImportOptions& options) : model_(model), options_(options) {
     for (auto* family : {layer_translations, elementwise_translations, resizing_translations, shape_translations})
       translations_.merge(family());
   }
@@ -33,7 +34,10 @@ class Importer final : public NetworkBuilder {
           kOldest, kNewest);
     const std::vector<const Node*> nodes = needed_nodes();
     check_operators(nodes);
-    for (const Constant& constant : model_.constants) constants_[constant.name] = &constant;
+    for (Constant& constant : model_.constants) constants_[constant.name] = &constant;
+    for (const Node* node : nodes)
+      for (const std::string& name : node->inputs) ++uses_[name];
+    for (const Value& output : model_.outputs) ++uses_[output.name];
     for (const Value& input : model_.inputs)
       if (!constants_.contains(input.name)) add_input(input);
     check(!result_.inputs.empty(), "ONNX: the graph has no inputs");
@@ -217,7 +221,15 @@ class Importer final : public NetworkBuilder {
     if (known != known_.end()) return known->second;
     const auto constant = constants_.find(name);
     check(constant != constants_.end(), "'{}' is made by no node before it", name);
-    return known_[name] = constant_of(*constant->second);
+    Known& value = known_[name] = constant_of(*constant->second);
+    constant->second->values = {};
+    return value;
+  }
+
+  // Large weights are there once: in the file, as a constant, or as a layer's.
+  void drop_used_constants(const Node& node) {
+    for (const std::string& name : node.inputs)
+      if (--uses_[name] == 0 && constants_.contains(name)) known_.erase(name);
   }
 
   void translate(const Node& node) {
@@ -234,6 +246,7 @@ class Importer final : public NetworkBuilder {
         check(!known_.contains(node.outputs[i]), "'{}' is made twice", node.outputs[i]);
         known_[node.outputs[i]] = std::move((*outputs)[i]);
       }
+      drop_used_constants(node);
     } catch (const Error& e) {
       fail("{}: {}", where(node), e.what());
     }
@@ -323,10 +336,11 @@ class Importer final : public NetworkBuilder {
     return dims;
   }
 
-  const Model& model_;
+  Model& model_;
   const ImportOptions& options_;
   Translations translations_;
-  std::map<std::string, const Constant*> constants_;
+  std::map<std::string, Constant*> constants_;
+  std::map<std::string, int64_t> uses_;  // of a name, by nodes to come and as an output
   std::map<std::string, Known> known_;
   std::map<std::string, Made> made_;  // by the name in the network
   int64_t fixed_batch_ = kBatch;

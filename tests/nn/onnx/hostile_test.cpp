@@ -3,12 +3,14 @@
 #include <nlohmann/json.hpp>
 
 #include "core/file.h"
+#include "core/memory.h"
 #include "core/random.h"
 #include "nn/models/architecture.h"
 #include "nn/onnx/import.h"
 #include "nn/onnx/run_imported.h"
 #include "quant/export/lowering.h"
 #include "quant/export/onnx.h"
+#include "support/allocations.h"
 #include "support/catch.h"
 #include "support/errors.h"
 #include "support/temporary_folder.h"
@@ -26,12 +28,19 @@ constexpr const char* kNet = R"({"class": "network", "inputs": [{"name": "image"
   {"name": "flat", "class": "Flatten"},
   {"name": "fc", "class": "Linear", "out": 5}]})";
 
+// The same with a megabyte of weights.
+const std::string kLarge = [] {
+  std::string text = kNet;
+  return text.replace(text.find("\"out\": 5"), 8, "\"out\": 6000");
+}();
+
 // A float network, and the ONNX file that it is exported to.
 struct Exported {
-  ModulePtr model = Registry<Architecture>::create(Config::parse(kNet, "model"))->build(1);
+  ModulePtr model;
   std::string bytes;
 
-  Exported() {
+  explicit Exported(const std::string& net)
+      : model(Registry<Architecture>::create(Config::parse(net, "model"))->build(1)) {
     model->set_training(false);
     bytes = deploy::onnx_model(deploy::lower(*model, Tensor::zeros({1, 6, 8, 3})).program, {.name = "net"});
   }
@@ -40,7 +49,7 @@ struct Exported {
 }  // namespace
 
 TEST_CASE("a float network that is exported and imported computes the same") {
-  const Exported exported;
+  const Exported exported(kNet);
   const onnx::Imported imported = onnx::import_model(onnx::parse(exported.bytes), {});
   const Tensor x = test::normal_tensor({3, 6, 8, 3}, 1);
   const Tensor theirs = onnx::to_file(x, imported.inputs.at(0));
@@ -48,34 +57,59 @@ TEST_CASE("a float network that is exported and imported computes the same") {
   CHECK(test::difference(y, exported.model->call(std::span(&x, 1)), 1e-5, 1e-6) == "");
 }
 
-TEST_CASE("damaged ONNX files are refused, or are other networks") {
-  const Exported exported;
-  RandomStream random(1, "damage");
+namespace {
+
+// Cut off, or with bytes that are others, too few or too many.
+std::string damaged(std::string bytes, RandomStream& random, int kind) {
   const auto number = [&](size_t below) { return static_cast<size_t>(random.uniform() * static_cast<float>(below)); };
-  int refused = 0;
-  for (int i = 0; i < 1000; ++i) {
-    std::string bytes = exported.bytes;
-    const size_t at = number(bytes.size());
-    switch (i % 4) {
-      case 0:
-        bytes.resize(at);
-        break;
-      case 1:
-        bytes[at] = static_cast<char>(number(256));
-        break;
-      case 2:
-        bytes.erase(at, 1 + number(8));
-        break;
-      default:
-        bytes.insert(at, std::string(1 + number(8), static_cast<char>(number(256))));
-    }
-    try {
-      onnx::import_model(onnx::parse(bytes), {}).build();
-    } catch (const Error&) {
-      ++refused;
-    }
+  const size_t at = number(bytes.size());
+  if (kind == 0) bytes.resize(at);
+  if (kind == 1) bytes[at] = static_cast<char>(number(256));
+  if (kind == 2) bytes.erase(at, 1 + number(8));
+  if (kind == 3) bytes.insert(at, std::string(1 + number(8), static_cast<char>(number(256))));
+  return bytes;
+}
+
+// 0 where it is one.
+int is_refused(const std::string& bytes) {
+  try {
+    onnx::import_model(onnx::parse(bytes), {}).build();
+    return 0;
+  } catch (const Error&) {
+    return 1;
   }
+}
+
+}  // namespace
+
+TEST_CASE("damaged ONNX files are refused, or are other networks") {
+  const Exported exported(kNet);
+  RandomStream random(1, "damage");
+  int refused = 0;
+  for (int i = 0; i < 1000; ++i) refused += is_refused(damaged(exported.bytes, random, i % 4));
   CHECK(refused > 300);
+}
+
+TEST_CASE("reading a damaged ONNX file takes no more memory than twice its size, and its network's tensors") {
+  const Exported exported(kLarge);
+  const auto size = std::ssize(exported.bytes);
+  REQUIRE(size > 1'000'000);
+  RandomStream random(2, "damage");
+  // The graph stands at the start, behind it weights.
+  const std::string graph = exported.bytes.substr(0, 1500), weights = exported.bytes.substr(1500);
+  for (int i = 0; i < 1000; ++i) {
+    const std::string bytes = damaged(graph, random, i % 4) + weights;
+    pool::trim();
+    const auto tensors = static_cast<int64_t>(pool::stats().bytes_reserved);
+    const int64_t before = test::bytes_held();
+    test::forget_most_bytes();
+    is_refused(bytes);
+    const int64_t heap = test::most_bytes() - before,
+                  pool = static_cast<int64_t>(pool::stats().bytes_reserved) - tensors;
+    CAPTURE(i);
+    CHECK(heap < 2 * size + size / 10);  // where a byte makes all of it a name, which an error repeats
+    CHECK(pool < 6 * size);              // weights as the file has them, as a layer wants them, and in the network
+  }
 }
 
 // What a model of one node, whose first input is the network's and whose others are constants, is refused with.
@@ -179,7 +213,7 @@ TEST_CASE("values in other files are read from the model's folder alone") {
 }
 
 TEST_CASE("what can not be imported is named, with what else can not be") {
-  const Exported exported;
+  const Exported exported(kNet);
   onnx::Model model = onnx::parse(exported.bytes);
   model.nodes[0].op = "LSTM";
   model.nodes[0].name = "first";

@@ -75,7 +75,7 @@ TEST_CASE("a product with one number for each channel is imported as a layer of 
   CHECK_THAT(test::error_of([&] {
                deploy::lower(*other, test::normal_tensor({1, 4, 4, 3}, 1));
              }),
-             Contains("one of its operands is a constant"));
+             Contains("it reads a constant"));
 }
 
 }  // namespace imported_networks_test
