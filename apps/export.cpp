@@ -137,8 +137,8 @@ std::string differences_text(const std::vector<deploy::OnnxDifference>& differen
         differences.size());
   std::string text;
   for (const auto& [name, form] : differences)
-    text += fmt::format("{} ({}): of all {} cases ONNX Runtime rounds {} otherwise than the program\n", name,
-                        form.node, form.of, form.differing);
+    text += fmt::format("{} ({}): of all {} cases ONNX Runtime rounds {} otherwise than the program\n", name, form.node,
+                        form.of, form.differing);
   return text;
 }
 

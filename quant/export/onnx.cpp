@@ -10,10 +10,10 @@
 
 #include "core/error.h"
 #include "core/narrow.h"
-#include "quant/export/runtime_form.h"
 #include "quant/export/onnx_check.h"
 #include "quant/export/onnx_model.h"
 #include "quant/export/onnx_pieces.h"
+#include "quant/export/runtime_form.h"
 
 namespace qgrad::deploy {
 namespace {
