@@ -8,6 +8,7 @@
 #include <unordered_map>
 
 #include "core/tape.h"
+#include "nn/layers/weighted_sum.h"
 
 namespace qgrad {
 namespace {
@@ -182,6 +183,17 @@ bool Graph::called_once(const GraphNode& node) const {
 const GraphNode* Graph::sole_successor(const GraphNode& node) const {
   const GraphNode* next = only_successor(node);
   return next && next->preds.size() == 1 && called_once(node) && called_once(*next) ? next : nullptr;
+}
+
+// A convolution has its weights at every output, a transposed one at every input.
+double Graph::multiplications(const GraphNode& node) const {
+  const auto read = [&]() -> const Shape& { return nodes_[node.preds.at(0)].output_shape; };
+  if (node.effect.kind == Effect::Kind::multiplies_matrices)
+    return static_cast<double>(node.output_shape.numel() * read()[-1]);
+  const WeightedSum* layer = node.module ? node.module->weighted_sum() : nullptr;
+  if (!layer) return 0;
+  const Shape& positions = layer->is_transposed() ? read() : node.output_shape;
+  return static_cast<double>(positions.numel() / positions[-1] * layer->weight.raw().numel());
 }
 
 }  // namespace qgrad

@@ -47,6 +47,8 @@ class Graph {
   const GraphNode* sole_successor(const GraphNode& node) const;
   // The only consumer of a node, or null; to be the model's output counts as a use.
   const GraphNode* only_successor(const GraphNode& node) const;
+  // What a layer of weighted sums, or a product of matrices, multiplies in this call; 0 for all others.
+  double multiplications(const GraphNode& node) const;
 
  private:
   std::vector<GraphNode> nodes_;

@@ -13,15 +13,6 @@ namespace {
 
 using Kind = Effect::Kind;
 
-// A convolution has its weights at every output, a transposed one at every input.
-double multiplications(const GraphNode& node, const Graph& graph) {
-  const Shape& read = graph[node.preds.at(0)].output_shape;
-  if (node.effect.kind == Kind::multiplies_matrices) return static_cast<double>(node.output_shape.numel() * read[-1]);
-  const WeightedSum& layer = *node.module->weighted_sum();
-  const Shape& positions = layer.is_transposed() ? read : node.output_shape;
-  return static_cast<double>(positions.numel() / positions[-1] * layer.weight.raw().numel());
-}
-
 bool is_quantized(const GraphNode& node, const Graph& graph) {
   if (node.effect.kind == Kind::picks || node.effect.kind == Kind::moves || node.effect.kind == Kind::splits)
     return is_quantized(graph[node.preds.at(0)], graph);
@@ -40,10 +31,10 @@ std::vector<LeftInFloat> left_in_float(Module& model, std::span<const Tensor> ex
   std::vector<LeftInFloat> layers;
   double all = 0;
   for (const GraphNode& node : graph.nodes()) {
-    const bool is_layer = node.module && node.module->weighted_sum();
-    if (!is_layer && node.effect.kind != Kind::multiplies_matrices) continue;
-    const double count = multiplications(node, graph);
+    const double count = graph.multiplications(node);
+    if (count == 0) continue;
     all += count;
+    const bool is_layer = node.module && node.module->weighted_sum();
     const bool weights = is_layer && !node.module->weighted_sum()->weight.transform();
     const bool input = !is_layer || !is_quantized(graph[node.preds.at(0)], graph);
     if (weights || input) layers.push_back({node.name, weights, input, count});

@@ -75,18 +75,12 @@ int64_t count_parameters(Module& model) {
   return count;
 }
 
-// Multiplications of one forward pass of one example (shape [1, ..]) in convolutions and linear layers:
-// output elements * kh * kw * in / groups, and output elements * in. (Distiller counts the same.)
-int64_t count_macs(Module& model, const Shape& example) {
-  int64_t macs = 0;
+// Of one example (shape [1, ..]) in convolutions and linear layers; Distiller counts the same.
+double count_multiplications(Module& model, const Shape& example) {
+  double count = 0;
   const Graph graph = Graph::trace(model, Tensor::zeros(example));
-  for (const GraphNode& node : graph.nodes()) {
-    WeightedSum* sum = node.module ? node.module->weighted_sum() : nullptr;
-    if (!sum) continue;
-    const Tensor& weight = sum->weight.raw();
-    macs += node.output_shape.numel() * weight.numel() / weight.dim(-1);
-  }
-  return macs;
+  for (const GraphNode& node : graph.nodes()) count += graph.multiplications(node);
+  return count;
 }
 
 int64_t count_weights(Module& model) {
@@ -107,7 +101,7 @@ TEST_CASE("the zoo has Distiller's parameter, weight, layer and multiplication c
     CHECK(count_kind(*model, "Conv2d") == size.convs);
     CHECK(count_kind(*model, "ReLU") + count_kind(*model, "ReLU6") == size.relus);
     CHECK(count_kind(*model, "BatchNorm2d") == size.batch_norms);
-    CHECK(count_macs(*model, example) == size.macs);
+    CHECK(count_multiplications(*model, example) == static_cast<double>(size.macs));
   };
   for (const Size& size : kZoo) check_size(size, {1, 32, 32, 3});
   for (const Size& size : kTorchvision) check_size(size, {1, 224, 224, 3});
