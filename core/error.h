@@ -9,10 +9,11 @@
 
 namespace qgrad {
 
-// Something the caller can act on, in one line: what was expected, what arrived, where.
+// Something the caller can act on, in one line: what was expected, what arrived, where. A NaN in it has no sign, which
+// depends on the processor and means nothing.
 class Error : public std::runtime_error {
  public:
-  explicit Error(const std::string& what) : std::runtime_error(what) {}
+  explicit Error(std::string what);
 
   // The same error with ", in <path>" appended; the innermost module to see it names itself, outer ones do not.
   Error located(std::string_view module_path) const;

@@ -29,7 +29,7 @@ struct Part {
     result.same_top1 += std::ranges::max_element(x) - x.begin() == std::ranges::max_element(y) - y.begin();
   }
   OutputAgreement finished() {
-    result.sqnr_db = 10 * std::log10(signal / noise);
+    result.sqnr_db = noise == 0 ? INFINITY : 10 * std::log10(signal / noise);
     result.cosine = signal > 0 && energy > 0 ? product / std::sqrt(signal * energy) : noise == 0;
     return result;
   }

@@ -219,7 +219,7 @@ Damage Sensitivity::damage(Module& model, const Probe& probe) const {
     damage.loss = metrics.loss();
   }
   damage.agreement = 100.0 * static_cast<double>(same) / static_cast<double>(examples);
-  damage.sqnr_db = 10 * std::log10(signal / noise);
+  damage.sqnr_db = noise == 0 ? INFINITY : 10 * std::log10(signal / noise);
   return damage;
 }
 

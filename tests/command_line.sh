@@ -670,8 +670,8 @@ expect_error "resume with another config" "run/training.safetensors: was made wi
   sh -c 'cp -r elsewhere run && sed -i "s/\"seed\": 1/\"seed\": 7/; s/\"batch_size\": 32/\"batch_size\": 16/" run/config.json && "$0" train --resume run' "$qgrad"
 sed -i 's/"seed": 7/"seed": 1/; s/"batch_size": 16/"batch_size": 32/; s/"epochs": 100000/"epochs": 0/; s/"epochs": 0/"epochs": 1/' run/config.json
 expect_error "resume with fewer epochs than are finished" "epochs are finished, which are more than train.epochs, 1" "$qgrad" train --resume run
-expect_error "a training whose last step diverges" "training broke: after epoch 1 \(learning rate .*\): [a-z0-9.]+: number [0-9]+ is -?(inf|nan)" "$qgrad" train long.json --out broken_net --set train.epochs=1 --set data.train_images=1000 --set train.batch_size=1000 --set 'train.optimizer={"class": "SGD", "lr": 1e38, "weight_decay": 100}' --set quantizer=null
-expect_error "or whose validation does" "training broke: after epoch 1 .*, on the validation images: loss is -?(inf|nan)" "$qgrad" train long.json --out broken_net2 --set train.epochs=1 --set data.train_images=1000 --set train.batch_size=1000 --set 'train.optimizer={"class": "SGD", "lr": 1e30}' --set quantizer=null
+expect_error "a training whose last step diverges" "training broke: after epoch 1 \(learning rate .*\): [a-z0-9.]+: number [0-9]+ is (-?inf|nan)" "$qgrad" train long.json --out broken_net --set train.epochs=1 --set data.train_images=1000 --set train.batch_size=1000 --set 'train.optimizer={"class": "SGD", "lr": 1e38, "weight_decay": 100}' --set quantizer=null
+expect_error "or whose validation does" "training broke: after epoch 1 .*, on the validation images: loss is (inf|nan)" "$qgrad" train long.json --out broken_net2 --set train.epochs=1 --set data.train_images=1000 --set train.batch_size=1000 --set 'train.optimizer={"class": "SGD", "lr": 1e30}' --set quantizer=null
 holds "saves no model" [ ! -e broken_net/model.safetensors ]
 
 # --- schedules, groups and a teacher, killed and resumed ---
