@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/checksum.h"
+#include "core/error.h"
 #include "quant/ranges/histogram.h"
 
 namespace qgrad {
@@ -22,15 +23,31 @@ uint32_t masked_checksum(std::string_view bytes) { return std::rotr(crc32c(bytes
 
 std::string_view bytes_of(const auto& number) { return {reinterpret_cast<const char*>(&number), sizeof number}; }
 
-std::string_view whole_records(std::string_view text) {
+template <class T>
+T number_at(std::string_view bytes, size_t at) {
+  T number;
+  std::memcpy(&number, bytes.data() + at, sizeof number);
+  return number;
+}
+
+// Up to one that is cut off. Throws where a checksum is another one.
+std::string_view whole_records(std::string_view bytes, const std::filesystem::path& file) {
   size_t end = 0;
-  while (text.size() - end >= kHead + kTail) {
-    uint64_t length = 0;
-    std::memcpy(&length, text.data() + end, sizeof length);
-    if (length > text.size() - end - kHead - kTail) break;
+  const auto check_sum = [&](std::string_view part, size_t at) {
+    check(
+        number_at<uint32_t>(bytes, at) == masked_checksum(part),
+        "{}: the record at byte {} is damaged: its checksum is not that of its content; without the file the training "
+        "goes on and begins a new one",
+        file.string(), end);
+  };
+  while (bytes.size() - end >= kHead + kTail) {
+    const auto length = number_at<uint64_t>(bytes, end);
+    check_sum(bytes.substr(end, sizeof length), end + sizeof length);
+    if (length > bytes.size() - end - kHead - kTail) break;
+    check_sum(bytes.substr(end + kHead, length), end + kHead + length);
     end += kHead + length + kTail;
   }
-  return text.substr(0, end);
+  return bytes.substr(0, end);
 }
 
 Histogram in_few_buckets(std::span<const float> numbers) {
@@ -70,9 +87,10 @@ void Summary::add(std::string_view tag, std::span<const float> numbers) {
   if (!finite.empty()) message_.message(1, value_of(tag).message(5, histogram_message(finite)));
 }
 
-EventFile::EventFile(std::filesystem::path file, int64_t size)
-    : file_(std::move(file),
-            [size](std::string_view content) { return whole_records(content.substr(0, static_cast<size_t>(size))); }) {
+EventFile::EventFile(const std::filesystem::path& file, int64_t size)
+    : file_(file, [&](std::string_view content) {
+        return whole_records(content.substr(0, static_cast<size_t>(size)), file);
+      }) {
   if (file_.size() == 0) add_record(ProtobufMessage().text(3, "brain.Event:2"));
 }
 

@@ -29,8 +29,8 @@ class Summary {
 // Events bear no time, so that the same training writes the same bytes.
 class EventFile {
  public:
-  // Keeps the first `size` bytes of what is there, as far as they are whole records.
-  EventFile(std::filesystem::path file, int64_t size);
+  // Keeps the first `size` bytes of what is there, as far as they are whole records. Throws where one is damaged.
+  EventFile(const std::filesystem::path& file, int64_t size);
 
   void add(int64_t step, const Summary& summary);  // nothing where it is empty
   // From here on this step and those after it are other ones: what is there of them counts no more.

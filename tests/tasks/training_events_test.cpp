@@ -17,6 +17,7 @@
 #include "tasks/small_training.h"
 
 using namespace qgrad;
+using Catch::Matchers::Contains;
 
 namespace {
 
@@ -211,6 +212,24 @@ TEST_CASE("an event file goes on behind the records that it keeps, and drops one
   }
   EventFile(file, 0);
   CHECK(steps() == std::vector<uint64_t>{0});
+}
+
+TEST_CASE("an event file with a damaged record is named, and stays as it is") {
+  const test::TemporaryFolder folder;
+  const auto file = folder.path() / "events";
+  Summary summary;
+  summary.add("x", 1);
+  EventFile(file, 0).add(1, summary);
+  const std::string whole = test::bytes_of(file);
+  for (size_t at = 0; at < whole.size(); ++at) {
+    std::string damaged = whole;
+    damaged[at] = static_cast<char>(damaged[at] ^ 4);
+    write_file_atomically(file, damaged);
+    const std::string error = test::error_of([&] { EventFile(file, std::ssize(whole)); });
+    CAPTURE(at);
+    CHECK_THAT(error, Contains(file.string() + ": the record at byte"));
+    CHECK(test::bytes_of(file) == damaged);
+  }
 }
 
 TEST_CASE("a training's events are those of its log, and what its quantizers learn") {
