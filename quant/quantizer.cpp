@@ -273,6 +273,7 @@ void Quantizer::resolve(const std::vector<Candidate>& candidates, const Graph& g
                       .effect = candidate.effect,
                       .activation = candidate.source.effect,
                       .bits = bits,
+                      .input = {},
                       .settings = Config{std::move(taken), "", ""},
                       .pattern = override_entry ? std::optional(override_entry->pattern) : std::nullopt};
     resolved.takes = effective_settings(candidate, resolved, graph);
@@ -329,6 +330,11 @@ void Quantizer::quantized_by(const std::string& path, const std::string& layer) 
     config_error(config_.overrides.at(*merged->pattern).where(),
                  "{} is computed within {}, whose settings count: give the override for that one", path, layer);
   merged->bits.activations.reset();
+}
+
+void Quantizer::reads(const std::string& layer, const InputBits& input) {
+  const auto found = std::ranges::find(resolved_, layer, &Resolved::path);
+  if (found != resolved_.end()) found->input = input;
 }
 
 void Quantizer::replace(ModulePtr& model, const std::vector<Candidate>& candidates, const Graph& graph) {

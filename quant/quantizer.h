@@ -140,6 +140,7 @@ class Quantizer {
     std::string path, kind;
     Effect effect, activation;  // as in Site
     Bits bits;
+    std::optional<InputBits> input;  // of a layer that multiplies integers after training; null: it reads floats
     Config settings;
     std::optional<std::string> pattern;  // the override that matched
     std::vector<std::string> takes;      // override keys, bits_* among them, that have an effect on it
@@ -212,6 +213,8 @@ class Quantizer {
   // For post_process: the activations of `path` turned out to be quantized by `layer`, with its settings. Throws where
   // an override of `path` alone asked for others.
   void quantized_by(const std::string& path, const std::string& layer);
+  // The same for the bits of what a layer reads.
+  void reads(const std::string& layer, const InputBits& input);
 
  private:
   struct Candidate;

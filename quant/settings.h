@@ -48,6 +48,12 @@ struct Bits {
   bool operator==(const Bits&) const = default;
 };
 
+// Of what a layer with weights reads.
+struct InputBits {
+  int bits = 0;
+  std::string of;  // the module whose bits_activations these are; empty: none, as where input_overrides give them
+};
+
 struct QuantizedRange {
   float qmin = 0, qmax = 0;
 };

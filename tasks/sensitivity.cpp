@@ -113,10 +113,8 @@ Sensitivity::Sensitivity(const ExperimentConfig& experiment, Config quantizer, c
   visit_modules(*model, [&](Module& module) {
     if (const WeightedSum* sum = module.weighted_sum()) weights_[module.path()] = sum->weight.raw().numel();
   });
-  const auto whole = Registry<Quantizer>::create(quantizer_);
   ModulePtr prepared = float_model();
-  if (whole->wants_stats()) whole->set_stats(stats_);
-  whole->prepare(prepared, nullptr, data.example());
+  const auto whole = prepare(prepared, quantizer_.json());
   for (size_t i = 0; i < config.bits.size(); ++i)
     check(std::ranges::count(config.bits, config.bits[i]) == 1, "sensitivity: {} bits are listed twice",
           config.bits[i]);
@@ -163,11 +161,16 @@ Json Sensitivity::quantizer_of(const Probe& probe) const {
 
 ModulePtr Sensitivity::quantized(const Json& config) const {
   ModulePtr model = float_model();
-  const auto quantizer = Registry<Quantizer>::create({config, quantizer_.file, quantizer_.path});
-  if (quantizer->wants_stats()) quantizer->set_stats(stats_);
-  quantizer->prepare(model, nullptr, data_.example());
+  prepare(model, config);
   model->set_training(false);
   return model;
+}
+
+std::unique_ptr<Quantizer> Sensitivity::prepare(ModulePtr& model, const Json& config) const {
+  auto quantizer = Registry<Quantizer>::create({config, quantizer_.file, quantizer_.path});
+  if (quantizer->wants_stats()) quantizer->set_stats(stats_);
+  quantizer->prepare(model, nullptr, data_.example());
+  return quantizer;
 }
 
 Damage Sensitivity::measure(const Probe& probe) const {
@@ -185,6 +188,13 @@ int Sensitivity::own_bits(const Probe& probe) const {
   const auto layer = std::ranges::find(layers_, probe.layer, &Quantizer::Resolved::path);
   check(layer != layers_.end(), "sensitivity: '{}' is not quantized", probe.layer);
   return (probe.what == What::weights ? layer->bits.weights : layer->bits.activations).value();
+}
+
+std::vector<LayerWork> Sensitivity::work(const Json& config) const {
+  const ModulePtr model = float_model();
+  const Graph graph = Graph::trace(*model, data_.example());
+  ModulePtr prepared = float_model();
+  return work_of_layers(graph, prepare(prepared, config)->resolved());
 }
 
 Json Sensitivity::with_bits(const std::vector<std::pair<Probe, int>>& bits) const {

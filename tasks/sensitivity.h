@@ -2,11 +2,13 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "quant/bit_operations.h"
 #include "quant/quantizer.h"
 #include "quant/ranges/stats.h"
 #include "tasks/experiment.h"
@@ -56,12 +58,15 @@ class Sensitivity {
   Sensitivity(const ExperimentConfig& experiment, Config quantizer, const CalibrationConfig& calibration,
               const ExperimentData& data, const SensitivityConfig& config);
 
+  const Json& quantizer() const { return quantizer_.json(); }  // without corrections
   const std::vector<Probe>& probes() const { return probes_; }
   Damage measure(const Probe& probe) const;
   Damage measure_config(const Json& quantizer) const;  // of the whole network, under another config
   // The numbers that a probe's bits are of: weights, or what a layer gives for one image.
   int64_t numbers_of(const Probe& probe) const;
   int own_bits(const Probe& probe) const;  // as the config has them
+  // What the layers with weights do for one image, under a config of the quantizer.
+  std::vector<LayerWork> work(const Json& quantizer) const;
   // The quantizer's config without bits of its own, and for every layer its settings and these bits.
   Json with_bits(const std::vector<std::pair<Probe, int>>& bits) const;
   // What rounding each layer's weights changes of the outputs, squared, as their gradients say: the mean over images of
@@ -73,6 +78,7 @@ class Sensitivity {
  private:
   ModulePtr float_model() const;
   Damage damage(Module& model, const Probe& probe) const;
+  std::unique_ptr<Quantizer> prepare(ModulePtr& model, const Json& quantizer) const;
   ModulePtr quantized(const Json& quantizer) const;
   Json quantizer_of(const Probe& probe) const;
 

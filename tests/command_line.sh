@@ -600,11 +600,15 @@ has_report bits 2  # the front, and the bits of layers
 holds "within the budget" grep -qE '^weights: (3\.[0-9]+|4\.000) bits in the mean' stdout
 expect 0 "its config quantizes" "$qgrad" quantize bits/quantize.json --out bits_quantized
 expect_error "no choices" "expected numbers of bits to try, got none" "$qgrad" search bits.json --out x --set 'search.bits.choices=[]'
-expect_error "no budget" "expected a budget: mean_weights or weights_kib, mean_activations or both; or accuracy_drop" "$qgrad" search bits.json --out x --set 'search.bits={}'
+expect_error "no budget" "expected a budget: mean_weights or weights_kib, mean_activations or both, or bit_operations; or accuracy_drop" "$qgrad" search bits.json --out x --set 'search.bits={}'
 expect_error "two budgets for weights" "two budgets for the same" "$qgrad" search bits.json --out x --set search.bits.weights_kib=4
+expect_error "a budget for what has one" "bit_operations is a budget for weights and activations" "$qgrad" search bits.json --out x --set search.bits.bit_operations=0.2
 expect_error "budgets and a limit" "accuracy_drop finds the budgets itself" "$qgrad" search bits.json --out x --set search.bits.accuracy_drop=1
 expect 0 "a budget in KiB" "$qgrad" search bits.json --out bits_kib --json --set 'search.bits={"weights_kib": 4}'
 holds "is kept" python3 -c 'import json; w = json.load(open("stdout"))["weights"]; assert 0 < w["kib"] <= 4, w'
+expect 0 "a budget of bit operations" "$qgrad" search bits.json --out bits_operations --json --set 'search.bits={"bit_operations": 0.2}'
+holds "is kept, and mostly used" python3 -c 'import json; o = json.load(open("stdout"))["bit_operations"]; assert 0.15 < o["share"] <= 0.2 and o["is_best"] and len(o["front"]) > 5, o'
+has_report bits_operations 2
 expect 0 "bits by what they may cost" "$qgrad" search bits.json --out bits_drop --json --set 'search.bits={"choices": [2, 4, 8], "accuracy_drop": 3}'
 holds "cost no more" python3 -c 'import json; r = json.load(open("stdout")); c = r["chosen"]; assert r["weights"]["mean_bits"] < 8 and c.get("top1", c["agreement"]) >= 90, r'
 expect_error "bits that cost more" "at most 0 points, but 2 bits everywhere lose" "$qgrad" search bits.json --out x --set 'search.bits={"choices": [2], "accuracy_drop": 0}'

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <span>
 
 #include "apps/report/bars.h"
 #include "apps/report/chart.h"
@@ -18,26 +19,29 @@ struct SearchedPart {
 };
 constexpr SearchedPart kSearchedParts[] = {{"weights", "weights", kWeightsColor},
                                            {"activations", "what layers give", kActivationsColor}};
+constexpr SearchedPart kOperations[] = {{"bit_operations", "weights and what layers give", kPostTrainColor}};
 
 double decibels(const Json& noise) { return -10 * std::log10(std::max(noise.get<double>(), 1e-12)); }
 
-std::string front_chart(const Json& results) {
+// What the budgets of these parts allow, and what was chosen.
+std::string front_chart(const Json& results, std::span<const SearchedPart> parts, const char* measure,
+                        const char* unit) {
   Chart chart{.name = "",
-              .title = "What every budget allows",
-              .x_label = "mean bits",
+              .title = fmt::format("What every budget of {} allows", unit),
+              .x_label = unit,
               .y_label = "expected SQNR dB",
               .x_ticks = {},
               .series = {}};
   Series chosen{.label = "chosen", .color = kLevelsColor, .points = {}, .line = Series::Line::none};
-  for (const auto& [key, label, color] : kSearchedParts) {
-    if (!results.contains(key)) continue;
+  for (const auto& [key, label, color] : parts) {
+    if (!results.contains(key) || !results.at(key).contains("front")) continue;
     const Json& part = results.at(key);
     Series front{.label = label, .color = color, .points = {}};
     for (const Json& point : part.at("front"))
-      front.points.push_back({point.at("mean_bits").get<double>(), decibels(point.at("noise"))});
+      front.points.push_back({point.at("budget").get<double>(), decibels(point.at("noise"))});
     chart.series.push_back(std::move(front));
     chosen.points.push_back(
-        {part.at("mean_bits").get<double>(), decibels(part.at("expected_noise")), fmt::format("chosen for {}", label)});
+        {part.at(measure).get<double>(), decibels(part.at("expected_noise")), fmt::format("chosen for {}", label)});
   }
   if (chart.series.empty()) return "";
   chart.series.push_back(std::move(chosen));
@@ -119,8 +123,11 @@ Report search_report(const Json& results) {
   std::string body = section("Found", explained_table(judged(results)) + next);
   body += section(
       "Budgets",
-      "<div class=\"charts\">\n" + front_chart(results) + trials_chart(results) + "</div>\n" +
-          paragraph("Each point is the best choice of bits for that mean, where the noise of single layers adds up."));
+      "<div class=\"charts\">\n" + front_chart(results, kSearchedParts, "mean_bits", "mean bits") +
+          front_chart(results, kOperations, "share", "bit operations, those of 8 bits being 1") +
+          trials_chart(results) + "</div>\n" +
+          paragraph(
+              "Each point is the best choice of bits for that budget, where the noise of single layers adds up."));
   body += section("Layers", bits_chart(results.at("bits")) + explained_table(table));
   return {table, html_page(results, "qgrad search config.json", body)};
 }

@@ -9,18 +9,6 @@
 namespace qgrad {
 namespace {
 
-using Choices = std::vector<BitChoice>;
-
-// By size; none that costs as much as a smaller one.
-Choices worth_trying(Choices all) {
-  std::ranges::stable_sort(
-      all, [](const BitChoice& a, const BitChoice& b) { return a.size != b.size ? a.size < b.size : a.cost < b.cost; });
-  Choices kept;
-  for (const BitChoice& c : all)
-    if (kept.empty() || c.cost < kept.back().cost) kept.push_back(c);
-  return kept;
-}
-
 // The step from one choice of a layer to a larger one, of those that mixtures can not do better than.
 struct Step {
   size_t layer;
@@ -28,8 +16,8 @@ struct Step {
   double rate() const { return gain / size; }
 };
 
-std::vector<Step> steps_of(const Choices& choices, size_t layer) {
-  Choices hull;
+std::vector<Step> steps_of(const BitChoices& choices, size_t layer) {
+  BitChoices hull;
   const auto rate = [](const BitChoice& from, const BitChoice& to) {
     return (from.cost - to.cost) / (to.size - from.size);
   };
@@ -45,10 +33,10 @@ std::vector<Step> steps_of(const Choices& choices, size_t layer) {
 
 class Search {
  public:
-  Search(std::vector<Choices> layers, double budget) : layers_(std::move(layers)), chosen_(layers_.size()) {
+  Search(std::vector<BitChoices> layers, double budget) : layers_(std::move(layers)), chosen_(layers_.size()) {
     smallest_.assign(layers_.size() + 1, {});
     for (size_t i = layers_.size(); i-- > 0;) {
-      smallest_[i] = {0, smallest_[i + 1].size + layers_[i][0].size, smallest_[i + 1].cost + layers_[i][0].cost};
+      smallest_[i] = {{}, smallest_[i + 1].size + layers_[i][0].size, smallest_[i + 1].cost + layers_[i][0].cost};
       const std::vector<Step> steps = steps_of(layers_[i], i);
       steps_.insert(steps_.end(), steps.begin(), steps.end());
     }
@@ -97,19 +85,28 @@ class Search {
     }
   }
 
-  std::vector<Choices> layers_;
+  std::vector<BitChoices> layers_;
   std::vector<BitChoice> smallest_;  // of all layers from one on: their sums
   std::vector<Step> steps_;
-  std::vector<int> chosen_;
+  std::vector<std::vector<int>> chosen_;
   BitAllocation best_;
   int nodes_ = 0;
 };
 
 }  // namespace
 
-BitAllocation allocate_bits(const std::vector<std::vector<BitChoice>>& layers, double budget) {
-  std::vector<Choices> sorted;
-  for (const Choices& choices : layers) {
+BitChoices worth_trying(BitChoices all) {
+  std::ranges::stable_sort(
+      all, [](const BitChoice& a, const BitChoice& b) { return a.size != b.size ? a.size < b.size : a.cost < b.cost; });
+  BitChoices kept;
+  for (BitChoice& c : all)
+    if (kept.empty() || c.cost < kept.back().cost) kept.push_back(std::move(c));
+  return kept;
+}
+
+BitAllocation allocate_bits(const std::vector<BitChoices>& decisions, double budget) {
+  std::vector<BitChoices> sorted;
+  for (const BitChoices& choices : decisions) {
     check(!choices.empty(), "bits under a budget: a layer has no choices");
     sorted.push_back(worth_trying(choices));
   }

@@ -5,23 +5,28 @@
 
 namespace qgrad {
 
+// One way to settle what is decided together: a layer's weights, say, or what it gives and the weights that read it.
 struct BitChoice {
-  int bits = 0;
-  double size = 0;  // of what the budget is of
-  double cost = 0;  // what it hurts; costs of layers add up
+  std::vector<int> bits;  // of each part
+  double size = 0;        // of what the budget is of
+  double cost = 0;        // what it hurts; costs add up
 };
+using BitChoices = std::vector<BitChoice>;
 
 struct BitAllocation {
-  std::vector<int> bits;  // of each layer
+  std::vector<std::vector<int>> bits;  // of the choice made for each decision
   double size = 0, cost = 0;
   bool is_best = true;  // false: the search was ended after kMostNodes, and there may be a better one
 };
 
 inline constexpr int kMostNodes = 2'000'000;
 
-// Of the choices, one for each layer, those with the least cost within the budget: branch and bound, the bound being
+// Of the choices, one for each decision, those with the least cost within the budget: branch and bound, the bound being
 // that of the relaxation, in which the last choice may be a mixture of two (Sinha and Zoltners, "The Multiple-Choice
-// Knapsack Problem", 1979). Throws where even the smallest choices are beyond the budget, and where a layer has none.
-BitAllocation allocate_bits(const std::vector<std::vector<BitChoice>>& layers, double budget);
+// Knapsack Problem", 1979). Throws where even the smallest choices are beyond the budget, and where there are none.
+BitAllocation allocate_bits(const std::vector<BitChoices>& decisions, double budget);
+
+// By size; none that costs as much as a smaller one.
+BitChoices worth_trying(BitChoices all);
 
 }  // namespace qgrad

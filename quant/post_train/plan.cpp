@@ -245,18 +245,19 @@ void PostTrainPlan::fuse_relus() {
   }
 }
 
-LayerPlan* PostTrainPlan::carrier(const GraphNode& node) {
+std::map<std::string, LayerPlan>::value_type* PostTrainPlan::carrier(const GraphNode& node) {
   const auto relu = fused_relus_.find(node.path());
   const auto layer = layers_.find(relu == fused_relus_.end() ? node.path() : relu->second);
-  return layer != layers_.end() && layer->second.quantizes_output() ? &layer->second : nullptr;
+  return layer != layers_.end() && layer->second.quantizes_output() ? &*layer : nullptr;
 }
 
 // What moves numbers on the way hands on what it gets.
 void PostTrainPlan::widen(const GraphNode& node, int bits) {
-  LayerPlan* layer = carrier(node);
-  if (!layer) return;
-  if (*layer->bits.activations < bits) layer->bits_output = bits;
-  if (layer->effect.kind == Kind::moves || layer->effect.kind == Kind::splits)
+  const auto found = carrier(node);
+  if (!found) return;
+  LayerPlan& layer = found->second;
+  if (*layer.bits.activations < bits) layer.bits_output = bits;
+  if (layer.effect.kind == Kind::moves || layer.effect.kind == Kind::splits)
     for (const size_t pred : node.preds) widen(graph_[pred], bits);
 }
 
@@ -298,8 +299,20 @@ std::vector<InputQuantization> PostTrainPlan::own_inputs(const std::string& path
   return inputs;
 }
 
+// The bits of the first input, which are `own` where it does not come quantized.
+InputBits PostTrainPlan::input_bits(const GraphNode& layer, const LayerPlan& plan, InputBits own) {
+  const auto from = carrier(graph_[layer.preds.at(0)]);
+  if (!from || plan.inputs[0].requantized) return own;
+  const LayerPlan& giver = from->second;
+  return {giver.output_settings().bits, giver.bits_output ? "" : from->first};
+}
+
 void PostTrainPlan::plan_inputs(bool half_range) {
-  std::map<size_t, InputQuantization> first;  // by the node that made the tensor
+  struct Reading {
+    InputQuantization how;
+    std::string layer;
+  };
+  std::map<size_t, Reading> first;  // by the node that made the tensor
   for (const GraphNode& node : graph_.nodes()) {
     const auto layer = layers_.find(node.name);
     if (layer == layers_.end() || !layer->second.quantizes_inputs()) continue;
@@ -309,17 +322,23 @@ void PostTrainPlan::plan_inputs(bool half_range) {
     } catch (const Error& e) {
       throw e.located(node.name);
     }
+    std::string settings_of = node.name;  // those of the first input
     for (size_t i = 0; i < std::min(node.preds.size(), plan.inputs.size()); ++i) {
-      const LayerPlan* from = carrier(graph_[node.preds[i]]);
-      plan.inputs[i].requantized = plan.wrapping == Wrapping::param_layer && from && from->bits_output &&
-                                   *from->bits_output > plan.inputs[i].settings.bits;
+      const auto from = carrier(graph_[node.preds[i]]);
+      plan.inputs[i].requantized = plan.wrapping == Wrapping::param_layer && from && from->second.bits_output &&
+                                   *from->second.bits_output > plan.inputs[i].settings.bits;
       if (carries_quantization(graph_[node.preds[i]])) continue;
-      const auto [known, is_first] = first.try_emplace(node.preds[i], plan.inputs[i]);
+      const auto [known, is_first] = first.try_emplace(node.preds[i], plan.inputs[i], node.name);
       if (is_first || plan.inputs[i].overridden) continue;
-      plan.inputs[i] = known->second;
+      plan.inputs[i] = known->second.how;
       plan.inputs[i].overridden = false;
       plan.inputs[i].shared = true;
+      if (i == 0) settings_of = known->second.layer;
     }
+    if (plan.wrapping != Wrapping::param_layer) continue;
+    const Config& given = layers_.at(settings_of).settings.input_overrides;
+    const bool is_given = given.json().contains("0") && given.json().at("0").contains("bits_activations");
+    plan.input = input_bits(node, plan, {plan.inputs.at(0).settings.bits, is_given ? "" : settings_of});
   }
 }
 

@@ -78,6 +78,7 @@ struct LayerPlan {
   std::optional<float> relu_cap;
   std::vector<InputQuantization> inputs;
   std::optional<int> bits_output;  // where they are not bits.activations
+  std::optional<InputBits> input;  // of a layer with quantized weights and outputs
 
   bool takes_float() const;  // it computes in float and has no weights
   bool quantizes_output() const;
@@ -119,8 +120,10 @@ class PostTrainPlan {
  private:
   std::vector<const GraphNode*> split_successors(const GraphNode& node) const;
   bool carries_quantization(const GraphNode& node) const;
-  LayerPlan* carrier(const GraphNode& node);  // of the quantization that its output has; null where there is none
+  // Of the quantization that a node's output has; null where there is none.
+  std::map<std::string, LayerPlan>::value_type* carrier(const GraphNode& node);
   void widen(const GraphNode& node, int bits);
+  InputBits input_bits(const GraphNode& layer, const LayerPlan& plan, InputBits own);
   std::vector<InputQuantization> own_inputs(const std::string& path, const LayerPlan& plan, bool half_range) const;
 
   Graph graph_;

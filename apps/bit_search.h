@@ -1,0 +1,40 @@
+// Bits for every layer under budgets, or under a limit of what they may cost: measured, chosen, and checked.
+#pragma once
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tasks/experiment.h"
+
+namespace qgrad {
+
+struct BitsConfig {
+  std::vector<int> choices{2, 3, 4, 6, 8};
+  // Means are over all weights, and over all numbers that layers give for an image; bit operations a share of those
+  // with 8 bits everywhere.
+  std::optional<double> mean_weights, weights_kib, mean_activations, bit_operations;
+  std::optional<double> accuracy_drop;
+};
+void fields(Fields& v, BitsConfig& c);
+// Throws, naming `where`, where there is no budget or two for the same.
+void check_bits(const BitsConfig& bits, const std::string& where);
+
+// What a search found.
+struct Found {
+  Json quantizer;  // a config
+  Json report;
+  std::string text;
+};
+
+// The corrections of a config, for what was found without them.
+void add_corrections(const Config& from, Json& to);
+
+// Processes share the measuring; all but the first return nothing. folder: where they leave word for each other.
+Found search_bits(const BitsConfig& bits, const ExperimentConfig& experiment, const Config& quantizer,
+                  const CalibrationConfig& calibration, const ExperimentData& data,
+                  const std::filesystem::path& folder);
+
+}  // namespace qgrad
