@@ -911,10 +911,13 @@ expect_error "predict without an image" "1 of 1 images could not be classified" 
 holds "says which" grep -q 'nowhere.png: cannot open' stderr
 bench_answers inference --batch 2 --integer 8,8
 bench_answers inference --batch 2 --fold
-if [ -x "$(dirname "$qgrad")/engine_from_c" ]; then
-  expect 0 "the engine's library from C" "$(dirname "$qgrad")/engine_from_c" digits.qgi
+classify=$(dirname "$qgrad")/classify
+if [ -x "$classify" ]; then
+  { echo P5 8 8 255; head -c 64 /dev/zero | tr '\0' '\200'; } >grey.pgm
+  expect 0 "the engine's library from C" "$classify" digits.qgi grey.pgm
   holds "answers with a class and a number" grep -qE '^[0-9] -?[0-9.e-]+$' stdout
-  expect_error "the engine's library without a program" "nowhere.qgi: cannot open" "$(dirname "$qgrad")/engine_from_c" nowhere.qgi
+  expect_error "the engine's library without a program" "nowhere.qgi: cannot open" "$classify" nowhere.qgi grey.pgm
+  expect_error "and without such a picture" "digits.qgi: expected a binary PGM file of 8x8 pixels" "$classify" digits.qgi digits.qgi
   library=$(dirname "$qgrad")/libqgrad_engine.so
   strip -o stripped.so "$library"
   holds "the engine's library is small" test "$(stat -c %s stripped.so)" -lt 500000
