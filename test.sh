@@ -11,4 +11,5 @@ if [ $# -eq 0 ]; then
   tests/crash_safety.sh ./build/qgrad
   tests/ranks.sh ./build/qgrad
   tests/installed_package.sh build
+  tests/wheel.sh build
 fi
