@@ -245,16 +245,22 @@ void check_fits(const Config& model_config, const ExperimentData& data) {
                  data.whose(), image_text(description.image), image_text(architecture->image_shape().dims()));
   const ModulePtr model = architecture->make();
   model->set_training(false);
-  int64_t outputs = 0;
+  Shape outputs;
   try {
-    outputs = model->call(example_inputs(model_config, description)).dim(-1);
+    outputs = model->call(example_inputs(model_config, description)).shape();
   } catch (const Error& e) {
     config_error(model_config.where(), "images of {} (height, width, channels), as {} has them, do not fit: {}",
                  image_text(description.image), data.whose(), e.what());
   }
   const int64_t classes = std::ssize(description.classes);
-  if (classes > 0 && outputs != classes)
-    config_error(model_config.where(), "the model has {} outputs, but {} has {} classes", outputs,
+  if (classes > 0 && outputs.rank() != 2)
+    config_error(
+        model_config.where(),
+        "the model gives {} for a batch of one, expected [1, {}], a number for each class: GlobalAvgPool2d and "
+        "Flatten before the last layer make it one",
+        outputs, classes);
+  if (classes > 0 && outputs[-1] != classes)
+    config_error(model_config.where(), "the model has {} outputs, but {} has {} classes", outputs[-1],
                  data.dataset().name(), classes);
 }
 

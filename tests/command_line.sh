@@ -768,6 +768,7 @@ expect_error "rows that share a folder" "the rows 'LSQ 4/4' and 'LSQ 4-4' would 
 expect_error "syntax error" "edited.json:[0-9]+:[0-9]+: not valid JSON" "$qgrad" compare edited.json
 expect_error "missing file" "nowhere.json: cannot open" "$qgrad" compare nowhere.json
 expect_error "a model with other outputs than the data's classes" "model: the model has 12 outputs, but digits has 10 classes" "$qgrad" compare "$digits" --set model.classes=12
+expect_error "a model that gives an image" "model: the model gives \[1,8,8,10\] for a batch of one, expected \[1, 10\]" "$qgrad" compare "$digits" --set 'model={"class": "network", "inputs": [{"name": "image", "shape": [8, 8, 1]}], "nodes": [{"name": "fc", "class": "Linear", "out": 10}]}'
 expect_error "a key that stands twice in --set" "--set train: a: the key stands twice" "$qgrad" compare "$digits" --set 'train={"a": 1, "a": 2}'
 expect_error "more training images than there are" "data.train_images: 5000 were asked for" "$qgrad" compare "$digits" --set data.train_images=5000
 expect_error "--set of a key that no command has" "only data, model, quantizer of a config are read here" "$qgrad" inspect "$digits" --set trian.epochs=2
