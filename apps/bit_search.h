@@ -12,7 +12,7 @@
 namespace qgrad {
 
 struct BitsConfig {
-  std::vector<int> choices{2, 3, 4, 6, 8};
+  std::vector<int> choices{2, 3, 4, 5, 6, 8};
   // Means are over all weights, and over all numbers that layers give for an image; bit operations a share of those
   // with 8 bits everywhere.
   std::optional<double> mean_weights, weights_kib, mean_activations, bit_operations;
