@@ -9,6 +9,7 @@
 
 #include "apps/probes.h"
 #include "apps/processes.h"
+#include "core/error.h"
 #include "quant/post_train/bit_allocation.h"
 #include "tasks/sensitivity.h"
 
@@ -37,25 +38,34 @@ struct Budgeted {
   std::vector<Decision> decisions = {};
 
   BitAllocation best(double budget) const {
+    check(least() <= budget * unit, "search.bits: {}: the smallest choices take {:g}, the budget is {:g}", key,
+          least() / unit, budget);
     std::vector<BitChoices> choices;
     for (const Decision& decision : decisions) choices.push_back(decision.choices);
     return allocate_bits(choices, budget * unit);
   }
   // The best that every budget allows: those of uniform bits, in quarters.
   Json front() const {
-    double least = 0, most = 0;
-    for (const Decision& decision : decisions) {
-      least += std::ranges::min(decision.choices, {}, &BitChoice::size).size;
-      most += std::ranges::max(decision.choices, {}, &BitChoice::size).size;
-    }
     Json front = Json::array();
     for (int quarters = 4; quarters <= 4 * 32; ++quarters) {
       const double budget = uniform(quarters / 4.0);
-      if (budget * unit < least || budget * unit > most) continue;
+      if (budget * unit < least() || budget * unit > most()) continue;
       const BitAllocation found = best(budget);
       front.push_back({{"budget", found.size / unit}, {"noise", found.cost}});
     }
     return front;
+  }
+
+ private:
+  double least() const {
+    double sum = 0;
+    for (const Decision& decision : decisions) sum += std::ranges::min(decision.choices, {}, &BitChoice::size).size;
+    return sum;
+  }
+  double most() const {
+    double sum = 0;
+    for (const Decision& decision : decisions) sum += std::ranges::max(decision.choices, {}, &BitChoice::size).size;
+    return sum;
   }
 };
 
@@ -63,6 +73,21 @@ using ChosenBits = std::vector<std::pair<Probe, int>>;
 
 std::string in_words(const Damage& d) {
   return fmt::format("{}SQNR {:.2f} dB", d.top1 ? fmt::format("top1 {:.2f}  ", *d.top1) : "", d.sqnr_db);
+}
+
+std::string in_words(const Json& report) {
+  std::string text;
+  for (const auto& [key, part] : report.items()) {
+    if (part.contains("mean_bits"))
+      text += fmt::format("{}: {:.3f} bits in the mean, {:.1f} KiB", key, part.at("mean_bits").get<double>(),
+                          part.at("kib").get<double>());
+    else if (part.contains("share"))
+      text += fmt::format("bit operations: {:.4f} of those of 8 bits everywhere", part.at("share").get<double>());
+    else
+      continue;
+    text += part.value("is_best", true) ? "\n" : ", perhaps not the best\n";
+  }
+  return text;
 }
 
 class BitSearch {
@@ -190,13 +215,15 @@ class BitSearch {
       report[budgeted.key] = {{"expected_noise", best.cost}, {"is_best", best.is_best}, {"front", budgeted.front()}};
     }
     Json quantizer = sensitivity_.with_bits(bits);
-    std::string text = describe(quantizer, bits, report);
+    report.merge_patch(amounts(quantizer, bits));
+    report["bits"] = by_layer(bits);
+    std::string text = in_words(report);
     return {std::move(quantizer), std::move(report), std::move(text)};
   }
 
-  // Adds what the bits amount to, whatever the budget was of.
-  std::string describe(const Json& quantizer, const ChosenBits& bits, Json& report) const {
-    std::string text;
+  // What the bits come to, whatever the budget was of.
+  Json amounts(const Json& quantizer, const ChosenBits& bits) const {
+    Json amounts = Json::object();
     for (const What what : {What::weights, What::activations}) {
       double all = 0, numbers = 0;
       for (const auto& [layer, count] : bits)
@@ -204,22 +231,15 @@ class BitSearch {
           numbers += static_cast<double>(sensitivity_.numbers_of(layer));
           all += static_cast<double>(sensitivity_.numbers_of(layer)) * count;
         }
-      if (numbers == 0) continue;
-      report[enum_name(what)].update({{"mean_bits", all / numbers}, {"kib", all / kBitsOfKib}});
-      text +=
-          fmt::format("{}: {:.3f} bits in the mean, {:.1f} KiB\n", enum_name(what), all / numbers, all / kBitsOfKib);
+      if (numbers > 0) amounts[enum_name(what)] = {{"mean_bits", all / numbers}, {"kib", all / kBitsOfKib}};
     }
     double operations = 0, of_8_bits = 0;
     for (const LayerWork& layer : sensitivity_.work(quantizer)) {
       operations += layer.bit_operations();
       of_8_bits += layer.multiplications * kOf8Bits;
     }
-    report["bit_operations"].update({{"share", operations / of_8_bits}, {"giga", operations / 1e9}});
-    text += fmt::format("bit operations: {:.4f} of those of 8 bits everywhere\n", operations / of_8_bits);
-    for (const Json& part : report)
-      if (!part.value("is_best", true)) text += "a better choice may exist: the search for it was ended\n";
-    report["bits"] = by_layer(bits);
-    return text;
+    if (of_8_bits > 0) amounts["bit_operations"] = {{"share", operations / of_8_bits}, {"giga", operations / 1e9}};
+    return amounts;
   }
 
   // [{"layer", "weights", "activations"}], in the order of the layers: one of these, or both.

@@ -614,7 +614,7 @@ holds "cost no more" python3 -c 'import json; r = json.load(open("stdout")); c =
 expect_error "bits that cost more" "at most 0 points, but 2 bits everywhere lose" "$qgrad" search bits.json --out x --set 'search.bits={"choices": [2], "accuracy_drop": 0}'
 expect_error "bits twice" "8 bits are listed twice" "$qgrad" sensitivity sensitivity.json --out x --set 'sensitivity.bits=[8,8]'
 expect_error "nothing to quantize" "quantizes nothing of this network" "$qgrad" sensitivity sensitivity.json --out x --set quantizer.bits_weights=null --set quantizer.bits_activations=null
-expect_error "a budget below all choices" "the smallest choices take .*, the budget is" "$qgrad" search bits.json --out x --set search.bits.mean_weights=1.5
+expect_error "a budget below all choices" "search.bits: weights: the smallest choices take 2, the budget is 1.5" "$qgrad" search bits.json --out x --set search.bits.mean_weights=1.5
 
 # --- your own images ---
 pictures=$root/examples/own_images/pictures
