@@ -5,6 +5,7 @@
 #include <cmath>
 #include <span>
 
+#include "core/error.h"
 #include "core/ops/map.h"
 #include "core/tape.h"
 
