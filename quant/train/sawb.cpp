@@ -35,21 +35,17 @@ float largest_level(const Tensor& weights, int bits) {
 
 }  // namespace
 
-SawbQuantizeParam::SawbQuantizeParam(int bits) : Quantization(bits) { coefficients_of(bits); }
+SawbQuantizeParam::SawbQuantizeParam(int bits) : Quantization(bits), scale(buffer("scale", Tensor::full({1}, 1))) {
+  coefficients_of(bits);
+}
 
 std::string SawbQuantizeParam::describe() const { return fmt::format("bits={}", own_bits()); }
-
-// Times which levels are odd numbers.
-std::vector<float> SawbQuantizeParam::integer_scale(const Tensor& quantized) const {
-  const auto levels = static_cast<float>(std::exp2(own_bits()) - 1);
-  return {levels / std::max(min_max(quantized.data()).max_abs(), 1e-12f)};
-}
 
 Tensor SawbQuantizeParam::quantized(const Tensor& parameter) {
   if (!bits()) return parameter;
   const auto levels = static_cast<float>(std::exp2(*bits()) - 1);
-  const float scale = levels / (2 * largest_level(parameter, *bits()));
-  return linear_quantize_ste(parameter, {{scale}, {0.5f}},
+  scale.set(Tensor::full({1}, levels / (2 * largest_level(parameter, *bits()))));
+  return linear_quantize_ste(parameter, {{scale.item()}, {0.5f}},
                              {.integers = quantized_range(*bits(), LinearQuantMode::asymmetric_signed)});
 }
 

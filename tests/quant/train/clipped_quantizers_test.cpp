@@ -231,8 +231,9 @@ TEST_CASE("SAWB's levels are evenly spaced around zero, and near the least squar
   const Tensor normal = test::normal_tensor({4000}, 3);
   for (const int bits : {2, 3, 4, 5, 8}) {
     INFO(bits);
-    const Tensor y = SawbQuantizeParam(bits)(normal);
-    const float scale = SawbQuantizeParam(bits).integer_scale(y)[0];
+    SawbQuantizeParam quantize(bits);
+    const Tensor y = quantize(normal);
+    const float scale = quantize.integer_scale(y)[0];
     const float top = std::exp2f(static_cast<float>(bits)) - 1;
     for (const float v : y.data()) {
       const float integer = v * scale;
@@ -253,6 +254,16 @@ TEST_CASE("SAWB's levels are evenly spaced around zero, and near the least squar
     double least = error_at(end);
     for (float share = 0.5f; share < 2; share += 0.02f) least = std::min(least, error_at(share * end));
     CHECK(error_at(end) < (bits < 8 ? 1.1 : 2) * least);
+  }
+}
+
+TEST_CASE("SAWB's integers are known where no weight is on the outermost level") {
+  SawbQuantizeParam quantize(8);
+  const Tensor y = quantize(tensor_of({-1, -0.5f, -0.1f, 0.1f, 0.5f, 1}));
+  for (const float v : y.data()) {
+    const float integer = v * quantize.integer_scale(y)[0];
+    CHECK(std::fabs(std::remainder(integer - 1, 2.0f)) < 1e-3f);
+    CHECK(std::fabs(integer) < 254);
   }
 }
 
