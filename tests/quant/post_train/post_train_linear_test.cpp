@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "nn/checkpoint.h"
+#include "nn/fold.h"
 #include "nn/layers/activation.h"
 #include "nn/layers/container.h"
 #include "nn/layers/conv.h"
