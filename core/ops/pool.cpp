@@ -123,7 +123,7 @@ Tensor max_pool2d(const Tensor& x, const Pool2dOptions& options) {
   const float* from = x.data().data();
   float* to = y.mutable_data().data();
   for_each_image(x.dim(0), g, [&](int64_t in, int64_t out) { kernels().pool.max_forward(from + in, to + out, g); });
-  return record("max_pool2d", y, {x}, [x, y, g](Tensor dy, Grads& dx) {
+  return record("max_pool2d", y, {x}, [x, y, g](const Tensor& dy, Grads& dx) {
     Tensor gradient = Tensor::zeros(x.shape());
     const float *px = x.data().data(), *py = y.data().data(), *pdy = dy.data().data();
     float* pdx = gradient.mutable_data().data();
@@ -144,7 +144,7 @@ Tensor avg_pool2d(const Tensor& x, const Pool2dOptions& options) {
   const float* from = x.data().data();
   float* to = y.mutable_data().data();
   for_each_image(x.dim(0), g, [&](int64_t in, int64_t out) { kernels().pool.average_forward(from + in, to + out, g); });
-  return record("avg_pool2d", y, {x}, [shape = x.shape(), g](Tensor dy, Grads& dx) {
+  return record("avg_pool2d", y, {x}, [shape = x.shape(), g](const Tensor& dy, Grads& dx) {
     Tensor gradient = Tensor::zeros(shape);
     const float* pdy = dy.data().data();
     float* pdx = gradient.mutable_data().data();
