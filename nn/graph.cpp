@@ -193,7 +193,8 @@ double Graph::multiplications(const GraphNode& node) const {
   const WeightedSum* layer = node.module ? node.module->weighted_sum() : nullptr;
   if (!layer) return 0;
   const Shape& positions = layer->is_transposed() ? read() : node.output_shape;
-  return static_cast<double>(positions.numel() / positions[-1] * layer->weight.raw().numel());
+  const int64_t pixels = positions.numel() / positions[-1];
+  return static_cast<double>(pixels * layer->weight.raw().numel());
 }
 
 }  // namespace qgrad
