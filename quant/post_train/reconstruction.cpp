@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <numbers>
+#include <numeric>
 #include <set>
 #include <unordered_map>
 
@@ -47,6 +48,7 @@ class Reconstruction {
     const auto rest = std::ranges::find_if(units_, unrunnable);
     if (config_.network_iterations == 0) add_weighted(rest, units_.end());
     units_.erase(rest, units_.end());
+    if (config_.fisher && !units_.empty()) draw_directions();
     all_ = units_.size() * static_cast<size_t>(config_.iterations) + static_cast<size_t>(config_.network_iterations);
   }
 
@@ -57,7 +59,7 @@ class Reconstruction {
       for (const Tensor& x : floats) targets.push_back(run_unit(unit, x, reference_modules_));
       LearningLayer* exit = unit.exit() == graph_.output() ? nullptr : carrier(unit.exit());
       if (exit) exit->set_open(true);
-      learn(unit, arriving, floats, targets);
+      learn(unit, arriving, floats, targets, config_.fisher ? information(unit, targets) : std::vector<Tensor>());
       for (Tensor& x : arriving) x = run_unit(unit, entering(unit, x, x), quantized_modules_);
       if (exit) exit->set_open(false);
       floats = std::move(targets);
@@ -124,11 +126,64 @@ class Reconstruction {
     return values.at(unit.exit());
   }
 
+  bool are_classes(const Tensor& y) const { return config_.outputs_are_classes && y.rank() == 2 && y.dim(1) > 1; }
+
   Tensor loss(const Tensor& y, const Tensor& target, bool is_output) const {
-    if (!is_output || !config_.outputs_are_classes || y.rank() != 2 || y.dim(1) == 1)
+    if (!is_output || !are_classes(y))
       return mul_scalar(squared_distance(y, target), static_cast<float>(y.dim(-1)) / static_cast<float>(y.numel()));
     // The divergence, but for the entropy of the target, which is a constant.
     return mul_scalar(dot(softmax(target), log_softmax(y)), -1 / static_cast<float>(y.dim(0)));
+  }
+
+  // The gradients of the log likelihood with respect to the outputs, of one draw for each image.
+  void draw_directions() {
+    for (size_t i = units_[0].exit() + 1; i <= graph_.output(); ++i)
+      check(runnable_[i], "reconstruction: fisher needs gradients, but {} is computed by no module", graph_[i].path());
+    for (Parameter* p : all_parameters(reference_)) p->raw().set_requires_grad(false);
+    RandomStream random(config_.seed, "reconstruction: classes");
+    for (const Tensor& batch : batches_) {
+      const Tensor y = reference_(batch);
+      Tensor direction = are_classes(y) ? softmax(y) : Tensor::empty(y.shape());
+      const std::span<float> values = direction.mutable_data();
+      if (!are_classes(y)) {
+        for (float& value : values) value = random.normal();
+      } else {
+        const auto classes = static_cast<size_t>(y.dim(1));
+        for (size_t row = 0; row < values.size(); row += classes) {
+          float left = random.uniform();
+          size_t drawn = 0;
+          while (drawn + 1 < classes && (left -= values[row + drawn]) >= 0) ++drawn;
+          values[row + drawn] -= 1;
+        }
+      }
+      directions_.push_back(std::move(direction));
+    }
+  }
+
+  // |g| of each number that the float network's unit gives, over the root mean square of the image's.
+  std::vector<Tensor> information(const ReconstructionUnit& unit, std::span<const Tensor> given) const {
+    ReconstructionUnit rest{.entry = unit.exit(), .nodes = {}};
+    for (size_t i = unit.exit() + 1; i <= graph_.output(); ++i) rest.nodes.push_back(i);
+    std::vector<Tensor> all;
+    for (size_t b = 0; b < given.size() && !rest.nodes.empty(); ++b) {
+      Tensor x = given[b].clone();
+      x.set_requires_grad(true);
+      Tape tape;
+      {
+        const Tape::Recording recording(tape);
+        tape.backward(dot(run_unit(rest, x, reference_modules_), directions_[b]));
+      }
+      Tensor g = abs(x.grad());
+      const size_t image = g.data().size() / static_cast<size_t>(g.dim(0));
+      for (std::span<float> left = g.mutable_data(); !left.empty(); left = left.subspan(image)) {
+        const std::span<float> values = left.first(image);
+        const double squares = std::inner_product(values.begin(), values.end(), values.begin(), 0.0);
+        const double scale = squares > 0 ? std::sqrt(static_cast<double>(image) / squares) : 0;
+        for (float& value : values) value = static_cast<float>(scale * value);
+      }
+      all.push_back(std::move(g));
+    }
+    return all;
   }
 
   // Steps of Adam along a cosine that begins at `pace` times the learning rates. `loss_of`: of images at these
@@ -160,8 +215,9 @@ class Reconstruction {
   }
 
   void learn(const ReconstructionUnit& unit, std::span<const Tensor> arriving, std::span<const Tensor> floats,
-             std::span<const Tensor> targets) {
+             std::span<const Tensor> targets, std::span<const Tensor> weights) {
     const Samples x(arriving, "reconstruction"), r(floats, "reconstruction"), t(targets, "reconstruction");
+    const Samples weights_of(weights, "reconstruction");
     const std::string name = graph_[unit.exit()].path();
     LearningLayer::Parameters learned;
     Dropping dropping(config_.drop, config_.seed, name);
@@ -179,7 +235,10 @@ class Reconstruction {
       for (LearningLayer* layer : quantizing) layer->set_dropping(&dropping);
     optimize(name, learned, 1, config_.iterations, [&](std::span<const uint32_t> positions) {
       const Tensor y = run_unit(unit, entering(unit, x.gather(positions), r.gather(positions)), quantized_modules_);
-      return loss(y, t.gather(positions), unit.exit() == graph_.output());
+      const Tensor target = t.gather(positions);
+      if (weights.empty()) return loss(y, target, unit.exit() == graph_.output());
+      const Tensor weight = weights_of.gather(positions);
+      return loss(mul(y, weight), mul(target, weight), false);
     });
     for (LearningLayer* layer : quantizing) layer->set_dropping(nullptr);
   }
@@ -210,7 +269,8 @@ class Reconstruction {
   std::vector<bool> weighted_, attached_, runnable_;
   std::map<std::string, std::unique_ptr<LearningLayer>> layers_;  // by path
   std::vector<ReconstructionUnit> units_;
-  std::vector<std::string> left_;  // layers with weights in units that can not be run
+  std::vector<std::string> left_;   // layers with weights in units that can not be run
+  std::vector<Tensor> directions_;  // by batch, with `fisher`
   size_t steps_done_ = 0, all_ = 0;
 };
 

@@ -20,6 +20,7 @@ struct ReconstructionConfig {
   float lr_weights = 0.01f, lr_steps = 0.004f, lr_others = 0.001f;
   float network_lr = 1;
   float drop = 0;
+  bool fisher = false;
   bool outputs_are_classes = true;
   uint64_t seed = 1;
 };
@@ -35,6 +36,8 @@ inline void fields(Fields& v, ReconstructionConfig& c) {
     {.help = "probability with which a number is left as it is where the network quantizes it, in the units' steps",
      .min = 0,
      .max = 1});
+  v("fisher", c.fisher,
+    {.help = "weigh the error of each number by the Fisher information of the float network about it"});
   v("outputs_are_classes", c.outputs_are_classes,
     {.help = "compare the network's outputs by the divergence of their softmax; false: by their squared error"});
   v("seed", c.seed, {.help = "seed of the choice of images, and of what is dropped"});
@@ -60,6 +63,10 @@ std::vector<ReconstructionUnit> reconstruction_units(const Graph& graph, const s
 //   v       integers as continuous numbers, from qmin to qmax: W' = (round(v) + zero_point) * step_w, d round / dv = 1
 //   step_w, step of its inputs and of its outputs, as logarithms; zero points stay
 //   bias
+// With `fisher` each difference counts g^2 times, g being the gradient of the float network's log likelihood of a class
+// that is drawn from its softmax (of a normally distributed output around its own, where outputs are no classes): the
+// diagonal of the Fisher information (BRECQ, section 3.2), but in parts of each image's mean, since the few images that
+// a network is not sure of would have nearly all of it.
 // A unit's output is compared before it is quantized; the quantization at its entry is learned with it. Where numbers
 // are quantized, each stays as it was with probability `drop`; at the entry it becomes the float network's. In the end
 // the whole network learns to give the float network's outputs, with nothing dropped, but the integers of weights that
@@ -69,7 +76,8 @@ std::vector<ReconstructionUnit> reconstruction_units(const Graph& graph, const s
 // "QDrop: randomly dropping quantization for extremely low-bit post-training quantization", ICLR 2022; the weights'
 // gradient is straight-through, as steps are few)
 // reference: the float model with batch norms folded as in the quantized one; both in evaluation mode. Throws where
-// quantization is dynamic, and where a layer is called more than once. Units that hold an operation which no module
+// quantization is dynamic, where a layer is called more than once, and with `fisher` where an operation that no module
+// computes comes after the units. Units that hold an operation which no module
 // computes, but for flattening, are learned with the whole network alone, and so is what comes after them: returns the
 // layers with weights that are not learned at all.
 using ReconstructionProgress = std::function<void(const std::string& unit, size_t done, size_t all)>;

@@ -1,6 +1,7 @@
 // Block reconstruction: where units begin and end, what they learn, and that the result is what runs.
 #include "quant/post_train/reconstruction.h"
 
+#include <array>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -9,6 +10,8 @@
 #include "core/tape.h"
 #include "nn/fold.h"
 #include "nn/layers/container.h"
+#include "nn/layers/conv.h"
+#include "nn/layers/linear.h"
 #include "nn/models/architecture.h"
 #include "quant/export/every_layer.h"
 #include "quant/export/lowering.h"
@@ -58,6 +61,12 @@ struct Net {
     return test::compare_with_simulation(*model, deploy::Engine(lowered.program), test::images(8, 6)).differing;
   }
 };
+
+Tensor parameter_at(Module& model, const std::string& path) {
+  for (const Parameter* p : all_parameters(model))
+    if (p->path() == path) return p->raw();
+  fail("no parameter {}", path);
+}
 
 // By the names of the last nodes, every layer of weighted sums being one with weights.
 std::vector<std::string> unit_ends(Module& model, const Tensor& example) {
@@ -129,6 +138,46 @@ TEST_CASE("reconstruction brings a network's outputs nearer to the float network
   CHECK(learned.error() < 0.6 * nearest.error());
   CHECK(without_network.error() < 0.6 * nearest.error());
   CHECK(without_units.error() < 0.8 * nearest.error());
+}
+
+TEST_CASE("numbers count by what the float network's outputs know of them") {
+  for (const bool classes : {true, false}) {
+    const Json config = {{"iterations", 150}, {"batch_size", 8}, {"outputs_are_classes", classes}};
+    Json fisher = config;
+    fisher["fisher"] = true;
+    Net nearest, plain, weighed;
+    plain.reconstruct(config);
+    weighed.reconstruct(fisher);
+    CHECK(weighed.error() < 0.7 * nearest.error());
+    CHECK(weighed.error() != plain.error());
+  }
+}
+
+TEST_CASE("with Fisher information nothing is learned of a channel that the outputs do not depend on") {
+  const auto net = [] {
+    auto made = std::make_unique<Sequential>();
+    made->add("conv", std::make_unique<Conv2d>(square_conv(3, 2, 1, 1, 0)))
+        .add("reads", std::make_unique<Conv2d>(square_conv(2, 4, 1, 1, 0)));
+    for (Parameter* p : all_parameters(*made)) p->set_raw(test::normal_tensor(p->raw().shape(), 7, 0.3f));
+    const std::span<float> reads = (*made)[1]->weighted_sum()->weight.raw().mutable_data();
+    std::ranges::fill(reads.last(4), 0.0f);  // nothing of channel 1
+    return made;
+  };
+  for (const bool fisher : {false, true}) {
+    const ModulePtr reference = net(), model = test::quantized(net(), kThreeBits, test::images(32, 1));
+    const auto channels = [&] {
+      std::array<std::vector<float>, 2> of;
+      const Tensor weight = parameter_at(*model, "conv.weight");
+      for (size_t i = 0; i < weight.data().size(); ++i) of[i % 2].push_back(weight.data()[i]);
+      return of;
+    };
+    const auto before = channels();
+    reconstruct(*model, *reference, batches(),
+                {.iterations = 100, .batch_size = 8, .lr_weights = 0.1f, .fisher = fisher},
+                [](const std::string&, size_t, size_t) {});
+    CHECK(channels()[0] != before[0]);
+    CHECK((channels()[1] == before[1]) == fisher);
+  }
 }
 
 TEST_CASE("outputs that are no classes are learned by their squared error") {
