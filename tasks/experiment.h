@@ -15,6 +15,7 @@
 #include "nn/module.h"
 #include "nn/optim/optimizer.h"
 #include "nn/optim/schedule.h"
+#include "quant/train/oscillation.h"
 #include "quant/train/quant_schedule.h"
 #include "tasks/data_description.h"
 #include "tasks/distillation.h"
@@ -86,6 +87,7 @@ struct TrainConfig {
   std::optional<uint64_t> seed;
   std::vector<ParamGroupConfig> param_groups;
   std::optional<QuantScheduleConfig> quantization;
+  std::optional<OscillationConfig> oscillations;
   std::optional<DistillationConfig> distillation;
   OnDivergence on_divergence = OnDivergence::stop;
   int log_steps = 100, keep_epochs = 0;
@@ -103,6 +105,8 @@ inline void fields(Fields& v, TrainConfig& c) {
   v("param_groups", c.param_groups, {.help = "parameters with a learning rate or a weight decay of their own"});
   v("quantization", c.quantization,
     {.help = "when ranges, rounding, bits and batch norms change; null: all as the quantizer says, from the start"});
+  v("oscillations", c.oscillations,
+    {.help = "what is done about weights that go to and fro between two levels; null: nothing"});
   v("distillation", c.distillation, {.help = "a teacher whose outputs are a second target; null: none"});
   v("on_divergence", c.on_divergence,
     {.help = "where a loss, a gradient or a weight is not finite: \"stop\", or \"rollback\" to the state before the "

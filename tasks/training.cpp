@@ -179,6 +179,8 @@ void Training::finish_epoch() {
   std::string line = fmt::format("{}  epoch {}/{}  loss {:.4f}  top1 {:.2f}", label_, log.epoch, config_.epochs,
                                  log.train_loss, log.train_top1);
   if (!log.validation.is_null()) line += "  validation " + metrics_text(log.validation);
+  if (setup_.oscillations && config_.oscillations->freeze_above)
+    line += fmt::format("  frozen {:.2f} %", setup_.oscillations->frozen_percent());
   state_.result.seconds += log.seconds;
   state_.result.epochs.push_back(log);
   state_.epoch = {};
@@ -214,6 +216,7 @@ void Training::train_steps(const Stopwatch& stopwatch) {
 void Training::step(const Task::Batch& batch) {
   EpochSoFar& so_far = state_.epoch;
   if (setup_.quantization) setup_.quantization->apply(epoch(), so_far.steps, setup_.batches->count());
+  if (setup_.oscillations) setup_.oscillations->set_progress(position() / config_.epochs);
   so_far.lr = setup_.learning_rate->lr(optimizer_.base_lr(), position(), config_.epochs) * lr_factor();
   optimizer_.set_lr(so_far.lr);
   try {

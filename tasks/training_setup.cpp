@@ -57,6 +57,11 @@ TrainingSetup::TrainingSetup(const TrainConfig& config, Module& model, Optimizer
     distillation.emplace(*config.distillation, model, task.description());
   }
   add_param_groups(optimizer, model, config);
+  if (config.oscillations) {
+    auto follows = std::make_unique<Oscillations>(*config.oscillations, model);
+    oscillations = follows.get();
+    optimizer.set_observer(std::move(follows));
+  }
   check(batches->count() > 0, "training: a batch of {} is more than the {} training examples", batch_size,
         batches->examples());
 }

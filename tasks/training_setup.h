@@ -6,6 +6,7 @@
 
 #include "nn/optim/optimizer.h"
 #include "nn/optim/schedule.h"
+#include "quant/train/oscillation.h"
 #include "quant/train/quant_schedule.h"
 #include "tasks/distillation.h"
 #include "tasks/experiment.h"
@@ -22,6 +23,7 @@ struct TrainingSetup {
   std::unique_ptr<Schedule> learning_rate;
   std::optional<QuantSchedule> quantization;
   std::optional<Distillation> distillation;
+  Oscillations* oscillations = nullptr;  // the optimizer's
   int batch_size;
   std::unique_ptr<Task::Batches> batches;
 

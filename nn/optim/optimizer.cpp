@@ -5,6 +5,11 @@
 #include "nn/optim/optimizer.h"
 
 namespace qgrad {
+namespace {
+
+const std::string kObserved = "observer/";
+
+}  // namespace
 
 void Optimizer::add_param_group(ParamGroup group) {
   for (size_t i = 0; i < group.parameters.size(); ++i)
@@ -26,6 +31,7 @@ void Optimizer::zero_grad() {
 }
 
 void Optimizer::step() {
+  if (observer_) observer_->before_step();
   for (const ParamGroup& group : groups_)
     for (Parameter* p : group.parameters) {
       if (!p->raw().grad().defined()) continue;
@@ -34,6 +40,7 @@ void Optimizer::step() {
       p->restrain();
       state.stepped = true;
     }
+  if (observer_) observer_->after_step();
 }
 
 std::map<std::string, Tensor> Optimizer::state() const {
@@ -41,12 +48,19 @@ std::map<std::string, Tensor> Optimizer::state() const {
   for (const auto& [parameter, state] : states_)
     for (size_t i = 0; state.stepped && i < buffers_.size(); ++i)
       all[parameter->path() + "." + buffers_[i].name] = state.buffers[i].clone();
+  if (observer_)
+    for (const auto& [key, value] : observer_->state()) all[kObserved + key] = value;
   return all;
 }
 
 void Optimizer::load_state(const std::map<std::string, Tensor>& all) {
   std::unordered_map<const Parameter*, State> loaded;
+  std::map<std::string, Tensor> observed;
   for (const auto& [key, value] : all) {
+    if (observer_ && key.starts_with(kObserved)) {
+      observed[key.substr(kObserved.size())] = value;
+      continue;
+    }
     const size_t dot = key.rfind('.');
     check(dot != std::string::npos, "optimizer state: '{}' is no <parameter>.<name>", key);
     const Parameter& parameter = owner_of(key.substr(0, dot));
@@ -62,6 +76,7 @@ void Optimizer::load_state(const std::map<std::string, Tensor>& all) {
   for (const auto& [parameter, state] : loaded)
     for (size_t i = 0; i < buffers_.size(); ++i)
       check(state.buffers[i].defined(), "optimizer state: {} lacks {}", parameter->path(), buffers_[i].name);
+  if (observer_) observer_->load_state(observed);
   for (auto& [parameter, state] : states_) {
     if (const auto found = loaded.find(parameter); found != loaded.end()) {
       state = std::move(found->second);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -23,6 +24,17 @@ struct ParamGroup {
   float lr_factor = 1;  // of the scheduled learning rate
 };
 
+// Sees every step of an optimizer, with the gradients that it is made from and the parameters that it leaves. What it
+// keeps between steps is saved with the optimizer's state.
+class StepObserver {
+ public:
+  virtual ~StepObserver() = default;
+  virtual void before_step() = 0;
+  virtual void after_step() = 0;
+  virtual std::map<std::string, Tensor> state() const = 0;                  // as Optimizer's
+  virtual void load_state(const std::map<std::string, Tensor>& state) = 0;  // as Optimizer's
+};
+
 class Optimizer {
  public:
   static constexpr const char* kRole = "optimizer";
@@ -32,6 +44,9 @@ class Optimizer {
   void add_param_group(ParamGroup group);
   const std::vector<ParamGroup>& param_groups() const { return groups_; }
 
+  // Takes the place of an earlier one.
+  void set_observer(std::unique_ptr<StepObserver> observer) { observer_ = std::move(observer); }
+
   void set_lr(float lr) { lr_ = lr; }
   float base_lr() const { return base_lr_; }  // the config's
 
@@ -39,7 +54,8 @@ class Optimizer {
   // Updates every parameter that has a gradient, within its limits.
   void step();
 
-  // Momentum buffers and counters by "<parameter path>.<name>", for checkpoints; in the parameters' own layout.
+  // Momentum buffers and counters by "<parameter path>.<name>", for checkpoints; in the parameters' own layout. What
+  // the observer keeps has "observer/" before.
   std::map<std::string, Tensor> state() const;
   // Takes the place of all state. Throws where a name or a shape does not fit.
   void load_state(const std::map<std::string, Tensor>& state);
@@ -67,6 +83,7 @@ class Optimizer {
   std::vector<ParamGroup> groups_;
   // Made when a parameter is added, so that a training needs no more memory after its first step.
   std::unordered_map<const Parameter*, State> states_;
+  std::unique_ptr<StepObserver> observer_;  // null: none
   float lr_, base_lr_, weight_decay_;
 };
 

@@ -29,6 +29,7 @@ TrainConfig small_training(int epochs) {
   config.schedule = Config{{{"class", "cosine"}}, "", "schedule"};
   config.log_steps = 3;
   config.tensorboard = true;
+  config.oscillations = OscillationConfig{.dampening = 0.1f, .momentum = 0.3f, .freeze_above = 0.2f};
   return config;
 }
 
