@@ -121,8 +121,10 @@ void check_all(const Setup& setup, const std::vector<PlannedRow>& rows, const Re
   if (config.document) check_document(*config.document);
   placed_at(Config{nullptr, setup.file, config.checkpoint ? "checkpoint" : "model"},
             [&] { build_model(config.model, config.seed, config.checkpoint); });
-  if (std::ranges::any_of(rows, &PlannedRow::is_post_training))
-    check_calibration(setup.task, config.calibration, setup.file, "calibration");
+  if (std::ranges::any_of(rows, &PlannedRow::is_post_training) ||
+      (config.calibration && config.calibration->augmentations > 0))
+    check_calibration(setup.task, config.calibration, setup.file, "calibration",
+                      std::ranges::any_of(rows, &PlannedRow::has_corrections));
   for (const PlannedRow& row : rows)
     if (!results.has(row.name)) check_row(setup, row);
 }

@@ -90,6 +90,7 @@ std::optional<TrainConfig> training_of(const CompareCommandConfig& config, const
 
 bool PlannedRow::is_float() const { return quantizer.json().is_null(); }
 bool PlannedRow::is_post_training() const { return !is_float() && qgrad::is_post_training(quantizer); }
+bool PlannedRow::has_corrections() const { return !is_float() && qgrad::has_corrections(quantizer); }
 
 std::string folder_name(const std::string& row) {
   std::string name;

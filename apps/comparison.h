@@ -56,6 +56,7 @@ struct PlannedRow {
 
   bool is_float() const;
   bool is_post_training() const;
+  bool has_corrections() const;
 };
 
 // Every quantized row by itself: those of the config, one for each seed, and those of the matrices.

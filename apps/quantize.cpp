@@ -252,7 +252,7 @@ void run_quantize(const QuantizeOptions& chosen, const CommonOptions& options) {
   config.model = with_data(config.model, task->description());
   const ExperimentData& data = images_of(*task);
   check_can_write(folder.path() / "results.json");
-  check_calibration(data, config.calibration, file, "calibration");
+  check_calibration(data, config.calibration, file, "calibration", has_corrections(config.quantizer));
   check_post_training(config, config.quantizer, data, config.calibration);
   if (options.dry_run) return dry_run(config, data, folder, options);
   QuantizeRun quantization(config, data, folder);

@@ -143,7 +143,7 @@ void run_search(const std::string& config_file, const CommonOptions& options) {
   config.model = with_data(config.model, task->description());
   const ExperimentData& data = images_of(*task);
   check_can_write(folder.path() / "results.json");
-  check_calibration(data, config.calibration, config_file, "calibration");
+  check_calibration(data, config.calibration, config_file, "calibration", has_corrections(config.quantizer));
   check_post_training(config, config.quantizer, data, config.calibration);
   if (!is_first_process() && !search.bits) return;  // one evaluation depends on the other
   const Found found = found_by(config, data, folder.path());

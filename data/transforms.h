@@ -22,6 +22,7 @@ struct TransformConfig {
 
   // The same normalisation without anything random: for validation, calibration and test images.
   TransformConfig test_time() const { return {.mean = mean, .std = std}; }
+  bool is_random() const { return crop_padding > 0 || flip || cutout > 0 || random_resized_crop; }
 };
 
 inline void fields(Fields& v, TransformConfig& c) {

@@ -32,14 +32,15 @@ class ImageBatches final : public Task::Batches {
                      ? std::optional(randomly_cropped(set, *transforms.random_resized_crop, options.seed))
                      : std::nullopt),
         loader_(cropped_ ? *cropped_ : set, indices, Transform(transforms, set.image, options.seed), options),
-        examples_(std::ssize(indices)) {}
+        examples_(std::ssize(indices)),
+        are_parts_(options.part) {}
   int64_t count() const override { return loader_.batches(); }
   int64_t examples() const override { return examples_; }
   void start_epoch(int64_t epoch, int64_t first_batch) override { loader_.start_epoch(epoch, first_batch); }
   std::optional<Task::Batch> next() override {
     auto batch = loader_.next();
     if (!batch) return std::nullopt;
-    if (ranks()) batch->images.set_part(batch->images.dim(0));
+    if (are_parts_) batch->images.set_part(batch->images.dim(0));
     return Task::Batch{{std::move(batch->images)}, std::move(batch->labels)};
   }
 
@@ -47,6 +48,7 @@ class ImageBatches final : public Task::Batches {
   const std::optional<ImageSet> cropped_;
   Loader loader_;
   int64_t examples_;
+  bool are_parts_;
 };
 
 // "cifar10 in data/cifar-10-batches-bin (net.json)"
@@ -147,18 +149,33 @@ void ExperimentData::check_calibration(const CalibrationConfig& config, const st
   const std::string from = config.first_image ? fmt::format(" from image {} on", *config.first_image) : "";
   const std::string what = fmt::format("{}{}", there, from);
   if (there < config.images.value_or(1))
-    config_error(where, "{} images were asked for, but there are {} to train on", config.images.value_or(1), what);
+    config_error(where + ".images", "{} images were asked for, but there are {} to train on", config.images.value_or(1),
+                 what);
   if (!config.images && there < kCalibrationImages)
     note(fmt::format("calibration: all training images, {}, which are fewer than {}", what, kCalibrationImages));
+  if (config.augmentations > 0 && !config_.transforms.is_random())
+    config_error(where + ".augmentations",
+                 "data.transforms change nothing at random, as \"flip\" does: all {} would be "
+                 "the same",
+                 config.augmentations);
 }
 
-Loader ExperimentData::calibration(const CalibrationConfig& config) const {
+Indices ExperimentData::calibration_places(const CalibrationConfig& config) const {
   const Indices all = calibration_candidates(config);
   const int64_t count = config.images.value_or(std::min<int64_t>(kCalibrationImages, std::ssize(all)));
   check(count > 0 && count <= std::ssize(all), "calibration: {} images were asked for, but there are {}", count,
         all.size());
-  return evaluation(dataset_->train(), config.first_image ? first(all, count) : random_subset(all, count, seed_),
-                    config.batch_size);
+  return config.first_image ? first(all, count) : random_subset(all, count, seed_);
+}
+
+Loader ExperimentData::calibration(const CalibrationConfig& config) const {
+  return evaluation(dataset_->train(), calibration_places(config), config.batch_size);
+}
+
+std::unique_ptr<Task::Batches> ExperimentData::augmented_calibration(const CalibrationConfig& config) const {
+  return std::make_unique<ImageBatches>(
+      dataset_->train(), calibration_places(config), config_.transforms,
+      LoaderOptions{.batch_size = config.batch_size, .threads = config_.loader_threads, .seed = seed_});
 }
 
 // Each rank evaluates some of the batches, so that what depends on a batch stays as it is. The first one, which writes

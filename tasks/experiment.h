@@ -121,7 +121,7 @@ inline void fields(Fields& v, TrainConfig& c) {
 
 struct CalibrationConfig {
   std::optional<int64_t> images, first_image;
-  int batch_size = 100;
+  int batch_size = 100, augmentations = 0;
   std::optional<std::string> statistics;
 };
 inline void fields(Fields& v, CalibrationConfig& c) {
@@ -130,6 +130,11 @@ inline void fields(Fields& v, CalibrationConfig& c) {
   v("first_image", c.first_image,
     {.help = "take the images from here on, in the order of the files; null: a random choice", .min = 0});
   v("batch_size", c.batch_size, {.help = "images per batch", .min = 1});
+  v("augmentations", c.augmentations,
+    {.help = "corrections learn from so many more versions of each image, changed as data.transforms change those of "
+             "the training",
+     .min = 0,
+     .max = 1000});
   v("statistics", c.statistics, {.help = "a statistics file of `qgrad calibrate` to use instead; null: measure"});
 }
 
@@ -172,7 +177,10 @@ class ExperimentData final : public Task {
   Loader validation() const;                                  // held-out training images, test-time transforms
   Loader test() const;                                        // what results are of
   Loader calibration(const CalibrationConfig& config) const;  // training images, test-time transforms
-  // Throws, at `where`, if more images are asked for than there are; says so if the default is more.
+  // The same images, in the same order, each epoch changed in another way.
+  std::unique_ptr<Batches> augmented_calibration(const CalibrationConfig& config) const;
+  // Throws, at `where`, if more images are asked for than there are, or versions of them that would all be the same;
+  // says so if the default is more.
   void check_calibration(const CalibrationConfig& config, const std::string& where) const;
 
   bool has(Part part) const override { return part == Part::test || !validation_.empty(); }
@@ -195,6 +203,7 @@ class ExperimentData final : public Task {
  private:
   Indices limited(Indices all, const std::optional<int64_t>& count, const char* key) const;
   Indices calibration_candidates(const CalibrationConfig& config) const;
+  Indices calibration_places(const CalibrationConfig& config) const;
   Loader evaluation(const ImageSet& images, Indices indices, int batch_size) const;
   bool evaluates_validation() const { return config_.evaluated == Part::validation; }
 

@@ -25,12 +25,15 @@ ModulePtr twin_of(Module& model, const Config& architecture) {
 }
 
 // In memory, so not more than a few thousand.
-std::vector<Tensor> calibration_images(const ExperimentData& data, CalibrationConfig config) {
-  if (config.images.value_or(0) > kMostImagesInMemory) {
-    note(fmt::format("calibration: layers are compared and corrected on {} of the {} images", kMostImagesInMemory,
-                     *config.images));
-    config.images = kMostImagesInMemory;
-  }
+CalibrationConfig in_memory(CalibrationConfig config) {
+  if (config.images.value_or(0) <= kMostImagesInMemory) return config;
+  note(fmt::format("calibration: layers are compared and corrected on {} of the {} images", kMostImagesInMemory,
+                   *config.images));
+  config.images = kMostImagesInMemory;
+  return config;
+}
+
+std::vector<Tensor> calibration_images(const ExperimentData& data, const CalibrationConfig& config) {
   Loader loader = data.calibration(config);
   loader.start_epoch(0);
   std::vector<Tensor> batches;
@@ -38,14 +41,25 @@ std::vector<Tensor> calibration_images(const ExperimentData& data, CalibrationCo
   return batches;
 }
 
-void correct(Module& model, const Quantized& quantized, const std::string& label) {
-  if (!quantized.quantizer->has_corrections()) return;
+// The images, and what config.augmentations adds to them.
+std::vector<Tensor> images_to_learn(const std::vector<Tensor>& images, const ExperimentData& data,
+                                    const CalibrationConfig& config) {
+  std::vector<Tensor> batches = images;
+  const auto augmented = data.augmented_calibration(config);
+  for (int64_t epoch = 0; epoch < config.augmentations; ++epoch) {
+    augmented->start_epoch(epoch, 0);
+    while (const auto batch = augmented->next()) batches.push_back(batch->inputs[0]);
+  }
+  return batches;
+}
+
+void correct(Module& model, const Quantized& quantized, std::span<const Tensor> batches, const std::string& label) {
   int64_t images = 0;
-  for (const Tensor& batch : quantized.images) images += batch.dim(0);
+  for (const Tensor& batch : batches) images += batch.dim(0);
   std::optional<Progress> progress;
   size_t before = 0;
   const std::vector<std::string> remarks = quantized.quantizer->correct(
-      model, *quantized.reference, quantized.images, [&](const std::string& path, size_t done, size_t all) {
+      model, *quantized.reference, batches, [&](const std::string& path, size_t done, size_t all) {
         if (std::exchange(before, done) >= done) progress.reset();  // the next correction
         if (!progress) progress.emplace(label + "  corrections", images * static_cast<int64_t>(all));
         progress->update(images * static_cast<int64_t>(done), path);
@@ -68,11 +82,20 @@ void check_measures(const CalibrationConfig& config) {
 }
 
 void check_calibration(const Task& task, const std::optional<CalibrationConfig>& config, const std::string& file,
-                       const char* key) {
-  if (config) images_of(task).check_calibration(*config, fmt::format("{}: {}.images", file, key));
+                       const char* key, bool corrects) {
+  if (!config) return;
+  const std::string where = fmt::format("{}: {}", file, key);
+  if (config->augmentations > 0 && !corrects)
+    config_error(where + ".augmentations", "nothing learns from images here, since nothing is corrected");
+  images_of(task).check_calibration(*config, where);
+  const int64_t images = images_of(task).calibration(*config).images(), all = images * (1 + config->augmentations);
+  if (config->augmentations > 0 && all > kMostImagesInMemory)
+    config_error(where + ".augmentations", "{} images and {} more of each are {}, expected {} at the most", images,
+                 config->augmentations, all, kMostImagesInMemory);
 }
 
 bool is_post_training(const Config& quantizer) { return !Registry<Quantizer>::create(quantizer)->trains(); }
+bool has_corrections(const Config& quantizer) { return Registry<Quantizer>::create(quantizer)->has_corrections(); }
 
 QuantStats calibration_stats(Module& model, const ExperimentData& data, const CalibrationConfig& config,
                              const std::string& label) {
@@ -96,10 +119,12 @@ Quantized quantize_model(ModulePtr& model, const Config& architecture, const Con
   Quantized result{.quantizer = Registry<Quantizer>::create(quantizer), .config = {}, .reference = {}, .images = {}};
   Quantizer& made = *result.quantizer;
   const bool takes_stats = calibration && made.wants_stats();
+  CalibrationConfig images;
   if (!made.trains()) {
     result.reference = twin_of(*model, architecture);
     made.prepare_float(result.reference, images_of(task).example());
-    result.images = calibration_images(images_of(task), calibration.value_or(CalibrationConfig{}));
+    images = in_memory(calibration.value_or(CalibrationConfig{}));
+    result.images = calibration_images(images_of(task), images);
   }
   if (made.changes_activations()) {
     check(made.wants_stats() && !(calibration && calibration->statistics),
@@ -123,7 +148,7 @@ Quantized quantize_model(ModulePtr& model, const Config& architecture, const Con
   placed_at(quantizer, [&] { made.prepare(model, optimizer, example); });
   if (!made.trains()) {
     model->set_training(false);
-    correct(*model, result, label);
+    if (made.has_corrections()) correct(*model, result, images_to_learn(result.images, images_of(task), images), label);
   } else if (const std::string left = in_words(left_in_float(*model, example)); !left.empty()) {
     note(fmt::format("{}: {}", label, left));
   }

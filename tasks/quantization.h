@@ -15,9 +15,10 @@ const ExperimentData& images_of(const Task& task);
 // Throws where the config names statistics, for what measures them itself.
 void check_measures(const CalibrationConfig& config);
 
-// Whatever is wrong with a command's `key`, where it is given, before anything runs: more images than there are.
+// Whatever is wrong with a command's `key`, where it is given, before anything runs: more images than there are, or
+// augmentations where nothing is corrected, or more of them than the memory is to keep.
 void check_calibration(const Task& task, const std::optional<CalibrationConfig>& config, const std::string& file,
-                       const char* key);
+                       const char* key, bool corrects = false);
 
 // Statistics measured on the config's training images.
 QuantStats calibration_stats(Module& model, const ExperimentData& data, const CalibrationConfig& config,
@@ -46,6 +47,7 @@ Quantized quantize_model(ModulePtr& model, const Config& architecture, const Con
 ModulePtr float_reference(const Config& config, const ExperimentData& images);
 
 bool is_post_training(const Config& quantizer);
+bool has_corrections(const Config& quantizer);
 
 // Throws what preparing the experiment's model with this quantizer would throw, and what the prepared model would say
 // to an image: on a few calibration images, without corrections.

@@ -276,6 +276,15 @@ expect 0 "equalization without statistics" "$qgrad" quantize quantize.json --out
 expect 0 "overrides that take long to match" timeout 20 "$qgrad" quantize quantize.json --out nested --set 'quantizer.overrides={"(.*.*)*1":{"bits_weights":4}}'
 expect 0 "layers in half precision have no bits of weights" "$qgrad" inspect quantize.json --set quantizer.fpq_module=16 --set quantizer.bits_weights=2
 holds "in the list" grep -qE 'conv1 +Conv2d +-/' stdout
+learned='--set quantizer.reconstruction={"iterations":2}'
+flipped='--set data.transforms.crop_padding=1 --set calibration.augmentations=2'
+expect_error "augmentations that nothing learns from" "calibration.augmentations: nothing learns from images here" "$qgrad" quantize quantize.json --out no $flipped
+expect_error "the same in calibrate" "calibration.augmentations: nothing learns from images here" "$qgrad" calibrate quantize.json --out no $flipped
+expect_error "augmentations that are all equal" "calibration.augmentations: data.transforms change nothing at random" "$qgrad" quantize quantize.json --out no $learned --set calibration.augmentations=2
+expect_error "more images than are kept" "calibration.augmentations: 200 images and 30 more of each are 6200, expected 4096 at the most" "$qgrad" quantize quantize.json --out no $learned $flipped --set calibration.augmentations=30
+expect 0 "reconstruct" "$qgrad" quantize quantize.json --out learned $learned
+expect 0 "reconstruct with augmentations" "$qgrad" quantize quantize.json --out learned_more $learned $flipped
+holds "which are other images" [ -n "$(cmp learned/model.safetensors learned_more/model.safetensors 2>&1)" ]
 expect 0 "quantize with measured statistics" "$qgrad" quantize quantize.json --out again --set calibration.statistics=$stats
 holds "gives the same checkpoint" cmp quantized/model.safetensors again/model.safetensors
 sed 's|"conv1": {|"conv9": {|' $stats >stale.json
