@@ -24,6 +24,7 @@ class Parameter;
 class Buffer;
 class BatchNorm;
 class Initializer;
+class Separable;
 class WeightedSum;
 using ModulePtr = std::unique_ptr<Module>;
 using Inputs = std::span<const Tensor>;
@@ -86,6 +87,7 @@ class Module {
   virtual Effect effect() const { return {}; }
   virtual WeightedSum* weighted_sum() { return nullptr; }  // itself, where it is one
   virtual BatchNorm* batch_norm() { return nullptr; }
+  virtual const Separable* separable() const { return nullptr; }
   virtual void initialize(const Initializer&) {}  // draws its own parameters, not its children's
 
   // A call: opens a tape scope, runs forward, tells the observers. Errors name the innermost module.

@@ -52,6 +52,7 @@ class AvgPool2d : public UnaryModule, public Separable {
   std::string_view kind() const override { return "AvgPool2d"; }
   std::string describe() const override;
   Effect effect() const final { return {.kind = Effect::Kind::averages}; }
+  const Separable* separable() const final { return this; }
   virtual Pool2dOptions window(const Shape& images) const { return simplified(options_, images); }
   AxisMaps maps(const Shape& images) const final { return avg_pool2d_maps(images, window(images)); }
 

@@ -141,6 +141,7 @@ class Resize final : public UnaryModule, public Separable {
   std::string_view kind() const override { return "Resize"; }
   Effect effect() const override;
   std::string describe() const override;
+  const Separable* separable() const override { return this; }
   AxisMaps maps(const Shape& images) const override { return resize_maps(images, options_); }
 
  protected:

@@ -49,7 +49,7 @@ int32_t concatenated(ProgramBuilder& program, const GraphNode& node, Tensors inp
 }
 
 int32_t resampled(ProgramBuilder& program, const GraphNode& node, Tensors inputs) {
-  const auto* separable = dynamic_cast<const Separable*>(node.module);
+  const Separable* separable = node.module ? node.module->separable() : nullptr;
   check(separable, kNoForm);
   Op op = ProgramBuilder::resampling(separable->maps(program.image_shape(inputs[0])));
   op.rescale = {1};

@@ -128,9 +128,8 @@ struct Recorder final : CallObserver {
 // The parameters of every layer by themselves: least mean |y - y_q|^power.
 void init_layers(Module& quantized, Module& reference, const Tensor& images, int power, const LapqConfig& config) {
   Recorder recorder;
-  visit_modules(quantized, [&](Module& module) {
-    if (auto* wrapper = dynamic_cast<RangeLinearQuantWrapper*>(&module)) recorder.wrappers[module.path()] = wrapper;
-  });
+  visit_modules<RangeLinearQuantWrapper>(
+      quantized, [&](RangeLinearQuantWrapper& wrapper) { recorder.wrappers[wrapper.path()] = &wrapper; });
   {
     const Observing observing(recorder);
     reference(images);

@@ -106,7 +106,7 @@ std::optional<Pool2dOptions> RangeLinearFakeQuantWrapper::summed_window(const Sh
 
 std::optional<IntegerMaps> RangeLinearFakeQuantWrapper::summed_maps(const Shape& image) const {
   if (!takes_integers() || wrapped().effect().kind != Effect::Kind::averages || image.rank() != 4) return std::nullopt;
-  const auto* layer = dynamic_cast<const Separable*>(&wrapped());
+  const Separable* layer = wrapped().separable();
   return layer ? std::optional(integer_maps(layer->maps(image))) : std::nullopt;
 }
 
