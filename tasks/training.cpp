@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <array>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -49,7 +50,8 @@ class Training {
   int epoch() const { return static_cast<int>(std::ssize(state_.result.epochs)); }  // the one under way, from 0
   std::string place() const;
   std::string what_is_left() const;  // of a training that broke
-  double position() const;           // in epochs, of the step under way
+  std::string own_broken_layer(Inputs inputs) const;
+  double position() const;  // in epochs, of the step under way
   int64_t steps_done() const { return epoch() * setup_.batches->count() + state_.epoch.steps; }
   float lr_factor() const { return std::pow(kRollbackFactor, static_cast<float>(state_.rollbacks)); }
   std::string seen(double seconds_of_epoch) const;
@@ -153,6 +155,12 @@ std::string Training::what_is_left() const {
   return std::filesystem::exists(file) ? fmt::format("the last good state is {}; {}", file.string(), advice) : advice;
 }
 
+// In this rank's part of the batch.
+std::string Training::own_broken_layer(Inputs inputs) const {
+  const TrainingWith alone(nullptr);
+  return broken_layer(model_, inputs);
+}
+
 double Training::position() const {
   return epoch() + static_cast<double>(state_.epoch.steps) / static_cast<double>(setup_.batches->count());
 }
@@ -224,11 +232,12 @@ void Training::step(const Task::Batch& batch) {
   } catch (const Diverged&) {
     throw;
   } catch (const Error& e) {  // of a layer or a limit, say, that refuses such numbers
-    if (ranks()) throw;       // which others may not see
-    const std::string layer = broken_layer(model_, batch.inputs);
+    const std::string layer = own_broken_layer(batch.inputs);
     if (layer.empty()) throw;
-    throw Diverged(
-        fmt::format("in {}: {}; the numbers of {} are the first that are not finite", place(), e.what(), layer));
+    const std::string why =
+        fmt::format("in {}: {}; the numbers of {} are the first that are not finite", place(), e.what(), layer);
+    if (ranks()) fail("training broke: {}; {}", why, what_is_left());  // others may not see it, and can not go back
+    throw Diverged(why);
   }
   ++so_far.steps;
   if (config_.log_steps > 0 && so_far.steps % config_.log_steps == 0) log_step();
@@ -246,8 +255,11 @@ void Training::compute(const Task::Batch& batch) {
     if (setup_.distillation) loss = setup_.distillation->loss(loss, logits, task_, batch.inputs, position());
   }
   if (!std::isfinite(loss.item())) {
-    const TrainingWith alone(nullptr);  // each looks through its own part
-    const std::string layer = broken_layer(model_, batch.inputs);
+    std::array<char, 256> first{};  // of the first rank whose part shows one
+    add_in_turn(logits.is_part(), std::span<char>(first), [&] {
+      if (first[0] == 0) own_broken_layer(batch.inputs).copy(first.data(), first.size() - 1);
+    });
+    const std::string layer = first.data();
     throw Diverged(fmt::format("the loss became {} in {}", loss.item(), place()),
                    layer.empty() ? "" : fmt::format("; the numbers of {} are the first that are not finite", layer));
   }
