@@ -150,7 +150,7 @@ const Subcommand train_command =
                                           "qgrad train CONFIG --dry-run\n"
                                           "qgrad train CONFIG --set train.optimizer.lr=0.05 --epochs 20\n"
                                           "qgrad train --resume out/float --epochs 200    # trains longer",
-                                          {"--epochs", "--dry-run"});
+                                          {"--epochs", "--keep", "--dry-run"});
 
 }  // namespace
 
