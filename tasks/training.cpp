@@ -4,8 +4,10 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -108,10 +110,13 @@ Training::Training(Module& model, Optimizer& optimizer, const Task& task, const 
   state_.trained_on = task.description();
   if (!point) return;
   state_.config = point->config;
+  state_.sources = point->sources;
   if (!writes()) return;
   const std::filesystem::path place = std::filesystem::path(point->name).parent_path();
   log_name_ = (place / "log.jsonl").string();
   log_.emplace(point->folder.to_write(log_name_), state_.log_lines);
+  if (log_->lines() < state_.log_lines)
+    note(fmt::format("{}: the run wrote {} lines before, and {} are left", log_name_, state_.log_lines, log_->lines()));
   if (config.tensorboard)
     events_.emplace(point->folder, (place / kEventFile).string(), state_.event_bytes, task, config);
 }
@@ -401,7 +406,9 @@ void check_resumable(const ResumePoint& point, const TrainConfig& config, const 
   const TrainingState before = read_training_log(file);
   if (before.config.is_null() && !point.config.is_null())
     note(fmt::format("{}: does not say its config: that it is this one is not checked", file.string()));
-  const std::vector<std::string> differences = config_differences(before.config, point.config);
+  std::vector<std::string> differences = config_differences(before.config, point.config);
+  if (!point.sources.is_null())
+    std::ranges::move(config_differences(before.sources, point.sources), std::back_inserter(differences));
   check(differences.empty(), "{}: was made with another config, and can not go on with this one: {}", file.string(),
         fmt::join(differences, "; "));
   const Json epochs_before =

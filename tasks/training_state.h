@@ -43,7 +43,7 @@ void put_back(const Weights& weights, Module& model, Optimizer& optimizer, std::
 struct TrainingState {
   TrainingResult result;   // of the finished epochs
   double best_score = -1;  // on the validation part
-  Json config;             // of the run, resolved; null in files of earlier versions
+  Json config, sources;    // as ResumePoint has them; null in files of earlier versions
   DataDescription trained_on;
   EpochSoFar epoch;
   int rollbacks = 0;
@@ -61,6 +61,7 @@ inline void fields(Fields& v, TrainingState& c) {
   v("log_lines", c.log_lines, {.min = 0});
   v("event_bytes", c.event_bytes, {.min = 0});
   v("config", c.config);
+  v("sources", c.sources);
   v("trained_on", c.trained_on);
 }
 

@@ -160,6 +160,27 @@ for command in sensitivity search; do
   same_numbers "$command by two processes" "$command.by_one" "$command.by_two"
 done
 
+# Processes that were not started alike.
+apart() {  # NAME TEXT FIRST.. : OTHER..
+  local name=$1 text=$2
+  shift 2
+  local arguments=()
+  for word in "$@"; do if [ "$word" = : ]; then arguments+=(: -np 1 "$qgrad"); else arguments+=("$word"); fi; done
+  if mpirun --oversubscribe -np 1 "$qgrad" "${arguments[@]}" >stdout 2>stderr; then fail "$name: exit status 0"; return; fi
+  if grep -q -- "process 1 does not run what the first one runs: .*$text" stderr; then pass; else fail "$name: expected '$text'"; fi
+}
+apart "another seed" "config.seed is 7, but was 1" train qat.json --out apart : train qat.json --out apart --seed 7
+cp -r pictures mirrored && cp mirrored/circle/05.png mirrored/circle/06.png
+apart "other data" "run.data_crc32c.training is" train pictures.json --set data.dataset.memory=9 --epochs 1 --out apart : \
+  train pictures.json --set data.dataset.memory=9 --epochs 1 --out apart --data mirrored
+apart "other rows" "config.rows is" compare compare.json --out apart : compare few.json --out apart
+for command in sensitivity search; do
+  config=$command.json
+  [ $command = search ] && config=bits.json
+  apart "another checkpoint of $command" "config.checkpoint is" $command $config --out apart : \
+    $command $config --out apart --set checkpoint=by_one/float/model.safetensors
+done
+
 expect_error "a batch that does not divide" "expected a batch_size that is a multiple of 16, got 100" 2 train qat.json --set train.batch_size=100 --out x
 expect_error "too many processes" "expected 1 to 16 of them" 17 train qat.json --out x
 expect_error "too few examples" "gives each 2 examples, got 16" 9 train qat.json --set train.batch_size=16 --out x
