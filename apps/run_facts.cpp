@@ -41,23 +41,6 @@ Json run_facts(const Task& task, const Json& config) {
   return facts;
 }
 
-Json sources_of(const Json& facts) {
-  Json sources = Json::object();
-  for (const char* kind : {"data_crc32c", "files_crc32c"})
-    if (facts.is_object() && facts.contains(kind)) sources[kind] = facts.at(kind);
-  return sources;
-}
-
-std::vector<std::string> source_differences(const Json& facts_before, const Json& facts) {
-  std::vector<std::string> differences;
-  const Json before = sources_of(facts_before), now = sources_of(facts);
-  for (const auto& [kind, sums] : now.items())
-    for (const auto& [name, sum] : sums.items())
-      if (const Json was = before.value(kind, Json::object()).value(name, Json()); !was.is_null() && was != sum)
-        differences.push_back(fmt::format("{}.{} is {}, but was {}", kind, name, json_line(sum), json_line(was)));
-  return differences;
-}
-
 std::vector<std::string> files_of(const Json& facts) {
   std::vector<std::string> files;
   const Json sums = facts.value("files_crc32c", Json::object());

@@ -91,7 +91,7 @@ void run_train(const std::string& config_file, const std::optional<std::filesyst
                           .name = "training.safetensors",
                           .resume = resume.has_value(),
                           .config = resolved,
-                          .sources = options.dry_run ? Json() : sources_of(facts),
+                          .run = facts,
                           .save_checkpoint = [&](const std::string& name, const Json& metrics) {
                             save_model(folder.to_write(name), *model, config, *task, quantizer_config, metrics);
                           }};

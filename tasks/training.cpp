@@ -110,7 +110,7 @@ Training::Training(Module& model, Optimizer& optimizer, const Task& task, const 
   state_.trained_on = task.description();
   if (!point) return;
   state_.config = point->config;
-  state_.sources = point->sources;
+  state_.run = point->run;
   if (!writes()) return;
   const std::filesystem::path place = std::filesystem::path(point->name).parent_path();
   log_name_ = (place / "log.jsonl").string();
@@ -407,10 +407,13 @@ void check_resumable(const ResumePoint& point, const TrainConfig& config, const 
   if (before.config.is_null() && !point.config.is_null())
     note(fmt::format("{}: does not say its config: that it is this one is not checked", file.string()));
   std::vector<std::string> differences = config_differences(before.config, point.config);
-  if (!point.sources.is_null())
-    std::ranges::move(config_differences(before.sources, point.sources), std::back_inserter(differences));
+  std::ranges::move(source_differences(before.run, point.run), std::back_inserter(differences));
   check(differences.empty(), "{}: was made with another config, and can not go on with this one: {}", file.string(),
         fmt::join(differences, "; "));
+  for (const char* fact : {"version", "commit", "compiler"})
+    if (before.run.is_object() && point.run.is_object() && before.run.value(fact, Json()) != point.run.at(fact))
+      note(fmt::format("{}: goes on with another {}: {}, after {}", file.string(), fact, json_line(point.run.at(fact)),
+                       json_line(before.run.value(fact, Json()))));
   const Json epochs_before =
       before.config.is_null() ? Json() : before.config.value("/train/epochs"_json_pointer, Json());
   if (epochs_before.is_number() && epochs_before != config.epochs)

@@ -330,12 +330,15 @@ TEST_CASE("numbers of one rank that are not finite are seen by all: they name th
   TrainConfig config = test::small_training();
   std::array<int, 2> of_stopped{}, of_alone{}, of_together{};
   const auto stopped = spoil(of_stopped), alone = spoil(of_alone), together = spoil(of_together);
-  test::on_ranks(2, [&](int) {
-    const std::string error = test::error_of([&] { test::train_small(folder.path() / "stopped", config, stopped); });
+  std::array<std::string, 2> errors;
+  test::on_ranks(2, [&](int rank) {
+    errors[static_cast<size_t>(rank)] =
+        test::error_of([&] { test::train_small(folder.path() / "stopped", config, stopped); });
+  });
+  for (const std::string& error : errors)
     CHECK_THAT(error, Contains("the loss became") && Contains("in epoch 2, step 2") &&
                           Contains("the numbers of the inputs are the first that are not finite") &&
                           Contains("the last good state is"));
-  });
   config.on_divergence = OnDivergence::rollback;
   if (broken_rank == 0) test::train_small(folder.path() / "alone", config, alone);
   run_on_ranks(2, folder.path() / "together", config, together);
