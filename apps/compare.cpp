@@ -221,7 +221,7 @@ Json compare(CompareCommandConfig config, const std::string& file, const CommonO
   const Json header = {{"name", config.name},          {"command", command}, {"seed", config.seed},
                        {"threads", num_threads()},     {"seconds", 0},       {"dataset", task->describe()},
                        {"model", config.model.json()}, {"run", run},         {"config", written}};
-  Results results(header, std::move(names), std::move(finished));
+  Results results(header, names, std::move(finished));
   check_all(setup, rows, results);
   std::optional<QuantStats> statistics;
   const auto finish = [&](const Json& row) {
@@ -231,6 +231,8 @@ Json compare(CompareCommandConfig config, const std::string& file, const CommonO
   if (is_first_process()) {
     write_json(output.to_write("config.json"), written);
     results.write(output);
+    for (const std::string& name : names)
+      if (results.has(name)) output.remove(state_of(name));  // where it was stopped before that
     if (trains_float(config) && !results.has(rows[0].name)) finish(finished_row(setup, rows[0], statistics));
   }
   wait_for_first_process();

@@ -112,7 +112,7 @@ ends() {
   (cd "$1.whole" && find . -name '*.safetensors' -o -name '*.onnx' -o -name '*.qgi' -o -name 'quant*.json' -o -name 'layer*.json') |
     while read -r file; do cmp -s "$1.whole/$file" "$2/$file" || echo "$file"; done >others
   [ ! -s others ] || fail "$3: another $(cat others)"
-  [ "$(cd "$1.whole" && find . | sort)" = "$(cd "$2" && find . | sort)" ] || fail "$3: other files"
+  [ "$(cd "$1.whole" && find . | sort)" = "$(cd "$2" && find . | sort)" ] || fail "$3: other files: $(cd "$2" && find . | sort | tr "\n" " ")"
 }
 killed=0 full=0
 for command in calibrate export import quantize search sensitivity compare; do
