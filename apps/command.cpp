@@ -57,6 +57,9 @@ std::shared_ptr<CommonOptions> add_common_options(CLI::App& command, const std::
   if (names.contains("--epochs"))
     command.add_option("--epochs", options->epochs, "as --set train.epochs=N; with --resume, to train longer")
         ->check(whole_number(1, std::numeric_limits<int>::max()));
+  if (names.contains("--keep"))
+    command.add_option("--keep", options->keep, "as --set train.keep_epochs=N: checkpoints of the last N epochs stay")
+        ->check(whole_number(0, std::numeric_limits<int>::max()));
   if (names.contains("--dry-run"))
     command.add_flag("--dry-run", options->dry_run,
                      "check all, say what would be done and which layer gets what, and end");
@@ -114,6 +117,7 @@ ConfigForms config_forms(const Config& content, const CommonOptions& options) {
     for (const std::string& assignment : options.set) set_config_value(*form, assignment);
     if (options.seed) form->json()["seed"] = *options.seed;
     if (options.epochs) set_config_value(*form, fmt::format("train.epochs={}", *options.epochs));
+    if (options.keep) set_config_value(*form, fmt::format("train.keep_epochs={}", *options.keep));
   }
   if (options.quick) return {*quick, plain};
   return {plain, quick};

@@ -23,7 +23,7 @@ struct CommonOptions {
   std::optional<std::string> out;   // --out DIR
   std::optional<std::string> data;  // --data DIR
   std::optional<uint64_t> seed;     // --seed N
-  std::optional<int> epochs;        // --epochs N
+  std::optional<int> epochs, keep;  // --epochs N, --keep N
   std::optional<int> threads;       // --threads N
   bool quick = false;               // --quick: with the config's "quick" settings
   bool json = false;                // --json: stdout is one JSON document

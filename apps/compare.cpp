@@ -21,6 +21,7 @@
 #include "tasks/stop_signals.h"
 #include "tasks/stopwatch.h"
 #include "tasks/training.h"
+#include "tasks/training_state.h"
 
 namespace qgrad {
 namespace {
@@ -134,7 +135,7 @@ bool trains_float(const CompareCommandConfig& config) { return config.train || !
 
 // Makes a row's model and saves its checkpoint. `statistics`: what calibration measured on the float model, for all
 // rows. Trainings go on where they stopped; their time counts the earlier epochs too.
-Json finished_row(const Setup& setup, const PlannedRow& row, std::optional<QuantStats>& statistics) {
+Json finished_row(const Setup& setup, const PlannedRow& row, std::optional<QuantStats>& statistics) try {
   const CompareCommandConfig& config = setup.config;
   const std::string start = trains_float(config) ? setup.checkpoint_of("float").string() : *config.checkpoint;
   Stopwatch stopwatch;
@@ -177,6 +178,8 @@ Json finished_row(const Setup& setup, const PlannedRow& row, std::optional<Quant
   json["epochs"] = epochs;
   json["checkpoint"] = checkpoint;
   return json;
+} catch (const Error& e) {
+  fail("row '{}': {}", row.name, e.what());
 }
 
 // `command`: how the results are made. With `resume`, rows that the folder's results have are kept; rows that were not
@@ -192,26 +195,33 @@ Json compare(CompareCommandConfig config, const std::string& file, const CommonO
   const Setup setup{config, file, *task, output, resume};
   const Json written = resolved_config(config, *task);
   std::vector<PlannedRow> rows = planned_rows(config);
-  const Json run = run_facts(*task);
+  const Json run = run_facts(*task, written);
   std::map<std::string, Json> finished;
   if (resume && std::filesystem::exists(folder / "results.json")) {
     const Config earlier = Config::read(folder / "results.json");
     check_results(earlier);
     command = earlier.json().at("command").get<std::string>();
     const Json made_by = earlier.json().value("run", Json());
+    const std::vector<std::string> differences = source_differences(made_by, run);
+    check(differences.empty(), "{}: what is there was made with others: {}: compare in another folder", file,
+          fmt::join(differences, "; "));
     for (Json row : earlier.json().at("rows")) {
       if (!row.contains("run") && made_by != run) row["run"] = made_by;
       finished[row.at("name").get<std::string>()] = row;
     }
     check_unchanged(setup, earlier.at("config"), written, finished, rows);
   }
+  check_alike(written, run, finished);
   rows.insert(rows.begin(), {.name = "float", .place = config.train ? config.train->place : Config{}});
   std::vector<std::string> names;
-  for (const PlannedRow& row : rows) names.push_back(row.name);
+  for (const PlannedRow& row : rows) {
+    names.push_back(row.name);
+    output.check_spares(files_of(run), {folder_name(row.name) + "/model.safetensors"});
+  }
   const Json header = {{"name", config.name},          {"command", command}, {"seed", config.seed},
                        {"threads", num_threads()},     {"seconds", 0},       {"dataset", task->describe()},
                        {"model", config.model.json()}, {"run", run},         {"config", written}};
-  Results results(header, std::move(names), std::move(finished));
+  Results results(header, names, std::move(finished));
   check_all(setup, rows, results);
   std::optional<QuantStats> statistics;
   const auto finish = [&](const Json& row) {
@@ -221,6 +231,8 @@ Json compare(CompareCommandConfig config, const std::string& file, const CommonO
   if (is_first_process()) {
     write_json(output.to_write("config.json"), written);
     results.write(output);
+    for (const std::string& name : names)
+      if (results.has(name)) output.remove(state_of(name));  // where it was stopped before that
     if (trains_float(config) && !results.has(rows[0].name)) finish(finished_row(setup, rows[0], statistics));
   }
   wait_for_first_process();

@@ -18,6 +18,10 @@ void check_row(const PlannedRow& row, const CompareCommandConfig& config) {
   if (row.name.empty() || row.name.size() > kLongest)
     config_error(row.place.where("name"), "expected a name of 1 to {} bytes, got {}", kLongest,
                  detail::describe(row.name));
+  for (const char* file :
+       {"config.json", "results.json", "report.html", "report.md", "report.csv", "training.safetensors"})
+    if (folder_name(row.name) == file)
+      config_error(row.place.where("name"), "a row has a folder of its name, and {} is a file: rename it", file);
   if (!row.is_post_training()) fine_tuning(config, row);
 }
 

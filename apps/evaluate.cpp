@@ -24,7 +24,9 @@ struct Evaluation {
 };
 
 // Of results that are kept.
-Json facts_for(const CommonOptions& options, const Task& task) { return options.out ? run_facts(task) : Json(); }
+Json facts_for(const CommonOptions& options, const Task& task) {
+  return options.out ? run_facts(task, nullptr) : Json();
+}
 
 Evaluation evaluate_program(const std::string& path, const std::optional<Config>& config,
                             const CommonOptions& options) {
@@ -65,6 +67,7 @@ void run(const EvaluateOptions& chosen, const CommonOptions& options) {
   std::optional<OutputFolder> folder;
   if (options.out) {
     folder.emplace(*options.out);
+    folder->check_results_are_of("evaluate");
     folder->check_spares({chosen.file}, {"results.json"});
   }
   const auto config = read_config_option(
@@ -76,7 +79,7 @@ void run(const EvaluateOptions& chosen, const CommonOptions& options) {
   Json results = about;
   results.update(test);
   note(fmt::format("data: {}", json_line(results.at("data").at("dataset"))));
-  if (folder) write_json(folder->to_write("results.json"), results);
+  if (folder) write_results(*folder, "evaluate", results, Json(results.at("run")));
   print_result(options, results,
                fmt::format("{} {}: {}\n", test.front().get<int64_t>(), test.begin().key(), metrics_text(test)));
 }

@@ -52,6 +52,7 @@ void run_import(const ImportCommandOptions& chosen, const CommonOptions& options
     check(import.sizes.insert(size_of(text)).second, "--size {}: sizes of this input stand twice", text);
   const std::string name = std::filesystem::path(chosen.file).stem().string();
   OutputFolder folder(output_folder(options.out, name));
+  folder.check_results_are_of("import");  // which has none
   folder.check_spares({chosen.file}, {"model.safetensors"});
   const Checkpoint imported = import_checkpoint(chosen.file, import);
   const std::filesystem::path checkpoint = folder.to_write("model.safetensors");

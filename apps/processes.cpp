@@ -1,6 +1,7 @@
 // One process, or the ranks of MPI_COMM_WORLD.
 #include "apps/processes.h"
 
+#include <fmt/ranges.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -22,6 +23,7 @@
 #include "core/parallel.h"
 #include "tasks/progress.h"
 #include "tasks/stop_signals.h"
+#include "tasks/training_state.h"
 
 #ifdef QGRAD_MPI
 #include <mpi.h>
@@ -297,6 +299,22 @@ void share_work(const std::filesystem::path& folder, const std::vector<int64_t>&
   foreman.wait(signal);
 }
 
+void check_alike(Json config, Json facts, const Json& state) {
+  if (process_count() == 1) return;
+  config["data"]["dataset"].erase("dir");
+  facts.erase("instruction_set");
+  const Json own{{"config", std::move(config)}, {"run", std::move(facts)}, {"state", state}};
+  std::string text = own.dump();
+  uint64_t size = text.size();
+  MPI_Bcast(&size, 1, MPI_UINT64_T, 0, MPI_COMM_WORLD);
+  text.resize(size);
+  MPI_Bcast(text.data(), static_cast<int>(size), MPI_BYTE, 0, MPI_COMM_WORLD);
+  const std::vector<std::string> differences = config_differences(Json::parse(text), own);
+  check(differences.empty(), "process {} does not run what the first one runs: {}", world().rank,
+        fmt::join(differences, "; "));
+  MPI_Barrier(MPI_COMM_WORLD);  // nothing is written before all are
+}
+
 void wait_for_first_process() {
   for (int other = 1; is_first_process() && other < process_count(); ++other)
     MPI_Send(nullptr, 0, MPI_BYTE, other, kFirstIsThere, MPI_COMM_WORLD);
@@ -334,6 +352,7 @@ Ranks* training_ranks() { return nullptr; }
 void share_work(const std::filesystem::path&, const std::vector<int64_t>& pieces, const Work& work, const Done& done) {
   do_alone(pieces, work, done);
 }
+void check_alike(Json, Json, const Json&) {}
 void wait_for_first_process() {}
 void leave_processes() {}
 void stop_processes(int) {}

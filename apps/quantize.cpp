@@ -133,7 +133,11 @@ Json to_json(const std::vector<OutputAgreement>& outputs) {
 class QuantizeRun {
  public:
   QuantizeRun(const QuantizeCommandConfig& config, const ExperimentData& data, OutputFolder& folder)
-      : config_(config), data_(data), folder_(folder) {}
+      : config_(config),
+        data_(data),
+        folder_(folder),
+        resolved_(resolved_config(config, data)),
+        run_facts_(run_facts(data, resolved_)) {}
 
   void run() {
     ModulePtr model = build_model(config_.model, config_.seed, config_.checkpoint);
@@ -144,7 +148,8 @@ class QuantizeRun {
         quantize_model(model, config_.model, config_.quantizer, nullptr, data_, config_.calibration, "calibration");
     const std::vector<LayerError> layers = layer_report(*model, *quantized.reference, quantized.images);
     facts_ = {{"layers", qgrad::to_json(layer_facts(*model, *quantized.reference, quantized.images[0]))}};
-    write_json(folder_.to_write("config.json"), resolved_config(config_, data_));
+    for (const char* earlier : {"results.json", "report.html"}) folder_.remove(earlier);  // of files that are replaced
+    write_json(folder_.to_write("config.json"), resolved_);
     write_json(folder_.to_write("layer_quant_params.json"), layer_quant_params(*model));
     if (const QuantStats* stats = quantized.quantizer->stats_after_prepare())
       write_stats(folder_.to_write("quant_stats_after_prepare_model.json"), *stats);
@@ -175,6 +180,7 @@ class QuantizeRun {
     } catch (const Error& e) {
       results_["export"] = {{"refused", e.what()}};
       text_ += fmt::format("neither ONNX nor a program: {}\n", e.what());
+      for (const char* earlier : {"model.onnx", "model.qgi"}) folder_.remove(earlier);
       return write_results();
     }
     options.set.clear();  // which is for the config
@@ -193,7 +199,7 @@ class QuantizeRun {
 
  private:
   void write_results() {
-    qgrad::write_results(folder_, results_, data_);
+    qgrad::write_results(folder_, "quantize", results_, run_facts_);
     page_ = write_report(folder_, quantization_report(results_, facts_));
   }
 
@@ -221,6 +227,7 @@ class QuantizeRun {
   const QuantizeCommandConfig& config_;
   const ExperimentData& data_;
   OutputFolder& folder_;
+  const Json resolved_, run_facts_;
   Json results_, facts_;  // of results.json, and of report.json: what the report says beyond it
   std::string text_;
   std::filesystem::path checkpoint_, page_;
@@ -246,6 +253,7 @@ void run_quantize(const QuantizeOptions& chosen, const CommonOptions& options) {
   if (!is_post_training(config.quantizer))
     config_error(config.quantizer.where(), "this quantizer works by training; use `qgrad train`");
   OutputFolder folder(output_folder(options.out, config.name));
+  folder.check_results_are_of("quantize");
   folder.check_spares({*config.checkpoint, config.calibration ? config.calibration->statistics.value_or("") : ""},
                       {"model.safetensors", "quant_stats_after_prepare_model.json"});
   const auto task = open_task(config, options.data);

@@ -137,6 +137,7 @@ void run_search(const std::string& config_file, const CommonOptions& options) {
   if (search.bits) check_bits(*search.bits, config_file + ": search.bits");
   const auto shared = shared_folder(output_folder(options.out, config.name));
   OutputFolder& folder = *shared;
+  if (is_first_process()) folder.check_results_are_of("search");
   folder.check_spares({config_file, *config.checkpoint}, {"config.json", "quantize.json", "results.json"});
   const auto task = open_task(config, options.data);
   if (!search.bits) check_labelled(*task);
@@ -145,11 +146,14 @@ void run_search(const std::string& config_file, const CommonOptions& options) {
   check_can_write(folder.path() / "results.json");
   check_calibration(data, config.calibration, config_file, "calibration", has_corrections(config.quantizer));
   check_post_training(config, config.quantizer, data, config.calibration);
+  Json experiment = resolved_config(config, data);
+  const Json facts = run_facts(data, experiment);
+  check_alike(experiment, facts, nullptr);
   if (!is_first_process() && !search.bits) return;  // one evaluation depends on the other
   const Found found = found_by(config, data, folder.path());
   if (!is_first_process()) return;
 
-  Json experiment = resolved_config(config, data);
+  for (const char* earlier : {"results.json", "report.html", "quantize.json"}) folder.remove(earlier);
   write_json(folder.to_write("config.json"), experiment);
   experiment.erase("search");
   experiment["quantizer"] = found.quantizer;
@@ -161,7 +165,7 @@ void run_search(const std::string& config_file, const CommonOptions& options) {
                   {"model", config.model.json()},
                   {"config", file}};
   results.update(found.report);
-  write_results(folder, results, data);
+  write_results(folder, "search", results, facts);
   const std::filesystem::path page = write_report(folder, search_report(results));
   print_result(options, results, fmt::format("{}{}\n{}\n", found.text, file, page.string()));
 }

@@ -1,8 +1,10 @@
 // qgrad sensitivity CONFIG: which layers quantization hurts, and by how much at each number of bits.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <filesystem>
+#include <iterator>
 #include <nlohmann/json.hpp>
 
 #include "apps/command.h"
@@ -14,6 +16,7 @@
 #include "tasks/output_folder.h"
 #include "tasks/quantization.h"
 #include "tasks/sensitivity.h"
+#include "tasks/training_state.h"
 
 namespace qgrad {
 namespace {
@@ -34,12 +37,28 @@ void fields(Fields& v, SensitivityCommandConfig& c) {
 
 constexpr const char* kProbes = "probes.json";
 
-// What was measured before in this folder, where the run goes on.
-std::vector<Damage> measured_before(const std::filesystem::path& file, bool resume) {
+// What was measured so far, with what.
+struct Probes {
+  Json config, run, probes;
+};
+void fields(Fields& v, Probes& c) {
+  v("config", c.config, {.required = true});
+  v("run", c.run, {.required = true});
+  v("probes", c.probes, {.required = true});
+}
+
+// What was measured before in this folder, where the run goes on. Throws where that was with another config, but for
+// what is measured, or of another network or on other data.
+std::vector<Damage> measured_before(const std::filesystem::path& file, Json config, const Json& run) {
+  if (!std::filesystem::exists(file)) return {};
+  auto before = read_config<Probes>(Config::read(file));
+  for (Json* c : {&before.config, &config}) c->erase("sensitivity");
+  std::vector<std::string> differences = config_differences(before.config, config);
+  std::ranges::move(source_differences(before.run, run), std::back_inserter(differences));
+  check(differences.empty(), "{}: was measured with another config or other data, and can not go on with these: {}",
+        file.string(), fmt::join(differences, "; "));
   std::vector<Damage> known;
-  if (!resume || !std::filesystem::exists(file)) return known;
-  const Config probes = Config::read(file.string());
-  for (const Json& entry : probes.json()) known.push_back(damage_of(entry));
+  for (const Json& entry : before.probes) known.push_back(damage_of(entry));
   return known;
 }
 
@@ -96,14 +115,17 @@ void run_sensitivity(const std::string& config_file, const std::optional<std::fi
   const ExperimentData& data = images_of(*task);
   check_calibration(data, config.calibration, config_file, "calibration");
   check_post_training(config, config.quantizer, data, config.calibration);
-  const std::vector<Damage> known = measured_before(folder.path() / kProbes, resume.has_value());
+  const Json resolved = resolved_config(config, data), facts = run_facts(data, resolved);
+  const std::vector<Damage> known =
+      resume ? measured_before(folder.path() / kProbes, resolved, facts) : std::vector<Damage>();
+  check_alike(resolved, facts, known.size());
   const Sensitivity sensitivity(config, config.quantizer, config.calibration, data, config.sensitivity);
-  if (is_first_process()) write_json(folder.to_write("config.json"), resolved_config(config, data));
+  if (is_first_process()) write_json(folder.to_write("config.json"), resolved);
   std::vector<Damage> all =
       measured(sensitivity, known, "sensitivity", folder.path(), [&](const std::vector<Damage>& so_far) {
-        Json probes = Json::array();
-        for (const Damage& d : so_far) probes.push_back(to_json(d));
-        write_json(folder.to_write(kProbes), probes);
+        Probes kept{resolved, facts, Json::array()};
+        for (const Damage& d : so_far) kept.probes.push_back(to_json(d));
+        write_json(folder.to_write(kProbes), write_config(kept));
       });
   if (!is_first_process()) return;
   if (config.sensitivity.gradient_images > 0) {
@@ -119,7 +141,7 @@ void run_sensitivity(const std::string& config_file, const std::optional<std::fi
                {"model", config.model.json()},
                {"rank_correlation", ranks}};
   for (const Damage& d : all) results["probes"].push_back(to_json(d));
-  write_results(folder, results, data);
+  write_results(folder, "sensitivity", results, facts);
   const Report report = sensitivity_report(results);
   const std::filesystem::path page = write_report(folder, report);
   folder.remove(kProbes);

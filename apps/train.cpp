@@ -86,11 +86,12 @@ void run_train(const std::string& config_file, const std::optional<std::filesyst
     check(quantized.quantizer != nullptr, "{}: fold_batch_norms: there is no quantizer", config_file);
     quantized.quantizer->check_can_fold();
   }
-  const Json resolved = resolved_config(config, *task);
+  const Json resolved = resolved_config(config, *task), facts = options.dry_run ? Json() : run_facts(*task, resolved);
   const ResumePoint point{.folder = folder,
                           .name = "training.safetensors",
                           .resume = resume.has_value(),
                           .config = resolved,
+                          .run = facts,
                           .save_checkpoint = [&](const std::string& name, const Json& metrics) {
                             save_model(folder.to_write(name), *model, config, *task, quantizer_config, metrics);
                           }};
@@ -107,6 +108,10 @@ void run_train(const std::string& config_file, const std::optional<std::filesyst
                        {"epochs", config.train.epochs},
                        {"steps_per_epoch", steps_per_epoch(config.train, *task)},
                        {"folder", folder.path().string()}});
+  folder.check_spares(files_of(facts),
+                      {"model.safetensors", "best.safetensors", "last.safetensors", "model_folded.safetensors"});
+  const std::filesystem::path state = folder.path() / point.name;
+  check_alike(resolved, facts, point.is_there() ? crc32c_of_file(state) : nullptr);
   if (is_first_process()) write_json(folder.to_write("config.json"), resolved);
 
   TrainingResult training;
@@ -130,15 +135,15 @@ void run_train(const std::string& config_file, const std::optional<std::filesyst
                   {"seconds", training.seconds},
                   {"epochs", training.epochs_json()},
                   {"checkpoint", checkpoint.string()}};
-  Json facts;
+  Json layers;
   if (quantized.quantizer) {
     results["layers"] = resolved_layers(*quantized.quantizer);
-    facts["layers"] = to_json(trained_layer_facts(*model));
-    write_json(folder.to_write("report.json"), facts);
+    layers["layers"] = to_json(trained_layer_facts(*model));
+    write_json(folder.to_write("report.json"), layers);
   }
   if (config.fold_batch_norms) results["folded"] = finish_folded(model, quantized, config, *task, folder);
-  write_results(folder, results, *task);
-  const std::filesystem::path page = write_report(folder, training_report(results, facts));
+  write_results(folder, "train", results, facts);
+  const std::filesystem::path page = write_report(folder, training_report(results, layers));
   print_result(options, results,
                fmt::format("test {}  (epoch {} of {})\n{}\n{}\n", metrics_text(test), training.best_epoch,
                            config.train.epochs, checkpoint.string(), page.string()));
@@ -150,7 +155,7 @@ const Subcommand train_command =
                                           "qgrad train CONFIG --dry-run\n"
                                           "qgrad train CONFIG --set train.optimizer.lr=0.05 --epochs 20\n"
                                           "qgrad train --resume out/float --epochs 200    # trains longer",
-                                          {"--epochs", "--dry-run"});
+                                          {"--epochs", "--keep", "--dry-run"});
 
 }  // namespace
 

@@ -110,7 +110,7 @@ class Verification {
       const ModelFile file = load_model(claim.checkpoint, std::nullopt);
       const auto task = open_task(file, data_);
       if (!recorded_.contains(claim.run))
-        add_facts(run_facts(*task), claim.run, recorded_.empty() ? "" : claim.what + ": ");
+        add_facts(run_facts(*task, nullptr), claim.run, recorded_.empty() ? "" : claim.what + ": ");
       recorded_.insert(claim.run);
       if (claim.agreement.is_array()) return verify_agreement(claim, file, images_of(*task));
       check_labelled(*task);

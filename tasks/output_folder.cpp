@@ -9,9 +9,11 @@
 
 #include <cerrno>
 #include <cstring>
+#include <nlohmann/json.hpp>
 #include <system_error>
 
 #include "core/error.h"
+#include "core/json.h"
 
 namespace qgrad {
 namespace {
@@ -88,9 +90,18 @@ fs::path OutputFolder::to_write(const std::string& name) {
   return path_ / name;
 }
 
-void OutputFolder::check_spares(const std::vector<std::string>& inputs, const std::vector<std::string>& names) const {
+void OutputFolder::check_results_are_of(const std::string& command) const {
   check(!fs::exists(path_ / "training.safetensors"),
         "{}: holds a training, whose results would be lost: choose another folder with --out", path_.string());
+  const fs::path file = path_ / "results.json";
+  if (!fs::exists(file)) return;
+  const Json results = read_json(file);
+  const Json by = results.is_object() ? results.value("/run/command"_json_pointer, Json()) : Json();
+  check(by == command, "{}: is there already, and of {}: choose another folder with --out, or delete it", file.string(),
+        by.is_string() ? fmt::format("`qgrad {}`", by.get<std::string>()) : "another command, or an earlier version");
+}
+
+void OutputFolder::check_spares(const std::vector<std::string>& inputs, const std::vector<std::string>& names) const {
   std::error_code ignored;  // what is not there is not the same file
   for (const std::string& name : names)
     for (const std::string& input : inputs)
@@ -101,7 +112,9 @@ void OutputFolder::check_spares(const std::vector<std::string>& inputs, const st
 void OutputFolder::remove(const std::string& name) {
   const std::lock_guard guard(mutex_);
   written_.erase(name);
-  fs::remove(path_ / name);
+  std::error_code error;
+  fs::remove(path_ / name, error);
+  check(!error, "{}: can not be removed: {}", (path_ / name).string(), error.message());
 }
 
 }  // namespace qgrad

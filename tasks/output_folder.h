@@ -31,7 +31,10 @@ class OutputFolder {
   // or another one in its place), or where a file that was written is gone: a part of a run would be left.
   std::filesystem::path to_write(const std::string& name);
   void remove(const std::string& name);
-  // Throws where writing these files would destroy what a training has left there, or one of `inputs`, which are read.
+  // Throws where there is a training, or results that do not say that they are of this command: they would be lost, or
+  // stand beside other files.
+  void check_results_are_of(const std::string& command) const;
+  // Throws where writing these files would destroy one of `inputs`, which are read.
   void check_spares(const std::vector<std::string>& inputs, const std::vector<std::string>& names) const;
 
  private:

@@ -4,7 +4,10 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+#include <array>
 #include <cmath>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -49,7 +52,8 @@ class Training {
   int epoch() const { return static_cast<int>(std::ssize(state_.result.epochs)); }  // the one under way, from 0
   std::string place() const;
   std::string what_is_left() const;  // of a training that broke
-  double position() const;           // in epochs, of the step under way
+  std::string own_broken_layer(Inputs inputs) const;
+  double position() const;  // in epochs, of the step under way
   int64_t steps_done() const { return epoch() * setup_.batches->count() + state_.epoch.steps; }
   float lr_factor() const { return std::pow(kRollbackFactor, static_cast<float>(state_.rollbacks)); }
   std::string seen(double seconds_of_epoch) const;
@@ -106,10 +110,13 @@ Training::Training(Module& model, Optimizer& optimizer, const Task& task, const 
   state_.trained_on = task.description();
   if (!point) return;
   state_.config = point->config;
+  state_.run = point->run;
   if (!writes()) return;
   const std::filesystem::path place = std::filesystem::path(point->name).parent_path();
   log_name_ = (place / "log.jsonl").string();
   log_.emplace(point->folder.to_write(log_name_), state_.log_lines);
+  if (log_->lines() < state_.log_lines)
+    note(fmt::format("{}: the run wrote {} lines before, and {} are left", log_name_, state_.log_lines, log_->lines()));
   if (config.tensorboard)
     events_.emplace(point->folder, (place / kEventFile).string(), state_.event_bytes, task, config);
 }
@@ -151,6 +158,12 @@ std::string Training::what_is_left() const {
   if (!point_) return advice;
   const std::filesystem::path file = point_->folder.path() / point_->name;
   return std::filesystem::exists(file) ? fmt::format("the last good state is {}; {}", file.string(), advice) : advice;
+}
+
+// In this rank's part of the batch.
+std::string Training::own_broken_layer(Inputs inputs) const {
+  const TrainingWith alone(nullptr);
+  return broken_layer(model_, inputs);
 }
 
 double Training::position() const {
@@ -224,11 +237,12 @@ void Training::step(const Task::Batch& batch) {
   } catch (const Diverged&) {
     throw;
   } catch (const Error& e) {  // of a layer or a limit, say, that refuses such numbers
-    if (ranks()) throw;       // which others may not see
-    const std::string layer = broken_layer(model_, batch.inputs);
+    const std::string layer = own_broken_layer(batch.inputs);
     if (layer.empty()) throw;
-    throw Diverged(
-        fmt::format("in {}: {}; the numbers of {} are the first that are not finite", place(), e.what(), layer));
+    const std::string why =
+        fmt::format("in {}: {}; the numbers of {} are the first that are not finite", place(), e.what(), layer);
+    if (ranks()) fail("training broke: {}; {}", why, what_is_left());  // others may not see it, and can not go back
+    throw Diverged(why);
   }
   ++so_far.steps;
   if (config_.log_steps > 0 && so_far.steps % config_.log_steps == 0) log_step();
@@ -246,8 +260,11 @@ void Training::compute(const Task::Batch& batch) {
     if (setup_.distillation) loss = setup_.distillation->loss(loss, logits, task_, batch.inputs, position());
   }
   if (!std::isfinite(loss.item())) {
-    const TrainingWith alone(nullptr);  // each looks through its own part
-    const std::string layer = broken_layer(model_, batch.inputs);
+    std::array<char, 256> first{};  // of the first rank whose part shows one
+    add_in_turn(logits.is_part(), std::span<char>(first), [&] {
+      if (first[0] == 0) own_broken_layer(batch.inputs).copy(first.data(), first.size() - 1);
+    });
+    const std::string layer = first.data();
     throw Diverged(fmt::format("the loss became {} in {}", loss.item(), place()),
                    layer.empty() ? "" : fmt::format("; the numbers of {} are the first that are not finite", layer));
   }
@@ -389,9 +406,14 @@ void check_resumable(const ResumePoint& point, const TrainConfig& config, const 
   const TrainingState before = read_training_log(file);
   if (before.config.is_null() && !point.config.is_null())
     note(fmt::format("{}: does not say its config: that it is this one is not checked", file.string()));
-  const std::vector<std::string> differences = config_differences(before.config, point.config);
+  std::vector<std::string> differences = config_differences(before.config, point.config);
+  std::ranges::move(source_differences(before.run, point.run), std::back_inserter(differences));
   check(differences.empty(), "{}: was made with another config, and can not go on with this one: {}", file.string(),
         fmt::join(differences, "; "));
+  for (const char* fact : {"version", "commit", "compiler"})
+    if (before.run.is_object() && point.run.is_object() && before.run.value(fact, Json()) != point.run.at(fact))
+      note(fmt::format("{}: goes on with another {}: {}, after {}", file.string(), fact, json_line(point.run.at(fact)),
+                       json_line(before.run.value(fact, Json()))));
   const Json epochs_before =
       before.config.is_null() ? Json() : before.config.value("/train/epochs"_json_pointer, Json());
   if (epochs_before.is_number() && epochs_before != config.epochs)

@@ -46,6 +46,7 @@ struct ResumePoint {
   std::string name;     // of the file in it, written after every epoch, and where StopSignals stop it
   bool resume = false;  // begin where the file, if there is one, says; otherwise it is overwritten
   Json config;          // of the whole run, resolved
+  Json run = {};        // the program, and checksums of what it reads beside the config; null: unknown
   // Writes the model as a checkpoint of that name in the folder: "last.safetensors" after every epoch,
   // "best.safetensors" after those that are the best so far, and what train.keep_epochs asks for. May be empty.
   std::function<void(const std::string& name, const Json& metrics)> save_checkpoint = {};

@@ -84,6 +84,20 @@ std::vector<std::string> config_differences(const Json& before, const Json& now)
   return differences;
 }
 
+std::vector<std::string> source_differences(const Json& run_before, const Json& run) {
+  const auto part = [](const Json& of, const std::string& key) {
+    return of.is_object() ? of.value(key, Json()) : Json();
+  };
+  std::vector<std::string> differences;
+  for (const char* kind : {"data_crc32c", "files_crc32c"}) {
+    const Json before = part(run_before, kind), now = part(run, kind);
+    for (const auto& [name, sum] : now.items())
+      if (const Json was = part(before, name); !was.is_null() && was != sum)
+        differences.push_back(fmt::format("{}.{} is {}, but was {}", kind, name, json_line(sum), json_line(was)));
+  }
+  return differences;
+}
+
 TrainingState load_training_state(const std::filesystem::path& file, Module& model, Optimizer& optimizer) {
   const TensorFile content = read_safetensors(file);
   TrainingState state = log_of(content, file);

@@ -43,7 +43,7 @@ void put_back(const Weights& weights, Module& model, Optimizer& optimizer, std::
 struct TrainingState {
   TrainingResult result;   // of the finished epochs
   double best_score = -1;  // on the validation part
-  Json config;             // of the run, resolved; null in files of earlier versions
+  Json config, run;        // as ResumePoint has them; null in files of earlier versions
   DataDescription trained_on;
   EpochSoFar epoch;
   int rollbacks = 0;
@@ -61,6 +61,7 @@ inline void fields(Fields& v, TrainingState& c) {
   v("log_lines", c.log_lines, {.min = 0});
   v("event_bytes", c.event_bytes, {.min = 0});
   v("config", c.config);
+  v("run", c.run);
   v("trained_on", c.trained_on);
 }
 
@@ -72,6 +73,8 @@ TrainingState read_training_log(const std::filesystem::path& file);
 // "quantizer.bits_weights is 2, but was 4" for every key that differs, but for those that a training may go on with
 // when they change.
 std::vector<std::string> config_differences(const Json& before, const Json& now);
+// "data_crc32c.training is .., but was ..", of data and files that two runs know by what they recorded; null knows none.
+std::vector<std::string> source_differences(const Json& run_before, const Json& run);
 // Puts the model and the optimizer back where they were. Throws where the file is another model's or optimizer's.
 TrainingState load_training_state(const std::filesystem::path& file, Module& model, Optimizer& optimizer);
 

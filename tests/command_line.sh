@@ -225,6 +225,7 @@ late_error "a document that is no Markdown" "document: expected the name of a Ma
 late_error "a matrix of no quantizer" "digits_compare.json: matrices\[0\].quantizer: expected an object, got 5" 'matrices=[{"title":"t","quantizer":5,"axes":[{"a":{"bits_weights":4}}]}]'
 late_error "an axis of no settings" "matrices\[0\].axes\[0\].a: expected an object, got 4" 'matrices=[{"title":"t","quantizer":{"class":"LSQQuantizer"},"axes":[{"a":4}]}]'
 late_error "a wrong cell of a matrix" "matrices\[0\] \(a\).bits_weights: expected an integer, got \"4\"" 'matrices=[{"title":"t","quantizer":{"class":"LSQQuantizer"},"axes":[{"a":{"bits_weights":"4"}}]}]'
+late_error "a row named as a file" "rows\[0\].name: a row has a folder of its name, and results.json is a file" 'rows=[{"name":"results.json","quantizer":{"class":"LSQQuantizer"}}]'
 late_error "a name of several folders" "name: expected a name that can be that of a folder, without slashes; got \"a/b\"" name=a/b
 late_error "a name that leads elsewhere" "name: expected a name that can be that of a folder" name=..
 late_error "a seed below 0" "seed: expected an integer from 0 to 18446744073709551615, got -1" seed=-1
@@ -259,6 +260,24 @@ expect_error "calibrate with statistics" "calibration.statistics: statistics are
 expect 0 "quantize" "$qgrad" quantize quantize.json --out quantized --json
 holds "quantize's results on stdout are those in the file" cmp stdout quantized/results.json
 holds "what each layer got is written" grep -q '"clip": "MSE"' quantized/layer_quant_params.json
+cp -r quantized halfway && rm halfway/report.json && mkdir halfway/report.json
+expect_error "quantize again, and break in the middle" "halfway/report.json: cannot write" "$qgrad" quantize quantize.json --out halfway --set quantizer.bits_weights=3
+holds "which leaves no results beside another model" sh -c '! ls halfway/results.json halfway/report.html'
+for command in quantize search evaluate import; do
+  case $command in
+    evaluate) arguments=(compared/float/model.safetensors) ;;
+    import) arguments=(net.onnx) ;;
+    *) arguments=(quantize.json) ;;
+  esac
+  [ $command = search ] && arguments+=(--set 'search={"bits": {"mean_weights": 4}}')
+  expect_error "$command into the folder of a comparison" "compared/results.json: is there already, and of another command, or an earlier version: choose another folder" "$qgrad" $command "${arguments[@]}" --out compared
+  if [ $command = quantize ]; then continue; fi
+  expect_error "$command into that of a quantization" "quantized/results.json: is there already, and of .qgrad quantize.: choose another folder" "$qgrad" $command "${arguments[@]}" --out quantized
+done
+cp compared/float/model.safetensors own.safetensors && mkdir own_net && mv own.safetensors own_net/model.safetensors
+expect_error "train into the folder of its checkpoint" "own_net/model.safetensors: is read here, and would be written" "$qgrad" train quantize.json --out own_net --set checkpoint=own_net/model.safetensors --set calibration=null --set quantizer=null --set 'train={"epochs": 1}'
+mkdir own_net/float && mv own_net/model.safetensors own_net/float/
+expect_error "compare likewise" "own_net/float/model.safetensors: is read here, and would be written" "$qgrad" compare "$digits" --out own_net --set train=null --set checkpoint=own_net/float/model.safetensors
 has_report quantized 12  # the layers' noise; four layers with weights, three without
 holds "which shows images that are lost" grep -q 'src="data:image/png;base64,' quantized/report.html
 holds "and which classes are confused" grep -q '<table class="matrix">' quantized/report.html
@@ -441,7 +460,8 @@ done
 expect 0 "the last checkpoint evaluates" "$qgrad" evaluate whole/last.safetensors
 expect 0 "and the best" "$qgrad" evaluate whole/best.safetensors
 holds "the log has a line for every epoch" [ "$(grep -c '"validation":' whole/log.jsonl)" = 12 ]
-expect 0 "train longer" "$qgrad" train --resume whole --epochs 14
+expect 0 "train longer" "$qgrad" train --resume whole --epochs 14 --keep 1
+holds "and keep the last epoch" sh -c 'test -f whole/epoch_0014.safetensors && ! test -e whole/epoch_0013.safetensors'
 holds "says that schedules change" grep -q "14 epochs in place of 12: schedules are those of 14" stderr
 holds "two epochs more" [ "$(grep -c '"validation":' whole/log.jsonl)" = 14 ]
 expect_error "not shorter" "14 epochs are finished, which are more than train.epochs, 3" "$qgrad" train --resume whole --epochs 3
@@ -490,6 +510,15 @@ expect 0 "resume what another program began" "$qgrad" compare --resume compariso
 holds "whose rows say so" python3 -c 'import json; r = json.load(open("comparison/results.json")); assert all(row["run"]["compiler"] == "abacus" != r["run"]["compiler"] for row in r["rows"]), r'
 expect 0 "verify them" "$qgrad" verify comparison
 holds "shows what made them" grep -qE '^compiler +abacus +(GCC|Clang) .* differs$' stdout
+expect_error "a row that diverges" "row 'QAT 2/2': training broke: the loss became nan in epoch 1" "$qgrad" compare "$digits" "${quick[@]}" --out diverged --set 'rows=[{"name": "QAT 2/2", "quantizer": {"class": "LSQQuantizer"}, "train": {"optimizer": {"class": "SGD", "lr": 1e30}}}]'
+cat >by_checkpoint.json <<JSON
+{"name": "c", "data": {"dataset": {"class": "digits"}, "test_images": 200}, "checkpoint": "start.safetensors", "model": {"class": "convnet"},
+ "calibration": {"images": 64}, "rows": [{"name": "8/8", "quantizer": {"class": "PostTrainLinearQuantizer"}}]}
+JSON
+cp without_stop/float/model.safetensors start.safetensors
+expect 0 "compare from a checkpoint" "$qgrad" compare by_checkpoint.json --out from_start
+cp by_signal/QAT_4-4/model.safetensors start.safetensors
+expect_error "resume from another checkpoint of that name" "what is there was made with others: files_crc32c.start.safetensors is" "$qgrad" compare --resume from_start
 expect_error "resume from nowhere" "nowhere/config.json: cannot open" "$qgrad" train --resume nowhere
 
 # --- data and network: what was trained is what is used ---
@@ -523,6 +552,9 @@ cp -r fruit fruit_bowl && base64 -d <<<$blue >fruit_bowl/test/cherry/1.png
 expect 1 "verify it on data with a picture that changed" "$qgrad" verify fruit_net --data fruit_bowl
 holds "says that they are others" grep -qE '^data_crc32c: evaluated .* differs$' stdout
 holds "but for the training's" grep -qE '^data_crc32c: training +([0-9a-f]{8}) +\1$' stdout
+mv fruit fruit_kept && mv fruit_bowl fruit
+expect_error "train longer on them" "training.safetensors: was made with another config.*: data_crc32c.evaluated is \"[0-9a-f]{8}\", but was" "$qgrad" train --resume fruit_net --epochs 5
+mv fruit fruit_bowl && mv fruit_kept fruit
 sed -i 's|^  "run": {|  "ran": {|' fruit_net/results.json
 expect 0 "verify results that do not say what made them" "$qgrad" verify fruit_net
 holds "says that nobody knows" grep -qE '^data_crc32c: evaluated +not known' stdout
@@ -598,9 +630,19 @@ holds "ranks by gradients" grep -qE '^W2: gradients alone rank the layers as the
 has_report sensitive 3  # of weights, of activations, and the estimates
 cp sensitive/results.json whole.json
 rm -rf stopped && mkdir stopped && cp sensitive/config.json stopped/
-sed -n '/"probes": \[/,/^  \]/p' sensitive/results.json | sed '1s/.*/[/; $s/.*/]/' >stopped/probes.json
+python3 -c 'import json
+r, c = (json.load(open(f"sensitive/{name}.json")) for name in ("results", "config"))
+json.dump({"config": c, "run": r["run"], "probes": r["probes"][:9]}, open("stopped/probes.json", "w"))'
+cp -r stopped elsewhere_stopped
 expect 0 "sensitivity goes on" "$qgrad" sensitivity --resume stopped
 holds "with what was measured" cmp stopped/results.json whole.json
+sed 's/"bits_activations": 4/"bits_activations": 5/' sensitive/config.json >elsewhere_stopped/config.json
+expect_error "not with another config" "probes.json: was measured with another config.*: quantizer.bits_activations is 5, but was 4" "$qgrad" sensitivity --resume elsewhere_stopped
+cp sensitive/config.json elsewhere_stopped/
+cp compared/float/model.safetensors kept.safetensors && "$qgrad" train long.json --set quantizer=null --out other_float >/dev/null 2>&1
+cp other_float/model.safetensors compared/float/
+expect_error "nor of another network" "probes.json: was measured .*: files_crc32c.compared/float/model.safetensors is" "$qgrad" sensitivity --resume elsewhere_stopped
+cp kept.safetensors compared/float/model.safetensors
 expect_error "sensitivity of what trains" "expected one that quantizes after it" "$qgrad" sensitivity sensitivity.json --out x --set 'quantizer={"class": "LSQQuantizer"}'
 
 sed 's/"sensitivity": {[^}]*}/"search": {"bits": {"choices": [2, 4, 8], "mean_weights": 4, "mean_activations": 5}}/' sensitivity.json >bits.json
@@ -624,6 +666,9 @@ expect_error "bits that cost more" "at most 0 points, but 2 bits everywhere lose
 expect_error "bits twice" "8 bits are listed twice" "$qgrad" sensitivity sensitivity.json --out x --set 'sensitivity.bits=[8,8]'
 expect_error "nothing to quantize" "quantizes nothing of this network" "$qgrad" sensitivity sensitivity.json --out x --set quantizer.bits_weights=null --set quantizer.bits_activations=null
 expect_error "a budget below all choices" "search.bits: weights: the smallest choices take 2, the budget is 1.5" "$qgrad" search bits.json --out x --set search.bits.mean_weights=1.5
+cp -r bits halfway_bits && rm halfway_bits/quantize.json && mkdir -p halfway_bits/quantize.json/x
+expect_error "search again, and break in the middle" "halfway_bits/quantize.json: can not be removed" "$qgrad" search bits.json --out halfway_bits
+holds "which leaves no results beside another config" [ ! -e halfway_bits/results.json ]
 
 # --- your own images ---
 pictures=$root/examples/own_images/pictures

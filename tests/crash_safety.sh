@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Trainings that are killed at random moments, or whose disk is full at a random write, end with the bytes of one that
-# nothing happened to once they are resumed. Usage: tests/crash_safety.sh build/qgrad [KILLS [FULL_DISKS [SEED]]]
+# nothing happened to once they are resumed; so do the other commands once they are run again. Usage: tests/crash_safety.sh build/qgrad [KILLS [FULL_DISKS [SEED]]]
 set -uo pipefail
 qgrad=$(realpath "$1")
 kills=${2:-5} full_disks=${3:-5} seed=${4:-1}
@@ -13,9 +13,8 @@ cleanup() {
 trap cleanup EXIT
 cd "$work" || exit 1
 RANDOM=$seed
-failed=0
-fail() {
-  failed=$((failed + 1))
+fail() {  # counted in a file, for limits need a process of their own
+  echo "$1" >>"$work/failures"
   echo "FAILED: $1" >&2
   sed 's/^/    /' stderr >&2
 }
@@ -82,10 +81,72 @@ for i in $(seq "$full_disks"); do
   rm -rf disk/run
 done
 echo "crash safety: $full_disks disks of 4 to $((whole_kib + 3)) KiB ($([ $has_disk = 1 ] && echo tmpfs || echo limits)), $full of them too small"
+
+# What goes on by no state, or by one of its own: every command a fifth as often.
+"$qgrad" train config.json --set quantizer=null --set train.quantization=null --out float >stdout 2>stderr &&
+  "$qgrad" export float/model.safetensors --onnx float.onnx >stdout 2>stderr || { fail "a float network"; exit 1; }
+cat >post.json <<JSON
+{"name": "t", "data": {"dataset": {"class": "digits"}}, "checkpoint": "float/model.safetensors", "calibration": {"images": 64},
+ "quantizer": {"class": "PostTrainLinearQuantizer", "bits_activations": 4, "bits_weights": 4}}
+JSON
+sed '$s/}$/, "search": {"bits": {"choices": [2, 8], "mean_weights": 4}}}/' post.json >search.json
+sed '$s/}$/, "sensitivity": {"bits": [8, 2], "gradient_images": 16}}/' post.json >sensitivity.json
+sed '$s/"quantizer": \(.*\)}$/"quant_aware_train": {"epochs": 1}, "rows": [{"name": "q", "quantizer": {"class": "LSQQuantizer"}},\
+  {"name": "4", "quantizer": \1}]}/' post.json >compare.json
+"$qgrad" quantize post.json --out quantized >stdout 2>stderr || { fail "a quantized network"; exit 1; }
+# once COMMAND FOLDER: the files that it makes, in the folder.
+once() {
+  local command=$1 to=$2
+  case $command in
+    export) set -- export quantized/model.safetensors --onnx "$to/net.onnx" --program "$to/net.qgi" ;;
+    import) set -- import float.onnx --out "$to" ;;
+    quantize | calibrate) set -- "$command" post.json --out "$to" ;;
+    *) set -- "$command" "$command.json" --out "$to" ;;
+  esac
+  if [[ $command == [cs]*[ey] ]] && [ -f "$to/config.json" ]; then set -- "$command" --resume "$to"; fi
+  "$qgrad" "$@" --threads 1 >stdout 2>stderr
+}
+# ends COMMAND FOLDER NAME: run again, and compared with an undisturbed one but for what a clock says.
+ends() {
+  once "$1" "$2" || { fail "$3: can not be run again"; return; }
+  (cd "$1.whole" && find . -name '*.safetensors' -o -name '*.onnx' -o -name '*.qgi' -o -name 'quant*.json' -o -name 'layer*.json') |
+    while read -r file; do cmp -s "$1.whole/$file" "$2/$file" || echo "$file"; done >others
+  [ ! -s others ] || fail "$3: another $(cat others)"
+  [ "$(cd "$1.whole" && find . | sort)" = "$(cd "$2" && find . | sort)" ] || fail "$3: other files: $(cd "$2" && find . | sort | tr "\n" " ")"
+}
+killed=0 full=0
+for command in calibrate export import quantize search sensitivity compare; do
+  start=$(date +%s%N)
+  once $command $command.whole || fail "$command"
+  milliseconds=$((($(date +%s%N) - start) / 1000000))
+  for i in $(seq $(((kills + 4) / 5))); do
+    moment=$(below "$milliseconds")
+    mkdir -p broken
+    once $command broken 2>/dev/null &
+    victim=$!
+    sleep "$(printf '%d.%03d' $((moment / 1000)) $((moment % 1000)))"
+    if pkill -$((i % 2 ? 15 : 9)) -P $victim; then killed=$((killed + 1)); fi
+    wait $victim 2>/dev/null
+    ends $command broken "$command killed after $moment ms"
+    rm -rf broken
+  done
+  for i in $(seq $(((full_disks + 4) / 5))); do
+    kib=$((4 + $(below "$(du -sk $command.whole | cut -f1)")))
+    mkdir -p disk/run
+    if ! with_room $kib once $command disk/run; then
+      full=$((full + 1))
+      grep -qE 'No space left|File too large' stderr || fail "$command on a disk of $kib KiB: the error gives another reason"
+      if find disk -name '*.part' | grep -q .; then fail "$command on a disk of $kib KiB: a part is left"; fi
+    fi
+    with_room 65536 ends $command disk/run "$command on a disk of $kib KiB"
+    rm -rf disk/run
+  done
+done
+echo "crash safety: of the other commands $killed killed, $full on disks too small"
 if [ $has_disk = 1 ]; then
   mount -o remount,ro none disk
   if train disk/run; then fail "a disk that is read-only"; fi
   grep -q 'qgrad: disk/run: .*Read-only file system' stderr || fail "a disk that is read-only: another error"
 fi
-echo "crash safety: $failed failed"
-[ "$failed" -eq 0 ]
+echo "crash safety: $(cat failures 2>/dev/null | wc -l) failed"
+[ ! -e failures ]

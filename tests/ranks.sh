@@ -2,7 +2,7 @@
 # Trainings and comparisons that several processes share end with the bytes and the numbers of one process, also when a
 # process dies. Usage: tests/ranks.sh build/qgrad, of a build with QGRAD_MPI; skipped where there is no mpirun.
 set -uo pipefail
-qgrad=$(realpath "$1")
+qgrad=$(realpath "$1") root=$(realpath "$(dirname "$0")/..")
 command -v mpirun >/dev/null || { echo "several processes: skipped, there is no mpirun" >&2; exit 0; }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -87,6 +87,33 @@ for state in killed stopped; do
   for file in $kept; do same "$state" "$state.one/$file" "$state.three/$file"; done
 done
 
+# An error of one process, which has a picture of a batch that is gone, ends all; the state before it is whole.
+cat >pictures.json <<JSON
+{"name": "p", "data": {"dataset": {"class": "image_folder", "dir": "pictures", "test": 0.25, "size": [8, 8], "memory": 0},
+                       "validation": 0}, "model": {"class": "convnet", "classes": 3}, "train": {"epochs": 4000, "batch_size": 32}}
+JSON
+cp -r "$root/examples/own_images/pictures" pictures
+mpirun --oversubscribe -np 2 "$qgrad" train pictures.json --out broken >stdout 2>stderr &
+job=$!
+until [ -f broken/training.safetensors ] || ! kill -0 $job 2>/dev/null; do sleep 0.05; done
+mv pictures/circle elsewhere
+if wait $job; then fail "a picture that is gone: exit status 0"; else pass; fi
+[ "$(grep -c 'pictures/circle/.*cannot open: No such file' stderr)" -ge 1 ] && pass || fail "a picture that is gone is not named"
+mv elsewhere pictures/circle
+epochs=$(($(grep -c '"best"' broken/log.jsonl) + 1))
+"$qgrad" train --resume broken --epochs $epochs >stdout 2>stderr || fail "after a picture was gone"
+"$qgrad" train pictures.json --out unbroken --epochs $epochs >stdout 2>stderr || fail "the same without an error"
+same "after an error of one process" unbroken/model.safetensors broken/model.safetensors
+
+# Numbers that blow up do so for all.
+sgd() { echo "--set=train.optimizer={\"class\":\"SGD\",\"lr\":$1} --set=quantizer=null --set=train.on_divergence=$2"; }
+"$qgrad" train qat.json $(sgd 64 rollback) --out back_alone >stdout 2>stderr || fail "a rollback"
+on 2 train qat.json $(sgd 64 rollback) --out back_together || fail "a rollback of two processes"
+if grep -q rollback back_alone/log.jsonl; then pass; else fail "nothing was rolled back"; fi
+for file in $kept; do same "rolled back" "back_alone/$file" "back_together/$file"; done
+expect_error "a training that breaks" "training broke: the loss became .* in epoch 1, step .* the numbers of .* are the first that are not finite" \
+  2 train qat.json $(sgd 1e30 stop) --out broke
+
 cat >compare.json <<JSON
 {"name": "c", "data": {"dataset": {"class": "digits"}, "test_images": 200}, "model": {"class": "convnet"},
  "train": {"epochs": 2, "batch_size": 32}, "calibration": {"images": 128},
@@ -131,6 +158,27 @@ for command in sensitivity search; do
   "$qgrad" $command $config --out "$command.by_one" >stdout 2>stderr || fail "$command by one process"
   on 2 $command $config --out "$command.by_two" || fail "$command by two processes"
   same_numbers "$command by two processes" "$command.by_one" "$command.by_two"
+done
+
+# Processes that were not started alike.
+apart() {  # NAME TEXT FIRST.. : OTHER..
+  local name=$1 text=$2
+  shift 2
+  local arguments=()
+  for word in "$@"; do if [ "$word" = : ]; then arguments+=(: -np 1 "$qgrad"); else arguments+=("$word"); fi; done
+  if mpirun --oversubscribe -np 1 "$qgrad" "${arguments[@]}" >stdout 2>stderr; then fail "$name: exit status 0"; return; fi
+  if grep -q -- "process 1 does not run what the first one runs: .*$text" stderr; then pass; else fail "$name: expected '$text'"; fi
+}
+apart "another seed" "config.seed is 7, but was 1" train qat.json --out apart : train qat.json --out apart --seed 7
+cp -r pictures mirrored && cp mirrored/circle/05.png mirrored/circle/06.png
+apart "other data" "run.data_crc32c.training is" train pictures.json --set data.dataset.memory=9 --epochs 1 --out apart : \
+  train pictures.json --set data.dataset.memory=9 --epochs 1 --out apart --data mirrored
+apart "other rows" "config.rows is" compare compare.json --out apart : compare few.json --out apart
+for command in sensitivity search; do
+  config=$command.json
+  [ $command = search ] && config=bits.json
+  apart "another checkpoint of $command" "config.checkpoint is" $command $config --out apart : \
+    $command $config --out apart --set checkpoint=by_one/float/model.safetensors
 done
 
 expect_error "a batch that does not divide" "expected a batch_size that is a multiple of 16, got 100" 2 train qat.json --set train.batch_size=100 --out x

@@ -16,7 +16,7 @@ std::vector<float> magnitudes_of(std::span<const float> values) {
   std::vector<float> magnitudes;
   for (const float value : values) magnitudes.push_back(std::fabs(value));
   std::ranges::sort(magnitudes);
-  magnitudes.erase(std::ranges::unique(magnitudes).begin(), magnitudes.end());
+  magnitudes.erase(std::unique(magnitudes.begin(), magnitudes.end()), magnitudes.end());
   return magnitudes;
 }
 

@@ -164,7 +164,7 @@ class NodeCheck {
   }
   Known broadcast(size_t least, size_t most) const {
     arity(least, most), types(std::vector(in_.size(), in_[0].type));
-    using enum OnnxType;
+    using enum onnx::Type;
     const std::vector<OnnxType> known =
         node_.op == "Sum" ? std::vector{float32} : std::vector{float32, float64, int32, int64};
     check(std::ranges::count(known, in_[0].type) == 1, "input 0 has type {}", static_cast<int64_t>(in_[0].type));

@@ -328,7 +328,7 @@ void PostTrainPlan::plan_inputs(bool half_range) {
       plan.inputs[i].requantized = plan.wrapping == Wrapping::param_layer && from && from->second.bits_output &&
                                    *from->second.bits_output > plan.inputs[i].settings.bits;
       if (carries_quantization(graph_[node.preds[i]])) continue;
-      const auto [known, is_first] = first.try_emplace(node.preds[i], plan.inputs[i], node.name);
+      const auto [known, is_first] = first.try_emplace(node.preds[i], Reading{plan.inputs[i], node.name});
       if (is_first || plan.inputs[i].overridden) continue;
       plan.inputs[i] = known->second.how;
       plan.inputs[i].overridden = false;

@@ -228,6 +228,21 @@ TEST_CASE("a teacher sees images as it was trained to, whatever the student's no
   CHECK(loss({{"mean", {0.1, 0.2, 0.9}}, {"std", {1, 0.5, 2}}}) == Approx(same).epsilon(1e-4));
 }
 
+TEST_CASE("data and files that two runs know must be the same when one goes on") {
+  const auto run = [](const char* json) { return Json::parse(json); };
+  const Json before =
+      run(R"({"version": "1", "data_crc32c": {"training": null, "evaluated": "1"}, "files_crc32c": {"a": "2"}})");
+  CHECK(source_differences(before, before).empty());
+  CHECK(source_differences(nullptr, before).empty());
+  CHECK(source_differences(run(R"({"data_crc32c": 1, "files_crc32c": "2"})"), before).empty());
+  const Json now = run(
+      R"({"version": "2", "data_crc32c": {"training": "3", "evaluated": "4"}, "files_crc32c": {"a": "5", "b": "6"}})");
+  CHECK(source_differences(before, now) == std::vector<std::string>{
+                                               R"(data_crc32c.evaluated is "4", but was "1")",
+                                               R"(files_crc32c.a is "5", but was "2")",
+                                           });
+}
+
 TEST_CASE("what changes no result, and the epochs to come, may change when a training goes on") {
   const Json before = {{"seed", 1},
                        {"train", {{"epochs", 4}, {"batch_size", 8}}},

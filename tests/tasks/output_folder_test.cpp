@@ -71,3 +71,32 @@ TEST_CASE("a file of a run that is deleted during it is an error at the next one
   fs::remove(temporary.path() / "config.json");
   CHECK_THROWS_WITH(folder.to_write("results.json"), Contains("config.json: was written by this run, and is gone"));
 }
+
+TEST_CASE("results of a command are replaced by that command alone, those of a training by none") {
+  const test::TemporaryFolder temporary;
+  const OutputFolder folder(temporary.path());
+  const auto with = [&](const char* file, const char* content) { std::ofstream(temporary.path() / file) << content; };
+  CHECK_NOTHROW(folder.check_results_are_of("quantize"));
+  with("results.json", R"({"run": {"command": "quantize"}})");
+  CHECK_NOTHROW(folder.check_results_are_of("quantize"));
+  CHECK_THROWS_WITH(folder.check_results_are_of("search"),
+                    Contains("results.json: is there already, and of `qgrad quantize`"));
+  for (const char* content : {R"({"run": {}})", R"({"run": "quantize"})", "[]"}) {
+    with("results.json", content);
+    CHECK_THROWS_WITH(folder.check_results_are_of("quantize"), Contains("of another command, or an earlier version"));
+  }
+  fs::remove(temporary.path() / "results.json");
+  with("training.safetensors", "");
+  CHECK_THROWS_WITH(folder.check_results_are_of("quantize"), Contains("holds a training, whose results would be lost"));
+}
+
+TEST_CASE("a file that is read is not written") {
+  const test::TemporaryFolder temporary;
+  const OutputFolder folder(temporary.path());
+  std::ofstream(temporary.path() / "model.safetensors") << "numbers";
+  fs::create_symlink(temporary.path() / "model.safetensors", temporary.path() / "link");
+  CHECK_NOTHROW(folder.check_spares({"elsewhere"}, {"model.safetensors"}));
+  for (const char* name : {"model.safetensors", "./model.safetensors", "link"})
+    CHECK_THROWS_WITH(folder.check_spares({(temporary.path() / name).string()}, {"results.json", "model.safetensors"}),
+                      Contains("model.safetensors: is read here, and would be written"));
+}

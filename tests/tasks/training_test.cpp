@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <csignal>
 #include <functional>
 #include <limits>
@@ -315,19 +316,51 @@ TEST_CASE("a training on several ranks writes the bytes of one process, also whe
   check_same_files(alone, stopped);
 }
 
-TEST_CASE("a training that diverges on several ranks is rolled back on all of them") {
+TEST_CASE("numbers of one rank that are not finite are seen by all: they name the layer, or are rolled back") {
+  const test::TemporaryFolder folder;
+  const auto task = open_task(test::small_experiment(), std::nullopt);
+  const int broken_rank = GENERATE(0, 1);
+  const auto spoil = [&](std::array<int, 2>& steps) {
+    return Watched(*task, [&](Task::Batch& batch) {
+      const int rank = ranks() ? ranks()->rank() : broken_rank;
+      if (++steps[static_cast<size_t>(rank)] == test::kSmallSteps + 2 && rank == broken_rank)
+        batch.inputs[0].mutable_data()[0] = std::numeric_limits<float>::infinity();
+    });
+  };
+  TrainConfig config = test::small_training();
+  std::array<int, 2> of_stopped{}, of_alone{}, of_together{};
+  const auto stopped = spoil(of_stopped), alone = spoil(of_alone), together = spoil(of_together);
+  std::array<std::string, 2> errors;
+  test::on_ranks(2, [&](int rank) {
+    errors[static_cast<size_t>(rank)] =
+        test::error_of([&] { test::train_small(folder.path() / "stopped", config, stopped); });
+  });
+  for (const std::string& error : errors)
+    CHECK_THAT(error, Contains("the loss became") && Contains("in epoch 2, step 2") &&
+                          Contains("the numbers of the inputs are the first that are not finite") &&
+                          Contains("the last good state is"));
+  config.on_divergence = OnDivergence::rollback;
+  if (broken_rank == 0) test::train_small(folder.path() / "alone", config, alone);
+  run_on_ranks(2, folder.path() / "together", config, together);
+  CHECK(of_together[0] == 3 * test::kSmallSteps + 2);
+  if (broken_rank == 0) check_same_files(folder.path() / "alone", folder.path() / "together");
+}
+
+TEST_CASE("an error of one rank ends the training of all, which goes on from the state before it") {
   const test::TemporaryFolder folder;
   const auto task = open_task(test::small_experiment(), std::nullopt);
   TrainConfig config = test::small_training();
-  config.on_divergence = OnDivergence::rollback;
-  const auto spoil = [&](int& step, int at, int of_rank) {
-    return Watched(*task, [&step, at, of_rank](Task::Batch& batch) {
-      if (ranks() && ranks()->rank() != of_rank) return;
-      if (++step == at) batch.inputs[0].mutable_data()[0] = std::numeric_limits<float>::infinity();
+  config.on_divergence = OnDivergence::rollback;  // which is no answer to it
+  const fs::path alone = folder.path() / "alone";
+  test::train_small(alone, config, *task);
+  for (const int broken_rank : {0, 1}) {
+    const fs::path together = folder.path() / std::to_string(broken_rank);
+    int step = 0;
+    const Watched broken(*task, [&](Task::Batch&) {
+      if (ranks()->rank() == broken_rank && ++step == test::kSmallSteps + 2) fail("a picture can not be read");
     });
-  };
-  int step = 0, of_first = 0;
-  test::train_small(folder.path() / "alone", config, spoil(step, test::kSmallSteps + 2, 0));
-  run_on_ranks(2, folder.path() / "together", config, spoil(of_first, test::kSmallSteps + 2, 0));
-  check_same_files(folder.path() / "alone", folder.path() / "together");
+    CHECK(test::error_of([&] { run_on_ranks(2, together, config, broken); }) == "a picture can not be read");
+    run_on_ranks(3, together, config, *task, /*resume=*/true);
+    check_same_files(alone, together);
+  }
 }
