@@ -44,19 +44,22 @@ std::vector<Damage> measured_before(const std::filesystem::path& file, bool resu
 }
 
 // How well the estimates rank the layers at each number of bits, against what was measured: the change of the outputs,
-// and of the loss where there are labels.
+// of their softmax, and of the loss where there are labels.
 Json ranking(const std::vector<Damage>& all, const SensitivityConfig& config) {
   Json ranking = Json::array();
   for (const int bits : config.bits) {
-    std::vector<double> estimated, noise, loss;
+    std::vector<double> estimated, noise, divergence, loss;
     for (const Damage& d : all) {
       if (d.probe.what != What::weights || d.probe.bits != bits || !d.estimate) continue;
       estimated.push_back(*d.estimate);
       noise.push_back(-d.sqnr_db);
+      divergence.push_back(d.divergence);
       if (d.loss) loss.push_back(*d.loss);
     }
     if (estimated.size() < 2) continue;
-    ranking.push_back({{"bits", bits}, {"sqnr", rank_correlation(estimated, noise)}});
+    ranking.push_back({{"bits", bits},
+                       {"sqnr", rank_correlation(estimated, noise)},
+                       {"divergence", rank_correlation(estimated, divergence)}});
     if (!loss.empty()) ranking.back()["loss"] = rank_correlation(estimated, loss);
   }
   return ranking;
@@ -73,9 +76,10 @@ std::string text_of(const Table& table, const std::vector<Damage>& all, const Se
         fmt::format("; and with all but the layer, as the config says ({:.2f} with all)", lost(everything, nothing));
   text += "\n";
   for (const Json& rank : ranks) {
-    text += fmt::format("W{}: gradients alone rank the layers as their SQNR does to {:.2f} (Spearman)",
-                        rank.at("bits").get<int>(), rank.at("sqnr").get<double>());
-    if (rank.contains("loss")) text += fmt::format(", as their loss does to {:.2f}", rank.at("loss").get<double>());
+    text += fmt::format(
+        "W{}: gradients alone rank the layers as their SQNR does to {:.2f} (Spearman), as divergence to {:.2f}",
+        rank.at("bits").get<int>(), rank.at("sqnr").get<double>(), rank.at("divergence").get<double>());
+    if (rank.contains("loss")) text += fmt::format(", as the loss to {:.2f}", rank.at("loss").get<double>());
     text += "\n";
   }
   return text;

@@ -43,8 +43,10 @@ struct Damage {
   Probe probe;
   std::optional<double> top1, loss;  // of images with labels
   double agreement = 0;              // percent of images that keep the float network's largest output
+  double divergence = 0;             // of the answers' softmax from the float network's, in nats: the images' mean
   double sqnr_db = 0;                // of the first output; infinite where nothing differs
-  std::optional<double> estimate;    // of the squared change of the outputs, for weights
+  std::optional<double> layer_sqnr_db = {};  // of what the probed layer gives for the first 16 images
+  std::optional<double> estimate;            // of the squared change of the outputs, for weights
 };
 Json to_json(const Damage& damage);
 Damage damage_of(const Json& json);

@@ -594,6 +594,10 @@ cat >sensitivity.json <<JSON
 JSON
 expect 0 "sensitivity" "$qgrad" sensitivity sensitivity.json --out sensitive
 holds "has a row for every layer" grep -qE '^fc +-?[0-9.]+ +-?[0-9.]+ +-?[0-9.]+ +-?[0-9.]+ +-?[0-9.]+$' stdout
+holds "measures every probe alone, at the layer and at the outputs" python3 -c '
+import json
+for probe in json.load(open("sensitive/results.json"))["probes"]:
+  assert probe["divergence"] >= 0 and ("layer_sqnr_db" in probe) == ("bits" in probe), probe'
 holds "ranks by gradients" grep -qE '^W2: gradients alone rank the layers as their SQNR does to [01]\.[0-9]+' stdout
 has_report sensitive 3  # of weights, of activations, and the estimates
 cp sensitive/results.json whole.json

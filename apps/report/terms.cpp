@@ -44,6 +44,16 @@ constexpr Term kTerms[] = {
     {"train loss", "mean cross entropy on the training images of the epoch, as they were augmented"},
     {"train top-1 %", "top-1 on the training images of the epoch, as they were augmented, before each step"},
     {"lr", "learning rate of the epoch's last step"},
+    {"quantized",
+     "what was quantized: weights or activations (what the layer gives) of one layer alone, all_but one layer, or "
+     "everything as the config says"},
+    {"divergence",
+     "of the softmax of the outputs from the float network's, in nats, the mean over images (Kullback and Leibler); 0 "
+     "where nothing differs, whatever the labels are"},
+    {"rank by SQNR", "beside the measured SQNR of the outputs, which is what is estimated"},
+    {"rank by divergence", "beside the measured divergence"},
+    {"rank by loss", "beside the measured loss, which goes up and down by chance where little is lost"},
+    {"of the layer", "SQNR in dB of what the layer gives for the first 16 images, before other layers read it"},
     {"all but it", "lost where all is quantized as the config says, but this layer"},
     {"mean bits", "sum over all numbers of their bits, divided by how many numbers there are"},
     {"expected SQNR dB", "of the whole network, when the noise of single layers adds up; more is better"},

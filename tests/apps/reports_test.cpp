@@ -128,18 +128,20 @@ TEST_CASE("where images have no labels, the report says how networks agree") {
 }
 
 TEST_CASE("the report of a sensitivity analysis has what was lost, by layers and bits") {
-  const Report report = sensitivity_report(results_of_any(R"("rank_correlation": [{"bits": 4, "sqnr": 0.9}],
-      "probes": [{"what": "nothing", "top1": 90, "loss": 1, "agreement": 100, "sqnr_db": null},
-                 {"what": "everything", "top1": 80, "loss": 1, "agreement": 85, "sqnr_db": 10},
-                 {"what": "weights", "layer": "conv1", "bits": 8, "top1": 90.5, "loss": 1, "agreement": 99, "sqnr_db": 40, "estimate": 0.001},
-                 {"what": "weights", "layer": "conv1", "bits": 4, "top1": 87.5, "loss": 1, "agreement": 95, "sqnr_db": 20, "estimate": 0.1},
-                 {"what": "activations", "layer": "fc", "bits": 4, "top1": 89, "loss": 1, "agreement": 95, "sqnr_db": 20}])"));
+  const Report report = sensitivity_report(
+      results_of_any(R"("rank_correlation": [{"bits": 4, "sqnr": 0.9, "divergence": 0.8, "loss": 0.25}],
+      "probes": [{"what": "nothing", "top1": 90, "loss": 1, "agreement": 100, "divergence": 0.125, "sqnr_db": null},
+                 {"what": "everything", "top1": 80, "loss": 1, "agreement": 85, "divergence": 0.125, "sqnr_db": 10},
+                 {"what": "weights", "layer": "conv1", "bits": 8, "top1": 90.5, "loss": 1, "agreement": 99, "divergence": 0.125, "sqnr_db": 40, "estimate": 0.001},
+                 {"what": "weights", "layer": "conv1", "bits": 4, "top1": 87.5, "loss": 1, "agreement": 95, "divergence": 0.125, "sqnr_db": 20, "estimate": 0.1},
+                 {"what": "activations", "layer": "fc", "bits": 4, "top1": 89, "loss": 1, "agreement": 95, "divergence": 0.125, "sqnr_db": 20}])"));
   check_page(report.html);
   CHECK(drawings_in(report.html) == 3);
   CHECK(report.table.rows ==
         std::vector<std::vector<std::string>>{{"conv1", "-0.50", "2.50", "", ""}, {"fc", "", "", "", "1.00"}});
   CHECK_THAT(report.html, Contains("With all quantized as the config says: 10.00"));
-  CHECK_THAT(report.html, Contains("to 0.90 (Spearman"));
+  CHECK_THAT(report.html, Contains("data-label=\"rank by SQNR\">0.90</td>"));
+  CHECK_THAT(report.html, Contains("data-label=\"rank by loss\">0.25</td>"));
 }
 
 TEST_CASE("the report of a search for bits has the front and the bits of layers; of others their numbers") {
