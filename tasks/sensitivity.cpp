@@ -139,6 +139,8 @@ Sensitivity::Sensitivity(const ExperimentConfig& experiment, Config quantizer, c
   });
   ModulePtr prepared = float_model();
   const auto whole = prepare(prepared, quantizer_.json());
+  for (const CalledLayer& called : called_layers(*prepared, data_.example()))
+    if (called.quantizes_inputs) quantizes_inputs_.insert(called.layer->path());
   for (size_t i = 0; i < config.bits.size(); ++i)
     check(std::ranges::count(config.bits, config.bits[i]) == 1, "sensitivity: {} bits are listed twice",
           config.bits[i]);
@@ -166,20 +168,20 @@ ModulePtr Sensitivity::float_model() const {
 Json Sensitivity::quantizer_of(const Probe& probe) const {
   Json config = quantizer_.json();
   if (probe.what == What::everything) return config;
-  const Json in_float = {{"bits_weights", nullptr}, {"bits_activations", nullptr}};
   if (probe.what == What::all_but) {
-    Json overrides = {{probe.layer, in_float}};  // a path counts before any expression
+    // A path counts before any expression.
+    Json overrides = {{probe.layer, {{"bits_weights", nullptr}, {"bits_activations", nullptr}}}};
     if (config.contains("overrides"))
       for (const auto& [pattern, settings] : config["overrides"].items())
         if (pattern != probe.layer) overrides[pattern] = settings;
     config["overrides"] = overrides;
     return config;
   }
-  config.update(in_float);
-  config["overrides"] = Json::object();
-  if (probe.what != What::nothing)
-    config["overrides"][probe.layer] = {
-        {probe.what == What::weights ? "bits_weights" : "bits_activations", probe.bits}};
+  config = with_bits({{probe, probe.bits}});
+  if (probe.what != What::activations) return config;
+  Json settings = {{"fpq_module", 32}, {"fake", true}, {"quantize_inputs", quantizes_inputs_.contains(probe.layer)}};
+  settings.update(config["overrides"][probe.layer]);
+  config["overrides"][probe.layer] = settings;
   return config;
 }
 
@@ -193,6 +195,7 @@ ModulePtr Sensitivity::quantized(const Json& config) const {
 std::unique_ptr<Quantizer> Sensitivity::prepare(ModulePtr& model, const Json& config) const {
   auto quantizer = Registry<Quantizer>::create({config, quantizer_.file, quantizer_.path});
   if (quantizer->wants_stats()) quantizer->set_stats(stats_);
+  if (config != quantizer_.json()) quantizer->allow_idle_overrides();  // a probe leaves much in float
   quantizer->prepare(model, nullptr, data_.example());
   return quantizer;
 }
@@ -264,6 +267,7 @@ Damage Sensitivity::damage(Module& model, const Probe& probe) const {
     damage.loss = metrics.loss();
   }
   damage.agreement = 100.0 * static_cast<double>(same) / static_cast<double>(examples);
+  damage.divergence = from_float / static_cast<double>(examples);
   damage.sqnr_db = noise == 0 ? INFINITY : 10 * std::log10(signal / noise);
   return damage;
 }
@@ -273,11 +277,10 @@ std::vector<double> Sensitivity::estimates() const {
   std::map<std::pair<std::string, int>, Tensor> changes;
   const ModulePtr model = float_model();
   for (const int bits : config_.bits) {
-    Json config = quantizer_.json();
-    config["bits_activations"] = nullptr;
-    config["bits_weights"] = bits;
-    config["overrides"] = Json::object();
-    const ModulePtr rounded = quantized(config);
+    std::vector<std::pair<Probe, int>> all;
+    for (const Quantizer::Resolved& layer : layers_)
+      if (layer.bits.weights) all.emplace_back(Probe{What::weights, layer.path}, bits);
+    const ModulePtr rounded = quantized(with_bits(all));
     visit_modules<RangeLinearQuantParamLayerWrapper>(*rounded, [&](RangeLinearQuantParamLayerWrapper& layer) {
       if (Module* whole = find_module(*model, layer.path()))
         changes[{layer.path(), bits}] = sub(layer.weight().dequantized(), layer_parameters(*whole).weight.raw());

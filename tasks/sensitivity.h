@@ -5,6 +5,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -28,7 +29,7 @@ struct Probe {
     nothing,
     everything,   // as the quantizer's config says
     weights,      // of one layer, with these bits
-    activations,  // what one layer gives, with these bits
+    activations,  // what one layer gives, with these bits, and what it reads that nothing else quantizes
     all_but       // as the config says, but one layer, which stays in float
   };
   What what = What::nothing;
@@ -93,6 +94,7 @@ class Sensitivity {
   std::vector<Tensor> expected_;  // of the float network
   std::vector<Probe> probes_;
   std::vector<Quantizer::Resolved> layers_;
+  std::set<std::string> quantizes_inputs_;  // layers that quantize what they read by their own settings
   std::map<std::string, int64_t> weights_;  // of each layer that has some
   int64_t examples_ = 0;                    // calibration images
 };
