@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include <map>
+#include <mutex>
 #include <nlohmann/json.hpp>
 
 #include "apps/command.h"
@@ -39,7 +40,7 @@ struct Setup {
 
 std::string state_of(const std::string& row) { return folder_name(row) + "/training.safetensors"; }
 
-// The rows that are finished, before a stop too; on disk after each of them.
+// The rows that are finished, before a stop too; on disk after each of them. Any thread may add to them.
 class Results {
  public:
   // `header`: what results.json says beside its rows. `order`: the names of all rows.
@@ -49,7 +50,9 @@ class Results {
   bool has(const std::string& name) const { return finished_.contains(name); }
   const Json& json() const { return json_; }
   void add(const Json& row, OutputFolder& output) {
+    const std::lock_guard lock(mutex_);
     finished_[row.at("name").get<std::string>()] = row;
+    if (running_.value("name", Json()) == row.at("name")) running_ = Json::object();
     write(output);
   }
   void write(OutputFolder& output) {
@@ -63,13 +66,27 @@ class Results {
     json_["seconds"] = seconds;
     json_["rows"] = rows;
     write_json(output.to_write("results.json"), json_);
-    if (!rows.empty()) write_report(output, comparison_report(json_));
+    if (!rows.empty()) write_page(output);
+  }
+  // `row`: the one in training, as far as a report has it.
+  void show(Json row, OutputFolder& output) {
+    const std::lock_guard lock(mutex_);
+    running_ = std::move(row);
+    write_page(output);
   }
 
  private:
+  void write_page(OutputFolder& output) const {
+    Json json = json_;
+    if (!running_.empty()) json["running"] = running_;
+    write_report(output, comparison_report(json));
+  }
+
   Json json_;
   std::vector<std::string> order_;
   std::map<std::string, Json> finished_;
+  Json running_ = Json::object();
+  std::mutex mutex_;
 };
 
 // Rows that are finished, or begun, must be as they were in the config that they were made with.
@@ -129,12 +146,16 @@ void check_all(const Setup& setup, const std::vector<PlannedRow>& rows, const Re
     if (!results.has(row.name)) check_row(setup, row);
 }
 
+std::string kind_of(const PlannedRow& row) {
+  return row.is_float() ? "float" : row.is_post_training() ? "post-train" : "quant-aware-train";
+}
+
 // Whether the float network that rows start from is made here.
 bool trains_float(const CompareCommandConfig& config) { return config.train || !config.checkpoint; }
 
 // Makes a row's model and saves its checkpoint. `statistics`: what calibration measured on the float model, for all
 // rows. Trainings go on where they stopped; their time counts the earlier epochs too.
-Json finished_row(const Setup& setup, const PlannedRow& row, std::optional<QuantStats>& statistics) {
+Json finished_row(const Setup& setup, const PlannedRow& row, std::optional<QuantStats>& statistics, Results& results) {
   const CompareCommandConfig& config = setup.config;
   const std::string start = trains_float(config) ? setup.checkpoint_of("float").string() : *config.checkpoint;
   Stopwatch stopwatch;
@@ -145,10 +166,22 @@ Json finished_row(const Setup& setup, const PlannedRow& row, std::optional<Quant
   if (!row.is_float())
     quantized = quantize_model(model, config.model, row.quantizer, optimizer.get(), setup.task,
                                training ? std::nullopt : config.calibration, row.name, &statistics);
+  const std::optional<Config> quantizer = quantized ? std::optional(quantized->config) : std::nullopt;
+  const auto bits = [&](const char* key) { return quantizer ? quantizer->json().at(key) : Json(nullptr); };
+  Json json = {{"name", row.name},
+               {"kind", kind_of(row)},
+               {"bits_weights", bits("bits_weights")},
+               {"bits_activations", bits("bits_activations")}};
   Json epochs = Json::array();
   if (training) {
     const double before = stopwatch.seconds();
-    const ResumePoint point{.folder = setup.output, .name = state_of(row.name), .resume = setup.resume, .config = {}};
+    ResumePoint point{.folder = setup.output, .name = state_of(row.name), .resume = setup.resume, .config = {}};
+    if (is_first_process())
+      point.show = [&](const TrainingResult& so_far) {
+        Json running = json;
+        running.update({{"epochs", so_far.epochs_json()}, {"of_epochs", training->epochs}});
+        results.show(std::move(running), setup.output);
+      };
     check_resumable(point, *training, setup.task);
     const StopSignals stop_signals;
     const TrainingResult result = train(*model, *optimizer, setup.task, *training, row.name, point);
@@ -157,16 +190,8 @@ Json finished_row(const Setup& setup, const PlannedRow& row, std::optional<Quant
   }
 
   const Json test = setup.task.evaluate(*model, Task::Part::test, row.name + "  test");
-  const std::optional<Config> quantizer = quantized ? std::optional(quantized->config) : std::nullopt;
   const std::string checkpoint = folder_name(row.name) + "/model.safetensors";
   save_model(setup.output.to_write(checkpoint), *model, config, setup.task, quantizer, test);
-  const auto bits = [&](const char* key) { return quantizer ? quantizer->json().at(key) : Json(nullptr); };
-  Json json = {{"name", row.name},
-               {"kind", row.is_float() ? "float"
-                        : training     ? "quant-aware-train"
-                                       : "post-train"},
-               {"bits_weights", bits("bits_weights")},
-               {"bits_activations", bits("bits_activations")}};
   json.update(test);
   json["model_bytes"] = packed_bytes(*model, quantized ? quantized->quantizer.get() : nullptr);
   if (const ExperimentData* images = setup.task.on_images(); images && quantized)
@@ -221,14 +246,14 @@ Json compare(CompareCommandConfig config, const std::string& file, const CommonO
   if (is_first_process()) {
     write_json(output.to_write("config.json"), written);
     results.write(output);
-    if (trains_float(config) && !results.has(rows[0].name)) finish(finished_row(setup, rows[0], statistics));
+    if (trains_float(config) && !results.has(rows[0].name)) finish(finished_row(setup, rows[0], statistics, results));
   }
   wait_for_first_process();
   std::vector<int64_t> left;
   for (size_t i = 0; i < rows.size(); ++i)
     if (!results.has(rows[i].name)) left.push_back(static_cast<int64_t>(i));
   share_work(
-      folder, left, [&](int64_t i) { return finished_row(setup, rows[static_cast<size_t>(i)], statistics); },
+      folder, left, [&](int64_t i) { return finished_row(setup, rows[static_cast<size_t>(i)], statistics, results); },
       [&](int64_t, const Json& row) { finish(row); });
   if (!is_first_process()) return {};
   if (config.document) update_document(*config.document, results.json());

@@ -87,13 +87,33 @@ void run_train(const std::string& config_file, const std::optional<std::filesyst
     quantized.quantizer->check_can_fold();
   }
   const Json resolved = resolved_config(config, *task);
+  // What results.json says of the training, or so far.
+  const auto results_of = [&](const TrainingResult& training) {
+    Json results = {{"name", config.name},
+                    {"seed", config.seed},
+                    {"dataset", task->describe()},
+                    {"model", config.model.json()},
+                    {"quantizer", config_for_results(quantizer_config)},
+                    {"best_epoch", training.best_epoch},
+                    {"seconds", training.seconds},
+                    {"epochs", training.epochs_json()}};
+    if (quantized.quantizer) results["layers"] = resolved_layers(*quantized.quantizer);
+    return results;
+  };
   const ResumePoint point{.folder = folder,
                           .name = "training.safetensors",
                           .resume = resume.has_value(),
                           .config = resolved,
-                          .save_checkpoint = [&](const std::string& name, const Json& metrics) {
-                            save_model(folder.to_write(name), *model, config, *task, quantizer_config, metrics);
-                          }};
+                          .save_checkpoint =
+                              [&](const std::string& name, const Json& metrics) {
+                                save_model(folder.to_write(name), *model, config, *task, quantizer_config, metrics);
+                              },
+                          .show =
+                              [&](const TrainingResult& so_far) {
+                                Json results = results_of(so_far);
+                                results["running"] = {{"of_epochs", config.train.epochs}};
+                                write_report(folder, training_report(results, nullptr));
+                              }};
   check_resumable(point, config.train, *task);
   Ranks* const group = training_ranks();
   {
@@ -120,19 +140,10 @@ void run_train(const std::string& config_file, const std::optional<std::filesyst
   if (!is_first_process()) return;
   const std::filesystem::path checkpoint = folder.to_write("model.safetensors");
   save_model(checkpoint, *model, config, *task, quantizer_config, test);
-  Json results = {{"name", config.name},
-                  {"seed", config.seed},
-                  {"dataset", task->describe()},
-                  {"model", config.model.json()},
-                  {"quantizer", config_for_results(quantizer_config)},
-                  {"best_epoch", training.best_epoch},
-                  {"test", test},
-                  {"seconds", training.seconds},
-                  {"epochs", training.epochs_json()},
-                  {"checkpoint", checkpoint.string()}};
+  Json results = results_of(training);
+  results.update({{"test", test}, {"checkpoint", checkpoint.string()}});
   Json facts;
   if (quantized.quantizer) {
-    results["layers"] = resolved_layers(*quantized.quantizer);
     facts["layers"] = to_json(trained_layer_facts(*model));
     write_json(folder.to_write("report.json"), facts);
   }

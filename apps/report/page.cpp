@@ -118,6 +118,11 @@ std::string section(const std::string& heading, const std::string& content) {
 
 std::string paragraph(const std::string& text) { return fmt::format("<p>{}</p>\n", escape_html(text)); }
 
+std::string under_way(const std::string& training, const Json& epochs, int of_epochs) {
+  return paragraph(fmt::format("{} is under way: {} of {} epochs so far. Load this page again to see how it goes on.",
+                               training, epochs.size(), of_epochs));
+}
+
 std::string folded(const std::string& summary, const std::string& content) {
   return fmt::format("<details><summary>{}</summary>\n{}</details>\n", escape_html(summary), content);
 }

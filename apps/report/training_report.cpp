@@ -122,9 +122,12 @@ std::string quantized_weights(const Json& layers) {
 Report training_report(const Json& results, const Json& facts) {
   const Json& epochs = results.at("epochs");
   const Table table = epochs_table(epochs);
-  std::string body = section("Scores", explained_table(scores_of(results)));
+  std::string body = results.contains("running")
+                         ? under_way("The training", epochs, results.at("running").at("of_epochs").get<int>())
+                         : section("Scores", explained_table(scores_of(results)));
   body += section("Course of the training", courses(epochs) + folded("Every epoch", explained_table(table)));
-  if (results.contains("layers")) body += quantized_layers(results) + quantized_weights(facts.at("layers"));
+  if (results.contains("layers")) body += quantized_layers(results);
+  if (!facts.is_null()) body += quantized_weights(facts.at("layers"));
   return {table, html_page(results, "qgrad train config.json", body)};
 }
 

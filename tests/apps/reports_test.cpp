@@ -1,4 +1,6 @@
 // The pages of commands, made from their results.
+#include <fmt/format.h>
+
 #include <nlohmann/json.hpp>
 
 #include "apps/report/report.h"
@@ -92,6 +94,40 @@ TEST_CASE("the report of a float training without a validation part has no more 
   CHECK(drawings_in(report.html) == 3);
   CHECK(report.table.columns.size() == 4);
   CHECK(report.html.find("What was quantized") == std::string::npos);
+}
+
+TEST_CASE("while a training runs, its report has the course so far") {
+  Json results = results_of_any(kTrained);
+  results.erase("test");
+  results["running"] = {{"of_epochs", 5}};
+  const Report report = training_report(results, nullptr);
+  check_page(report.html);
+  CHECK(drawings_in(report.html) == 3);
+  CHECK(report.table.rows.size() == 2);
+  CHECK_THAT(report.html, Contains("The training is under way: 2 of 5 epochs so far"));
+  CHECK_THAT(report.html, Contains("What was quantized"));
+}
+
+TEST_CASE("while a row of a comparison is trained, its curve stands beside those of finished rows, or alone") {
+  Json row = parse_json(fmt::format(R"({{"name": "LSQ", "kind": "quant-aware-train", "bits_weights": 4,
+      "bits_activations": 4, "top1": 90, "top5": 99, "loss": 0.5, "model_bytes": 100, "seconds": 1, {}}})",
+                                    std::string(kTrained).substr(std::string(kTrained).find("\"epochs\""))),
+                        "test");
+  Json results = results_of_any(R"("rows": [])");
+  results["rows"].push_back(row);
+  for (const char* metric : {"top1", "top5", "loss", "model_bytes", "seconds"}) row.erase(metric);
+  row.update({{"name", "PACT"}, {"of_epochs", 9}});
+  results["running"] = row;
+  const Report both = comparison_report(results);
+  check_page(both.html);
+  CHECK(both.table.rows.size() == 1);
+  CHECK_THAT(both.html, Contains("PACT is under way: 2 of 9 epochs so far"));
+  CHECK_THAT(both.html, Contains("<title>LSQ: 60</title>") && Contains("<title>PACT: 60</title>"));
+  results["rows"] = Json::array();
+  const Report alone = comparison_report(results);
+  check_page(alone.html);
+  CHECK(drawings_in(alone.html) == 1);
+  CHECK(alone.html.find("<table>") == std::string::npos);
 }
 
 TEST_CASE("the report of a quantization signs the change, and joins what was gathered of each layer") {
