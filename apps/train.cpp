@@ -15,6 +15,7 @@
 #include "tasks/quantization.h"
 #include "tasks/stop_signals.h"
 #include "tasks/training.h"
+#include "tasks/training_events.h"
 
 namespace qgrad {
 namespace {
@@ -144,7 +145,7 @@ void run_train(const std::string& config_file, const std::optional<std::filesyst
   results.update({{"test", test}, {"checkpoint", checkpoint.string()}});
   Json facts;
   if (quantized.quantizer) {
-    facts["layers"] = to_json(trained_layer_facts(*model));
+    facts["layers"] = to_json(trained_layer_facts(*model, shown_examples(*task, config.train.seed).inputs));
     write_json(folder.to_write("report.json"), facts);
   }
   if (config.fold_batch_norms) results["folded"] = finish_folded(model, quantized, config, *task, folder);

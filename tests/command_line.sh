@@ -349,7 +349,7 @@ JSON
 for threads in 1 2 3; do
   expect 0 "train with $threads threads" "$qgrad" train train.json --threads $threads --out "threads$threads"
 done
-has_report threads1 7  # score, loss and learning rate, and the weights of four layers
+has_report threads1 11  # score, loss and learning rate; the weights of four layers, three outputs, the images
 holds "which lists what was quantized" grep -q 'What was quantized' threads1/report.html
 holds "checkpoints of 1 and 2 threads are equal" cmp threads1/model.safetensors threads2/model.safetensors
 holds "checkpoints of 1 and 3 threads are equal" cmp threads1/model.safetensors threads3/model.safetensors

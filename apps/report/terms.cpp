@@ -37,6 +37,7 @@ constexpr Term kTerms[] = {
     {"saturated", "share of a layer's outputs beyond the last level, which is where they are cut off"},
     {"bits W", "bits of a layer's weights; empty: it has none, or they are float"},
     {"bits A", "bits of what a layer gives; empty: float"},
+    {"bits of inputs", "bits of what a layer reads; empty: float"},
     {"bits B", "bits of a layer's bias; empty: as exact as its sums"},
     {"step of W", "distance of two levels of the weights; a range where channels have their own"},
     {"step of A", "distance of two levels of what the layer gives"},
