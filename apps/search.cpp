@@ -152,6 +152,7 @@ void run_search(const std::string& config_file, const CommonOptions& options) {
   Json experiment = resolved_config(config, data);
   write_json(folder.to_write("config.json"), experiment);
   experiment.erase("search");
+  experiment["name"] = config.name + "_quantized";  // a folder of its own
   experiment["quantizer"] = found.quantizer;
   const std::string file = folder.to_write("quantize.json").string();
   write_json(file, experiment);

@@ -611,7 +611,8 @@ sed 's/"sensitivity": {[^}]*}/"search": {"bits": {"choices": [2, 4, 8], "mean_we
 expect 0 "search for bits" "$qgrad" search bits.json --out bits
 has_report bits 2  # the front, and the bits of layers
 holds "within the budget" grep -qE '^weights: (3\.[0-9]+|4\.000) bits in the mean' stdout
-expect 0 "its config quantizes" "$qgrad" quantize bits/quantize.json --out bits_quantized
+expect 0 "its config quantizes" "$qgrad" quantize bits/quantize.json
+holds "into a folder of its own" [ -e out/sensitive_quantized/model.safetensors ]
 expect_error "no choices" "expected numbers of bits to try, got none" "$qgrad" search bits.json --out x --set 'search.bits.choices=[]'
 expect_error "no budget" "expected a budget: mean_weights or weights_kib, mean_activations or both, or bit_operations; or accuracy_drop" "$qgrad" search bits.json --out x --set 'search.bits={}'
 expect_error "two budgets for weights" "two budgets for the same" "$qgrad" search bits.json --out x --set search.bits.weights_kib=4
