@@ -63,6 +63,24 @@ holds "names the nearest one, too" grep -qF "unknown command 'infrence' (did you
 expect 2 "unknown option" "$qgrad" train --colour x.json
 expect 2 "an option with a typing error" "$qgrad" train --thread 2 x.json
 holds "names the nearest option" grep -qF "unknown option '--thread' (did you mean '--threads'?)" stderr
+holds "an error is red on a terminal, and without NO_COLOR" python3 - "$qgrad" <<'END'
+import os, pty, sys
+def seen(**more):
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execve(sys.argv[1], [sys.argv[1], "evaluate", "nowhere.qgi"], {**os.environ, **more})
+    text = b""
+    try:
+        while piece := os.read(terminal, 4096):
+            text += piece
+    except OSError:  # the other end is closed
+        pass
+    os.waitpid(child, 0)
+    return text
+os.environ.pop("NO_COLOR", None)
+assert b"\033[31mqgrad:\033[0m nowhere.qgi" in seen()
+assert b"[31m" not in seen(NO_COLOR="1") and b"qgrad: nowhere.qgi" in seen(NO_COLOR="1")
+END
 expect 0 "help of a command that takes no config" "$qgrad" predict --help
 holds "is without the classes of configs" sh -c '! grep -q LSQQuantizer stdout'
 expect 0 "help of training" "$qgrad" train --help
