@@ -12,6 +12,7 @@
 #include "apps/report/document.h"
 #include "apps/report/report.h"
 #include "apps/report/results.h"
+#include "apps/report/table.h"
 #include "apps/run_facts.h"
 #include "core/parallel.h"
 #include "tasks/deployment.h"
@@ -25,6 +26,21 @@
 
 namespace qgrad {
 namespace {
+
+// Whether --row says to make a row: by its name, or that of all its seeds or of its matrix.
+bool is_chosen(const PlannedRow& row, const std::vector<std::string>& chosen) {
+  return chosen.empty() || row.is_float() || std::ranges::any_of(chosen, [&](const std::string& name) {
+           return name == row.name || name == row.origin.value("row", "") || name == row.origin.value("matrix", "");
+         });
+}
+
+void check_chosen(const std::vector<PlannedRow>& rows, const std::vector<std::string>& chosen) {
+  std::vector<std::string> names;
+  for (const PlannedRow& row : rows) names.push_back(row.name);
+  for (const std::string& name : chosen)
+    check(std::ranges::any_of(rows, [&](const PlannedRow& row) { return !row.is_float() && is_chosen(row, {name}); }),
+          "--row: there is no row '{}'{}; have: {}", name, did_you_mean(name, names), joined(names));
+}
 
 // What all rows are made with.
 struct Setup {
@@ -150,6 +166,38 @@ std::string kind_of(const PlannedRow& row) {
   return row.is_float() ? "float" : row.is_post_training() ? "post-train" : "quant-aware-train";
 }
 
+// Of --dry-run: every row, and what each of its layers gets.
+void print_rows(const Setup& setup, const std::vector<PlannedRow>& rows, const Results& results,
+                const CommonOptions& options) {
+  Json plan{{"data", setup.task.describe()}, {"folder", setup.output.path().string()}, {"rows", Json::array()}};
+  Table table{{{"row", Table::Align::left}, {"kind", Table::Align::left}, {"W/A"}, {"epochs"}}, {}};
+  for (const PlannedRow& row : rows) {
+    if (!is_chosen(row, options.rows)) continue;
+    const std::optional<TrainConfig> training = training_of(setup.config, row);
+    Json planned{{"name", row.name}, {"kind", kind_of(row)}, {"epochs", training ? training->epochs : 0}};
+    Config quantizer = row.quantizer;
+    if (!row.is_float()) {
+      ModulePtr model = Registry<Architecture>::create(setup.config.model)->make();
+      quantizer = Registry<Quantizer>::resolve(row.quantizer);
+      const auto prepared = Registry<Quantizer>::create(quantizer);
+      prepared->forgo_stats();
+      prepared->prepare(model, nullptr, example_inputs(setup.config.model, setup.task.description()));
+      planned.update({{"quantizer", quantizer.json()}, {"layers", resolved_layers(*prepared)}});
+    }
+    const auto bits = [&](const char* key) {
+      const Json& value = row.is_float() ? Json() : quantizer.json().at(key);
+      return value.is_null() ? std::string("32") : json_line(value);
+    };
+    table.rows.push_back({row.name, results.has(row.name) ? "finished" : kind_of(row),
+                          bits("bits_weights") + "/" + bits("bits_activations"),
+                          training ? std::to_string(training->epochs) : ""});
+    plan["rows"].push_back(std::move(planned));
+  }
+  print_result(options, plan,
+               fmt::format("data: {}\nfolder: {}\n\n{}\nlayers of each row: --json\nnothing was done: --dry-run\n",
+                           json_line(plan["data"]), setup.output.path().string(), to_text(table)));
+}
+
 // Whether the float network that rows start from is made here.
 bool trains_float(const CompareCommandConfig& config) { return config.train || !config.checkpoint; }
 
@@ -205,7 +253,7 @@ Json finished_row(const Setup& setup, const PlannedRow& row, std::optional<Quant
 }
 
 // `command`: how the results are made. With `resume`, rows that the folder's results have are kept; rows that were not
-// begun may be changed in config.json, and others added.
+// begun may be changed in config.json, and others added. Null on other processes than the first, and of --dry-run.
 Json compare(CompareCommandConfig config, const std::string& file, const CommonOptions& options,
              const std::filesystem::path& folder, std::string command, bool resume) {
   const auto shared = shared_folder(folder);
@@ -230,6 +278,7 @@ Json compare(CompareCommandConfig config, const std::string& file, const CommonO
     }
     check_unchanged(setup, earlier.at("config"), written, finished, rows);
   }
+  check_chosen(rows, options.rows);
   rows.insert(rows.begin(), {.name = "float", .place = config.train ? config.train->place : Config{}});
   std::vector<std::string> names;
   for (const PlannedRow& row : rows) names.push_back(row.name);
@@ -238,6 +287,10 @@ Json compare(CompareCommandConfig config, const std::string& file, const CommonO
                        {"model", config.model.json()}, {"run", run},         {"config", written}};
   Results results(header, std::move(names), std::move(finished));
   check_all(setup, rows, results);
+  if (options.dry_run) {
+    if (is_first_process()) print_rows(setup, rows, results, options);
+    return nullptr;
+  }
   std::optional<QuantStats> statistics;
   const auto finish = [&](const Json& row) {
     results.add(row, output);
@@ -251,12 +304,13 @@ Json compare(CompareCommandConfig config, const std::string& file, const CommonO
   wait_for_first_process();
   std::vector<int64_t> left;
   for (size_t i = 0; i < rows.size(); ++i)
-    if (!results.has(rows[i].name)) left.push_back(static_cast<int64_t>(i));
+    if (!results.has(rows[i].name) && is_chosen(rows[i], options.rows)) left.push_back(static_cast<int64_t>(i));
   share_work(
       folder, left, [&](int64_t i) { return finished_row(setup, rows[static_cast<size_t>(i)], statistics, results); },
       [&](int64_t, const Json& row) { finish(row); });
-  if (!is_first_process()) return {};
-  if (config.document) update_document(*config.document, results.json());
+  if (!is_first_process()) return nullptr;
+  const bool finished_all = std::ranges::all_of(rows, [&](const PlannedRow& row) { return results.has(row.name); });
+  if (config.document && finished_all) update_document(*config.document, results.json());
   return results.json();
 }
 
@@ -269,14 +323,16 @@ void run(const std::string& config_file, const std::optional<std::filesystem::pa
   const auto config = read_command_config<CompareCommandConfig>(config_file, options);
   const auto folder = resume ? *resume : output_folder(options.out, config.name);
   const Json results = compare(config, config_file, options, folder, command, resume.has_value());
-  if (!is_first_process()) return;
+  if (results.is_null()) return;
   print_result(options, results, results_table(results) + fmt::format("\n{}\n", (folder / "report.html").string()));
 }
 
 const Subcommand compare_command = resumable_command<CompareCommandConfig>(
     "compare", "float, post-training and quantization-aware rows side by side", run,
     "qgrad compare configs/digits_compare.json\n"
-    "qgrad compare --resume out/digits_compare");
+    "qgrad compare configs/digits_compare.json --row 'QAT 2/2'    # then --resume makes the others\n"
+    "qgrad compare --resume out/digits_compare",
+    {"--dry-run", "--row"});
 
 }  // namespace
 

@@ -7,6 +7,7 @@
 
 #include "apps/bit_search.h"
 #include "apps/command.h"
+#include "apps/plan.h"
 #include "apps/processes.h"
 #include "apps/report/report.h"
 #include "apps/run_facts.h"
@@ -145,7 +146,10 @@ void run_search(const std::string& config_file, const CommonOptions& options) {
   check_can_write(folder.path() / "results.json");
   check_calibration(data, config.calibration, config_file, "calibration", has_corrections(config.quantizer));
   check_post_training(config, config.quantizer, data, config.calibration);
-  if (!is_first_process() && !search.bits) return;  // one evaluation depends on the other
+  if (!is_first_process() && (!search.bits || options.dry_run)) return;  // one evaluation depends on the other
+  if (options.dry_run)
+    return print_plan(options, config, config.quantizer, *task,
+                      {{"search", write_config(search)}, {"folder", folder.path().string()}});
   const Found found = found_by(config, data, folder.path());
   if (!is_first_process()) return;
 
@@ -170,7 +174,8 @@ void run_search(const std::string& config_file, const CommonOptions& options) {
 const Subcommand search_command = config_command<SearchCommandConfig>(
     "search", "search quantization parameters; writes a config for `qgrad quantize`", run_search,
     "qgrad search configs/cifar10_resnet20_search_bits.json --out out/bits\n"
-    "qgrad quantize out/bits/quantize.json");
+    "qgrad quantize out/bits/quantize.json",
+    {"--dry-run"});
 
 }  // namespace
 

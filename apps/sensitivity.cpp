@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/command.h"
+#include "apps/plan.h"
 #include "apps/probes.h"
 #include "apps/processes.h"
 #include "apps/report/report.h"
@@ -100,6 +101,10 @@ void run_sensitivity(const std::string& config_file, const std::optional<std::fi
   const ExperimentData& data = images_of(*task);
   check_calibration(data, config.calibration, config_file, "calibration");
   check_post_training(config, config.quantizer, data, config.calibration);
+  if (options.dry_run && !is_first_process()) return;
+  if (options.dry_run)
+    return print_plan(options, config, config.quantizer, data,
+                      {{"sensitivity", write_config(config.sensitivity)}, {"folder", folder.path().string()}});
   const std::vector<Damage> known = measured_before(folder.path() / kProbes, resume.has_value());
   const Sensitivity sensitivity(config, config.quantizer, config.calibration, data, config.sensitivity);
   if (is_first_process()) write_json(folder.to_write("config.json"), resolved_config(config, data));
@@ -133,7 +138,8 @@ void run_sensitivity(const std::string& config_file, const std::optional<std::fi
 const Subcommand sensitivity_command = resumable_command<SensitivityCommandConfig>(
     "sensitivity", "which layers quantization hurts, by bits: measured, and estimated from gradients", run_sensitivity,
     "qgrad sensitivity configs/cifar10_resnet20_sensitivity.json --out out/layers\n"
-    "qgrad sensitivity --resume out/layers");
+    "qgrad sensitivity --resume out/layers",
+    {"--dry-run"});
 
 }  // namespace
 }  // namespace qgrad

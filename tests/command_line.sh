@@ -433,7 +433,11 @@ expect 0 "what a training would do" "$qgrad" train long.json --dry-run --out dry
 holds "says steps and bits" sh -c 'grep -q "^steps_per_epoch: [0-9]" stdout && grep -qE "^conv2 +Conv2d +4/-/-" stdout'
 expect 0 "what a quantization would do" "$qgrad" quantize quantize.json --dry-run --out dry --json
 holds "says the layers" grep -q '"path": "conv2"' stdout
-holds "neither does anything" [ ! -e dry ]
+expect 0 "what a comparison would do" "$qgrad" compare "$digits" "${quick[@]}" --dry-run --out dry
+holds "says rows and epochs" grep -qE '^QAT 4/4 +quant-aware-train +4/4 +1$' stdout
+expect 0 "and of which layers" "$qgrad" compare "$digits" --dry-run --out dry --row 'QAT 4/4' --json
+holds "says what they get" grep -q '"path": "conv2"' stdout
+holds "none of them does anything" [ ! -e dry ]
 expect 2 "resume and a config" "$qgrad" train long.json --resume stopped
 expect 2 "resume and other settings" "$qgrad" train --resume stopped --set train.epochs=3
 
@@ -463,6 +467,13 @@ expect 0 "train longer" "$qgrad" train --resume whole --epochs 14
 holds "says that schedules change" grep -q "14 epochs in place of 12: schedules are those of 14" stderr
 holds "two epochs more" [ "$(grep -c '"validation":' whole/log.jsonl)" = 14 ]
 expect_error "not shorter" "14 epochs are finished, which are more than train.epochs, 3" "$qgrad" train --resume whole --epochs 3
+
+# --- rows of a comparison by their names ---
+expect 0 "one row" "$qgrad" compare "$digits" "${quick[@]}" --row 'post-training 4/4' --out some
+holds "beside the float one" [ "$(grep -c '"kind":' some/results.json)" = 2 ]
+expect 0 "and another" "$qgrad" compare --resume some --row 'post-training 3/3' --row 'post-training 2/2'
+holds "in their order" python3 -c 'import json; assert [row["bits_weights"] for row in json.load(open("some/results.json"))["rows"]] == [None, 4, 3, 2]'
+expect_error "a row that is not there" "no row 'post-training 4/5' \(did you mean 'post-training 4/4'\?\); have: " "$qgrad" compare --resume some --row 'post-training 4/5'
 
 # --- a comparison killed and resumed ---
 "$qgrad" compare "$digits" "${quick[@]}" --set quant_aware_train.epochs=8 --out comparison >/dev/null 2>&1 &
@@ -623,9 +634,14 @@ rm -rf stopped && mkdir stopped && cp sensitive/config.json stopped/
 sed -n '/"probes": \[/,/^  \]/p' sensitive/results.json | sed '1s/.*/[/; $s/.*/]/' >stopped/probes.json
 expect 0 "sensitivity goes on" "$qgrad" sensitivity --resume stopped
 holds "with what was measured" cmp stopped/results.json whole.json
+expect 0 "what it would do" "$qgrad" sensitivity sensitivity.json --dry-run --out dry
+holds "says bits and layers" sh -c 'grep -q "^sensitivity: {\"bits\":\[8,2\]" stdout && grep -qE "^conv2 +Conv2d +4/4/-" stdout'
 expect_error "sensitivity of what trains" "expected one that quantizes after it" "$qgrad" sensitivity sensitivity.json --out x --set 'quantizer={"class": "LSQQuantizer"}'
 
 sed 's/"sensitivity": {[^}]*}/"search": {"bits": {"choices": [2, 4, 8], "mean_weights": 4, "mean_activations": 5}}/' sensitivity.json >bits.json
+expect 0 "what a search would do" "$qgrad" search bits.json --dry-run --out dry
+holds "says what is searched" grep -q '^search: .*"mean_weights":4' stdout
+holds "neither does anything" [ ! -e dry ]
 expect 0 "search for bits" "$qgrad" search bits.json --out bits
 has_report bits 2  # the front, and the bits of layers
 holds "within the budget" grep -qE '^weights: (3\.[0-9]+|4\.000) bits in the mean' stdout
