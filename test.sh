@@ -8,6 +8,7 @@ build_preset release -DQGRAD_TESTS=ON -DQGRAD_MPI=ON -DQGRAD_WERROR="${QGRAD_WER
 ./build/qgrad_tests "$@"
 if [ $# -eq 0 ]; then
   tests/command_line.sh ./build/qgrad
+  tests/report_pages.sh ./build/qgrad
   tests/crash_safety.sh ./build/qgrad
   tests/ranks.sh ./build/qgrad
   tests/installed_package.sh build

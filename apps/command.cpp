@@ -60,6 +60,9 @@ std::shared_ptr<CommonOptions> add_common_options(CLI::App& command, const std::
   if (names.contains("--keep"))
     command.add_option("--keep", options->keep, "as --set train.keep_epochs=N: checkpoints of the last N epochs stay")
         ->check(whole_number(0, std::numeric_limits<int>::max()));
+  if (names.contains("--row"))
+    command.add_option("--row", options->rows, "make no other rows than the float one and this; may be repeated")
+        ->allow_extra_args(false);
   if (names.contains("--dry-run"))
     command.add_flag("--dry-run", options->dry_run,
                      "check all, say what would be done and which layer gets what, and end");
@@ -75,17 +78,24 @@ std::shared_ptr<CommonOptions> add_common_options(CLI::App& command, const std::
   return options;
 }
 
-void take_config(CLI::App& command, ConfigCommand run) {
-  const auto options = add_common_options(command, kConfigOptions);
+namespace {
+
+std::shared_ptr<CommonOptions> add_config_options(CLI::App& command, std::set<std::string> also) {
+  also.insert(kConfigOptions.begin(), kConfigOptions.end());
+  return add_common_options(command, also);
+}
+
+}  // namespace
+
+void take_config(CLI::App& command, ConfigCommand run, const std::set<std::string>& also) {
+  const auto options = add_config_options(command, also);
   const auto file = std::make_shared<std::string>();
   command.add_option("CONFIG", *file, "JSON config")->required();
   command.callback([=] { run(*file, *options); });
 }
 
 void take_config_or_resume(CLI::App& command, ResumableCommand run, const std::set<std::string>& also) {
-  std::set<std::string> names = kConfigOptions;
-  names.insert(also.begin(), also.end());
-  const auto options = add_common_options(command, names);
+  const auto options = add_config_options(command, also);
   const auto file = std::make_shared<std::string>(), folder = std::make_shared<std::string>();
   CLI::Option* config = command.add_option("CONFIG", *file, "JSON config");
   CLI::Option* resume = command.add_option("--resume", *folder, "go on with what stopped in this folder, bit for bit");

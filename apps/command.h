@@ -28,6 +28,7 @@ struct CommonOptions {
   bool quick = false;               // --quick: with the config's "quick" settings
   bool json = false;                // --json: stdout is one JSON document
   bool dry_run = false;             // --dry-run: say what would be done
+  std::vector<std::string> rows;    // --row: of a comparison; none: all
 };
 
 // A validator: decimal digits, for a number from low to high.
@@ -49,19 +50,19 @@ class Subcommand {
              const std::string& examples = "");
 };
 
-// Whose only argument is a config file with the schema of C, and which has all common options.
+// Whose only argument is a config file with the schema of C. `also`: common options beside those of configs.
 using ConfigCommand = void (*)(const std::string& config_file, const CommonOptions& options);
-void take_config(CLI::App& command, ConfigCommand run);
+void take_config(CLI::App& command, ConfigCommand run, const std::set<std::string>& also = {});
 template <HasFields C>
 Subcommand config_command(const std::string& name, const std::string& help, ConfigCommand run,
-                          const std::string& examples = "") {
+                          const std::string& examples = "", const std::set<std::string>& also = {}) {
   register_config(name, config_kind<C>());
   return Subcommand(
-      name, help, [run](CLI::App& command) { take_config(command, run); }, examples);
+      name, help, [=](CLI::App& command) { take_config(command, run, also); }, examples);
 }
 
 // With a config file, or --resume DIR: the folder of a run that stopped, whose config.json then is the config file.
-// --set, --seed and --out cannot go with it. `also`: other common options.
+// --set, --seed and --out cannot go with it.
 using ResumableCommand = void (*)(const std::string& config_file, const std::optional<std::filesystem::path>& resume,
                                   const CommonOptions& options);
 void take_config_or_resume(CLI::App& command, ResumableCommand run, const std::set<std::string>& also = {});

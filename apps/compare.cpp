@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include <map>
+#include <mutex>
 #include <nlohmann/json.hpp>
 
 #include "apps/command.h"
@@ -11,6 +12,7 @@
 #include "apps/report/document.h"
 #include "apps/report/report.h"
 #include "apps/report/results.h"
+#include "apps/report/table.h"
 #include "apps/run_facts.h"
 #include "core/parallel.h"
 #include "tasks/deployment.h"
@@ -26,6 +28,21 @@
 namespace qgrad {
 namespace {
 
+// Whether --row says to make a row: by its name, or that of all its seeds or of its matrix.
+bool is_chosen(const PlannedRow& row, const std::vector<std::string>& chosen) {
+  return chosen.empty() || row.is_float() || std::ranges::any_of(chosen, [&](const std::string& name) {
+           return name == row.name || name == row.origin.value("row", "") || name == row.origin.value("matrix", "");
+         });
+}
+
+void check_chosen(const std::vector<PlannedRow>& rows, const std::vector<std::string>& chosen) {
+  std::vector<std::string> names;
+  for (const PlannedRow& row : rows) names.push_back(row.name);
+  for (const std::string& name : chosen)
+    check(std::ranges::any_of(rows, [&](const PlannedRow& row) { return !row.is_float() && is_chosen(row, {name}); }),
+          "--row: there is no row '{}'{}; have: {}", name, did_you_mean(name, names), joined(names));
+}
+
 // What all rows are made with.
 struct Setup {
   const CompareCommandConfig& config;
@@ -40,7 +57,7 @@ struct Setup {
 
 std::string state_of(const std::string& row) { return folder_name(row) + "/training.safetensors"; }
 
-// The rows that are finished, before a stop too; on disk after each of them.
+// The rows that are finished, before a stop too; on disk after each of them. Any thread may add to them.
 class Results {
  public:
   // `header`: what results.json says beside its rows. `order`: the names of all rows.
@@ -50,7 +67,9 @@ class Results {
   bool has(const std::string& name) const { return finished_.contains(name); }
   const Json& json() const { return json_; }
   void add(const Json& row, OutputFolder& output) {
+    const std::lock_guard lock(mutex_);
     finished_[row.at("name").get<std::string>()] = row;
+    if (running_.value("name", Json()) == row.at("name")) running_ = Json::object();
     write(output);
   }
   void write(OutputFolder& output) {
@@ -64,13 +83,27 @@ class Results {
     json_["seconds"] = seconds;
     json_["rows"] = rows;
     write_json(output.to_write("results.json"), json_);
-    if (!rows.empty()) write_report(output, comparison_report(json_));
+    if (!rows.empty()) write_page(output);
+  }
+  // `row`: the one in training, as far as a report has it.
+  void show(Json row, OutputFolder& output) {
+    const std::lock_guard lock(mutex_);
+    running_ = std::move(row);
+    write_page(output);
   }
 
  private:
+  void write_page(OutputFolder& output) const {
+    Json json = json_;
+    if (!running_.empty()) json["running"] = running_;
+    write_report(output, comparison_report(json));
+  }
+
   Json json_;
   std::vector<std::string> order_;
   std::map<std::string, Json> finished_;
+  Json running_ = Json::object();
+  std::mutex mutex_;
 };
 
 // Rows that are finished, or begun, must be as they were in the config that they were made with.
@@ -130,12 +163,49 @@ void check_all(const Setup& setup, const std::vector<PlannedRow>& rows, const Re
     if (!results.has(row.name)) check_row(setup, row);
 }
 
+std::string kind_of(const PlannedRow& row) {
+  return row.is_float() ? "float" : row.is_post_training() ? "post-train" : "quant-aware-train";
+}
+
+// Of --dry-run: every row, and what each of its layers gets.
+void print_rows(const Setup& setup, const std::vector<PlannedRow>& rows, const Results& results,
+                const CommonOptions& options) {
+  Json plan{{"data", setup.task.describe()}, {"folder", setup.output.path().string()}, {"rows", Json::array()}};
+  Table table{{{"row", Table::Align::left}, {"kind", Table::Align::left}, {"W/A"}, {"epochs"}}, {}};
+  for (const PlannedRow& row : rows) {
+    if (!is_chosen(row, options.rows)) continue;
+    const std::optional<TrainConfig> training = training_of(setup.config, row);
+    Json planned{{"name", row.name}, {"kind", kind_of(row)}, {"epochs", training ? training->epochs : 0}};
+    Config quantizer = row.quantizer;
+    if (!row.is_float()) {
+      ModulePtr model = Registry<Architecture>::create(setup.config.model)->make();
+      quantizer = Registry<Quantizer>::resolve(row.quantizer);
+      const auto prepared = Registry<Quantizer>::create(quantizer);
+      prepared->forgo_stats();
+      prepared->prepare(model, nullptr, example_inputs(setup.config.model, setup.task.description()));
+      planned.update({{"quantizer", quantizer.json()}, {"layers", resolved_layers(*prepared)}});
+    }
+    const auto bits = [&](const char* key) {
+      const Json& value = row.is_float() ? Json() : quantizer.json().at(key);
+      return value.is_null() ? std::string("32") : json_line(value);
+    };
+    table.rows.push_back({row.name, results.has(row.name) ? "finished" : kind_of(row),
+                          bits("bits_weights") + "/" + bits("bits_activations"),
+                          training ? std::to_string(training->epochs) : ""});
+    plan["rows"].push_back(std::move(planned));
+  }
+  print_result(options, plan,
+               fmt::format("data: {}\nfolder: {}\n\n{}\nlayers of each row: --json\nnothing was done: --dry-run\n",
+                           json_line(plan["data"]), setup.output.path().string(), to_text(table)));
+}
+
 // Whether the float network that rows start from is made here.
 bool trains_float(const CompareCommandConfig& config) { return config.train || !config.checkpoint; }
 
 // Makes a row's model and saves its checkpoint. `statistics`: what calibration measured on the float model, for all
 // rows. Trainings go on where they stopped; their time counts the earlier epochs too.
-Json finished_row(const Setup& setup, const PlannedRow& row, std::optional<QuantStats>& statistics) try {
+Json finished_row(const Setup& setup, const PlannedRow& row, std::optional<QuantStats>& statistics,
+                  Results& results) try {
   const CompareCommandConfig& config = setup.config;
   const std::string start = trains_float(config) ? setup.checkpoint_of("float").string() : *config.checkpoint;
   Stopwatch stopwatch;
@@ -146,10 +216,22 @@ Json finished_row(const Setup& setup, const PlannedRow& row, std::optional<Quant
   if (!row.is_float())
     quantized = quantize_model(model, config.model, row.quantizer, optimizer.get(), setup.task,
                                training ? std::nullopt : config.calibration, row.name, &statistics);
+  const std::optional<Config> quantizer = quantized ? std::optional(quantized->config) : std::nullopt;
+  const auto bits = [&](const char* key) { return quantizer ? quantizer->json().at(key) : Json(nullptr); };
+  Json json = {{"name", row.name},
+               {"kind", kind_of(row)},
+               {"bits_weights", bits("bits_weights")},
+               {"bits_activations", bits("bits_activations")}};
   Json epochs = Json::array();
   if (training) {
     const double before = stopwatch.seconds();
-    const ResumePoint point{.folder = setup.output, .name = state_of(row.name), .resume = setup.resume, .config = {}};
+    ResumePoint point{.folder = setup.output, .name = state_of(row.name), .resume = setup.resume, .config = {}};
+    if (is_first_process())
+      point.show = [&](const TrainingResult& so_far) {
+        Json running = json;
+        running.update({{"epochs", so_far.epochs_json()}, {"of_epochs", training->epochs}});
+        results.show(std::move(running), setup.output);
+      };
     check_resumable(point, *training, setup.task);
     const StopSignals stop_signals;
     const TrainingResult result = train(*model, *optimizer, setup.task, *training, row.name, point);
@@ -158,16 +240,8 @@ Json finished_row(const Setup& setup, const PlannedRow& row, std::optional<Quant
   }
 
   const Json test = setup.task.evaluate(*model, Task::Part::test, row.name + "  test");
-  const std::optional<Config> quantizer = quantized ? std::optional(quantized->config) : std::nullopt;
   const std::string checkpoint = folder_name(row.name) + "/model.safetensors";
   save_model(setup.output.to_write(checkpoint), *model, config, setup.task, quantizer, test);
-  const auto bits = [&](const char* key) { return quantizer ? quantizer->json().at(key) : Json(nullptr); };
-  Json json = {{"name", row.name},
-               {"kind", row.is_float() ? "float"
-                        : training     ? "quant-aware-train"
-                                       : "post-train"},
-               {"bits_weights", bits("bits_weights")},
-               {"bits_activations", bits("bits_activations")}};
   json.update(test);
   json["model_bytes"] = packed_bytes(*model, quantized ? quantized->quantizer.get() : nullptr);
   if (const ExperimentData* images = setup.task.on_images(); images && quantized)
@@ -183,7 +257,7 @@ Json finished_row(const Setup& setup, const PlannedRow& row, std::optional<Quant
 }
 
 // `command`: how the results are made. With `resume`, rows that the folder's results have are kept; rows that were not
-// begun may be changed in config.json, and others added.
+// begun may be changed in config.json, and others added. Null on other processes than the first, and of --dry-run.
 Json compare(CompareCommandConfig config, const std::string& file, const CommonOptions& options,
              const std::filesystem::path& folder, std::string command, bool resume) {
   const auto shared = shared_folder(folder);
@@ -212,6 +286,7 @@ Json compare(CompareCommandConfig config, const std::string& file, const CommonO
     check_unchanged(setup, earlier.at("config"), written, finished, rows);
   }
   check_alike(written, run, finished);
+  check_chosen(rows, options.rows);
   rows.insert(rows.begin(), {.name = "float", .place = config.train ? config.train->place : Config{}});
   std::vector<std::string> names;
   for (const PlannedRow& row : rows) {
@@ -223,6 +298,10 @@ Json compare(CompareCommandConfig config, const std::string& file, const CommonO
                        {"model", config.model.json()}, {"run", run},         {"config", written}};
   Results results(header, names, std::move(finished));
   check_all(setup, rows, results);
+  if (options.dry_run) {
+    if (is_first_process()) print_rows(setup, rows, results, options);
+    return nullptr;
+  }
   std::optional<QuantStats> statistics;
   const auto finish = [&](const Json& row) {
     results.add(row, output);
@@ -233,17 +312,18 @@ Json compare(CompareCommandConfig config, const std::string& file, const CommonO
     results.write(output);
     for (const std::string& name : names)
       if (results.has(name)) output.remove(state_of(name));  // where it was stopped before that
-    if (trains_float(config) && !results.has(rows[0].name)) finish(finished_row(setup, rows[0], statistics));
+    if (trains_float(config) && !results.has(rows[0].name)) finish(finished_row(setup, rows[0], statistics, results));
   }
   wait_for_first_process();
   std::vector<int64_t> left;
   for (size_t i = 0; i < rows.size(); ++i)
-    if (!results.has(rows[i].name)) left.push_back(static_cast<int64_t>(i));
+    if (!results.has(rows[i].name) && is_chosen(rows[i], options.rows)) left.push_back(static_cast<int64_t>(i));
   share_work(
-      folder, left, [&](int64_t i) { return finished_row(setup, rows[static_cast<size_t>(i)], statistics); },
+      folder, left, [&](int64_t i) { return finished_row(setup, rows[static_cast<size_t>(i)], statistics, results); },
       [&](int64_t, const Json& row) { finish(row); });
-  if (!is_first_process()) return {};
-  if (config.document) update_document(*config.document, results.json());
+  if (!is_first_process()) return nullptr;
+  const bool finished_all = std::ranges::all_of(rows, [&](const PlannedRow& row) { return results.has(row.name); });
+  if (config.document && finished_all) update_document(*config.document, results.json());
   return results.json();
 }
 
@@ -256,14 +336,16 @@ void run(const std::string& config_file, const std::optional<std::filesystem::pa
   const auto config = read_command_config<CompareCommandConfig>(config_file, options);
   const auto folder = resume ? *resume : output_folder(options.out, config.name);
   const Json results = compare(config, config_file, options, folder, command, resume.has_value());
-  if (!is_first_process()) return;
+  if (results.is_null()) return;
   print_result(options, results, results_table(results) + fmt::format("\n{}\n", (folder / "report.html").string()));
 }
 
 const Subcommand compare_command = resumable_command<CompareCommandConfig>(
     "compare", "float, post-training and quantization-aware rows side by side", run,
     "qgrad compare configs/digits_compare.json\n"
-    "qgrad compare --resume out/digits_compare");
+    "qgrad compare configs/digits_compare.json --row 'QAT 2/2'    # then --resume makes the others\n"
+    "qgrad compare --resume out/digits_compare",
+    {"--dry-run", "--row"});
 
 }  // namespace
 

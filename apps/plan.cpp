@@ -39,4 +39,14 @@ void print_plan(const CommonOptions& options, Module& model, const Quantizer* qu
   print_result(options, about, text + "\nnothing was done: --dry-run\n");
 }
 
+void print_plan(const CommonOptions& options, const ExperimentConfig& experiment, const Config& quantizer,
+                const Task& task, Json about) {
+  about.update({{"checkpoint", *experiment.checkpoint}, {"data", task.describe()}});
+  ModulePtr model = Registry<Architecture>::create(experiment.model)->make();
+  const auto prepared = Registry<Quantizer>::create(quantizer);
+  prepared->forgo_stats();
+  prepared->prepare(model, nullptr, example_inputs(experiment.model, task.description()));
+  print_plan(options, *model, prepared.get(), quantizer.json(), std::move(about));
+}
+
 }  // namespace qgrad

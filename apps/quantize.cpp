@@ -233,17 +233,6 @@ class QuantizeRun {
   std::filesystem::path checkpoint_, page_;
 };
 
-// What the layers would get, but for their ranges.
-void dry_run(const QuantizeCommandConfig& config, const ExperimentData& data, const OutputFolder& folder,
-             const CommonOptions& options) {
-  ModulePtr model = Registry<Architecture>::create(config.model)->make();
-  const auto quantizer = Registry<Quantizer>::create(config.quantizer);
-  quantizer->forgo_stats();
-  quantizer->prepare(model, nullptr, example_inputs(config.model, data.description()));
-  print_plan(options, *model, quantizer.get(), config.quantizer.json(),
-             {{"checkpoint", *config.checkpoint}, {"data", data.describe()}, {"folder", folder.path().string()}});
-}
-
 void run_quantize(const QuantizeOptions& chosen, const CommonOptions& options) {
   const std::string& file = chosen.file;
   auto config =
@@ -262,7 +251,8 @@ void run_quantize(const QuantizeOptions& chosen, const CommonOptions& options) {
   check_can_write(folder.path() / "results.json");
   check_calibration(data, config.calibration, file, "calibration", has_corrections(config.quantizer));
   check_post_training(config, config.quantizer, data, config.calibration);
-  if (options.dry_run) return dry_run(config, data, folder, options);
+  if (options.dry_run)
+    return print_plan(options, config, config.quantizer, *task, {{"folder", folder.path().string()}});
   QuantizeRun quantization(config, data, folder);
   quantization.run();
   if (chosen.images) quantization.write_exports(options);

@@ -90,7 +90,7 @@ void complain(const char* what) {
     std::this_thread::sleep_for(std::chrono::seconds(1));
     set_quiet(false);
   }
-  note(fmt::format("qgrad: {}", what));
+  note(fmt::format("{} {}", in_red("qgrad:"), what));
 }
 
 void check_stdout() {
@@ -132,7 +132,7 @@ int run_command(int argc, char** argv) {
       app.parse(argc, argv);
     } catch (const CLI::ParseError& e) {
       const std::string unknown = e.get_exit_code() == 0 ? "" : unknown_word(app);
-      if (!unknown.empty()) note(fmt::format("qgrad: {}", unknown));
+      if (!unknown.empty()) note(fmt::format("{} {}", in_red("qgrad:"), unknown));
       if (!unknown.empty() || app.exit(e) != 0) return 2;
     }
     check_stdout();

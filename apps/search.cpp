@@ -7,6 +7,7 @@
 
 #include "apps/bit_search.h"
 #include "apps/command.h"
+#include "apps/plan.h"
 #include "apps/processes.h"
 #include "apps/report/report.h"
 #include "apps/run_facts.h"
@@ -146,6 +147,12 @@ void run_search(const std::string& config_file, const CommonOptions& options) {
   check_can_write(folder.path() / "results.json");
   check_calibration(data, config.calibration, config_file, "calibration", has_corrections(config.quantizer));
   check_post_training(config, config.quantizer, data, config.calibration);
+  if (options.dry_run) {
+    if (is_first_process())
+      print_plan(options, config, config.quantizer, *task,
+                 {{"search", write_config(search)}, {"folder", folder.path().string()}});
+    return;
+  }
   Json experiment = resolved_config(config, data);
   const Json facts = run_facts(data, experiment);
   check_alike(experiment, facts, nullptr);
@@ -156,6 +163,7 @@ void run_search(const std::string& config_file, const CommonOptions& options) {
   for (const char* earlier : {"results.json", "report.html", "quantize.json"}) folder.remove(earlier);
   write_json(folder.to_write("config.json"), experiment);
   experiment.erase("search");
+  experiment["name"] = config.name + "_quantized";  // a folder of its own
   experiment["quantizer"] = found.quantizer;
   const std::string file = folder.to_write("quantize.json").string();
   write_json(file, experiment);
@@ -173,7 +181,8 @@ void run_search(const std::string& config_file, const CommonOptions& options) {
 const Subcommand search_command = config_command<SearchCommandConfig>(
     "search", "search quantization parameters; writes a config for `qgrad quantize`", run_search,
     "qgrad search configs/cifar10_resnet20_search_bits.json --out out/bits\n"
-    "qgrad quantize out/bits/quantize.json");
+    "qgrad quantize out/bits/quantize.json",
+    {"--dry-run"});
 
 }  // namespace
 

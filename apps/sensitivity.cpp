@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/command.h"
+#include "apps/plan.h"
 #include "apps/probes.h"
 #include "apps/processes.h"
 #include "apps/report/report.h"
@@ -63,19 +64,22 @@ std::vector<Damage> measured_before(const std::filesystem::path& file, Json conf
 }
 
 // How well the estimates rank the layers at each number of bits, against what was measured: the change of the outputs,
-// and of the loss where there are labels.
+// of their softmax, and of the loss where there are labels.
 Json ranking(const std::vector<Damage>& all, const SensitivityConfig& config) {
   Json ranking = Json::array();
   for (const int bits : config.bits) {
-    std::vector<double> estimated, noise, loss;
+    std::vector<double> estimated, noise, divergence, loss;
     for (const Damage& d : all) {
       if (d.probe.what != What::weights || d.probe.bits != bits || !d.estimate) continue;
       estimated.push_back(*d.estimate);
       noise.push_back(-d.sqnr_db);
+      divergence.push_back(d.divergence);
       if (d.loss) loss.push_back(*d.loss);
     }
     if (estimated.size() < 2) continue;
-    ranking.push_back({{"bits", bits}, {"sqnr", rank_correlation(estimated, noise)}});
+    ranking.push_back({{"bits", bits},
+                       {"sqnr", rank_correlation(estimated, noise)},
+                       {"divergence", rank_correlation(estimated, divergence)}});
     if (!loss.empty()) ranking.back()["loss"] = rank_correlation(estimated, loss);
   }
   return ranking;
@@ -92,9 +96,10 @@ std::string text_of(const Table& table, const std::vector<Damage>& all, const Se
         fmt::format("; and with all but the layer, as the config says ({:.2f} with all)", lost(everything, nothing));
   text += "\n";
   for (const Json& rank : ranks) {
-    text += fmt::format("W{}: gradients alone rank the layers as their SQNR does to {:.2f} (Spearman)",
-                        rank.at("bits").get<int>(), rank.at("sqnr").get<double>());
-    if (rank.contains("loss")) text += fmt::format(", as their loss does to {:.2f}", rank.at("loss").get<double>());
+    text += fmt::format(
+        "W{}: gradients alone rank the layers as their SQNR does to {:.2f} (Spearman), as divergence to {:.2f}",
+        rank.at("bits").get<int>(), rank.at("sqnr").get<double>(), rank.at("divergence").get<double>());
+    if (rank.contains("loss")) text += fmt::format(", as the loss to {:.2f}", rank.at("loss").get<double>());
     text += "\n";
   }
   return text;
@@ -115,6 +120,10 @@ void run_sensitivity(const std::string& config_file, const std::optional<std::fi
   const ExperimentData& data = images_of(*task);
   check_calibration(data, config.calibration, config_file, "calibration");
   check_post_training(config, config.quantizer, data, config.calibration);
+  if (options.dry_run && !is_first_process()) return;
+  if (options.dry_run)
+    return print_plan(options, config, config.quantizer, data,
+                      {{"sensitivity", write_config(config.sensitivity)}, {"folder", folder.path().string()}});
   const Json resolved = resolved_config(config, data), facts = run_facts(data, resolved);
   const std::vector<Damage> known =
       resume ? measured_before(folder.path() / kProbes, resolved, facts) : std::vector<Damage>();
@@ -151,7 +160,8 @@ void run_sensitivity(const std::string& config_file, const std::optional<std::fi
 const Subcommand sensitivity_command = resumable_command<SensitivityCommandConfig>(
     "sensitivity", "which layers quantization hurts, by bits: measured, and estimated from gradients", run_sensitivity,
     "qgrad sensitivity configs/cifar10_resnet20_sensitivity.json --out out/layers\n"
-    "qgrad sensitivity --resume out/layers");
+    "qgrad sensitivity --resume out/layers",
+    {"--dry-run"});
 
 }  // namespace
 }  // namespace qgrad

@@ -15,6 +15,7 @@
 #include "tasks/quantization.h"
 #include "tasks/stop_signals.h"
 #include "tasks/training.h"
+#include "tasks/training_events.h"
 
 namespace qgrad {
 namespace {
@@ -87,14 +88,34 @@ void run_train(const std::string& config_file, const std::optional<std::filesyst
     quantized.quantizer->check_can_fold();
   }
   const Json resolved = resolved_config(config, *task), facts = options.dry_run ? Json() : run_facts(*task, resolved);
+  // What results.json says of the training, or so far.
+  const auto results_of = [&](const TrainingResult& training) {
+    Json results = {{"name", config.name},
+                    {"seed", config.seed},
+                    {"dataset", task->describe()},
+                    {"model", config.model.json()},
+                    {"quantizer", config_for_results(quantizer_config)},
+                    {"best_epoch", training.best_epoch},
+                    {"seconds", training.seconds},
+                    {"epochs", training.epochs_json()}};
+    if (quantized.quantizer) results["layers"] = resolved_layers(*quantized.quantizer);
+    return results;
+  };
   const ResumePoint point{.folder = folder,
                           .name = "training.safetensors",
                           .resume = resume.has_value(),
                           .config = resolved,
                           .run = facts,
-                          .save_checkpoint = [&](const std::string& name, const Json& metrics) {
-                            save_model(folder.to_write(name), *model, config, *task, quantizer_config, metrics);
-                          }};
+                          .save_checkpoint =
+                              [&](const std::string& name, const Json& metrics) {
+                                save_model(folder.to_write(name), *model, config, *task, quantizer_config, metrics);
+                              },
+                          .show =
+                              [&](const TrainingResult& so_far) {
+                                Json results = results_of(so_far);
+                                results["running"] = {{"of_epochs", config.train.epochs}};
+                                write_report(folder, training_report(results, nullptr));
+                              }};
   check_resumable(point, config.train, *task);
   Ranks* const group = training_ranks();
   {
@@ -125,20 +146,11 @@ void run_train(const std::string& config_file, const std::optional<std::filesyst
   if (!is_first_process()) return;
   const std::filesystem::path checkpoint = folder.to_write("model.safetensors");
   save_model(checkpoint, *model, config, *task, quantizer_config, test);
-  Json results = {{"name", config.name},
-                  {"seed", config.seed},
-                  {"dataset", task->describe()},
-                  {"model", config.model.json()},
-                  {"quantizer", config_for_results(quantizer_config)},
-                  {"best_epoch", training.best_epoch},
-                  {"test", test},
-                  {"seconds", training.seconds},
-                  {"epochs", training.epochs_json()},
-                  {"checkpoint", checkpoint.string()}};
+  Json results = results_of(training);
+  results.update({{"test", test}, {"checkpoint", checkpoint.string()}});
   Json layers;
   if (quantized.quantizer) {
-    results["layers"] = resolved_layers(*quantized.quantizer);
-    layers["layers"] = to_json(trained_layer_facts(*model));
+    layers["layers"] = to_json(trained_layer_facts(*model, shown_examples(*task, config.train.seed).inputs));
     write_json(folder.to_write("report.json"), layers);
   }
   if (config.fold_batch_norms) results["folded"] = finish_folded(model, quantized, config, *task, folder);

@@ -145,7 +145,7 @@ void Quantizer::prepare(ModulePtr& model, Optimizer* optimizer, std::span<const 
   const Graph graph = Graph::trace(*model, example);
   const std::vector<Candidate> candidates = find_candidates(*model, graph);
   resolve(candidates, graph);
-  check_overrides(before, candidates);
+  if (!allows_idle_overrides_) check_overrides(before, candidates);
   replace(model, candidates, graph);
   attach_weight_transforms(*model, graph);
   if (optimizer)

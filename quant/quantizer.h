@@ -163,6 +163,8 @@ class Quantizer {
   virtual void set_stats(const QuantStats&, std::string /*name*/ = "the given statistics") {}
   // prepare() is for looking at the model: there will be no statistics, and nothing is computed.
   virtual void forgo_stats() {}
+  // The same for overrides and settings without effect: prepare() takes them as they are.
+  void allow_idle_overrides() { allows_idle_overrides_ = true; }
   // After prepare: the statistics as folding and fusion left them; null where there are none.
   virtual const QuantStats* stats_after_prepare() const { return nullptr; }
   // After prepare: corrections that need images. They end up in the model's state, so a model that is loaded again has
@@ -248,7 +250,7 @@ class Quantizer {
   QuantizerConfig config_;
   QuantizedActivations quantized_ = QuantizedActivations::outputs;
   std::vector<Resolved> resolved_;
-  bool prepared_ = false;
+  bool prepared_ = false, allows_idle_overrides_ = false;
 };
 
 }  // namespace qgrad

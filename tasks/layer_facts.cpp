@@ -4,8 +4,10 @@
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <unordered_map>
 
+#include "core/ops.h"
 #include "core/tape.h"
 #include "nn/layers/weighted_sum.h"
 #include "quant/quantization.h"
@@ -86,6 +88,7 @@ class Gathering final : public CallObserver {
     facts_.push_back({.path = layer.path(),
                       .kind = std::string(module.kind()),
                       .weights = weight_facts(layer, module),
+                      .input = std::nullopt,
                       .output = output_facts(layer, layer.activated(y))});
     layers_.erase(found);  // of the first call
   }
@@ -96,12 +99,73 @@ class Gathering final : public CallObserver {
   std::vector<LayerFacts> facts_;
 };
 
+// Numbers before a quantization of activations, and what became of them.
+TensorFacts facts_of(const Quantization& quantization, const Tensor& x, const Tensor& quantized) {
+  TensorFacts facts{.bits = quantization.bits(), .uneven = quantization.levels()};
+  if (!facts.uneven.empty()) {
+    facts.levels = {facts.uneven.front(), facts.uneven.back()};
+  } else if (quantized.grid()) {
+    facts.step = ValueRange{quantized.grid()->step(), quantized.grid()->step()};
+    facts.levels = representable_range(*quantized.grid());
+  }
+  const bool is_positive = facts.levels && facts.levels->min >= 0;  // as that of what is a ReLU, too
+  facts.histogram = Histogram::of((is_positive ? relu(x) : x).data());
+  return facts;
+}
+
+class TrainedGathering final : public CallObserver {
+ public:
+  explicit TrainedGathering(Module& model) {
+    for (const Parameter* p : all_parameters(model)) transforms_.insert(p->transform());
+  }
+  void leave(Module& module, Inputs x, const Tensor& y) override {
+    const auto* activation = dynamic_cast<const Quantization*>(&module);
+    if (activation && !transforms_.contains(&module)) add(*activation, x[0], y);
+    const WeightedSum* sum = module.weighted_sum();
+    const auto* of_weights = sum ? dynamic_cast<const Quantization*>(sum->weight.transform()) : nullptr;
+    if (!of_weights) return;
+    LayerFacts& layer = layer_at(module.path());
+    layer.kind = module.kind();
+    if (!layer.weights) layer.weights = trained_facts(*of_weights, sum->weight());
+  }
+  std::vector<LayerFacts> take() { return std::move(facts_); }
+
+ private:
+  LayerFacts& layer_at(const std::string& path) {
+    const auto known = std::ranges::find(facts_, path, &LayerFacts::path);
+    return known != facts_.end() ? *known : facts_.emplace_back(LayerFacts{.path = path});
+  }
+
+  // By wrappers.h, "<path>.fake_q" is behind a module, "<path>.input_quant" before it.
+  void add(const Quantization& quantization, const Tensor& x, const Tensor& quantized) {
+    std::string path = quantization.path();
+    const auto strip = [&](const std::string& name) {
+      if (!path.ends_with("." + name)) return false;
+      path.resize(path.size() - name.size() - 1);
+      return true;
+    };
+    strip("fake_q");
+    const bool of_input = strip("input_quant") || path.starts_with("inputs_quant");
+    LayerFacts& layer = layer_at(path);
+    if (layer.kind.empty()) layer.kind = quantization.kind();
+    std::optional<TensorFacts>& part = of_input ? layer.input : layer.output;
+    if (!part) part = facts_of(quantization, x, quantized);  // at the first call
+  }
+
+  std::set<const Module*> transforms_;
+  std::vector<LayerFacts> facts_;
+};
+
 Json tensor_json(const TensorFacts& facts) {
   Json json = {{"bits", facts.bits ? Json(*facts.bits) : Json(nullptr)}, {"in_steps", facts.in_steps}};
   if (facts.step) json.update({{"least_step", facts.step->min}, {"largest_step", facts.step->max}});
-  if (facts.levels)
-    json["levels"] = {
-        {"low", facts.levels->min}, {"high", facts.levels->max}, {"step", facts.in_steps ? 1 : facts.step->min}};
+  if (facts.levels) {
+    json["levels"] = {{"low", facts.levels->min}, {"high", facts.levels->max}};
+    if (facts.uneven.empty())
+      json["levels"]["step"] = facts.in_steps ? 1 : facts.step->min;
+    else
+      json["levels"]["uneven"] = facts.uneven;
+  }
   Histogram coarse = facts.histogram;
   while (coarse.counts.size() > kMostBins) coarse = coarse.coarser();
   const double low = coarse.edge(0) - (facts.of_integers ? 0.5 : 0);  // bins lie around their integers
@@ -121,19 +185,15 @@ std::vector<LayerFacts> layer_facts(Module& quantized, Module& reference, const 
   return gathering.take();
 }
 
-std::vector<LayerFacts> trained_layer_facts(Module& model) {
+std::vector<LayerFacts> trained_layer_facts(Module& model, Inputs inputs) {
   const Tape::Paused paused;
   const EvaluationMode evaluating(model);
-  std::vector<LayerFacts> layers;
-  visit_modules<WeightedSum>(model, [&](WeightedSum& layer) {
-    const auto* quantization = dynamic_cast<const Quantization*>(layer.weight.transform());
-    if (quantization)
-      layers.push_back({.path = layer.path(),
-                        .kind = std::string(layer.kind()),
-                        .weights = trained_facts(*quantization, layer.weight()),
-                        .output = std::nullopt});
-  });
-  return layers;
+  TrainedGathering gathering(model);
+  {
+    const Observing observing(gathering);
+    model.call(inputs);
+  }
+  return gathering.take();
 }
 
 Json to_json(const std::vector<LayerFacts>& layers) {
@@ -141,6 +201,7 @@ Json to_json(const std::vector<LayerFacts>& layers) {
   for (const LayerFacts& layer : layers) {
     list.push_back({{"path", layer.path}, {"kind", layer.kind}});
     if (layer.weights) list.back()["weights"] = tensor_json(*layer.weights);
+    if (layer.input) list.back()["input"] = tensor_json(*layer.input);
     if (layer.output) list.back()["output"] = tensor_json(*layer.output);
   }
   return list;

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 
 namespace qgrad {
 namespace {
@@ -50,6 +51,11 @@ void Progress::update(int64_t done, const std::string& details) {
 
 Progress::~Progress() {
   if (drawn_) write("\r\033[K");
+}
+
+std::string in_red(const std::string& text) {
+  const char* no_color = std::getenv("NO_COLOR");
+  return stderr_is_terminal() && (!no_color || !*no_color) ? "\033[31m" + text + "\033[0m" : text;
 }
 
 void note(const std::string& text) { write((stderr_is_terminal() ? "\r\033[K" : "") + text + "\n"); }

@@ -32,6 +32,9 @@ class Progress {
 // A line on stderr that does not mix with a live progress line.
 void note(const std::string& text);
 
+// With escape sequences where stderr is a terminal and the variable NO_COLOR is not set (https://no-color.org).
+std::string in_red(const std::string& text);
+
 // Whether anything is written: one of several ranks speaks for all.
 void set_quiet(bool quiet);
 

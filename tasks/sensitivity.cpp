@@ -11,6 +11,7 @@
 #include "core/tape.h"
 #include "nn/fold.h"
 #include "nn/layers/weighted_sum.h"
+#include "quant/post_train/layer_report.h"
 #include "quant/simulation/param_layer.h"
 #include "tasks/metrics.h"
 #include "tasks/quantization.h"
@@ -20,10 +21,29 @@ namespace {
 
 using What = Probe::What;
 
+constexpr int64_t kImagesAtLayer = 16;  // of which the noise at a layer is measured
+
 Tensor first_output(const Tensor& y) { return y.rank() == 2 ? y : reshape(y, {y.dim(0), y.numel() / y.dim(0)}); }
 
 size_t largest_of(std::span<const float> row) {
   return static_cast<size_t>(std::ranges::max_element(row) - row.begin());
+}
+
+// The divergence of one softmax from another (Kullback and Leibler), in nats.
+double divergence(std::span<const float> logits, std::span<const float> expected) {
+  const auto log_of_sum = [](std::span<const float> row) {
+    const double largest = std::ranges::max(row);
+    double sum = 0;
+    for (const float x : row) sum += std::exp(x - largest);
+    return largest + std::log(sum);
+  };
+  const double of_expected = log_of_sum(expected), of_logits = log_of_sum(logits);
+  double sum = 0;
+  for (size_t i = 0; i < logits.size(); ++i) {
+    const double log_p = expected[i] - of_expected;
+    sum += std::exp(log_p) * (log_p - (logits[i] - of_logits));
+  }
+  return sum;
 }
 
 double inner_product(const Tensor& a, const Tensor& b) {
@@ -68,7 +88,9 @@ Json to_json(const Damage& d) {
   json["top1"] = or_null(d.top1);
   json["loss"] = or_null(d.loss);
   json["agreement"] = d.agreement;
+  json["divergence"] = d.divergence;
   json["sqnr_db"] = std::isfinite(d.sqnr_db) ? Json(d.sqnr_db) : Json(nullptr);
+  if (d.layer_sqnr_db) json["layer_sqnr_db"] = std::isfinite(*d.layer_sqnr_db) ? Json(*d.layer_sqnr_db) : Json(nullptr);
   if (d.estimate) json["estimate"] = *d.estimate;
   return json;
 }
@@ -85,7 +107,9 @@ Damage damage_of(const Json& json) try {
   d.top1 = number("top1");
   d.loss = number("loss");
   d.agreement = json.at("agreement").get<double>();
+  d.divergence = json.at("divergence").get<double>();
   d.sqnr_db = number("sqnr_db").value_or(INFINITY);
+  if (json.contains("layer_sqnr_db")) d.layer_sqnr_db = number("layer_sqnr_db").value_or(INFINITY);
   if (json.contains("estimate")) d.estimate = number("estimate");
   return d;
 } catch (const Json::exception&) {
@@ -115,6 +139,8 @@ Sensitivity::Sensitivity(const ExperimentConfig& experiment, Config quantizer, c
   });
   ModulePtr prepared = float_model();
   const auto whole = prepare(prepared, quantizer_.json());
+  for (const CalledLayer& called : called_layers(*prepared, data_.example()))
+    if (called.quantizes_inputs) quantizes_inputs_.insert(called.layer->path());
   for (size_t i = 0; i < config.bits.size(); ++i)
     check(std::ranges::count(config.bits, config.bits[i]) == 1, "sensitivity: {} bits are listed twice",
           config.bits[i]);
@@ -142,20 +168,20 @@ ModulePtr Sensitivity::float_model() const {
 Json Sensitivity::quantizer_of(const Probe& probe) const {
   Json config = quantizer_.json();
   if (probe.what == What::everything) return config;
-  const Json in_float = {{"bits_weights", nullptr}, {"bits_activations", nullptr}};
   if (probe.what == What::all_but) {
-    Json overrides = {{probe.layer, in_float}};  // a path counts before any expression
+    // A path counts before any expression.
+    Json overrides = {{probe.layer, {{"bits_weights", nullptr}, {"bits_activations", nullptr}}}};
     if (config.contains("overrides"))
       for (const auto& [pattern, settings] : config["overrides"].items())
         if (pattern != probe.layer) overrides[pattern] = settings;
     config["overrides"] = overrides;
     return config;
   }
-  config.update(in_float);
-  config["overrides"] = Json::object();
-  if (probe.what != What::nothing)
-    config["overrides"][probe.layer] = {
-        {probe.what == What::weights ? "bits_weights" : "bits_activations", probe.bits}};
+  config = with_bits({{probe, probe.bits}});
+  if (probe.what != What::activations) return config;
+  Json settings = {{"fpq_module", 32}, {"fake", true}, {"quantize_inputs", quantizes_inputs_.contains(probe.layer)}};
+  settings.update(config["overrides"][probe.layer]);
+  config["overrides"][probe.layer] = settings;
   return config;
 }
 
@@ -169,12 +195,21 @@ ModulePtr Sensitivity::quantized(const Json& config) const {
 std::unique_ptr<Quantizer> Sensitivity::prepare(ModulePtr& model, const Json& config) const {
   auto quantizer = Registry<Quantizer>::create({config, quantizer_.file, quantizer_.path});
   if (quantizer->wants_stats()) quantizer->set_stats(stats_);
+  if (config != quantizer_.json()) quantizer->allow_idle_overrides();  // a probe leaves much in float
   quantizer->prepare(model, nullptr, data_.example());
   return quantizer;
 }
 
 Damage Sensitivity::measure(const Probe& probe) const {
-  return damage(*(probe.what == What::nothing ? float_model() : quantized(quantizer_of(probe))), probe);
+  if (probe.what == What::nothing) return damage(*float_model(), probe);
+  const ModulePtr model = quantized(quantizer_of(probe));
+  Damage found = damage(*model, probe);
+  if (probe.bits == 0) return found;
+  const Tensor& first = images_[0].images;
+  const Tensor few = slice(first, 0, 0, std::min(kImagesAtLayer, first.dim(0)));
+  for (const LayerError& layer : layer_report(*model, *float_model(), std::span(&few, 1)))
+    if (layer.path == probe.layer) found.layer_sqnr_db = layer.sqnr_db;
+  return found;
 }
 
 Damage Sensitivity::measure_config(const Json& config) const { return damage(*quantized(config), {What::everything}); }
@@ -211,7 +246,7 @@ Damage Sensitivity::damage(Module& model, const Probe& probe) const {
   const Tape::Paused paused;
   const bool has_labels = !data_.dataset().class_names().empty();
   Metrics metrics;
-  double signal = 0, noise = 0;
+  double signal = 0, noise = 0, from_float = 0;
   int64_t same = 0, examples = 0;
   for (size_t i = 0; i < images_.size(); ++i) {
     const Tensor y = first_output(model(images_[i].images));
@@ -220,8 +255,11 @@ Damage Sensitivity::damage(Module& model, const Probe& probe) const {
     signal += sum(square(expected)).item();
     noise += squared_distance(y, expected).item();
     const auto width = static_cast<size_t>(y.dim(1));
-    for (size_t at = 0; at < y.data().size(); at += width, ++examples)
-      same += largest_of(y.data().subspan(at, width)) == largest_of(expected.data().subspan(at, width));
+    for (size_t at = 0; at < y.data().size(); at += width, ++examples) {
+      const std::span row = y.data().subspan(at, width), expected_row = expected.data().subspan(at, width);
+      same += largest_of(row) == largest_of(expected_row);
+      from_float += divergence(row, expected_row);
+    }
   }
   Damage damage{.probe = probe, .top1 = {}, .loss = {}, .estimate = {}};
   if (has_labels) {
@@ -229,6 +267,7 @@ Damage Sensitivity::damage(Module& model, const Probe& probe) const {
     damage.loss = metrics.loss();
   }
   damage.agreement = 100.0 * static_cast<double>(same) / static_cast<double>(examples);
+  damage.divergence = from_float / static_cast<double>(examples);
   damage.sqnr_db = noise == 0 ? INFINITY : 10 * std::log10(signal / noise);
   return damage;
 }
@@ -238,11 +277,10 @@ std::vector<double> Sensitivity::estimates() const {
   std::map<std::pair<std::string, int>, Tensor> changes;
   const ModulePtr model = float_model();
   for (const int bits : config_.bits) {
-    Json config = quantizer_.json();
-    config["bits_activations"] = nullptr;
-    config["bits_weights"] = bits;
-    config["overrides"] = Json::object();
-    const ModulePtr rounded = quantized(config);
+    std::vector<std::pair<Probe, int>> all;
+    for (const Quantizer::Resolved& layer : layers_)
+      if (layer.bits.weights) all.emplace_back(Probe{What::weights, layer.path}, bits);
+    const ModulePtr rounded = quantized(with_bits(all));
     visit_modules<RangeLinearQuantParamLayerWrapper>(*rounded, [&](RangeLinearQuantParamLayerWrapper& layer) {
       if (Module* whole = find_module(*model, layer.path()))
         changes[{layer.path(), bits}] = sub(layer.weight().dequantized(), layer_parameters(*whole).weight.raw());

@@ -5,6 +5,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -28,7 +29,7 @@ struct Probe {
     nothing,
     everything,   // as the quantizer's config says
     weights,      // of one layer, with these bits
-    activations,  // what one layer gives, with these bits
+    activations,  // what one layer gives, with these bits, and what it reads that nothing else quantizes
     all_but       // as the config says, but one layer, which stays in float
   };
   What what = What::nothing;
@@ -43,8 +44,10 @@ struct Damage {
   Probe probe;
   std::optional<double> top1, loss;  // of images with labels
   double agreement = 0;              // percent of images that keep the float network's largest output
+  double divergence = 0;             // of the answers' softmax from the float network's, in nats: the images' mean
   double sqnr_db = 0;                // of the first output; infinite where nothing differs
-  std::optional<double> estimate;    // of the squared change of the outputs, for weights
+  std::optional<double> layer_sqnr_db = {};  // of what the probed layer gives for the first 16 images
+  std::optional<double> estimate;            // of the squared change of the outputs, for weights
 };
 Json to_json(const Damage& damage);
 Damage damage_of(const Json& json);
@@ -91,6 +94,7 @@ class Sensitivity {
   std::vector<Tensor> expected_;  // of the float network
   std::vector<Probe> probes_;
   std::vector<Quantizer::Resolved> layers_;
+  std::set<std::string> quantizes_inputs_;  // layers that quantize what they read by their own settings
   std::map<std::string, int64_t> weights_;  // of each layer that has some
   int64_t examples_ = 0;                    // calibration images
 };

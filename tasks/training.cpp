@@ -201,6 +201,7 @@ void Training::finish_epoch() {
   note(fmt::format("{}  {}{}", line, format_duration(log.seconds), seen(log.seconds)));
   save_checkpoints(log, best);
   save();
+  if (writes() && point_->show) point_->show(state_.result);
 }
 
 void Training::train_steps(const Stopwatch& stopwatch) {

@@ -50,6 +50,8 @@ struct ResumePoint {
   // Writes the model as a checkpoint of that name in the folder: "last.safetensors" after every epoch,
   // "best.safetensors" after those that are the best so far, and what train.keep_epochs asks for. May be empty.
   std::function<void(const std::string& name, const Json& metrics)> save_checkpoint = {};
+  // Shows the training so far, after every epoch. May be empty.
+  std::function<void(const TrainingResult& so_far)> show = {};
 
   bool is_there() const { return resume && std::filesystem::exists(folder.path() / name); }
 };

@@ -15,13 +15,6 @@ namespace {
 
 constexpr int64_t kExamples = 16;  // that activations are shown of
 
-Task::Batch first_examples(const Task& task, const TrainConfig& config) {
-  const TrainingWith alone(nullptr);  // all of them, on whatever rank this is
-  const auto batches = task.training(static_cast<int>(std::min(kExamples, task.training_examples())), config.seed);
-  batches->start_epoch(0, 0);
-  return batches->next().value();
-}
-
 // Members that are numbers, those of objects in it as "<key>/..".
 void add_numbers(Summary& summary, const std::string& group, const Json& line) {
   for (const auto& [key, value] : line.items()) {
@@ -64,12 +57,19 @@ class Activations final : public CallObserver {
 
 }  // namespace
 
+Task::Batch shown_examples(const Task& task, const std::optional<uint64_t>& seed) {
+  const TrainingWith alone(nullptr);  // all of them, on whatever rank this is
+  const auto batches = task.training(static_cast<int>(std::min(kExamples, task.training_examples())), seed);
+  batches->start_epoch(0, 0);
+  return batches->next().value();
+}
+
 TrainingEvents::TrainingEvents(OutputFolder& folder, std::string name, int64_t size, const Task& task,
                                const TrainConfig& config)
     : folder_(folder),
       name_(std::move(name)),
       file_(folder.to_write(name_), size),
-      examples_(first_examples(task, config)) {}
+      examples_(shown_examples(task, config.seed)) {}
 
 EventFile& TrainingEvents::file() {
   folder_.to_write(name_);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "core/json.h"
@@ -12,6 +13,9 @@
 #include "tasks/task.h"
 
 namespace qgrad {
+
+// The training examples that activations are shown of; with a seed, the same again.
+Task::Batch shown_examples(const Task& task, const std::optional<uint64_t>& seed);
 
 // Curves: the numbers of the log ("steps/loss", "epochs/top1", "validation/top1"), and what quantizations of the model
 // have as parameters, buffers and bits ("quantization/layer1.0.relu.clip_val"). Histograms, after every epoch: of the

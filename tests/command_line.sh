@@ -63,6 +63,24 @@ holds "names the nearest one, too" grep -qF "unknown command 'infrence' (did you
 expect 2 "unknown option" "$qgrad" train --colour x.json
 expect 2 "an option with a typing error" "$qgrad" train --thread 2 x.json
 holds "names the nearest option" grep -qF "unknown option '--thread' (did you mean '--threads'?)" stderr
+holds "an error is red on a terminal, and without NO_COLOR" python3 - "$qgrad" <<'END'
+import os, pty, sys
+def seen(**more):
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execve(sys.argv[1], [sys.argv[1], "evaluate", "nowhere.qgi"], {**os.environ, **more})
+    text = b""
+    try:
+        while piece := os.read(terminal, 4096):
+            text += piece
+    except OSError:  # the other end is closed
+        pass
+    os.waitpid(child, 0)
+    return text
+os.environ.pop("NO_COLOR", None)
+assert b"\033[31mqgrad:\033[0m nowhere.qgi" in seen()
+assert b"[31m" not in seen(NO_COLOR="1") and b"qgrad: nowhere.qgi" in seen(NO_COLOR="1")
+END
 expect 0 "help of a command that takes no config" "$qgrad" predict --help
 holds "is without the classes of configs" sh -c '! grep -q LSQQuantizer stdout'
 expect 0 "help of training" "$qgrad" train --help
@@ -368,7 +386,7 @@ JSON
 for threads in 1 2 3; do
   expect 0 "train with $threads threads" "$qgrad" train train.json --threads $threads --out "threads$threads"
 done
-has_report threads1 7  # score, loss and learning rate, and the weights of four layers
+has_report threads1 11  # score, loss and learning rate; the weights of four layers, three outputs, the images
 holds "which lists what was quantized" grep -q 'What was quantized' threads1/report.html
 holds "checkpoints of 1 and 2 threads are equal" cmp threads1/model.safetensors threads2/model.safetensors
 holds "checkpoints of 1 and 3 threads are equal" cmp threads1/model.safetensors threads3/model.safetensors
@@ -434,7 +452,11 @@ expect 0 "what a training would do" "$qgrad" train long.json --dry-run --out dry
 holds "says steps and bits" sh -c 'grep -q "^steps_per_epoch: [0-9]" stdout && grep -qE "^conv2 +Conv2d +4/-/-" stdout'
 expect 0 "what a quantization would do" "$qgrad" quantize quantize.json --dry-run --out dry --json
 holds "says the layers" grep -q '"path": "conv2"' stdout
-holds "neither does anything" [ ! -e dry ]
+expect 0 "what a comparison would do" "$qgrad" compare "$digits" "${quick[@]}" --dry-run --out dry
+holds "says rows and epochs" grep -qE '^QAT 4/4 +quant-aware-train +4/4 +1$' stdout
+expect 0 "and of which layers" "$qgrad" compare "$digits" --dry-run --out dry --row 'QAT 4/4' --json
+holds "says what they get" grep -q '"path": "conv2"' stdout
+holds "none of them does anything" [ ! -e dry ]
 expect 2 "resume and a config" "$qgrad" train long.json --resume stopped
 expect 2 "resume and other settings" "$qgrad" train --resume stopped --set train.epochs=3
 
@@ -465,6 +487,13 @@ holds "and keep the last epoch" sh -c 'test -f whole/epoch_0014.safetensors && !
 holds "says that schedules change" grep -q "14 epochs in place of 12: schedules are those of 14" stderr
 holds "two epochs more" [ "$(grep -c '"validation":' whole/log.jsonl)" = 14 ]
 expect_error "not shorter" "14 epochs are finished, which are more than train.epochs, 3" "$qgrad" train --resume whole --epochs 3
+
+# --- rows of a comparison by their names ---
+expect 0 "one row" "$qgrad" compare "$digits" "${quick[@]}" --row 'post-training 4/4' --out some
+holds "beside the float one" [ "$(grep -c '"kind":' some/results.json)" = 2 ]
+expect 0 "and another" "$qgrad" compare --resume some --row 'post-training 3/3' --row 'post-training 2/2'
+holds "in their order" python3 -c 'import json; assert [row["bits_weights"] for row in json.load(open("some/results.json"))["rows"]] == [None, 4, 3, 2]'
+expect_error "a row that is not there" "no row 'post-training 4/5' \(did you mean 'post-training 4/4'\?\); have: " "$qgrad" compare --resume some --row 'post-training 4/5'
 
 # --- a comparison killed and resumed ---
 "$qgrad" compare "$digits" "${quick[@]}" --set quant_aware_train.epochs=8 --out comparison >/dev/null 2>&1 &
@@ -626,6 +655,10 @@ cat >sensitivity.json <<JSON
 JSON
 expect 0 "sensitivity" "$qgrad" sensitivity sensitivity.json --out sensitive
 holds "has a row for every layer" grep -qE '^fc +-?[0-9.]+ +-?[0-9.]+ +-?[0-9.]+ +-?[0-9.]+ +-?[0-9.]+$' stdout
+holds "measures every probe alone, at the layer and at the outputs" python3 -c '
+import json
+for probe in json.load(open("sensitive/results.json"))["probes"]:
+  assert probe["divergence"] >= 0 and ("layer_sqnr_db" in probe) == ("bits" in probe), probe'
 holds "ranks by gradients" grep -qE '^W2: gradients alone rank the layers as their SQNR does to [01]\.[0-9]+' stdout
 has_report sensitive 3  # of weights, of activations, and the estimates
 cp sensitive/results.json whole.json
@@ -643,13 +676,19 @@ cp compared/float/model.safetensors kept.safetensors && "$qgrad" train long.json
 cp other_float/model.safetensors compared/float/
 expect_error "nor of another network" "probes.json: was measured .*: files_crc32c.compared/float/model.safetensors is" "$qgrad" sensitivity --resume elsewhere_stopped
 cp kept.safetensors compared/float/model.safetensors
+expect 0 "what it would do" "$qgrad" sensitivity sensitivity.json --dry-run --out dry
+holds "says bits and layers" sh -c 'grep -q "^sensitivity: {\"bits\":\[8,2\]" stdout && grep -qE "^conv2 +Conv2d +4/4/-" stdout'
 expect_error "sensitivity of what trains" "expected one that quantizes after it" "$qgrad" sensitivity sensitivity.json --out x --set 'quantizer={"class": "LSQQuantizer"}'
 
 sed 's/"sensitivity": {[^}]*}/"search": {"bits": {"choices": [2, 4, 8], "mean_weights": 4, "mean_activations": 5}}/' sensitivity.json >bits.json
+expect 0 "what a search would do" "$qgrad" search bits.json --dry-run --out dry
+holds "says what is searched" grep -q '^search: .*"mean_weights":4' stdout
+holds "neither does anything" [ ! -e dry ]
 expect 0 "search for bits" "$qgrad" search bits.json --out bits
 has_report bits 2  # the front, and the bits of layers
 holds "within the budget" grep -qE '^weights: (3\.[0-9]+|4\.000) bits in the mean' stdout
-expect 0 "its config quantizes" "$qgrad" quantize bits/quantize.json --out bits_quantized
+expect 0 "its config quantizes" "$qgrad" quantize bits/quantize.json
+holds "into a folder of its own" [ -e out/sensitive_quantized/model.safetensors ]
 expect_error "no choices" "expected numbers of bits to try, got none" "$qgrad" search bits.json --out x --set 'search.bits.choices=[]'
 expect_error "no budget" "expected a budget: mean_weights or weights_kib, mean_activations or both, or bit_operations; or accuracy_drop" "$qgrad" search bits.json --out x --set 'search.bits={}'
 expect_error "two budgets for weights" "two budgets for the same" "$qgrad" search bits.json --out x --set search.bits.weights_kib=4

@@ -29,9 +29,14 @@ Report comparison_report(const Json& results) {
   std::string drawings;
   for (const Chart& chart : charts(results)) drawings += chart_figure(svg(chart));
   for (const Chart& chart : cost_charts(results)) drawings += chart_figure(svg(chart));
-  return {table, html_page(results, results.value("command", ""),
-                           explained_table(table) + kinds_legend(results) + "<div class=\"charts\">\n" + drawings +
-                               "</div>\n")};
+  std::string body;
+  if (results.contains("running")) {
+    const Json& row = results.at("running");
+    body += under_way(row.at("name").get<std::string>(), row.at("epochs"), row.at("of_epochs").get<int>());
+  }
+  if (!table.rows.empty()) body += explained_table(table) + kinds_legend(results);
+  return {table,
+          html_page(results, results.value("command", ""), body + "<div class=\"charts\">\n" + drawings + "</div>\n")};
 }
 
 }  // namespace qgrad

@@ -49,10 +49,11 @@ std::string draw_band(const GridHistogram::Levels& levels, const HistogramAxis& 
 }
 
 std::string draw_lines(const GridHistogram::Levels& levels, const HistogramAxis& axis) {
+  std::vector<double> all = levels.uneven;
+  const auto count = all.empty() ? std::lround((levels.high - levels.low) / levels.step) + 1 : 0;
+  for (long i = 0; i < count; ++i) all.push_back(levels.low + static_cast<double>(i) * levels.step);
   std::string path;
-  const auto count = std::lround((levels.high - levels.low) / levels.step);
-  for (long i = 0; i <= count; ++i)
-    path += fmt::format("M{:.1f},{}V{}", axis.x(levels.low + static_cast<double>(i) * levels.step), kHead, kFoot + 4);
+  for (const double level : all) path += fmt::format("M{:.1f},{}V{}", axis.x(level), kHead, kFoot + 4);
   return fmt::format("<path stroke=\"{}\" d=\"{}\"/>\n", kLevelsColor, path);
 }
 

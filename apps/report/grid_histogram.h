@@ -10,7 +10,8 @@ namespace qgrad {
 
 struct GridHistogram {
   struct Levels {
-    double low, high, step;
+    double low, high, step;           // the mean distance where they are uneven
+    std::vector<double> uneven = {};  // then all of them
   };
   std::string title, x_label, color;
   double low = 0, bin_width = 1;  // the first bin begins at `low`

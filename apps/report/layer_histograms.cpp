@@ -28,8 +28,11 @@ GridHistogram histogram_of(const Json& tensor, const char* what, const char* col
                           .levels = std::nullopt};
   if (tensor.contains("levels")) {
     const Json& levels = tensor.at("levels");
-    histogram.levels = {levels.at("low").get<double>(), levels.at("high").get<double>(),
-                        levels.at("step").get<double>()};
+    const double low = levels.at("low").get<double>(), high = levels.at("high").get<double>();
+    const auto uneven = levels.value("uneven", std::vector<double>());
+    const double step =
+        uneven.empty() ? levels.at("step").get<double>() : (high - low) / static_cast<double>(uneven.size() - 1);
+    histogram.levels = {low, high, step, uneven};
   }
   return histogram;
 }
@@ -43,8 +46,9 @@ std::string layer_histograms(const Json& layers) {
       "of two levels, which may be another for each channel.");
   for (const Json& layer : layers) {
     std::string summary = layer.at("path").get<std::string>(), drawings;
-    for (const auto& [key, what, color] :
-         {std::tuple("weights", "weights", kWeightsColor), {"output", "outputs", kActivationsColor}}) {
+    for (const auto& [key, what, color] : {std::tuple("weights", "weights", kWeightsColor),
+                                           {"input", "inputs", kActivationsColor},
+                                           {"output", "outputs", kActivationsColor}}) {
       if (!layer.contains(key)) continue;
       summary += fmt::format(", {} {}", what, bits_in_words(layer.at(key)));
       drawings += svg(histogram_of(layer.at(key), what, color));

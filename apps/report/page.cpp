@@ -34,7 +34,7 @@ svg { display: block; width: 100%; max-width: 46rem; margin-top: 1rem } .chart {
 .sheet span { display: block; font-size: .85rem; overflow-wrap: anywhere } .wide { overflow-x: auto }
 .matrix td, .matrix th { text-align: center; padding: .25rem .4rem } .matrix { width: auto }
 pre { overflow-x: auto; background: var(--inset); padding: 1rem }
-@media (max-width: 60rem) {
+@media screen and (max-width: 60rem) {
   table:not(.matrix), table:not(.matrix) tbody { display: block } table:not(.matrix) thead { display: none } table:not(.matrix) caption { display: block }
   table:not(.matrix) tr { display: grid; grid-template-columns: repeat(auto-fill, minmax(7.5rem, 1fr)); border-bottom: 2px solid var(--rule); padding: .4rem 0 }
   table:not(.matrix) td, table:not(.matrix) tbody th { text-align: left; border: 0; padding: .15rem .4rem; white-space: normal }
@@ -42,7 +42,10 @@ pre { overflow-x: auto; background: var(--inset); padding: 1rem }
   table:not(.matrix) td:empty { display: none } table:not(.matrix) td::before { content: attr(data-label); display: block; color: var(--quiet); font-size: .75rem }
   tbody th[data-label]::before { content: attr(data-label) " " } .chart svg { min-width: 32rem } dl { grid-template-columns: 1fr } dd { margin-bottom: .4rem }
 }
-@media print { .raw, .glossary { display: none } body { max-width: none; margin: 0 } svg, tr, li { break-inside: avoid } }
+@media print {
+  .raw, .glossary { display: none } body { max-width: none; margin: 0; font-size: 8pt } h1 { font-size: 14pt } h2 { font-size: 10pt }
+  th, td { padding: .15rem .25rem } .charts { grid-template-columns: 1fr 1fr } svg, tr, li, .chart { break-inside: avoid } h2, caption { break-after: avoid }
+}
 )";
 
 // Headings become buttons that sort. Numbers with units are compared in the smallest: "1.2 MB", "3 min 05 s".
@@ -117,6 +120,11 @@ std::string section(const std::string& heading, const std::string& content) {
 }
 
 std::string paragraph(const std::string& text) { return fmt::format("<p>{}</p>\n", escape_html(text)); }
+
+std::string under_way(const std::string& training, const Json& epochs, int of_epochs) {
+  return paragraph(fmt::format("{} is under way: {} of {} epochs so far. Load this page again to see how it goes on.",
+                               training, epochs.size(), of_epochs));
+}
 
 std::string folded(const std::string& summary, const std::string& content) {
   return fmt::format("<details><summary>{}</summary>\n{}</details>\n", escape_html(summary), content);

@@ -16,6 +16,7 @@ std::string html_page(const Json& results, const std::string& command, const std
 // Parts of the body. Text is escaped, content is HTML.
 std::string section(const std::string& heading, const std::string& content);
 std::string paragraph(const std::string& text);
+std::string under_way(const std::string& training, const Json& epochs, int of_epochs);
 std::string folded(const std::string& summary, const std::string& content);
 std::string chart_figure(const std::string& drawing);  // which narrow pages move aside; "" where there is none
 std::string explained_table(const Table& table);       // and what its columns mean

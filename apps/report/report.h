@@ -14,6 +14,8 @@ struct Report {
   Table table;  // the page's main one
   std::string html;
 };
+// While a training is under way, results have it as "running", and no scores of it: {"of_epochs"}, and of a comparison
+// its "name", "kind", "bits_weights", "bits_activations", and the "epochs" so far.
 Report comparison_report(const Json& results);
 // `facts`, of report.json: {"layers": of tasks/layer_facts.h, and after training, where there are labels, "confusion"
 // and "images": of tasks/predictions.h}.

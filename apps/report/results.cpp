@@ -94,11 +94,12 @@ std::vector<Chart> accuracy_chart(const Json& results) {
   return {chart};
 }
 
-bool holds_out(const Json& results) {
+// The first epoch's metrics of held-out images; null where no row has any.
+Json held_out_metrics(const Json& results) {
   for (const Json& row : results.at("rows"))
     for (const Json& epoch : row.value("epochs", Json::array()))
-      if (!epoch.at("validation").is_null()) return true;
-  return false;
+      if (!epoch.at("validation").is_null()) return epoch.at("validation");
+  return nullptr;
 }
 
 // After each epoch the score on held-out images; where nothing is held out, the top-1 on the training images.
@@ -119,13 +120,15 @@ std::string line_color(size_t n) {
   return fmt::format("hsl({:.0f}, 55%, {}%)", std::fmod(137.508 * static_cast<double>(n), 360), n % 2 ? 62 : 32);
 }
 
-std::vector<Chart> training_charts(const Json& results) {
+std::vector<Chart> training_charts(Json results) {
+  if (results.contains("running")) results["rows"].push_back(results["running"]);
   const std::vector<RowGroup> groups = row_groups(results);
   const auto trained =
       std::ranges::count_if(groups, [](const RowGroup& group) { return !training_scores(group.first()).empty(); });
   const bool split = trained > static_cast<std::ptrdiff_t>(std::size(kLineColors));
-  const bool held_out = holds_out(results);
-  const char* label = held_out ? metrics_of(results.at("rows")[0])[0].label : "top-1 %";
+  const Json metrics = held_out_metrics(results);
+  const bool held_out = !metrics.is_null();
+  const char* label = held_out ? metrics_of(metrics)[0].label : "top-1 %";
   std::vector<Chart> all;
   std::vector<std::string> widths;  // of the charts
   size_t lines = 0;                 // of all charts, so that a color is one row's alone

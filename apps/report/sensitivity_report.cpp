@@ -79,6 +79,29 @@ std::string loss_bars(const Measurements& measured, What what, const char* of) {
   return chart.groups.empty() ? "" : chart_figure(svg(chart));
 }
 
+std::string all_measurements(const Measurements& measured) {
+  using enum Table::Align;
+  Table table{{{"layer", left}, {"quantized", left}, {"bits"}, {"lost"}}, {}};
+  const bool has_labels = measured.all[0].top1.has_value();
+  for (const char* heading : {"top-1 %", "loss"})
+    if (has_labels) table.columns.push_back({heading});
+  for (const char* heading : {"agreement %", "divergence", "SQNR dB", "of the layer"})
+    table.columns.push_back({heading});
+  const auto decibels = [](const std::optional<double>& value) {
+    return value && std::isfinite(*value) ? fmt::format("{:.2f}", *value) : "";
+  };
+  for (const Damage& d : measured.all) {
+    std::vector<std::string>& row = table.rows.emplace_back();
+    row = {d.probe.layer, enum_name(d.probe.what), d.probe.bits > 0 ? std::to_string(d.probe.bits) : "",
+           fmt::format("{:.2f}", lost(d, measured.all[0]))};
+    if (has_labels)
+      row.insert(row.end(), {fmt::format("{:.2f}", *d.top1), fmt::format("{:.4f}", d.loss.value_or(NAN))});
+    row.insert(row.end(), {fmt::format("{:.2f}", d.agreement), fmt::format("{:.3g}", d.divergence), decibels(d.sqnr_db),
+                           decibels(d.layer_sqnr_db)});
+  }
+  return folded("Everything that was measured", explained_table(table));
+}
+
 std::string ranking_list(const Measurements& measured) {
   std::vector<std::string> order = measured.layers;
   std::ranges::stable_sort(order, std::greater(), [&](const std::string& layer) { return measured.worst_of(layer); });
@@ -110,13 +133,18 @@ std::string estimates(const Measurements& measured, const Json& ranks) {
   }
   if (chart.series.empty()) return "";
   std::string text = chart_figure(svg(chart));
-  for (const Json& rank : ranks)
-    text += paragraph(fmt::format(
-        "Weights of {} bits: the estimates rank the layers as their SQNR does to {:.2f} (Spearman's correlation; 1 is "
-        "the "
-        "same order){}.",
-        rank.at("bits").get<int>(), rank.at("sqnr").get<double>(),
-        rank.contains("loss") ? fmt::format(", as their loss does to {:.2f}", rank.at("loss").get<double>()) : ""));
+  Table table{{{"bits W"}, {"rank by SQNR"}, {"rank by divergence"}}, {}};
+  const bool has_loss = !ranks.empty() && ranks[0].contains("loss");
+  if (has_loss) table.columns.push_back({"rank by loss"});
+  for (const Json& rank : ranks) {
+    std::vector<std::string>& row = table.rows.emplace_back();
+    row.push_back(std::to_string(rank.at("bits").get<int>()));
+    for (const char* key : {"sqnr", "divergence", "loss"})
+      if (rank.contains(key)) row.push_back(fmt::format("{:.2f}", rank.at(key).get<double>()));
+  }
+  table.caption =
+      "How the estimates rank the layers, beside each measurement (Spearman's correlation: 1 is the same order)";
+  text += explained_table(table);
   return section("Estimated without measuring", text);
 }
 
@@ -131,9 +159,10 @@ Report sensitivity_report(const Json& results) {
       "zero: "
       "gained. With all quantized as the config says: {:.2f}",
       unit, lost(measured.all[1], measured.all[0]));
-  std::string body = section("Layers", "<div class=\"charts\">\n" + loss_bars(measured, What::weights, "the weights") +
-                                           loss_bars(measured, What::activations, "the outputs") + "</div>\n" +
-                                           explained_table(table) + ranking_list(measured));
+  std::string body =
+      section("Layers", "<div class=\"charts\">\n" + loss_bars(measured, What::weights, "the weights") +
+                            loss_bars(measured, What::activations, "the outputs") + "</div>\n" +
+                            explained_table(table) + ranking_list(measured) + all_measurements(measured));
   body += estimates(measured, results.at("rank_correlation"));
   return {table, html_page(results, "qgrad sensitivity config.json", body)};
 }

@@ -76,7 +76,10 @@ std::vector<double> Ticks::all() const {
 
 Ticks ticks_around(double low, double high) {
   double span = high - low;
-  if (!(span > 1e-9 * std::max(std::abs(low), std::abs(high)))) span = high == 0 ? 1 : std::abs(high) / 10;
+  if (!(span > 1e-9 * std::max(std::abs(low), std::abs(high)))) {  // one number, which gets the middle
+    span = high == 0 ? 1 : std::abs(high) / 10;
+    low -= span / 2, high += span / 2;
+  }
   const double power = std::pow(10, std::floor(std::log10(span)));
   const double step = span / power > 5 ? 2 * power : span / power > 2 ? power : power / 2;
   const double first = std::floor(low / step + 1e-9) * step;

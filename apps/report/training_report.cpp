@@ -97,7 +97,14 @@ std::string bits_cell(const Json& bits) { return bits.is_null() ? "" : std::to_s
 
 std::string quantized_layers(const Json& results) {
   using enum Table::Align;
-  Table table{{{"layer", left}, {"kind", left}, {"bits W"}, {"bits A"}, {"bits B"}, {"by override", left}}, {}};
+  const bool of_inputs = results.at("quantizer").value("quantized_activations", "outputs") == "inputs";
+  Table table{{{"layer", left},
+               {"kind", left},
+               {"bits W"},
+               {of_inputs ? "bits of inputs" : "bits A"},
+               {"bits B"},
+               {"by override", left}},
+              {}};
   for (const Json& layer : results.at("layers")) {
     if (layer.at("bits_weights").is_null() && layer.at("bits_activations").is_null() && layer.at("bits_bias").is_null())
       continue;
@@ -111,9 +118,11 @@ std::string quantized_layers(const Json& results) {
   return section("What was quantized", explained_table(table));
 }
 
-std::string quantized_weights(const Json& layers) {
-  return section("Weights and their levels",
-                 paragraph("How many weights lie on each level, from the lowest in use to the highest.") +
+std::string numbers_and_levels(const Json& layers) {
+  return section("Numbers and levels",
+                 paragraph("How many weights lie on each level, from the lowest in use to the highest. Inputs and "
+                           "outputs are those of the first training examples, before they are put on the levels of "
+                           "their grid; negative ones count as zero where no level is below it.") +
                      layer_histograms(layers));
 }
 
@@ -122,9 +131,12 @@ std::string quantized_weights(const Json& layers) {
 Report training_report(const Json& results, const Json& facts) {
   const Json& epochs = results.at("epochs");
   const Table table = epochs_table(epochs);
-  std::string body = section("Scores", explained_table(scores_of(results)));
+  std::string body = results.contains("running")
+                         ? under_way("The training", epochs, results.at("running").at("of_epochs").get<int>())
+                         : section("Scores", explained_table(scores_of(results)));
   body += section("Course of the training", courses(epochs) + folded("Every epoch", explained_table(table)));
-  if (results.contains("layers")) body += quantized_layers(results) + quantized_weights(facts.at("layers"));
+  if (results.contains("layers")) body += quantized_layers(results);
+  if (!facts.is_null()) body += numbers_and_levels(facts.at("layers"));
   return {table, html_page(results, "qgrad train config.json", body)};
 }
 

@@ -59,17 +59,17 @@ class Comparison final : public CallObserver {
 
  private:
   static void compare(Module& module, LayerPair& layer, Inputs x, const Tensor& y) {
-    const auto& [quantized, calls, carried] = layer.quantized;
+    PostTrainLayer& quantized = *layer.quantized.layer;
     std::vector<Tensor> inputs(x.begin(), x.end());
     bool changed = false;
     for (size_t i = 0; i < inputs.size(); ++i)
-      if (carried[i]) {
-        inputs[i] = quantized->on_own_grid(i, x[i]);
+      if (layer.quantized.carried[i]) {
+        inputs[i] = quantized.on_own_grid(i, x[i]);
         changed = true;
       }
     const Tensor r = changed ? module.call(inputs) : y;
-    const Tensor output = quantized->call(inputs);
-    layer.sums.add(output, quantized->activated(r), output.grid());
+    const Tensor output = quantized.call(inputs);
+    layer.sums.add(output, quantized.activated(r), output.grid());
   }
 
   std::unordered_map<const Module*, LayerPair*> by_module_;

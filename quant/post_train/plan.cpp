@@ -127,14 +127,13 @@ bool LayerPlan::quantizes_output() const {
                               wrapping == Wrapping::product || wrapping == Wrapping::fake_quant);
 }
 
-// A convolution with float weights gets its input as it comes.
-bool LayerPlan::takes_float() const {
-  return wrapping == Wrapping::fake_quant && effect.kind != Kind::sums && effect.kind != Kind::looks_up;
-}
+bool LayerPlan::takes_float() const { return wrapping == Wrapping::fake_quant && effect.kind != Kind::looks_up; }
 
 bool LayerPlan::quantizes_inputs() const {
   if (!quantizes_output()) return false;
-  return wrapping != Wrapping::fake_quant || (settings.quantize_inputs && takes_float());
+  // A convolution with float weights gets its input as it comes.
+  return wrapping != Wrapping::fake_quant ||
+         (takes_float() && settings.quantize_inputs.value_or(effect.kind != Kind::sums));
 }
 
 // Statistics may still be missing, as in `qgrad inspect`: they are taken to come.

@@ -52,7 +52,8 @@ inline void fields(Fields& v, PostTrainLayerSettings& s) {
 struct PostTrainOverride : PostTrainLayerSettings {
   std::optional<bool>
       fake;  // with fpq_module: quantize the output of the float layer; null: for layers without integer form
-  bool quantize_inputs = true;  // of layers that compute in float
+  // Of layers that compute in float; null: of those without weights.
+  std::optional<bool> quantize_inputs;
   // Index of an input -> {"from_output": true} or any of bits_activations, mode, clip_acts, clip_n_stds,
   // clip_percentile.
   Config input_overrides = Config::object("input_overrides");
@@ -80,7 +81,7 @@ struct LayerPlan {
   std::optional<int> bits_output;  // where they are not bits.activations
   std::optional<InputBits> input;  // of a layer with quantized weights and outputs
 
-  bool takes_float() const;  // it computes in float and has no weights
+  bool takes_float() const;  // it computes in float
   bool quantizes_output() const;
   bool quantizes_inputs() const;
   QuantSettings output_settings() const;

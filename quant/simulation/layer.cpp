@@ -113,8 +113,11 @@ struct Calls final : CallObserver {
     if (!layer) return;
     const auto known = std::ranges::find(layers, layer, &CalledLayer::layer);
     if (known != layers.end()) return void(++known->calls);
-    layers.push_back({layer, 1, {}});
-    for (const Tensor& input : x) layers.back().carried.push_back(input.grid().has_value());
+    layers.push_back({layer, 1, {}, false});
+    for (size_t i = 0; i < x.size(); ++i) {
+      layers.back().carried.push_back(x[i].grid().has_value());
+      layers.back().quantizes_inputs |= layer->quantizes_input(i, x[i]);
+    }
   }
   std::vector<CalledLayer> layers;
 };

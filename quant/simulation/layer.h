@@ -43,6 +43,8 @@ class PostTrainLayer : public Module {
   virtual Json quant_params() const = 0;
   virtual std::vector<QuantParamSlot> quant_param_slots() { return {}; }
   virtual RangeLinearQuantParamLayerWrapper* param_layer() { return nullptr; }  // itself, where it is one
+  // Whether this layer's settings say how x is quantized as input i: nothing before it has done it, or not so coarsely.
+  virtual bool quantizes_input(size_t /*i*/, const Tensor& /*x*/) const { return false; }
   // Input i, quantized before, as if this layer had done it.
   virtual Tensor on_own_grid(size_t /*i*/, const Tensor& x) const { return x; }
   // What the ReLU that this layer computes leaves of y, in float; y itself where it computes none. Differentiable.
@@ -54,6 +56,7 @@ struct CalledLayer {
   PostTrainLayer* layer;
   int calls;
   std::vector<bool> carried;  // by input: whether it arrives quantized
+  bool quantizes_inputs;      // one at the least, by its own settings
 };
 // In the order of their first calls.
 std::vector<CalledLayer> called_layers(Module& model, const Tensor& example);

@@ -50,8 +50,7 @@ class RangeLinearQuantWrapper : public PostTrainLayer {
   // How x is quantized as input i: as its producer left it, else, or where it is requantized, as this layer's settings
   // say. Throws when they do not allow it, and when both say something.
   Grid input_grid(size_t i, const Tensor& x) const;
-  // Whether that is as this layer's settings say.
-  bool quantizes_input(size_t i, const Tensor& x) const;
+  bool quantizes_input(size_t i, const Tensor& x) const override;
   // How this layer's settings quantize x as input i, whatever its producer did: the calibrated grid, or x's own.
   Grid own_input_grid(size_t i, const Tensor& x) const;
   Tensor on_own_grid(size_t i, const Tensor& x) const override;

@@ -68,6 +68,7 @@ TEST_CASE("ticks are easy numbers around the data, for a range of nothing too") 
     const double rounding = 1e-9 * std::abs(same);
     CHECK(all.front() <= same + rounding);
     CHECK(all.back() >= same - rounding);
+    CHECK(all.front() + all.back() == Approx(2 * same).margin(1e-6));  // in the middle
   }
 }
 

@@ -1,4 +1,6 @@
 // The pages of commands, made from their results.
+#include <fmt/format.h>
+
 #include <nlohmann/json.hpp>
 
 #include "apps/report/report.h"
@@ -94,6 +96,40 @@ TEST_CASE("the report of a float training without a validation part has no more 
   CHECK(report.html.find("What was quantized") == std::string::npos);
 }
 
+TEST_CASE("while a training runs, its report has the course so far") {
+  Json results = results_of_any(kTrained);
+  results.erase("test");
+  results["running"] = {{"of_epochs", 5}};
+  const Report report = training_report(results, nullptr);
+  check_page(report.html);
+  CHECK(drawings_in(report.html) == 3);
+  CHECK(report.table.rows.size() == 2);
+  CHECK_THAT(report.html, Contains("The training is under way: 2 of 5 epochs so far"));
+  CHECK_THAT(report.html, Contains("What was quantized"));
+}
+
+TEST_CASE("while a row of a comparison is trained, its curve stands beside those of finished rows, or alone") {
+  Json row = parse_json(fmt::format(R"({{"name": "LSQ", "kind": "quant-aware-train", "bits_weights": 4,
+      "bits_activations": 4, "top1": 90, "top5": 99, "loss": 0.5, "model_bytes": 100, "seconds": 1, {}}})",
+                                    std::string(kTrained).substr(std::string(kTrained).find("\"epochs\""))),
+                        "test");
+  Json results = results_of_any(R"("rows": [])");
+  results["rows"].push_back(row);
+  for (const char* metric : {"top1", "top5", "loss", "model_bytes", "seconds"}) row.erase(metric);
+  row.update({{"name", "PACT"}, {"of_epochs", 9}});
+  results["running"] = row;
+  const Report both = comparison_report(results);
+  check_page(both.html);
+  CHECK(both.table.rows.size() == 1);
+  CHECK_THAT(both.html, Contains("PACT is under way: 2 of 9 epochs so far"));
+  CHECK_THAT(both.html, Contains("<title>LSQ: 60</title>") && Contains("<title>PACT: 60</title>"));
+  results["rows"] = Json::array();
+  const Report alone = comparison_report(results);
+  check_page(alone.html);
+  CHECK(drawings_in(alone.html) == 1);
+  CHECK(alone.html.find("<table>") == std::string::npos);
+}
+
 TEST_CASE("the report of a quantization signs the change, and joins what was gathered of each layer") {
   const Report report = quantization_report(quantized(), facts());
   check_page(report.html);
@@ -128,18 +164,20 @@ TEST_CASE("where images have no labels, the report says how networks agree") {
 }
 
 TEST_CASE("the report of a sensitivity analysis has what was lost, by layers and bits") {
-  const Report report = sensitivity_report(results_of_any(R"("rank_correlation": [{"bits": 4, "sqnr": 0.9}],
-      "probes": [{"what": "nothing", "top1": 90, "loss": 1, "agreement": 100, "sqnr_db": null},
-                 {"what": "everything", "top1": 80, "loss": 1, "agreement": 85, "sqnr_db": 10},
-                 {"what": "weights", "layer": "conv1", "bits": 8, "top1": 90.5, "loss": 1, "agreement": 99, "sqnr_db": 40, "estimate": 0.001},
-                 {"what": "weights", "layer": "conv1", "bits": 4, "top1": 87.5, "loss": 1, "agreement": 95, "sqnr_db": 20, "estimate": 0.1},
-                 {"what": "activations", "layer": "fc", "bits": 4, "top1": 89, "loss": 1, "agreement": 95, "sqnr_db": 20}])"));
+  const Report report = sensitivity_report(
+      results_of_any(R"("rank_correlation": [{"bits": 4, "sqnr": 0.9, "divergence": 0.8, "loss": 0.25}],
+      "probes": [{"what": "nothing", "top1": 90, "loss": 1, "agreement": 100, "divergence": 0.125, "sqnr_db": null},
+                 {"what": "everything", "top1": 80, "loss": 1, "agreement": 85, "divergence": 0.125, "sqnr_db": 10},
+                 {"what": "weights", "layer": "conv1", "bits": 8, "top1": 90.5, "loss": 1, "agreement": 99, "divergence": 0.125, "sqnr_db": 40, "estimate": 0.001},
+                 {"what": "weights", "layer": "conv1", "bits": 4, "top1": 87.5, "loss": 1, "agreement": 95, "divergence": 0.125, "sqnr_db": 20, "estimate": 0.1},
+                 {"what": "activations", "layer": "fc", "bits": 4, "top1": 89, "loss": 1, "agreement": 95, "divergence": 0.125, "sqnr_db": 20}])"));
   check_page(report.html);
   CHECK(drawings_in(report.html) == 3);
   CHECK(report.table.rows ==
         std::vector<std::vector<std::string>>{{"conv1", "-0.50", "2.50", "", ""}, {"fc", "", "", "", "1.00"}});
   CHECK_THAT(report.html, Contains("With all quantized as the config says: 10.00"));
-  CHECK_THAT(report.html, Contains("to 0.90 (Spearman"));
+  CHECK_THAT(report.html, Contains("data-label=\"rank by SQNR\">0.90</td>"));
+  CHECK_THAT(report.html, Contains("data-label=\"rank by loss\">0.25</td>"));
 }
 
 TEST_CASE("the report of a search for bits has the front and the bits of layers; of others their numbers") {

@@ -6,6 +6,7 @@
 
 #include "support/catch.h"
 #include "tasks/quantization.h"
+#include "tasks/training_events.h"
 
 using namespace qgrad;
 
@@ -24,6 +25,20 @@ std::vector<LayerFacts> facts_by(const std::string& settings) {
   const Quantized quantized =
       quantize_model(model, experiment.model, quantizer, nullptr, *task, CalibrationConfig{}, "");
   return layer_facts(*model, *quantized.reference, quantized.images[0]);
+}
+
+std::vector<LayerFacts> trained_facts_by(const char* quantizer, const std::string& settings) {
+  const auto experiment = read_config<ExperimentConfig>(Config::parse(
+      R"({"name": "s", "seed": 3, "data": {"dataset": {"class": "digits"}}, "model": {"class": "convnet", "width": 4}})",
+      "test"));
+  const auto task = open_task(experiment, std::nullopt);
+  ModulePtr model = build_model(experiment.model, experiment.seed, std::nullopt);
+  quantize_model(model, experiment.model,
+                 Config::parse(fmt::format(R"({{"class": "{}"{}}})", quantizer, settings), "quantizer"), nullptr, *task,
+                 std::nullopt, "test");
+  const Task::Batch examples = shown_examples(*task, 1);
+  model->call(examples.inputs);  // in training mode: ranges and steps start from the first batch
+  return trained_layer_facts(*model, examples.inputs);
 }
 
 const LayerFacts& layer_of(const std::vector<LayerFacts>& all, const std::string& path) {
@@ -60,19 +75,11 @@ TEST_CASE("weights with scales of their channels are gathered in steps") {
 }
 
 TEST_CASE("weights that were trained with quantization lie on the levels in use") {
-  const auto experiment = read_config<ExperimentConfig>(Config::parse(
-      R"({"name": "s", "seed": 3, "data": {"dataset": {"class": "digits"}}, "model": {"class": "convnet", "width": 4}})",
-      "test"));
-  const auto task = open_task(experiment, std::nullopt);
   for (const char* const name : {"LSQQuantizer", "DorefaQuantizer", "PACTQuantizer"}) {
-    ModulePtr model = build_model(experiment.model, experiment.seed, std::nullopt);
-    const Config quantizer =
-        Config::parse(fmt::format(R"({{"class": "{}", "bits_weights": 2, "bits_activations": 4}})", name), "quantizer");
-    const Quantized quantized =
-        quantize_model(model, experiment.model, quantizer, nullptr, *task, std::nullopt, "test");
-    const auto all = trained_layer_facts(*model);
     CAPTURE(name);
+    const auto all = trained_facts_by(name, R"(, "bits_weights": 2, "bits_activations": 4)");
     const LayerFacts& conv = layer_of(all, "conv2");
+    CHECK(conv.kind == "Conv2d");
     CHECK_FALSE(conv.output);
     CHECK(conv.weights->bits == 2);
     CHECK(conv.weights->levels->max - conv.weights->levels->min <= 6);
@@ -80,6 +87,40 @@ TEST_CASE("weights that were trained with quantization lie on the levels in use"
     CHECK(conv.weights->histogram.total() == 3 * 3 * 4 * 4);
     CHECK(std::ranges::count_if(counts, [](int64_t n) { return n > 0; }) <= 4);
   }
+}
+
+TEST_CASE("activations of a training are gathered before they are quantized, beside all levels of their grid") {
+  const auto all = trained_facts_by("LSQQuantizer", R"(, "bits_weights": 4, "bits_activations": 3)");
+  CHECK(all[0].path == "conv1");
+  const TensorFacts& relu = *layer_of(all, "relu1").output;
+  CHECK_FALSE(layer_of(all, "relu1").weights);
+  CHECK(relu.bits == 3);
+  CHECK(relu.levels->min == 0);
+  CHECK(relu.levels->max == Approx(7 * relu.step->min));
+  CHECK(relu.histogram.total() == 16 * 8 * 8 * 4);
+  CHECK(relu.histogram.edge(0) == 0);
+  CHECK(std::ranges::count_if(relu.histogram.counts, [](int64_t n) { return n > 0; }) > 8);
+}
+
+TEST_CASE("levels that are not evenly spaced are listed") {
+  const auto all = trained_facts_by("APoTQuantizer", R"(, "bits_weights": 4, "bits_activations": 4)");
+  const TensorFacts& relu = *layer_of(all, "relu1").output;
+  CHECK(relu.uneven.size() == 16);
+  CHECK(relu.levels->max == relu.uneven.back());
+  const Json json = to_json(all);
+  CHECK(json.at(1).at("output").at("levels").at("uneven").size() == 16);
+  CHECK_FALSE(json.at(1).at("output").at("levels").contains("step"));
+}
+
+TEST_CASE("the model's inputs, and what layers read, are gathered as inputs") {
+  const auto all = trained_facts_by("LSQQuantizer",
+                                    R"(, "bits_weights": 4, "bits_activations": 4, "quantized_activations": "inputs")");
+  const LayerFacts& first = layer_of(all, "conv1");
+  CHECK(first.kind == "Conv2d");
+  CHECK(first.weights);
+  CHECK(first.input->levels->min < 0);
+  CHECK_FALSE(first.output);
+  CHECK(layer_of(all, "conv2").input->levels->min == 0);
 }
 
 TEST_CASE("as JSON histograms have a hundred bins at the most, and every number is counted") {

@@ -81,6 +81,58 @@ TEST_CASE("overrides of the config hold for the whole, and a spared layer's own 
   CHECK(sqnr(of, {What::all_but, "conv1"}) == sqnr(plain, {What::all_but, "conv1"}));
 }
 
+TEST_CASE("a layer is probed under its own settings") {
+  const auto task = open_task(kExperiment, std::nullopt);
+  const ExperimentData& data = images_of(*task);
+  const Sensitivity plain = sensitivity(data, quantizer());
+  const Sensitivity of = sensitivity(
+      data,
+      quantizer(R"(, "overrides": {"conv2": {"per_channel_wts": true, "clip_acts": "N_STD", "clip_n_stds": 1}})"));
+  CHECK(sqnr(of, {What::weights, "conv2", 4}) != sqnr(plain, {What::weights, "conv2", 4}));
+  CHECK(sqnr(of, {What::activations, "conv2", 8}) < sqnr(plain, {What::activations, "conv2", 8}) - 1);
+  CHECK(sqnr(of, {What::weights, "conv3", 4}) == sqnr(plain, {What::weights, "conv3", 4}));
+}
+
+TEST_CASE("what a layer reads in float is probed with what it gives, and what others quantize is not") {
+  const auto task = open_task(kExperiment, std::nullopt);
+  const ExperimentData& data = images_of(*task);
+  const Sensitivity of = sensitivity(data, quantizer());
+  const auto given_alone = [&](const char* layer) {
+    const Json config = Json::parse(fmt::format(
+        R"({{"class": "PostTrainLinearQuantizer", "bits_weights": null, "bits_activations": null, "overrides": {{"{}":
+           {{"bits_activations": 2, "fpq_module": 32, "fake": true, "quantize_inputs": false}}}}}})",
+        layer));
+    return of.measure_config(config).sqnr_db;
+  };
+  for (const char* layer : {"conv1", "fc"})  // images, and what no module flattens
+    CHECK(sqnr(of, {What::activations, layer, 2}) < given_alone(layer) - 0.3);
+  for (const char* layer : {"conv2", "conv3", "residual_eltwiseadd"})
+    CHECK(sqnr(of, {What::activations, layer, 2}) == given_alone(layer));
+  const Sensitivity coarse =
+      sensitivity(data, quantizer(R"(, "overrides": {"conv1": {"input_overrides": {"0": {"bits_activations": 2}}}})"));
+  CHECK(sqnr(coarse, {What::activations, "conv1", 8}) < sqnr(of, {What::activations, "conv1", 8}) - 10);
+}
+
+TEST_CASE("every probe says the noise at its layer") {
+  const auto task = open_task(kExperiment, std::nullopt);
+  const Sensitivity of = sensitivity(images_of(*task), quantizer());
+  CHECK_FALSE(of.measure({What::all_but, "fc"}).layer_sqnr_db);
+  for (const What what : {What::weights, What::activations}) {
+    const Damage last = of.measure({what, "fc", 4});  // what it gives are the outputs
+    CHECK(*last.layer_sqnr_db == Approx(last.sqnr_db).margin(0.5));
+    CHECK(*of.measure({what, "conv2", 8}).layer_sqnr_db > 15 + *of.measure({what, "conv2", 4}).layer_sqnr_db);
+  }
+}
+
+TEST_CASE("the divergence from float grows with the noise, and is none without") {
+  const auto task = open_task(kExperiment, std::nullopt);
+  const Sensitivity of = sensitivity(images_of(*task), quantizer());
+  CHECK(of.measure({}).divergence == 0);
+  const double fine = of.measure({What::weights, "conv2", 8}).divergence;
+  CHECK(fine > 0);
+  CHECK(of.measure({What::weights, "conv2", 2}).divergence > 100 * fine);
+}
+
 TEST_CASE("what gradients say of weights ranks layers and bits as measuring does") {
   const auto task = open_task(kExperiment, std::nullopt);
   const Sensitivity of = sensitivity(images_of(*task), quantizer());
@@ -93,8 +145,12 @@ TEST_CASE("what gradients say of weights ranks layers and bits as measuring does
 }
 
 TEST_CASE("what was measured is read back as it was") {
-  const Damage damage{
-      .probe = {What::weights, "a.b", 3}, .top1 = 91.5, .loss = {}, .agreement = 99, .sqnr_db = INFINITY};
+  const Damage damage{.probe = {What::weights, "a.b", 3},
+                      .top1 = 91.5,
+                      .loss = {},
+                      .agreement = 99,
+                      .divergence = 0.25,
+                      .sqnr_db = INFINITY};
   const Damage again = damage_of(to_json(damage));
   CHECK(again.probe == damage.probe);
   CHECK(again.top1 == damage.top1);

@@ -47,11 +47,13 @@ TrainingResult train_small(const std::filesystem::path& path, const TrainConfig&
   const auto save = [&](const std::string& name, const Json& metrics) {
     save_model(folder.to_write(name), *model, setup, task, quantized.config, metrics);
   };
-  const ResumePoint point{.folder = folder,
-                          .name = "training.safetensors",
-                          .resume = resume,
-                          .config = Json::object(),
-                          .save_checkpoint = save};
+  const ResumePoint point{
+      .folder = folder,
+      .name = "training.safetensors",
+      .resume = resume,
+      .config = Json::object(),
+      .save_checkpoint = save,
+      .show = [&](const TrainingResult& so_far) { write_json(folder.to_write("shown.json"), so_far.epochs_json()); }};
   const TrainingResult result = train(*model, *optimizer, task, config, "test", point);
   if (writes) save("model.safetensors", nullptr);
   return result;

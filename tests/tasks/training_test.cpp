@@ -171,6 +171,20 @@ TEST_CASE("checkpoints of the last and the best epoch lie there while a training
   CHECK(test::bytes_of(folder.path() / "last.safetensors") == test::bytes_of(folder.path() / "epoch_0004.safetensors"));
 }
 
+TEST_CASE("a training shows its epochs so far, those before a stop too") {
+  const test::TemporaryFolder folder;
+  const auto task = open_task(test::small_experiment(), std::nullopt);
+  const auto shown = [&] { return Json::parse(test::bytes_of(folder.path() / "shown.json")); };
+  test::train_small(folder.path(), test::small_training(2), *task);
+  CHECK(shown().size() == 2);
+  int step = 0;
+  const Watched watched(*task, [&](Task::Batch&) {
+    if (++step == test::kSmallSteps + 1) CHECK(shown().size() == 3);
+  });
+  const TrainingResult result = test::train_small(folder.path(), test::small_training(4), watched, /*resume=*/true);
+  CHECK(shown() == result.epochs_json());
+}
+
 TEST_CASE("a second signal ends the process") {
   const pid_t child = fork();
   if (child == 0) {
