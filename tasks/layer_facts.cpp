@@ -122,7 +122,7 @@ class TrainedGathering final : public CallObserver {
     const auto* activation = dynamic_cast<const Quantization*>(&module);
     if (activation && !transforms_.contains(&module)) add(*activation, x[0], y);
     const WeightedSum* sum = module.weighted_sum();
-    const auto* of_weights = sum ? dynamic_cast<const Quantization*>(sum->weight.transform()) : nullptr;
+    const auto* of_weights = sum ? sum->weight.transform_slot().as<const Quantization>() : nullptr;
     if (!of_weights) return;
     LayerFacts& layer = layer_at(module.path());
     layer.kind = module.kind();

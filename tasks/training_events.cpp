@@ -85,8 +85,11 @@ void TrainingEvents::add_line(int64_t step, const std::string& group, const Json
 
 void TrainingEvents::add_histograms(int64_t step, Module& model) {
   Summary summary;
+  std::set<const Parameter*> of_grids;
+  visit_modules<Quantization>(model,
+                              [&](Quantization& q) { of_grids.insert(q.parameters().begin(), q.parameters().end()); });
   for (const Parameter* p : all_parameters(model))
-    if (!dynamic_cast<const Quantization*>(&p->owner())) summary.add("weights/" + p->path(), p->raw().data());
+    if (!of_grids.contains(p)) summary.add("weights/" + p->path(), p->raw().data());
   const TrainingWith alone(nullptr);
   const EvaluationMode evaluating(model);
   const Tape::Paused paused;
