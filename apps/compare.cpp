@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <iterator>
 #include <map>
 #include <mutex>
 #include <nlohmann/json.hpp>
@@ -37,7 +38,7 @@ bool is_chosen(const PlannedRow& row, const std::vector<std::string>& chosen) {
 
 void check_chosen(const std::vector<PlannedRow>& rows, const std::vector<std::string>& chosen) {
   std::vector<std::string> names;
-  for (const PlannedRow& row : rows) names.push_back(row.name);
+  std::ranges::transform(rows, std::back_inserter(names), &PlannedRow::name);
   for (const std::string& name : chosen)
     check(std::ranges::any_of(rows, [&](const PlannedRow& row) { return !row.is_float() && is_chosen(row, {name}); }),
           "--row: there is no row '{}'{}; have: {}", name, did_you_mean(name, names), joined(names));

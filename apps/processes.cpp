@@ -299,11 +299,11 @@ void share_work(const std::filesystem::path& folder, const std::vector<int64_t>&
   foreman.wait(signal);
 }
 
-void check_alike(Json config, Json facts, const Json& state) {
+void check_alike(const Json& config, const Json& facts, const Json& state) {
   if (process_count() == 1) return;
-  config["data"]["dataset"].erase("dir");
-  facts.erase("instruction_set");
-  const Json own{{"config", std::move(config)}, {"run", std::move(facts)}, {"state", state}};
+  Json own{{"config", config}, {"run", facts}, {"state", state}};
+  own["config"]["data"]["dataset"].erase("dir");
+  own["run"].erase("instruction_set");
   std::string text = own.dump();
   uint64_t size = text.size();
   MPI_Bcast(&size, 1, MPI_UINT64_T, 0, MPI_COMM_WORLD);
@@ -352,7 +352,7 @@ Ranks* training_ranks() { return nullptr; }
 void share_work(const std::filesystem::path&, const std::vector<int64_t>& pieces, const Work& work, const Done& done) {
   do_alone(pieces, work, done);
 }
-void check_alike(Json, Json, const Json&) {}
+void check_alike(const Json&, const Json&, const Json&) {}
 void wait_for_first_process() {}
 void leave_processes() {}
 void stop_processes(int) {}

@@ -37,7 +37,7 @@ void share_work(const std::filesystem::path& folder, const std::vector<int64_t>&
 
 // All call it before they share work. Throws where this process has another config, program or data than the first one,
 // or another `state` to go on from (null: from none), and says what differs; instruction sets and folders of data may.
-void check_alike(Json config, Json facts, const Json& state);
+void check_alike(const Json& config, const Json& facts, const Json& state);
 
 // Returns on the others when the first one has called it.
 void wait_for_first_process();

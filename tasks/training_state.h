@@ -73,7 +73,8 @@ TrainingState read_training_log(const std::filesystem::path& file);
 // "quantizer.bits_weights is 2, but was 4" for every key that differs, but for those that a training may go on with
 // when they change.
 std::vector<std::string> config_differences(const Json& before, const Json& now);
-// "data_crc32c.training is .., but was ..", of data and files that two runs know by what they recorded; null knows none.
+// "data_crc32c.training is .., but was ..", of data and files that two runs know by what they recorded; null knows
+// none.
 std::vector<std::string> source_differences(const Json& run_before, const Json& run);
 // Puts the model and the optimizer back where they were. Throws where the file is another model's or optimizer's.
 TrainingState load_training_state(const std::filesystem::path& file, Module& model, Optimizer& optimizer);
