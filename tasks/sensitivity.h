@@ -19,7 +19,7 @@ namespace qgrad {
 struct SensitivityConfig {
   std::vector<int> bits{8, 4, 3, 2};
   bool spare = true;
-  int64_t gradient_images = 256;
+  int64_t gradient_images = 64;
 };
 void fields(Fields& v, SensitivityConfig& c);
 
