@@ -24,6 +24,7 @@
 #include "tasks/stop_signals.h"
 #include "tasks/stopwatch.h"
 #include "tasks/training.h"
+#include "tasks/training_setup.h"
 #include "tasks/training_state.h"
 
 namespace qgrad {

@@ -16,6 +16,8 @@
 #include "tasks/stop_signals.h"
 #include "tasks/training.h"
 #include "tasks/training_events.h"
+#include "tasks/training_setup.h"
+#include "tasks/training_state.h"
 
 namespace qgrad {
 namespace {
@@ -35,6 +37,47 @@ void fields(Fields& v, TrainCommandConfig& c) {
     {.help =
          "fold the batch norms of the trained, quantized model too, for model_folded.safetensors; these images then "
          "set the activation ranges again unless batch_norm_folding is \"simulated\"; null: do not fold"});
+}
+
+// The model as its config says to train it, quantized or not. What would be refused after training is refused now.
+Quantized quantized_model(ModulePtr& model, const TrainCommandConfig& config, const std::string& file,
+                          Optimizer& optimizer, const Task& task) {
+  check_calibration(task, config.calibration, file, "calibration");
+  check_calibration(task, config.fold_batch_norms, file, "fold_batch_norms");
+  if (!config.quantizer) {
+    check(!config.calibration, "{}: calibration: there is no quantizer to set ranges of", file);
+    if (config.fold_batch_norms) images_of(task);
+    check(!config.fold_batch_norms, "{}: fold_batch_norms: there is no quantizer", file);
+    return {};
+  }
+  if (is_post_training(*config.quantizer))
+    config_error(config.quantizer->where(), "a post-training quantizer does not train; use `qgrad quantize`");
+  Quantized quantized =
+      quantize_model(model, config.model, *config.quantizer, &optimizer, task, config.calibration, config.name);
+  if (config.fold_batch_norms) {
+    images_of(task);
+    quantized.quantizer->check_can_fold();
+  }
+  return quantized;
+}
+
+std::optional<Config> config_of(const Quantized& quantized) {
+  return quantized.quantizer ? std::optional(quantized.config) : std::nullopt;
+}
+
+// What results.json says of the training, or of its epochs so far.
+Json results_of(const TrainCommandConfig& config, const Task& task, const Quantized& quantized,
+                const TrainingResult& training) {
+  Json results = {{"name", config.name},
+                  {"seed", config.seed},
+                  {"dataset", task.describe()},
+                  {"model", config.model.json()},
+                  {"quantizer", config_for_results(config_of(quantized))},
+                  {"best_epoch", training.best_epoch},
+                  {"seconds", training.seconds},
+                  {"epochs", training.epochs_json()}};
+  if (quantized.quantizer) results["layers"] = resolved_layers(*quantized.quantizer);
+  return results;
 }
 
 // Folds the trained model's batch norms, measures its activation ranges again where that changes what is quantized,
@@ -58,6 +101,22 @@ Json finish_folded(ModulePtr& model, const Quantized& quantized, const TrainComm
   return results;
 }
 
+// Saves the trained model, completes and writes the results, and returns the page of the report.
+std::filesystem::path finish(ModulePtr& model, const Quantized& quantized, const TrainCommandConfig& config,
+                             const Task& task, OutputFolder& folder, Json& results, const Json& facts) {
+  const std::filesystem::path checkpoint = folder.to_write("model.safetensors");
+  save_model(checkpoint, *model, config, task, config_of(quantized), results["test"]);
+  results["checkpoint"] = checkpoint.string();
+  Json layers;
+  if (quantized.quantizer) {
+    layers["layers"] = to_json(trained_layer_facts(*model, shown_examples(task, config.train.seed).inputs));
+    write_json(folder.to_write("report.json"), layers);
+  }
+  if (config.fold_batch_norms) results["folded"] = finish_folded(model, quantized, config, task, folder);
+  write_results(folder, "train", results, facts);
+  return write_report(folder, training_report(results, layers));
+}
+
 void run_train(const std::string& config_file, const std::optional<std::filesystem::path>& resume,
                const CommonOptions& options) {
   auto config = read_command_config<TrainCommandConfig>(config_file, options);
@@ -69,38 +128,9 @@ void run_train(const std::string& config_file, const std::optional<std::filesyst
   config.model = with_data(config.model, task->description());
   ModulePtr model = build_model(config.model, config.seed, config.checkpoint);
   const auto optimizer = make_optimizer(config.train.optimizer, *model);
-  check_calibration(*task, config.calibration, config_file, "calibration");
-  check_calibration(*task, config.fold_batch_norms, config_file, "fold_batch_norms");
-  check(config.quantizer || !config.calibration, "{}: calibration: there is no quantizer to set ranges of",
-        config_file);
-  std::optional<Config> quantizer_config;
-  Quantized quantized;
-  if (config.quantizer) {
-    if (is_post_training(*config.quantizer))
-      config_error(config.quantizer->where(), "a post-training quantizer does not train; use `qgrad quantize`");
-    quantized =
-        quantize_model(model, config.model, *config.quantizer, optimizer.get(), *task, config.calibration, config.name);
-    quantizer_config = quantized.config;
-  }
-  if (config.fold_batch_norms) {  // what it would refuse is refused before training
-    images_of(*task);
-    check(quantized.quantizer != nullptr, "{}: fold_batch_norms: there is no quantizer", config_file);
-    quantized.quantizer->check_can_fold();
-  }
+  const Quantized quantized = quantized_model(model, config, config_file, *optimizer, *task);
+  const std::optional<Config> quantizer = config_of(quantized);
   const Json resolved = resolved_config(config, *task), facts = options.dry_run ? Json() : run_facts(*task, resolved);
-  // What results.json says of the training, or so far.
-  const auto results_of = [&](const TrainingResult& training) {
-    Json results = {{"name", config.name},
-                    {"seed", config.seed},
-                    {"dataset", task->describe()},
-                    {"model", config.model.json()},
-                    {"quantizer", config_for_results(quantizer_config)},
-                    {"best_epoch", training.best_epoch},
-                    {"seconds", training.seconds},
-                    {"epochs", training.epochs_json()}};
-    if (quantized.quantizer) results["layers"] = resolved_layers(*quantized.quantizer);
-    return results;
-  };
   const ResumePoint point{.folder = folder,
                           .name = "training.safetensors",
                           .resume = resume.has_value(),
@@ -108,11 +138,11 @@ void run_train(const std::string& config_file, const std::optional<std::filesyst
                           .run = facts,
                           .save_checkpoint =
                               [&](const std::string& name, const Json& metrics) {
-                                save_model(folder.to_write(name), *model, config, *task, quantizer_config, metrics);
+                                save_model(folder.to_write(name), *model, config, *task, quantizer, metrics);
                               },
                           .show =
                               [&](const TrainingResult& so_far) {
-                                Json results = results_of(so_far);
+                                Json results = results_of(config, *task, quantized, so_far);
                                 results["running"] = {{"of_epochs", config.train.epochs}};
                                 write_report(folder, training_report(results, nullptr));
                               }};
@@ -144,21 +174,12 @@ void run_train(const std::string& config_file, const std::optional<std::filesyst
     test = task->evaluate(*model, Task::Part::test, "test");
   }
   if (!is_first_process()) return;
-  const std::filesystem::path checkpoint = folder.to_write("model.safetensors");
-  save_model(checkpoint, *model, config, *task, quantizer_config, test);
-  Json results = results_of(training);
-  results.update({{"test", test}, {"checkpoint", checkpoint.string()}});
-  Json layers;
-  if (quantized.quantizer) {
-    layers["layers"] = to_json(trained_layer_facts(*model, shown_examples(*task, config.train.seed).inputs));
-    write_json(folder.to_write("report.json"), layers);
-  }
-  if (config.fold_batch_norms) results["folded"] = finish_folded(model, quantized, config, *task, folder);
-  write_results(folder, "train", results, facts);
-  const std::filesystem::path page = write_report(folder, training_report(results, layers));
+  Json results = results_of(config, *task, quantized, training);
+  results["test"] = test;
+  const std::filesystem::path page = finish(model, quantized, config, *task, folder, results, facts);
   print_result(options, results,
                fmt::format("test {}  (epoch {} of {})\n{}\n{}\n", metrics_text(test), training.best_epoch,
-                           config.train.epochs, checkpoint.string(), page.string()));
+                           config.train.epochs, results["checkpoint"].get<std::string>(), page.string()));
 }
 
 const Subcommand train_command =

@@ -2,12 +2,10 @@
 #include "tasks/training.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <iterator>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -391,39 +389,6 @@ std::unique_ptr<Optimizer> make_optimizer(const Config& config, Module& model) {
   auto optimizer = Registry<Optimizer>::create(config);
   optimizer->add_param_group({.name = "default", .parameters = all_parameters(model)});
   return optimizer;
-}
-
-int64_t steps_per_epoch(const TrainConfig& config, const Task& task) {
-  return task.training_examples() / batch_size_of(config, task);
-}
-
-void check_training(Module& model, Optimizer& optimizer, const Task& task, const TrainConfig& config) {
-  TrainingSetup(config, model, optimizer, task);
-}
-
-void check_resumable(const ResumePoint& point, const TrainConfig& config, const Task& task) {
-  if (!point.is_there()) return;
-  const std::filesystem::path file = point.folder.path() / point.name;
-  const TrainingState before = read_training_log(file);
-  if (before.config.is_null() && !point.config.is_null())
-    note(fmt::format("{}: does not say its config: that it is this one is not checked", file.string()));
-  std::vector<std::string> differences = config_differences(before.config, point.config);
-  std::ranges::move(source_differences(before.run, point.run), std::back_inserter(differences));
-  check(differences.empty(), "{}: was made with another config, and can not go on with this one: {}", file.string(),
-        fmt::join(differences, "; "));
-  for (const char* fact : {"version", "commit", "compiler"})
-    if (before.run.is_object() && point.run.is_object() && before.run.value(fact, Json()) != point.run.at(fact))
-      note(fmt::format("{}: goes on with another {}: {}, after {}", file.string(), fact, json_line(point.run.at(fact)),
-                       json_line(before.run.value(fact, Json()))));
-  const Json epochs_before =
-      before.config.is_null() ? Json() : before.config.value("/train/epochs"_json_pointer, Json());
-  if (epochs_before.is_number() && epochs_before != config.epochs)
-    note(fmt::format("{}: {} epochs in place of {}: schedules are those of {} from here on", file.string(),
-                     config.epochs, json_line(epochs_before), config.epochs));
-  const std::ptrdiff_t epochs = std::ssize(before.result.epochs);
-  check(epochs <= config.epochs, "{}: {} epochs are finished, which are more than train.epochs, {}", file.string(),
-        epochs, config.epochs);
-  check_agree({file.string(), before.trained_on}, {"the data that are there", task.description()});
 }
 
 TrainingResult train(Module& model, Optimizer& optimizer, const Task& task, const TrainConfig& config,

@@ -59,16 +59,6 @@ struct ResumePoint {
 // The config's optimizer, with all parameters of the model in one group.
 std::unique_ptr<Optimizer> make_optimizer(const Config& config, Module& model);
 
-int64_t steps_per_epoch(const TrainConfig& config, const Task& task);
-
-// Throws what train() would throw before its first step: settings that are wrong, files that are missing.
-void check_training(Module& model, Optimizer& optimizer, const Task& task, const TrainConfig& config);
-
-// Throws where the state to go on from, if there is one, was made with another config or other data, and names what
-// differs. What may change: train.epochs, unless they are over; and what changes no result: data.loader_threads,
-// data.eval_batch_size, and the folder that the data are in.
-void check_resumable(const ResumePoint& point, const TrainConfig& config, const Task& task);
-
 // With ranks (core/ranks.h) all of them call this, with equal arguments; the first one writes.
 // Trains the model in place and leaves it with the parameters of its best epoch. `label` starts the progress lines.
 // With a resume point log.jsonl lies beside its file: a line for every epoch and every train.log_steps steps, without

@@ -66,4 +66,12 @@ TrainingSetup::TrainingSetup(const TrainConfig& config, Module& model, Optimizer
         batches->examples());
 }
 
+int64_t steps_per_epoch(const TrainConfig& config, const Task& task) {
+  return task.training_examples() / batch_size_of(config, task);
+}
+
+void check_training(Module& model, Optimizer& optimizer, const Task& task, const TrainConfig& config) {
+  TrainingSetup(config, model, optimizer, task);
+}
+
 }  // namespace qgrad

@@ -17,6 +17,7 @@ namespace qgrad {
 inline constexpr int kBatchSize = 128;  // by default
 
 int batch_size_of(const TrainConfig& config, const Task& task);
+int64_t steps_per_epoch(const TrainConfig& config, const Task& task);
 
 // What a training follows, all that can be wrong with it known.
 struct TrainingSetup {
@@ -29,5 +30,8 @@ struct TrainingSetup {
 
   TrainingSetup(const TrainConfig& config, Module& model, Optimizer& optimizer, const Task& task);
 };
+
+// Throws what train() would throw before its first step: settings that are wrong, files that are missing.
+void check_training(Module& model, Optimizer& optimizer, const Task& task, const TrainConfig& config);
 
 }  // namespace qgrad

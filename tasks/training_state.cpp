@@ -2,10 +2,17 @@
 // where an epoch may be rolled back, and the log of the epochs in the metadata.
 #include "tasks/training_state.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "core/json.h"
 #include "nn/checkpoint.h"
+#include "tasks/progress.h"
 
 namespace qgrad {
 namespace {
@@ -96,6 +103,31 @@ std::vector<std::string> source_differences(const Json& run_before, const Json& 
         differences.push_back(fmt::format("{}.{} is {}, but was {}", kind, name, json_line(sum), json_line(was)));
   }
   return differences;
+}
+
+void check_resumable(const ResumePoint& point, const TrainConfig& config, const Task& task) {
+  if (!point.is_there()) return;
+  const std::filesystem::path file = point.folder.path() / point.name;
+  const TrainingState before = read_training_log(file);
+  if (before.config.is_null() && !point.config.is_null())
+    note(fmt::format("{}: does not say its config: that it is this one is not checked", file.string()));
+  std::vector<std::string> differences = config_differences(before.config, point.config);
+  std::ranges::move(source_differences(before.run, point.run), std::back_inserter(differences));
+  check(differences.empty(), "{}: was made with another config, and can not go on with this one: {}", file.string(),
+        fmt::join(differences, "; "));
+  for (const char* fact : {"version", "commit", "compiler"})
+    if (before.run.is_object() && point.run.is_object() && before.run.value(fact, Json()) != point.run.at(fact))
+      note(fmt::format("{}: goes on with another {}: {}, after {}", file.string(), fact, json_line(point.run.at(fact)),
+                       json_line(before.run.value(fact, Json()))));
+  const Json epochs_before =
+      before.config.is_null() ? Json() : before.config.value("/train/epochs"_json_pointer, Json());
+  if (epochs_before.is_number() && epochs_before != config.epochs)
+    note(fmt::format("{}: {} epochs in place of {}: schedules are those of {} from here on", file.string(),
+                     config.epochs, json_line(epochs_before), config.epochs));
+  const std::ptrdiff_t epochs = std::ssize(before.result.epochs);
+  check(epochs <= config.epochs, "{}: {} epochs are finished, which are more than train.epochs, {}", file.string(),
+        epochs, config.epochs);
+  check_agree({file.string(), before.trained_on}, {"the data that are there", task.description()});
 }
 
 TrainingState load_training_state(const std::filesystem::path& file, Module& model, Optimizer& optimizer) {

@@ -76,6 +76,10 @@ std::vector<std::string> config_differences(const Json& before, const Json& now)
 // "data_crc32c.training is .., but was ..", of data and files that two runs know by what they recorded; null knows
 // none.
 std::vector<std::string> source_differences(const Json& run_before, const Json& run);
+// Throws where the state to go on from, if there is one, was made with another config or other data, and names what
+// differs. What may change: train.epochs, unless they are over; and what changes no result: data.loader_threads,
+// data.eval_batch_size, and the folder that the data are in.
+void check_resumable(const ResumePoint& point, const TrainConfig& config, const Task& task);
 // Puts the model and the optimizer back where they were. Throws where the file is another model's or optimizer's.
 TrainingState load_training_state(const std::filesystem::path& file, Module& model, Optimizer& optimizer);
 

@@ -75,11 +75,11 @@ std::vector<ReconstructionUnit> reconstruction_units(const Graph& graph, const s
 // (Li et al., "BRECQ: pushing the limit of post-training quantization by block reconstruction", ICLR 2021; Wei et al.,
 // "QDrop: randomly dropping quantization for extremely low-bit post-training quantization", ICLR 2022; the weights'
 // gradient is straight-through, as steps are few)
-// reference: the float model with batch norms folded as in the quantized one; both in evaluation mode. Throws where
-// quantization is dynamic, where a layer is called more than once, and with `fisher` where an operation that no module
-// computes comes after the units. Units that hold an operation which no module
-// computes, but for flattening, are learned with the whole network alone, and so is what comes after them: returns the
-// layers with weights that are not learned at all.
+// reference: the float model with batch norms folded as in the quantized one; both in evaluation mode. With `fisher`
+// its parameters want no gradients any more. Throws where quantization is dynamic, where a layer is called more than
+// once, and with `fisher` where an operation that no module computes comes after the units. Units that hold an
+// operation which no module computes, but for flattening, are learned with the whole network alone, and so is what
+// comes after them: returns the layers with weights that are not learned at all.
 using ReconstructionProgress = std::function<void(const std::string& unit, size_t done, size_t all)>;
 std::vector<std::string> reconstruct(Module& quantized, Module& reference, std::span<const Tensor> batches,
                                      const ReconstructionConfig& config, const ReconstructionProgress& done);

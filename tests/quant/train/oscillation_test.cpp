@@ -136,10 +136,11 @@ TEST_CASE("what is known of oscillations goes with the optimizer's state") {
 }
 
 TEST_CASE("quantizers with evenly spaced levels of the weights are followed, others refused") {
-  const auto follow = [](const char* quantizer) {
+  const auto follow = [](const char* quantizer, const Json& more = Json::object()) {
     ModulePtr model = test::small_net();
-    golden::quantizer_of({{"class", quantizer}, {"bits_activations", 4}, {"bits_weights", 4}})
-        ->prepare(model, nullptr, test::small_input());
+    Json config = {{"class", quantizer}, {"bits_activations", 4}, {"bits_weights", 4}};
+    config.update(more);
+    golden::quantizer_of(config)->prepare(model, nullptr, test::small_input());
     return error_of([&] { Oscillations({.dampening = 1}, *model); });
   };
   for (const char* quantizer :
@@ -147,6 +148,7 @@ TEST_CASE("quantizers with evenly spaced levels of the weights are followed, oth
     INFO(quantizer);
     CHECK(follow(quantizer) == "no error");
   }
+  CHECK(follow("PACTQuantizer", {{"weights", "SAWB"}}) == "no error");
   for (const char* quantizer : {"DorefaQuantizer", "PACTQuantizer", "APoTQuantizer"}) {
     INFO(quantizer);
     CHECK_THAT(follow(quantizer), Contains("no weights on the nearest of evenly spaced levels"));
