@@ -1,5 +1,5 @@
 // MobileNetV2 (Sandler et al. 2018, "MobileNetV2: Inverted Residuals and Linear Bottlenecks", table 2), named as in
-// torchvision, whose files it loads.
+// torchvision, whose files it loads; for images of 32x32 the first convolution keeps their size.
 #include "nn/layers/activation.h"
 #include "nn/layers/container.h"
 #include "nn/layers/conv.h"
@@ -58,10 +58,11 @@ struct Stage {
 constexpr Stage kStages[] = {{1, 16, 1, 1}, {6, 24, 2, 2},  {6, 32, 3, 2}, {6, 64, 4, 2},
                              {6, 96, 3, 1}, {6, 160, 3, 2}, {6, 320, 1, 1}};
 
+template <int kFirstStride>
 ModulePtr make_mobilenet_v2(const ClassifierConfig& c) {
   auto features = std::make_unique<Sequential>();
   int64_t in = 32 * c.widening;
-  features->add(conv_norm_relu(conv3x3(3, in, 2)));
+  features->add(conv_norm_relu(conv3x3(3, in, kFirstStride)));
   for (const auto& [factor, channels, blocks, stride] : kStages)
     for (int64_t i = 0; i < blocks; ++i) {
       features->add<InvertedResidual>(in, channels * c.widening, i == 0 ? stride : 1, factor);
@@ -77,9 +78,11 @@ ModulePtr make_mobilenet_v2(const ClassifierConfig& c) {
   return net;
 }
 
-const Registered<Architecture, ClassifierArchitecture<make_mobilenet_v2, ConvInit::kaiming_fan_out, 224>,
+const Registered<Architecture, ClassifierArchitecture<make_mobilenet_v2<2>, ConvInit::kaiming_fan_out, 224>,
                  ImageNetConfig>
     mobilenet_v2{"mobilenet_v2", "MobileNetV2 for ImageNet, with torchvision's names"};
+const Registered<Architecture, ClassifierArchitecture<make_mobilenet_v2<1>>, ClassifierConfig> mobilenet_v2_cifar{
+    "mobilenet_v2_cifar", "MobileNetV2 for CIFAR-10: the first convolution keeps the image's size"};
 
 }  // namespace
 }  // namespace qgrad
