@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs every fuzz target, or those that are named, for so many seconds each: tests/fuzz/run.sh SECONDS [TARGET..]
+# Runs every fuzz target, or those that are named, for so many seconds each, as many at once as there are processors:
+# tests/fuzz/run.sh SECONDS [TARGET..]
 # They begin with files made of what is here, and where $QGRAD_ONNX_BACKEND names ONNX's own tests, with these. What finds
 # something new stays in build-fuzz/corpus, what fails in build-fuzz/findings.
 set -euo pipefail
@@ -18,12 +19,14 @@ if ! { cmake --preset release -DQGRAD_TESTS=ON && cmake --build --preset release
   exit 1
 fi
 build/fuzz_seeds build-fuzz/seeds
-failed=0
-for target in "${targets[@]}"; do
-  corpus=build-fuzz/corpus/$target findings=build-fuzz/findings/$target dictionary=build-fuzz/seeds/$target.dict
-  mkdir -p "$corpus" "$findings"
-  options=(-max_total_time="$seconds" -max_len=16384 -rss_limit_mb=6000 -timeout=20 -print_final_stats=1
+
+# One target to its end; says what it did, or where it failed.
+fuzz() {
+  local target=$1 failed=0
+  local corpus=build-fuzz/corpus/$target findings=build-fuzz/findings/$target dictionary=build-fuzz/seeds/$target.dict
+  local options=(-max_total_time="$seconds" -max_len=16384 -rss_limit_mb=6000 -timeout=20 -print_final_stats=1
     -artifact_prefix="$findings/")
+  mkdir -p "$corpus" "$findings"
   [ ! -f "$dictionary" ] || options+=(-dict="$dictionary")
   build-fuzz/fuzz_"$target" "${options[@]}" "$corpus" "build-fuzz/seeds/$target" >"$findings/log" 2>&1 || {
     failed=1
@@ -32,5 +35,8 @@ for target in "${targets[@]}"; do
   }
   awk -v target="$target" '/ cov: / {edges = $4} /number_of_executed_units/ {runs = $2} /peak_rss/ {memory = $2}
     END {printf "%-12s %10d runs %8d edges %6d MB\n", target, runs, edges, memory}' "$findings/log"
-done
-exit $failed
+  return $failed
+}
+export -f fuzz
+export seconds
+printf '%s\n' "${targets[@]}" | xargs -P "$(nproc)" -I{} bash -c 'fuzz {}'
