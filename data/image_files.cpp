@@ -8,6 +8,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "core/checksum.h"
 #include "core/error.h"
 #include "core/file.h"
 #include "core/json.h"
@@ -177,17 +178,21 @@ std::vector<ImageFile> interleaved(std::vector<ImageFile> files) {
   return files;
 }
 
-ImageSize size_of_file(const fs::path& file, bool whole) {
+Look look_at(const fs::path& file, bool whole) {
   std::optional<ImageHeader> header;
+  const std::string beginning = beginning_of(file);
   try {
-    if (!whole) header = image_header(beginning_of(file));
+    if (!whole) header = image_header(beginning);
     if (!header) header = check_image(read_file(file, "a PNG or JPEG image"));
   } catch (const Error& e) {
     const std::string why = e.what();
     if (why.starts_with(file.string())) throw;
     fail("{}: {}", file.string(), why);
   }
-  return upright(ImageSize{header->height, header->width}, header->orientation);
+  std::error_code none;
+  const uint64_t length = fs::file_size(file, none);
+  return {.size = upright(ImageSize{header->height, header->width}, header->orientation),
+          .checksum = crc32c(beginning, crc32c({reinterpret_cast<const char*>(&length), sizeof length}))};
 }
 
 void Unreadable::add(const fs::path& file, const std::string& why) {

@@ -15,6 +15,7 @@ namespace qgrad {
 struct ImageFile {
   std::filesystem::path path;
   int32_t label = ImageSet::kNoLabel;
+  uint32_t checksum = 0;  // as look_at gives it; 0 before
 };
 
 // A part of a data set, and sentences on what was left out of it, or is missing.
@@ -45,9 +46,13 @@ TrainAndTestFiles split_by_class(ImageFiles all, double share, uint64_t seed,
 // The first file of every class, then every second one, and so on, so that the first N are of all classes.
 std::vector<ImageFile> interleaved(std::vector<ImageFile> files);
 
-// What a look at a file shows, upright. With `whole`, all of it is walked through; otherwise its header alone. Throws,
-// naming the file, for what can not be read.
-ImageSize size_of_file(const std::filesystem::path& file, bool whole);
+// What a look at a file shows. Throws, naming the file, for what can not be read.
+struct Look {
+  ImageSize size;         // upright
+  uint32_t checksum = 0;  // CRC-32C of its length and its first 64 KiB
+};
+// With `whole`, all of the file is walked through; otherwise its header alone, where it is among the first 64 KiB.
+Look look_at(const std::filesystem::path& file, bool whole);
 
 // Files that can not be read, with the reasons.
 class Unreadable {

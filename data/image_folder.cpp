@@ -193,7 +193,11 @@ std::vector<ImageSize> ImageFolder::sizes_of_readable(bool whole) {
   test.clear();
   std::vector<ImageSize> sizes(all.size()), kept;
   const Readable left =
-      readable(all, errors_of(all.size(), [&](size_t i) { sizes[i] = size_of_file(all[i].path, whole); }));
+      readable(all, errors_of(all.size(), [&](size_t i) {
+        const Look look = look_at(all[i].path, whole);
+        sizes[i] = look.size;
+        all[i].checksum = look.checksum;
+      }));
   for (const size_t i : left.places) {
     (i < of_train ? train : test).push_back(all[i]);
     kept.push_back(sizes[i]);
@@ -246,8 +250,9 @@ ImageSet ImageFolder::read(const ImageFiles& part) const {
   const auto shared = std::make_shared<const std::vector<ImageFile>>(std::move(files));
   const auto path = [shared](int64_t place) -> const fs::path& { return shared->at(static_cast<size_t>(place)).path; };
   set.original = [path, format = reader_.format](int64_t place) { return read_image(path(place), format); };
-  if (set.pixels.empty())
-    set.read = [path, reader = reader_](int64_t place, int64_t) { return reader(path(place)).pixels; };
+  if (!set.pixels.empty()) return set;
+  set.checksum = [shared](int64_t place) { return shared->at(static_cast<size_t>(place)).checksum; };
+  set.read = [path, reader = reader_](int64_t place, int64_t) { return reader(path(place)).pixels; };
   return set;
 }
 

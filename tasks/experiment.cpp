@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <span>
 
 #include "core/checksum.h"
 #include "core/parallel.h"
@@ -57,22 +58,26 @@ std::string named(const Dataset& dataset, const std::string& given) {
   return fmt::format("{}{}{}", dataset.name(), folder, given.empty() ? "" : fmt::format(" ({})", given));
 }
 
-// Of labels and pixels.
+template <class T>
+uint32_t crc32c_of(std::span<T> values, uint32_t before = 0) {
+  return crc32c({reinterpret_cast<const char*>(values.data()), values.size_bytes()}, before);
+}
+
+// Of labels and pixels, or of what the pixels are read from.
 Json checksum_of(const ImageSet& set, const Indices& places) {
   std::vector<uint32_t> sums(places.size());  // one of each image
   parallel_for(std::ssize(places), /*grain=*/64, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t place = places[static_cast<size_t>(i)], bytes = set.image.numel();
-      const int32_t label = set.labels[static_cast<size_t>(place)];
-      std::vector<uint8_t> read;
-      if (set.read) read = set.read(place, /*epoch=*/0);
-      const uint8_t* pixels = set.read ? read.data() : set.pixels.data() + place * bytes;
-      const uint32_t of_label = crc32c({reinterpret_cast<const char*>(&label), sizeof label});
+      const uint32_t of_label = crc32c_of(std::span(&set.labels[static_cast<size_t>(place)], 1));
+      const uint32_t of_file = set.checksum ? set.checksum(place) : 0;
       sums[static_cast<size_t>(i)] =
-          crc32c({reinterpret_cast<const char*>(pixels), static_cast<size_t>(bytes)}, of_label);
+          set.checksum ? crc32c_of(std::span(&of_file, 1), of_label)
+                       : crc32c_of(std::span(&set.pixels[static_cast<size_t>(place * bytes)], static_cast<size_t>(bytes)),
+                                   of_label);
     }
   });
-  return fmt::format("{:08x}", crc32c({reinterpret_cast<const char*>(sums.data()), sums.size() * sizeof(uint32_t)}));
+  return fmt::format("{:08x}", crc32c_of(std::span(sums)));
 }
 
 }  // namespace
@@ -210,8 +215,7 @@ Json ExperimentData::describe() const {
 }
 
 Json ExperimentData::checksums() const {
-  const ImageSet& train = dataset_->train();
-  return {{"training", train.read ? Json() : checksum_of(train, training_)},
+  return {{"training", checksum_of(dataset_->train(), training_)},
           {"evaluated", checksum_of(evaluated_set(), test_)}};
 }
 

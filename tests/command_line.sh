@@ -584,6 +584,11 @@ holds "but for the training's" grep -qE '^data_crc32c: training +([0-9a-f]{8}) +
 mv fruit fruit_kept && mv fruit_bowl fruit
 expect_error "train longer on them" "training.safetensors: was made with another config.*: data_crc32c.evaluated is \"[0-9a-f]{8}\", but was" "$qgrad" train --resume fruit_net --epochs 5
 mv fruit fruit_bowl && mv fruit_kept fruit
+expect 0 "train on images that are decoded for every batch" "$qgrad" train fruit.json --data fruit --set data.dataset.memory=0 --out fruit_stream
+expect 0 "train longer on them" "$qgrad" train --resume fruit_stream --epochs 5
+cp fruit/train/cherry/1.png kept.png && base64 -d <<<$blue >fruit/train/cherry/1.png
+expect_error "but not where one of the training's has changed" "data_crc32c.training is \"[0-9a-f]{8}\", but was" "$qgrad" train --resume fruit_stream --epochs 6
+mv kept.png fruit/train/cherry/1.png
 sed -i 's|^  "run": {|  "ran": {|' fruit_net/results.json
 expect 0 "verify results that do not say what made them" "$qgrad" verify fruit_net
 holds "says that nobody knows" grep -qE '^data_crc32c: evaluated +not known' stdout
