@@ -4,6 +4,6 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 source ./setup.sh
-build_preset release -DQGRAD_TESTS=OFF
+build_preset release qgrad_command -DQGRAD_TESTS=OFF
 rm -rf out/digits_compare
 ./build/qgrad compare configs/digits_compare.json --out out/digits_compare "$@"

@@ -33,14 +33,14 @@ install_missing_packages() {
   rm -f "$log"
 }
 
-# build_preset PRESET [CMake options]: configures (once) and builds, quietly unless something fails.
+# build_preset PRESET TARGET [CMake options]: configures (once) and builds, quietly unless something fails.
 build_preset() {
-  local preset=$1 log
-  shift
+  local preset=$1 target=$2 log
+  shift 2
   install_missing_packages
   log=$(mktemp)
   echo "building ($preset)" >&2
-  if ! { cmake --preset "$preset" "$@" && cmake --build --preset "$preset"; } >"$log" 2>&1; then
+  if ! { cmake --preset "$preset" "$@" && cmake --build --preset "$preset" --target "$target"; } >"$log" 2>&1; then
     cat "$log" >&2
     exit 1
   fi

@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 source ./setup.sh
 packages+=(openmpi-bin libopenmpi-dev)
-build_preset release -DQGRAD_TESTS=ON -DQGRAD_MPI=ON -DQGRAD_WERROR="${QGRAD_WERROR:-OFF}"
+build_preset release all -DQGRAD_TESTS=ON -DQGRAD_MPI=ON -DQGRAD_WERROR="${QGRAD_WERROR:-OFF}"
 ./build/qgrad_tests "$@"
 if [ $# -eq 0 ]; then
   tests/command_line.sh ./build/qgrad
