@@ -1,4 +1,4 @@
-// Each part of each layer is measured alone; the noise of all parts together is the sum that the knapsack minimizes.
+// Each part of each layer is measured alone; what all parts cost together is the sum that the knapsack minimizes.
 #include "apps/bit_search.h"
 
 #include <fmt/format.h>
@@ -21,8 +21,9 @@ using What = Probe::What;
 constexpr double kBitsOfKib = 8 * 1024;
 constexpr double kOf8Bits = 8 * 8;  // bit operations of a multiplication
 
-// The share of the outputs that is noise, which adds up over layers as long as there is little of it.
-double noise_of(const Damage& damage) { return std::pow(10, -damage.sqnr_db / 10); }
+double cost_of(const Damage& damage, BitCost cost) {
+  return cost == BitCost::noise ? std::pow(10, -damage.sqnr_db / 10) : damage.divergence;
+}
 
 // Of parts of layers whose bits are chosen together.
 struct Decision {
@@ -51,7 +52,7 @@ struct Budgeted {
       const double budget = uniform(quarters / 4.0);
       if (budget * unit < least() || budget * unit > most()) continue;
       const BitAllocation found = best(budget);
-      front.push_back({{"budget", found.size / unit}, {"noise", found.cost}});
+      front.push_back({{"budget", found.size / unit}, {"cost", found.cost}});
     }
     return front;
   }
@@ -72,7 +73,8 @@ struct Budgeted {
 using ChosenBits = std::vector<std::pair<Probe, int>>;
 
 std::string in_words(const Damage& d) {
-  return fmt::format("{}SQNR {:.2f} dB", d.top1 ? fmt::format("top1 {:.2f}  ", *d.top1) : "", d.sqnr_db);
+  return fmt::format("{}divergence {:.4f}  SQNR {:.2f} dB", d.top1 ? fmt::format("top1 {:.2f}  ", *d.top1) : "",
+                     d.divergence, d.sqnr_db);
 }
 
 std::string in_words(const Json& report) {
@@ -95,6 +97,7 @@ class BitSearch {
   BitSearch(const BitsConfig& bits, const ExperimentConfig& experiment, const Config& quantizer,
             const CalibrationConfig& calibration, const ExperimentData& data, const std::filesystem::path& folder)
       : bits_(bits),
+        cost_(bits.cost.value_or(data.dataset().class_names().empty() ? BitCost::noise : BitCost::divergence)),
         sensitivity_(experiment, quantizer, calibration, data,
                      {.bits = bits_.choices, .spare = false, .gradient_images = 0}),
         all_(measured(sensitivity_, {}, "search", folder, [](const std::vector<Damage>&) {})) {}
@@ -104,7 +107,8 @@ class BitSearch {
                   : bits_.bit_operations ? under({{bit_operations(), *bits_.bit_operations}})
                                          : under_means();
     const Damage after = sensitivity_.measure_config(found.quantizer);
-    found.report.update({{"evaluations", all_.size() + 1 + found.report.value("trials", Json::array()).size()},
+    found.report.update({{"cost", enum_name(cost_)},
+                         {"evaluations", all_.size() + 1 + found.report.value("trials", Json::array()).size()},
                          {"chosen", to_json(after)},
                          {"as_configured", to_json(all_[1])}});
     found.text += fmt::format("on the calibration images, before corrections: {}; as the config was: {}\n",
@@ -118,7 +122,7 @@ class BitSearch {
     BitChoices choices;
     for (const Damage& d : all_)
       if (d.probe.what == what && d.probe.layer == layer)
-        choices.push_back({{d.probe.bits}, size_of_bit * d.probe.bits, noise_of(d)});
+        choices.push_back({{d.probe.bits}, size_of_bit * d.probe.bits, cost_of(d, cost_)});
     return choices;
   }
 
@@ -212,7 +216,7 @@ class BitSearch {
       for (size_t i = 0; i < best.bits.size(); ++i)
         for (size_t part = 0; part < best.bits[i].size(); ++part)
           bits.emplace_back(budgeted.decisions[i].parts[part], best.bits[i][part]);
-      report[budgeted.key] = {{"expected_noise", best.cost}, {"is_best", best.is_best}, {"front", budgeted.front()}};
+      report[budgeted.key] = {{"expected_cost", best.cost}, {"is_best", best.is_best}, {"front", budgeted.front()}};
     }
     Json quantizer = sensitivity_.with_bits(bits);
     report.merge_patch(amounts(quantizer, bits));
@@ -293,14 +297,22 @@ class BitSearch {
   }
 
   const BitsConfig& bits_;
+  BitCost cost_;
   Sensitivity sensitivity_;
   std::vector<Damage> all_;  // the float network, the network as it is configured, then the probes of layers
 };
 
 }  // namespace
 
+std::vector<std::pair<std::string, BitCost>> enum_names(BitCost*) {
+  return {{"divergence", BitCost::divergence}, {"noise", BitCost::noise}};
+}
+
 void fields(Fields& v, BitsConfig& c) {
   v("choices", c.choices, {.help = "the bits that a layer may get"});
+  v("cost", c.cost,
+    {.help = "what the bits of all layers together cost least of: \"divergence\" of the answers' softmax from the float "
+             "network's, or \"noise\" in the outputs; null: divergence where images have classes"});
   v("mean_weights", c.mean_weights,
     {.help = "budget: mean bits of all weights; null, as for weights_kib: weights keep the bits they have",
      .min = 1,

@@ -5,14 +5,23 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tasks/experiment.h"
 
 namespace qgrad {
 
+// What quantizing a part of a layer hurts, in numbers that add up over layers as long as they are small.
+enum class BitCost {
+  divergence,  // of the answers' softmax from the float network's, in nats
+  noise        // share of the outputs that is noise
+};
+std::vector<std::pair<std::string, BitCost>> enum_names(BitCost*);
+
 struct BitsConfig {
   std::vector<int> choices{2, 3, 4, 5, 6, 8};
+  std::optional<BitCost> cost;
   // Means are over all weights, and over all numbers that layers give for an image; bit operations a share of those
   // with 8 bits everywhere.
   std::optional<double> mean_weights, weights_kib, mean_activations, bit_operations;

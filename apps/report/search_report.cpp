@@ -21,15 +21,19 @@ constexpr SearchedPart kSearchedParts[] = {{"weights", "weights", kWeightsColor}
                                            {"activations", "what layers give", kActivationsColor}};
 constexpr SearchedPart kOperations[] = {{"bit_operations", "weights and what layers give", kPostTrainColor}};
 
-double decibels(const Json& noise) { return -10 * std::log10(std::max(noise.get<double>(), 1e-12)); }
+// What bits are expected to cost: noise as an SQNR in dB, divergence in nats.
+double shown(const Json& cost, bool is_noise) {
+  return is_noise ? -10 * std::log10(std::max(cost.get<double>(), 1e-12)) : cost.get<double>();
+}
 
 // What the budgets of these parts allow, and what was chosen.
 std::string front_chart(const Json& results, std::span<const SearchedPart> parts, const char* measure,
                         const char* unit) {
+  const bool is_noise = results.at("cost") == "noise";
   Chart chart{.name = "",
               .title = fmt::format("What every budget of {} allows", unit),
               .x_label = unit,
-              .y_label = "expected SQNR dB",
+              .y_label = is_noise ? "expected SQNR dB" : "expected divergence in nats",
               .x_ticks = {},
               .series = {}};
   Series chosen{.label = "chosen", .color = kLevelsColor, .points = {}, .line = Series::Line::none};
@@ -38,10 +42,10 @@ std::string front_chart(const Json& results, std::span<const SearchedPart> parts
     const Json& part = results.at(key);
     Series front{.label = label, .color = color, .points = {}};
     for (const Json& point : part.at("front"))
-      front.points.push_back({point.at("budget").get<double>(), decibels(point.at("noise"))});
+      front.points.push_back({point.at("budget").get<double>(), shown(point.at("cost"), is_noise)});
     chart.series.push_back(std::move(front));
     chosen.points.push_back(
-        {part.at(measure).get<double>(), decibels(part.at("expected_noise")), fmt::format("chosen for {}", label)});
+        {part.at(measure).get<double>(), shown(part.at("expected_cost"), is_noise), fmt::format("chosen for {}", label)});
   }
   if (chart.series.empty()) return "";
   chart.series.push_back(std::move(chosen));
@@ -87,13 +91,13 @@ Table bits_table(const Json& bits) {
 
 // The whole network, judged on the calibration images.
 Table judged(const Json& results) {
-  Table table{{{"network", Table::Align::left}, {"top-1 %"}, {"agreement %"}, {"SQNR dB"}}, {}};
+  Table table{{{"network", Table::Align::left}, {"top-1 %"}, {"agreement %"}, {"divergence"}, {"SQNR dB"}}, {}};
   for (const auto& [key, name] : {std::pair("as_configured", "as the config was"), {"chosen", "with the bits found"}}) {
     const Json& damage = results.at(key);
-    const auto cell = [&](const char* of) {
-      return damage.at(of).is_null() ? "-" : fmt::format("{:.2f}", damage.at(of).get<double>());
+    const auto cell = [&](const char* of, int digits = 2) {
+      return damage.at(of).is_null() ? "-" : fmt::format("{:.{}f}", damage.at(of).get<double>(), digits);
     };
-    table.rows.push_back({name, cell("top1"), cell("agreement"), cell("sqnr_db")});
+    table.rows.push_back({name, cell("top1"), cell("agreement"), cell("divergence", 4), cell("sqnr_db")});
   }
   table.caption = "On the calibration images, before corrections";
   return table;
@@ -127,7 +131,7 @@ Report search_report(const Json& results) {
           front_chart(results, kOperations, "share", "bit operations, those of 8 bits being 1") +
           trials_chart(results) + "</div>\n" +
           paragraph(
-              "Each point is the best choice of bits for that budget, where the noise of single layers adds up."));
+              "Each point is the best choice of bits for that budget, where what single layers cost adds up."));
   body += section("Layers", bits_chart(results.at("bits")) + explained_table(table));
   return {table, html_page(results, "qgrad search config.json", body)};
 }

@@ -183,11 +183,13 @@ TEST_CASE("the report of a sensitivity analysis has what was lost, by layers and
 TEST_CASE("the report of a search for bits has the front and the bits of layers; of others their numbers") {
   const Report bits = search_report(
       results_of_any(R"("bits": [{"layer": "conv1", "weights": 3}, {"layer": "fc", "weights": 8, "activations": 4}],
-      "weights": {"mean_bits": 4, "expected_noise": 0.01, "front": [{"budget": 3, "noise": 0.1}, {"budget": 4, "noise": 0.01}]},
+      "cost": "noise",
+      "weights": {"mean_bits": 4, "expected_cost": 0.01, "front": [{"budget": 3, "cost": 0.1}, {"budget": 4, "cost": 0.01}]},
       "activations": {"mean_bits": 8},
-      "bit_operations": {"share": 0.25, "expected_noise": 0.1, "front": [{"budget": 0.2, "noise": 0.2}, {"budget": 0.25, "noise": 0.1}]},
+      "bit_operations": {"share": 0.25, "expected_cost": 0.1, "front": [{"budget": 0.2, "cost": 0.2}, {"budget": 0.25, "cost": 0.1}]},
       "trials": [{"mean_bits": 3, "lost": 2}, {"mean_bits": 4, "lost": 0.5}],
-      "chosen": {"top1": 89, "agreement": 97, "sqnr_db": 20}, "as_configured": {"top1": null, "agreement": 90, "sqnr_db": 15})"));
+      "chosen": {"top1": 89, "agreement": 97, "divergence": 0.02, "sqnr_db": 20},
+      "as_configured": {"top1": null, "agreement": 90, "divergence": 0.1, "sqnr_db": 15})"));
   check_page(bits.html);
   CHECK(drawings_in(bits.html) == 4);
   CHECK(bits.table.rows == std::vector<std::vector<std::string>>{{"conv1", "3", ""}, {"fc", "8", "4"}});
