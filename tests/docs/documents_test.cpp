@@ -7,6 +7,7 @@
 
 #include "core/file.h"
 #include "docs/quantizers/pictures.h"
+#include "docs/studies/frontier.h"
 #include "quant/quantizer.h"
 #include "support/catch.h"
 
@@ -56,7 +57,7 @@ std::string class_in(const std::string& page) {
 
 }  // namespace
 
-TEST_CASE("the pictures of quantizers are what draw_quantizers makes", "[documents]") {
+TEST_CASE("the pictures of quantizers are what draw_pictures makes", "[documents]") {
   const auto pictures = quantizer_pictures();
   for (const auto& [file, svg] : pictures) {
     INFO(file);
@@ -66,6 +67,10 @@ TEST_CASE("the pictures of quantizers are what draw_quantizers makes", "[documen
   }
   for (const fs::directory_entry& entry : fs::directory_iterator(kPages))
     if (entry.path().extension() == ".svg") CHECK(pictures.contains(entry.path().filename().string()));
+}
+
+TEST_CASE("the picture of the studies is the one that their results make", "[documents]") {
+  CHECK((document(kRoot / "docs/studies/frontier.svg") == frontier_picture(kRoot / "docs/studies")));
 }
 
 TEST_CASE("every quantizer has a page with all of its keys and their defaults", "[documents]") {
