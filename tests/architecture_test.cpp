@@ -1,4 +1,4 @@
-// Which floor may include which: docs/architecture.md.
+// Which floor may include which: docs/architecture.md. And what tests may name.
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -35,4 +35,20 @@ TEST_CASE("files include what is on their own floor or below it") {
         if (std::regex_search(line, match, include) && !allowed.contains(match[1])) FAIL_CHECK(path << ": " << line);
     }
   CHECK(files > 200);
+}
+
+TEST_CASE("tests take from support/catch.h what Catch2 2 and 3 name differently") {
+  namespace fs = std::filesystem;
+  const fs::path tests = fs::path(QGRAD_SOURCE_DIR) / "tests";
+  const std::regex differs("Catch::(Matchers::)?(Contains|Approx)\\b");
+  int files = 0;
+  for (const fs::directory_entry& entry : fs::recursive_directory_iterator(tests)) {
+    const std::string path = fs::relative(entry.path(), tests).string();
+    if (entry.path().extension() != ".cpp" || path == "architecture_test.cpp") continue;
+    ++files;
+    std::ifstream stream(entry.path());
+    for (std::string line; std::getline(stream, line);)
+      if (std::regex_search(line, differs)) FAIL_CHECK(path << ": " << line);
+  }
+  CHECK(files > 100);
 }

@@ -33,8 +33,7 @@ TEST_CASE("what is of no known kind is not given one") {
 
 TEST_CASE("a PyTorch checkpoint comes with the lines that convert it") {
   const std::string text = file_kind_to_convert("\x80\x02", "nets/a.b.pth");
-  CHECK_THAT(text, Catch::Matchers::Contains("torch.load('nets/a.b.pth'") &&
-                       Catch::Matchers::Contains("'nets/a.b.safetensors'"));
+  CHECK_THAT(text, Contains("torch.load('nets/a.b.pth'") && Contains("'nets/a.b.safetensors'"));
   CHECK(std::ranges::count(text, '\n') == 3);
   CHECK(file_kind_to_convert("hello", "a.txt") == "a text file");
 }

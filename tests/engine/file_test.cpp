@@ -22,8 +22,6 @@ using test::error_of;
 
 namespace {
 
-using Catch::Matchers::Contains;
-
 constexpr size_t kBody = 8 + 4 + 8;
 
 deploy::Program program_of(const Json& config) {

@@ -24,5 +24,5 @@ TEST_CASE("a batch in blocks has the bits of the whole batch, for any size of bl
       CHECK(test::bits(forward_in_blocks(*model, images, block)) == test::bits(expected));
     }
   set_num_threads(before);
-  CHECK_THAT(test::error_of([&] { forward_in_blocks(*model, images, 0); }), Catch::Matchers::Contains("blocks of 1"));
+  CHECK_THAT(test::error_of([&] { forward_in_blocks(*model, images, 0); }), Contains("blocks of 1"));
 }

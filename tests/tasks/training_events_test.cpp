@@ -17,7 +17,6 @@
 #include "tasks/small_training.h"
 
 using namespace qgrad;
-using Catch::Matchers::Contains;
 
 namespace {
 

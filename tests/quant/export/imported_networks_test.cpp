@@ -14,7 +14,6 @@
 namespace imported_networks_test {
 
 using namespace qgrad;
-using Catch::Matchers::Contains;
 
 namespace {
 

@@ -24,8 +24,6 @@ using test::quantized;
 
 namespace {
 
-using Catch::Matchers::Contains;
-
 constexpr const char* kModes[] = {"SYMMETRIC", "SYMMETRIC_RESTRICTED", "ASYMMETRIC_UNSIGNED", "ASYMMETRIC_SIGNED"};
 
 void check_equal(Module& model, const deploy::Engine& engine, const Tensor& x, int64_t layers) {

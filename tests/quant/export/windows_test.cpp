@@ -20,7 +20,6 @@
 namespace windows_test {
 
 using namespace qgrad;
-using Catch::Matchers::Contains;
 
 namespace {
 

@@ -9,7 +9,6 @@
 #include "support/errors.h"
 
 using namespace qgrad;
-using Catch::Matchers::Contains;
 
 namespace {
 

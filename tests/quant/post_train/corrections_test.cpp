@@ -25,7 +25,6 @@
 namespace corrections_test {
 
 using namespace qgrad;
-using Catch::Matchers::Contains;
 using test::error_of;
 
 namespace {

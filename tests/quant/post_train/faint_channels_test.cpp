@@ -12,7 +12,6 @@
 #include "support/errors.h"
 
 using namespace qgrad;
-using Catch::Matchers::Contains;
 using test::error_of;
 using test::every_layer;
 using test::images;

@@ -23,7 +23,6 @@ namespace post_train_linear_test {
 
 using namespace qgrad;
 using namespace qgrad::test::post_train;
-using Catch::Matchers::Contains;
 using test::error_of;
 
 namespace {

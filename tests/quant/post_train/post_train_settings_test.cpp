@@ -16,7 +16,6 @@ namespace post_train_settings_test {
 
 using namespace qgrad;
 using namespace qgrad::test::post_train;
-using Catch::Matchers::Contains;
 using test::error_of;
 
 TEST_CASE("settings that lack what they need are errors") {

@@ -24,7 +24,6 @@
 namespace reconstruction_test {
 
 using namespace qgrad;
-using Catch::Matchers::Contains;
 using test::error_of;
 
 namespace {

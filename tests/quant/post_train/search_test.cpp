@@ -15,7 +15,6 @@
 namespace search_test {
 
 using namespace qgrad;
-using Catch::Matchers::Contains;
 using test::error_of;
 
 namespace {

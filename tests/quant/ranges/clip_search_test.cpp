@@ -12,7 +12,6 @@
 #include "support/values.h"
 
 using namespace qgrad;
-using Catch::Matchers::Contains;
 
 namespace {
 

@@ -192,17 +192,15 @@ TEST_CASE("clipping that cannot be computed is an error") {
   const auto range = [&](const QuantSettings& settings) {
     return range_from_tensor(x, settings, Slices::output_channels);
   };
-  CHECK_THROWS_WITH(range({.clip = ClipMode::n_std}), Catch::Contains("clip_n_stds"));
-  CHECK_THROWS_WITH(range({.clip = ClipMode::n_std, .n_stds = -1.0f}), Catch::Contains("more than 0"));
-  CHECK_THROWS_WITH(range({.clip = ClipMode::n_std, .n_stds = 2.0f, .per_channel = true}),
-                    Catch::Contains("per-channel"));
-  CHECK_THROWS_WITH(range({.bits = 9, .clip = ClipMode::gauss}),
-                    Catch::Contains("tabulated for 1 to 8 bits, not for 9"));
-  CHECK_THROWS_WITH(range({.bits = 0, .clip = ClipMode::gauss}), Catch::Contains("tabulated"));
+  CHECK_THROWS_WITH(range({.clip = ClipMode::n_std}), Contains("clip_n_stds"));
+  CHECK_THROWS_WITH(range({.clip = ClipMode::n_std, .n_stds = -1.0f}), Contains("more than 0"));
+  CHECK_THROWS_WITH(range({.clip = ClipMode::n_std, .n_stds = 2.0f, .per_channel = true}), Contains("per-channel"));
+  CHECK_THROWS_WITH(range({.bits = 9, .clip = ClipMode::gauss}), Contains("tabulated for 1 to 8 bits, not for 9"));
+  CHECK_THROWS_WITH(range({.bits = 0, .clip = ClipMode::gauss}), Contains("tabulated"));
   CHECK_THROWS_WITH(range_from_tensor(Tensor::zeros({8}), {.per_channel = true}, Slices::output_channels),
-                    Catch::Contains("2 or 4 dimensions"));
-  CHECK_THROWS_WITH(range_from_stats(TensorStats{}, {.per_channel = true}), Catch::Contains("per tensor"));
-  CHECK_THROWS_WITH(tensor_min_max(Tensor::zeros({0, 3})), Catch::Contains("empty"));
+                    Contains("2 or 4 dimensions"));
+  CHECK_THROWS_WITH(range_from_stats(TensorStats{}, {.per_channel = true}), Contains("per tensor"));
+  CHECK_THROWS_WITH(tensor_min_max(Tensor::zeros({0, 3})), Contains("empty"));
 }
 
 TEST_CASE("reductions over many chunks equal those over the whole") {

@@ -20,7 +20,6 @@
 
 using namespace qgrad;
 using namespace qgrad::golden;
-using Catch::Matchers::Contains;
 using test::error_of;
 
 namespace {

@@ -88,8 +88,7 @@ TEST_CASE("the range after three batches is the bias-corrected moving average") 
 TEST_CASE("evaluation before any training step is an error with a hint") {
   FakeLinearQuantization fake_quant({});
   fake_quant.set_training(false);
-  CHECK_THROWS_WITH(fake_quant(range_of(-1, 1)),
-                    Catch::Contains("no range yet") && Catch::Contains("training mode first"));
+  CHECK_THROWS_WITH(fake_quant(range_of(-1, 1)), Contains("no range yet") && Contains("training mode first"));
 }
 
 TEST_CASE("evaluation leaves the range alone and uses it") {
@@ -125,7 +124,7 @@ TEST_CASE("an observing module follows the range without changing values, a froz
 
 TEST_CASE("a range that is not finite is an error that says so") {
   FakeLinearQuantization fake_quant({});
-  CHECK_THROWS_WITH(fake_quant(range_of(0, std::numeric_limits<float>::infinity())), Catch::Contains("diverged"));
+  CHECK_THROWS_WITH(fake_quant(range_of(0, std::numeric_limits<float>::infinity())), Contains("diverged"));
 }
 
 TEST_CASE("a model with fake quantization can be traced before it has a range") {

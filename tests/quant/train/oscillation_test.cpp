@@ -15,7 +15,6 @@ namespace oscillation_test {
 
 using namespace qgrad;
 using Floats = std::vector<float>;
-using Catch::Matchers::Contains;
 using test::error_of;
 
 namespace {
