@@ -60,14 +60,46 @@ void layer_norm(const Op& op, const TensorInfo& in, const uint8_t* x, float* y) 
   }
 }
 
+// The numbers of one position.
+void softmax(const Op& op, const TensorInfo& in, const uint8_t* x, float* y) {
+  const uint8_t largest = *std::max_element(x, x + in.channels);
+  const auto exponential = [&](int64_t c) { return op.exponentials[static_cast<size_t>(largest - x[c])]; };
+  int64_t sum = 0;
+  for (int64_t c = 0; c < in.channels; ++c) sum += exponential(c);
+  for (int64_t c = 0; c < in.channels; ++c)
+    y[c] = static_cast<float>(static_cast<double>(exponential(c)) / static_cast<double>(sum));
+}
+
+// One matrix, [m,k] times [k,n].
+void matmul(const TensorInfo& a, const TensorInfo& b, const uint8_t* x, const uint8_t* factors, float rescale,
+            float* y) {
+  const int64_t depth = b.width, columns = b.channels;
+  Scratch scratch;
+  auto* numbers = scratch.take<int16_t>(static_cast<size_t>(depth * columns));
+  auto* sums = scratch.take<int32_t>(static_cast<size_t>(columns));
+  for (int64_t i = 0; i < depth * columns; ++i) numbers[i] = static_cast<int16_t>(factors[i] - b.origin());
+  for (int64_t row = 0; row < a.width; ++row, x += depth, y += columns) {
+    std::fill_n(sums, columns, 0);
+    for (int64_t k = 0; k < depth; ++k) {
+      const auto number = static_cast<int16_t>(x[k] - a.origin());
+      for (int64_t c = 0; c < columns; ++c) sums[c] += number * numbers[k * columns + c];
+    }
+    for (int64_t c = 0; c < columns; ++c) y[c] = static_cast<float>(sums[c]) * rescale;
+  }
+}
+
 }  // namespace
 
-void run_row(const Program& program, const Op& op, const void* x, int64_t row, float* y) {
-  const TensorInfo& in = program.tensors[static_cast<size_t>(op.inputs[0])];
-  if (op.kind == OpKind::resample) return resample(op, in, x, static_cast<size_t>(row), y);
-  const int64_t width = int64_t{in.width} * in.channels;
-  const uint8_t* bytes = static_cast<const uint8_t*>(x) + row * width;
-  for (int64_t i = 0; i < width; i += in.channels) layer_norm(op, in, bytes + i, y + i);
+void run_row(const Program& program, const Op& op, std::span<const void* const> inputs, int64_t row, float* y) {
+  const auto info = [&](size_t i) -> const TensorInfo& { return program.tensors[static_cast<size_t>(op.inputs[i])]; };
+  const auto bytes = [&](size_t i) {
+    return static_cast<const uint8_t*>(inputs[i]) + row * info(i).width * info(i).channels;
+  };
+  const TensorInfo& in = info(0);
+  if (op.kind == OpKind::resample) return resample(op, in, inputs[0], static_cast<size_t>(row), y);
+  if (op.kind == OpKind::matmul) return matmul(in, info(1), bytes(0), bytes(1), op.rescale[0], y);
+  for (int64_t i = 0; i < int64_t{in.width} * in.channels; i += in.channels)
+    (op.kind == OpKind::softmax ? softmax : layer_norm)(op, in, bytes(0) + i, y + i);
 }
 
 }  // namespace qgrad::deploy
