@@ -19,8 +19,9 @@ bool is_ascending(const std::vector<int32_t>& places) {
   return true;
 }
 
-bool is_channels_first(const std::vector<int32_t>& places, const TensorInfo& from) {
-  if (std::ssize(places) != from.count()) return false;
+// A row of them.
+bool is_channels_first(const std::vector<int32_t>& places, const TensorInfo& from, const TensorInfo& to) {
+  if (std::ssize(places) != from.count() || to.channels != from.count()) return false;
   const int32_t positions = from.height * from.width;
   for (int32_t i = 0; i < static_cast<int32_t>(places.size()); ++i)
     if (places[static_cast<size_t>(i)] != i % positions * from.channels + i / positions) return false;
@@ -87,7 +88,7 @@ bool stays(const std::vector<int32_t>& places, const TensorInfo& from, const Ten
 }
 
 Op moving(const std::vector<int32_t>& places, const TensorInfo& from, const TensorInfo& to) {
-  if (is_channels_first(places, from)) return {.kind = OpKind::channels_first};
+  if (is_channels_first(places, from, to)) return {.kind = OpKind::channels_first};
   if (std::optional<Op> select = selecting(places, from, to)) return *std::move(select);
   return gathering(places, to);
 }
