@@ -70,21 +70,37 @@ void softmax(const Op& op, const TensorInfo& in, const uint8_t* x, float* y) {
     y[c] = static_cast<float>(static_cast<double>(exponential(c)) / static_cast<double>(sum));
 }
 
-// One matrix, [m,k] times [k,n].
+// Bytes [k,n] less their zero, as a ByteProduct has its factors.
+void pair_up(const uint8_t* from, const TensorInfo& b, int64_t panels, int16_t* to) {
+  const int64_t columns = panels * kBytePanel;
+  std::fill_n(to, (b.width + 1) / 2 * columns * 2, int16_t{0});
+  for (int64_t k = 0; k < b.width; ++k)
+    for (int64_t c = 0; c < b.channels; ++c)
+      to[(k / 2 * columns + c) * 2 + k % 2] = static_cast<int16_t>(from[k * b.channels + c] - b.origin());
+}
+
+// One matrix, [m,k] times [k,n], some rows at a time.
 void matmul(const TensorInfo& a, const TensorInfo& b, const uint8_t* x, const uint8_t* factors, float rescale,
             float* y) {
+  constexpr int64_t kRows = 24;
   const int64_t depth = b.width, columns = b.channels;
+  const int64_t pairs = (depth + 1) / 2, panels = (columns + kBytePanel - 1) / kBytePanel;
   Scratch scratch;
-  auto* numbers = scratch.take<int16_t>(static_cast<size_t>(depth * columns));
-  auto* sums = scratch.take<int32_t>(static_cast<size_t>(columns));
-  for (int64_t i = 0; i < depth * columns; ++i) numbers[i] = static_cast<int16_t>(factors[i] - b.origin());
-  for (int64_t row = 0; row < a.width; ++row, x += depth, y += columns) {
-    std::fill_n(sums, columns, 0);
-    for (int64_t k = 0; k < depth; ++k) {
-      const auto number = static_cast<int16_t>(x[k] - a.origin());
-      for (int64_t c = 0; c < columns; ++c) sums[c] += number * numbers[k * columns + c];
-    }
-    for (int64_t c = 0; c < columns; ++c) y[c] = static_cast<float>(sums[c]) * rescale;
+  auto* numbers = scratch.take<int16_t>(static_cast<size_t>(kRows * pairs * 2));
+  auto* paired = scratch.take<int16_t>(static_cast<size_t>(pairs * panels * kBytePanel * 2));
+  auto* sums = scratch.take<int32_t>(static_cast<size_t>(kRows * panels * kBytePanel));
+  pair_up(factors, b, panels, paired);
+  std::fill_n(numbers, kRows * pairs * 2, int16_t{0});
+  for (int64_t row = 0; row < a.width; row += kRows) {
+    const int64_t rows = std::min(kRows, a.width - row);
+    for (int64_t r = 0; r < rows; ++r)
+      for (int64_t k = 0; k < depth; ++k)
+        numbers[r * pairs * 2 + k] = static_cast<int16_t>(x[(row + r) * depth + k] - a.origin());
+    byte_kernels().product(
+        {.x = numbers, .factors = paired, .y = sums, .rows = rows, .pairs = pairs, .panels = panels});
+    for (int64_t r = 0; r < rows; ++r)
+      for (int64_t c = 0; c < columns; ++c)
+        y[(row + r) * columns + c] = static_cast<float>(sums[r * panels * kBytePanel + c]) * rescale;
   }
 }
 
