@@ -15,7 +15,7 @@ namespace qgrad::deploy {
 
 enum class Type : uint8_t { float32, byte };
 
-// Of one image; vectors have height and width 1.
+// Of one image; vectors have height and width 1, tokens height 1.
 struct TensorInfo {
   std::string name;  // the path of the layer that makes it; "" where it stands between layers
   Type type = Type::byte;
@@ -39,7 +39,7 @@ struct Preparation {
 enum class OpKind : uint8_t {
   quantize,        // float -> byte
   dequantize,      // byte -> float
-  conv,            // byte -> byte; a fully connected layer is one of 1x1 on an image of 1x1
+  conv,            // byte -> byte; a fully connected layer is one of 1x1, on a vector or tokens
   add,             // real values of bytes -> byte, or floats -> float
   multiply,        // the same
   lookup,          // bytes -> byte through a table for each input; several are put together along the channels
