@@ -33,6 +33,17 @@ int64_t rows_of_band(const ByteConvLayer& layer, bool share_rows) {
   return share_rows ? std::min(rows, (g.out_h + 3) / 4) : rows;
 }
 
+ByteRange range_of_gather(const Op& op, const std::vector<ByteRange>& ranges) {
+  ByteRange range{255, 0};
+  const auto add = [&](uint8_t lowest, uint8_t highest) {
+    range = {std::min(range.lowest, lowest), std::max(range.highest, highest)};
+  };
+  for (const float constant : op.constants) add(static_cast<uint8_t>(constant), static_cast<uint8_t>(constant));
+  for (const int32_t input : op.inputs)
+    add(ranges[static_cast<size_t>(input)].lowest, ranges[static_cast<size_t>(input)].highest);
+  return range;
+}
+
 ByteRange range_of(const Op& op, Type type, const std::vector<ByteRange>& ranges) {
   if (type == Type::float32) return {};
   switch (op.kind) {
@@ -42,6 +53,8 @@ ByteRange range_of(const Op& op, Type type, const std::vector<ByteRange>& ranges
     case OpKind::multiply:
     case OpKind::resample:
     case OpKind::layer_norm:
+    case OpKind::matmul:
+    case OpKind::softmax:
       return {*std::ranges::min_element(op.low), *std::ranges::max_element(op.high)};
     case OpKind::lookup: {
       ByteRange range{255, 0};
@@ -56,6 +69,8 @@ ByteRange range_of(const Op& op, Type type, const std::vector<ByteRange>& ranges
       return ranges[static_cast<size_t>(op.inputs[0])];
     case OpKind::select:
       return {0, 255};
+    case OpKind::gather:
+      return range_of_gather(op, ranges);
     default:  // never bytes
       return {};
   }
@@ -99,6 +114,51 @@ void select(const T* x, T* y, const TensorInfo& in, const Op& op, const std::vec
       y += out;
     }
 }
+
+// What a gather copies: stretches of numbers that lie side by side in the arena and in the output, and constants.
+template <class T>
+class Gathered {
+ public:
+  // first: where each input begins in the arena, and its numbers.
+  Gathered(const Op& op, const std::vector<std::pair<int64_t, int64_t>>& inputs) {
+    for (size_t i = 0; i < op.places.size(); ++i) {
+      int64_t place = op.places[i];
+      const auto to = static_cast<int64_t>(i);
+      if (place < 0) {
+        constants_.push_back({to, static_cast<T>(op.constants[static_cast<size_t>(-1 - place)])});
+        continue;
+      }
+      auto input = inputs.begin();
+      for (; place >= input->second; ++input) place -= input->second;
+      add(input->first + place * static_cast<int64_t>(sizeof(T)), to);
+    }
+  }
+  void copy(const std::byte* arena, T* y) const {
+    for (const Stretch& s : stretches_) {
+      const T* x = reinterpret_cast<const T*>(arena + s.from);
+      for (int64_t i = 0; i < s.count; ++i) y[s.to + i] = x[i];
+    }
+    for (const auto& [to, constant] : constants_) y[to] = constant;
+  }
+
+ private:
+  struct Stretch {
+    int64_t from, to, count;  // from: of bytes
+  };
+  void add(int64_t from, int64_t to) {
+    if (!stretches_.empty()) {
+      Stretch& last = stretches_.back();
+      if (last.to + last.count == to && last.from + last.count * static_cast<int64_t>(sizeof(T)) == from) {
+        ++last.count;
+        return;
+      }
+    }
+    stretches_.push_back({from, to, 1});
+  }
+
+  std::vector<Stretch> stretches_;
+  std::vector<std::pair<int64_t, T>> constants_;
+};
 
 // The operands of a sum or a product: where they lie in the arena, and what their bytes stand for.
 struct Operands {
@@ -190,8 +250,12 @@ Engine::Step Engine::prepared(size_t i, const std::vector<ByteRange>& ranges) co
       return [=, &in, &op, runs = runs_of(op.channels)](std::byte* arena, Mode) {
         select(at<float>(arena, from), at<float>(arena, to), in, op, runs, 0.0f);
       };
+    case OpKind::gather:
+      return prepared_gather(op);
     case OpKind::resample:
     case OpKind::layer_norm:
+    case OpKind::matmul:
+    case OpKind::softmax:
       return prepared_rows(op);
     case OpKind::float_conv:
       return prepared_float_conv(i);
@@ -215,20 +279,35 @@ Engine::Step Engine::prepared(size_t i, const std::vector<ByteRange>& ranges) co
   };
 }
 
+Engine::Step Engine::prepared_gather(const Op& op) const {
+  std::vector<std::pair<int64_t, int64_t>> inputs;
+  for (const int32_t input : op.inputs) inputs.emplace_back(offset(input), tensor(input).count());
+  const int64_t to = offset(op.output);
+  if (tensor(op.output).type == Type::byte)
+    return [to, bytes = Gathered<uint8_t>(op, inputs)](std::byte* arena, Mode) {
+      bytes.copy(arena, at<uint8_t>(arena, to));
+    };
+  return
+      [to, floats = Gathered<float>(op, inputs)](std::byte* arena, Mode) { floats.copy(arena, at<float>(arena, to)); };
+}
+
 // Rows of floats, which become bytes where the output has some.
 Engine::Step Engine::prepared_rows(const Op& op) const {
   const TensorInfo& out = tensor(op.output);
   const bool is_byte = out.type == Type::byte;
   ByteOutput output = is_byte ? output_of(op) : ByteOutput{};
-  if (op.kind == OpKind::resample) output.step = 1;
+  if (!op.rescale.empty()) output.step = 1;
+  std::vector<int64_t> from;
+  for (const int32_t input : op.inputs) from.push_back(offset(input));
   return [=, &op, &program = *program_, &kernels = byte_kernels(), rows = int64_t{out.height},
-          width = int64_t{out.width} * out.channels, from = offset(op.inputs[0]),
-          to = offset(op.output)](std::byte* arena, Mode mode) {
+          width = int64_t{out.width} * out.channels, to = offset(op.output)](std::byte* arena, Mode mode) {
     parallel_for(rows, mode.share_rows ? (rows + 3) / 4 : rows, [&](int64_t begin, int64_t end) {
       Scratch scratch;
       float* values = is_byte ? scratch.take<float>(static_cast<size_t>(width)) : nullptr;
+      const void** inputs = scratch.take<const void*>(from.size());
+      for (size_t i = 0; i < from.size(); ++i) inputs[i] = arena + from[i];
       for (int64_t row = begin; row < end; ++row) {
-        run_row(program, op, arena + from, row, is_byte ? values : at<float>(arena, to) + row * width);
+        run_row(program, op, {inputs, from.size()}, row, is_byte ? values : at<float>(arena, to) + row * width);
         if (is_byte) kernels.quantize(values, at<uint8_t>(arena, to) + row * width, static_cast<size_t>(width), output);
       }
     });

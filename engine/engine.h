@@ -50,6 +50,7 @@ class Engine {
   int64_t offset(int32_t i) const { return offsets_[static_cast<size_t>(i)]; }
   void plan_memory();
   Step prepared(size_t op, const std::vector<ByteRange>& ranges) const;
+  Step prepared_gather(const Op& op) const;
   Step prepared_rows(const Op& op) const;
   Step prepared_conv(const Op& op, const ByteRange& input) const;
   Step prepared_float(const Op& op) const;

@@ -61,7 +61,10 @@ double integer_epsilon(float epsilon, const TensorInfo& input) {
 }
 
 int64_t largest_sum(const Program& program, const Op& op) {
-  const auto largest_input = static_cast<int64_t>(program.tensors[static_cast<size_t>(op.inputs[0])].grid.largest());
+  const auto input = [&](size_t i) -> const TensorInfo& { return program.tensors[static_cast<size_t>(op.inputs[i])]; };
+  const auto largest_input = static_cast<int64_t>(input(0).grid.largest());
+  if (op.kind == OpKind::matmul)
+    return input(0).channels * largest_input * static_cast<int64_t>(input(1).grid.largest());
   std::vector<int64_t> weights(op.bias.size());
   for (size_t first = 0; first < op.weight.size(); first += weights.size())
     for (size_t c = 0; c < weights.size(); ++c) weights[c] += std::abs(int64_t{op.weight[first + c]});

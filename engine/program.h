@@ -15,7 +15,7 @@ namespace qgrad::deploy {
 
 enum class Type : uint8_t { float32, byte };
 
-// Of one image; vectors have height and width 1.
+// Of one image; vectors have height and width 1, tokens height 1.
 struct TensorInfo {
   std::string name;  // the path of the layer that makes it; "" where it stands between layers
   Type type = Type::byte;
@@ -39,7 +39,7 @@ struct Preparation {
 enum class OpKind : uint8_t {
   quantize,        // float -> byte
   dequantize,      // byte -> float
-  conv,            // byte -> byte; a fully connected layer is one of 1x1 on an image of 1x1
+  conv,            // byte -> byte; a fully connected layer is one of 1x1, on a vector or tokens
   add,             // real values of bytes -> byte, or floats -> float
   multiply,        // the same
   lookup,          // bytes -> byte through a table for each input; several are put together along the channels
@@ -53,6 +53,9 @@ enum class OpKind : uint8_t {
   select,          // any type: rows, columns and channels of the input by their places, or zeros
   resample,        // byte -> byte or float -> float: weighted sums of neighbouring rows, and of columns
   layer_norm,      // byte -> byte: the channels of each position less their mean, by their deviation
+  gather,          // any type: numbers of the inputs, each by its place, or constants
+  matmul,          // two of bytes -> byte: [height,m,k] times [height,k,n], a product of matrices for each row
+  softmax,         // byte -> byte: shares of the channels of each position in the sum of their exponentials
 };
 
 // Padding is that above and to the left; how far it goes on the other sides, the output's size says.
@@ -78,11 +81,11 @@ struct Op {
   // float_conv: as weight and bias; real_conv: the bias, `bias` being zeros; layer_norm: one of each for every channel.
   std::vector<float> real_weight, real_bias;
   float real_low = 0, real_high = 0;  // clamp
-  // conv: round(sum * rescale), real_conv: sum * rescale + real_bias, with one of each for every channel; resample: as
-  // conv, with one in all, and of floats sum * rescale.
+  // conv: round(sum * rescale), real_conv: sum * rescale + real_bias, with one of each for every channel; resample,
+  // matmul: as conv, with one in all, and resample of floats sum * rescale.
   std::vector<float> rescale;
-  // Limits of the output's bytes: conv one of each for every channel; resample one, and so have quantize, add, multiply
-  // and layer_norm, which give round(x / step).
+  // Limits of the output's bytes: conv one of each for every channel; resample and matmul one, and so have quantize,
+  // add, multiply, layer_norm and softmax, which give round(x / step).
   std::vector<uint8_t> low, high;
   std::vector<std::array<uint8_t, 256>> tables;  // lookup: one for each input, the output's byte for every byte
   // select: where each row, column and channel of the output stands in the input; kZeros: nowhere. resample: where the
@@ -94,6 +97,13 @@ struct Op {
   // layer_norm, of n integers u in steps from zero: (n u - sum u) / sqrt(n sum u^2 - (sum u)^2 + integer_epsilon),
   // integers up to the root and doubles from there, which is rounded to float, times real_weight, plus real_bias.
   float epsilon = 0;
+  // gather: of each number of the output, its place among the numbers of all inputs, which follow each other; -1 - i:
+  // it is constant i. Constants of bytes are bytes.
+  std::vector<int32_t> places;
+  std::vector<float> constants;
+  // softmax, of n bytes b, the largest of them m: exponentials[m - b], an integer, by the sum of all n, in doubles,
+  // which is rounded to float. One for every byte of the input.
+  std::vector<int32_t> exponentials;
 };
 
 struct Program {
@@ -142,7 +152,7 @@ ConvGeometry conv_geometry(const Program& program, const Op& op);
 PoolGeometry pool_geometry(const Program& program, const Op& op);
 // What is added to a variance of real values, for integers whose variance is n^2 times that of their numbers.
 double integer_epsilon(float epsilon, const TensorInfo& input);
-// The largest magnitude that any sum of a convolution can reach, whatever its input.
+// The largest magnitude that any sum of a convolution or of a product of matrices can reach, whatever its inputs.
 int64_t largest_sum(const Program& program, const Op& op);
 
 }  // namespace qgrad::deploy

@@ -139,6 +139,18 @@ class OpCheck {
         nothing_but({&op_.real_weight, &op_.real_bias, &op_.epsilon, &op_.low, &op_.high});
         arity(1, 1), types(Type::byte, Type::byte), same_shape(), outputs(1), layer_norm();
         return;
+      case OpKind::gather:
+        nothing_but({&op_.places, &op_.constants});
+        arity(1, 64), gather();
+        return;
+      case OpKind::matmul:
+        nothing_but({&op_.rescale, &op_.low, &op_.high});
+        arity(2, 2), types(Type::byte, Type::byte), outputs(1), matmul();
+        return;
+      case OpKind::softmax:
+        nothing_but({&op_.exponentials, &op_.low, &op_.high});
+        arity(1, 1), types(Type::byte, Type::byte), same_shape(), outputs(1), softmax();
+        return;
     }
     fail("unknown kind {}", static_cast<int>(op_.kind));
   }
@@ -152,7 +164,9 @@ class OpCheck {
     const Window& w = op_.window;
     const bool depthwise = w.groups > 1 && w.groups == in(0).channels && w.groups == out_.channels;
     const int64_t lanes = depthwise ? up_to_lanes(out_.channels) : w.groups * up_to_lanes(out_.channels / w.groups);
-    const int64_t depth = is_conv ? in(0).channels / w.groups : std::ssize(op_.inputs);
+    const int64_t depth = is_conv                      ? in(0).channels / w.groups
+                          : op_.kind == OpKind::matmul ? in(0).channels
+                                                       : std::ssize(op_.inputs);
     return int64_t{out_.height} * out_.width * lanes * w.kernel_h * w.kernel_w * depth;
   }
 
@@ -177,6 +191,7 @@ class OpCheck {
     left(&Op::tables, "tables"), left(&Op::rows, "rows"), left(&Op::columns, "columns");
     left(&Op::channels, "channels"), left(&Op::row_weights, "weights of rows");
     left(&Op::column_weights, "weights of columns"), left(&Op::epsilon, "an epsilon");
+    left(&Op::places, "places"), left(&Op::constants, "constants"), left(&Op::exponentials, "exponentials");
   }
   // Of a sum of real values, or a product.
   void on_values() const {
@@ -311,8 +326,7 @@ class OpCheck {
     nothing_but({&op_.rows, &op_.columns, &op_.row_weights, &op_.column_weights, &op_.rescale,
                  bytes ? &op_.low : nullptr, bytes ? &op_.high : nullptr});
     check(in(0).channels == out_.channels, "{} channels become {}", in(0).channels, out_.channels);
-    check(op_.rescale.size() == 1 && std::isfinite(op_.rescale[0]) && op_.rescale[0] > 0,
-          "expected one positive factor, got {}", op_.rescale.size());
+    one_factor();
     finite("weights of rows", op_.row_weights), finite("weights of columns", op_.column_weights);
     const double rows = axis("rows", op_.rows, op_.row_weights, in(0).height, out_.height),
                  columns = axis("columns", op_.columns, op_.column_weights, in(0).width, out_.width);
@@ -331,6 +345,48 @@ class OpCheck {
     finite("weight", op_.real_weight), finite("bias", op_.real_bias);
     check(std::isfinite(op_.epsilon) && op_.epsilon > 0 && integer_epsilon(op_.epsilon, in(0)) > 0,
           "expected a positive epsilon, got {}", op_.epsilon);
+  }
+  // What it takes keeps its type and grid.
+  void gather() const {
+    int64_t numbers = 0;
+    for (size_t i = 0; i < op_.inputs.size(); ++i) numbers += in(i).count();
+    check(op_.places.size() == static_cast<size_t>(out_.count()), "{} places for {} numbers", op_.places.size(),
+          out_.count());
+    bool takes = false;
+    for (const int32_t place : op_.places) {
+      check(place < numbers && place >= -std::ssize(op_.constants), "place {} is none of {} numbers and {} constants",
+            place, numbers, op_.constants.size());
+      takes = takes || place >= 0;
+    }
+    for (size_t i = 0; takes && i < op_.inputs.size(); ++i)
+      check(in(i).type == out_.type && in(i).grid == out_.grid, "the types or grids of input {} and output differ", i);
+    finite("constants", op_.constants);
+    if (out_.type == Type::float32) return;
+    for (const float constant : op_.constants)
+      check(
+          constant == std::nearbyint(constant) && constant >= 0 && constant <= static_cast<float>(out_.highest_byte()),
+          "its constant {} is not on the output's grid", constant);
+  }
+  void matmul() const {
+    const TensorInfo &a = in(0), &b = in(1);
+    check(a.height == out_.height && b.height == out_.height && a.width == out_.width && b.channels == out_.channels &&
+              a.channels == b.width,
+          "{}x{}x{} times {}x{}x{} is no {}x{}x{}", a.height, a.width, a.channels, b.height, b.width, b.channels,
+          out_.height, out_.width, out_.channels);
+    one_factor();
+    const int64_t largest = largest_sum(program_, op_);
+    check(largest <= std::numeric_limits<int32_t>::max(), "sums may reach {}, beyond 32 bits", largest);
+  }
+  void softmax() const {
+    check(op_.exponentials.size() == static_cast<size_t>(in(0).highest_byte()) + 1, "expected {} exponentials, got {}",
+          in(0).highest_byte() + 1, op_.exponentials.size());
+    for (const int32_t exponential : op_.exponentials)
+      check(exponential >= 0, "its exponential {} is negative", exponential);
+    check(op_.exponentials[0] > 0, "the exponential of the largest is zero");
+  }
+  void one_factor() const {
+    check(op_.rescale.size() == 1 && std::isfinite(op_.rescale[0]) && op_.rescale[0] > 0,
+          "expected one positive factor, got {}", op_.rescale.size());
   }
   void concat() const {
     int64_t channels = 0;

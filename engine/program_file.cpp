@@ -181,6 +181,8 @@ void fields(V& v, Op& op) {
   if (op.kind == OpKind::select) v(op.rows), v(op.columns), v(op.channels);
   if (op.kind == OpKind::resample) v(op.rows), v(op.columns), v(op.row_weights), v(op.column_weights);
   if (op.kind == OpKind::layer_norm) v(op.epsilon);
+  if (op.kind == OpKind::gather) v(op.places), v(op.constants);
+  if (op.kind == OpKind::softmax) v(op.exponentials);
 }
 template <class V>
 void fields(V& v, Program& p) {

@@ -60,14 +60,62 @@ void layer_norm(const Op& op, const TensorInfo& in, const uint8_t* x, float* y) 
   }
 }
 
+// The numbers of one position.
+void softmax(const Op& op, const TensorInfo& in, const uint8_t* x, float* y) {
+  const uint8_t largest = *std::max_element(x, x + in.channels);
+  const auto exponential = [&](int64_t c) { return op.exponentials[static_cast<size_t>(largest - x[c])]; };
+  int64_t sum = 0;
+  for (int64_t c = 0; c < in.channels; ++c) sum += exponential(c);
+  for (int64_t c = 0; c < in.channels; ++c)
+    y[c] = static_cast<float>(static_cast<double>(exponential(c)) / static_cast<double>(sum));
+}
+
+// Bytes [k,n] less their zero, as a ByteProduct has its factors.
+void pair_up(const uint8_t* from, const TensorInfo& b, int64_t panels, int16_t* to) {
+  const int64_t columns = panels * kBytePanel;
+  std::fill_n(to, (b.width + 1) / 2 * columns * 2, int16_t{0});
+  for (int64_t k = 0; k < b.width; ++k)
+    for (int64_t c = 0; c < b.channels; ++c)
+      to[(k / 2 * columns + c) * 2 + k % 2] = static_cast<int16_t>(from[k * b.channels + c] - b.origin());
+}
+
+// One matrix, [m,k] times [k,n], some rows at a time.
+void matmul(const TensorInfo& a, const TensorInfo& b, const uint8_t* x, const uint8_t* factors, float rescale,
+            float* y) {
+  constexpr int64_t kRows = 24;
+  const int64_t depth = b.width, columns = b.channels;
+  const int64_t pairs = (depth + 1) / 2, panels = (columns + kBytePanel - 1) / kBytePanel;
+  Scratch scratch;
+  auto* numbers = scratch.take<int16_t>(static_cast<size_t>(kRows * pairs * 2));
+  auto* paired = scratch.take<int16_t>(static_cast<size_t>(pairs * panels * kBytePanel * 2));
+  auto* sums = scratch.take<int32_t>(static_cast<size_t>(kRows * panels * kBytePanel));
+  pair_up(factors, b, panels, paired);
+  std::fill_n(numbers, kRows * pairs * 2, int16_t{0});
+  for (int64_t row = 0; row < a.width; row += kRows) {
+    const int64_t rows = std::min(kRows, a.width - row);
+    for (int64_t r = 0; r < rows; ++r)
+      for (int64_t k = 0; k < depth; ++k)
+        numbers[r * pairs * 2 + k] = static_cast<int16_t>(x[(row + r) * depth + k] - a.origin());
+    byte_kernels().product(
+        {.x = numbers, .factors = paired, .y = sums, .rows = rows, .pairs = pairs, .panels = panels});
+    for (int64_t r = 0; r < rows; ++r)
+      for (int64_t c = 0; c < columns; ++c)
+        y[(row + r) * columns + c] = static_cast<float>(sums[r * panels * kBytePanel + c]) * rescale;
+  }
+}
+
 }  // namespace
 
-void run_row(const Program& program, const Op& op, const void* x, int64_t row, float* y) {
-  const TensorInfo& in = program.tensors[static_cast<size_t>(op.inputs[0])];
-  if (op.kind == OpKind::resample) return resample(op, in, x, static_cast<size_t>(row), y);
-  const int64_t width = int64_t{in.width} * in.channels;
-  const uint8_t* bytes = static_cast<const uint8_t*>(x) + row * width;
-  for (int64_t i = 0; i < width; i += in.channels) layer_norm(op, in, bytes + i, y + i);
+void run_row(const Program& program, const Op& op, std::span<const void* const> inputs, int64_t row, float* y) {
+  const auto info = [&](size_t i) -> const TensorInfo& { return program.tensors[static_cast<size_t>(op.inputs[i])]; };
+  const auto bytes = [&](size_t i) {
+    return static_cast<const uint8_t*>(inputs[i]) + row * info(i).width * info(i).channels;
+  };
+  const TensorInfo& in = info(0);
+  if (op.kind == OpKind::resample) return resample(op, in, inputs[0], static_cast<size_t>(row), y);
+  if (op.kind == OpKind::matmul) return matmul(in, info(1), bytes(0), bytes(1), op.rescale[0], y);
+  for (int64_t i = 0; i < int64_t{in.width} * in.channels; i += in.channels)
+    (op.kind == OpKind::softmax ? softmax : layer_norm)(op, in, bytes(0) + i, y + i);
 }
 
 }  // namespace qgrad::deploy

@@ -67,6 +67,7 @@ ByteKernels QGRAD_BYTE_ROW() {
           .dequantize = dequantize,
           .add = add,
           .multiply = multiply,
+          .product = product,
           .max_pool = max_pool};
 }
 

@@ -86,6 +86,15 @@ struct ByteOperand {
   float origin, step;
 };
 
+// y[row][column] = sum_k x[row][k] factors[k][column], of 16-bit integers, k in pairs: x [rows][pairs][2],
+// factors [pairs][kBytePanel panels][2], y [rows][kBytePanel panels].
+struct ByteProduct {
+  const int16_t* x;
+  const int16_t* factors;
+  int32_t* y;
+  int64_t rows, pairs, panels;
+};
+
 struct ByteKernels {
   const char* isa = nullptr;
   ByteArithmetic arithmetic;
@@ -96,6 +105,8 @@ struct ByteKernels {
   // The sum, and the product, of all (b - origin) * step, in float.
   void (*add)(const ByteOperand* operands, size_t count, uint8_t* y, size_t n, const ByteOutput& to);
   void (*multiply)(const ByteOperand* operands, size_t count, uint8_t* y, size_t n, const ByteOutput& to);
+  // Sums may not leave int32.
+  void (*product)(const ByteProduct& arguments);
   // Padding is never the maximum.
   void (*max_pool)(const uint8_t* x, uint8_t* y, const PoolGeometry& geometry);
 };

@@ -55,6 +55,18 @@ void depthwise_tile(const ByteTile& t) {
   }
 }
 
+void product(const ByteProduct& p) {
+  const int64_t columns = p.panels * kBytePanel;
+  for (int64_t row = 0; row < p.rows; ++row) {
+    int32_t* y = p.y + row * columns;
+    for (int64_t c = 0; c < columns; ++c) y[c] = 0;
+    for (int64_t k = 0; k < p.pairs; ++k) {
+      const int16_t *x = p.x + (row * p.pairs + k) * 2, *factors = p.factors + k * columns * 2;
+      for (int64_t c = 0; c < columns; ++c) y[c] += x[0] * factors[2 * c] + x[1] * factors[2 * c + 1];
+    }
+  }
+}
+
 }  // namespace
 }  // namespace qgrad
 

@@ -117,6 +117,8 @@ inline Integers bytes_of(const Integers* steps, int16_t origin) {
   return to_bytes(add_words(to_words(steps[0], steps[1]), to), add_words(to_words(steps[2], steps[3]), to));
 }
 
+inline void store(int32_t* to, Integers x) { memcpy(to, &x, sizeof x); }
+
 // Vectors that a panel's sums take.
 constexpr int kPanelVectors = kBytePanel / kIntegerLanes;
 

@@ -64,6 +64,7 @@ class Softmax final : public UnaryModule {
   explicit Softmax(const SoftmaxConfig& config = {}) : dim_(config.dim) {}
   std::string_view kind() const override { return "Softmax"; }
   std::string describe() const override { return fmt::format("dim={}", dim_); }
+  int dim() const { return dim_; }
 
  protected:
   Tensor forward(const Tensor& x) override { return softmax(x, dim_); }

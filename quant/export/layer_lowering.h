@@ -16,8 +16,8 @@ using LayerLowering =
     std::function<int32_t(ProgramBuilder& program, const GraphNode& node, std::span<const int32_t> inputs)>;
 
 // By kind of module, or name of an op that a module with children runs itself. What is not in it: layers of weighted
-// sums and rectifiers, which say by their Effect what they compute. A layer that is quantized, and has no integer form
-// of its own, is lowered by these too: in float, then onto its grid.
+// sums, rectifiers, and layers that only move numbers, which say by their Effect what they compute. A layer that is
+// quantized, and has no integer form of its own, is lowered by these too: in float, then onto its grid.
 //   layer_lowerings()["Doubled"] = [](ProgramBuilder& program, const GraphNode& node, std::span<const int32_t> inputs)
 //   {
 //     const int32_t x = program.as_float(inputs[0]);

@@ -6,16 +6,36 @@
 #include <map>
 #include <set>
 
+#include "nn/layers/constant.h"
 #include "quant/export/layer_lowering.h"
+#include "quant/export/moves.h"
+#include "quant/export/unread.h"
 #include "quant/simulation/float_layer.h"
+#include "quant/simulation/integer_softmax.h"
 #include "quant/simulation/param_layer.h"
 
 namespace qgrad::deploy {
 namespace {
 
+// Parameters of the network among the inputs of quantized layers, by the layer's path and the input's index: a graph
+// does not show them.
+struct ConstantInputs final : CallObserver {
+  void leave(Module& module, Inputs x, const Tensor& y) override {
+    if (dynamic_cast<Constant*>(&module)) constants.push_back(y);
+    if (!dynamic_cast<RangeLinearQuantWrapper*>(&module)) return;
+    for (size_t i = 0; i < x.size(); ++i)
+      if (std::ranges::any_of(constants, [&](const Tensor& constant) { return constant.is_same(x[i]); }))
+        of[module.path()][i] = x[i];
+  }
+  std::vector<Tensor> constants;
+  std::map<std::string, std::map<size_t, Tensor>> of;
+};
+
 class Lowering : ProgramBuilder {
  public:
-  Lowering(Module& model, const Tensor& example) : model_(model), graph_(Graph::trace(model, example)) {
+  Lowering(Module& model, const Tensor& example) : model_(model), image_(example.shape()) {
+    const Observing observing(constants_);
+    graph_ = Graph::trace(model, example);
     visit_modules<RangeLinearQuantWrapper>(
         model, [this](RangeLinearQuantWrapper& wrapper) { quantized_[wrapper.path()] = &wrapper; });
     check(example.rank() >= 1 && example.dim(0) == 1, "lower: expected one example, got a batch of shape {}",
@@ -28,6 +48,7 @@ class Lowering : ProgramBuilder {
       const GraphNode& node = graph_[i];
       try {
         visit(i, node);
+        values_[i].shape = node.output_shape;
       } catch (const Error& e) {
         const std::string where = node.path().empty() ? "" : node.path() + ": ";
         fail("{}{} can not be lowered: {}", where, kind_of(node), e.what());
@@ -36,7 +57,10 @@ class Lowering : ProgramBuilder {
     const Value output = values_[graph_.output()];
     result_.program.output = as_float(output.tensor);
     if (result_.program.output != output.tensor) tensor(result_.program.output).name = "output";
+    leave_out_unread(result_.program);
     validate(result_.program);
+    check(!mixes_tokens() || keeps_images_apart(model_, image_),
+          "the images of a batch do not give what each gives alone: the network moves numbers from one to another");
     return std::move(result_);
   }
 
@@ -57,10 +81,23 @@ class Lowering : ProgramBuilder {
     }
     if (const auto layer = quantized_.find(node.path()); layer != quantized_.end())
       return visit_wrapped(i, node, *layer->second);
-    std::vector<int32_t> inputs;
-    for (const size_t pred : node.preds) inputs.push_back(made_by(graph_[pred], values_[pred]));
+    std::vector<Value> inputs;
+    for (const size_t pred : node.preds) {
+      made_by(graph_[pred], values_[pred]);
+      inputs.push_back(values_[pred]);
+    }
     check(!inputs.empty(), "it has no inputs");
-    values_[i] = {lowering_of(node.kind, node.effect)(*this, node, inputs), false};
+    values_[i].tensor = unquantized(node, inputs);
+  }
+
+  // By what it does to numbers.
+  int32_t unquantized(const GraphNode& node, const std::vector<Value>& inputs) {
+    std::vector<int32_t> tensors;
+    for (const Value& input : inputs) tensors.push_back(input.tensor);
+    if (node.module) check_one_image(*node.module, node.output_shape);
+    if (is_move(node.effect) && !layer_lowerings().contains(node.kind)) return moved(node, inputs);
+    if (node.effect.kind == Effect::Kind::concatenates && !joins_channels(node, tensors)) return joined(node, inputs);
+    return lowering_of(node.kind, node.effect)(*this, node, tensors);
   }
 
   int32_t made_by(const GraphNode& node, const Value& value) const {
@@ -76,7 +113,10 @@ class Lowering : ProgramBuilder {
           "it is called more than once; give each of its places a layer of its own");
     check(is_real || wrapper.output_grid().has_value(),
           "its scales come from the values of every batch; give calibration statistics");
-    const std::vector<Value> inputs = inputs_of(node);
+    std::vector<Value> inputs = inputs_of(node);
+    for (const auto& [input, constant] : constants_.of[node.path()])
+      inputs.insert(inputs.begin() + static_cast<int64_t>(input), {.shape = constant.shape(), .constant = constant});
+    check_one_image(wrapper.wrapped(), node.output_shape);
     check(wrapper.quantization().arithmetic == Arithmetic::onnx,
           "it was quantized with \"rounding\": \"distiller\", which is for simulation alone; programs and ONNX files "
           "compute as \"rounding\": \"onnx\" does");
@@ -176,32 +216,139 @@ class Lowering : ProgramBuilder {
   // What the wrapper computes in float: of bytes, a table; else its own operation.
   int32_t float_layer(const GraphNode& node, RangeLinearFakeQuantWrapper& wrapper, std::vector<Value> inputs) {
     using Kind = Effect::Kind;
-    Module& layer = *wrapper.children()[0]->get();
+    Module& layer = wrapper.wrapped();
     const Effect effect = layer.effect();
     const Requantizer to(wrapper, false);
+    if ((effect.kind == Kind::adds || effect.kind == Kind::multiplies) && has_plain_factor(inputs))
+      return with_numbers(node, wrapper, to, inputs);
+    for (Value& input : inputs)
+      if (input.constant.defined()) input.tensor = constant(input.constant, first_made(inputs));
     for (size_t i = 0; i < inputs.size(); ++i)
       if (!inputs[i].carries_quantization && !wrapper.quantization().inputs.empty())
-        inputs[i] = {on_grid(wrapper, i, inputs[i]), true};
-    if (effect.kind == Kind::adds || effect.kind == Kind::multiplies || effect.kind == Kind::concatenates)
-      return on_real_values(node, layer, to, inputs);
+        inputs[i].tensor = on_grid(wrapper, i, inputs[i]), inputs[i].carries_quantization = true;
+    if (effect.kind == Kind::adds || effect.kind == Kind::multiplies) return on_real_values(node, effect, to, inputs);
+    if (effect.kind == Kind::concatenates) return concatenated(node, layer, to, inputs);
     const int32_t in = inputs.at(0).tensor;
     if (const auto window = wrapper.summed_window(image_shape(in))) return window_sum(node, *window, to, in);
     if (const auto maps = wrapper.summed_maps(image_shape(in))) return resampled(node, *maps, to, in);
     if (const LayerNorm* norm = wrapper.integer_norm()) return normalized(node, *norm, to, in);
+    if (wrapper.multiplies_integers()) return multiplied_matrices(node, to, in, inputs.at(1).tensor);
+    if (wrapper.is_integer_softmax(node.output_shape.rank(), tensor(in).grid)) return shares(node, to, in);
     if (effect.kind == Kind::applies || effect.kind == Kind::none) return applied(node, wrapper, effect, to, inputs[0]);
     check(wrapper.precision() == FloatPrecision::single, "it computes in half precision, which programs do not have");
-    const GraphNode here{.name = "",
-                         .kind = std::string(layer.kind()),
-                         .effect = effect,
-                         .module = &layer,
-                         .output_shape = node.output_shape};
-    std::vector<int32_t> tensors;
-    for (const Value& input : inputs) tensors.push_back(input.tensor);
-    const int32_t result = lowering_of(here.kind, effect)(*this, here, tensors);
+    const int32_t result = unquantized(within(node, layer), inputs);
     if (tensor(result).type == Type::float32) return quantized(node, result, to, effect);
-    Tensor values = values_of(tensor(result).grid);
-    for (float& x : values.mutable_data()) x = to.steps_of(x);
-    return looked_up(node, result, values, to);
+    return regridded(node.path(), result, to);
+  }
+
+  // The wrapped layer alone.
+  static GraphNode within(const GraphNode& node, Module& layer) {
+    return {.name = "",
+            .kind = std::string(layer.kind()),
+            .effect = layer.effect(),
+            .module = &layer,
+            .output_shape = node.output_shape};
+  }
+
+  // --- what moves numbers ---
+  static bool is_move(const Effect& effect) {
+    return effect.kind == Effect::Kind::moves || effect.kind == Effect::Kind::splits;
+  }
+  // Layers that look at neighbours do so within one image.
+  static void check_one_image(Module& layer, const Shape& output) {
+    using Kind = Effect::Kind;
+    const Kind kind = layer.effect().kind;
+    const bool looks_around = kind == Kind::picks || kind == Kind::averages ||
+                              (layer.weighted_sum() && layer.weighted_sum()->weight.raw().rank() == 4);
+    check(!looks_around || output[0] == 1, "it gives {} images for one", output[0]);
+  }
+
+  // What stands behind others that move numbers moves those that they got.
+  int32_t moved(const GraphNode& node, const std::vector<Value>& inputs) {
+    int32_t from = inputs[0].tensor;
+    std::vector<int32_t> places = moved_places(function_of(node), std::array{inputs[0].shape});
+    if (const auto known = moves_.find(from); known != moves_.end()) {
+      places = moved_twice(known->second.places, places);
+      from = known->second.from;
+    }
+    const TensorInfo source = tensor(from), to = of_output(node, "", source.type, source.grid);
+    if (stays(places, source, to)) return from;
+    Op op = moving(places, source, to);
+    op.inputs = {from};
+    const int32_t output = emit(std::move(op), add_tensor(to));
+    moves_[output] = {from, std::move(places)};
+    return output;
+  }
+  static std::function<Tensor(Inputs)> function_of(const GraphNode& node) {
+    if (node.kind == "flatten") return [](Inputs x) { return flatten(x[0]); };
+    check(node.module, "it is no layer, but an operation of a module with layers");
+    return [&layer = *node.module](Inputs x) { return layer.call(x); };
+  }
+
+  // A concatenation of other dimensions than channels, of inputs of one type and grid.
+  int32_t joined(const GraphNode& node, const std::vector<Value>& inputs) {
+    const bool is_float =
+        std::ranges::any_of(inputs, [&](const Value& input) { return tensor(input.tensor).type == Type::float32; });
+    std::vector<int32_t> tensors;
+    std::vector<Shape> shapes;
+    for (const Value& input : inputs) {
+      tensors.push_back(is_float ? as_float(input.tensor) : input.tensor);
+      shapes.push_back(input.shape);
+    }
+    const TensorInfo to = of_output(node, "", tensor(tensors[0]).type, tensor(tensors[0]).grid);
+    Op op = gathering(moved_places(function_of(node), shapes), to);
+    op.inputs = std::move(tensors);
+    return emit(std::move(op), add_tensor(to));
+  }
+
+  // Bytes on the output's grid: through a table, where that changes any. What is moved nowhere keeps its name.
+  int32_t regridded(const std::string& name, int32_t in, const Requantizer& to) {
+    const auto table = table_to(to, tensor(in).grid);
+    bool changes = tensor(in).grid != to.grid;
+    for (int32_t i = 0; i <= tensor(in).highest_byte(); ++i) changes = changes || table[static_cast<size_t>(i)] != i;
+    if (!changes) {
+      if (tensor(in).name.empty()) tensor(in).name = name;
+      return in;
+    }
+    const int32_t output = add_like(in, Type::byte, to.grid);
+    tensor(output).name = name;
+    return emit({.kind = OpKind::lookup, .inputs = {in}, .tables = {table}}, output);
+  }
+
+  // Whether numbers are moved otherwise than within images, as they are seen with a batch of one.
+  bool mixes_tokens() const {
+    return std::ranges::any_of(result_.program.ops,
+                               [](const Op& op) { return op.kind == OpKind::gather || op.kind == OpKind::matmul; });
+  }
+
+  // --- constants ---
+  static int32_t first_made(const std::vector<Value>& inputs) {
+    for (const Value& input : inputs)
+      if (!input.constant.defined()) return input.tensor;
+    fail("all its inputs are constants");
+  }
+  // One input, and constants that are numbers.
+  static bool has_plain_factor(const std::vector<Value>& inputs) {
+    return inputs.size() > 1 &&
+           std::ranges::count_if(inputs, [](const Value& input) { return !input.constant.defined(); }) == 1 &&
+           std::ranges::all_of(
+               inputs, [](const Value& input) { return !input.constant.defined() || input.constant.numel() == 1; });
+  }
+  // A function of every number of the one input that is no constant.
+  int32_t with_numbers(const GraphNode& node, RangeLinearFakeQuantWrapper& wrapper, const Requantizer& to,
+                       const std::vector<Value>& inputs) {
+    int32_t in = -1;
+    std::vector<Tensor> operands;
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      if (inputs[i].constant.defined()) {
+        operands.push_back(inputs[i].constant.reshaped({1, 1}));
+        continue;
+      }
+      in = on_grid(wrapper, i, inputs[i]);
+      operands.push_back(values_of(tensor(in).grid));
+      operands.back().set_grid(tensor(in).grid);
+    }
+    return looked_up(node, in, to_integers(wrapper.call(operands), to.grid, Arithmetic::onnx), to);
   }
 
   // A function of every number.
@@ -232,30 +379,41 @@ class Lowering : ProgramBuilder {
     return emit({.kind = OpKind::lookup, .inputs = {in}, .tables = {table_of(steps.data(), to.grid)}}, output);
   }
 
-  // Sums, products and concatenations of the inputs' real values.
-  int32_t on_real_values(const GraphNode& node, const Module& layer, const Requantizer& to,
+  static constexpr const char* kPartlyFloat =
+      "its output is quantized, and one of its inputs is in float: quantize both or neither";
+
+  // Sums and products of the inputs' real values.
+  int32_t on_real_values(const GraphNode& node, const Effect& effect, const Requantizer& to,
                          const std::vector<Value>& inputs) {
-    Op op{.kind = layer.effect().kind == Effect::Kind::adds ? OpKind::add : OpKind::multiply};
+    Op op{.kind = effect.kind == Effect::Kind::adds ? OpKind::add : OpKind::multiply};
     for (const Value& input : inputs) {
-      check(tensor(input.tensor).type == Type::byte,
-            "its output is quantized, and one of its inputs is in float: quantize both or neither");
-      const bool concatenates = layer.effect().kind == Effect::Kind::concatenates;
-      op.inputs.push_back(concatenates ? input.tensor : broadcast_to(node, input.tensor));
+      check(tensor(input.tensor).type == Type::byte, kPartlyFloat);
+      op.inputs.push_back(broadcast_to(node, input.tensor));
     }
-    const int32_t output = add_tensor(node, node.path(), Type::byte, to.grid);
-    if (layer.effect().kind == Effect::Kind::concatenates) {
-      check_along_channels(node, op.inputs);
-      op.kind = OpKind::lookup;
-      for (const int32_t input : op.inputs) {
-        Tensor values = values_of(tensor(input).grid);
-        for (float& x : values.mutable_data()) x = to.steps_of(x);
-        op.tables.push_back(table_of(values.data(), to.grid));
-      }
-    } else {
-      check_operands(op.inputs.size());
-      to.add_limits(op, 1 / to.grid.step());
+    check_operands(op.inputs.size());
+    to.add_limits(op, 1 / to.grid.step());
+    return emit(std::move(op), add_tensor(node, node.path(), Type::byte, to.grid));
+  }
+
+  // Along the channels, a table for each input; else all are brought to the output's grid first.
+  int32_t concatenated(const GraphNode& node, Module& layer, const Requantizer& to, std::vector<Value> inputs) {
+    Op op{.kind = OpKind::lookup};
+    for (const Value& input : inputs) {
+      check(tensor(input.tensor).type == Type::byte, kPartlyFloat);
+      op.inputs.push_back(input.tensor);
     }
-    return emit(std::move(op), output);
+    if (!joins_channels(node, op.inputs)) {
+      for (Value& input : inputs) input.tensor = regridded("", input.tensor, to);
+      return regridded(node.path(), joined(within(node, layer), inputs), to);
+    }
+    for (const int32_t input : op.inputs) op.tables.push_back(table_to(to, tensor(input).grid));
+    return emit(std::move(op), add_tensor(node, node.path(), Type::byte, to.grid));
+  }
+
+  static std::array<uint8_t, 256> table_to(const Requantizer& to, const Grid& from) {
+    Tensor values = values_of(from);
+    for (float& x : values.mutable_data()) x = to.steps_of(x);
+    return table_of(values.data(), to.grid);
   }
 
   // The mean of a window as a convolution with ones.
@@ -290,9 +448,32 @@ class Lowering : ProgramBuilder {
     return emit(std::move(op), add_tensor(node, node.path(), Type::byte, to.grid));
   }
 
+  int32_t multiplied_matrices(const GraphNode& node, const Requantizer& to, int32_t a, int32_t b) {
+    Op op{.kind = OpKind::matmul, .inputs = {a, b}};
+    op.rescale = {tensor(a).grid.step() * tensor(b).grid.step() / to.grid.step()};
+    to.add_limits(op, op.rescale[0]);
+    if (largest_sum(result_.program, op) >= int64_t{1} << 24) result_.beyond_simulation.push_back(node.path());
+    return emit(std::move(op), add_tensor(node, node.path(), Type::byte, to.grid));
+  }
+
+  int32_t shares(const GraphNode& node, const Requantizer& to, int32_t in) {
+    Op op{.kind = OpKind::softmax, .inputs = {in}, .exponentials = softmax_exponentials(tensor(in).grid)};
+    to.add_limits(op, 1 / to.grid.step());
+    return emit(std::move(op), add_tensor(node, node.path(), Type::byte, to.grid));
+  }
+
+  // Of a tensor that was made by moving others.
+  struct Move {
+    int32_t from;
+    std::vector<int32_t> places;
+  };
+
   Module& model_;
+  Shape image_;
+  ConstantInputs constants_;
   Graph graph_;
   std::vector<Value> values_;
+  std::map<int32_t, Move> moves_;
   std::map<std::string, RangeLinearQuantWrapper*> quantized_;  // by path
   std::set<std::string> lowered_;                              // paths of these
 };

@@ -3,14 +3,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 #include <optional>
-#include <tuple>
 
 #include "core/error.h"
 #include "core/narrow.h"
 #include "quant/export/onnx_check.h"
 #include "quant/export/onnx_conv.h"
+#include "quant/export/onnx_moves.h"
 #include "quant/export/onnx_pieces.h"
 #include "quant/export/onnx_writer.h"
 #include "quant/export/runtime_form.h"
@@ -27,43 +26,6 @@ std::string product(OnnxWriter& to, const Op& op) {
   return all;
 }
 
-// Zeros stand at the end of the axis before places are taken.
-std::string select_along(OnnxWriter& to, const Op& op, int64_t axis, std::vector<int32_t> places, int32_t size,
-                         std::string x, const std::string& result) {
-  if (std::ranges::count(places, Op::kZeros) > 0) {
-    std::vector<int64_t> pads(8, 0);
-    pads[static_cast<size_t>(4 + axis)] = 1;
-    const int64_t dims[] = {8};
-    const std::string zero = to.tensor(op.output).type == Type::byte ? to.zero_point(op.output) : to.limit(0);
-    x = to.model.node("Pad", {x, to.model.constant<int64_t>(result + "/pads", dims, pads), zero}, result + "/padded");
-    std::ranges::replace(places, Op::kZeros, size);
-  }
-  const int64_t dims[] = {std::ssize(places)};
-  return to.model.node("Gather", {x, to.model.constant<int32_t>(result + "/places", dims, places)}, result,
-                       {{"axis", axis}});
-}
-
-// One axis after the other.
-void select(OnnxWriter& to, const Op& op) {
-  const TensorInfo& in = to.tensor(op.inputs[0]);
-  std::vector<std::tuple<int64_t, const std::vector<int32_t>*, int32_t>> axes;
-  for (const auto& [axis, places, size] :
-       {std::tuple(int64_t{1}, &op.channels, in.channels), std::tuple(int64_t{2}, &op.rows, in.height),
-        std::tuple(int64_t{3}, &op.columns, in.width)}) {
-    std::vector<int32_t> all(static_cast<size_t>(size));
-    std::iota(all.begin(), all.end(), 0);
-    if (*places != all) axes.emplace_back(axis, places, size);
-  }
-  if (axes.empty()) axes.emplace_back(1, &op.channels, in.channels);  // it moves nothing
-  std::string x = to.name(op.inputs[0]);
-  for (size_t i = 0; i < axes.size(); ++i) {
-    const auto [axis, places, size] = axes[i];
-    const std::string result =
-        i + 1 < axes.size() ? fmt::format("{}/axis{}", to.name(op.output), axis) : to.name(op.output);
-    x = select_along(to, op, axis, *places, size, x, result);
-  }
-}
-
 void resample(OnnxWriter& to, const Op& op) {
   const int32_t in = op.inputs[0];
   std::string x = to.name(in);
@@ -74,8 +36,30 @@ void resample(OnnxWriter& to, const Op& op) {
   else
     to.requantized(op, add_resample(to.model, to.program, op, x, to.name(op.output) + "/rescaled"));
 }
+
 void layer_norm(OnnxWriter& to, const Op& op) {
   to.quantized(op, add_layer_norm(to.model, to.program, op, to.name(op.inputs[0]), to.name(op.output) + "/values"));
+}
+
+void softmax(OnnxWriter& to, const Op& op) {
+  to.quantized(op, add_softmax(to.model, op, to.name(op.inputs[0]), to.name(op.output) + "/values"));
+}
+
+// Matrices are the last two dimensions of what is multiplied.
+void matmul(OnnxWriter& to, const Op& op) {
+  const std::string& out = to.name(op.output);
+  OnnxWriter::Names inputs;
+  for (const int32_t input : op.inputs)
+    inputs.push_back(to.model.node("Transpose", {to.name(input)}, fmt::format("{}/matrix{}", out, inputs.size()),
+                                   {{"perm", std::vector<int64_t>{0, 2, 3, 1}}}));
+  for (const int32_t input : op.inputs) inputs.push_back(to.zero_point(input));
+  const std::string sums = to.model.node("Cast", {to.model.node("MatMulInteger", inputs, out + "/sums")},
+                                         out + "/sums/float", {{"to", static_cast<int64_t>(OnnxType::float32)}});
+  const int64_t dims[] = {1};
+  const std::string steps =
+      to.model.node("Mul", {sums, to.model.constant<float>(out + "/rescale", dims, op.rescale)}, out + "/rescaled");
+  to.requantized(op,
+                 to.model.node("Transpose", {steps}, out + "/planes", {{"perm", std::vector<int64_t>{0, 3, 1, 2}}}));
 }
 
 // Whether table i is what DequantizeLinear and QuantizeLinear give.
@@ -116,9 +100,10 @@ void lookup(OnnxWriter& to, const Op& op) {
 }
 
 const char* kind_name(OpKind kind) {
-  constexpr const char* kNames[] = {"quantize", "dequantize",   "conv",           "add",       "multiply",   "lookup",
-                                    "max_pool", "average_pool", "channels_first", "real_conv", "float_conv", "clamp",
-                                    "concat",   "select",       "resample",       "layer_norm"};
+  constexpr const char* kNames[] = {"quantize", "dequantize",   "conv",           "add",        "multiply",   "lookup",
+                                    "max_pool", "average_pool", "channels_first", "real_conv",  "float_conv", "clamp",
+                                    "concat",   "select",       "resample",       "layer_norm", "gather",     "matmul",
+                                    "softmax"};
   return kNames[static_cast<size_t>(kind)];
 }
 
@@ -176,11 +161,17 @@ void add(OnnxWriter& to, const Op& op) {
       to.model.node("Reshape", {to.name(op.inputs[0]), to.vector_shape()}, out);
       return;
     case OpKind::select:
-      return select(to, op);
+      return add_select(to, op);
     case OpKind::resample:
       return resample(to, op);
     case OpKind::layer_norm:
       return layer_norm(to, op);
+    case OpKind::gather:
+      return add_gather(to, op);
+    case OpKind::matmul:
+      return matmul(to, op);
+    case OpKind::softmax:
+      return softmax(to, op);
   }
   fail("no ONNX form is known");
 }

@@ -57,7 +57,11 @@ class NodeCheck {
     if (op == "Add" || op == "Sub" || op == "Mul" || op == "Div") return broadcast(2, 2);
     if (op == "MatMul") return product();
     if (op == "Sum") return broadcast(1, 64);
+    if (op == "MatMulInteger") return integer_product();
     if (op == "ReduceSum") return sum_along_axis();
+    if (op == "ReduceMax") return largest_along_axis();
+    if (op == "Transpose") return transposed();
+    if (op == "Where") return choice();
     if (op == "Sqrt") return arity(1, 1), types({OnnxType::float64}), in_[0];
     if (op == "Relu") return arity(1, 1), types({OnnxType::float32}), in_[0];
     if (op == "Clip") return clip();
@@ -189,6 +193,34 @@ class NodeCheck {
     Dims y = in_[0].dims;
     y.at(static_cast<size_t>(numbers<int64_t>(*in_[1].constant)[0])) = 1;
     return {in_[0].type, y};
+  }
+  Known largest_along_axis() const {
+    arity(1, 1), types({OnnxType::int32});
+    Dims y = in_[0].dims;
+    y.at(static_cast<size_t>(attribute("axes"))) = 1;
+    return {in_[0].type, y};
+  }
+  Known transposed() const {
+    arity(1, 1);
+    const Dims &order = attributes("perm"), &x = in_[0].dims;
+    check(order.size() == x.size(), "an order of {} dimensions for [{}]", order.size(), fmt::join(x, ", "));
+    Dims sorted = order, all(x.size()), y;
+    std::ranges::sort(sorted);
+    std::iota(all.begin(), all.end(), 0);
+    check(sorted == all, "[{}] is no order of dimensions", fmt::join(order, ", "));
+    for (const int64_t d : order) y.push_back(x[static_cast<size_t>(d)]);
+    return {in_[0].type, y};
+  }
+  Known choice() const {
+    arity(3, 3), types({OnnxType::boolean, in_[1].type, in_[1].type}), same_dims(0, 1), same_dims(1, 2);
+    return {in_[1].type, in_[1].dims};
+  }
+  Known integer_product() const {
+    arity(4, 4), types(std::vector(4, OnnxType::uint8)), scalar(2), scalar(3);
+    const Dims &a = in_[0].dims, &b = in_[1].dims;
+    check(a.size() == 4 && b.size() == 4 && a[0] == b[0] && a[1] == b[1] && a[3] == b[2],
+          "[{}] and [{}] have no product", fmt::join(a, ", "), fmt::join(b, ", "));
+    return {OnnxType::int32, {a[0], a[1], a[2], b[3]}};
   }
   // One of the two is a matrix.
   Known product() const {

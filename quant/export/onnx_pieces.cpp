@@ -1,4 +1,4 @@
-// Matrices of resamples, and layer norms node by node.
+// Matrices of resamples, layer norms and softmax node by node.
 #include "quant/export/onnx_pieces.h"
 
 #include <algorithm>
@@ -85,6 +85,23 @@ std::string add_layer_norm(OnnxModel& model, const Program& program, const Op& o
                                             pieces.constant("/weight", {1, in.channels, 1, 1}, op.real_weight)},
                                            "/weighted");
   return model.node("Add", {weighted, pieces.constant("/bias", {1, in.channels, 1, 1}, op.real_bias)}, result);
+}
+
+std::string add_softmax(OnnxModel& model, const Op& op, const std::string& x, const std::string& result) {
+  Pieces pieces(model, result);
+  const std::string bytes = pieces.cast(x, OnnxType::int32, "/wide");
+  const std::string largest =
+      model.node("ReduceMax", {bytes}, result + "/largest", {{"axes", std::vector<int64_t>{1}}});
+  const std::string distances = pieces.node("Sub", {largest, bytes}, "/distances");
+  const std::vector<int64_t> table(op.exponentials.begin(), op.exponentials.end());
+  const std::string exponentials =
+      pieces.node("Gather", {pieces.constant("/table", {std::ssize(table)}, table), distances}, "/exponentials");
+  const std::string sum = pieces.node("ReduceSum", {exponentials, pieces.constant<int64_t>("/axis", {1}, {1})}, "/sum");
+  const std::string quotient = pieces.node("Div",
+                                           {pieces.cast(exponentials, OnnxType::float64, "/real_exponentials"),
+                                            pieces.cast(sum, OnnxType::float64, "/real_sum")},
+                                           "/quotient");
+  return model.node("Cast", {quotient}, result, {{"to", static_cast<int64_t>(OnnxType::float32)}});
 }
 
 }  // namespace qgrad::deploy

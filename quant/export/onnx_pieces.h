@@ -18,4 +18,7 @@ std::string add_resample(OnnxModel& model, const Program& program, const Op& op,
 std::string add_layer_norm(OnnxModel& model, const Program& program, const Op& op, const std::string& x,
                            const std::string& result);
 
+// The real values of a softmax of bytes x: exponentials and their sum in 64-bit integers, and a quotient of doubles.
+std::string add_softmax(OnnxModel& model, const Op& op, const std::string& x, const std::string& result);
+
 }  // namespace qgrad::deploy

@@ -47,6 +47,12 @@ std::string OnnxWriter::vector_shape() {
   return "/vector";
 }
 
+std::string OnnxWriter::row_shape() {
+  const int64_t dims[] = {2}, shape[] = {0, -1};
+  if (made_.insert("/row").second) model.constant<int64_t>("/row", dims, shape);
+  return "/row";
+}
+
 std::string OnnxWriter::real(int32_t i) {
   if (tensor(i).type == Type::float32) return name(i);
   const std::string value = name(i) + "/real";

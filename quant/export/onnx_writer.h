@@ -41,7 +41,8 @@ class OnnxWriter {
   std::string byte(uint8_t value) { return shared(fmt::format("/byte{}", value), value); }
   std::string limit(float value) { return shared(fmt::format("/limit{}", value), value); }
   std::string one() { return shared("/one", 1.0f); }
-  std::string vector_shape();
+  std::string vector_shape();  // of a Reshape: a row of channels
+  std::string row_shape();     // the same in two dimensions
 
   // Tensor i in real values.
   std::string real(int32_t i);

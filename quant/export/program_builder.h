@@ -19,6 +19,8 @@ namespace qgrad::deploy {
 struct Value {
   int32_t tensor = -1;
   bool carries_quantization = false;
+  Shape shape;      // of the node's output for one example
+  Tensor constant;  // where it is a parameter of the network, which has no tensor yet
 };
 
 class ProgramBuilder {
@@ -118,15 +120,18 @@ class ProgramBuilder {
     return add_tensor(of_output(node, name, type, grid));
   }
   static TensorInfo of_output(const GraphNode& node, const std::string& name, Type type, const Grid& grid) {
-    const Shape& shape = node.output_shape;
-    check(shape.rank() == 2 || shape.rank() == 4, "it gives shape {}; programs have images [N,H,W,C] and vectors [N,C]",
-          shape);
-    const bool image = shape.rank() == 4;
+    return of_shape(node.output_shape, name, type, grid);
+  }
+  // For one example. An image [1,H,W,C] and a vector [1,C] are what they are, tokens [1,W,C] an image of one row. Of
+  // more dimensions all but the last two are rows.
+  static TensorInfo of_shape(const Shape& shape, const std::string& name, Type type, const Grid& grid) {
+    const int64_t channels = shape.rank() > 0 ? shape[-1] : 1, width = shape.rank() > 1 ? shape[-2] : 1;
+    check(shape.numel() > 0, "it gives shape {}, which has no numbers", shape);
     return {.name = name,
             .type = type,
-            .height = image ? size(shape[1]) : 1,
-            .width = image ? size(shape[2]) : 1,
-            .channels = size(shape[-1]),
+            .height = size(shape.numel() / channels / width),
+            .width = size(width),
+            .channels = size(channels),
             .grid = grid};
   }
   int32_t add_float(const GraphNode& node) { return add_tensor(node, node.path(), Type::float32, {}); }
@@ -149,16 +154,24 @@ class ProgramBuilder {
                 add_tensor(node, "", tensor(input).type, tensor(input).grid));
   }
 
+  // A parameter of the network as a tensor; `beside` says for which images.
+  int32_t constant(const Tensor& value, int32_t beside) {
+    Op op{.kind = OpKind::gather, .inputs = {beside}};
+    op.constants.assign(value.data().begin(), value.data().end());
+    for (int32_t i = 0; i < size(value.numel()); ++i) op.places.push_back(-1 - i);
+    return emit(std::move(op), add_tensor(of_shape(value.shape(), "", Type::float32, {})));
+  }
+
   static void check_operands(size_t count) {
     check(count >= 2,
           "it reads a constant, and programs have none; one number for each channel is a Conv2d of 1x1 with as many "
           "groups "
           "as channels");
   }
-  void check_along_channels(const GraphNode& node, std::span<const int32_t> inputs) {
+  bool joins_channels(const GraphNode& node, std::span<const int32_t> inputs) {
     int64_t channels = 0;
     for (const int32_t input : inputs) channels += tensor(input).channels;
-    check(channels == node.output_shape[-1], "it concatenates along another dimension than the last, channels");
+    return channels == node.output_shape[-1];
   }
 
   // The tensor at the size of the node's output: a dimension of 1 is repeated, as for a squeeze-and-excitation product.

@@ -211,10 +211,12 @@ LayerQuantization PostTrainLinearQuantizer::layer_quantization(const std::string
     check(is_static_,
           "without calibration statistics scales come from the values of every batch, which \"rounding\": \"onnx\" has "
           "no form for: give statistics, or \"rounding\": \"distiller\"");
-  quantization.output = plan.output_settings();
+  const std::string giver = config_.arithmetic == Arithmetic::onnx ? plan_->giver_of_grid(path) : path;
+  const LayerPlan& given = plan_->layers().at(giver);
+  quantization.output = given.output_settings();
   if (is_static_)
     quantization.output_params =
-        params_from_stats(output_stats(plan, stats_.at(path, stats_name_)), *quantization.output);
+        params_from_stats(output_stats(given, stats_.at(giver, stats_name_)), *quantization.output);
   return quantization;
 }
 

@@ -244,7 +244,20 @@ void PostTrainPlan::fuse_relus() {
   }
 }
 
-std::map<std::string, LayerPlan>::value_type* PostTrainPlan::carrier(const GraphNode& node) {
+std::string PostTrainPlan::giver_of_grid(const std::string& path) const {
+  const LayerPlan& layer = layers_.at(path);
+  const GraphNode& node = *graph_.find(path);
+  const bool only_moves = layer.effect.kind == Kind::moves || layer.effect.kind == Kind::splits;
+  if (!only_moves || layer.relu || node.preds.size() != 1) return path;
+  const auto from = carrier(graph_[node.preds[0]]);
+  if (!from) return path;
+  const QuantSettings own = layer.output_settings(), given = from->second.output_settings();
+  const bool same = own.bits == given.bits && own.mode == given.mode && own.clip == given.clip &&
+                    own.n_stds == given.n_stds && own.percentile == given.percentile;
+  return same ? giver_of_grid(from->first) : path;
+}
+
+const std::map<std::string, LayerPlan>::value_type* PostTrainPlan::carrier(const GraphNode& node) const {
   const auto relu = fused_relus_.find(node.path());
   const auto layer = layers_.find(relu == fused_relus_.end() ? node.path() : relu->second);
   return layer != layers_.end() && layer->second.quantizes_output() ? &*layer : nullptr;
@@ -254,7 +267,7 @@ std::map<std::string, LayerPlan>::value_type* PostTrainPlan::carrier(const Graph
 void PostTrainPlan::widen(const GraphNode& node, int bits) {
   const auto found = carrier(node);
   if (!found) return;
-  LayerPlan& layer = found->second;
+  LayerPlan& layer = layers_.at(found->first);
   if (*layer.bits.activations < bits) layer.bits_output = bits;
   if (layer.effect.kind == Kind::moves || layer.effect.kind == Kind::splits)
     for (const size_t pred : node.preds) widen(graph_[pred], bits);

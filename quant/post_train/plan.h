@@ -115,6 +115,8 @@ class PostTrainPlan {
   void plan_inputs(bool half_range);
 
   const std::map<std::string, LayerPlan>& layers() const { return layers_; }
+  // Whose grid a layer's output has: its own, or that of what it only moves, where both have the same settings.
+  std::string giver_of_grid(const std::string& path) const;
   // Fused ReLUs -> the layers that compute them now.
   const std::map<std::string, std::string>& fused_relus() const { return fused_relus_; }
 
@@ -122,7 +124,7 @@ class PostTrainPlan {
   std::vector<const GraphNode*> split_successors(const GraphNode& node) const;
   bool carries_quantization(const GraphNode& node) const;
   // Of the quantization that a node's output has; null where there is none.
-  std::map<std::string, LayerPlan>::value_type* carrier(const GraphNode& node);
+  const std::map<std::string, LayerPlan>::value_type* carrier(const GraphNode& node) const;
   void widen(const GraphNode& node, int bits);
   InputBits input_bits(const GraphNode& layer, const LayerPlan& plan, InputBits own);
   std::vector<InputQuantization> own_inputs(const std::string& path, const LayerPlan& plan, bool half_range) const;

@@ -7,9 +7,11 @@
 
 #include "core/error.h"
 #include "core/tape.h"
+#include "nn/layers/activation.h"
 #include "nn/layers/pool.h"
 #include "nn/layers/separable.h"
 #include "quant/simulation/integer_norm.h"
+#include "quant/simulation/integer_softmax.h"
 
 namespace qgrad {
 namespace {
@@ -82,6 +84,15 @@ Accumulator RangeLinearFakeQuantWrapper::accumulate(Inputs x) {
     const Grid grid = input_grid(0, x[0]);
     return {integer_layer_norm(to_integers(x[0], grid, arithmetic()), grid.step(), *norm), {1.0f}, {}, true};
   }
+  if (multiplies_integers()) {
+    const Grid a = input_grid(0, x[0]), b = input_grid(1, x[1]);
+    const float step = a.step() * b.step();
+    return {wrapped()(to_integers(x[0], a, arithmetic()), to_integers(x[1], b, arithmetic())), {1 / step}, {step}};
+  }
+  if (takes_integers() && is_integer_softmax(x[0].rank(), input_grid(0, x[0]))) {
+    const Grid grid = input_grid(0, x[0]);
+    return {integer_softmax(to_integers(x[0], grid, arithmetic()), grid), {1.0f}, {}, true};
+  }
   std::vector<Tensor> inputs(x.begin(), x.end());
   if (!quantization().inputs.empty())
     for (size_t i = 0; i < inputs.size(); ++i) {
@@ -113,6 +124,15 @@ std::optional<IntegerMaps> RangeLinearFakeQuantWrapper::summed_maps(const Shape&
 const LayerNorm* RangeLinearFakeQuantWrapper::integer_norm() const {
   const auto* norm = takes_integers() ? dynamic_cast<const LayerNorm*>(&wrapped()) : nullptr;
   return norm && norm->shape().rank() == 1 ? norm : nullptr;
+}
+
+bool RangeLinearFakeQuantWrapper::is_integer_softmax(int rank, const Grid& grid) const {
+  const auto* softmax = takes_integers() ? dynamic_cast<const Softmax*>(&wrapped()) : nullptr;
+  return softmax && (softmax->dim() == -1 || softmax->dim() == rank - 1) && grid.qmax - grid.qmin < kMostDistances;
+}
+
+bool RangeLinearFakeQuantWrapper::multiplies_integers() const {
+  return takes_integers() && wrapped().effect().kind == Effect::Kind::multiplies_matrices;
 }
 
 float RangeLinearFakeQuantWrapper::window_step(const Pool2dOptions& window) {

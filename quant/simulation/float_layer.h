@@ -21,7 +21,7 @@ Tensor rounded(const Tensor& x, FloatPrecision precision);
 // quantization are put on their grids first, unless quantization.inputs is empty (Distiller
 // RangeLinearFakeQuantWrapper). Under Arithmetic::onnx, means are exact sums of integers instead: over windows of one
 // size convolutions, whose weights are ones of step 1 / (size of the window), else weighted sums along rows and
-// columns. So are the moments of layer norms.
+// columns. So are products of matrices, the moments of layer norms, and the sums of softmax.
 class RangeLinearFakeQuantWrapper final : public RangeLinearQuantWrapper {
  public:
   RangeLinearFakeQuantWrapper(ModulePtr layer, LayerQuantization quantization, FloatPrecision precision);
@@ -36,6 +36,10 @@ class RangeLinearFakeQuantWrapper final : public RangeLinearQuantWrapper {
   std::optional<IntegerMaps> summed_maps(const Shape& image) const;
   // A layer norm of the last dimension, which is computed on integers; null where the layer is something else.
   const LayerNorm* integer_norm() const;
+  // Whether it is a softmax of the last dimension of inputs like this one, on this grid, which is computed on integers.
+  bool is_integer_softmax(int rank, const Grid& grid) const;
+  // Whether it multiplies two matrices of integers.
+  bool multiplies_integers() const;
 
  protected:
   Accumulator accumulate(Inputs x) override;

@@ -342,3 +342,30 @@ TEST_CASE("padding is never the maximum of bytes") {
         }
   }
 }
+
+TEST_CASE("products of matrices are exact on every instruction set") {
+  for (const ByteKernels* isa : available_byte_kernels())
+    for (const int64_t rows : {1, 2, 5, 6, 7, 13})
+      for (const int64_t pairs : {1, 2, 9})
+        for (const int64_t panels : {1, 2, 3}) {
+          INFO(isa->isa << ", " << rows << " rows, " << pairs << " pairs, " << panels << " panels");
+          const int64_t columns = panels * kBytePanel;
+          RandomStream random(static_cast<uint64_t>(rows * pairs * panels), "products");
+          const auto numbers = [&](int64_t count) {
+            Guarded<int16_t> list(static_cast<size_t>(count));
+            for (size_t i = 0; i < static_cast<size_t>(count); ++i)
+              list.data()[i] = static_cast<int16_t>(static_cast<int>(random.below(511)) - 255);
+            return list;
+          };
+          const auto x = numbers(rows * pairs * 2), factors = numbers(pairs * columns * 2);
+          Guarded<int32_t> y(static_cast<size_t>(rows * columns));
+          isa->product({x.data(), factors.data(), y.data(), rows, pairs, panels});
+          for (int64_t row = 0; row < rows; ++row)
+            for (int64_t c = 0; c < columns; ++c) {
+              int64_t sum = 0;
+              for (int64_t k = 0; k < 2 * pairs; ++k)
+                sum += int64_t{x.data()[row * pairs * 2 + k]} * factors.data()[(k / 2 * columns + c) * 2 + k % 2];
+              REQUIRE(y.data()[row * columns + c] == sum);
+            }
+        }
+}

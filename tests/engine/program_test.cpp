@@ -32,18 +32,19 @@ struct Case {
 
 const Grid kGrid{.scale = 20, .zero_point = 3, .qmin = -100, .qmax = 120};
 
-// [3,3,4] through the operation to [height,width,channels] and, where it is of bytes, through quantize and dequantize.
-Case around(std::string name, Op op, Type in, deploy::TensorInfo out, std::set<std::string> reads) {
+// [3,width,4] through the operation to [height,width,channels] and, where it is of bytes, through quantize and
+// dequantize.
+Case around(std::string name, Op op, Type in, deploy::TensorInfo out, std::set<std::string> reads, int32_t width = 3) {
   Program p;
   const auto add = [&](deploy::TensorInfo t) {
     if (t.type == Type::byte) t.grid = kGrid;
     p.tensors.push_back(t);
     return static_cast<int32_t>(p.tensors.size()) - 1;
   };
-  const deploy::TensorInfo image{.type = Type::float32, .height = 3, .width = 3, .channels = 4};
+  const deploy::TensorInfo image{.type = Type::float32, .height = 3, .width = width, .channels = 4};
   int32_t at = add(image);
   if (in == Type::byte) {
-    at = add({.type = Type::byte, .height = 3, .width = 3, .channels = 4});
+    at = add({.type = Type::byte, .height = 3, .width = width, .channels = 4});
     p.ops.push_back({.kind = OpKind::quantize, .inputs = {0}, .output = at, .low = {0}, .high = {220}});
   }
   for (int32_t& input : op.inputs) input = at;
@@ -147,6 +148,24 @@ std::vector<Case> cases() {
                          .high = {220},
                          .epsilon = 1e-5f},
                         Type::byte, bytes, {"real_weight", "real_bias", "low", "high", "epsilon"}));
+  for (const auto type : {Type::byte, Type::float32})
+    list.push_back(around("gather",
+                          {.kind = OpKind::gather,
+                           .inputs = {0, 0},
+                           .places = {35, 71, -1, -2, 0, 0, 1, 2, 3, 40, 41, 42, 7, -3, 9, 8},
+                           .constants = {1, 220, 100}},
+                          type, type == Type::byte ? pooled : pooled_floats, {"places", "constants"}));
+  deploy::TensorInfo square = bytes;
+  square.width = 4;
+  list.push_back(around("matmul",
+                        {.kind = OpKind::matmul, .inputs = {0, 0}, .rescale = {0.02f}, .low = {3}, .high = {220}},
+                        Type::byte, square, {"rescale", "low", "high"}, 4));
+  std::vector<int32_t> exponentials;
+  for (int32_t i = 0; i <= 220; ++i) exponentials.push_back(1 << (29 - i / 10));
+  list.push_back(around(
+      "softmax",
+      {.kind = OpKind::softmax, .inputs = {0}, .low = {0}, .high = {220}, .exponentials = std::move(exponentials)},
+      Type::byte, bytes, {"exponentials", "low", "high"}));
   list.push_back(around("concat", {.kind = OpKind::concat, .inputs = {0, 0}}, Type::float32, wide_floats, {}));
   return list;
 }
@@ -154,10 +173,10 @@ std::vector<Case> cases() {
 // Does not compile where an operation gets another field, which wants its line in spoilt_operations().
 bool same(const Op& a, const Op& b) {
   const auto fields = [](const Op& op) {
-    const auto& [f1, f2, f3, f4, f5, f6, f7, f8, f9, f10, f11, f12, f13, f14, f15, f16, f17, f18, f19, f20, f21, f22] =
-        op;
-    return std::tie(f1, f2, f3, f4, f5, f6, f7, f8, f9, f10, f11, f12, f13, f14, f15, f16, f17, f18, f19, f20, f21,
-                    f22);
+    const auto& [f1, f2, f3, f4, f5, f6, f7, f8, f9, f10, f11, f12, f13, f14, f15, f16, f17, f18, f19, f20, f21, f22,
+                 f23, f24, f25] = op;
+    return std::tie(f1, f2, f3, f4, f5, f6, f7, f8, f9, f10, f11, f12, f13, f14, f15, f16, f17, f18, f19, f20, f21, f22,
+                    f23, f24, f25);
   };
   return fields(a) == fields(b);
 }
@@ -186,7 +205,7 @@ std::vector<std::function<void(T&)>> spoilers() {
   if constexpr (std::is_same_v<T, bool>) {
     list.push_back([](bool& value) { value = !value; });
   } else if constexpr (std::is_enum_v<T>) {
-    for (const int value : {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 255})
+    for (const int value : {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 255})
       list.push_back([value](T& field) { field = static_cast<T>(value); });
   } else if constexpr (std::is_arithmetic_v<T>) {
     for (const T value : extremes<T>()) list.push_back([value](T& field) { field = value; });
@@ -225,6 +244,7 @@ std::vector<Spoilt> spoilt_operations(size_t index) {
   add("tables", &Op::tables);
   add("rows", &Op::rows), add("columns", &Op::columns), add("channels", &Op::channels);
   add("row_weights", &Op::row_weights), add("column_weights", &Op::column_weights), add("epsilon", &Op::epsilon);
+  add("places", &Op::places), add("constants", &Op::constants), add("exponentials", &Op::exponentials);
   return list;
 }
 
@@ -361,4 +381,38 @@ TEST_CASE("a resample whose sums floats could not hold, or that reads beyond its
   CHECK_THAT(why([](Op& op) { op.column_weights.resize(8); }), Contains("8 weights for 2 columns of 3"));
   CHECK_THAT(why([](Op& op) { op.row_weights.clear(); }), Contains("0 weights for 2 rows of 3"));
   CHECK_THAT(why([](Op& op) { op.rescale[0] = 0; }), Contains("expected one positive factor"));
+}
+
+TEST_CASE("a gather, a product of matrices or a softmax whose numbers do not fit is refused") {
+  const auto why = [](const char* name, auto&& spoil) {
+    const std::vector<Case> all = cases();
+    const auto found = std::ranges::find(all, name, &Case::name);
+    REQUIRE(found != all.end());
+    Program program = found->program;
+    spoil(program, program.ops[found->op]);
+    return test::error_of([&] { deploy::validate(program); });
+  };
+  CHECK_THAT(why("gather", [](Program&, Op& op) { op.places[3] = 72; }),
+             Contains("place 72 is none of 72 numbers and 3 constants"));
+  CHECK_THAT(why("gather", [](Program&, Op& op) { op.places[3] = -4; }), Contains("place -4 is none of 72 numbers"));
+  CHECK_THAT(why("gather", [](Program&, Op& op) { op.constants[1] = 221; }),
+             Contains("221 is not on the output's grid"));
+  CHECK_THAT(why("gather", [](Program&, Op& op) { op.constants[1] = 0.5f; }), Contains("not on the output's grid"));
+  CHECK_THAT(why("gather", [](Program& p, Op& op) { p.tensors[static_cast<size_t>(op.output)].grid.scale = 7; }),
+             Contains("the types or grids of input 0 and output differ"));
+  CHECK(why("gather", [](Program& p, Op& op) {
+          std::ranges::fill(op.places, -1);
+          p.tensors[static_cast<size_t>(op.output)].grid.scale = 7;
+        }) == "no error");
+  CHECK_THAT(why("matmul", [](Program& p, Op& op) { p.tensors[static_cast<size_t>(op.output)].channels = 5; }),
+             Contains("3x4x4 times 3x4x4 is no 3x4x5"));
+  CHECK_THAT(why("matmul",
+                 [](Program& p, Op&) {
+                   for (deploy::TensorInfo& t : p.tensors) t.height = 1, t.width = t.channels = 1 << 13;
+                 }),
+             Contains("more than"));
+  CHECK_THAT(why("softmax", [](Program&, Op& op) { op.exponentials[0] = 0; }), Contains("of the largest is zero"));
+  CHECK_THAT(why("softmax", [](Program&, Op& op) { op.exponentials[9] = -1; }), Contains("exponential -1 is negative"));
+  CHECK_THAT(why("softmax", [](Program&, Op& op) { op.exponentials.pop_back(); }),
+             Contains("expected 221 exponentials"));
 }

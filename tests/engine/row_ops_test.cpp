@@ -1,4 +1,4 @@
-// Resampling and layer norms of bytes against their definitions.
+// Resampling, layer norms, products of matrices and softmax of bytes against their definitions.
 #include "engine/row_ops.h"
 
 #include <cmath>
@@ -20,7 +20,8 @@ Program program_of(Op op, int32_t height, int32_t width, const TensorInfo& out) 
   const TensorInfo in{.name = "in", .height = height, .width = width, .channels = out.channels, .grid = kIn};
   TensorInfo image = in, values = out;
   for (TensorInfo* floats : {&image, &values}) floats->type = Type::float32, floats->grid = {}, floats->name = "";
-  op.inputs = {1}, op.output = 2;
+  if (op.inputs.empty()) op.inputs = {1};
+  op.output = 2;
   op.low = {5}, op.high = {250};
   Program p;
   p.tensors = {image, in, out, values};
@@ -97,4 +98,80 @@ TEST_CASE("a layer norm is that of real values") {
     }
   }
   CHECK(apart == 0);
+}
+
+TEST_CASE("a product of matrices is the rounded multiple of an exact sum, on any number of threads") {
+  constexpr size_t kSize = 19;
+  const Program program = program_of({.kind = OpKind::matmul, .inputs = {1, 1}, .rescale = {0.00371f}}, 5, kSize,
+                                     {.name = "out", .height = 5, .width = kSize, .channels = kSize, .grid = kOut});
+  const int before = num_threads();
+  for (const int threads : {1, 3}) {
+    set_num_threads(threads);
+    const auto [in, out] = run(program);
+    REQUIRE(out.size() == 5 * kSize * kSize);
+    int64_t apart = 0;
+    for (size_t i = 0; i < out.size(); ++i) {
+      const size_t matrix = i / kSize / kSize * kSize * kSize, row = i / kSize % kSize, column = i % kSize;
+      int64_t sum = 0;
+      for (size_t k = 0; k < kSize; ++k) sum += in[matrix + row * kSize + k] * in[matrix + k * kSize + column];
+      apart += out[i] != limited(static_cast<float>(sum) * 0.00371f);
+    }
+    CHECK(apart == 0);
+  }
+  set_num_threads(before);
+}
+
+TEST_CASE("a softmax is that of real values") {
+  constexpr size_t kChannels = 37;
+  constexpr Grid kShares{.scale = 400, .zero_point = 128, .qmin = -128, .qmax = 127};
+  Op op{.kind = OpKind::softmax};
+  for (int i = 0; i < 256; ++i)
+    op.exponentials.push_back(static_cast<int32_t>(std::llrint(0x1p30 * std::exp(-i / 16.0))));
+  const auto [in, out] =
+      run(program_of(op, 4, 3, {.name = "out", .height = 4, .width = 3, .channels = kChannels, .grid = kShares}));
+  REQUIRE(out.size() == 12 * kChannels);
+  for (size_t position = 0; position < 12; ++position) {
+    double sum = 0;
+    for (size_t c = 0; c < kChannels; ++c) sum += std::exp(static_cast<double>(in[position * kChannels + c]) / 16);
+    for (size_t c = 0; c < kChannels; ++c) {
+      const size_t i = position * kChannels + c;
+      const double share = std::exp(static_cast<double>(in[i]) / 16) / sum;
+      CHECK(std::fabs(static_cast<double>(out[i]) - std::clamp(share * 400, 5.0, 250.0)) < 0.5001);
+    }
+  }
+}
+
+TEST_CASE("a gather takes numbers of several inputs, and constants") {
+  for (const Type type : {Type::byte, Type::float32}) {
+    const auto floats = [](int32_t width) {
+      return TensorInfo{.type = Type::float32, .height = 1, .width = width, .channels = 3};
+    };
+    Program p;
+    p.tensors = {floats(4), floats(8), floats(3)};
+    p.ops = {{.kind = OpKind::gather, .inputs = {0, 0}, .output = 1},
+             {.kind = OpKind::gather,
+              .inputs = {1, 0},
+              .output = 2,
+              .places = {35, -2, 0, 1, 2, 24, 25, -1, 23},
+              .constants = {7, 9}}};
+    for (int32_t i = 0; i < 24; ++i) p.ops[0].places.push_back(i);
+    p.output = 2;
+    std::vector<float> x(12), y(9);
+    for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i + 1);
+    if (type == Type::byte) {
+      const Grid grid{.scale = 1, .qmin = 0, .qmax = 255};
+      for (TensorInfo& t : p.tensors) t.type = Type::byte, t.grid = grid;
+      for (Op& op : p.ops) {
+        for (int32_t& input : op.inputs) ++input;
+        ++op.output;
+      }
+      p.tensors.insert(p.tensors.begin(), floats(4));
+      p.tensors.push_back(floats(3));
+      p.ops.insert(p.ops.begin(), {.kind = OpKind::quantize, .inputs = {0}, .output = 1, .low = {0}, .high = {255}});
+      p.ops.push_back({.kind = OpKind::dequantize, .inputs = {3}, .output = 4});
+      p.output = 4;
+    }
+    Engine(p).run(x, y);
+    CHECK(y == std::vector<float>{12, 9, 1, 2, 3, 1, 2, 7, 12});
+  }
 }

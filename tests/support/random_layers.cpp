@@ -22,7 +22,7 @@ class Draw {
   const Json& one_of(const Json& values) { return values[random_.below(static_cast<uint32_t>(values.size()))]; }
 
   Json layer() {
-    switch (from(0, 12)) {
+    switch (from(0, 13)) {
       case 0:
       case 1:
       case 2:
@@ -33,11 +33,13 @@ class Draw {
         return pool();
       case 5:
       case 6:
-        return {{"class", one_of({"EltwiseAdd", "EltwiseAdd", "EltwiseMult", "Concat"})}};
+        return joining();
       case 7:
         return moving();
       case 8:
         return {{"class", "LayerNorm"}, {"shape", {one_of({4, 8})}}};
+      case 9:
+        return {{"class", one_of({"Softmax", "BatchMatmul"})}};
       default:
         return {{"class", one_of({"ReLU", "ReLU", "ReLU", "ReLU6", "Sigmoid", "Tanh", "HardSwish", "SiLU", "LeakyReLU",
                                   "HardSigmoid", "ELU", "GELU"})}};
@@ -68,9 +70,16 @@ class Draw {
     if (layer["class"] == "AvgPool2d") layer["count_padding"] = from(0, 1) == 1;
     return layer;
   }
+  Json joining() {
+    if (from(0, 3) > 0) return {{"class", one_of({"EltwiseAdd", "EltwiseAdd", "EltwiseMult"})}};
+    return {{"class", "Concat"}, {"dim", one_of({1, 2, 3, -1})}};
+  }
   // A part of the numbers, or some more, or others' places.
   Json moving() {
-    switch (from(0, 5)) {
+    switch (from(0, 7)) {
+      case 6:
+      case 7:
+        return {{"class", "Transpose"}, {"order", one_of({{0, 2, 1, 3}, {0, 1, 3, 2}, {0, 3, 1, 2}})}};
       case 0:
         return {{"class", "Split"}, {"dim", 3}, {"parts", 2}, {"index", from(0, 1)}};
       case 1:
@@ -97,7 +106,7 @@ class Draw {
 
 bool joins(const Json& layer) {
   const Json& name = layer.at("class");
-  return name == "EltwiseAdd" || name == "EltwiseMult" || name == "Concat";
+  return name == "EltwiseAdd" || name == "EltwiseMult" || name == "Concat" || name == "BatchMatmul";
 }
 
 // Whether a network can be made of it, and is small.

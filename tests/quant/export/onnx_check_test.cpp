@@ -123,7 +123,39 @@ TEST_CASE("shapes that do not fit an operator, or are not what is declared, are 
                          m.node("Add", {"x", "w"}, "y");
                        }),
              Contains("can not be broadcast"));
+  CHECK_THAT(complaint(kSame,
+                       [](OnnxModel& m) {
+                         m.node("Transpose", {"x"}, "y", {{"perm", std::vector<int64_t>{0, 2, 2, 1}}});
+                       }),
+             Contains("[0, 2, 2, 1] is no order of dimensions"));
   CHECK_THAT(complaint(kSame, [](OnnxModel& m) { m.node("Softmax", {"x"}, "y"); }), Contains("unknown operator"));
+}
+
+TEST_CASE("products, choices and largest numbers have the dimensions that theirs ask for") {
+  const auto bytes = [](const char* op, std::vector<int64_t> second, OnnxType type, std::vector<int64_t> dims) {
+    return complaint(
+        dims,
+        [&](OnnxModel& m) {
+          m.node("Cast", {"x"}, "a", {{"to", static_cast<int64_t>(OnnxType::uint8)}});
+          m.constant<uint8_t>("b", second,
+                              std::vector<uint8_t>(static_cast<size_t>(second[1] * second[2] * second[3]), 1));
+          m.scalar("zero", uint8_t{0});
+          if (std::string_view(op) == "MatMulInteger") return void(m.node(op, {"a", "b", "zero", "zero"}, "y"));
+          m.node("Cast", {"b"}, "mask", {{"to", static_cast<int64_t>(OnnxType::boolean)}});
+          m.node(op, {"mask", "a", "a"}, "y");
+        },
+        type);
+  };
+  CHECK(bytes("MatMulInteger", {1, 3, 4, 2}, OnnxType::int32, {3, 4, 2}) == "no error");
+  CHECK_THAT(bytes("MatMulInteger", {1, 3, 5, 2}, OnnxType::int32, {3, 4, 2}), Contains("have no product"));
+  CHECK_THAT(bytes("MatMulInteger", {1, 2, 4, 2}, OnnxType::int32, {3, 4, 2}), Contains("have no product"));
+  CHECK(bytes("Where", {1, 3, 4, 4}, OnnxType::uint8, kSame) == "no error");
+  CHECK_THAT(bytes("Where", {1, 3, 4, 1}, OnnxType::uint8, kSame), Contains("inputs 0 and 1 have dimensions"));
+  CHECK_THAT(complaint({1, 4, 4},
+                       [](OnnxModel& m) {
+                         m.node("ReduceMax", {"x"}, "y", {{"axes", std::vector<int64_t>{1}}});
+                       }),
+             Contains("input 0 has type 1, expected 6"));
 }
 
 TEST_CASE("bytes that end early are refused") {

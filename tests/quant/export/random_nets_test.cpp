@@ -99,6 +99,22 @@ ModulePtr quantized(const RandomCase& c) {
   return net;
 }
 
+// A network of random layers, and how it is quantized after training.
+struct LayersCase {
+  explicit LayersCase(uint64_t number) : seed(number), network(test::random_network(number)) {
+    RandomStream random(seed, "quantizer of random layers");
+    quantizer = random_quantizer(random, true);
+    quantizer.erase("class");
+  }
+  ModulePtr quantized() const {
+    return test::quantized(test::random_layers(network, seed), quantizer, test::images(8, 1));
+  }
+  std::string describe() const { return fmt::format("seed {}, {}, {}", seed, network.json().dump(), quantizer.dump()); }
+  uint64_t seed;
+  Config network;
+  Json quantizer;
+};
+
 // The program of what make() gives; none where an error says which layer, whose name matches `layers`, refuses.
 std::optional<deploy::Lowered> lowered_or_refused(const std::function<Module&()>& make, const char* layers) {
   try {
@@ -145,17 +161,11 @@ TEST_CASE("programs of random layers compute the simulation's integers, or are r
   uint64_t refused = 0;
   int64_t integers = 0;
   for (uint64_t seed = 0; seed < count; ++seed) {
-    const Config network = test::random_network(seed);
-    RandomStream random(seed, "quantizer of random layers");
-    Json quantizer = random_quantizer(random, true);
-    quantizer.erase("class");
-    INFO("seed " << seed << ", " << network.json().dump() << ", " << quantizer.dump());
+    const LayersCase c(seed);
+    INFO(c.describe());
     ModulePtr model;
-    const auto lowered = lowered_or_refused(
-        [&]() -> Module& {
-          return *(model = test::quantized(test::random_layers(network, seed), quantizer, test::images(8, 1)));
-        },
-        "layer[0-9]|fc|flat");
+    const auto lowered =
+        lowered_or_refused([&]() -> Module& { return *(model = c.quantized()); }, "layer[0-9]|fc|flat");
     if (!lowered) {
       ++refused;
       continue;
@@ -173,24 +183,49 @@ TEST_CASE("programs of random layers compute the simulation's integers, or are r
   CHECK(integers > static_cast<int64_t>(100 * count));
 }
 
+namespace {
+
+// How many networks files are asked for.
+uint64_t files_asked_for() {
+  const char* nets = std::getenv("QGRAD_ONNX_NETS");
+  return nets ? std::strtoull(nets, nullptr, 10) : 40;
+}
+
+// The files of what make() gives; false where it is refused, or nothing is promised for other runtimes.
+bool write_files(const std::filesystem::path& folder, const std::function<ModulePtr()>& make,
+                 const std::string& description) {
+  std::optional<deploy::Engine> engine;
+  try {
+    const ModulePtr model = make();
+    engine.emplace(deploy::lower(*model, test::images(1, 2)).program);
+  } catch (const Error&) {
+    return false;  // the tests above count them
+  }
+  if (!deploy::float_sums_before_integers(engine->program()).empty()) return false;
+  write_onnx_test_set(folder / "test_data_set_0", *engine, test::images(100, 5), true);
+  write_file_atomically(folder / "model.onnx", deploy::onnx_model(engine->program(), {.all_tensors = true}));
+  write_file_atomically(folder / "case.txt", description);
+  return true;
+}
+
+}  // namespace
+
 TEST_CASE("files of random networks with the engine's results on 100 images", "[.][onnx-files]") {
   const char* to = std::getenv("QGRAD_ONNX_FILES");
   if (!to) return;
-  const char* nets = std::getenv("QGRAD_ONNX_NETS");
-  for (uint64_t seed = 0, left = nets ? std::strtoull(nets, nullptr, 10) : 40; left > 0; ++seed) {
-    RandomCase c = random_case(seed);
-    std::optional<deploy::Engine> engine;
-    try {
-      const ModulePtr model = quantized(c);
-      engine.emplace(deploy::lower(*model, test::images(1, 2)).program);
-    } catch (const Error&) {
-      continue;  // the test above counts them
-    }
-    if (!deploy::float_sums_before_integers(engine->program()).empty()) continue;  // nothing is promised
-    --left;
-    const auto folder = std::filesystem::path(to) / fmt::format("random-{}", seed);
-    write_onnx_test_set(folder / "test_data_set_0", *engine, test::images(100, 5), true);
-    write_file_atomically(folder / "model.onnx", deploy::onnx_model(engine->program(), {.all_tensors = true}));
-    write_file_atomically(folder / "case.txt", c.describe());
+  for (uint64_t seed = 0, left = files_asked_for(); left > 0; ++seed) {
+    const RandomCase c = random_case(seed);
+    left -= write_files(
+        std::filesystem::path(to) / fmt::format("random-{}", seed), [&] { return quantized(c); }, c.describe());
+  }
+}
+
+TEST_CASE("files of networks of random layers with the engine's results on 100 images", "[.][onnx-files]") {
+  const char* to = std::getenv("QGRAD_ONNX_FILES");
+  if (!to) return;
+  for (uint64_t seed = 0, left = files_asked_for(); left > 0; ++seed) {
+    const LayersCase c(seed);
+    left -= write_files(
+        std::filesystem::path(to) / fmt::format("layers-{}", seed), [&] { return c.quantized(); }, c.describe());
   }
 }
