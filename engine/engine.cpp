@@ -9,9 +9,11 @@
 #include "core/error.h"
 #include "core/memory.h"
 #include "core/parallel.h"
+#include "engine/byte_ranges.h"
 #include "engine/float_chain.h"
 #include "engine/kernels/byte_plan.h"
 #include "engine/kernels/byte_table.h"
+#include "engine/moving_ops.h"
 #include "engine/row_ops.h"
 
 namespace qgrad::deploy {
@@ -32,133 +34,6 @@ int64_t rows_of_band(const ByteConvLayer& layer, bool share_rows) {
   const int64_t rows = std::clamp<int64_t>(kBandBytes / row, 1, g.out_h);
   return share_rows ? std::min(rows, (g.out_h + 3) / 4) : rows;
 }
-
-ByteRange range_of_gather(const Op& op, const std::vector<ByteRange>& ranges) {
-  ByteRange range{255, 0};
-  const auto add = [&](uint8_t lowest, uint8_t highest) {
-    range = {std::min(range.lowest, lowest), std::max(range.highest, highest)};
-  };
-  for (const float constant : op.constants) add(static_cast<uint8_t>(constant), static_cast<uint8_t>(constant));
-  for (const int32_t input : op.inputs)
-    add(ranges[static_cast<size_t>(input)].lowest, ranges[static_cast<size_t>(input)].highest);
-  return range;
-}
-
-ByteRange range_of(const Op& op, Type type, const std::vector<ByteRange>& ranges) {
-  if (type == Type::float32) return {};
-  switch (op.kind) {
-    case OpKind::quantize:
-    case OpKind::conv:
-    case OpKind::add:
-    case OpKind::multiply:
-    case OpKind::resample:
-    case OpKind::layer_norm:
-    case OpKind::matmul:
-    case OpKind::softmax:
-      return {*std::ranges::min_element(op.low), *std::ranges::max_element(op.high)};
-    case OpKind::lookup: {
-      ByteRange range{255, 0};
-      for (const auto& table : op.tables) {
-        range.lowest = std::min(range.lowest, *std::ranges::min_element(table));
-        range.highest = std::max(range.highest, *std::ranges::max_element(table));
-      }
-      return range;
-    }
-    case OpKind::max_pool:
-    case OpKind::channels_first:
-      return ranges[static_cast<size_t>(op.inputs[0])];
-    case OpKind::select:
-      return {0, 255};
-    case OpKind::gather:
-      return range_of_gather(op, ranges);
-    default:  // never bytes
-      return {};
-  }
-}
-
-template <class T>
-void channels_first(const T* x, T* y, const TensorInfo& in) {
-  const int64_t positions = int64_t{in.height} * in.width;
-  for (int64_t c = 0; c < in.channels; ++c)
-    for (int64_t p = 0; p < positions; ++p) *y++ = x[p * in.channels + c];
-}
-
-// Runs of channels that lie side by side, as places in the input and in the output, and their lengths.
-struct ChannelRun {
-  int32_t from, to, count;
-};
-std::vector<ChannelRun> runs_of(const std::vector<int32_t>& channels) {
-  std::vector<ChannelRun> runs;
-  for (size_t i = 0; i < channels.size(); ++i) {
-    const int32_t from = channels[i];
-    if (from == Op::kZeros) continue;
-    if (!runs.empty() && from == runs.back().from + runs.back().count &&
-        static_cast<int32_t>(i) == runs.back().to + runs.back().count)
-      ++runs.back().count;
-    else
-      runs.push_back({from, static_cast<int32_t>(i), 1});
-  }
-  return runs;
-}
-
-template <class T>
-void select(const T* x, T* y, const TensorInfo& in, const Op& op, const std::vector<ChannelRun>& runs, T zero) {
-  const auto out = static_cast<int64_t>(op.channels.size());
-  std::fill_n(y, std::ssize(op.rows) * std::ssize(op.columns) * out, zero);
-  for (const int32_t row : op.rows)
-    for (const int32_t column : op.columns) {
-      if (row != Op::kZeros && column != Op::kZeros) {
-        const T* pixel = x + (int64_t{row} * in.width + column) * in.channels;
-        for (const ChannelRun& run : runs) std::copy_n(pixel + run.from, run.count, y + run.to);
-      }
-      y += out;
-    }
-}
-
-// What a gather copies: stretches of numbers that lie side by side in the arena and in the output, and constants.
-template <class T>
-class Gathered {
- public:
-  // first: where each input begins in the arena, and its numbers.
-  Gathered(const Op& op, const std::vector<std::pair<int64_t, int64_t>>& inputs) {
-    for (size_t i = 0; i < op.places.size(); ++i) {
-      int64_t place = op.places[i];
-      const auto to = static_cast<int64_t>(i);
-      if (place < 0) {
-        constants_.push_back({to, static_cast<T>(op.constants[static_cast<size_t>(-1 - place)])});
-        continue;
-      }
-      auto input = inputs.begin();
-      for (; place >= input->second; ++input) place -= input->second;
-      add(input->first + place * static_cast<int64_t>(sizeof(T)), to);
-    }
-  }
-  void copy(const std::byte* arena, T* y) const {
-    for (const Stretch& s : stretches_) {
-      const T* x = reinterpret_cast<const T*>(arena + s.from);
-      for (int64_t i = 0; i < s.count; ++i) y[s.to + i] = x[i];
-    }
-    for (const auto& [to, constant] : constants_) y[to] = constant;
-  }
-
- private:
-  struct Stretch {
-    int64_t from, to, count;  // from: of bytes
-  };
-  void add(int64_t from, int64_t to) {
-    if (!stretches_.empty()) {
-      Stretch& last = stretches_.back();
-      if (last.to + last.count == to && last.from + last.count * static_cast<int64_t>(sizeof(T)) == from) {
-        ++last.count;
-        return;
-      }
-    }
-    stretches_.push_back({from, to, 1});
-  }
-
-  std::vector<Stretch> stretches_;
-  std::vector<std::pair<int64_t, T>> constants_;
-};
 
 // The operands of a sum or a product: where they lie in the arena, and what their bytes stand for.
 struct Operands {

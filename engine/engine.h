@@ -13,10 +13,7 @@
 
 namespace qgrad::deploy {
 
-// The bytes that a tensor can hold: those of its grid that the operation that makes it gives.
-struct ByteRange {
-  uint8_t lowest = 0, highest = 255;
-};
+struct ByteRange;
 
 class Engine {
  public:
