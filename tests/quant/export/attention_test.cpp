@@ -14,7 +14,6 @@
 namespace attention_test {
 
 using namespace qgrad;
-using Catch::Matchers::Contains;
 using deploy::OpKind;
 
 namespace {
