@@ -311,8 +311,9 @@ std::vector<std::pair<std::string, BitCost>> enum_names(BitCost*) {
 void fields(Fields& v, BitsConfig& c) {
   v("choices", c.choices, {.help = "the bits that a layer may get"});
   v("cost", c.cost,
-    {.help = "what the bits of all layers together cost least of: \"divergence\" of the answers' softmax from the float "
-             "network's, or \"noise\" in the outputs; null: divergence where images have classes"});
+    {.help =
+         "what the bits of all layers together cost least of: \"divergence\" of the answers' softmax from the float "
+         "network's, or \"noise\" in the outputs; null: divergence where images have classes"});
   v("mean_weights", c.mean_weights,
     {.help = "budget: mean bits of all weights; null, as for weights_kib: weights keep the bits they have",
      .min = 1,
