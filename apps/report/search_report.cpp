@@ -44,8 +44,8 @@ std::string front_chart(const Json& results, std::span<const SearchedPart> parts
     for (const Json& point : part.at("front"))
       front.points.push_back({point.at("budget").get<double>(), shown(point.at("cost"), is_noise)});
     chart.series.push_back(std::move(front));
-    chosen.points.push_back(
-        {part.at(measure).get<double>(), shown(part.at("expected_cost"), is_noise), fmt::format("chosen for {}", label)});
+    chosen.points.push_back({part.at(measure).get<double>(), shown(part.at("expected_cost"), is_noise),
+                             fmt::format("chosen for {}", label)});
   }
   if (chart.series.empty()) return "";
   chart.series.push_back(std::move(chosen));
@@ -130,8 +130,7 @@ Report search_report(const Json& results) {
       "<div class=\"charts\">\n" + front_chart(results, kSearchedParts, "mean_bits", "mean bits") +
           front_chart(results, kOperations, "share", "bit operations, those of 8 bits being 1") +
           trials_chart(results) + "</div>\n" +
-          paragraph(
-              "Each point is the best choice of bits for that budget, where what single layers cost adds up."));
+          paragraph("Each point is the best choice of bits for that budget, where what single layers cost adds up."));
   body += section("Layers", bits_chart(results.at("bits")) + explained_table(table));
   return {table, html_page(results, "qgrad search config.json", body)};
 }
