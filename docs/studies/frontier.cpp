@@ -2,8 +2,10 @@
 #include "docs/studies/frontier.h"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <string_view>
 #include <vector>
 
 #include "apps/report/chart.h"
