@@ -24,7 +24,7 @@ struct ImageSet {
   // next are called from several threads at once, and throw, naming the file.
   std::function<std::vector<uint8_t>(int64_t place, int64_t epoch)> read{};
   std::function<uint32_t(int64_t place)> checksum{};  // of the file that `read` reads; null where none is read
-  std::function<Image(int64_t place)> original{};  // of any size; null: the image is as it was found
+  std::function<Image(int64_t place)> original{};     // of any size; null: the image is as it was found
 
   static constexpr int32_t kNoLabel = -1;
   int64_t size() const { return static_cast<int64_t>(labels.size()); }

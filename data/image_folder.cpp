@@ -192,12 +192,11 @@ std::vector<ImageSize> ImageFolder::sizes_of_readable(bool whole) {
   all.insert(all.end(), test.begin(), test.end());
   test.clear();
   std::vector<ImageSize> sizes(all.size()), kept;
-  const Readable left =
-      readable(all, errors_of(all.size(), [&](size_t i) {
-        const Look look = look_at(all[i].path, whole);
-        sizes[i] = look.size;
-        all[i].checksum = look.checksum;
-      }));
+  const Readable left = readable(all, errors_of(all.size(), [&](size_t i) {
+                                   const Look look = look_at(all[i].path, whole);
+                                   sizes[i] = look.size;
+                                   all[i].checksum = look.checksum;
+                                 }));
   for (const size_t i : left.places) {
     (i < of_train ? train : test).push_back(all[i]);
     kept.push_back(sizes[i]);

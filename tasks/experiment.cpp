@@ -72,9 +72,10 @@ Json checksum_of(const ImageSet& set, const Indices& places) {
       const uint32_t of_label = crc32c_of(std::span(&set.labels[static_cast<size_t>(place)], 1));
       const uint32_t of_file = set.checksum ? set.checksum(place) : 0;
       sums[static_cast<size_t>(i)] =
-          set.checksum ? crc32c_of(std::span(&of_file, 1), of_label)
-                       : crc32c_of(std::span(&set.pixels[static_cast<size_t>(place * bytes)], static_cast<size_t>(bytes)),
-                                   of_label);
+          set.checksum
+              ? crc32c_of(std::span(&of_file, 1), of_label)
+              : crc32c_of(std::span(&set.pixels[static_cast<size_t>(place * bytes)], static_cast<size_t>(bytes)),
+                          of_label);
     }
   });
   return fmt::format("{:08x}", crc32c_of(std::span(sums)));
@@ -215,8 +216,7 @@ Json ExperimentData::describe() const {
 }
 
 Json ExperimentData::checksums() const {
-  return {{"training", checksum_of(dataset_->train(), training_)},
-          {"evaluated", checksum_of(evaluated_set(), test_)}};
+  return {{"training", checksum_of(dataset_->train(), training_)}, {"evaluated", checksum_of(evaluated_set(), test_)}};
 }
 
 DataDescription description_for(Dataset& dataset, const TransformConfig& transforms, const std::string& given,
