@@ -108,7 +108,7 @@ bool RangeLinearFakeQuantWrapper::takes_integers() const {
 
 std::optional<Pool2dOptions> RangeLinearFakeQuantWrapper::summed_window(const Shape& image) const {
   if (!takes_integers()) return std::nullopt;
-  const auto* pool = dynamic_cast<const AvgPool2d*>(&wrapped());
+  const auto* pool = wrapped_as<AvgPool2d>();
   if (!pool) return std::nullopt;
   const Pool2dOptions window = pool->window(image);
   // Else the sums of some windows are divided by less than those of others.
@@ -122,12 +122,12 @@ std::optional<IntegerMaps> RangeLinearFakeQuantWrapper::summed_maps(const Shape&
 }
 
 const LayerNorm* RangeLinearFakeQuantWrapper::integer_norm() const {
-  const auto* norm = takes_integers() ? dynamic_cast<const LayerNorm*>(&wrapped()) : nullptr;
+  const auto* norm = takes_integers() ? wrapped_as<LayerNorm>() : nullptr;
   return norm && norm->shape().rank() == 1 ? norm : nullptr;
 }
 
 bool RangeLinearFakeQuantWrapper::is_integer_softmax(int rank, const Grid& grid) const {
-  const auto* softmax = takes_integers() ? dynamic_cast<const Softmax*>(&wrapped()) : nullptr;
+  const auto* softmax = takes_integers() ? wrapped_as<Softmax>() : nullptr;
   return softmax && (softmax->dim() == -1 || softmax->dim() == rank - 1) && grid.qmax - grid.qmin < kMostDistances;
 }
 

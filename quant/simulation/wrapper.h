@@ -61,6 +61,10 @@ class RangeLinearQuantWrapper : public PostTrainLayer {
   using StandIn = std::function<Tensor(Inputs)>;
   void set_stand_in(StandIn stand_in) { stand_in_ = std::move(stand_in); }
   Module& wrapped() const { return *wrapped_; }
+  template <class M>
+  const M* wrapped_as() const {  // null where it is of another type
+    return wrapped_.as<M>();
+  }
 
   Json quant_params() const override;
   std::vector<QuantParamSlot> quant_param_slots() override;
