@@ -39,6 +39,7 @@ std::vector<Row> rows_of(const std::filesystem::path& results, const std::string
     ++sum.seeds;
   }
   std::vector<Row> rows;
+  rows.reserve(sums.size());
   for (const auto& [name, sum] : sums) rows.push_back({name, sum.bits, sum.top1 / sum.seeds});
   return rows;
 }
