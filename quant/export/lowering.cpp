@@ -93,6 +93,7 @@ class Lowering : MoveLowering {
   // By what it does to numbers.
   int32_t unquantized(const GraphNode& node, const std::vector<Value>& inputs) {
     std::vector<int32_t> tensors;
+    tensors.reserve(inputs.size());
     for (const Value& input : inputs) tensors.push_back(input.tensor);
     if (node.module) check_one_image(*node.module, node.output_shape);
     if (is_move(node.effect) && !layer_lowerings().contains(node.kind)) return moved(node, inputs);

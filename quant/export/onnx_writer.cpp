@@ -55,7 +55,7 @@ std::string OnnxWriter::row_shape() {
 
 std::string OnnxWriter::real(int32_t i) {
   if (tensor(i).type == Type::float32) return name(i);
-  const std::string value = name(i) + "/real";
+  std::string value = name(i) + "/real";
   if (made_.insert(value).second) model.node("DequantizeLinear", {name(i), step(i), zero_point(i)}, value);
   return value;
 }

@@ -56,7 +56,7 @@ Tensor rounded(const Tensor& x, FloatPrecision precision) {
   const std::span<const float> in = x.data();
   const std::span<float> out = y.mutable_data();
   for (size_t i = 0; i < in.size(); ++i) out[i] = round_to_half(in[i]);
-  return record("round_to_half", y, {x}, [](Tensor, Grads&) {
+  return record("round_to_half", y, {x}, [](const Tensor&, Grads&) {
     fail("round_to_half: a model that was quantized after training has no gradients");
   });
 }
