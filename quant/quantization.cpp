@@ -1,9 +1,16 @@
-// Freezing, and scaled gradients.
+// Freezing, scaled gradients, and levels that are not evenly spaced.
 #include "quant/quantization.h"
 
+#include "core/kernels/table.h"
+#include "core/ops/map.h"
 #include "quant/train/gradient_scaling.h"
 
 namespace qgrad {
+
+Tensor on_levels(const Tensor& x, const Levels& levels, float clip) {
+  const LevelGrid grid{levels.values.data(), levels.thresholds.data(), levels.values.size(), clip};
+  return map(x, [&](const float* in, float* out, size_t n) { kernels().quantize.to_levels(in, out, n, grid); });
+}
 
 void Quantization::set_frozen(bool frozen) {
   frozen_ = frozen;

@@ -19,6 +19,12 @@ enum class Role {
   input,      // of the model, both signs: its zero, with which convolutions pad, is a level
 };
 
+// Numbers become values[i] above thresholds[i - 1], up to and with thresholds[i]; both ascend.
+struct Levels {
+  std::vector<float> values, thresholds;
+};
+Tensor on_levels(const Tensor& x, const Levels& levels, float clip = 1);  // of x / clip, times clip; not recorded
+
 // The base of what stands on a parameter (its transform) or on an activation. A schedule asks for nothing else, so a
 // class outside of the tree takes part by deriving from it. What a schedule sets is not saved: it says it again, and
 // ends at own_bits().
@@ -43,8 +49,8 @@ class Quantization : public UnaryModule {
   // Steps in 1 between two levels, one number or one for each channel, the last dimension; none where what this gives
   // is not the nearest level.
   virtual std::vector<float> steps_per_unit(const Tensor& quantized) const { return integer_scale(quantized); }
-  // What an activation can be, ascending, where these levels are not evenly spaced; numbers become the nearest.
-  virtual std::vector<float> levels() const { return {}; }
+  // What an activation can be, where levels or thresholds are not evenly spaced; else nothing.
+  virtual Levels levels() const { return {}; }
   // Where the range ends within the grid, as one that is followed and does not hold zero: what is beyond is cut off.
   virtual std::optional<ValueRange> narrower_range() const { return std::nullopt; }
 

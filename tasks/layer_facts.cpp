@@ -101,7 +101,7 @@ class Gathering final : public CallObserver {
 
 // Numbers before a quantization of activations, and what became of them.
 TensorFacts facts_of(const Quantization& quantization, const Tensor& x, const Tensor& quantized) {
-  TensorFacts facts{.bits = quantization.bits(), .uneven = quantization.levels()};
+  TensorFacts facts{.bits = quantization.bits(), .uneven = quantization.levels().values};
   if (!facts.uneven.empty()) {
     facts.levels = {facts.uneven.front(), facts.uneven.back()};
   } else if (quantized.grid()) {

@@ -55,7 +55,8 @@ for count in 2 3; do
 done
 for quantizer in '{"class": "QuantAwareTrainRangeLinearQuantizer", "bits_activations": 4, "bits_weights": 4}' \
   '{"class": "PACTQuantizer", "bits_activations": 3, "bits_weights": 3}' \
-  '{"class": "APoTQuantizer", "bits_activations": 3, "bits_weights": 3}' null; do
+  '{"class": "APoTQuantizer", "bits_activations": 3, "bits_weights": 3}' \
+  '{"class": "N2UQQuantizer", "bits_activations": 2, "bits_weights": 2}' null; do
   rm -rf one three
   "$qgrad" train qat.json --set train.epochs=1 --set "quantizer=$quantizer" --out one >stdout 2>stderr || fail "$quantizer"
   on 3 train qat.json --set train.epochs=1 --set "quantizer=$quantizer" --out three || fail "$quantizer, three processes"

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <functional>
 #include <memory>
@@ -20,6 +21,7 @@
 #include "quant/train/dorefa.h"
 #include "quant/train/fake_quant.h"
 #include "quant/train/lsq.h"
+#include "quant/train/n2uq.h"
 #include "quant/train/range_linear.h"
 #include "quant/train/tqt.h"
 #include "quant/train/wrpn.h"
@@ -166,6 +168,17 @@ std::string apot_picture() {
                     {"activations, 4 bits, clip 1", activations, -0.5, 1.5, &activations.alpha, "dy/dclip"});
 }
 
+std::string n2uq_picture() {
+  LSQQuantization weights(2, Role::weights, {.midrise = true});
+  N2UQQuantization activations(2, Role::positive);
+  start_grid(weights, {{&weights.step, 0.5f}});
+  start_grid(activations, {{&activations.step, 0.3f}});
+  activations.intervals.set_raw(Tensor::from({3}, std::array{0.2f, 0.3f, 0.5f}));
+  return picture_of(
+      "N2UQ", {"weights, 2 bits, step 0.5", weights, -1.5, 1.5, &weights.step, "dy/dstep"},
+      {"activations, 2 bits, intervals 0.2, 0.3, 0.5", activations, -0.5, 1.5, &activations.offset, "dy/doffset"});
+}
+
 Tensor on_grid_of(LinearQuantMode mode, const ValueRange& range, const Tensor& x) {
   const Grid grid = params_from_range(kBits, mode, range.min, range.max);
   const LinearQuantParams params{{grid.scale}, {grid.zero_point}};
@@ -210,7 +223,8 @@ Tensor heavy_tailed_images() {
   const std::span<float> numbers = x.mutable_data();
   for (int64_t i = 0; i < kImages * kNumbers; ++i) {
     const float bell = random.uniform() + random.uniform() + random.uniform() + random.uniform() - 2;
-    const float contrast = 0.6f + 0.8f * static_cast<float>(i / kNumbers) / kImages;
+    const int64_t image = i / kNumbers;
+    const float contrast = 0.6f + 0.8f * static_cast<float>(image) / kImages;
     numbers[static_cast<size_t>(i)] = contrast * bell / (0.12f + random.uniform());
   }
   return x;
@@ -287,6 +301,7 @@ std::map<std::string, std::string> quantizer_pictures() {
       {"lsq_plus.svg", lsq_plus_picture()},
       {"tqt.svg", tqt_picture()},
       {"apot.svg", apot_picture()},
+      {"n2uq.svg", n2uq_picture()},
   };
   add_clip_pictures(pictures);
   return pictures;

@@ -122,7 +122,7 @@ class Conversion {
       const auto range = quantization.narrower_range();
       if (range && grids_.of.contains(quantization.path()))
         grids_.cut.emplace(quantized_path(quantization.path()), *range);
-      if (!quantization.levels().empty()) tabulate(quantization);
+      if (!quantization.levels().values.empty()) tabulate(quantization);
     });
     visit_modules<QuantizationWrapper>(model, [this](const QuantizationWrapper& wrapper) {
       if (!wrapper.of_input()) wrappers_.insert(wrapper.path());
@@ -166,7 +166,7 @@ class Conversion {
     const std::string path = quantized_path(quantization.path());
     for (const std::string& at : {quantization.path(), path})
       if (const auto grid = grids_.of.find(at); grid != grids_.of.end()) grid->second = widened_to_bits(grid->second);
-    levels_.emplace(path, Levels{quantization.levels()});
+    levels_.emplace(path, Uneven{quantization.levels(), lookup_grid(quantization.levels())});
   }
   const Grid* grid_of_module(const std::string& path) const {
     const auto grid = grids_.of.find(path);
@@ -200,14 +200,15 @@ class Conversion {
     const std::string path = quantized_path(next->path());
     fused.grid = *grid;
     if (const auto levels = levels_.find(path); levels != levels_.end()) {
-      fused.grid = half_steps(*grid);
-      if (levels->second.values.back() > fused.grid.qmax * fused.grid.step()) return;
-      fused.offset = levels->second.offset = fused.grid.step() / 2;
+      levels->second.before = lookup_grid(levels->second.levels, *grid);
+      fused.grid = levels->second.before.grid;
+      fused.offset = levels->second.before.offset;
+      fused.looked_up = true;
       fused.cap.reset();
     }
     if (relu && graph_.called_once(*relu)) fused_.insert(relu->path());
     fused_.insert(path);
-    if (fused.offset > 0) fused_.erase(path);  // the levels are looked up there
+    if (fused.looked_up) fused_.erase(path);  // there
     fused_into_.emplace(layer.name, fused);
   }
 
@@ -230,9 +231,9 @@ class Conversion {
     const Grid* of_function = grid_of_module(path + ".input_quant");
     std::optional<Grid> input = of_function ? std::optional(*of_function) : std::nullopt;
     if (const auto levels = levels_.find(path); levels != levels_.end()) {
-      const auto& [values, offset] = levels->second;
-      if (!input) input = offset > 0 ? half_steps(grid) : grid_before(values);
-      layer = std::make_unique<NearestLevel>(std::move(layer), offset, values);
+      const auto& [before, offset] = levels->second.before;
+      if (!input) input = before;
+      layer = std::make_unique<LevelLookup>(std::move(layer), offset, levels->second.levels);
     }
     if (input) quantization.inputs.push_back({.settings = settings_of(*input), .params = *input});
     return std::make_unique<RangeLinearFakeQuantWrapper>(std::move(layer), std::move(quantization),
@@ -397,6 +398,7 @@ class Conversion {
     Grid grid;
     std::optional<float> cap;
     float offset = 0;  // of every bias
+    bool looked_up = false;
   };
 
   OutputGrids grids_;
@@ -405,13 +407,12 @@ class Conversion {
   std::map<std::string, std::string> last_of_;       // layer -> its batch norm
   std::set<std::string> folded_, fused_, wrappers_;  // batch norms, quantized activations
   std::map<std::string, Fused> fused_into_;          // by the layer that computes them
-  // Of activations, where they are not evenly spaced, by quantized_path. The layer before may add half a step, the
-  // offset, so that rounding changes at the integers of its grid.
-  struct Levels {
-    std::vector<float> values;
-    float offset = 0;
+  // Of activations, where they are not evenly spaced, by quantized_path; a layer before adds the offset to its bias.
+  struct Uneven {
+    Levels levels;
+    LookupGrid before;
   };
-  std::map<std::string, Levels> levels_;
+  std::map<std::string, Uneven> levels_;
 };
 
 }  // namespace

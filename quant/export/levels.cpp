@@ -1,8 +1,9 @@
-// Finding the grid, and the nearest level.
+// Finding the grid, and the level.
 #include "quant/export/levels.h"
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "core/ops.h"
 #include "quant/simulation/passes.h"
@@ -40,32 +41,45 @@ Grid widened_to_bits(const Grid& grid) {
   return wide;
 }
 
-Grid grid_before(std::span<const float> levels) {
-  const float largest = std::max(-levels.front(), levels.back());
-  if (levels.front() < 0) return {.scale = 127 / largest, .zero_point = 0, .qmin = -127, .qmax = 127};
-  return {.scale = 255 / largest, .zero_point = 0, .qmin = 0, .qmax = 255};
+LookupGrid lookup_grid(const Levels& levels) {
+  const float reach = std::max(std::fabs(levels.thresholds.front()), std::fabs(levels.thresholds.back()));
+  Grid grid{.zero_point = 0, .qmin = 0, .qmax = 255};
+  if (levels.values.front() < 0) grid = {.zero_point = 0, .qmin = -127, .qmax = 127};
+  // From half the integers on, in quarters of one.
+  double best = std::numeric_limits<double>::infinity();
+  for (double integers = grid.qmax - 1; integers >= grid.qmax / 2; integers -= 0.25) {
+    double farthest = 0;
+    for (const float threshold : levels.thresholds) {
+      const double at = double{threshold} / double{reach} * integers;
+      farthest = std::max(farthest, std::fabs(at - std::floor(at) - 0.5) / integers);
+    }
+    if (farthest >= best) continue;
+    best = farthest;
+    grid.scale = static_cast<float>(integers / reach);
+  }
+  return {grid, 0};
 }
 
-Grid half_steps(const Grid& grid) { return {.scale = 2 * grid.scale, .zero_point = 0, .qmin = 0, .qmax = 255}; }
+LookupGrid lookup_grid(const Levels& levels, const Grid& of_levels) {
+  const Grid halves{.scale = 2 * of_levels.scale, .zero_point = 0, .qmin = 0, .qmax = 255};
+  const auto is_integer = [&](float x) {
+    return std::fabs(x * halves.scale - std::nearbyint(x * halves.scale)) < kNearInteger;
+  };
+  if (levels.values.back() > halves.qmax * halves.step() || !std::ranges::all_of(levels.thresholds, is_integer))
+    return lookup_grid(levels);
+  return {halves, halves.step() / 2};
+}
 
-NearestLevel::NearestLevel(ModulePtr function, float offset, std::vector<float> levels)
+LevelLookup::LevelLookup(ModulePtr function, float offset, Levels levels)
     : function_(child("", std::move(function))), offset_(offset), levels_(std::move(levels)) {}
 
-Effect NearestLevel::effect() const {
-  return {.kind = Effect::Kind::applies, .gives = {levels_.front(), levels_.back()}};
+Effect LevelLookup::effect() const {
+  return {.kind = Effect::Kind::applies, .gives = {levels_.values.front(), levels_.values.back()}};
 }
 
-Tensor NearestLevel::forward(const Tensor& x) {
+Tensor LevelLookup::forward(const Tensor& x) {
   const Tensor values = function_(add_scalar(x, -offset_));
-  Tensor y = Tensor::empty(values.shape());
-  for (size_t i = 0; i < values.data().size(); ++i) {
-    const float value = values.data()[i];
-    const auto above = std::ranges::lower_bound(levels_, value);
-    const auto below = above == levels_.begin() ? above : above - 1;
-    const bool nearer_below = above == levels_.end() || value - *below <= *above - value;
-    y.mutable_data()[i] = nearer_below ? *below : *above;
-  }
-  return without_gradient("nearest_level", std::move(y), values);
+  return without_gradient("level_lookup", on_levels(values, levels_), values);
 }
 
 }  // namespace qgrad::deploy

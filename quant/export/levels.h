@@ -7,6 +7,7 @@
 
 #include "core/grid.h"
 #include "nn/module.h"
+#include "quant/quantization.h"
 
 namespace qgrad::deploy {
 
@@ -16,18 +17,24 @@ std::optional<float> common_scale(std::span<const float> values, int most);
 
 // The grid of the fewest bits that has all integers of this one.
 Grid widened_to_bits(const Grid& grid);
-// 8 bits that reach as far as the levels, from which the nearest level is looked up.
-Grid grid_before(std::span<const float> levels);
-// Half the steps of a grid of levels that begins at zero: what lies in the middle between two levels is one of its
-// integers.
-Grid half_steps(const Grid& grid);
 
-// What a function of every number less an offset gives, as the nearest of the levels, which ascend; half way, the lower
-// one.
-class NearestLevel final : public UnaryModule {
+// Where the level of a number is looked up: numbers become integers of this grid before, with the offset added to them.
+struct LookupGrid {
+  Grid grid;
+  float offset = 0;
+};
+// For numbers that can get a bias, and levels on a grid that begins at zero: where all thresholds lie half way between
+// integers of that grid, or on them, half its steps and half of such a step as the offset. Else as lookup_grid below.
+LookupGrid lookup_grid(const Levels& levels, const Grid& of_levels);
+// 8 bits that reach beyond the thresholds, which lie as near to the middle of two integers as such a grid can have
+// them.
+LookupGrid lookup_grid(const Levels& levels);
+
+// What a function of every number less an offset gives, as its level.
+class LevelLookup final : public UnaryModule {
  public:
-  NearestLevel(ModulePtr function, float offset, std::vector<float> levels);
-  std::string_view kind() const override { return "NearestLevel"; }
+  LevelLookup(ModulePtr function, float offset, Levels levels);
+  std::string_view kind() const override { return "LevelLookup"; }
   Effect effect() const override;
 
  protected:
@@ -36,7 +43,7 @@ class NearestLevel final : public UnaryModule {
  private:
   Child function_;  // without a name: programs see it as a part of this
   float offset_;
-  std::vector<float> levels_;
+  Levels levels_;
 };
 
 }  // namespace qgrad::deploy

@@ -5,7 +5,6 @@
 #include <cmath>
 
 #include "core/ops.h"
-#include "core/ops/map.h"
 #include "quant/ranges/reductions.h"
 
 namespace qgrad {
@@ -82,42 +81,39 @@ APoTQuantization::APoTQuantization(int bits, Role site, bool normalize_weights)
 
 void APoTQuantization::make_levels(int bits) {
   bits = std::min(bits, kMostBits);  // a schedule may ask for more
-  if (levels_.bits == bits) return;
-  levels_ = {.bits = bits, .levels = additive_powers_of_two(is_signed() ? bits - 1 : bits), .thresholds = {}};
-  std::vector<float>& levels = levels_.levels;
+  if (levels_bits_ == bits) return;
+  levels_bits_ = bits;
+  levels_ = {additive_powers_of_two(is_signed() ? bits - 1 : bits), {}};
+  std::vector<float>& levels = levels_.values;
   if (is_signed())
     for (size_t i = 1, n = levels.size(); i < n; ++i) levels.push_back(-levels[i]);
   std::ranges::sort(levels);
   for (size_t i = 1; i < levels.size(); ++i) levels_.thresholds.push_back((levels[i - 1] + levels[i]) / 2);
 }
 
-std::vector<float> APoTQuantization::levels() const {
-  std::vector<float> values = levels_.levels;
-  for (float& value : values) value *= alpha.raw().item();
-  return values;
+Levels APoTQuantization::levels() const {
+  Levels levels = levels_;
+  for (float& value : levels.values) value *= alpha.raw().item();
+  for (float& threshold : levels.thresholds) threshold *= alpha.raw().item();
+  return levels;
 }
 
 std::vector<float> APoTQuantization::steps_per_unit(const Tensor&) const {
   if (normalize_) return {};
-  const std::vector<float> all = levels();
+  const std::vector<float> all = levels().values;
   return {static_cast<float>(all.size() - 1) / (all.back() - all.front())};
 }
 
 Grid APoTQuantization::grid_of_levels() const {
-  const float smallest = *std::ranges::find_if(levels_.levels, [](float level) { return level > 0; });
+  const float smallest = *std::ranges::find_if(levels_.values, [](float level) { return level > 0; });
   const float largest = std::nearbyint(1 / smallest);
   return {.scale = largest / alpha.raw().item(), .qmin = is_signed() ? -largest : 0, .qmax = largest};
-}
-
-Tensor APoTQuantization::on_levels(const Tensor& x, float clip) const {
-  const LevelGrid grid{levels_.levels.data(), levels_.thresholds.data(), levels_.levels.size(), clip};
-  return map(x, [&](const float* in, float* out, size_t n) { kernels().quantize.to_levels(in, out, n, grid); });
 }
 
 void APoTQuantization::start(const Tensor& x, int bits) {
   make_levels(bits);
   const Tensor values = normalize_ ? normalized(x, moments_of(x)) : x;
-  const float clip = nearest_clip(values, 0.85f, [&](float c) { return on_levels(values, c); });
+  const float clip = nearest_clip(values, 0.85f, [&](float c) { return on_levels(values, levels_, c); });
   alpha.raw().mutable_data()[0] = clip > 0 ? clip : 1;
 }
 
@@ -128,7 +124,7 @@ Tensor APoTQuantization::quantize(const Tensor& x, int bits) {
     const GridParameter parameter{alpha(), [=](const GridSums& sums) {
                                     return static_cast<float>(sums.inside / clip + below * sums.below + sums.above);
                                   }};
-    Tensor y = record_on_grid("apot", values, on_levels(values, clip),
+    Tensor y = record_on_grid("apot", values, on_levels(values, levels_, clip),
                               {below * clip, clip, /*everywhere=*/is_parameter()}, {parameter});
     y.set_grid(grid_of_levels());
     return y;

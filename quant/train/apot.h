@@ -23,7 +23,7 @@ class APoTQuantization final : public LearnedQuantization {
   APoTQuantization(int bits, Role site, bool normalize_weights);
   std::string_view kind() const override { return "APoTQuantization"; }
 
-  std::vector<float> levels() const override;
+  Levels levels() const override;
   std::vector<float> steps_per_unit(const Tensor& quantized) const override;  // in the mean
 
   Parameter alpha;  // [1]; of weights, in standard deviations when they are normalized
@@ -33,16 +33,12 @@ class APoTQuantization final : public LearnedQuantization {
   Tensor quantize(const Tensor& x, int bits) override;
 
  private:
-  struct Levels {
-    int bits = 0;
-    std::vector<float> levels, thresholds;  // times alpha; multiples of the smallest positive one
-  };
   void make_levels(int bits);
-  Tensor on_levels(const Tensor& x, float clip) const;
   Grid grid_of_levels() const;  // its integers are more than the levels
 
   bool normalize_;
-  Levels levels_;
+  int levels_bits_ = 0;
+  Levels levels_;  // of an alpha of 1; multiples of the smallest positive one
 };
 
 }  // namespace qgrad

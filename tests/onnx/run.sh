@@ -76,12 +76,15 @@ END
 tr -d '\n' <digits.in >digits.template
 quantizers digits.template digits 300
 
-# Trained with quantization: biases of any value, activations of few bits.
-for quantizer in LSQ PACT Dorefa WRPN TQT QuantAwareTrainRangeLinear; do
+# Trained with quantization: biases of any value, activations of few bits. N2UQ's thresholds are looked up in more of them,
+# where a first layer in float would have ties.
+for quantizer in LSQ PACT Dorefa WRPN TQT N2UQ QuantAwareTrainRangeLinear; do
+  quantized=outputs
+  [ $quantizer = N2UQ ] && quantized=inputs
   for bits in 4 2; do
     cat >"$quantizer-$bits.json" <<END
 {"name": "trained", "data": {"dataset": {"class": "digits"}, "transforms": {"mean": [0.5], "std": [0.5]}}, "model": {"class": "convnet"}, "checkpoint": "float/model.safetensors",
- "quantizer": {"class": "${quantizer}Quantizer", "bits_weights": $bits, "bits_activations": $bits, "bits_first_last": 8}, "train": {"epochs": 1, "optimizer": {"class": "SGD", "lr": 0.01, "momentum": 0.9}}}
+ "quantizer": {"class": "${quantizer}Quantizer", "bits_weights": $bits, "bits_activations": $bits, "bits_first_last": 8, "quantized_activations": "$quantized"}, "train": {"epochs": 1, "optimizer": {"class": "SGD", "lr": 0.01, "momentum": 0.9}}}
 END
     compare train "$quantizer-$bits" 300
   done

@@ -269,8 +269,8 @@ TEST_CASE("a pooling of the largest between a ReLU and its quantization works on
 
 namespace {
 
-Json apot(int bits_weights, int bits_activations, const char* quantized) {
-  return {{"class", "APoTQuantizer"},
+Json uneven(const char* quantizer, int bits_weights, int bits_activations, const char* quantized) {
+  return {{"class", quantizer},
           {"bits_weights", bits_weights},
           {"bits_activations", bits_activations},
           {"quantized_activations", quantized}};
@@ -279,10 +279,17 @@ Json apot(int bits_weights, int bits_activations, const char* quantized) {
 }  // namespace
 
 TEST_CASE("levels that are not evenly spaced are integers of a finer grid, and tables") {
-  for (const int bits : {3, 4, 5})
+  for (const auto& [quantizer, bits] : {std::pair("APoTQuantizer", 3),
+                                        {"APoTQuantizer", 4},
+                                        {"APoTQuantizer", 5},
+                                        {"N2UQQuantizer", 2},
+                                        {"N2UQQuantizer", 3},
+                                        {"N2UQQuantizer", 4}})
     for (const char* quantized : {"outputs", "inputs"}) {
-      INFO(bits << " bits, " << quantized);
-      ModulePtr model = trained(apot(bits, bits, quantized));
+      INFO(quantizer << ", " << bits << " bits, " << quantized);
+      ModulePtr model = trained(uneven(quantizer, bits, bits, quantized));
+      for (Parameter* p : all_parameters(*model))
+        if (p->name() == "intervals") p->set_raw(test::uniform_tensor(p->raw().shape(), 8, 0.1f, 1));
       deploy::to_integer_layers(model, images(1, 6));
       const deploy::Program program = deploy::lower(*model, images(1, 6)).program;
       const test::Agreement agreement = test::compare_with_simulation(*model, deploy::Engine(program), images(6, 7));
@@ -298,11 +305,11 @@ TEST_CASE("levels that are not evenly spaced are integers of a finer grid, and t
 TEST_CASE("sums become the level that training gives them, where no float layer stands before it") {
   for (const int bits : {3, 4, 5}) {
     INFO(bits << " bits");
-    Json config = apot(bits, bits, "inputs");
+    Json config = uneven("APoTQuantizer", bits, bits, "inputs");
     config["overrides"] = {{"fc", {{"bits_weights", nullptr}, {"bits_activations", nullptr}}}};  // it reads float means
     ModulePtr model = trained(config, std::make_unique<Pooled>());
     const std::vector<float> levels =
-        dynamic_cast<Quantization&>(*find_module(*model, "conv1.input_quant.fake_q")).levels();
+        dynamic_cast<Quantization&>(*find_module(*model, "conv1.input_quant.fake_q")).levels().values;
     Tensor x = test::uniform_tensor({16, 8, 8, 3}, 5, 0, static_cast<float>(levels.size()) - 0.01f);
     for (float& value : x.mutable_data()) value = levels[static_cast<size_t>(value)];
     const Tensor before = (*model)(x);
@@ -313,7 +320,7 @@ TEST_CASE("sums become the level that training gives them, where no float layer 
 
 TEST_CASE("levels that are no integers of 8 bits are refused with the layer") {
   const auto refused = [](int bits_weights, int bits_activations) {
-    ModulePtr model = trained(apot(bits_weights, bits_activations, "outputs"));
+    ModulePtr model = trained(uneven("APoTQuantizer", bits_weights, bits_activations, "outputs"));
     return error_of([&] {
       deploy::to_integer_layers(model, images(1, 6));
       deploy::lower(*model, images(1, 6));

@@ -8,6 +8,7 @@
 #include "quant/train/apot.h"
 #include "quant/train/fake_quant.h"
 #include "quant/train/lsq.h"
+#include "quant/train/n2uq.h"
 #include "quant/train/tqt.h"
 #include "support/catch.h"
 #include "support/errors.h"
@@ -179,6 +180,7 @@ TEST_CASE("ranges that training follows and grids that it learns are finite for 
       quantizations.push_back(std::make_unique<TQTQuantization>(4, site, true));
       quantizations.push_back(std::make_unique<APoTQuantization>(4, site, true));
     }
+    quantizations.push_back(std::make_unique<N2UQQuantization>(4, Role::rectified));
     for (const auto& quantize : quantizations) {
       INFO(quantize->kind());
       if (auto* learned = dynamic_cast<LearnedQuantization*>(quantize.get())) learned->start_from(x);

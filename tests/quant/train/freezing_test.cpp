@@ -135,7 +135,7 @@ TEST_CASE("grids of every option are frozen too: a step for each channel, biases
         Json{{"class", "LSQPlusQuantizer"}, {"per_channel_wts", true}},
         Json{{"class", "TQTQuantizer"}, {"bits_bias", 8}},
         Json{{"class", "PACTQuantizer"}, {"act_clip_decay", 0.5}, {"act_clip_init_val", 1}},
-        Json{{"class", "APoTQuantizer"}, {"normalize_weights", false}},
+        Json{{"class", "APoTQuantizer"}, {"normalize_weights", false}}, Json{{"class", "N2UQQuantizer"}},
         Json{{"class", "QuantAwareTrainRangeLinearQuantizer"}, {"batch_norm_folding", "simulated"}}}) {
     INFO(config.dump());
     Json whole = {{"bits_activations", 4}, {"bits_weights", 4}};

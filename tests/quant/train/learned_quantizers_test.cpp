@@ -42,7 +42,7 @@ LearnedQuantization& learned_at(Module& model, const std::string& path) {
 }  // namespace
 
 TEST_CASE("weights of zero and activations that are all zero give a grid") {
-  for (const char* name : {"LSQQuantizer", "LSQPlusQuantizer", "TQTQuantizer", "APoTQuantizer"}) {
+  for (const char* name : {"LSQQuantizer", "LSQPlusQuantizer", "TQTQuantizer", "APoTQuantizer", "N2UQQuantizer"}) {
     INFO(name);
     const ModulePtr model = prepared({{"class", name}, {"bits_bias", 8}});
     for (Parameter* p : all_parameters(*model))
@@ -142,7 +142,8 @@ TEST_CASE("a grid that cannot be is refused with the layer whose input it would 
 }
 
 TEST_CASE("evaluation before there is a grid is refused, and a checkpoint brings the grid along") {
-  const std::string name = GENERATE("LSQQuantizer", "LSQPlusQuantizer", "TQTQuantizer", "APoTQuantizer");
+  const std::string name =
+      GENERATE("LSQQuantizer", "LSQPlusQuantizer", "TQTQuantizer", "APoTQuantizer", "N2UQQuantizer");
   INFO(name);
   const ModulePtr model = prepared({{"class", name}}), other = prepared({{"class", name}});
   model->set_training(false);
@@ -183,7 +184,7 @@ TEST_CASE("learned parameters are a group with a learning rate and a decay of th
 
 // A training that stops there is evaluated, saved and exported with the grids that training goes on with.
 TEST_CASE("grids keep their meaning behind a step of the optimizer of any size") {
-  for (const char* name : {"LSQQuantizer", "LSQPlusQuantizer", "TQTQuantizer", "APoTQuantizer"})
+  for (const char* name : {"LSQQuantizer", "LSQPlusQuantizer", "TQTQuantizer", "APoTQuantizer", "N2UQQuantizer"})
     for (const float lr : {1e-2f, 1.0f, 1e6f}) {
       INFO(name << ", learning rate " << lr);
       Sgd optimizer({.lr = lr});
@@ -207,6 +208,7 @@ TEST_CASE("a checkpoint with a grid that has no meaning is refused with the laye
                                              {"LSQQuantizer", "step", 0.0f},
                                              {"LSQPlusQuantizer", "offset", 1e7f},
                                              {"APoTQuantizer", "alpha", -1.0f},
+                                             {"N2UQQuantizer", "offset", -0.5f},
                                              {"TQTQuantizer", "log2_threshold", 200.0f}}) {
     const ModulePtr model = prepared({{"class", name}});
     Checkpoint checkpoint{.file = "x.safetensors", .tensors = model_state(*model)};

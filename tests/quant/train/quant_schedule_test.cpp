@@ -71,7 +71,7 @@ void train(Module& model, Optimizer& optimizer, QuantSchedule& schedule, int64_t
 TEST_CASE("bits come down to the quantizer's own, layer by layer") {
   const std::string quantizer =
       GENERATE("QuantAwareTrainRangeLinearQuantizer", "PACTQuantizer", "DorefaQuantizer", "WRPNQuantizer",
-               "LSQQuantizer", "LSQPlusQuantizer", "TQTQuantizer", "APoTQuantizer");
+               "LSQQuantizer", "LSQPlusQuantizer", "TQTQuantizer", "APoTQuantizer", "N2UQQuantizer");
   INFO(quantizer);
   const ModulePtr model = prepared(quantizer);
   QuantSchedule schedule(
@@ -149,6 +149,7 @@ TEST_CASE("a training that stops anywhere goes on to the same bits") {
                                                                        {"LSQPlusQuantizer", 6},
                                                                        {"TQTQuantizer", 9},
                                                                        {"APoTQuantizer", 6},
+                                                                       {"N2UQQuantizer", 6},
                                                                        {"PACTQuantizer", 6}}));
   INFO(quantizer << " stopped after " << stop << " steps");
   const std::string of_class = quantizer;
