@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "apps/command.h"
+#include "nn/checkpoint.h"
 #include "tasks/image_settings.h"
 #include "tasks/output_folder.h"
 #include "tasks/quantization.h"
@@ -31,7 +32,8 @@ void run_calibrate(const std::string& config_file, const CommonOptions& options)
   check_calibration(data, config.calibration, config_file, "calibration");
   check_can_write(folder.path() / "quantization_stats.json");
   const ModulePtr model = build_model(config.model, config.seed, config.checkpoint);
-  const QuantStats stats = calibration_stats(*model, data, config.calibration, "calibration");
+  QuantStats stats = calibration_stats(*model, data, config.calibration, "calibration");
+  stats.network = state_checksum(*model);
   const std::filesystem::path file = folder.to_write("quantization_stats.json");
   write_stats(file, stats);
   const int64_t images = data.calibration(config.calibration).images();

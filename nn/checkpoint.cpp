@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "core/checksum.h"
 #include "core/file_kind.h"
 #include "nn/models/architecture.h"
 
@@ -93,6 +94,16 @@ void check_numbers(Module& model, std::string_view source) {
   for (const Parameter* p : all_parameters(model)) check_numbers(source, p->path(), p->raw(), p->limits());
   for (const Buffer* b : all_buffers(model))
     if ((*b)().defined()) check_numbers(source, b->path(), (*b)(), b->limits());
+}
+
+std::string state_checksum(Module& model) {
+  uint32_t sum = 0;
+  for (const auto& [path, tensor] : model_state(model)) {
+    sum = crc32c(fmt::format("{} {}", path, tensor.shape()), sum);
+    const std::span<const float> numbers = tensor.data();
+    sum = crc32c({reinterpret_cast<const char*>(numbers.data()), numbers.size_bytes()}, sum);
+  }
+  return fmt::format("{:08x}", sum);
 }
 
 NamedTensors model_state(Module& model) {

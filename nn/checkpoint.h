@@ -25,6 +25,8 @@ struct Checkpoint {
 // Parameters (as the optimizer sees them) and buffers by path, in the file's layout, in the order of the model; as they
 // are now, whatever the model does next.
 NamedTensors model_state(Module& model);
+// Of their paths, shapes and bytes: eight hexadecimal digits, in which other networks hardly agree.
+std::string state_checksum(Module& model);
 
 // Throws where a number is not finite, or beyond its parameter's or buffer's limits; the error begins with `source`.
 void check_numbers(Module& model, std::string_view source);

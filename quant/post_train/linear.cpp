@@ -134,6 +134,7 @@ std::vector<std::string> PostTrainLinearQuantizer::settings_without_effect(const
 void PostTrainLinearQuantizer::pre_process(ModulePtr& model, const Graph& graph) {
   stats_ = given_stats_;
   check_stats_describe(stats_, *model, graph, stats_name_);
+  stats_.network.clear();  // it changes from here on
   for (const FoldedBatchNorm& folded : fold_batch_norms(model, graph)) {
     ModuleStats* layer = stats_.find(folded.layer);
     const ModuleStats* batch_norm = stats_.find(folded.batch_norm);
@@ -270,6 +271,7 @@ Config PostTrainLinearQuantizer::self_contained(Config config) const {
   QuantStats stats = given_stats_;
   resolved.erase("model_activation_stats");
   if (!names_histogram_mode(resolved)) stats.drop_histograms();
+  stats.network.clear();  // the checkpoint has its numbers after they were quantized
   resolved["model_activation_stats"] = stats_to_json(stats);
   return config;
 }

@@ -48,6 +48,10 @@ class QuantStats {
   auto begin() const { return entries_.begin(); }
   auto end() const { return entries_.end(); }
 
+  // What files call it; a value that is a text, so no module.
+  static constexpr const char* kNetwork = "(network)";
+  std::string network;  // its state_checksum; empty: not known
+
  private:
   std::vector<std::pair<std::string, ModuleStats>> entries_;
 };
@@ -68,15 +72,16 @@ std::vector<Module*> measured_modules(Module& model);
 // no module, when it gives other data the second time, and when a tensor holds NaN or infinity.
 QuantStats collect_quant_stats(Module& model, const std::function<void()>& feed);
 
-// Throws where a layer that has statistics is none of the model's, or its outputs have another shape but for the size
-// of the batch: the statistics, called `name` in the message, belong to another model. (That every layer has statistics
-// which needs them, shows when it is quantized.)
+// Throws where they are known to be of another network, where a layer that has statistics is none of the model's, or
+// its outputs have another shape but for the size of the batch: the statistics, called `name` in the message, belong to
+// another model. (That every layer has statistics which needs them, shows when it is quantized.)
 void check_stats_describe(const QuantStats& stats, Module& model, const Graph& graph, const std::string& name);
 
-// {"layer1.0.conv1": {"inputs": {"0": {"min": .., .., "shape": "(..)", "total_numel": ..}}, "output": {..}}, ..}:
-// Distiller's field names, and "histogram": {"bin_width": .., "first_bin": .., "counts": [..]}, in a file that can be
-// edited by hand. "inputs" may also be a list; "shape", "total_numel" and "histogram" may be absent. What is read is
-// checked: a missing or unknown field, min > max, or a negative deviation are errors that name the file and the module.
+// {"(network)": "1f2e3d4c", "layer1.0.conv1": {"inputs": {"0": {"min": .., .., "shape": "(..)", "total_numel": ..}},
+// "output": {..}}, ..}: Distiller's field names, and "histogram": {"bin_width": .., "first_bin": .., "counts": [..]},
+// in a file that can be edited by hand. "inputs" may also be a list; "(network)", "shape", "total_numel" and
+// "histogram" may be absent. What is read is checked: a missing or unknown field, min > max, or a negative deviation
+// are errors that name the file and the module.
 Json stats_to_json(const QuantStats& stats);
 QuantStats stats_from_json(const Json& json, std::string_view file_for_messages);
 void write_stats(const std::filesystem::path& file, const QuantStats& stats);

@@ -68,6 +68,7 @@ std::vector<TensorStats> read_inputs(const Config& config) {
 
 Json stats_to_json(const QuantStats& stats) {
   Json json = Json::object();
+  if (!stats.network.empty()) json[QuantStats::kNetwork] = stats.network;
   for (const auto& [path, module] : stats) {
     Json inputs = Json::object();
     for (size_t i = 0; i < module.inputs.size(); ++i) inputs[std::to_string(i)] = write_tensor(module.inputs[i]);
@@ -82,6 +83,10 @@ QuantStats stats_from_json(const Json& json, std::string_view file) {
   QuantStats stats;
   for (const auto& item : json.items()) {
     const Config module = all.at(item.key());
+    if (item.key() == QuantStats::kNetwork && item.value().is_string()) {
+      stats.network = item.value().get<std::string>();
+      continue;
+    }
     ModuleStats& entry = stats.add(item.key());
     entry.inputs = read_inputs(module.at("inputs"));
     entry.output = read_tensor(module.at("output"));

@@ -24,6 +24,12 @@ END
 expect 0 "calibrate" "$qgrad" calibrate quantize.json --out calibrated
 stats=calibrated/quantization_stats.json
 expect_error "calibrate with statistics" "calibration.statistics: statistics are measured here" "$qgrad" calibrate quantize.json --set calibration.statistics=$stats
+expect 0 "quantize with them" "$qgrad" quantize quantize.json --out from_file --set calibration.statistics=$stats
+expect 0 "another network" "$qgrad" train quantize.json --out second --set calibration=null --set quantizer=null --set 'train={"epochs": 1}'
+expect_error "quantize another network with them" "$stats: these are statistics of a network whose numbers have the checksum" "$qgrad" quantize quantize.json --out other --set calibration.statistics=$stats --set checkpoint=second/model.safetensors
+ranges='{"class": "QuantAwareTrainRangeLinearQuantizer", "bits_activations": 4, "bits_weights": 4, "model_activation_stats": "'$stats'"}'
+expect 0 "train with them" "$qgrad" train quantize.json --out trained_from --set calibration=null --set "quantizer=$ranges" --set 'train={"epochs": 2}'
+expect 0 "its result is evaluated without them" "$qgrad" evaluate trained_from/model.safetensors
 expect 0 "quantize" "$qgrad" quantize quantize.json --out quantized --json
 holds "quantize's results on stdout are those in the file" cmp stdout quantized/results.json
 holds "what each layer got is written" grep -q '"clip": "MSE"' quantized/layer_quant_params.json

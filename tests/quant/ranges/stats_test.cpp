@@ -1,6 +1,7 @@
 // Calibration statistics: golden vectors, determinism, files.
 #include "quant/ranges/stats.h"
 
+#include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -230,6 +231,30 @@ TEST_CASE("statistics survive a file") {
   const auto file = folder.path() / "stats.json";
   write_stats(file, stats);
   CHECK(stats_to_json(read_stats(file)) == stats_to_json(stats));
+}
+
+TEST_CASE("statistics that know their network are of no other") {
+  const ModulePtr net = small_net(), other = small_net();
+  const Tensor x = test::normal_tensor({2, 8, 8, 3}, 2);
+  for (const ModulePtr* each : {&net, &other}) {
+    (**each)(x);
+    (*each)->set_training(false);
+  }
+  QuantStats stats = collect_quant_stats(*net, [&] { (*net)(x); });
+  const test::TemporaryFolder folder;
+  stats.network = state_checksum(*net);
+  write_stats(folder.path() / "stats.json", stats);
+  const QuantStats read = read_stats(folder.path() / "stats.json");
+  CHECK(read.network == stats.network);
+  const auto error = [&](Module& model) {
+    return error_of([&] { check_stats_describe(read, model, Graph::trace(model, x), "stats.json"); });
+  };
+  CHECK(error(*net) == "no error");
+  CHECK(error(*other) == "no error");  // with the same numbers
+  Parameter& weight = *all_parameters(*other).front();
+  weight.raw().mutable_data()[0] = std::nextafter(weight.raw().data()[0], 9.0f);
+  CHECK_THAT(error(*other), Contains("stats.json: ") && Contains(stats.network) && Contains(state_checksum(*other)) &&
+                                Contains("calibrate it, too"));
 }
 
 TEST_CASE("files of statistics are checked") {

@@ -42,7 +42,7 @@ LearnedQuantization& learned_at(Module& model, const std::string& path) {
 }  // namespace
 
 TEST_CASE("weights of zero and activations that are all zero give a grid") {
-  for (const char* name : {"LSQQuantizer", "LSQPlusQuantizer", "TQTQuantizer", "APoTQuantizer", "N2UQQuantizer"}) {
+  for (const char* name : {"LSQQuantizer", "LSQPlusQuantizer", "TQTQuantizer", "APoTQuantizer"}) {
     INFO(name);
     const ModulePtr model = prepared({{"class", name}, {"bits_bias", 8}});
     for (Parameter* p : all_parameters(*model))

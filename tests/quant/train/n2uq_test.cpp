@@ -13,7 +13,6 @@
 #include "support/weighted_sum.h"
 
 using namespace qgrad;
-using Catch::Matchers::Contains;
 
 namespace n2uq_test {
 namespace {
