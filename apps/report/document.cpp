@@ -58,8 +58,9 @@ void update_document(const std::filesystem::path& file, const Json& results) {
       results.at("dataset").at("test_images").get<int64_t>(), results.at("dataset").at("evaluated").get<std::string>(),
       results.at("dataset").at("class").get<std::string>(), results.at("model").at("class").get<std::string>(),
       results.at("command").get<std::string>());
-  text += fmt::format("\nIt took {} on {} threads.\n", format_duration(results.at("seconds").get<double>()),
-                      results.at("threads").get<int>());
+  const int threads = results.at("threads").get<int>();
+  text += fmt::format("\nIt took {} on {} {}.\n", format_duration(results.at("seconds").get<double>()), threads,
+                      threads == 1 ? "thread" : "threads");
   text += "\nchange: percentage points above (+) or below (-) the float row.\n";
   text += "\n" + to_markdown(rows_table(results, row_groups(results)));
   for (const std::string& title : matrices_of(results))
