@@ -7,6 +7,11 @@
 
 namespace qgrad {
 
+void Levels::stop_at(float cap) {
+  for (size_t i = 0; i < thresholds.size(); ++i)
+    if (thresholds[i] >= cap) values[i + 1] = values[i];
+}
+
 Tensor on_levels(const Tensor& x, const Levels& levels, float clip) {
   const LevelGrid grid{levels.values.data(), levels.thresholds.data(), levels.values.size(), clip};
   return map(x, [&](const float* in, float* out, size_t n) { kernels().quantize.to_levels(in, out, n, grid); });

@@ -22,6 +22,7 @@ enum class Role {
 // Numbers become values[i] above thresholds[i - 1], up to and with thresholds[i]; both ascend.
 struct Levels {
   std::vector<float> values, thresholds;
+  void stop_at(float cap);  // numbers beyond become what the cap does
 };
 Tensor on_levels(const Tensor& x, const Levels& levels, float clip = 1);  // of x / clip, times clip; not recorded
 

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <map>
 #include <set>
+#include <utility>
 
 #include "core/ops.h"
 #include "core/tape.h"
@@ -18,6 +19,7 @@
 #include "quant/quantization.h"
 #include "quant/simulation/float_layer.h"
 #include "quant/simulation/param_layer.h"
+#include "quant/train/simulated_folding.h"
 #include "quant/wrappers.h"
 
 namespace qgrad::deploy {
@@ -152,7 +154,7 @@ class Conversion {
       fused.grid = levels->second.before.grid;
       fused.offset = levels->second.before.offset;
       fused.looked_up = true;
-      fused.cap.reset();
+      if (fused.cap) levels->second.levels.stop_at(*std::exchange(fused.cap, std::nullopt));
     }
     if (relu && graph_.called_once(*relu)) fused_.insert(relu->path());
     fused_.insert(path);
@@ -284,6 +286,7 @@ class Conversion {
 
 void to_integer_layers(ModulePtr& model, const Tensor& example) {
   check_numbers(*model, "the model");
+  fold_simulated_batch_norms(model);
   model->set_training(false);
   Conversion conversion(*model, example);
   model = rewrite(std::move(model), [&](const std::string& path, ModulePtr module) {

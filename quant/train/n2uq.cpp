@@ -114,6 +114,7 @@ N2UQQuantization::N2UQQuantization(int bits, Role site)
 }
 
 Levels N2UQQuantization::levels() const {
+  if (bits() != own_bits()) return {};
   const Line line = this->line();
   Levels levels{{0}, {line.thresholds, line.thresholds + line.intervals}};
   for (size_t i = 1; i <= line.intervals; ++i) levels.values.push_back(static_cast<float>(i) * line.step);

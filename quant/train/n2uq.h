@@ -11,7 +11,7 @@ namespace qgrad {
 // The gradients are those of the line through the middles, f(x) = s (i + (x - d_i) / a_i) in interval i, which begins
 // at d_i = offset + a_0 + .. + a_(i-1), and constant beyond the ends (section 3.2, the generalized straight-through
 // estimator):
-//   dy/dx = s / a_i;  dy/doffset = -s / a_i;  dy/da_i = -s (x - d_i) / a_i^2, and -s / a_i of all intervals before it
+//   dy/dx = s / a_i;  dy/doffset = -s / a_i;  dy/da_i = -s (x - d_i) / a_i^2;  dy/da_j = -s / a_i of all j < i
 //   dy/ds = k, the forward's;  those of parameters times g = 1 / sqrt(N n), as LSQ's
 // The intervals start with LSQ's step of the least squared error, so that the first grid is evenly spaced, and are so
 // while a schedule asks for other bits than the config: intervals of those would be other parameters.

@@ -56,6 +56,8 @@ expect_error "features that never count" "no features would count, with 2 of the
 expect 0 "train with simulated folding, and fold" "$qgrad" train train.json --out folding --json --set quantizer.batch_norm_folding=simulated --set 'fold_batch_norms={"images": 100}'
 folded=$(grep -A 4 '"folded"' stdout | grep '"top1"' | sed 's|.*: ||; s|,||')
 holds "it computes the same" grep -q "\"top1\": $folded" <(grep -A 4 '"test"' stdout)
+expect 0 "the one that is not folded becomes a program" "$qgrad" export folding/model.safetensors --program folding.qgi
+expect 0 "which runs" "$qgrad" evaluate folding.qgi --config train.json --json
 expect 0 "the folded model evaluates by itself" "$qgrad" evaluate folding/model_folded.safetensors --json
 holds "with the accuracy it had" grep -q "\"top1\": $folded" stdout
 expect 0 "verify both" "$qgrad" verify folding

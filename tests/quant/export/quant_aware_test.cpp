@@ -2,6 +2,7 @@
 #include "quant/export/from_trained.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -316,6 +317,18 @@ TEST_CASE("sums become the level that training gives them, where no float layer 
     deploy::to_integer_layers(model, images(1, 6));
     CHECK(images_differing(before, (*model)(x)) <= 1);
   }
+}
+
+TEST_CASE("thresholds beyond an activation's bound are not crossed in programs either") {
+  ModulePtr model = trained(uneven("N2UQQuantizer", 2, 2, "inputs"));
+  for (Parameter* p : all_parameters(*model)) {
+    // The last threshold is 6.5, the bound 6.
+    if (p->path() == "conv4.input_quant.fake_q.intervals") p->set_raw(Tensor::from({3}, std::array{1.0f, 3.0f, 5.0f}));
+    if (p->path() == "conv3.bias") p->set_raw(Tensor::full({12}, 6.3f));
+  }
+  const Tensor x = images(16, 7), before = (*model)(x);
+  deploy::to_integer_layers(model, images(1, 6));
+  CHECK(images_differing(before, (*model)(x)) <= 1);
 }
 
 TEST_CASE("levels that are no integers of 8 bits are refused with the layer") {
