@@ -135,6 +135,9 @@ void check_unchanged(const Setup& setup, const Config& earlier, const Json& writ
   }
 }
 
+// Whether the float network that rows start from is made here.
+bool trains_float(const CompareCommandConfig& config) { return config.train || !config.checkpoint; }
+
 // Whatever is wrong with a row is found before the first epoch.
 void check_row(const Setup& setup, const PlannedRow& row) {
   const CompareCommandConfig& config = setup.config;
@@ -155,14 +158,18 @@ void check_all(const Setup& setup, const std::vector<PlannedRow>& rows, const Re
   if (config.document && setup.task.score() != "top1")
     config_error(setup.file, "'document' is for comparisons on images; results.json and report.html have it all");
   if (config.document) check_document(*config.document);
-  placed_at(Config{nullptr, setup.file, config.checkpoint ? "checkpoint" : "model"},
-            [&] { build_model(config.model, config.seed, config.checkpoint); });
+  const ModulePtr model = placed_at(Config{nullptr, setup.file, config.checkpoint ? "checkpoint" : "model"},
+                                    [&] { return build_model(config.model, config.seed, config.checkpoint); });
   if (std::ranges::any_of(rows, &PlannedRow::is_post_training) ||
       (config.calibration && config.calibration->augmentations > 0))
     check_calibration(setup.task, config.calibration, setup.file, "calibration",
                       std::ranges::any_of(rows, &PlannedRow::has_corrections));
-  for (const PlannedRow& row : rows)
-    if (!results.has(row.name)) check_row(setup, row);
+  for (const PlannedRow& row : rows) {
+    if (results.has(row.name)) continue;
+    check_row(setup, row);
+    if (!trains_float(config) && !row.is_float())
+      check_statistics(*model, row.quantizer, row.is_post_training() ? config.calibration : std::nullopt);
+  }
 }
 
 std::string kind_of(const PlannedRow& row) {
@@ -201,9 +208,6 @@ void print_rows(const Setup& setup, const std::vector<PlannedRow>& rows, const R
                            json_line(plan["data"]), setup.output.path().string(), to_text(table)));
 }
 
-// Whether the float network that rows start from is made here.
-bool trains_float(const CompareCommandConfig& config) { return config.train || !config.checkpoint; }
-
 // Makes a row's model and saves its checkpoint. `statistics`: what calibration measured on the float model, for all
 // rows. Trainings go on where they stopped; their time counts the earlier epochs too.
 Json finished_row(const Setup& setup, const PlannedRow& row, std::optional<QuantStats>& statistics,
@@ -215,6 +219,7 @@ Json finished_row(const Setup& setup, const PlannedRow& row, std::optional<Quant
   const std::optional<TrainConfig> training = training_of(config, row);
   const auto optimizer = training ? make_optimizer(training->optimizer, *model) : nullptr;
   std::optional<Quantized> quantized;
+  if (!row.is_float()) check_statistics(*model, row.quantizer, training ? std::nullopt : config.calibration);
   if (!row.is_float())
     quantized = quantize_model(model, config.model, row.quantizer, optimizer.get(), setup.task,
                                training ? std::nullopt : config.calibration, row.name, &statistics);

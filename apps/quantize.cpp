@@ -141,6 +141,7 @@ class QuantizeRun {
 
   void run() {
     ModulePtr model = build_model(config_.model, config_.seed, config_.checkpoint);
+    check_statistics(*model, config_.quantizer, config_.calibration);
     const bool has_labels = !data_.dataset().class_names().empty();
     std::optional<Predictions> before;
     if (has_labels) before = float_predictions(*model, data_, "float");

@@ -79,6 +79,7 @@ Found search_lapq(const SearchCommandConfig& config, const ExperimentData& data,
     for (auto& [pattern, settings] : quantizer["overrides"].items())
       for (const char* key : {"clip_acts", "clip_n_stds", "clip_percentile"}) settings.erase(key);
   ModulePtr model = build_model(config.model, config.seed, config.checkpoint);
+  check_statistics(*model, config.quantizer, config.calibration);
   const Quantized quantized = quantize_model(model, config.model, without_corrections(searched), nullptr, data,
                                              config.calibration, "calibration");
   Progress progress("search", lapq.max_evaluations, "evaluations");
@@ -98,6 +99,7 @@ Found search_greedy(const SearchCommandConfig& config, const ExperimentData& dat
   const auto float_model = [&] {
     ModulePtr model = build_model(config.model, config.seed, config.checkpoint);
     model->set_training(false);
+    check_statistics(*model, config.quantizer, config.calibration);
     quantizer->prepare_float(model, data.example());
     return model;
   };

@@ -52,6 +52,7 @@ Quantized quantized_model(ModulePtr& model, const TrainCommandConfig& config, co
   }
   if (is_post_training(*config.quantizer))
     config_error(config.quantizer->where(), "a post-training quantizer does not train; use `qgrad quantize`");
+  check_statistics(*model, *config.quantizer, config.calibration);
   Quantized quantized =
       quantize_model(model, config.model, *config.quantizer, &optimizer, task, config.calibration, config.name);
   if (config.fold_batch_norms) {

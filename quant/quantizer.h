@@ -163,6 +163,8 @@ class Quantizer {
   // is for messages.
   virtual bool wants_stats() const { return false; }
   virtual void set_stats(const QuantStats&, std::string /*name*/ = "the given statistics") {}
+  // Throws where the config names statistics that are known to be of another network than this one, as it was loaded.
+  virtual void check_network(Module& /*loaded*/) const {}
   // prepare() is for looking at the model: there will be no statistics, and nothing is computed.
   virtual void forgo_stats() {}
   // The same for overrides and settings without effect: prepare() takes them as they are.

@@ -113,6 +113,12 @@ QuantStats calibration_stats(Module& model, const ExperimentData& data, const Ca
   return stats;
 }
 
+void check_statistics(Module& loaded, const Config& quantizer, const std::optional<CalibrationConfig>& calibration) {
+  placed_at(quantizer, [&] { Registry<Quantizer>::create(quantizer)->check_network(loaded); });
+  if (calibration && calibration->statistics)
+    check_stats_are_of(read_stats(*calibration->statistics), loaded, *calibration->statistics);
+}
+
 Quantized quantize_model(ModulePtr& model, const Config& architecture, const Config& quantizer, Optimizer* optimizer,
                          const Task& task, const std::optional<CalibrationConfig>& calibration,
                          const std::string& label, std::optional<QuantStats>* measured) {

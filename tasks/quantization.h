@@ -24,6 +24,9 @@ void check_calibration(const Task& task, const std::optional<CalibrationConfig>&
 QuantStats calibration_stats(Module& model, const ExperimentData& data, const CalibrationConfig& config,
                              const std::string& label);
 
+// Throws where statistics that either config names are known to be of another network than the one that was loaded.
+void check_statistics(Module& loaded, const Config& quantizer, const std::optional<CalibrationConfig>& calibration);
+
 struct Quantized {
   std::unique_ptr<Quantizer> quantizer;
   Config config;  // as the quantizer resolved it

@@ -161,6 +161,7 @@ Sensitivity::Sensitivity(const ExperimentConfig& experiment, Config quantizer, c
 ModulePtr Sensitivity::float_model() const {
   ModulePtr model = build_model(experiment_.model, experiment_.seed, experiment_.checkpoint);
   model->set_training(false);
+  check_statistics(*model, quantizer_, std::nullopt);
   Registry<Quantizer>::create(quantizer_)->prepare_float(model, data_.example());
   return model;
 }

@@ -82,6 +82,7 @@ class PostTrainLinearQuantizer final : public Quantizer {
   // Statistics in memory instead of model_activation_stats.
   bool wants_stats() const override { return !is_static_; }
   void set_stats(const QuantStats& stats, std::string name = "the given statistics") override;
+  void check_network(Module& loaded) const override { check_stats_are_of(given_stats_, loaded, stats_name_); }
   void forgo_stats() override { config_.arithmetic = Arithmetic::distiller; }
   const QuantStats* stats_after_prepare() const override { return is_static_ ? &stats_ : nullptr; }
   // scale_correction, bias_correction, learned_rounding and reconstruction (quant/post_train/corrections.h).

@@ -269,13 +269,17 @@ Batches batches_of(const QuantStats& stats, const Graph& graph) {
 
 }  // namespace
 
+void check_stats_are_of(const QuantStats& stats, Module& model, const std::string& name) {
+  if (stats.network.empty()) return;
+  const std::string checksum = state_checksum(model);
+  check(checksum == stats.network,
+        "{}: statistics of a network whose numbers have the checksum {}, expected {}, as this one's: calibrate it, "
+        "too, or "
+        "take \"{}\" out of the file",
+        name, stats.network, checksum, QuantStats::kNetwork);
+}
+
 void check_stats_describe(const QuantStats& stats, Module& model, const Graph& graph, const std::string& name) {
-  const std::string checksum = stats.network.empty() ? "" : state_checksum(model);
-  check(
-      checksum == stats.network,
-      "{}: these are statistics of a network whose numbers have the checksum {}, expected {}, as this one's: calibrate "
-      "it, too, or take \"{}\" out of the file",
-      name, stats.network, checksum, QuantStats::kNetwork);
   std::vector<std::string> known;
   visit_modules(model, [&](Module& module) { known.push_back(module.path()); });
   const Batches batches = batches_of(stats, graph);

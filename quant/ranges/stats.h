@@ -72,9 +72,11 @@ std::vector<Module*> measured_modules(Module& model);
 // no module, when it gives other data the second time, and when a tensor holds NaN or infinity.
 QuantStats collect_quant_stats(Module& model, const std::function<void()>& feed);
 
-// Throws where they are known to be of another network, where a layer that has statistics is none of the model's, or
-// its outputs have another shape but for the size of the batch: the statistics, called `name` in the message, belong to
-// another model. (That every layer has statistics which needs them, shows when it is quantized.)
+// Throws where statistics are known to be of another network than this one, as its file has it.
+void check_stats_are_of(const QuantStats& stats, Module& model, const std::string& name);
+// Throws where a layer that has statistics is none of the model's, or its outputs have another shape but for the size
+// of the batch: the statistics, called `name` in the message, belong to another model. (That every layer has statistics
+// which needs them, shows when it is quantized.)
 void check_stats_describe(const QuantStats& stats, Module& model, const Graph& graph, const std::string& name);
 
 // {"(network)": "1f2e3d4c", "layer1.0.conv1": {"inputs": {"0": {"min": .., .., "shape": "(..)", "total_numel": ..}},

@@ -83,8 +83,10 @@ QuantStats stats_from_json(const Json& json, std::string_view file) {
   QuantStats stats;
   for (const auto& item : json.items()) {
     const Config module = all.at(item.key());
-    if (item.key() == QuantStats::kNetwork && item.value().is_string()) {
-      stats.network = item.value().get<std::string>();
+    if (item.key() == QuantStats::kNetwork) {
+      stats.network = item.value().is_string() ? item.value().get<std::string>() : "";
+      if (stats.network.size() != 8 || stats.network.find_first_not_of("0123456789abcdef") != std::string::npos)
+        config_error(module.where(), "expected a checksum of eight digits, 0 to 9 and a to f");
       continue;
     }
     ModuleStats& entry = stats.add(item.key());

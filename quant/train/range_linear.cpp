@@ -132,6 +132,11 @@ void QuantAwareTrainRangeLinearQuantizer::set_stats(const QuantStats& stats, std
   stats_name_ = std::move(name);
 }
 
+void QuantAwareTrainRangeLinearQuantizer::check_network(Module& loaded) const {
+  if (const std::optional<NamedStats> given = stats_from_config(config_.model_activation_stats))
+    check_stats_are_of(given->stats, loaded, given->name);
+}
+
 void QuantAwareTrainRangeLinearQuantizer::pre_process(ModulePtr& model, const Graph& graph) {
   if (std::optional<NamedStats> given = stats_from_config(config_.model_activation_stats))
     set_stats(given->stats, given->name);

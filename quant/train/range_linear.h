@@ -72,6 +72,7 @@ class QuantAwareTrainRangeLinearQuantizer : public TrainQuantizer {
 
   bool wants_stats() const override { return config_.model_activation_stats.is_null() && !stats_; }
   void set_stats(const QuantStats& stats, std::string name = "the given statistics") override;
+  void check_network(Module& loaded) const override;
   // With "simulated" the model goes on to compute the same; otherwise its weights have other
   // ranges, so that those of activations should be measured again (measure_ranges_again).
   Config fold_trained(ModulePtr& model, const Tensor& example, Config resolved) const override;

@@ -26,8 +26,20 @@ stats=calibrated/quantization_stats.json
 expect_error "calibrate with statistics" "calibration.statistics: statistics are measured here" "$qgrad" calibrate quantize.json --set calibration.statistics=$stats
 expect 0 "quantize with them" "$qgrad" quantize quantize.json --out from_file --set calibration.statistics=$stats
 expect 0 "another network" "$qgrad" train quantize.json --out second --set calibration=null --set quantizer=null --set 'train={"epochs": 1}'
-expect_error "quantize another network with them" "$stats: these are statistics of a network whose numbers have the checksum" "$qgrad" quantize quantize.json --out other --set calibration.statistics=$stats --set checkpoint=second/model.safetensors
+expect_error "quantize another network with them" "$stats: statistics of a network whose numbers have the checksum" "$qgrad" quantize quantize.json --out other --set calibration.statistics=$stats --set checkpoint=second/model.safetensors
+given="\"$stats\""
+expect 0 "look at a quantization with them" "$qgrad" quantize quantize.json --dry-run --set quantizer.model_activation_stats="$given"
+expect 0 "sensitivity with them" "$qgrad" sensitivity quantize.json --out sensitive_from --set quantizer.model_activation_stats="$given" --set 'sensitivity={"bits": [4]}'
+expect 0 "search for bits with them" "$qgrad" search quantize.json --out searched_from --set quantizer.model_activation_stats="$given" --set 'search={"bits": {"mean_weights": 6, "mean_activations": 6}}'
+expect_error "sensitivity of another network with them" "$stats: statistics of a network whose numbers have the checksum" "$qgrad" sensitivity quantize.json --out x --set quantizer.model_activation_stats="$given" --set 'sensitivity={"bits": [4]}' --set checkpoint=second/model.safetensors
 ranges='{"class": "QuantAwareTrainRangeLinearQuantizer", "bits_activations": 4, "bits_weights": 4, "model_activation_stats": "'$stats'"}'
+cat >rows.json <<END
+{"name": "rows", "seed": 1, "data": {"dataset": {"class": "digits"}, "transforms": {"mean": [0.5], "std": [0.5]}},
+ "model": {"class": "convnet"}, "checkpoint": "compared/float/model.safetensors", "quant_aware_train": {"epochs": 1},
+ "rows": [{"name": "4/4", "quantizer": $ranges}]}
+END
+expect 0 "a row of a comparison with them" "$qgrad" compare rows.json --out compared_from
+expect_error "of another network, before anything runs" "$stats: statistics of a network whose numbers have the checksum" "$qgrad" compare rows.json --out x --set checkpoint=second/model.safetensors
 expect 0 "train with them" "$qgrad" train quantize.json --out trained_from --set calibration=null --set "quantizer=$ranges" --set 'train={"epochs": 2}'
 expect 0 "its result is evaluated without them" "$qgrad" evaluate trained_from/model.safetensors
 expect 0 "quantize" "$qgrad" quantize quantize.json --out quantized --json
