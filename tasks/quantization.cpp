@@ -173,7 +173,7 @@ void check_post_training(const ExperimentConfig& experiment, Config quantizer, c
                          std::optional<CalibrationConfig> calibration) {
   constexpr int64_t kImages = 16;
   if (calibration) calibration->images = std::min(images_of(task).calibration(*calibration).images(), kImages);
-  quantizer = Registry<Quantizer>::create(quantizer)->without_corrections(std::move(quantizer));
+  quantizer = Registry<Quantizer>::create(quantizer)->without_corrections(quantizer);
   ModulePtr model = build_model(experiment.model, experiment.seed, experiment.checkpoint);
   quantize_model(model, experiment.model, quantizer, nullptr, task, calibration, "check");
   const EvaluationMode evaluating(*model);

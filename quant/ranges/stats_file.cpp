@@ -34,7 +34,7 @@ void fields(Fields& v, TensorStats& s) {
 namespace {
 
 TensorStats read_tensor(const Config& config) {
-  const auto stats = read_config<TensorStats>(config);
+  auto stats = read_config<TensorStats>(config);
   if (stats.min > stats.max) config_error(config.where(), "min {} is above max {}", stats.min, stats.max);
   if (stats.avg_min > stats.avg_max)
     config_error(config.where(), "avg_min {} is above avg_max {}", stats.avg_min, stats.avg_max);
