@@ -80,8 +80,7 @@ inline void fields(Fields& v, QuantAwareTrainConfig& c) {
   v("gradient_scaling", c.gradient_scaling,
     {.help = "how much gradients grow where a number lies on the side of its level that they send it away from, and "
              "shrink on the other: by so many times its distance in steps (EWGS); not of weights of DoReFa and APoT, "
-             "nor between "
-             "thresholds of N2UQ",
+             "nor between thresholds of N2UQ",
      .min = 0,
      .max = 2});
 }

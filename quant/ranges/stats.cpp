@@ -274,8 +274,7 @@ void check_stats_are_of(const QuantStats& stats, Module& model, const std::strin
   const std::string checksum = state_checksum(model);
   check(checksum == stats.network,
         "{}: statistics of a network whose numbers have the checksum {}, expected {}, as this one's: calibrate it, "
-        "too, or "
-        "take \"{}\" out of the file",
+        "too, or take \"{}\" out of the file",
         name, stats.network, checksum, QuantStats::kNetwork);
 }
 
