@@ -54,7 +54,8 @@ struct N2UQQuantization::Line {
 
 // Of every interval the sums of dy, and of dy (x - d), in an order that depends on the size only; of all dy y.
 void N2UQQuantization::Line::backward(const Tensor& x, const Tensor& y, const Tensor& dy, float g, Grads& dx) const {
-  const bool over_ranks = dx.over_ranks(1) || dx.over_ranks(2) || dx.over_ranks(3);
+  bool over_ranks = false;
+  for (size_t i = 1; i <= 3; ++i) over_ranks |= dx.over_ranks(i);
   const size_t all = intervals + 2, width = 2 * all + 1;
   const BatchChunks chunks(x.numel(), over_ranks, static_cast<int64_t>(width), kRowsOfChunk);
   Scratch scratch;
