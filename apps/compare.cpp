@@ -219,10 +219,12 @@ Json finished_row(const Setup& setup, const PlannedRow& row, std::optional<Quant
   const std::optional<TrainConfig> training = training_of(config, row);
   const auto optimizer = training ? make_optimizer(training->optimizer, *model) : nullptr;
   std::optional<Quantized> quantized;
-  if (!row.is_float()) check_statistics(*model, row.quantizer, training ? std::nullopt : config.calibration);
-  if (!row.is_float())
-    quantized = quantize_model(model, config.model, row.quantizer, optimizer.get(), setup.task,
-                               training ? std::nullopt : config.calibration, row.name, &statistics);
+  if (!row.is_float()) {
+    const auto calibration = training ? std::nullopt : config.calibration;
+    check_statistics(*model, row.quantizer, calibration);
+    quantized = quantize_model(model, config.model, row.quantizer, optimizer.get(), setup.task, calibration, row.name,
+                               &statistics);
+  }
   const std::optional<Config> quantizer = quantized ? std::optional(quantized->config) : std::nullopt;
   const auto bits = [&](const char* key) { return quantizer ? quantizer->json().at(key) : Json(nullptr); };
   Json json = {{"name", row.name},
