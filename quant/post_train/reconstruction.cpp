@@ -30,6 +30,21 @@ struct InputCounts final : CallObserver {
   std::unordered_map<const Module*, size_t> of;
 };
 
+// While it lives, a layer gives its output as it is; null: none does.
+class Opened {
+ public:
+  explicit Opened(LearningLayer* layer) : layer_(layer) { set(true); }
+  ~Opened() { set(false); }
+  Opened(const Opened&) = delete;
+  Opened& operator=(const Opened&) = delete;
+
+ private:
+  void set(bool open) {
+    if (layer_) layer_->set_open(open);
+  }
+  LearningLayer* layer_;
+};
+
 class Reconstruction {
  public:
   Reconstruction(Module& quantized, Module& reference, std::span<const Tensor> batches,
@@ -48,21 +63,20 @@ class Reconstruction {
     const auto rest = std::ranges::find_if(units_, unrunnable);
     if (config_.network_iterations == 0) add_weighted(rest, units_.end());
     units_.erase(rest, units_.end());
+    if (config_.unit == UnitSize::stage) join_stages();
     if (config_.fisher && !units_.empty()) draw_directions();
-    all_ = units_.size() * static_cast<size_t>(config_.iterations) + static_cast<size_t>(config_.network_iterations);
+    size_t learned = 0;
+    for (const ReconstructionUnit& unit : units_) learned += parts(unit).size();
+    all_ = learned * static_cast<size_t>(config_.iterations) + static_cast<size_t>(config_.network_iterations);
   }
 
   void run() {
     std::vector<Tensor> floats(batches_.begin(), batches_.end()), arriving = floats;
     for (const ReconstructionUnit& unit : units_) {
-      std::vector<Tensor> targets;
-      for (const Tensor& x : floats) targets.push_back(run_unit(unit, x, reference_modules_));
-      LearningLayer* exit = unit.exit() == graph_.output() ? nullptr : carrier(unit.exit());
-      if (exit) exit->set_open(true);
-      learn(unit, arriving, floats, targets, config_.fisher ? information(unit, targets) : std::vector<Tensor>());
-      for (Tensor& x : arriving) x = run_unit(unit, entering(unit, x, x), quantized_modules_);
-      if (exit) exit->set_open(false);
-      floats = std::move(targets);
+      for (const ReconstructionUnit& part : parts(unit)) learn(unit, part, arriving, floats);
+      const Opened open(carrier_before_end(unit.exit()));
+      for (Tensor& x : arriving) x = values_in(unit, entering(unit.entry, x), quantized_modules_).at(unit.exit());
+      for (Tensor& x : floats) x = values_in(unit, x, reference_modules_).at(unit.exit());
     }
     if (config_.network_iterations > 0) learn_network();
     quantized_(batches_[0]);  // grids are handed on as they are now
@@ -104,6 +118,36 @@ class Reconstruction {
           "reconstruction: no layer of the model has quantized weights");
   }
 
+  // Units one after another that give tensors of one shape become one.
+  void join_stages() {
+    std::vector<ReconstructionUnit> stages;
+    for (ReconstructionUnit& unit : units_) {
+      if (stages.empty() || graph_[stages.back().exit()].output_shape != graph_[unit.exit()].output_shape)
+        stages.push_back(std::move(unit));
+      else
+        stages.back().nodes.insert(stages.back().nodes.end(), unit.nodes.begin(), unit.nodes.end());
+    }
+    units_ = std::move(stages);
+  }
+
+  // What learns at once: the unit, or each layer with weights in it, with what leads to that layer alone.
+  std::vector<ReconstructionUnit> parts(const ReconstructionUnit& unit) const {
+    if (config_.unit != UnitSize::layer) return {unit};
+    std::vector<ReconstructionUnit> layers;
+    for (auto at = unit.nodes.begin(); at != unit.nodes.end(); ++at) {
+      if (!weighted_[*at]) continue;
+      ReconstructionUnit layer{.entry = graph_[*at].preds[0], .nodes = {*at}};
+      for (auto next = at + 1; next != unit.nodes.end() && attached_[*next]; ++next) layer.nodes.push_back(*next);
+      while (layer.entry != unit.entry && !weighted_[layer.entry] && !attached_[layer.entry] &&
+             graph_[layer.entry].preds.size() == 1) {
+        layer.nodes.insert(layer.nodes.begin(), layer.entry);
+        layer.entry = graph_[layer.entry].preds[0];
+      }
+      layers.push_back(std::move(layer));
+    }
+    return layers;
+  }
+
   // The layer that quantizes what a node gives; null where none does.
   LearningLayer* carrier(size_t node) const {
     while (attached_[node]) node = graph_[node].preds[0];
@@ -111,19 +155,31 @@ class Reconstruction {
     return layer == layers_.end() ? nullptr : layer->second.get();
   }
 
-  Tensor entering(const ReconstructionUnit& unit, const Tensor& x, const Tensor& dropped) const {
-    LearningLayer* layer = carrier(unit.entry);
+  LearningLayer* carrier_before_end(size_t node) const { return node == graph_.output() ? nullptr : carrier(node); }
+
+  Tensor entering(size_t node, const Tensor& x, const Tensor& dropped) const {
+    LearningLayer* layer = carrier(node);
     return layer ? layer->output_quantized(x, dropped) : x;
   }
+  Tensor entering(size_t node, const Tensor& x) const { return entering(node, x, x); }
 
-  Tensor run_unit(const ReconstructionUnit& unit, const Tensor& x, const std::vector<Module*>& modules) const {
-    std::map<size_t, Tensor> values{{unit.entry, x}};
-    for (const size_t i : unit.nodes) {
+  using Values = std::map<size_t, Tensor>;  // by node
+  void run(Values& values, std::span<const size_t> nodes, const std::vector<Module*>& modules) const {
+    for (const size_t i : nodes) {
       std::vector<Tensor> inputs;
       for (const size_t pred : graph_[i].preds) inputs.push_back(values.at(pred));
       values[i] = modules[i] ? modules[i]->call(inputs) : flatten(inputs[0]);
     }
-    return values.at(unit.exit());
+  }
+  Values values_in(const ReconstructionUnit& unit, const Tensor& x, const std::vector<Module*>& modules) const {
+    Values values{{unit.entry, x}};
+    run(values, unit.nodes, modules);
+    return values;
+  }
+  // The nodes of a unit up to one of its own, or to its entry.
+  static std::span<const size_t> nodes_up_to(const ReconstructionUnit& unit, size_t node) {
+    return std::span(unit.nodes)
+        .first(static_cast<size_t>(std::ranges::upper_bound(unit.nodes, node) - unit.nodes.begin()));
   }
 
   bool are_classes(const Tensor& y) const { return config_.outputs_are_classes && y.rank() == 2 && y.dim(1) > 1; }
@@ -160,26 +216,30 @@ class Reconstruction {
     }
   }
 
-  // |g| of each number that the float network's unit gives, over the root mean square of the image's.
-  std::vector<Tensor> information(const ReconstructionUnit& unit, std::span<const Tensor> given) const {
-    ReconstructionUnit rest{.entry = unit.exit(), .nodes = {}};
-    for (size_t i = unit.exit() + 1; i <= graph_.output(); ++i) rest.nodes.push_back(i);
+  // |g| of each number that a part of the float network's unit gives, over the root mean square of the image's.
+  std::vector<Tensor> information(const ReconstructionUnit& unit, const ReconstructionUnit& part,
+                                  std::span<const Tensor> entering_unit) const {
+    std::vector<size_t> rest(unit.nodes.begin() + std::ssize(nodes_up_to(unit, part.exit())), unit.nodes.end());
+    for (size_t i = unit.exit() + 1; i <= graph_.output(); ++i) rest.push_back(i);
     std::vector<Tensor> all;
-    for (size_t b = 0; b < given.size() && !rest.nodes.empty(); ++b) {
-      Tensor x = given[b].clone();
+    for (size_t b = 0; b < entering_unit.size() && !rest.empty(); ++b) {
+      Values values{{unit.entry, entering_unit[b]}};
+      run(values, nodes_up_to(unit, part.exit()), reference_modules_);
+      Tensor& x = values.at(part.exit()) = values.at(part.exit()).clone();
       x.set_requires_grad(true);
       Tape tape;
       {
         const Tape::Recording recording(tape);
-        tape.backward(dot(run_unit(rest, x, reference_modules_), directions_[b]));
+        run(values, rest, reference_modules_);
+        tape.backward(dot(values.at(graph_.output()), directions_[b]));
       }
       Tensor g = abs(x.grad());
       const size_t image = g.data().size() / static_cast<size_t>(g.dim(0));
       for (std::span<float> left = g.mutable_data(); !left.empty(); left = left.subspan(image)) {
-        const std::span<float> values = left.first(image);
-        const double squares = std::inner_product(values.begin(), values.end(), values.begin(), 0.0);
+        const std::span<float> values_of = left.first(image);
+        const double squares = std::inner_product(values_of.begin(), values_of.end(), values_of.begin(), 0.0);
         const double scale = squares > 0 ? std::sqrt(static_cast<double>(image) / squares) : 0;
-        for (float& value : values) value = static_cast<float>(scale * value);
+        for (float& value : values_of) value = static_cast<float>(scale * value);
       }
       all.push_back(std::move(g));
     }
@@ -214,29 +274,50 @@ class Reconstruction {
     }
   }
 
-  void learn(const ReconstructionUnit& unit, std::span<const Tensor> arriving, std::span<const Tensor> floats,
-             std::span<const Tensor> targets, std::span<const Tensor> weights) {
-    const Samples x(arriving, "reconstruction"), r(floats, "reconstruction"), t(targets, "reconstruction");
+  // What enters a part of a unit, by batch, in one of the networks.
+  std::vector<Tensor> at_entry(const ReconstructionUnit& unit, const ReconstructionUnit& part,
+                               std::span<const Tensor> entering_unit, const std::vector<Module*>& modules) const {
+    std::vector<Tensor> all(entering_unit.begin(), entering_unit.end());
+    if (part.entry == unit.entry) return all;
+    const Opened open(carrier(part.entry));
+    for (Tensor& x : all) {
+      Values values{{unit.entry, &modules == &quantized_modules_ ? entering(unit.entry, x) : x}};
+      run(values, nodes_up_to(unit, part.entry), modules);
+      x = values.at(part.entry);
+    }
+    return all;
+  }
+
+  void learn(const ReconstructionUnit& unit, const ReconstructionUnit& part, std::span<const Tensor> arriving,
+             std::span<const Tensor> floats) {
+    const std::vector<Tensor> quantized_entry = at_entry(unit, part, arriving, quantized_modules_);
+    const std::vector<Tensor> entry = at_entry(unit, part, floats, reference_modules_);
+    std::vector<Tensor> targets, weights;
+    for (const Tensor& x : entry) targets.push_back(values_in(part, x, reference_modules_).at(part.exit()));
+    if (config_.fisher) weights = information(unit, part, floats);
+    const Samples x(quantized_entry, "reconstruction"), r(entry, "reconstruction"), t(targets, "reconstruction");
     const Samples weights_of(weights, "reconstruction");
-    const std::string name = graph_[unit.exit()].path();
+
+    const std::string name = graph_[part.exit()].path();
     LearningLayer::Parameters learned;
     Dropping dropping(config_.drop, config_.seed, name);
     std::vector<LearningLayer*> quantizing;
-    if (LearningLayer* entry = carrier(unit.entry)) {
-      quantizing.push_back(entry);
-      if (Parameter* step = entry->output_step()) learned.steps.push_back(step);
+    if (LearningLayer* layer = carrier(part.entry)) {
+      quantizing.push_back(layer);
+      if (Parameter* step = layer->output_step()) learned.steps.push_back(step);
     }
-    for (const size_t i : unit.nodes)
+    for (const size_t i : part.nodes)
       if (const auto layer = layers_.find(graph_[i].path()); layer != layers_.end()) {
         quantizing.push_back(layer->second.get());
         layer->second->add_to(learned);
       }
     if (config_.drop > 0)
       for (LearningLayer* layer : quantizing) layer->set_dropping(&dropping);
+    const Opened open(carrier_before_end(part.exit()));
     optimize(name, learned, 1, config_.iterations, [&](std::span<const uint32_t> positions) {
-      const Tensor y = run_unit(unit, entering(unit, x.gather(positions), r.gather(positions)), quantized_modules_);
-      const Tensor target = t.gather(positions);
-      if (weights.empty()) return loss(y, target, unit.exit() == graph_.output());
+      const Tensor entered = entering(part.entry, x.gather(positions), r.gather(positions));
+      const Tensor y = values_in(part, entered, quantized_modules_).at(part.exit()), target = t.gather(positions);
+      if (weights.empty()) return loss(y, target, part.exit() == graph_.output());
       const Tensor weight = weights_of.gather(positions);
       return loss(mul(y, weight), mul(target, weight), false);
     });
@@ -275,6 +356,10 @@ class Reconstruction {
 };
 
 }  // namespace
+
+std::vector<std::pair<std::string, UnitSize>> enum_names(UnitSize*) {
+  return {{"layer", UnitSize::layer}, {"block", UnitSize::block}, {"stage", UnitSize::stage}};
+}
 
 std::vector<ReconstructionUnit> reconstruction_units(const Graph& graph, const std::vector<bool>& weighted,
                                                      const std::vector<bool>& attached) {

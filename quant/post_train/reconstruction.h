@@ -6,6 +6,7 @@
 #include <functional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/config.h"
@@ -14,7 +15,13 @@
 
 namespace qgrad {
 
+// What learns at once: a layer, the smallest part that one tensor enters and one leaves, or such parts one after
+// another that give tensors of one shape.
+enum class UnitSize { layer, block, stage };
+std::vector<std::pair<std::string, UnitSize>> enum_names(UnitSize*);
+
 struct ReconstructionConfig {
+  UnitSize unit = UnitSize::block;
   int iterations = 500, network_iterations = 0;
   int batch_size = 32;
   float lr_weights = 0.01f, lr_steps = 0.004f, lr_others = 0.001f;
@@ -25,6 +32,9 @@ struct ReconstructionConfig {
   uint64_t seed = 1;
 };
 inline void fields(Fields& v, ReconstructionConfig& c) {
+  v("unit", c.unit,
+    {.help = "what learns at once: each \"layer\", \"block\" of a residual network, or \"stage\": all blocks that give "
+             "tensors of one shape"});
   v("iterations", c.iterations, {.help = "steps for each unit", .min = 0});
   v("network_iterations", c.network_iterations, {.help = "steps for the whole network in the end", .min = 0});
   v("batch_size", c.batch_size, {.help = "calibration images per step", .min = 1});
@@ -67,14 +77,15 @@ std::vector<ReconstructionUnit> reconstruction_units(const Graph& graph, const s
 // that is drawn from its softmax (of a normally distributed output around its own, where outputs are no classes): the
 // diagonal of the Fisher information (BRECQ, section 3.2), but in parts of each image's mean, since the few images that
 // a network is not sure of would have nearly all of it.
-// A unit's output is compared before it is quantized; the quantization at its entry is learned with it. Where numbers
-// are quantized, each stays as it was with probability `drop`; at the entry it becomes the float network's. In the end
-// the whole network learns to give the float network's outputs, with nothing dropped, but the integers of weights that
-// learned in a unit stay: many end between two levels, where any step would turn them over. What is left is a quantized
-// model like any other. The same bits on any number of threads.
-// (Li et al., "BRECQ: pushing the limit of post-training quantization by block reconstruction", ICLR 2021; Wei et al.,
-// "QDrop: randomly dropping quantization for extremely low-bit post-training quantization", ICLR 2022; the weights'
-// gradient is straight-through, as steps are few)
+// A unit's output is compared before it is quantized; the quantization at its entry is learned with it. Where units
+// are single layers, so is only what quantizes their inputs and weights: steps of sums that no layer reads stay.
+// Where numbers are quantized, each stays as it was with probability `drop`; at the entry it becomes the float
+// network's. In the end the whole network learns to give the float network's outputs, with nothing dropped, but the
+// integers of weights that learned in a unit stay: many end between two levels, where any step would turn them over.
+// What is left is a quantized model like any other. The same bits on any number of threads.
+// (Li et al., "BRECQ: pushing the limit of post-training quantization by block reconstruction", ICLR 2021; Wei et
+// al., "QDrop: randomly dropping quantization for extremely low-bit post-training quantization", ICLR 2022; the
+// weights' gradient is straight-through, as steps are few)
 // reference: the float model with batch norms folded as in the quantized one; both in evaluation mode. With `fisher`
 // its parameters want no gradients any more. Throws where quantization is dynamic, where a layer is called more than
 // once, and with `fisher` where an operation that no module computes comes after the units. Units that hold an

@@ -152,6 +152,46 @@ TEST_CASE("numbers count by what the float network's outputs know of them") {
   }
 }
 
+TEST_CASE("units are layers, blocks or stages") {
+  const auto learned = [](const char* unit) {
+    ModulePtr reference = Registry<Architecture>::create({{{"class", "resnet20"}}, "", "model"})->build(1);
+    reference->set_training(false);
+    const Tensor image = test::normal_tensor({2, 32, 32, 3}, 1);
+    fold_batch_norms(reference, Graph::trace(*reference, image));
+    ModulePtr model = Registry<Architecture>::create({{{"class", "resnet20"}}, "", "model"})->build(1);
+    model->set_training(false);
+    model = test::quantized(std::move(model), kThreeBits, image);
+    std::vector<std::string> names;
+    size_t last = 0, of = 0;
+    const auto config =
+        read_config<ReconstructionConfig>({{{"unit", unit}, {"iterations", 1}, {"batch_size", 2}}, "", ""});
+    reconstruct(*model, *reference, std::array{image}, config, [&](const std::string& name, size_t done, size_t all) {
+      names.push_back(name);
+      last = done;
+      of = all;
+    });
+    CHECK(last == of);
+    return names;
+  };
+  CHECK(learned("stage") == std::vector<std::string>{"layer1.2.relu2", "layer2.2.relu2", "layer3.2.relu2", "fc"});
+  CHECK(learned("block").size() == 11);
+  const std::vector<std::string> layers = learned("layer");
+  CHECK(layers.size() == 22);
+  CHECK(std::vector(layers.begin(), layers.begin() + 3) ==
+        std::vector<std::string>{"relu", "layer1.0.relu1", "layer1.0.conv2"});
+  CHECK(layers.back() == "fc");
+}
+
+TEST_CASE("units of every size bring the outputs nearer, with one program for both") {
+  const std::string unit = GENERATE("layer", "block", "stage");
+  const bool fisher = GENERATE(false, true);
+  Net nearest, learned;
+  learned.reconstruct({{"unit", unit}, {"iterations", 150}, {"batch_size", 8}, {"fisher", fisher}, {"drop", 0.25}});
+  CAPTURE(unit, fisher, learned.error(), nearest.error());
+  CHECK(learned.error() < 0.7 * nearest.error());
+  CHECK(learned.differing_integers() == 0);
+}
+
 TEST_CASE("with Fisher information nothing is learned of a channel that the outputs do not depend on") {
   const auto net = [] {
     auto made = std::make_unique<Sequential>();
