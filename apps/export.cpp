@@ -64,18 +64,10 @@ std::unique_ptr<Dataset> dataset_if_here(const ModelFile& file, const std::optio
 DataForExport data_for_export(const ModelFile& file, const Tensor& example, const std::optional<std::string>& folder) {
   const auto& [data, seed] = std::tie(file.experiment.data, file.experiment.seed);
   const auto dataset = dataset_if_here(file, folder);
-  DataForExport result{.description = file.trained_on.data, .images = {}};
+  DataForExport result{.description = description_in(file, example), .images = {}};
   if (dataset) {
     result.description =
         description_for(*dataset, data.transforms, folder ? "--data" : data.dataset.file, file.trained_on);
-  } else if (result.description.mean.empty()) {
-    if (!data.transforms.mean)
-      note("the file does not say how its images are normalised: a mean and std of 0.5 are taken");
-    auto [mean, std] = normalisation(data.transforms, example.dim(-1));
-    result.description.mean = std::move(mean);
-    result.description.std = std::move(std);
-  }
-  if (dataset) {
     const ImageSet& test = dataset->test();
     Loader loader(
         test, first(all_indices(test.size()), std::min(test.size(), kImagesCompared)),
@@ -99,15 +91,6 @@ std::unique_ptr<Task> data_of_test_sets(const ExportOptions& chosen, const Model
   few.experiment.data.eval_batch_size = kImagesOfSet;
   few.experiment.data.test_images = chosen.test_images;
   return open_task(few, folder);
-}
-
-// Adds what a program's users need to know.
-deploy::Program with_labels(deploy::Program program, const DataDescription& data, const Config& dataset) {
-  program.preparation = preparation_of(dataset);
-  program.mean = data.mean;
-  program.deviation = data.std;
-  program.class_names = data.classes;
-  return program;
 }
 
 // The engine's results, beside the ONNX file.

@@ -1,4 +1,4 @@
-// qgrad predict PROGRAM IMAGE...: classifies PNG and JPEG files with an integer program.
+// qgrad predict FILE IMAGE...: classifies PNG and JPEG files with a program, or a checkpoint as a program.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -9,7 +9,6 @@
 #include "apps/report/table.h"
 #include "core/ops.h"
 #include "engine/engine.h"
-#include "engine/program_file.h"
 #include "tasks/deployment.h"
 #include "tasks/progress.h"
 #include "tasks/stopwatch.h"
@@ -35,9 +34,16 @@ Json best_classes(const std::vector<float>& logits, const std::vector<std::strin
   return best;
 }
 
-void run(const std::string& file, const std::vector<std::string>& images, const CommonOptions& options) {
+struct PredictOptions {
+  std::string file;
+  std::optional<std::string> config;
+  std::vector<std::string> images;
+};
+
+void run(const PredictOptions& chosen, const CommonOptions& options) {
+  const auto& [file, config, images] = chosen;
   const Stopwatch loading;
-  const deploy::Engine engine(deploy::read_program(file));
+  const deploy::Engine engine(program_in(file, read_config_option(config, options, {"data", "model", "quantizer"})));
   const double load = 1000 * loading.seconds();
   const deploy::Program& program = engine.program();
   Json predictions = Json::array();
@@ -65,22 +71,27 @@ void run(const std::string& file, const std::vector<std::string>& images, const 
       predictions.push_back({{"image", path}, {"error", e.what()}});
       ++unread;
     }
-  print_result(options, {{"program", file}, {"load_milliseconds", load}, {"predictions", predictions}}, to_text(table));
+  print_result(options, {{"file", file}, {"load_milliseconds", load}, {"predictions", predictions}}, to_text(table));
   check(unread == 0, "{} of {} images could not be classified", unread, images.size());
 }
 
 const Subcommand predict_command{
-    "predict", "classify PNG and JPEG files with an integer program",
+    "predict", "classify PNG and JPEG files with a checkpoint or a program",
     [](CLI::App& command) {
-      const auto options = add_common_options(command, {});
-      const auto file = std::make_shared<std::string>();
-      const auto images = std::make_shared<std::vector<std::string>>();
-      command.add_option("PROGRAM", *file, "file of `qgrad export`")->required();
-      command.add_option("IMAGE", *images, "PNG or JPEG files of any size; they are prepared as those of the training")
+      const auto options = add_common_options(command, {"--set"});
+      const auto chosen = std::make_shared<PredictOptions>();
+      command
+          .add_option("FILE", chosen->file, "program of `qgrad export`, or checkpoint, which runs as its program does")
           ->required();
-      command.callback([=] { run(*file, *images, *options); });
+      command
+          .add_option("IMAGE", chosen->images,
+                      "PNG or JPEG files of any size; they are prepared as those of the training")
+          ->required();
+      command.add_option("--config", chosen->config, "config with data and model, for checkpoints that do not say");
+      command.callback([=] { run(*chosen, *options); });
     },
-    "qgrad predict net.qgi pictures/*.png"};
+    "qgrad predict net.qgi pictures/*.png\n"
+    "qgrad predict out/float/best.safetensors cat.png --json"};
 
 }  // namespace
 

@@ -6,12 +6,14 @@
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "core/ops.h"
 #include "data/image_fit.h"
 #include "engine/program_file.h"
 #include "quant/export/from_trained.h"
 #include "tasks/image_settings.h"
+#include "tasks/progress.h"
 #include "tasks/stopwatch.h"
 
 namespace qgrad {
@@ -59,6 +61,35 @@ deploy::Lowered program_of(ModelFile& file) {
   const Tensor example = example_of_program(file);
   if (!file.quantizer || file.quantizer->trains()) deploy::to_integer_layers(file.model, example);
   return deploy::lower(*file.model, example);
+}
+
+DataDescription description_in(const ModelFile& file, const Tensor& example) {
+  DataDescription description = file.trained_on.data;
+  if (!description.mean.empty()) return description;
+  const TransformConfig& transforms = file.experiment.data.transforms;
+  if (!transforms.mean) note("the file does not say how its images are normalised: a mean and std of 0.5 are taken");
+  auto [mean, std] = normalisation(transforms, example.dim(-1));
+  description.mean = std::move(mean);
+  description.std = std::move(std);
+  return description;
+}
+
+deploy::Program with_labels(deploy::Program program, const DataDescription& data, const Config& dataset) {
+  program.preparation = preparation_of(dataset);
+  program.mean = data.mean;
+  program.deviation = data.std;
+  program.class_names = data.classes;
+  return program;
+}
+
+deploy::Program program_in(const std::filesystem::path& file, const std::optional<Config>& config) {
+  if (deploy::is_program_file(file)) {
+    check(!config, "{}: a program says all that it needs, a config is for checkpoints", file.string());
+    return deploy::read_program(file);
+  }
+  ModelFile checkpoint = load_model(file, config);
+  const DataDescription description = description_in(checkpoint, example_of_program(checkpoint));
+  return with_labels(program_of(checkpoint).program, description, checkpoint.experiment.data.dataset);
 }
 
 Comparison compare_with_model(std::string_view program, const deploy::Lowered& lowered, Module& model,

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -21,6 +22,16 @@ Tensor example_of_program(const ModelFile& file);
 // The program of a loaded checkpoint, trained with quantization or quantized afterwards. Changes the model, see
 // deploy::to_integer_layers. Throws for what has no form in a program, with the layer and the reason.
 deploy::Lowered program_of(ModelFile& file);
+
+// What a checkpoint says of its images. Says so where it does not say how they are normalised: by 0.5 then.
+DataDescription description_in(const ModelFile& file, const Tensor& example);
+
+// Adds what a program's users need to know.
+deploy::Program with_labels(deploy::Program program, const DataDescription& data, const Config& dataset);
+
+// A program file's program, or a checkpoint's as `qgrad export` makes it; config: for files that do not say. Throws as
+// read_program, load_model and program_of do.
+deploy::Program program_in(const std::filesystem::path& file, const std::optional<Config>& config);
 
 // A program beside the model that it was made of, on the same images.
 struct Comparison {

@@ -44,6 +44,12 @@ expect 0 "verify results that do not say what made them" "$qgrad" verify fruit_n
 holds "says that nobody knows" grep -qE '^data_crc32c: evaluated +not known' stdout
 expect 0 "export without the data set" sh -c 'mv fruit away && "$0" export '$net' --program fruit.qgi; status=$?; mv away fruit; exit $status' "$qgrad"
 expect 0 "predict with it" "$qgrad" predict fruit.qgi fruit/test/cherry/1.png
+cp stdout of_program
+expect 0 "predict with the checkpoint" sh -c 'mv fruit away && "$0" predict '$net' away/test/cherry/1.png --json; status=$?; mv away fruit; exit $status' "$qgrad"
+cp stdout of_checkpoint
+expect 0 "and with its program" "$qgrad" predict fruit.qgi fruit/test/cherry/1.png --json
+holds "gives the same" sh -c '[ "$(grep probability of_checkpoint)" = "$(grep probability stdout)" ] && grep -q probability stdout'
+cp of_program stdout
 holds "the names are those of the training" grep -qE '(cherry|plum)' stdout
 holds "not those of the config's folder" sh -c '! grep -qE "(currant|blueberry)" stdout'
 residual=(--data fruit --set 'model={"class": "resnet20", "classes": 2}' --set data.dataset.size=32 --set data.transforms.crop_padding=4)
