@@ -11,6 +11,7 @@
 #include "apps/processes.h"
 #include "core/error.h"
 #include "quant/post_train/bit_allocation.h"
+#include "tasks/quantization.h"
 #include "tasks/sensitivity.h"
 
 namespace qgrad {
@@ -346,11 +347,6 @@ void check_bits(const BitsConfig& bits, const std::string& where) {
     config_error(where, "bit_operations is a budget for weights and activations: no other can be given beside it");
   if (bits.accuracy_drop && (has_means || bits.bit_operations))
     config_error(where, "accuracy_drop finds the budgets itself: none can be given beside it");
-}
-
-void add_corrections(const Config& from, Json& to) {
-  for (const char* key : {"scale_correction", "bias_correction", "learned_rounding", "reconstruction"})
-    if (from.has(key)) to[key] = from.json()[key];
 }
 
 Found search_bits(const BitsConfig& bits, const ExperimentConfig& experiment, const Config& quantizer,

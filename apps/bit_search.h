@@ -38,9 +38,6 @@ struct Found {
   std::string text;
 };
 
-// The corrections of a config, for what was found without them.
-void add_corrections(const Config& from, Json& to);
-
 // Processes share the measuring; all but the first return nothing. folder: where they leave word for each other.
 Found search_bits(const BitsConfig& bits, const ExperimentConfig& experiment, const Config& quantizer,
                   const CalibrationConfig& calibration, const ExperimentData& data,

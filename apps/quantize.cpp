@@ -102,6 +102,7 @@ Table layer_table(std::span<const LayerError> layers) {
 }
 
 std::string layers_text(const std::vector<LayerError>& layers) {
+  if (layers.empty()) return "";  // of a quantizer that has no layers of integers
   const size_t shown = std::min(kLayersPrinted, layers.size());
   std::string text = to_text(layer_table(std::span(layers).first(shown)));
   if (shown < layers.size()) text += fmt::format("and {} more in results.json\n", layers.size() - shown);

@@ -64,11 +64,6 @@ class Judge {
   std::vector<Batch> batches_;
 };
 
-// The settings that the search is run with: those that come afterwards are off.
-Config without_corrections(const Config& quantizer) {
-  return Registry<Quantizer>::create(quantizer)->without_corrections(quantizer);
-}
-
 Found search_lapq(const SearchCommandConfig& config, const ExperimentData& data, const Judge& judge) {
   const LapqConfig& lapq = *config.search.lapq;
   Config searched = config.quantizer;

@@ -25,6 +25,7 @@ struct GraphNode {
   std::vector<size_t> succs;  // every consumer once per use
   bool is_positive = false;   // known to give no negative number, by its effect and by what it reads
 
+  bool is_input() const { return kind == "input"; }
   std::string path() const { return name.substr(0, name.find_first_of(":#")); }  // of the module
 };
 

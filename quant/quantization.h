@@ -19,6 +19,9 @@ enum class Role {
   input,      // of the model, both signs: its zero, with which convolutions pad, is a level
 };
 
+// Whether a parameter has bits_bias; all others of layers of weighted sums have bits_weights.
+inline bool is_bias(const Parameter& parameter) { return parameter.name().ends_with("bias"); }
+
 // Numbers become values[i] above thresholds[i - 1], up to and with thresholds[i]; both ascend.
 struct Levels {
   std::vector<float> values, thresholds;

@@ -19,8 +19,6 @@ bool has_weights(const Effect& effect) {
   return effect.kind == Effect::Kind::sums || effect.kind == Effect::Kind::looks_up;
 }
 
-bool is_bias(const Parameter& parameter) { return parameter.name().ends_with("bias"); }
-
 bool has_parameter(const Module& module, bool bias) {
   return std::ranges::any_of(module.parameters(),
                              [bias](const Parameter* p) { return p->defined() && is_bias(*p) == bias; });
@@ -185,7 +183,7 @@ Quantizer::Source Quantizer::source_of(const GraphNode& layer, const Graph& grap
   const bool of_readers = quantized_ == QuantizedActivations::inputs;
   if (const Replacement* replacement = replacement_of(*node))
     return of_readers ? Source{replacement, node->effect, true} : Source{};
-  if (node->kind == "input" || node->effect.kind == Effect::Kind::looks_up) return {};
+  if (node->is_input() || node->effect.kind == Effect::Kind::looks_up) return {};
   const Effect bounds{.gives = {node->is_positive ? 0 : Limits().low, Limits().high}};
   return {replacement_for_read(bounds), bounds, true};
 }

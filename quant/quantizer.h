@@ -179,8 +179,8 @@ class Quantizer {
                                            std::span<const Tensor> /*batches*/, const Progress&) const {
     return {};
   }
-  // The config without corrections, for searches, which come before them.
-  virtual Config without_corrections(Config config) const { return config; }
+  // The keys of its config that ask for them. A config without these asks for none.
+  virtual std::vector<std::string> correction_keys() const { return {}; }
   // After training: folds the batch norms of a model that this quantizer prepared, and returns the config that rebuilds
   // the result. check_can_fold throws what fold_trained would throw, for the config alone.
   virtual void check_can_fold() const;

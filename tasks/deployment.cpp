@@ -59,7 +59,7 @@ Tensor example_of_program(const ModelFile& file) {
 
 deploy::Lowered program_of(ModelFile& file) {
   const Tensor example = example_of_program(file);
-  if (!file.quantizer || file.quantizer->trains()) deploy::to_integer_layers(file.model, example);
+  deploy::to_integer_layers(file.model, example);
   return deploy::lower(*file.model, example);
 }
 

@@ -169,11 +169,21 @@ ModulePtr float_reference(const Config& config, const ExperimentData& images) {
   return model;
 }
 
+Config without_corrections(Config quantizer) {
+  for (const std::string& key : Registry<Quantizer>::create(quantizer)->correction_keys()) quantizer.json().erase(key);
+  return quantizer;
+}
+
+void add_corrections(const Config& from, Json& to) {
+  for (const std::string& key : Registry<Quantizer>::create(from)->correction_keys())
+    if (from.has(key)) to[key] = from.json()[key];
+}
+
 void check_post_training(const ExperimentConfig& experiment, Config quantizer, const Task& task,
                          std::optional<CalibrationConfig> calibration) {
   constexpr int64_t kImages = 16;
   if (calibration) calibration->images = std::min(images_of(task).calibration(*calibration).images(), kImages);
-  quantizer = Registry<Quantizer>::create(quantizer)->without_corrections(quantizer);
+  quantizer = without_corrections(std::move(quantizer));
   ModulePtr model = build_model(experiment.model, experiment.seed, experiment.checkpoint);
   quantize_model(model, experiment.model, quantizer, nullptr, task, calibration, "check");
   const EvaluationMode evaluating(*model);
@@ -188,7 +198,7 @@ int64_t packed_bytes(Module& model, const Quantizer* quantizer) {
   for (const Parameter* p : all_parameters(model)) {
     if (p->name() == kFloatWeight) continue;
     const Bits layer = bits[p->owner().path()];
-    const int width = (p->name() == "bias" ? layer.bias : layer.weights).value_or(32);
+    const int width = (is_bias(*p) ? layer.bias : layer.weights).value_or(32);
     total += (p->raw().numel() * width + 7) / 8;
   }
   return total;

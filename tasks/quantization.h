@@ -51,6 +51,9 @@ ModulePtr float_reference(const Config& config, const ExperimentData& images);
 
 bool is_post_training(const Config& quantizer);
 bool has_corrections(const Config& quantizer);
+// For searches, which come before corrections: a config without them, and those of one config given to another.
+Config without_corrections(Config quantizer);
+void add_corrections(const Config& from, Json& to);
 
 // Throws what preparing the experiment's model with this quantizer would throw, and what the prepared model would say
 // to an image: on a few calibration images, without corrections.

@@ -62,6 +62,12 @@ std::vector<double> ranks_of(const std::vector<double>& values) {
   return ranks;
 }
 
+// What a layer of weighted sums multiplies with.
+Tensor weight_as_used(Module& layer) {
+  const auto* wrapper = dynamic_cast<RangeLinearQuantParamLayerWrapper*>(&layer);
+  return wrapper ? wrapper->weight().dequantized() : layer_parameters(layer).weight();
+}
+
 }  // namespace
 
 void fields(Fields& v, SensitivityConfig& c) {
@@ -123,7 +129,7 @@ double lost(const Damage& damage, const Damage& of_float) {
 Sensitivity::Sensitivity(const ExperimentConfig& experiment, Config quantizer, const CalibrationConfig& calibration,
                          const ExperimentData& data, const SensitivityConfig& config)
     : experiment_(experiment), quantizer_(std::move(quantizer)), data_(data), config_(config) {
-  quantizer_ = Registry<Quantizer>::create(quantizer_)->without_corrections(quantizer_);
+  quantizer_ = without_corrections(std::move(quantizer_));
   const ModulePtr model = float_model();
   stats_ = calibration_stats(*model, data, calibration, "calibration");
   Loader loader = data.calibration(calibration);
@@ -282,10 +288,10 @@ std::vector<double> Sensitivity::estimates() const {
     for (const Quantizer::Resolved& layer : layers_)
       if (layer.bits.weights) all.emplace_back(Probe{What::weights, layer.path}, bits);
     const ModulePtr rounded = quantized(with_bits(all));
-    visit_modules<RangeLinearQuantParamLayerWrapper>(*rounded, [&](RangeLinearQuantParamLayerWrapper& layer) {
-      if (Module* whole = find_module(*model, layer.path()))
-        changes[{layer.path(), bits}] = sub(layer.weight().dequantized(), layer_parameters(*whole).weight.raw());
-    });
+    for (const auto& [probe, count] : all)
+      if (Module& layer = *find_module(*model, probe.layer); layer.weighted_sum())
+        changes[{probe.layer, bits}] =
+            sub(weight_as_used(*find_module(*rounded, probe.layer)), layer_parameters(layer).weight.raw());
   }
   std::map<std::pair<std::string, int>, double> sums;
   RandomStream random(experiment_.seed, "sensitivity");

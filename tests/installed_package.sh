@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The installed package: a quantizer, a model and a training outside the tree are built against it, trained, saved, loaded,
+# The installed package: two quantizers, a model and a training outside the tree are built against it, trained, saved, loaded,
 # described and exported; and the pages of its headers.
 # Usage: tests/installed_package.sh BUILD_FOLDER
 set -euo pipefail
@@ -50,6 +50,20 @@ if installed/bin/qgrad evaluate trained/model.safetensors >/dev/null 2>refused; 
 grep -q TernaryQuantizer refused
 if "$ternary" train "$config" --set quantizer.treshold=0.5 --out wrong >/dev/null 2>refused; then false; fi
 grep -q "did you mean 'threshold'" refused
+# One that quantizes after training: calibrated, compared, searched, and exported, to the bit.
+powers=example/powers config=$root/examples/custom_quantizer/digits_powers.json
+"$ternary" train "$root/examples/custom_quantizer/digits_ternary.json" --set quantizer=null --set train.epochs=6 \
+  --out out/digits_float >/dev/null 2>&1
+"$powers" quantize "$config" >powers.txt 2>/dev/null
+awk '/^(float|quantized|program)/ { if ($2 < 85) exit 1; rows++ } END { exit rows != 3 }' powers.txt
+"$powers" export out/digits_powers/model.safetensors --program powers.qgi --onnx powers.onnx >exported.txt
+grep -q ': 0 of 160 outputs differ' exported.txt
+"$powers" search "$config" --set 'search={"bits": {"choices": [2, 3, 4], "mean_weights": 3.5}}' --out searched >/dev/null 2>&1
+"$powers" quantize searched/quantize.json --out found >/dev/null 2>&1
+sed 's/"name": "digits_powers"/"name": "rows"/; s/"quantizer": {/"rows": [{"name": "powers", "quantizer": {/; s/^  }$/  }}]/' \
+  "$config" >rows.json
+"$powers" compare rows.json >rows.txt 2>/dev/null
+[ "$(awk '/^powers/ { print $3 }' rows.txt)" = "$(awk '/^program/ { print $2 }' powers.txt)" ]
 # A model of one's own: its layers without an activation before them are quantized, in both ways.
 {
   cmake -S "$root/examples/custom_model" -B model -DCMAKE_PREFIX_PATH="$work/installed" -DCMAKE_BUILD_TYPE=Release &&
@@ -76,8 +90,7 @@ installed/bin/qgrad evaluate digits.qgi --config digits.json --json >program.jso
 grep -q "program *top1 $(printf %.2f "$(top1 program.json)")" trained.txt
 [ -s digits.onnx ]
 # The engine's library by itself, from C, shared and static.
-"$ternary" train "$root/examples/custom_quantizer/digits_ternary.json" --set quantizer=null --set train.epochs=1 --out float >/dev/null 2>&1
-installed/bin/qgrad export float/model.safetensors --program float.qgi >/dev/null
+installed/bin/qgrad export out/digits_float/model.safetensors --program float.qgi >/dev/null
 library=$(dirname "$(find installed -name libqgrad_engine.so)")
 [ -e "$library"/libqgrad_engine.so.*.*.* ]
 source=$root/examples/run_in_c/classify.c
@@ -101,4 +114,4 @@ if command -v doxygen >/dev/null; then
 else
   echo "skipped: pages of the headers: there is no doxygen" >&2
 fi
-echo "installed package: a custom quantizer and a custom model were built, trained to $(top1 evaluated.json), saved and loaded"
+echo "installed package: custom quantizers and a custom model were built, trained to $(top1 evaluated.json), saved and loaded"

@@ -64,9 +64,8 @@ class Conversion {
     const Observing observing(grids_);
     model(example);
     for (const auto& [path, grid] : grids_.of)
-      check(grid.qmin + grid.zero_point <= 0 && grid.qmax + grid.zero_point >= 0,
-            "{}: its levels, {} to {} steps, have none for zero", path, grid.qmin + grid.zero_point,
-            grid.qmax + grid.zero_point);
+      check(grid.lowest() <= 0 && grid.highest() >= 0, "{}: its levels, {} to {} steps, have none for zero", path,
+            grid.lowest(), grid.highest());
     graph_ = Graph::trace(model, example);
     visit_modules<Quantization>(model, [this](const Quantization& quantization) {
       const auto range = quantization.narrower_range();
@@ -144,8 +143,8 @@ class Conversion {
     if (relu) next = graph_.only_successor(*relu);
     while (next && next->effect.kind == Effect::Kind::picks) next = graph_.only_successor(*next);
     const Grid* grid = next && next->module ? grid_of_module(next->path()) : nullptr;
-    if (!grid || !graph_.called_once(*next) || !next->module->children().empty() ||
-        (!relu && grid->qmin + grid->zero_point != 0) || grids_.cut.contains(quantized_path(next->path())))
+    if (!grid || !graph_.called_once(*next) || !next->module->children().empty() || (!relu && grid->lowest() != 0) ||
+        grids_.cut.contains(quantized_path(next->path())))
       return;
     const std::string path = quantized_path(next->path());
     fused.grid = *grid;
@@ -285,6 +284,9 @@ class Conversion {
 }  // namespace
 
 void to_integer_layers(ModulePtr& model, const Tensor& example) {
+  bool has_them = false;
+  visit_modules<PostTrainLayer>(*model, [&](const PostTrainLayer&) { has_them = true; });
+  if (has_them) return;
   check_numbers(*model, "the model");
   fold_simulated_batch_norms(model);
   model->set_training(false);

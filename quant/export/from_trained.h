@@ -1,12 +1,13 @@
-// From a model that was trained with quantization in the loop to one of integer layers, as post-training quantization
-// makes them, which can be lowered.
+// From a model whose weights and activations Quantizations stand on, trained with them or not, to one of integer layers,
+// as PostTrainLinearQuantizer makes them, which can be lowered.
 #pragma once
 
 #include "nn/module.h"
 
 namespace qgrad::deploy {
 
-// model: prepared by a quantizer for training, trained or loaded, in evaluation mode. Afterwards
+// model: prepared by a quantizer, trained or loaded, in evaluation mode; one of integer layers stays as it is.
+// Afterwards
 //   - a layer with quantized weights and quantized input computes on integers, its batch norm folded: integers of
 //     batch-normed weights stay what they were, only their scale becomes one for each channel;
 //   - a ReLU with its quantization right behind such a layer is computed there, as requantization;

@@ -34,8 +34,7 @@ struct Reach {
   std::vector<double> sums, bias, range;
 };
 Reach reach_of(const IntegerForm& form, const Parameter& bias, const Grid& input, const Grid& output) {
-  const float largest_input =
-      std::max(std::fabs(input.qmin + input.zero_point), std::fabs(input.qmax + input.zero_point));
+  const float largest_input = input.largest();
   const auto channels = static_cast<size_t>(form.integers.dim(-1));
   Reach reach{std::vector<double>(channels, 1), std::vector<double>(channels, 0), {}};
   const double width = (double{output.qmax} - output.qmin) * output.step();

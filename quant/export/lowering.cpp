@@ -75,7 +75,7 @@ class Lowering : MoveLowering {
   }
 
   void visit(size_t i, const GraphNode& node) {
-    if (node.kind == "input") {
+    if (node.is_input()) {
       result_.program.input = values_[i].tensor = add_tensor(node, node.name, Type::float32, {});
       return;
     }

@@ -92,12 +92,8 @@ void PostTrainLinearQuantizer::set_stats(const QuantStats& stats, std::string na
   is_static_ = true;
 }
 
-Config PostTrainLinearQuantizer::without_corrections(Config config) const {
-  config.json()["scale_correction"] = false;
-  config.json()["bias_correction"] = false;
-  config.json()["learned_rounding"] = nullptr;
-  config.json()["reconstruction"] = nullptr;
-  return config;
+std::vector<std::string> PostTrainLinearQuantizer::correction_keys() const {
+  return {"scale_correction", "bias_correction", "learned_rounding", "reconstruction"};
 }
 
 // Replacing waits until every layer's settings are known (post_process).

@@ -91,7 +91,7 @@ class PostTrainLinearQuantizer final : public Quantizer {
   }
   std::vector<std::string> correct(Module& model, Module& reference, std::span<const Tensor> batches,
                                    const Progress& done) const override;
-  Config without_corrections(Config config) const override;
+  std::vector<std::string> correction_keys() const override;
 
   Config self_contained(Config resolved) const override;  // with the statistics as they were given
 

@@ -372,7 +372,7 @@ std::vector<ReconstructionUnit> reconstruction_units(const Graph& graph, const s
   size_t waiting = 0;  // the largest last use of the nodes before
   bool has_weights = false;
   for (size_t i = 0; i < count; ++i) {
-    if (graph[i].kind != "input") {
+    if (!graph[i].is_input()) {
       unit.nodes.push_back(i);
       has_weights = has_weights || weighted[i];
     }

@@ -70,10 +70,10 @@ std::vector<float> additive_powers_of_two(int bits) {
   return sums;
 }
 
-APoTQuantization::APoTQuantization(int bits, Role site, bool normalize_weights)
-    : LearnedQuantization(bits, site),
+APoTQuantization::APoTQuantization(int bits, Role role, bool normalize_weights)
+    : LearnedQuantization(bits, role),
       alpha(parameter("alpha", Tensor::full({1}, 1))),
-      normalize_(normalize_weights && site == Role::weights) {
+      normalize_(normalize_weights && role == Role::weights) {
   check(bits <= kMostBits, "APoT: expected at most {} bits, got {}", kMostBits, bits);
   alpha.set_limits({kSmallestStep, kLargestStep});
   make_levels(bits);

@@ -20,7 +20,7 @@ std::vector<float> additive_powers_of_two(int bits);
 class APoTQuantization final : public LearnedQuantization {
  public:
   static constexpr int kMostBits = 8;
-  APoTQuantization(int bits, Role site, bool normalize_weights);
+  APoTQuantization(int bits, Role role, bool normalize_weights);
   std::string_view kind() const override { return "APoTQuantization"; }
 
   Levels levels() const override;

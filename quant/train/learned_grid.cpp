@@ -58,8 +58,8 @@ float nearest_clip(const Tensor& x, float ratio, const std::function<Tensor(floa
   return best;
 }
 
-LearnedQuantization::LearnedQuantization(int bits, Role site)
-    : Quantization(bits), site_(site), started_for_bits(buffer("started_for_bits", Tensor::zeros({1}))) {
+LearnedQuantization::LearnedQuantization(int bits, Role role)
+    : Quantization(bits), role_(role), started_for_bits(buffer("started_for_bits", Tensor::zeros({1}))) {
   check(range(bits).qmax > 0, "learned quantization: 1 bit has no level above zero here, expected 2 bits or more");
 }
 
@@ -84,7 +84,7 @@ float LearnedQuantization::gradient_scale(const Tensor& x, float qmax) const {
 void LearnedQuantization::start_from(const Tensor& x) {
   const Tape::Paused paused;
   const int now = bits().value_or(own_bits());
-  start(site_ == Role::rectified ? relu(x) : x, now);
+  start(role_ == Role::rectified ? relu(x) : x, now);
   for (Parameter* parameter : parameters())
     if (parameter->defined()) parameter->restrain();
   started_for_bits.set(Tensor::full({1}, static_cast<float>(now)));
@@ -93,7 +93,7 @@ void LearnedQuantization::start_from(const Tensor& x) {
 void LearnedQuantization::forget_range() { started_for_bits.set(Tensor::zeros({1})); }
 
 Tensor LearnedQuantization::quantized(const Tensor& x) {
-  if (!bits()) return site_ == Role::rectified ? relu(x) : x;
+  if (!bits()) return role_ == Role::rectified ? relu(x) : x;
   if (training() && started_for_bits.item() != static_cast<float>(*bits())) start_from(x);
   check(started_for_bits.item() > 0 || Tape::is_tracing(),
         "learned quantization: no grid yet, since no training step was made and no checkpoint loaded; run at least one "
@@ -108,7 +108,7 @@ LearnedQuantizer::LearnedQuantizer(const LearnedQuantizerConfig& config, Rectifi
 }
 
 std::unique_ptr<Quantization> LearnedQuantizer::weight(const Site&, const Parameter& parameter, int bits) {
-  auto quantization = make(bits, parameter.name() == "bias" ? Role::bias : Role::weights);
+  auto quantization = make(bits, is_bias(parameter) ? Role::bias : Role::weights);
   quantization->start_from(parameter.raw());
   return quantization;
 }

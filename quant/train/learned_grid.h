@@ -37,24 +37,24 @@ float nearest_clip(const Tensor& x, float ratio, const std::function<Tensor(floa
 class LearnedQuantization : public Quantization {
  public:
   std::string describe() const override;
-  Role site() const { return site_; }
+  Role role() const { return role_; }
   void start_from(const Tensor& x);
   void forget_range() override;
 
  private:
-  Role site_;
+  Role role_;
 
  public:
   Buffer started_for_bits;  // [1]; 0: not yet
 
  protected:
-  LearnedQuantization(int bits, Role site);  // throws where the bits leave no level but zero
+  LearnedQuantization(int bits, Role role);  // throws where the bits leave no level but zero
   Tensor quantized(const Tensor& x) final;
   virtual void start(const Tensor& x, int bits) = 0;
   virtual Tensor quantize(const Tensor& x, int bits) = 0;
 
-  bool is_parameter() const { return site_ == Role::weights || site_ == Role::bias; }
-  bool is_signed() const { return site_ != Role::positive && site_ != Role::rectified; }
+  bool is_parameter() const { return role_ == Role::weights || role_ == Role::bias; }
+  bool is_signed() const { return role_ != Role::positive && role_ != Role::rectified; }
   QuantizedRange range(int bits) const;  // signed or not, as the site wants
   // 1 / sqrt(N qmax): N weights, or features of one example (LSQ, section 2.2).
   float gradient_scale(const Tensor& x, float qmax) const;

@@ -57,7 +57,7 @@ const Registered<Quantizer, LSQQuantizer, LSQPlusConfig> registered_lsq_plus{
 
 constexpr int64_t kChannelsOfChunk = 16;
 
-bool has_offset(Role site) { return site != Role::weights && site != Role::bias && site != Role::input; }
+bool has_offset(Role role) { return role != Role::weights && role != Role::bias && role != Role::input; }
 
 Tensor on_grid(const Tensor& x, float step, float offset, const QuantizedRange& range) {
   const Tape::Paused paused;
@@ -70,13 +70,13 @@ std::vector<std::pair<std::string, LSQStart>> enum_names(LSQStart*) {
   return {{"LSQ", LSQStart::lsq}, {"LSQ+", LSQStart::lsq_plus}, {"MSE", LSQStart::mse}};
 }
 
-LSQQuantization::LSQQuantization(int bits, Role site, LSQOptions options)
-    : LearnedQuantization(bits, site),
+LSQQuantization::LSQQuantization(int bits, Role role, LSQOptions options)
+    : LearnedQuantization(bits, role),
       step(parameter("step", Tensor::full({1}, 1))),
-      offset(parameter("offset", has_offset(site) && options.learn_offset ? Tensor::zeros({1}) : Tensor())),
+      offset(parameter("offset", has_offset(role) && options.learn_offset ? Tensor::zeros({1}) : Tensor())),
       start_(options.start),
-      per_channel_(options.per_channel && site == Role::weights),
-      midrise_(options.midrise && site == Role::weights) {
+      per_channel_(options.per_channel && role == Role::weights),
+      midrise_(options.midrise && role == Role::weights) {
   step.set_limits({kSmallestStep, kLargestStep});
   offset.set_limits({-kLargestStep, kLargestStep});
 }

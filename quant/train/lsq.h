@@ -30,7 +30,7 @@ struct LSQOptions {
 // level below zero than above, which at 2 bits are levels of -2, -1, 0 and 1; q + 1/2 then stands for q in dy/ds.
 class LSQQuantization final : public LearnedQuantization {
  public:
-  LSQQuantization(int bits, Role site, LSQOptions options = {});
+  LSQQuantization(int bits, Role role, LSQOptions options = {});
   std::string_view kind() const override { return "LSQQuantization"; }
 
   std::vector<float> integer_scale(const Tensor& quantized) const override;

@@ -102,8 +102,8 @@ N2UQQuantization::Line N2UQQuantization::line() const {
   return line;
 }
 
-N2UQQuantization::N2UQQuantization(int bits, Role site)
-    : LearnedQuantization(bits, site),
+N2UQQuantization::N2UQQuantization(int bits, Role role)
+    : LearnedQuantization(bits, role),
       step(parameter("step", Tensor::full({1}, 1))),
       offset(parameter("offset", Tensor::zeros({1}))),
       intervals(parameter("intervals", Tensor::full({(int64_t{1} << bits) - 1}, 1))) {
@@ -123,7 +123,7 @@ Levels N2UQQuantization::levels() const {
 }
 
 void N2UQQuantization::start(const Tensor& x, int bits) {
-  LSQQuantization even(bits, site(), {.start = LSQStart::mse});
+  LSQQuantization even(bits, role(), {.start = LSQStart::mse});
   even.start_from(x);
   step.set_raw(even.step.raw().clone());
   offset.raw().mutable_data()[0] = 0;

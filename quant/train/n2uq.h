@@ -18,7 +18,7 @@ namespace qgrad {
 class N2UQQuantization final : public LearnedQuantization {
  public:
   static constexpr int kMostBits = 4;
-  N2UQQuantization(int bits, Role site);
+  N2UQQuantization(int bits, Role role);
   std::string_view kind() const override { return "N2UQQuantization"; }
 
   Levels levels() const override;

@@ -42,7 +42,7 @@ Oscillations::Oscillations(const OscillationConfig& config, Module& model) : con
         config.freeze_above_at_first.value_or(0));
   for (Parameter* parameter : all_parameters(model)) {
     const auto* quantization = parameter->transform_slot().as<Quantization>();
-    if (!quantization || parameter->name() == "bias") continue;
+    if (!quantization || is_bias(*parameter)) continue;
     // Evenly spaced levels, of which each weight has the nearest.
     const Tensor now = quantized(*parameter);
     if (!quantization->steps_per_unit(now).empty() && !quantization->integer_scale(now).empty())

@@ -46,7 +46,7 @@ class PACTQuantizer final : public TrainQuantizer {
 
  protected:
   std::unique_ptr<Quantization> weight(const Site&, const Parameter& parameter, int bits) override {
-    if (config_.weights == PACTWeights::of_sawb && parameter.name() != "bias")
+    if (config_.weights == PACTWeights::of_sawb && !is_bias(parameter))
       return std::make_unique<SawbQuantizeParam>(bits);
     return std::make_unique<DorefaQuantizeParam>(bits);
   }

@@ -142,7 +142,7 @@ void QuantAwareTrainRangeLinearQuantizer::pre_process(ModulePtr& model, const Gr
     set_stats(given->stats, given->name);
   if (stats_) check_stats_describe(*stats_, *model, graph, stats_name_);
   for (size_t i = 0; i < graph.nodes().size(); ++i) {
-    if (graph[i].kind != "input") continue;
+    if (!graph[i].is_input()) continue;
     ModelInput input{.quantizable = true, .consumers = {}};
     for (const size_t s : graph[i].succs) {
       if (graph[s].effect.kind == Effect::Kind::looks_up) input.quantizable = false;

@@ -51,8 +51,8 @@ float beyond(float integer, float direction) {
 
 }  // namespace
 
-TQTQuantization::TQTQuantization(int bits, Role site, bool normalize_gradients)
-    : LearnedQuantization(bits, site),
+TQTQuantization::TQTQuantization(int bits, Role role, bool normalize_gradients)
+    : LearnedQuantization(bits, role),
       log2_threshold(parameter("log2_threshold", Tensor::zeros({1}))),
       gradient_square(buffer("gradient_square", Tensor::zeros({1}))),
       gradient_count(buffer("gradient_count", Tensor::zeros({1}))),
@@ -90,7 +90,7 @@ Tensor TQTQuantization::quantize(const Tensor& x, int bits) {
   const QuantizedRange q = range(bits);
   const float s = step(bits);
   // What a ReLU would have set to zero has no gradient, though some of it would round to zero.
-  const float low = site() == Role::rectified ? 0 : s * beyond(q.qmin, -kInfinity);
+  const float low = role() == Role::rectified ? 0 : s * beyond(q.qmin, -kInfinity);
   const GridParameter threshold{
       log2_threshold(), [=, this](const GridSums& sums) {
         return normalized(std::numbers::ln2 * (sums.inside + s * (q.qmin * sums.below + q.qmax * sums.above)));

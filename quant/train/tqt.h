@@ -13,7 +13,7 @@ namespace qgrad {
 // (appendix B). The threshold starts as the power of two times max|x| that has the least squared error.
 class TQTQuantization final : public LearnedQuantization {
  public:
-  TQTQuantization(int bits, Role site, bool normalize_gradients);
+  TQTQuantization(int bits, Role role, bool normalize_gradients);
   std::string_view kind() const override { return "TQTQuantization"; }
   float step(int bits) const;
 

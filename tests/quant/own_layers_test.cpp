@@ -31,6 +31,13 @@ struct OwnConv final : WeightedSum {
   std::string_view kind() const override { return "OwnConv"; }
 };
 
+// One with two biases.
+struct TwiceBiased final : WeightedSum {
+  TwiceBiased() : WeightedSum(Tensor::full({3, 3, 3, 5}, 0.1f), true, {.padding_h = 1, .padding_w = 1}) {}
+  std::string_view kind() const override { return "TwiceBiased"; }
+  Parameter late_bias = parameter("late_bias", Tensor::full({5}, 0.2f));
+};
+
 // A rectifier with a bound of its own.
 struct OwnRectifier final : UnaryModule {
   std::string_view kind() const override { return "OwnRectifier"; }
@@ -135,6 +142,29 @@ TEST_CASE("the range before an own function is cut to what it tells apart") {
 
 TEST_CASE("a program computes what own layers compute in simulation, and needs to know none of them") {
   check_program(*quantized(own_net()), 4);
+}
+
+TEST_CASE("all that ends with bias is one, to every quantizer") {
+  const auto kind_of = [](const Json& more, const std::string& path) {
+    Json config = {{"bits_bias", 8}, {"bits_weights", 2}};
+    config.update(more);
+    auto net = std::make_unique<Sequential>();
+    net->add("conv", std::make_unique<TwiceBiased>());
+    const ModulePtr model = trained(config, std::move(net));
+    const std::vector<Parameter*> parameters = all_parameters(*model);
+    const Module* quantization = (*std::ranges::find(parameters, path, &Parameter::path))->transform();
+    CHECK(dynamic_cast<const Quantization&>(*quantization).own_bits() == (path.ends_with("bias") ? 8 : 2));
+    if (const auto* learned = dynamic_cast<const LearnedQuantization*>(quantization))
+      CHECK((learned->role() == Role::bias) == path.ends_with("bias"));
+    return std::string(quantization->kind());
+  };
+  const Json sawb = {{"class", "PACTQuantizer"}, {"weights", "SAWB"}}, lsq = {{"class", "LSQQuantizer"}};
+  CHECK(kind_of(sawb, "conv.weight") == "SawbQuantizeParam");
+  CHECK(kind_of(lsq, "conv.weight") == "LSQQuantization");
+  for (const char* bias : {"conv.bias", "conv.late_bias"}) {
+    CHECK(kind_of(sawb, bias) == "DorefaQuantizeParam");
+    CHECK(kind_of(lsq, bias) == "LSQQuantization");
+  }
 }
 
 TEST_CASE("quantizers for training quantize what own activations give") {

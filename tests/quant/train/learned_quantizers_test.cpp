@@ -67,8 +67,8 @@ TEST_CASE("learned grids take every activation, and weights") {
   CHECK(find_module(*model, "relu")->kind() == relu_kind);
   for (const char* path : {"relu6.fake_q", "sigmoid.fake_q", "tanh.fake_q"})
     CHECK(find_module(*model, path)->kind() == kind);
-  CHECK(learned_at(*model, "relu6.fake_q").site() == Role::positive);
-  CHECK(learned_at(*model, "tanh.fake_q").site() == Role::any_sign);
+  CHECK(learned_at(*model, "relu6.fake_q").role() == Role::positive);
+  CHECK(learned_at(*model, "tanh.fake_q").role() == Role::any_sign);
   CHECK(learned_at(*model, "tanh.fake_q").own_bits() == 5);
   CHECK(parameter_at(*model, "conv.weight").transform()->kind() == kind);
   CHECK_THAT(parameter_at(*model, "fc.weight").transform()->describe(), Contains("bits=8"));
