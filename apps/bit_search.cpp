@@ -96,17 +96,17 @@ std::string in_words(const Json& report) {
 class BitSearch {
  public:
   BitSearch(const BitsConfig& bits, const ExperimentConfig& experiment, const Config& quantizer,
-            const CalibrationConfig& calibration, const ExperimentData& data, const std::filesystem::path& folder)
+            const CalibrationConfig& calibration, const ImageTask& data, const std::filesystem::path& folder)
       : bits_(bits),
         cost_(bits.cost.value_or(data.dataset().class_names().empty() ? BitCost::noise : BitCost::divergence)),
         sensitivity_(experiment, quantizer, calibration, data,
                      {.bits = bits_.choices, .spare = false, .gradient_images = 0}),
         all_(measured(sensitivity_, {}, "search", folder, [](const std::vector<Damage>&) {})) {}
 
-  Found run() const {
-    Found found = bits_.accuracy_drop    ? under_drop(*bits_.accuracy_drop)
-                  : bits_.bit_operations ? under({{bit_operations(), *bits_.bit_operations}})
-                                         : under_means();
+  SearchResult run() const {
+    SearchResult found = bits_.accuracy_drop    ? under_drop(*bits_.accuracy_drop)
+                         : bits_.bit_operations ? under({{bit_operations(), *bits_.bit_operations}})
+                                                : under_means();
     const Damage after = sensitivity_.measure_config(found.quantizer);
     found.report.update({{"cost", enum_name(cost_)},
                          {"evaluations", all_.size() + 1 + found.report.value("trials", Json::array()).size()},
@@ -208,7 +208,7 @@ class BitSearch {
     return bits;
   }
 
-  Found under(const std::vector<std::pair<Budgeted, double>>& budgets) const {
+  SearchResult under(const std::vector<std::pair<Budgeted, double>>& budgets) const {
     ChosenBits bits = others(budgets);
     Json report = Json::object();
     for (const auto& [budgeted, budget] : budgets) {
@@ -259,7 +259,7 @@ class BitSearch {
     return layers;
   }
 
-  Found under_means() const {
+  SearchResult under_means() const {
     std::vector<std::pair<Budgeted, double>> budgets;
     if (bits_.mean_weights || bits_.weights_kib) {
       Budgeted weights = mean_bits(What::weights);
@@ -270,12 +270,12 @@ class BitSearch {
     return under(budgets);
   }
 
-  Found under_mean(double mean) const {
+  SearchResult under_mean(double mean) const {
     return under({{mean_bits(What::weights), mean}, {mean_bits(What::activations), mean}});
   }
 
   // By bisection over means in eighths of a bit: fewer bits lose more, as a rule.
-  Found under_drop(double drop) const {
+  SearchResult under_drop(double drop) const {
     const auto [fewest, most] = std::ranges::minmax(bits_.choices);
     Json trials = Json::array();
     const auto lost_by = [&](int eighths) {
@@ -292,7 +292,7 @@ class BitSearch {
       const int middle = (enough + too_few) / 2;
       (lost_by(middle) <= drop ? enough : too_few) = middle;
     }
-    Found found = under_mean(enough / 8.0);
+    SearchResult found = under_mean(enough / 8.0);
     found.report["trials"] = std::move(trials);
     return found;
   }
@@ -349,12 +349,12 @@ void check_bits(const BitsConfig& bits, const std::string& where) {
     config_error(where, "accuracy_drop finds the budgets itself: none can be given beside it");
 }
 
-Found search_bits(const BitsConfig& bits, const ExperimentConfig& experiment, const Config& quantizer,
-                  const CalibrationConfig& calibration, const ExperimentData& data,
-                  const std::filesystem::path& folder) {
+SearchResult search_bits(const BitsConfig& bits, const ExperimentConfig& experiment, const Config& quantizer,
+                         const CalibrationConfig& calibration, const ImageTask& data,
+                         const std::filesystem::path& folder) {
   const BitSearch search(bits, experiment, quantizer, calibration, data, folder);
   if (!is_first_process()) return {};
-  Found found = search.run();
+  SearchResult found = search.run();
   add_corrections(quantizer, found.quantizer);
   return found;
 }

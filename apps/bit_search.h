@@ -32,15 +32,15 @@ void fields(Fields& v, BitsConfig& c);
 void check_bits(const BitsConfig& bits, const std::string& where);
 
 // What a search found.
-struct Found {
+struct SearchResult {
   Json quantizer;  // a config
   Json report;
   std::string text;
 };
 
 // Processes share the measuring; all but the first return nothing. folder: where they leave word for each other.
-Found search_bits(const BitsConfig& bits, const ExperimentConfig& experiment, const Config& quantizer,
-                  const CalibrationConfig& calibration, const ExperimentData& data,
-                  const std::filesystem::path& folder);
+SearchResult search_bits(const BitsConfig& bits, const ExperimentConfig& experiment, const Config& quantizer,
+                         const CalibrationConfig& calibration, const ImageTask& data,
+                         const std::filesystem::path& folder);
 
 }  // namespace qgrad

@@ -28,7 +28,7 @@ void run_calibrate(const std::string& config_file, const CommonOptions& options)
   folder.check_spares({*config.checkpoint}, {"quantization_stats.json"});
   const auto task = open_task(config, options.data);
   config.model = with_data(config.model, task->description());
-  const ExperimentData& data = images_of(*task);
+  const ImageTask& data = images_of(*task);
   check_calibration(data, config.calibration, config_file, "calibration");
   check_can_write(folder.path() / "quantization_stats.json");
   const ModulePtr model = build_model(config.model, config.seed, config.checkpoint);

@@ -253,7 +253,7 @@ Json finished_row(const Setup& setup, const PlannedRow& row, std::optional<Quant
   save_model(setup.output.to_write(checkpoint), *model, config, setup.task, quantizer, test);
   json.update(test);
   json["model_bytes"] = packed_bytes(*model, quantized ? quantized->quantizer.get() : nullptr);
-  if (const ExperimentData* images = setup.task.on_images(); images && quantized)
+  if (const ImageTask* images = setup.task.on_images(); images && quantized)
     json["program"] = deploy_checkpoint(setup.checkpoint_of(row.name), *images, row.name + "  program").to_json();
   json["seconds"] = stopwatch.seconds();
   json.update(row.origin);

@@ -32,8 +32,8 @@ Evaluation evaluate_program(const std::string& path, const std::optional<Config>
                             const CommonOptions& options) {
   check(config.has_value(), "{}: a program does not say its data: give a config with --config", path);
   const deploy::Engine engine(deploy::read_program(path));
-  const ExperimentData data(read_config<DataConfig>(config->at("data")), /*seed=*/1, options.data,
-                            Described{path, describe(engine.program())});
+  const ImageTask data(read_config<DataConfig>(config->at("data")), /*seed=*/1, options.data,
+                       Described{path, describe(engine.program())});
   check_labelled(data);
   const EngineRun run = run_engine(engine, data.test(), "test");
   return {{{"program", path},

@@ -133,7 +133,7 @@ Json to_json(const std::vector<OutputAgreement>& outputs) {
 // The network of a config, quantized: its files in the folder, its results, and what is printed of them.
 class QuantizeRun {
  public:
-  QuantizeRun(const QuantizeCommandConfig& config, const ExperimentData& data, OutputFolder& folder)
+  QuantizeRun(const QuantizeCommandConfig& config, const ImageTask& data, OutputFolder& folder)
       : config_(config),
         data_(data),
         folder_(folder),
@@ -227,7 +227,7 @@ class QuantizeRun {
   }
 
   const QuantizeCommandConfig& config_;
-  const ExperimentData& data_;
+  const ImageTask& data_;
   OutputFolder& folder_;
   const Json resolved_, run_facts_;
   Json results_, facts_;  // of results.json, and of report.json: what the report says beyond it
@@ -249,7 +249,7 @@ void run_quantize(const QuantizeOptions& chosen, const CommonOptions& options) {
                       {"model.safetensors", "quant_stats_after_prepare_model.json"});
   const auto task = open_task(config, options.data);
   config.model = with_data(config.model, task->description());
-  const ExperimentData& data = images_of(*task);
+  const ImageTask& data = images_of(*task);
   check_can_write(folder.path() / "results.json");
   check_calibration(data, config.calibration, file, "calibration", has_corrections(config.quantizer));
   check_post_training(config, config.quantizer, data, config.calibration);

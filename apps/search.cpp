@@ -46,9 +46,9 @@ void fields(Fields& v, SearchCommandConfig& c) {
 }
 
 // Calibration images with their labels, in memory.
-class Judge {
+class CalibrationAccuracy {
  public:
-  Judge(const ExperimentData& data, const CalibrationConfig& config) {
+  CalibrationAccuracy(const ImageTask& data, const CalibrationConfig& config) {
     Loader loader = data.calibration(config);
     loader.start_epoch(0);
     while (auto batch = loader.next()) batches_.push_back(std::move(*batch));
@@ -64,7 +64,7 @@ class Judge {
   std::vector<Batch> batches_;
 };
 
-Found search_lapq(const SearchCommandConfig& config, const ExperimentData& data, const Judge& judge) {
+SearchResult search_lapq(const SearchCommandConfig& config, const ImageTask& data, const CalibrationAccuracy& judge) {
   const LapqConfig& lapq = *config.search.lapq;
   Config searched = config.quantizer;
   Json& quantizer = searched.json();
@@ -88,7 +88,7 @@ Found search_lapq(const SearchCommandConfig& config, const ExperimentData& data,
                       result.first_loss, result.loss, result.evaluations)};
 }
 
-Found search_greedy(const SearchCommandConfig& config, const ExperimentData& data, const Judge& judge) {
+SearchResult search_greedy(const SearchCommandConfig& config, const ImageTask& data, const CalibrationAccuracy& judge) {
   const Config base = without_corrections(config.quantizer);
   const auto quantizer = Registry<Quantizer>::create(base);
   const auto float_model = [&] {
@@ -115,10 +115,10 @@ Found search_greedy(const SearchCommandConfig& config, const ExperimentData& dat
       fmt::format("top1 on the calibration images: {:.2f}, {} evaluations\n", 100 - result.cost, result.evaluations)};
 }
 
-Found found_by(const SearchCommandConfig& config, const ExperimentData& data, const std::filesystem::path& folder) {
+SearchResult found_by(const SearchCommandConfig& config, const ImageTask& data, const std::filesystem::path& folder) {
   if (config.search.bits)
     return search_bits(*config.search.bits, config, config.quantizer, config.calibration, data, folder);
-  const Judge judge(data, config.calibration);
+  const CalibrationAccuracy judge(data, config.calibration);
   return config.search.lapq ? search_lapq(config, data, judge) : search_greedy(config, data, judge);
 }
 
@@ -140,7 +140,7 @@ void run_search(const std::string& config_file, const CommonOptions& options) {
   const auto task = open_task(config, options.data);
   if (!search.bits) check_labelled(*task);
   config.model = with_data(config.model, task->description());
-  const ExperimentData& data = images_of(*task);
+  const ImageTask& data = images_of(*task);
   check_can_write(folder.path() / "results.json");
   check_calibration(data, config.calibration, config_file, "calibration", has_corrections(config.quantizer));
   check_post_training(config, config.quantizer, data, config.calibration);
@@ -154,7 +154,7 @@ void run_search(const std::string& config_file, const CommonOptions& options) {
   const Json facts = run_facts(data, experiment);
   check_alike(experiment, facts, nullptr);
   if (!is_first_process() && !search.bits) return;  // one evaluation depends on the other
-  const Found found = found_by(config, data, folder.path());
+  const SearchResult found = found_by(config, data, folder.path());
   if (!is_first_process()) return;
 
   for (const char* earlier : {"results.json", "report.html", "quantize.json"}) folder.remove(earlier);

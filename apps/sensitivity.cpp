@@ -117,7 +117,7 @@ void run_sensitivity(const std::string& config_file, const std::optional<std::fi
   if (!resume && is_first_process()) check_unused(folder.path());
   const auto task = open_task(config, options.data);
   config.model = with_data(config.model, task->description());
-  const ExperimentData& data = images_of(*task);
+  const ImageTask& data = images_of(*task);
   check_calibration(data, config.calibration, config_file, "calibration");
   check_post_training(config, config.quantizer, data, config.calibration);
   if (options.dry_run && !is_first_process()) return;

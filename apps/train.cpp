@@ -85,7 +85,7 @@ Json results_of(const TrainCommandConfig& config, const Task& task, const Quanti
 // evaluates and saves it.
 Json finish_folded(ModulePtr& model, const Quantized& quantized, const TrainCommandConfig& config, const Task& task,
                    OutputFolder& folder) {
-  const ExperimentData& data = images_of(task);
+  const ImageTask& data = images_of(task);
   Config quantizer = quantized.config;
   quantizer = quantized.quantizer->fold_trained(model, data.example(), std::move(quantizer));
   if (quantized.quantizer->ranges_change_when_folded()) {

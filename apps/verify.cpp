@@ -53,7 +53,7 @@ std::vector<Claim> claims_of(const fs::path& folder, const Json& results) {
 }
 
 // What images without labels say of a quantized model again, in the order of its outputs.
-std::vector<OutputAgreement> agreement_of(const ModelFile& file, const Config& config, const ExperimentData& images,
+std::vector<OutputAgreement> agreement_of(const ModelFile& file, const Config& config, const ImageTask& images,
                                           const std::string& label) {
   const ModulePtr reference = float_reference(config, images);
   const auto quantized = [&](const Tensor& x) { return file.model->call(std::span(&x, 1)); };
@@ -115,7 +115,7 @@ class Verification {
       if (claim.agreement.is_array()) return verify_agreement(claim, file, images_of(*task));
       check_labelled(*task);
       add(claim.what, claim.metrics, evaluate(file, *task, claim.what));
-      const ExperimentData* images = task->on_images();
+      const ImageTask* images = task->on_images();
       if (claim.program.is_null() || !images) return;
       Json program = deploy_checkpoint(claim.checkpoint, *images, claim.what + ", program").to_json();
       for (const char* speed : {"images_per_second", "simulated_images_per_second"}) program.erase(speed);
@@ -125,7 +125,7 @@ class Verification {
     }
   }
 
-  void verify_agreement(const Claim& claim, const ModelFile& file, const ExperimentData& images) {
+  void verify_agreement(const Claim& claim, const ModelFile& file, const ImageTask& images) {
     const Config config = Config::read(claim.checkpoint.parent_path() / "config.json");
     for (const OutputAgreement& output : agreement_of(file, config, images, claim.what)) {
       const Json now = output.to_json();

@@ -120,10 +120,10 @@ class Tape {
     uint32_t previous_ = 0;
   };
 
-  // An output of an earlier recording, or of another tape, is a constant here: gradients do not flow through it.
   static Tape* current();  // of this thread; null when nothing records
   static bool is_tracing() { return current() && current()->mode() == Mode::trace; }
-  // The tape that must record an op on these inputs, or null.
+  // The tape that must record an op on these inputs, or null. An output of an earlier recording, or of another tape, is
+  // a constant here: gradients do not flow through it.
   static Tape* recording(std::span<const Tensor> inputs);
   // Appends output = op(inputs). Ops call record() below instead.
   void push(std::string_view op, Tensor& output, std::span<const Tensor> inputs, Backward backward);

@@ -38,11 +38,10 @@ struct AsymmetricOptions {
 };
 Grid asymmetric_params(int bits, float min, float max, const AsymmetricOptions& options = {});
 
-// Of a range, in a mode; symmetric modes use max(|min|, |max|). Throws also where an integer of the mode would stand
-// for a value beyond float.
+// Of a range, in a mode; symmetric modes use max(|min|, |max|). SYMMETRIC_MIDRISE has SYMMETRIC's scale, but for a
+// range of nothing but zero, whose levels are as near to zero as normal floats can be. Throws also where an integer of
+// the mode would stand for a value beyond float.
 Grid params_from_range(int bits, LinearQuantMode mode, float min, float max);
-// SYMMETRIC_MIDRISE has SYMMETRIC's scale, but for a range of nothing but zero, whose levels are as near to zero as
-// normal floats can be.
 // The reverse: the values that the ends of a grid's integers stand for.
 ValueRange representable_range(const Grid& grid);
 // The range whose grid this is: for the symmetric modes +-saturation, which with SYMMETRIC lies half a step

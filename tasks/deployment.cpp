@@ -185,8 +185,7 @@ EngineRun run_engine(const deploy::Engine& engine, Loader loader, const std::str
   return {metrics, seconds};
 }
 
-Deployment deploy_checkpoint(const std::filesystem::path& checkpoint, const ExperimentData& data,
-                             const std::string& label) {
+Deployment deploy_checkpoint(const std::filesystem::path& checkpoint, const ImageTask& data, const std::string& label) {
   Deployment result;
   ModelFile file = load_model(checkpoint, std::nullopt);
   deploy::Lowered lowered;

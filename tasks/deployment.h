@@ -72,7 +72,6 @@ struct Deployment {
   int64_t bytes = 0;  // of the program file
   Json to_json() const;
 };
-Deployment deploy_checkpoint(const std::filesystem::path& checkpoint, const ExperimentData& data,
-                             const std::string& label);
+Deployment deploy_checkpoint(const std::filesystem::path& checkpoint, const ImageTask& data, const std::string& label);
 
 }  // namespace qgrad

@@ -83,8 +83,8 @@ Json checksum_of(const ImageSet& set, const Indices& places) {
 
 }  // namespace
 
-ExperimentData::ExperimentData(const DataConfig& config, uint64_t seed, const std::optional<std::string>& folder,
-                               const std::optional<Described>& network)
+ImageTask::ImageTask(const DataConfig& config, uint64_t seed, const std::optional<std::string>& folder,
+                     const std::optional<Described>& network)
     : config_(config), seed_(seed) {
   if (network) config_.dataset = with_image(config_.dataset, network->data.image);
   dataset_ = open_dataset(config_.dataset, folder);
@@ -113,14 +113,14 @@ ExperimentData::ExperimentData(const DataConfig& config, uint64_t seed, const st
   test_ = limited(evaluates_validation() ? validation_ : all_indices(test.size()), config_.test_images, "test_images");
 }
 
-Indices ExperimentData::limited(Indices all, const std::optional<int64_t>& count, const char* key) const {
+Indices ImageTask::limited(Indices all, const std::optional<int64_t>& count, const char* key) const {
   if (!count) return all;
   if (*count > std::ssize(all))
     config_error(config_.dataset.file, "data.{}: {} were asked for, but there are {}", key, *count, all.size());
   return first(all, *count);
 }
 
-std::unique_ptr<Task::Batches> ExperimentData::training(int batch_size, const std::optional<uint64_t>& own_seed) const {
+std::unique_ptr<Task::Batches> ImageTask::training(int batch_size, const std::optional<uint64_t>& own_seed) const {
   const uint64_t seed = own_seed.value_or(seed_);
   std::optional<std::pair<int64_t, int64_t>> part;
   if (ranks()) part = ranks()->examples(batch_size);
@@ -133,24 +133,22 @@ std::unique_ptr<Task::Batches> ExperimentData::training(int batch_size, const st
                                                       .part = part});
 }
 
-Loader ExperimentData::evaluation(const ImageSet& images, Indices indices, int batch_size) const {
+Loader ImageTask::evaluation(const ImageSet& images, Indices indices, int batch_size) const {
   return Loader(images, std::move(indices), Transform(config_.transforms.test_time(), dataset_->image_shape(), seed_),
                 {.batch_size = batch_size, .threads = config_.loader_threads, .seed = seed_});
 }
 
-Loader ExperimentData::validation() const {
-  return evaluation(dataset_->train(), validation_, config_.eval_batch_size);
-}
-Loader ExperimentData::test() const { return evaluation(evaluated_set(), test_, config_.eval_batch_size); }
+Loader ImageTask::validation() const { return evaluation(dataset_->train(), validation_, config_.eval_batch_size); }
+Loader ImageTask::test() const { return evaluation(evaluated_set(), test_, config_.eval_batch_size); }
 
-Indices ExperimentData::calibration_candidates(const CalibrationConfig& config) const {
+Indices ImageTask::calibration_candidates(const CalibrationConfig& config) const {
   if (!config.first_image) return training_;
   Indices all = all_indices(dataset_->train().size());
   all.erase(all.begin(), all.begin() + std::min(*config.first_image, std::ssize(all)));
   return all;
 }
 
-void ExperimentData::check_calibration(const CalibrationConfig& config, const std::string& where) const {
+void ImageTask::check_calibration(const CalibrationConfig& config, const std::string& where) const {
   const int64_t there = std::ssize(calibration_candidates(config));
   const std::string from = config.first_image ? fmt::format(" from image {} on", *config.first_image) : "";
   const std::string what = fmt::format("{}{}", there, from);
@@ -166,7 +164,7 @@ void ExperimentData::check_calibration(const CalibrationConfig& config, const st
                  config.augmentations);
 }
 
-Indices ExperimentData::calibration_places(const CalibrationConfig& config) const {
+Indices ImageTask::calibration_places(const CalibrationConfig& config) const {
   const Indices all = calibration_candidates(config);
   const int64_t count = config.images.value_or(std::min<int64_t>(kCalibrationImages, std::ssize(all)));
   check(count > 0 && count <= std::ssize(all), "calibration: {} images were asked for, but there are {}", count,
@@ -174,11 +172,11 @@ Indices ExperimentData::calibration_places(const CalibrationConfig& config) cons
   return config.first_image ? first(all, count) : random_subset(all, count, seed_);
 }
 
-Loader ExperimentData::calibration(const CalibrationConfig& config) const {
+Loader ImageTask::calibration(const CalibrationConfig& config) const {
   return evaluation(dataset_->train(), calibration_places(config), config.batch_size);
 }
 
-std::unique_ptr<Task::Batches> ExperimentData::augmented_calibration(const CalibrationConfig& config) const {
+std::unique_ptr<Task::Batches> ImageTask::augmented_calibration(const CalibrationConfig& config) const {
   return std::make_unique<ImageBatches>(
       dataset_->train(), calibration_places(config), config_.transforms,
       LoaderOptions{.batch_size = config.batch_size, .threads = config_.loader_threads, .seed = seed_});
@@ -186,7 +184,7 @@ std::unique_ptr<Task::Batches> ExperimentData::augmented_calibration(const Calib
 
 // Each rank evaluates some of the batches, so that what depends on a batch stays as it is. The first one, which writes
 // checkpoints, has the first batch: a quantizer may keep in its buffers what it last computed with.
-Json ExperimentData::evaluate(Module& model, Part part, const std::string& label) const {
+Json ImageTask::evaluate(Module& model, Part part, const std::string& label) const {
   const ImageSet& images = part == Part::test ? evaluated_set() : dataset_->train();
   Indices mine = part == Part::test ? test_ : validation_;
   if (ranks()) {
@@ -199,15 +197,15 @@ Json ExperimentData::evaluate(Module& model, Part part, const std::string& label
   return qgrad::evaluate(model, evaluation(images, std::move(mine), config_.eval_batch_size), label).to_json();
 }
 
-Json ExperimentData::data() const { return write_config(config_); }
+Json ImageTask::data() const { return write_config(config_); }
 
-Tensor ExperimentData::example() const {
+Tensor ImageTask::example() const {
   Loader loader = evaluation(evaluated_set(), first(test_, 1), 1);
   loader.start_epoch(0);
   return loader.next()->images;
 }
 
-Json ExperimentData::describe() const {
+Json ImageTask::describe() const {
   return {{"class", dataset_->name()},
           {"training_images", training_.size()},
           {"validation_images", validation_.size()},
@@ -215,7 +213,7 @@ Json ExperimentData::describe() const {
           {"evaluated", evaluates_validation() ? "training images held out" : "test images"}};
 }
 
-Json ExperimentData::checksums() const {
+Json ImageTask::checksums() const {
   return {{"training", checksum_of(dataset_->train(), training_)}, {"evaluated", checksum_of(evaluated_set(), test_)}};
 }
 
@@ -258,7 +256,7 @@ void check_of_ratings(const DataConfig& data) {
       config_error(data.dataset.where(), "data.{} is for images; a data set of ratings takes no such setting", key);
 }
 
-void check_fits(const Config& model_config, const ExperimentData& data) {
+void check_fits(const Config& model_config, const ImageTask& data) {
   const DataDescription description = data.description();
   const auto architecture = Registry<Architecture>::create(model_config);
   if (!architecture->takes(Shape(description.image)))
@@ -298,13 +296,13 @@ std::unique_ptr<Task> open_task(const ExperimentConfig& config, const std::optio
   DataConfig data = config.data;
   if (network) data.dataset = with_image(data.dataset, network->data.image);
   data.dataset = with_image(data.dataset, image_of_model(config.model));
-  auto images = std::make_unique<ExperimentData>(data, config.seed, folder, network);
+  auto images = std::make_unique<ImageTask>(data, config.seed, folder, network);
   check_fits(with_data(config.model, images->description()), *images);
   return images;
 }
 
 void check_labelled(const Task& task) {
-  if (const ExperimentData* images = task.on_images())
+  if (const ImageTask* images = task.on_images())
     check(!images->dataset().class_names().empty(),
           "{}: images without labels do for calibration alone; here classes are needed", images->whose());
 }

@@ -163,15 +163,15 @@ void complete_model(ExperimentConfig& config, const Config& place);
 void check_config(const ExperimentConfig& config, const Config& place);
 
 // The images of an experiment: read once, split, shared by its loaders.
-class ExperimentData final : public Task {
+class ImageTask final : public Task {
  public:
   // `folder`: where --data says the data set is. `network`: what it is for, a checkpoint or a program, if there is one
   // already: its normalisation counts where the config says none, and its order of the classes. Throws where data and
   // network differ.
-  ExperimentData(const DataConfig& config, uint64_t seed, const std::optional<std::string>& folder,
-                 const std::optional<Described>& network);
+  ImageTask(const DataConfig& config, uint64_t seed, const std::optional<std::string>& folder,
+            const std::optional<Described>& network);
 
-  const ExperimentData* on_images() const override { return this; }
+  const ImageTask* on_images() const override { return this; }
   int64_t training_examples() const override { return std::ssize(training_); }
   std::unique_ptr<Batches> training(int batch_size, const std::optional<uint64_t>& seed) const override;  // augmented
   Loader validation() const;                                  // held-out training images, test-time transforms

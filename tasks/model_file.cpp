@@ -174,7 +174,7 @@ Config dataset_of(const ModelFile& file, const std::optional<std::string>& folde
 }
 
 Json evaluate(const ModelFile& file, const Task& task, const std::string& label) {
-  const ExperimentData* images = task.on_images();
+  const ImageTask* images = task.on_images();
   if (images && !file.quantizer_config) return evaluate_float(*file.model, images->test(), label).to_json();
   return task.evaluate(*file.model, Task::Part::test, label);
 }

@@ -24,7 +24,7 @@ void append_largest(const Tensor& logits, std::vector<int32_t>& classes) {
 }
 
 Predictions predictions_by(Module& model, const std::function<Tensor(const Tensor& images)>& forward,
-                           const ExperimentData& data, const std::string& label) {
+                           const ImageTask& data, const std::string& label) {
   const EvaluationMode evaluating(model);
   Loader loader = data.test();
   Predictions result;
@@ -38,12 +38,12 @@ Predictions predictions_by(Module& model, const std::function<Tensor(const Tenso
   return result;
 }
 
-int32_t label_of(const ExperimentData& data, size_t i) {
+int32_t label_of(const ImageTask& data, size_t i) {
   return data.evaluated_set().labels[static_cast<size_t>(data.evaluated_places()[i])];
 }
 
 // Outputs beyond the classes of the data have no names.
-std::string name_of(const ExperimentData& data, int32_t label) {
+std::string name_of(const ImageTask& data, int32_t label) {
   const auto& names = data.dataset().class_names();
   return static_cast<size_t>(label) < names.size() ? names[static_cast<size_t>(label)]
                                                    : fmt::format("output {}", label);
@@ -63,17 +63,17 @@ struct Pair {
 
 }  // namespace
 
-Predictions predictions(Module& model, const ExperimentData& data, const std::string& label) {
+Predictions predictions(Module& model, const ImageTask& data, const std::string& label) {
   return predictions_by(
       model, [&](const Tensor& images) { return model(images); }, data, label);
 }
 
-Predictions float_predictions(Module& model, const ExperimentData& data, const std::string& label) {
+Predictions float_predictions(Module& model, const ImageTask& data, const std::string& label) {
   return predictions_by(
       model, [&](const Tensor& images) { return forward_in_blocks(model, images, kInferenceBlock); }, data, label);
 }
 
-Json confusion(const ExperimentData& data, const std::vector<int32_t>& classes) {
+Json confusion(const ImageTask& data, const std::vector<int32_t>& classes) {
   std::map<std::pair<int32_t, int32_t>, int64_t> counts;
   int32_t last = static_cast<int32_t>(data.dataset().class_names().size()) - 1;
   for (size_t i = 0; i < classes.size(); ++i) {
@@ -95,7 +95,7 @@ Json confusion(const ExperimentData& data, const std::vector<int32_t>& classes) 
   return json;
 }
 
-Json lost_images(const ExperimentData& data, const std::vector<int32_t>& before, const std::vector<int32_t>& after) {
+Json lost_images(const ImageTask& data, const std::vector<int32_t>& before, const std::vector<int32_t>& after) {
   int64_t lost = 0, won = 0;
   Json shown = Json::array();
   for (size_t i = 0; i < before.size(); ++i) {

@@ -33,7 +33,7 @@ CalibrationConfig in_memory(CalibrationConfig config) {
   return config;
 }
 
-std::vector<Tensor> calibration_images(const ExperimentData& data, const CalibrationConfig& config) {
+std::vector<Tensor> calibration_images(const ImageTask& data, const CalibrationConfig& config) {
   Loader loader = data.calibration(config);
   loader.start_epoch(0);
   std::vector<Tensor> batches;
@@ -42,7 +42,7 @@ std::vector<Tensor> calibration_images(const ExperimentData& data, const Calibra
 }
 
 // The images, and what config.augmentations adds to them.
-std::vector<Tensor> images_to_learn(const std::vector<Tensor>& images, const ExperimentData& data,
+std::vector<Tensor> images_to_learn(const std::vector<Tensor>& images, const ImageTask& data,
                                     const CalibrationConfig& config) {
   std::vector<Tensor> batches = images;
   const auto augmented = data.augmented_calibration(config);
@@ -70,8 +70,8 @@ void correct(Module& model, const Quantized& quantized, std::span<const Tensor> 
 
 }  // namespace
 
-const ExperimentData& images_of(const Task& task) {
-  const ExperimentData* data = task.on_images();
+const ImageTask& images_of(const Task& task) {
+  const ImageTask* data = task.on_images();
   check(data, "calibration and post-training quantization need a data set of images, not one of ratings");
   return *data;
 }
@@ -97,7 +97,7 @@ void check_calibration(const Task& task, const std::optional<CalibrationConfig>&
 bool is_post_training(const Config& quantizer) { return !Registry<Quantizer>::create(quantizer)->trains(); }
 bool has_corrections(const Config& quantizer) { return Registry<Quantizer>::create(quantizer)->has_corrections(); }
 
-QuantStats calibration_stats(Module& model, const ExperimentData& data, const CalibrationConfig& config,
+QuantStats calibration_stats(Module& model, const ImageTask& data, const CalibrationConfig& config,
                              const std::string& label) {
   Loader loader = data.calibration(config);
   Progress progress(label + "  calibration", 2 * loader.images());
@@ -161,7 +161,7 @@ Quantized quantize_model(ModulePtr& model, const Config& architecture, const Con
   return result;
 }
 
-ModulePtr float_reference(const Config& config, const ExperimentData& images) {
+ModulePtr float_reference(const Config& config, const ImageTask& images) {
   const auto checkpoint = config.at("checkpoint").json().get<std::string>();
   ModulePtr model = build_model(config.at("model"), config.at("seed").json().get<uint64_t>(), checkpoint);
   model->set_training(false);

@@ -10,7 +10,7 @@
 namespace qgrad {
 
 // The task as one of images; throws where it is another.
-const ExperimentData& images_of(const Task& task);
+const ImageTask& images_of(const Task& task);
 
 // Throws where the config names statistics, for what measures them itself.
 void check_measures(const CalibrationConfig& config);
@@ -21,7 +21,7 @@ void check_calibration(const Task& task, const std::optional<CalibrationConfig>&
                        const char* key, bool corrects = false);
 
 // Statistics measured on the config's training images.
-QuantStats calibration_stats(Module& model, const ExperimentData& data, const CalibrationConfig& config,
+QuantStats calibration_stats(Module& model, const ImageTask& data, const CalibrationConfig& config,
                              const std::string& label);
 
 // Throws where statistics that either config names are known to be of another network than the one that was loaded.
@@ -47,7 +47,7 @@ Quantized quantize_model(ModulePtr& model, const Config& architecture, const Con
                          const std::string& label, std::optional<QuantStats>* measured = nullptr);
 
 // The reference of a finished run of `qgrad quantize` again, from its resolved config.
-ModulePtr float_reference(const Config& config, const ExperimentData& images);
+ModulePtr float_reference(const Config& config, const ImageTask& images);
 
 bool is_post_training(const Config& quantizer);
 bool has_corrections(const Config& quantizer);

@@ -127,7 +127,7 @@ double lost(const Damage& damage, const Damage& of_float) {
 }
 
 Sensitivity::Sensitivity(const ExperimentConfig& experiment, Config quantizer, const CalibrationConfig& calibration,
-                         const ExperimentData& data, const SensitivityConfig& config)
+                         const ImageTask& data, const SensitivityConfig& config)
     : experiment_(experiment), quantizer_(std::move(quantizer)), data_(data), config_(config) {
   quantizer_ = without_corrections(std::move(quantizer_));
   const ModulePtr model = float_model();

@@ -59,7 +59,7 @@ double lost(const Damage& damage, const Damage& of_float);
 class Sensitivity {
  public:
   Sensitivity(const ExperimentConfig& experiment, Config quantizer, const CalibrationConfig& calibration,
-              const ExperimentData& data, const SensitivityConfig& config);
+              const ImageTask& data, const SensitivityConfig& config);
 
   const Json& quantizer() const { return quantizer_.json(); }  // without corrections
   const std::vector<Probe>& probes() const { return probes_; }
@@ -87,7 +87,7 @@ class Sensitivity {
 
   const ExperimentConfig& experiment_;
   Config quantizer_;
-  const ExperimentData& data_;
+  const ImageTask& data_;
   SensitivityConfig config_;
   QuantStats stats_;
   std::vector<Batch> images_;

@@ -18,7 +18,7 @@ namespace qgrad {
 class Task {
  public:
   virtual ~Task() = default;
-  virtual const class ExperimentData* on_images() const { return nullptr; }  // itself where it is on images
+  virtual const class ImageTask* on_images() const { return nullptr; }  // itself where it is on images
 
   struct Batch {
     std::vector<Tensor> inputs;   // the model's

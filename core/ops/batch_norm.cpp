@@ -15,9 +15,9 @@
 namespace qgrad {
 namespace {
 
-struct Rows {
+struct ChannelRows {
   int64_t count, channels, grain;  // grain: of loops, and of chunks of sums
-  explicit Rows(const Tensor& x)
+  explicit ChannelRows(const Tensor& x)
       : count(x.shape().numel_until(x.rank() - 1)),
         channels(x.dim(-1)),
         grain(std::max<int64_t>(1, kElementwiseGrain / std::max<int64_t>(1, channels))) {}
@@ -28,7 +28,7 @@ struct TwoSums {
   double *a, *b;
 };
 template <class F>
-TwoSums sum_chunks(const Rows& rows, bool part, Scratch& scratch, F&& chunk_sums) {
+TwoSums sum_chunks(const ChannelRows& rows, bool part, Scratch& scratch, F&& chunk_sums) {
   const int64_t width = 2 * rows.channels;
   const BatchChunks chunks(rows.count, part, width, rows.grain);
   double* partial = scratch.take<double>(static_cast<size_t>(chunks.count() * width));
@@ -46,7 +46,6 @@ void check_channels(const char* op, const char* what, const Tensor& t, const Ten
           x.dim(-1));
 }
 
-// gamma, or ones.
 float at_or(const Tensor& t, int64_t c, float otherwise) {
   return t.defined() ? t.data()[static_cast<size_t>(c)] : otherwise;
 }
@@ -54,7 +53,7 @@ float at_or(const Tensor& t, int64_t c, float otherwise) {
 // y = (x - mean) * gamma * inverse_deviation + beta; waiting for the next op where a tape records.
 Tensor normalize(const Tensor& x, const Tensor& gamma, const Tensor& beta, const Tensor& mean,
                  const Tensor& inverse_deviation) {
-  const Rows rows(x);
+  const ChannelRows rows(x);
   Tensor scale = Tensor::empty(mean.shape()), shift = Tensor::empty(mean.shape());
   for (int64_t c = 0; c < rows.channels; ++c) {
     const auto k = static_cast<size_t>(c);
@@ -83,7 +82,7 @@ struct MaskedGradient {
   const uint8_t* bits(int64_t at) const { return mask ? mask->data() + at / 8 : nullptr; }
 };
 
-TwoSums gradient_sums(const Tensor& x, const MaskedGradient& g, const Tensor& mean, const Rows& rows, bool part,
+TwoSums gradient_sums(const Tensor& x, const MaskedGradient& g, const Tensor& mean, const ChannelRows& rows, bool part,
                       Scratch& scratch) {
   const float *from = x.data().data(), *dy = g.dy.data().data(), *centre = mean.data().data();
   return sum_chunks(rows, part, scratch, [&](int64_t begin, int64_t count, double* sum, double* products) {
@@ -108,7 +107,7 @@ void add_parameter_gradients(Grads& dx, const TwoSums& sums, const Tensor& inver
 // With s = inverse deviation, u = x - mean, m = rows:
 //   dx = gamma s (dy - sum(dy) / m - u s^2 sum(dy u) / m)
 Tensor input_gradient(const Tensor& x, MaskedGradient g, const Tensor& gamma, const Tensor& mean,
-                      const Tensor& inverse_deviation, const TwoSums& sums, const Rows& rows) {
+                      const Tensor& inverse_deviation, const TwoSums& sums, const ChannelRows& rows) {
   const auto m = static_cast<double>(all_rows(rows.count, x.is_part()));
   const auto channels = static_cast<size_t>(rows.channels);
   Scratch scratch;
@@ -138,7 +137,7 @@ BatchNormResult batch_norm_train(const Tensor& x, const Tensor& gamma, const Ten
         "batch_norm: expected [.., channels] with at least two dimensions and one channel, got {}", x.shape());
   check_channels("batch_norm", "gamma", gamma, x);
   check_channels("batch_norm", "beta", beta, x);
-  const Rows rows(x);
+  const ChannelRows rows(x);
   const bool part = x.is_part();
   const int64_t count = all_rows(rows.count, part);
   check(count > 1, "batch_norm: statistics need more than one value per channel, got input {}", x.shape());
@@ -168,7 +167,7 @@ BatchNormResult batch_norm_train(const Tensor& x, const Tensor& gamma, const Ten
   }
   Tensor y = normalize(x, gamma, beta, mean, inverse_deviation);
   y = record("batch_norm", y, {x, gamma, beta}, [x, gamma, mean, inverse_deviation](Tensor dy, Grads& dx) {
-    const Rows r(x);
+    const ChannelRows r(x);
     Scratch scratch;
     MaskedGradient g(std::move(dy));
     const TwoSums sums = gradient_sums(x, g, mean, r, x.is_part(), scratch);
@@ -193,7 +192,7 @@ Tensor batch_norm_eval(const Tensor& x, const Tensor& gamma, const Tensor& beta,
     inverse_deviation.mutable_data()[c] = static_cast<float>(1.0 / std::sqrt(double{variance.data()[c]} + double{eps}));
   Tensor y = normalize(x, gamma, beta, mean, inverse_deviation);
   return record("batch_norm", y, {x, gamma, beta}, [x, gamma, mean, inverse_deviation](Tensor dy, Grads& dx) {
-    const Rows r(x);
+    const ChannelRows r(x);
     Scratch scratch;
     MaskedGradient g(std::move(dy));
     if (dx.needs(1) || dx.needs(2)) {

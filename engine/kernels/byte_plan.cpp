@@ -14,7 +14,7 @@ namespace {
 constexpr size_t kLanes = kBytePanel;
 constexpr size_t kMostOpenRuns = 24;  // that a step is tried in: keeps the time to load large layers in bounds
 
-using Four = std::array<std::array<int16_t, 4>, kLanes>;  // one step's weights
+using StepWeights = std::array<std::array<int16_t, 4>, kLanes>;  // one step's weights
 
 // What every pair that vpmaddubsw adds up can come to at most, in both directions, in units of the largest input.
 struct Reach {
@@ -36,17 +36,17 @@ struct Reach {
 
 struct Step {
   uint32_t offset = 0;
-  Four weight{};
+  StepWeights weight{};
 
-  bool zero() const { return weight == Four{}; }
+  bool zero() const { return weight == StepWeights{}; }
   bool bytes() const {
     return std::ranges::all_of(weight, [](const auto& four) {
       return std::ranges::all_of(four, [](int16_t w) { return w >= -128 && w <= 127; });
     });
   }
   // What a byte can hold of each weight, which is taken off.
-  Four take_bytes() {
-    Four bytes{};
+  StepWeights take_bytes() {
+    StepWeights bytes{};
     for (size_t c = 0; c < kLanes; ++c)
       for (size_t k = 0; k < 4; ++k) {
         bytes[c][k] = std::clamp<int16_t>(weight[c][k], -128, 127);
@@ -100,15 +100,15 @@ struct Run {
   std::vector<const Step*> steps;
 };
 
-struct Reaching {
+struct StepReach {
   const Step* step;
   Reach reach;
   int32_t largest;
 };
 
 // First fit, the steps with the largest reach first: long runs of nearly equal length.
-std::vector<Run> sorted_into_runs(std::vector<Reaching> steps, int32_t most) {
-  std::ranges::sort(steps, {}, [](const Reaching& r) { return std::pair(-r.largest, r.step); });
+std::vector<Run> sorted_into_runs(std::vector<StepReach> steps, int32_t most) {
+  std::ranges::sort(steps, {}, [](const StepReach& r) { return std::pair(-r.largest, r.step); });
   std::vector<Run> runs;
   for (const auto& [step, reach, largest] : steps) {
     const size_t oldest = runs.size() - std::min(runs.size(), kMostOpenRuns);
@@ -172,7 +172,7 @@ ByteConvPlan::Steps ByteConvPlan::steps_of(const ByteConvSource& source, const B
   const std::vector<Step> all = steps_in_order(source, layer.row_pitch, group, panel);
   const int32_t largest_input = std::max(1, source.highest - source.lowest);
   const int32_t most = 32767 / largest_input;
-  std::vector<Reaching> narrow;
+  std::vector<StepReach> narrow;
   std::vector<const Step*> wide;
   for (const Step& step : all) {
     if (step.zero()) continue;
@@ -213,7 +213,7 @@ ByteConvPlan::Steps ByteConvPlan::steps_of_pair(const ByteConvSource& source, co
   for (size_t i = 0; i < steps.size(); ++i)
     while (!steps[i].zero() || !others[i].zero()) {
       result.offset.push_back(steps[i].offset);
-      const Four bytes = steps[i].take_bytes();
+      const StepWeights bytes = steps[i].take_bytes();
       others[i].take_bytes();
       for (const auto& four : bytes) result.narrow.insert(result.narrow.end(), four.begin(), four.end());
     }
@@ -237,7 +237,7 @@ ByteConvPlan::Steps ByteConvPlan::pairs_of_taps(const ByteConvSource& source, co
   return result;
 }
 
-// Four taps each, the last ones filled up with zeros; again with what is left of weights that pass a byte.
+// StepWeights taps each, the last ones filled up with zeros; again with what is left of weights that pass a byte.
 ByteConvPlan::Steps ByteConvPlan::fours_of_taps(const ByteConvSource& source, const ByteConvLayer& layer,
                                                 int64_t panel) {
   const ConvGeometry& g = source.geometry;

@@ -43,7 +43,7 @@ void report(const char* what, const Json& metrics) { std::printf("%-10s %s\n", w
 int main() try {
   DataConfig digits;
   digits.dataset = Config::parse(R"({"class": "digits"})", "dataset");
-  const ExperimentData data(digits, /*seed=*/1, std::nullopt, std::nullopt);
+  const ImageTask data(digits, /*seed=*/1, std::nullopt, std::nullopt);
   TrainConfig epochs{.epochs = 10, .batch_size = 32};
   epochs.schedule = Config::parse(R"({"class": "cosine"})", "schedule");
 

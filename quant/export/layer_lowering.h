@@ -18,8 +18,7 @@ using LayerLowering =
 // By kind of module, or name of an op that a module with children runs itself. What is not in it: layers of weighted
 // sums, rectifiers, and layers that only move numbers, which say by their Effect what they compute. A layer that is
 // quantized, and has no integer form of its own, is lowered by these too: in float, then onto its grid.
-//   layer_lowerings()["Doubled"] = [](ProgramBuilder& program, const GraphNode& node, std::span<const int32_t> inputs)
-//   {
+//   layer_lowerings()["Doubled"] = [](ProgramBuilder& program, const GraphNode& node, auto inputs) {
 //     const int32_t x = program.as_float(inputs[0]);
 //     return program.emit({.kind = OpKind::add, .inputs = {x, x}}, program.add_float(node));
 //   };

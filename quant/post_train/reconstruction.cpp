@@ -1,4 +1,4 @@
-// Finding units, and the loop over them.
+// The loop over the units.
 #include "quant/post_train/reconstruction.h"
 
 #include <algorithm>
@@ -17,6 +17,7 @@
 #include "nn/layers/activation.h"
 #include "nn/optim/adam.h"
 #include "quant/post_train/learning_layer.h"
+#include "quant/post_train/reconstruction_units.h"
 #include "quant/post_train/samples.h"
 
 namespace qgrad {
@@ -63,7 +64,7 @@ class Reconstruction {
     const auto rest = std::ranges::find_if(units_, unrunnable);
     if (config_.network_iterations == 0) add_weighted(rest, units_.end());
     units_.erase(rest, units_.end());
-    if (config_.unit == UnitSize::stage) join_stages();
+    if (config_.unit == UnitSize::stage) units_ = joined_stages(std::move(units_), graph_);
     if (config_.fisher && !units_.empty()) draw_directions();
     size_t learned = 0;
     for (const ReconstructionUnit& unit : units_) learned += parts(unit).size();
@@ -118,34 +119,10 @@ class Reconstruction {
           "reconstruction: no layer of the model has quantized weights");
   }
 
-  // Units one after another that give tensors of one shape become one.
-  void join_stages() {
-    std::vector<ReconstructionUnit> stages;
-    for (ReconstructionUnit& unit : units_) {
-      if (stages.empty() || graph_[stages.back().exit()].output_shape != graph_[unit.exit()].output_shape)
-        stages.push_back(std::move(unit));
-      else
-        stages.back().nodes.insert(stages.back().nodes.end(), unit.nodes.begin(), unit.nodes.end());
-    }
-    units_ = std::move(stages);
-  }
-
-  // What learns at once: the unit, or each layer with weights in it, with what leads to that layer alone.
+  // What learns at once.
   std::vector<ReconstructionUnit> parts(const ReconstructionUnit& unit) const {
     if (config_.unit != UnitSize::layer) return {unit};
-    std::vector<ReconstructionUnit> layers;
-    for (auto at = unit.nodes.begin(); at != unit.nodes.end(); ++at) {
-      if (!weighted_[*at]) continue;
-      ReconstructionUnit layer{.entry = graph_[*at].preds[0], .nodes = {*at}};
-      for (auto next = at + 1; next != unit.nodes.end() && attached_[*next]; ++next) layer.nodes.push_back(*next);
-      while (layer.entry != unit.entry && !weighted_[layer.entry] && !attached_[layer.entry] &&
-             graph_[layer.entry].preds.size() == 1) {
-        layer.nodes.insert(layer.nodes.begin(), layer.entry);
-        layer.entry = graph_[layer.entry].preds[0];
-      }
-      layers.push_back(std::move(layer));
-    }
-    return layers;
+    return layers_of(unit, graph_, weighted_, attached_);
   }
 
   // The layer that quantizes what a node gives; null where none does.
@@ -359,36 +336,6 @@ class Reconstruction {
 
 std::vector<std::pair<std::string, UnitSize>> enum_names(UnitSize*) {
   return {{"layer", UnitSize::layer}, {"block", UnitSize::block}, {"stage", UnitSize::stage}};
-}
-
-std::vector<ReconstructionUnit> reconstruction_units(const Graph& graph, const std::vector<bool>& weighted,
-                                                     const std::vector<bool>& attached) {
-  const size_t count = graph.nodes().size();
-  std::vector<size_t> last_use(count);
-  for (size_t i = 0; i < count; ++i) last_use[i] = graph[i].succs.empty() ? i : std::ranges::max(graph[i].succs);
-  last_use[graph.output()] = count;
-  std::vector<ReconstructionUnit> units;
-  ReconstructionUnit unit;
-  size_t waiting = 0;  // the largest last use of the nodes before
-  bool has_weights = false;
-  for (size_t i = 0; i < count; ++i) {
-    if (!graph[i].is_input()) {
-      unit.nodes.push_back(i);
-      has_weights = has_weights || weighted[i];
-    }
-    const bool alone = waiting <= i && last_use[i] > i;
-    waiting = std::max(waiting, last_use[i]);
-    if (!alone) continue;
-    if (unit.nodes.empty()) {
-      unit.entry = i;
-    } else if (has_weights && (i + 1 == count || !attached[i + 1])) {
-      units.push_back(std::move(unit));
-      unit = {.entry = i, .nodes = {}};
-      has_weights = false;
-    }
-  }
-  if (!units.empty()) units.back().nodes.insert(units.back().nodes.end(), unit.nodes.begin(), unit.nodes.end());
-  return units;
 }
 
 std::vector<std::string> reconstruct(Module& quantized, Module& reference, std::span<const Tensor> batches,

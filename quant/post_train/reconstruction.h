@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "core/config.h"
-#include "nn/graph.h"
 #include "nn/module.h"
 
 namespace qgrad {
@@ -52,18 +51,6 @@ inline void fields(Fields& v, ReconstructionConfig& c) {
     {.help = "compare the network's outputs by the divergence of their softmax; false: by their squared error"});
   v("seed", c.seed, {.help = "seed of the choice of images, and of what is dropped"});
 }
-
-// A part of a graph that one tensor enters and one leaves, nodes in the order of execution.
-struct ReconstructionUnit {
-  size_t entry = 0;  // the node that gives what enters
-  std::vector<size_t> nodes;
-  size_t exit() const { return nodes.back(); }
-};
-// The smallest such parts, one after another, that hold a layer with weights each: single layers in a chain, blocks
-// where branches meet. `weighted`: by node, whether it is such a layer; `attached`: whether it is computed within the
-// node before it, and so belongs to that one's unit.
-std::vector<ReconstructionUnit> reconstruction_units(const Graph& graph, const std::vector<bool>& weighted,
-                                                     const std::vector<bool>& attached);
 
 // Learns weights, biases and steps of a model that PostTrainLinearQuantizer made, unit by unit, so that each gives on
 // quantized inputs what the float network's unit gives on float inputs:

@@ -64,8 +64,8 @@ std::vector<CalledLayer> called_layers(Module& model, const Tensor& example);
 // Every parameter of every layer, in the order of the model (Distiller named_linear_quant_params, named_clipping):
 //   <layer>.output_scale, .output_zero_point, .output_clipping     where fixed, that is with static quantization
 //   <layer>.w_scale, .w_zero_point, .weight_clipping               of layers with quantized weights
-//   <layer>.input<i>_scale, .input<i>_zero_point, .input<i>_clipping   where fixed; used for inputs that arrive in
-//   float
+//   <layer>.input<i>_scale, .input<i>_zero_point, .input<i>_clipping
+//                                                                  where fixed; used for inputs that arrive in float
 // What is set is what get() gives afterwards, up to rounding, and the layer computes with it from then on: weights are
 // quantized again, which needs save_fp_weights, and biases follow the scales. A clipping value is one number where the
 // other end follows from it (symmetric: both ends; half range: 0), else minimum and maximum; per channel, these one

@@ -93,40 +93,40 @@ std::vector<float> LSQQuantization::steps_per_unit(const Tensor&) const {
   return steps;
 }
 
-LSQQuantization::Levels LSQQuantization::levels(int bits) const {
+LSQQuantization::Ends LSQQuantization::ends_of(int bits) const {
   const QuantizedRange q = range(bits);
   const float shift = midrise_ ? 0.5f : 0.0f;
   return {q, shift, q.qmin + shift, q.qmax + shift};
 }
 
 LSQQuantization::Start LSQQuantization::first_grid(const Tensor& x, int bits) const {
-  const Levels level = levels(bits);
+  const Ends end = ends_of(bits);
   Start grid{0, 0};
   if (start_ == LSQStart::lsq) {
-    grid.step = 2 * mean(abs(x)).item() / std::sqrt(level.high);
+    grid.step = 2 * mean(abs(x)).item() / std::sqrt(end.high);
   } else if (start_ == LSQStart::lsq_plus && is_parameter()) {
     const double center = mean(x).item(), n = static_cast<double>(x.numel());
     const double deviation = std::sqrt(deviations_from(center, x.data()).square / n);
-    grid.step = static_cast<float>((std::fabs(center) + 3 * deviation) / (level.q.qmax + 1));
+    grid.step = static_cast<float>((std::fabs(center) + 3 * deviation) / (end.q.qmax + 1));
   } else {
     // The whole range, with zero, or a share of it: from min to max where an offset can follow, else around or above
     // zero.
     ValueRange all = over_ranks(min_max(x.data()), x.is_part());
     all = {std::min(all.min, 0.0f), std::max(all.max, 0.0f)};
     const float largest = all.max_abs();
-    const float width = offset.defined() ? (all.max - all.min) / (level.q.qmax - level.q.qmin) : largest / level.high;
+    const float width = offset.defined() ? (all.max - all.min) / (end.q.qmax - end.q.qmin) : largest / end.high;
     const auto offset_of = [&](float share) {
-      return offset.defined() ? share * all.min - level.q.qmin * share * width : level.shift * share * width;
+      return offset.defined() ? share * all.min - end.q.qmin * share * width : end.shift * share * width;
     };
     const float clip = nearest_clip(x, 0.85f, [&](float c) {
       const float share = c / largest;
-      return on_grid(x, std::max(share * width, kSmallestStep), offset_of(share), level.q);
+      return on_grid(x, std::max(share * width, kSmallestStep), offset_of(share), end.q);
     });
     const float share = largest > 0 ? clip / largest : 1;
     grid = {share * width, offset_of(share)};
   }
   // Numbers that are all equal say nothing about their width: the grid then spans [-1, 1] or [0, 1].
-  if (grid.step == 0) grid.step = 1 / level.high;
+  if (grid.step == 0) grid.step = 1 / end.high;
   return grid;
 }
 
@@ -148,32 +148,32 @@ void LSQQuantization::start(const Tensor& x, int bits) {
 }
 
 Tensor LSQQuantization::quantize(const Tensor& x, int bits) {
-  const Levels levels = this->levels(bits);
-  if (per_channel_) return quantize_channels(x, levels);
-  const auto [q, shift, low, high] = levels;
+  const Ends ends = ends_of(bits);
+  if (per_channel_) return quantize_channels(x, ends);
+  const auto [q, shift, low, high] = ends;
   const float s = step.raw().item(), o = offset.defined() ? offset.raw().item() : shift * s;
   const float g = gradient_scale(x, q.qmax);
-  std::vector<GridParameter> parameters{
-      {step(), [s, g, levels](const GridSums& sums) {
-         return static_cast<float>(g * (sums.inside / s + levels.low * sums.below + levels.high * sums.above));
-       }}};
+  std::vector<GridParameter> parameters{{step(), [s, g, ends](const GridSums& sums) {
+                                           return static_cast<float>(
+                                               g * (sums.inside / s + ends.low * sums.below + ends.high * sums.above));
+                                         }}};
   if (offset.defined())
     parameters.push_back(
         {offset(), [g](const GridSums& sums) { return static_cast<float>(g * (sums.below + sums.above)); }});
   return record_on_grid("lsq", x, on_grid(x, s, o, q), {q.qmin * s + o, q.qmax * s + o}, parameters);
 }
 
-Tensor LSQQuantization::quantize_channels(const Tensor& x, const Levels& levels) {
+Tensor LSQQuantization::quantize_channels(const Tensor& x, const Ends& ends) {
   const std::vector<float> steps(step.raw().data().begin(), step.raw().data().end());
-  LinearQuantParams params{{}, std::vector<float>(steps.size(), levels.shift)};
+  LinearQuantParams params{{}, std::vector<float>(steps.size(), ends.shift)};
   for (const float s : steps) params.scale.push_back(1 / s);
   Tensor y;
   {
     const Tape::Paused paused;
-    y = linear_quantize_ste(x, params, {.integers = levels.q});
+    y = linear_quantize_ste(x, params, {.integers = ends.q});
   }
-  const double g = 1 / std::sqrt(static_cast<double>(x.numel()) / static_cast<double>(steps.size()) * levels.q.qmax);
-  return record("lsq", y, {x, step()}, [x, y, levels, steps, g](const Tensor& dy, Grads& dx) {
+  const double g = 1 / std::sqrt(static_cast<double>(x.numel()) / static_cast<double>(steps.size()) * ends.q.qmax);
+  return record("lsq", y, {x, step()}, [x, y, ends, steps, g](const Tensor& dy, Grads& dx) {
     Tensor of_x = Tensor::empty(x.shape()), of_steps = Tensor::empty({static_cast<int64_t>(steps.size())});
     const std::span<const float> xs = x.data(), ys = y.data(), dys = dy.data();
     const std::span<float> dxs = of_x.mutable_data(), dsteps = of_steps.mutable_data();
@@ -184,9 +184,9 @@ Tensor LSQQuantization::quantize_channels(const Tensor& x, const Levels& levels)
       for (size_t row = 0; row < xs.size(); row += channels)
         for (auto c = static_cast<size_t>(begin); c < static_cast<size_t>(end); ++c) {
           const float s = steps[c], number = xs[row + c], arriving = dys[row + c];
-          const bool below = number <= levels.low * s, above = number >= levels.high * s;
+          const bool below = number <= ends.low * s, above = number >= ends.high * s;
           dxs[row + c] = below || above ? 0 : arriving;
-          sums[c] += double{arriving} * (below ? levels.low : above ? levels.high : (ys[row + c] - number) / s);
+          sums[c] += double{arriving} * (below ? ends.low : above ? ends.high : (ys[row + c] - number) / s);
         }
     });
     for (size_t c = 0; c < channels; ++c) dsteps[c] = static_cast<float>(g * sums[c]);

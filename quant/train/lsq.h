@@ -48,13 +48,13 @@ class LSQQuantization final : public LearnedQuantization {
     float step, offset;
   };
   // The outermost levels, and what q is less than a level, all in steps.
-  struct Levels {
+  struct Ends {
     QuantizedRange q;
     float shift, low, high;
   };
-  Levels levels(int bits) const;
+  Ends ends_of(int bits) const;
   Start first_grid(const Tensor& x, int bits) const;
-  Tensor quantize_channels(const Tensor& x, const Levels& levels);
+  Tensor quantize_channels(const Tensor& x, const Ends& ends);
 
   LSQStart start_;
   bool per_channel_, midrise_;

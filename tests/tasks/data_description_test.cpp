@@ -93,10 +93,10 @@ void evaluate_program(const World&, const ExperimentConfig& with) {
   deploy::Program program = test::small_program();
   program.tensors[0].height = program.tensors[0].width = 8;
   program.deviation = {0.25f, 0.25f, 0.25f};
-  ExperimentData(with.data, 1, std::nullopt, Described{"net.qgi", describe(program)});
+  ImageTask(with.data, 1, std::nullopt, Described{"net.qgi", describe(program)});
 }
 void teach(const World& world, const ExperimentConfig& with) {
-  const ExperimentData data(with.data, 1, std::nullopt, std::nullopt);
+  const ImageTask data(with.data, 1, std::nullopt, std::nullopt);
   const ModulePtr student = build_model(with.model, 2, std::nullopt);
   DistillationConfig config;
   config.teacher = world.checkpoint();
@@ -109,7 +109,7 @@ void resume(const World& world, const ExperimentConfig& with) {
   const auto optimizer = make_optimizer(TrainConfig{}.optimizer, *model);
   save_training_state(folder.to_write(point.name), *model, *optimizer,
                       {.trained_on = described(world.checkpoint()).data});
-  check_resumable(point, {}, ExperimentData(with.data, 1, std::nullopt, std::nullopt));
+  check_resumable(point, {}, ImageTask(with.data, 1, std::nullopt, std::nullopt));
 }
 
 struct Place {
@@ -173,10 +173,9 @@ TEST_CASE("classes are the network's by their names, whatever order a data set h
   const World world;
   const Described other_order{"net", {.classes = {"ship", "cat"}}};
   const ExperimentConfig config = world.config("pets");
-  const ExperimentData plain(config.data, 1, std::nullopt, std::nullopt),
-      ordered(config.data, 1, std::nullopt, other_order);
+  const ImageTask plain(config.data, 1, std::nullopt, std::nullopt), ordered(config.data, 1, std::nullopt, other_order);
   CHECK(ordered.description().classes == Names{"ship", "cat"});
-  const auto labels = [](const ExperimentData& data) {
+  const auto labels = [](const ImageTask& data) {
     Loader test = data.test();
     test.start_epoch(0);
     return test.next()->labels;
@@ -215,7 +214,7 @@ TEST_CASE("a teacher sees images as it was trained to, whatever the student's no
   const World world;
   const ModulePtr student = build_model(world.config("pets").model, 2, std::nullopt);
   const auto loss = [&](const Json& transforms) {
-    const ExperimentData data(world.config("pets", {{"transforms", transforms}}).data, 1, std::nullopt, std::nullopt);
+    const ImageTask data(world.config("pets", {{"transforms", transforms}}).data, 1, std::nullopt, std::nullopt);
     DistillationConfig config{.weight_student = 0, .weight_distill = 1};
     config.teacher = world.checkpoint();
     Distillation distillation(config, *student, data.description());

@@ -94,10 +94,10 @@ TEST_CASE("images have the size of the network that is there, with the config's 
   const Pictures pictures;
   const Described network{"net", {.image = {8, 10, 1}}};
   const auto open = [&](const Json& settings) {
-    return ExperimentData(pictures.config({{"class", "resnet20"}}, settings).data, 1, std::nullopt, network);
+    return ImageTask(pictures.config({{"class", "resnet20"}}, settings).data, 1, std::nullopt, network);
   };
   CHECK(open({}).description().image == Size{8, 10, 1});
-  const ExperimentData cropped = open({{"resize", 11}});
+  const ImageTask cropped = open({{"resize", 11}});
   CHECK(cropped.description().image == Size{8, 10, 1});
   CHECK(cropped.data().at("dataset").at("center_crop") == Json{8, 10});
   CHECK_THROWS_WITH(open({{"size", 12}}), Contains("12x12x1") && Contains("those of net are 8x10x1"));

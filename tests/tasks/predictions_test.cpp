@@ -14,7 +14,7 @@ struct Digits {
       R"({"name": "s", "data": {"dataset": {"class": "digits"}, "test_images": 50}, "model": {"class": "convnet", "width": 4}})",
       "test"));
   std::unique_ptr<Task> task = open_task(config, std::nullopt);
-  const ExperimentData& data = *task->on_images();
+  const ImageTask& data = *task->on_images();
 
   std::vector<int32_t> right() const {
     std::vector<int32_t> labels;

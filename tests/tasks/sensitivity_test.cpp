@@ -29,7 +29,7 @@ Config quantizer(const char* more = "") {
       "quantizer");
 }
 
-Sensitivity sensitivity(const ExperimentData& data, Config of) {
+Sensitivity sensitivity(const ImageTask& data, Config of) {
   CalibrationConfig calibration;
   calibration.images = 64;
   return Sensitivity(kExperiment, std::move(of), calibration, data, {.bits = {8, 4, 2}, .gradient_images = 32});
@@ -74,7 +74,7 @@ TEST_CASE("nothing quantized is the float network, fewer bits hurt more, and spa
 
 TEST_CASE("overrides of the config hold for the whole, and a spared layer's own gives way") {
   const auto task = open_task(kExperiment, std::nullopt);
-  const ExperimentData& data = images_of(*task);
+  const ImageTask& data = images_of(*task);
   const Sensitivity plain = sensitivity(data, quantizer());
   const Sensitivity of = sensitivity(data, quantizer(R"(, "overrides": {"conv1": {"bits_weights": 2}})"));
   CHECK(sqnr(of, {What::everything}) < sqnr(plain, {What::everything}));
@@ -83,7 +83,7 @@ TEST_CASE("overrides of the config hold for the whole, and a spared layer's own 
 
 TEST_CASE("a layer is probed under its own settings") {
   const auto task = open_task(kExperiment, std::nullopt);
-  const ExperimentData& data = images_of(*task);
+  const ImageTask& data = images_of(*task);
   const Sensitivity plain = sensitivity(data, quantizer());
   const Sensitivity of = sensitivity(
       data,
@@ -95,7 +95,7 @@ TEST_CASE("a layer is probed under its own settings") {
 
 TEST_CASE("what a layer reads in float is probed with what it gives, and what others quantize is not") {
   const auto task = open_task(kExperiment, std::nullopt);
-  const ExperimentData& data = images_of(*task);
+  const ImageTask& data = images_of(*task);
   const Sensitivity of = sensitivity(data, quantizer());
   const auto given_alone = [&](const char* layer) {
     const Json config = Json::parse(fmt::format(
