@@ -21,13 +21,15 @@ struct PostTrainLinearConfig : QuantizerConfig {
   PostTrainLayerSettings layers;
   bool also_clip_weights = false;
   bool save_fp_weights = false;
-  bool inputs_keep_half_range = false;
   bool cross_layer_equalization = false;
   bool scale_correction = false, bias_correction = false;
   std::optional<LearnedRoundingConfig> learned_rounding;
   std::optional<ReconstructionConfig> reconstruction;
   Config quant_params = Config::object("quant_params");
   Config model_activation_stats = Config::parse("null", "model_activation_stats");
+  // In no config: inputs that no layer has quantized are cut with the layer's own half range, as Distiller does by
+  // mistake. For parity with its numbers.
+  bool inputs_keep_half_range = false;
 };
 inline void fields(Fields& v, PostTrainLinearConfig& c) {
   v("bits_activations", c.bits_activations, {.help = "bits of activations; null: not quantized", .min = 1, .max = 32});
@@ -46,8 +48,6 @@ inline void fields(Fields& v, PostTrainLinearConfig& c) {
   v("also_clip_weights", c.also_clip_weights,
     {.help = "cut the ranges of weights as clip_acts cuts those of activations"});
   v("save_fp_weights", c.save_fp_weights, {.help = "keep the float weights, so that weights can be quantized again"});
-  v("inputs_keep_half_range", c.inputs_keep_half_range,
-    {.help = "cut inputs that no layer has quantized with the layer's own half range, as Distiller does by mistake"});
   v("cross_layer_equalization", c.cross_layer_equalization,
     {.help = "rescale the weights of neighbouring layers so that their channels have equal ranges"});
   v("scale_correction", c.scale_correction,

@@ -24,12 +24,12 @@ struct QuantAwareTrainRangeLinearConfig : QuantAwareTrainConfig {
   bool per_channel_wts = false;
   bool quantize_inputs = true;
   std::optional<int> num_bits_inputs;
-  bool clamp_integers = true;
   ClipMode clip_acts = ClipMode::none;
   std::optional<float> clip_percentile, clip_n_stds;
   bool clip_weights = false;
   BatchNormFolding batch_norm_folding = BatchNormFolding::none;
   Config model_activation_stats = Config::parse("null", "model_activation_stats");
+  bool clamp_integers = true;  // in no config: false allows Distiller's level beyond the integer range, for parity
 };
 inline void fields(Fields& v, QuantAwareTrainRangeLinearConfig& c) {
   fields(v, static_cast<QuantAwareTrainConfig&>(c));
@@ -41,8 +41,6 @@ inline void fields(Fields& v, QuantAwareTrainRangeLinearConfig& c) {
     {.help = "quantize the model's inputs too (but not the indices of embeddings)"});
   v("num_bits_inputs", c.num_bits_inputs,
     {.help = "bits of the model's inputs; null: bits_activations", .min = 1, .max = 32});
-  v("clamp_integers", c.clamp_integers,
-    {.help = "false: allow the one level beyond the integer range that Distiller has"});
   v("clip_acts", c.clip_acts,
     {.help =
          "how ranges of activations are cut: they are measured once, by calibration or on the first batch, and stay; "

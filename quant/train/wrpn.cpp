@@ -8,35 +8,21 @@ namespace qgrad {
 namespace {
 
 // Config: {"class": "WRPNQuantizer", "bits_activations": 8, "bits_weights": 4}
-struct WRPNConfig : FixedClipConfig {
-  bool clamp_integers = true;
-};
-void fields(Fields& v, WRPNConfig& c) {
-  fields(v, static_cast<FixedClipConfig&>(c));
-  v("clamp_integers", c.clamp_integers,
-    {.help = "false: allow the one level beyond the integer range that Distiller has"});
-}
-
 // Activations are clipped to [0, act_clip_val]. One bit of weights would leave only zeros and is refused. Widening is a
 // property of the model ("widening").
 class WRPNQuantizer final : public FixedClipQuantizer {
  public:
-  explicit WRPNQuantizer(const WRPNConfig& config)
-      : FixedClipQuantizer(config), clamp_integers_(config.clamp_integers) {}
+  explicit WRPNQuantizer(const FixedClipConfig& config) : FixedClipQuantizer(config) {}
 
  protected:
   std::unique_ptr<Quantization> weight(const Site&, const Parameter& parameter, int bits) override {
     check(bits > 1, "WRPNQuantizer: {}: 1 bit would leave only zeros, expected 2 bits or more (DorefaQuantizer has 1)",
           parameter.path());
-    return std::make_unique<WRPNQuantizeParam>(
-        WRPNQuantizeParam::Config{.bits = bits, .clamp_integers = clamp_integers_});
+    return std::make_unique<WRPNQuantizeParam>(WRPNQuantizeParam::Config{.bits = bits});
   }
-
- private:
-  bool clamp_integers_;
 };
 
-const Registered<Quantizer, WRPNQuantizer, WRPNConfig> wrpn{
+const Registered<Quantizer, WRPNQuantizer, FixedClipConfig> wrpn{
     "WRPNQuantizer", "in training: for networks that are widened (Mishra et al. 2018)"};
 
 }  // namespace

@@ -90,3 +90,9 @@ if [ -x "$classify" ]; then
 else
   skip "the engine's library is not here"
 fi
+# --- what is shipped ---
+trained=$root/examples/cifar10_resnet20
+for width in w8a8 w4a4 w2a2; do
+  expect 0 "export $width, which is shipped" "$qgrad" export "$trained/$width.safetensors" --program $width.qgi --onnx $width.onnx
+  holds "$width: the files beside it" sh -c "cmp $width.qgi '$trained/$width.qgi' && cmp $width.onnx '$trained/$width.onnx'"
+done

@@ -192,10 +192,11 @@ const Json& net_of(const Json& file) {
   return file.at("net")[0];
 }
 
-Prepared prepare(const Json& file, const Json& case_inputs, const Json& config) {
+Prepared prepare(const Json& file, const Json& case_inputs, const Json& from, bool half_range = false) {
   const Json& net = net_of(file);
-  Prepared p{build_net(net),
-             std::make_unique<PostTrainLinearQuantizer>(read_config<PostTrainLinearConfig>({config, "", "quantizer"}))};
+  auto config = read_config<PostTrainLinearConfig>({from, "", "quantizer"});
+  config.inputs_keep_half_range = half_range;
+  Prepared p{build_net(net), std::make_unique<PostTrainLinearQuantizer>(config)};
   if (case_inputs.at("stats").get<bool>())
     p.quantizer->set_stats(stats_from_json(stats_object(file.at("calibration_stats")), "golden statistics"));
   p.quantizer->prepare(p.model, nullptr, net_inputs(net.at("test_inputs")[0]));
@@ -302,10 +303,7 @@ bool check_post_train_case(const Json& file, const Json& golden_case) {
   leave_out_overrides_of_fused(file, inputs, config);
   Prepared p = prepare(file, inputs, config);
   const bool half_range = inputs_differ(*p.model, expected.at("modules"));
-  if (half_range) {
-    config["inputs_keep_half_range"] = true;
-    p = prepare(file, inputs, config);
-  }
+  if (half_range) p = prepare(file, inputs, config, half_range);
   if (expected.contains("stats_after_prepare"))
     check_stats(*p.quantizer->stats_after_prepare(), expected.at("stats_after_prepare"));
   if (inputs.contains("requantize")) requantize(*p.model, inputs.at("requantize"));

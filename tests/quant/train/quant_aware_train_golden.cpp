@@ -8,6 +8,8 @@
 #include "core/ops.h"
 #include "core/tape.h"
 #include "nn/optim/sgd.h"
+#include "quant/train/range_linear.h"
+#include "quant/train/wrpn.h"
 #include "support/catch.h"
 #include "support/golden_net.h"
 
@@ -16,13 +18,10 @@ namespace {
 
 constexpr Tolerance kTraining{1e-4, 1e-5};
 
-// A golden case's args and overrides as the config of the quantizer, with Distiller's missing clamp where
-// the quantizer has that switch, and its clips where it starts with none.
+// A golden case's args and overrides as the config of the quantizer, with Distiller's clips where it starts with none.
 Json config_of(const Json& inputs) {
   Json config = inputs.at("args");
   config["class"] = inputs.at("quantizer");
-  for (const char* has_switch : {"QuantAwareTrainRangeLinearQuantizer", "WRPNQuantizer"})
-    if (config["class"] == has_switch) config["clamp_integers"] = false;
   for (const auto& [clipping, key, value] : {std::tuple("PACTQuantizer", "act_clip_init_val", 8),
                                              {"DorefaQuantizer", "act_clip_val", 1},
                                              {"WRPNQuantizer", "act_clip_val", 1}})
@@ -32,15 +31,24 @@ Json config_of(const Json& inputs) {
   return config;
 }
 
+// Weights of WRPN without the clamp that Distiller misses.
+void leave_unclamped(Module& model) {
+  for (Parameter* p : all_parameters(model))
+    if (const auto* weight = p->transform_slot().as<WRPNQuantizeParam>())
+      p->set_transform(std::make_unique<WRPNQuantizeParam>(
+          WRPNQuantizeParam::Config{.bits = weight->own_bits(), .clamp_integers = false}));
+}
+
 struct Prepared {
   ModulePtr model;
   std::unique_ptr<Quantizer> quantizer;
 };
 Prepared prepared_net(const Json& net, const Json& config, Optimizer* optimizer) {
-  Prepared p{build_net(net), quantizer_of(config)};
+  Prepared p{build_net(net), distiller_quantizer_of(config)};
   if (optimizer) optimizer->add_param_group({.name = "default", .parameters = all_parameters(*p.model)});
   const std::vector<Tensor> example = net_inputs(net.at("batches").at(0).at("x"));
   p.quantizer->prepare(p.model, optimizer, example);
+  leave_unclamped(*p.model);
   return p;
 }
 
@@ -132,6 +140,14 @@ bool has_near_ties(const Json& steps) {
 
 std::unique_ptr<Quantizer> quantizer_of(const Json& config) {
   return Registry<Quantizer>::create(Config{config, "test.json", "quantizer"});
+}
+
+std::unique_ptr<Quantizer> distiller_quantizer_of(Json config) {
+  if (config.at("class") != "QuantAwareTrainRangeLinearQuantizer") return quantizer_of(config);
+  config.erase("class");
+  auto linear = read_config<QuantAwareTrainRangeLinearConfig>({config, "test.json", "quantizer"});
+  linear.clamp_integers = false;
+  return std::make_unique<QuantAwareTrainRangeLinearQuantizer>(linear);
 }
 
 Parameter& parameter_at(Module& model, std::string_view path) {

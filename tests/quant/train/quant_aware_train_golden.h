@@ -14,6 +14,8 @@
 namespace qgrad::golden {
 
 std::unique_ptr<Quantizer> quantizer_of(const Json& config);  // errors name "test.json: quantizer"
+// The same without the clamp that Distiller misses, where a C++ config has a switch for that.
+std::unique_ptr<Quantizer> distiller_quantizer_of(Json config);
 Parameter& parameter_at(Module& model, std::string_view path);
 FakeLinearQuantization& fake_quant_at(Module& model, std::string_view name);
 // "" when the buffers of the module have the expected values (a number, a list per channel in any shape).

@@ -87,7 +87,6 @@ void check_case(const Json& c, size_t steps) {
   Json config = {{"class", in.at("quantizer")}, {"overrides", Json::object()}};
   if (config["class"] == "DorefaQuantizer") config["act_clip_val"] = 1;
   config.update(in.at("args"));
-  if (in.at("quantizer") == "QuantAwareTrainRangeLinearQuantizer") config["clamp_integers"] = false;
   for (const Json& entry : in.at("overrides")) config["overrides"][entry[0].get<std::string>()] = entry[1];
   const Json& sgd = in.at("sgd");
   Sgd optimizer({.lr = golden::number(sgd.at("lr")),
@@ -95,7 +94,7 @@ void check_case(const Json& c, size_t steps) {
                  .weight_decay = golden::number(sgd.at("weight_decay"))});
   ModulePtr model = trained_resnet();
   optimizer.add_param_group({.name = "default", .parameters = all_parameters(*model)});
-  golden::quantizer_of(config)->prepare(model, &optimizer, pixels(train, 0, 1));
+  golden::distiller_quantizer_of(config)->prepare(model, &optimizer, pixels(train, 0, 1));
   double total = 0, expected_total = 0;
   const auto batch = in.at("batch").get<int64_t>();
   for (size_t step = 0; step < std::min(steps, losses.size()); ++step) {
