@@ -100,13 +100,40 @@ cc "$source" -I installed/include -L "$library" -lqgrad_engine -Wl,-rpath,"$libr
 grep -qE '^[0-9] -?[0-9.e-]+$' shared.txt
 cc "$source" -I installed/include "$library/libqgrad_engine.a" -lstdc++ -lm -lpthread -o classify_static
 ./classify_static float.qgi black.pgm | cmp - shared.txt
-# Every installed header stands alone, among folders of a user's own that have the names of qgrad's.
-mkdir -p user/core user/data
-touch user/core/tensor.h user/data/dataset.h
-for header in core/tensor.h engine/engine.h nn/module.h data/dataset.h quant/quantizer.h tasks/training.h apps/command.h; do
-  echo "#include <qgrad/$header>" >user/main.cpp
-  (cd user && c++ -std=c++20 -fsyntax-only -I. -I ../installed/include main.cpp)
+# The same by a CMake project in C, which finds nothing else of qgrad.
+mkdir -p in_c
+cp "$source" in_c
+cat >in_c/CMakeLists.txt <<'END'
+cmake_minimum_required(VERSION 3.22)
+project(in_c LANGUAGES C)
+find_package(qgrad REQUIRED COMPONENTS engine)
+foreach(library qgrad_engine qgrad_engine_static)
+  add_executable(classify_${library} classify.c)
+  target_link_libraries(classify_${library} PRIVATE qgrad::${library})
+endforeach()
+if(TARGET qgrad::qgrad)
+  message(FATAL_ERROR "more than the engine was found")
+endif()
+END
+cmake --install "$build" --prefix "$work/engine" --component engine >>install.log
+for prefix in installed engine; do
+  cmake -S in_c -B "in_c_$prefix" -DCMAKE_PREFIX_PATH="$work/$prefix" >in_c.log
+  cmake --build "in_c_$prefix" >>in_c.log
+  for library in qgrad_engine qgrad_engine_static; do
+    "in_c_$prefix/classify_$library" float.qgi black.pgm | cmp - shared.txt
+  done
 done
+# Installed headers are found among folders of a user's own that have the names of qgrad's. (That each stands alone is
+# tested in the tree.)
+mkdir -p user/core user/data user/nn user/quant user/tasks user/apps user/engine
+for header in $(cd installed/include/qgrad && find . -name '*.h' | sort); do
+  case $header in
+    *vector.h | *tiles.h | */band.h | *_tiled.h) ;;  # of one instruction set
+    *) echo "#include <qgrad/${header#./}>" ;;
+  esac
+done >user/main.cpp
+for folder in core data nn quant tasks apps engine; do touch "user/$folder/tensor.h" "user/$folder/module.h"; done
+(cd user && c++ -std=c++20 -fsyntax-only -I. -I ../installed/include main.cpp)
 # Pages of what the headers say, without a complaint of Doxygen's.
 if command -v doxygen >/dev/null; then
   cmake --build "$build" --target qgrad_docs >docs.log 2>&1 || { cat docs.log >&2; exit 1; }
