@@ -7,10 +7,21 @@
 
 namespace qgrad {
 
+namespace {
+constexpr std::string_view kOfModel = "inputs_quant";
+}  // namespace
+
+QuantizationPlace place_of_quantization(std::string_view path) {
+  const auto less = [&](std::string_view suffix) { return std::string(path.substr(0, path.size() - suffix.size())); };
+  if (path.ends_with(kBehind)) return place_of_quantization(less(kBehind));  // inputs may be wrapped, too
+  if (path.ends_with(kBefore)) return {less(kBefore), true};
+  return {std::string(path), path.starts_with(kOfModel)};
+}
+
 QuantizationWrapper::QuantizationWrapper(Of what, ModulePtr module, ModulePtr by)
     : what_(what),
       wrapped(child("", std::move(module))),
-      quantization(child(of_input() ? "input_quant" : "fake_q", std::move(by))) {}
+      quantization(child(std::string((of_input() ? kBefore : kBehind).substr(1)), std::move(by))) {}
 
 Tensor QuantizationWrapper::forward(Inputs x) {
   if (!of_input()) return quantization(wrapped->call(x));
@@ -26,7 +37,7 @@ ModelInputsWrapper::ModelInputsWrapper(ModulePtr model, std::vector<ModulePtr> q
 }
 
 std::string ModelInputsWrapper::name_of(size_t input) {
-  return input == 0 ? "inputs_quant" : fmt::format("inputs_quant{}", input);
+  return input == 0 ? std::string(kOfModel) : fmt::format("{}{}", kOfModel, input);
 }
 
 Tensor ModelInputsWrapper::forward(Inputs x) {

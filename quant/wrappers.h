@@ -3,14 +3,25 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "nn/module.h"
 
 namespace qgrad {
 
-// A module whose output is quantized, by "<path>.fake_q" (Distiller range_linear.FakeQuantizationWrapper), or a layer
-// whose input is, by "<path>.input_quant".
+// What follows the path of a module in that of the quantization behind it, and of the one before it.
+inline constexpr std::string_view kBehind = ".fake_q", kBefore = ".input_quant";
+
+// Where the quantization at a path stands: behind or before a module, or in its place. What quantizes a model's input
+// is before it.
+struct QuantizationPlace {
+  std::string module;
+  bool before = false;
+};
+QuantizationPlace place_of_quantization(std::string_view path);
+
+// A module whose output is quantized (Distiller range_linear.FakeQuantizationWrapper), or a layer whose input is.
 class QuantizationWrapper final : public Module {
  public:
   enum class Of { input, output };

@@ -12,6 +12,7 @@
 #include "nn/layers/weighted_sum.h"
 #include "quant/quantization.h"
 #include "quant/simulation/param_layer.h"
+#include "quant/wrappers.h"
 
 namespace qgrad {
 namespace {
@@ -136,19 +137,11 @@ class TrainedGathering final : public CallObserver {
     return known != facts_.end() ? *known : facts_.emplace_back(LayerFacts{.path = path});
   }
 
-  // By wrappers.h, "<path>.fake_q" is behind a module, "<path>.input_quant" before it.
   void add(const Quantization& quantization, const Tensor& x, const Tensor& quantized) {
-    std::string path = quantization.path();
-    const auto strip = [&](const std::string& name) {
-      if (!path.ends_with("." + name)) return false;
-      path.resize(path.size() - name.size() - 1);
-      return true;
-    };
-    strip("fake_q");
-    const bool of_input = strip("input_quant") || path.starts_with("inputs_quant");
-    LayerFacts& layer = layer_at(path);
+    const QuantizationPlace place = place_of_quantization(quantization.path());
+    LayerFacts& layer = layer_at(place.module);
     if (layer.kind.empty()) layer.kind = quantization.kind();
-    std::optional<TensorFacts>& part = of_input ? layer.input : layer.output;
+    std::optional<TensorFacts>& part = place.before ? layer.input : layer.output;
     if (!part) part = facts_of(quantization, x, quantized);  // at the first call
   }
 

@@ -27,7 +27,7 @@ namespace {
 
 // "relu1" for "relu1.fake_q", where the quantization of a wrapper stands.
 std::string quantized_path(const std::string& path) {
-  return path.ends_with(".fake_q") ? path.substr(0, path.size() - 7) : path;
+  return path.ends_with(kBehind) ? path.substr(0, path.size() - kBehind.size()) : path;
 }
 
 // The grid of every module's output that has one, and ranges, by quantized_path, that cut off levels next to zero: a
@@ -93,7 +93,7 @@ class Conversion {
     if (module->weighted_sum()) return weighted(path, std::move(module));
     if (auto* wrapper = dynamic_cast<QuantizationWrapper*>(module.get())) {
       if (wrapper->of_input()) {
-        const std::string read = path + ".input_quant";
+        const std::string read = path + std::string(kBefore);
         const bool quantizes_itself =
             wrapper->wrapped.as<PostTrainLayer>() != nullptr && !grids_.cut.contains(read) && !levels_.contains(read);
         return quantizes_itself ? wrapper->wrapped.take() : std::move(module);
@@ -103,7 +103,7 @@ class Conversion {
       return grid ? quantized(path, wrapper->wrapped.take(), *grid) : std::move(module);
     }
     // What stands in a wrapper shares its path or is its quantization; the wrapper comes next.
-    if (wrappers_.contains(path) || path.ends_with(".fake_q") || !module->children().empty()) return module;
+    if (wrappers_.contains(path) || path.ends_with(kBehind) || !module->children().empty()) return module;
     if (fused_.contains(path)) return std::make_unique<Identity>();
     const Grid* grid = grid_of_module(path);
     return grid ? quantized(path, std::make_unique<Identity>(), *grid) : std::move(module);
@@ -177,7 +177,7 @@ class Conversion {
     layer = clamped(path, std::move(layer));
     LayerQuantization quantization{.output = settings_of(grid), .arithmetic = Arithmetic::onnx};
     quantization.output_params = grid;
-    const Grid* of_function = grid_of_module(path + ".input_quant");
+    const Grid* of_function = grid_of_module(path + std::string(kBefore));
     std::optional<Grid> input = of_function ? std::optional(*of_function) : std::nullopt;
     if (const auto levels = levels_.find(path); levels != levels_.end()) {
       const auto& [before, offset] = levels->second.before;

@@ -40,6 +40,9 @@ for command in $("$qgrad" completion fish | sed -n 's/.*use_subcommand -f -a \([
   holds "$command: with examples" grep -q "^Examples:" stdout
   holds "$command: in the README" grep -qE "^qgrad .*\b$command\b" "$root/README.md"
 done
+for quantizer in $("$qgrad" list quantizers | sed -n 's/^\([A-Za-z0-9]*Quantizer\) .*/\1/p'); do
+  holds "$quantizer: in the README, and in that of quantizers" sh -c "grep -q '\`$quantizer\`' '$root/README.md' && grep -q '$quantizer' '$root/docs/quantizers/README.md'"
+done
 expect 2 "help of a command with a typing error" "$qgrad" help trian
 holds "names the nearest command" grep -qF "no command 'trian' (did you mean 'train'?)" stderr
 for kind in quantizers models datasets optimizers schedules; do

@@ -25,9 +25,10 @@ std::vector<std::smatch> matches(const std::string& text, const std::regex& patt
 }
 
 std::vector<fs::path> documents() {
-  std::vector<fs::path> files{kRoot / "README.md"};
-  for (const fs::directory_entry& entry : fs::recursive_directory_iterator(kRoot / "docs"))
-    if (entry.path().extension() == ".md") files.push_back(entry.path());
+  std::vector<fs::path> files{kRoot / "README.md", kRoot / "CONTRIBUTING.md", kRoot / "CHANGELOG.md"};
+  for (const char* folder : {"docs", "examples"})
+    for (const fs::directory_entry& entry : fs::recursive_directory_iterator(kRoot / folder))
+      if (entry.path().extension() == ".md") files.push_back(entry.path());
   return files;
 }
 
@@ -132,6 +133,21 @@ TEST_CASE("links of documents lead to files, and to headings within them", "[doc
       CHECK(anchors.contains(match[2]));
     }
   CHECK(links > 100);
+}
+
+TEST_CASE("files of the tree that documents name are there", "[documents]") {
+  static const std::regex path(R"(`((\w+/)+[\w.-]+\.(cpp|h|inl|sh|md|py|mjs|json))`)");
+  int paths = 0;
+  for (const fs::path& file : documents())
+    for (const std::string text = document(file); const std::smatch& match : matches(text, path)) {
+      INFO(file.string() << ": " << match[1]);
+      const fs::path named = match[1].str();
+      const std::string first = named.begin()->string();
+      if (first == "out" || first == "include") continue;  // what a command wrote, or installed
+      ++paths;
+      CHECK((fs::exists(kRoot / named) || fs::exists(file.parent_path() / named)));
+    }
+  CHECK(paths > 100);
 }
 
 TEST_CASE("configs that documents name are there", "[documents]") {
