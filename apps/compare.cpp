@@ -265,6 +265,20 @@ Json finished_row(const Setup& setup, const PlannedRow& row, std::optional<Quant
   fail("row '{}': {}", row.name, e.what());
 }
 
+// The rows that an earlier run of the folder finished, by name. Throws where it was made with others than this one.
+std::map<std::string, Json> rows_of(const Config& earlier, const Json& run, const std::string& file) {
+  const Json made_by = earlier.json().value("run", Json());
+  const std::vector<std::string> differences = source_differences(made_by, run);
+  check(differences.empty(), "{}: what is there was made with others: {}: compare in another folder", file,
+        fmt::join(differences, "; "));
+  std::map<std::string, Json> finished;
+  for (Json row : earlier.json().at("rows")) {
+    if (!row.contains("run") && made_by != run) row["run"] = made_by;
+    finished[row.at("name").get<std::string>()] = row;
+  }
+  return finished;
+}
+
 // `command`: how the results are made. With `resume`, rows that the folder's results have are kept; rows that were not
 // begun may be changed in config.json, and others added. Null on other processes than the first, and of --dry-run.
 Json compare(CompareCommandConfig config, const std::string& file, const CommonOptions& options,
@@ -284,14 +298,7 @@ Json compare(CompareCommandConfig config, const std::string& file, const CommonO
     const Config earlier = Config::read(folder / "results.json");
     check_results(earlier);
     command = earlier.json().at("command").get<std::string>();
-    const Json made_by = earlier.json().value("run", Json());
-    const std::vector<std::string> differences = source_differences(made_by, run);
-    check(differences.empty(), "{}: what is there was made with others: {}: compare in another folder", file,
-          fmt::join(differences, "; "));
-    for (Json row : earlier.json().at("rows")) {
-      if (!row.contains("run") && made_by != run) row["run"] = made_by;
-      finished[row.at("name").get<std::string>()] = row;
-    }
+    finished = rows_of(earlier, run, file);
     check_unchanged(setup, earlier.at("config"), written, finished, rows);
   }
   check_alike(written, run, finished);

@@ -153,6 +153,30 @@ void check_places(const ExportOptions& chosen) {
   check(!fs::exists(left), "{}: is there already, and would stand beside {} sets of this model", left.string(), sets);
 }
 
+// What other runtimes may compute otherwise: added to the results, and as lines.
+std::string onnx_remarks(const deploy::Program& program, bool fused, Json& result) {
+  std::string text = "the ONNX file was read back: names, types, shapes and sizes fit, every number is finite\n";
+  const std::vector<std::string> layers = deploy::float_sums_before_integers(program);
+  result["float_sums_before_integers"] = layers;
+  for (const std::string& layer : layers)
+    text += fmt::format(
+        "{}: sums floats whose results become integers; other runtimes sum in another order, and integers at ties, "
+        "with what follows from them, may differ\n",
+        layer);
+  const std::vector<deploy::OnnxDifference> differences = deploy::onnx_differences(program);
+  result["fused"] = fused;
+  result["differing"] = to_json(differences);
+  text += differences_text(differences, fused);
+  const std::vector<std::string> pairs = deploy::pairs_beyond_16_bits(program);
+  result["pairs_beyond_16_bits"] = pairs;
+  if (!pairs.empty())
+    text += fmt::format(
+        "{} of its layers: two products can pass 16 bits, where ONNX Runtime's default saturates on processors with "
+        "AVX2 but without VNNI; there, set session.x64quantprecision=1, or quantize with \"reduce_range\": true\n",
+        pairs.size());
+  return text;
+}
+
 }  // namespace
 
 Exported export_checkpoint(const ExportOptions& chosen, const CommonOptions& options) {
@@ -190,27 +214,7 @@ Exported export_checkpoint(const ExportOptions& chosen, const CommonOptions& opt
   result["compared"] = comparison.to_json();
   result["compared"]["kind"] = data.kind;
   text += fmt::format("the program was run on {} {}: {}\n", comparison.images, data.kind, comparison.to_text());
-  if (chosen.onnx) {
-    const std::vector<std::string> layers = deploy::float_sums_before_integers(lowered.program);
-    result["onnx"]["float_sums_before_integers"] = layers;
-    text += "the ONNX file was read back: names, types, shapes and sizes fit, every number is finite\n";
-    for (const std::string& layer : layers)
-      text += fmt::format(
-          "{}: sums floats whose results become integers; other runtimes sum in another order, and integers at ties, "
-          "with what follows from them, may differ\n",
-          layer);
-    const std::vector<deploy::OnnxDifference> differences = deploy::onnx_differences(lowered.program);
-    result["onnx"]["fused"] = chosen.fused;
-    result["onnx"]["differing"] = to_json(differences);
-    text += differences_text(differences, chosen.fused);
-    const std::vector<std::string> pairs = deploy::pairs_beyond_16_bits(lowered.program);
-    result["onnx"]["pairs_beyond_16_bits"] = pairs;
-    if (!pairs.empty())
-      text += fmt::format(
-          "{} of its layers: two products can pass 16 bits, where ONNX Runtime's default saturates on processors with "
-          "AVX2 but without VNNI; there, set session.x64quantprecision=1, or quantize with \"reduce_range\": true\n",
-          pairs.size());
-  }
+  if (chosen.onnx) text += onnx_remarks(lowered.program, chosen.fused, result["onnx"]);
   for (const std::string& layer : lowered.beyond_simulation)
     text += fmt::format("{}: sums may pass 2^24, which the simulation rounds and the exported model does not\n", layer);
   return {std::move(result), std::move(text)};

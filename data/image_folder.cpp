@@ -3,7 +3,6 @@
 // Config: {"class": "image_folder", "dir": "flowers", "resize": 256, "center_crop": 224, "test": 0.2}
 #include <algorithm>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "core/parallel.h"

@@ -1,7 +1,6 @@
 // Random windows, and a set of what is seen through them.
 #include "data/random_crop.h"
 
-#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <vector>

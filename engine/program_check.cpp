@@ -4,8 +4,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
-#include <initializer_list>
-#include <limits>
 
 #include "core/error.h"
 #include "engine/kernels/byte_kernels.h"

@@ -1,7 +1,6 @@
 // Filling in what is open.
 #include "tasks/image_settings.h"
 
-#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "data/dataset.h"

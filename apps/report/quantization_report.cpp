@@ -1,7 +1,6 @@
 // The page of `qgrad quantize`: what was lost, layer by layer, class by class, and on which images.
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "apps/report/bars.h"

@@ -17,6 +17,32 @@
 namespace qgrad {
 namespace {
 
+// Of one image: rows, columns, channels.
+struct ImageSize {
+  int64_t height, width, channels;
+};
+// Options: Conv2dOptions or ConvTranspose2dOptions.
+template <class Options>
+ConvGeometry geometry(const ImageSize& in, const ImageSize& out, const Shape& weight, const Options& o) {
+  return {.in_h = in.height,
+          .in_w = in.width,
+          .in = in.channels,
+          .out_h = out.height,
+          .out_w = out.width,
+          .out = out.channels,
+          .kernel_h = weight[0],
+          .kernel_w = weight[1],
+          .stride_h = o.stride_h,
+          .stride_w = o.stride_w,
+          .padding_h = o.padding_h,
+          .padding_w = o.padding_w,
+          .dilation_h = o.dilation_h,
+          .dilation_w = o.dilation_w,
+          .groups = o.groups,
+          .row_pitch = out.width * out.channels,
+          .pixel_pitch = out.channels};
+}
+
 ConvGeometry forward_geometry(const Shape& x, const Shape& weight, const Conv2dOptions& o) {
   constexpr int64_t kMost = 1 << 20;  // so that no product with a dimension overflows
   const int64_t end_h = o.padding_end_h.value_or(o.padding_h), end_w = o.padding_end_w.value_or(o.padding_w);
@@ -43,23 +69,7 @@ ConvGeometry forward_geometry(const Shape& x, const Shape& weight, const Conv2dO
         "conv2d: a window of {}x{} does not fit into input {} padded to {}x{}", extent_h, extent_w, x, padded_h,
         padded_w);
   const int64_t out_h = (padded_h - extent_h) / o.stride_h + 1, out_w = (padded_w - extent_w) / o.stride_w + 1;
-  return {.in_h = x[1],
-          .in_w = x[2],
-          .in = x[3],
-          .out_h = out_h,
-          .out_w = out_w,
-          .out = out,
-          .kernel_h = weight[0],
-          .kernel_w = weight[1],
-          .stride_h = o.stride_h,
-          .stride_w = o.stride_w,
-          .padding_h = o.padding_h,
-          .padding_w = o.padding_w,
-          .dilation_h = o.dilation_h,
-          .dilation_w = o.dilation_w,
-          .groups = o.groups,
-          .row_pitch = out_w * out,
-          .pixel_pitch = out};
+  return geometry({x[1], x[2], x[3]}, {out_h, out_w, out}, weight, o);
 }
 
 // Runs convolutions of the same images, which together make up y: one forward, or all phases of an input gradient. All
@@ -180,23 +190,7 @@ ConvGeometry transposed_geometry(const Shape& x, const Shape& weight, const Conv
   const int64_t width =
       (x[2] - 1) * o.stride_w - o.padding_w - end_w + (weight[1] - 1) * o.dilation_w + 1 + o.output_padding_w;
   check(height >= 1 && width >= 1, "conv_transpose2d: padding leaves nothing of {}", x);
-  return {.in_h = height,
-          .in_w = width,
-          .in = weight[3],
-          .out_h = x[1],
-          .out_w = x[2],
-          .out = x[3],
-          .kernel_h = weight[0],
-          .kernel_w = weight[1],
-          .stride_h = o.stride_h,
-          .stride_w = o.stride_w,
-          .padding_h = o.padding_h,
-          .padding_w = o.padding_w,
-          .dilation_h = o.dilation_h,
-          .dilation_w = o.dilation_w,
-          .groups = o.groups,
-          .row_pitch = x[2] * x[3],
-          .pixel_pitch = x[3]};
+  return geometry({height, width, weight[3]}, {x[1], x[2], x[3]}, weight, o);
 }
 
 void add_bias(Tensor& y, const Tensor& bias) {

@@ -60,6 +60,59 @@ void for_runs(const Groups& g, F&& fn) {
   parallel_for(g.examples, grain, fn);
 }
 
+// dy: the gradient of what normalized() gave of x, whose groups have these means and reciprocals of deviations.
+void add_gradients(const Tensor& dy, Grads& dx, const Tensor& x, const Tensor& gamma, const Groups& g,
+                   const Tensor& means, const Tensor& reciprocals) {
+  const auto width = static_cast<size_t>(g.channels());
+  const bool of_gamma = dx.over_ranks(1), of_beta = dx.over_ranks(2), over_ranks = of_gamma || of_beta;
+  const BatchChunks runs(g.examples, over_ranks, 2 * g.channels(), g.examples);
+  Tensor gradient = Tensor::empty(x.shape());
+  Scratch of_runs;
+  auto* partial =
+      of_runs.take<double>(static_cast<size_t>(runs.count()) * 2 * width);  // [runs, dgamma and dbeta, channels]
+  const float *px = x.data().data(), *pdy = dy.data().data(), *pg = gamma.defined() ? gamma.data().data() : nullptr;
+  float* pdx = gradient.mutable_data().data();
+  const float *mean_in = means.data().data(), *reciprocal_in = reciprocals.data().data();
+  runs.for_each(1, [&](int64_t run, int64_t begin, int64_t end) {
+    double *dgamma = partial + static_cast<size_t>(run) * 2 * width, *dbeta = dgamma + width;
+    std::fill_n(dgamma, 2 * width, 0.0);
+    Scratch scratch;
+    double *sum = scratch.take<double>(width), *products = scratch.take<double>(width);
+    float *mean = scratch.take<float>(width), *a = scratch.take<float>(width), *b = scratch.take<float>(width),
+          *c = scratch.take<float>(width);
+    for (int64_t n = begin; n < end; ++n) {
+      const int64_t at = n * g.numbers();
+      for (int64_t k = 0; k < g.channels(); ++k) mean[k] = mean_in[n * g.groups + k / g.size];
+      kernels().norm.gradient_moments(px + at, pdy + at, nullptr, static_cast<size_t>(g.places), width, mean, sum,
+                                      products);
+      for (int64_t i = 0; i < g.groups; ++i) {
+        const double r = reciprocal_in[n * g.groups + i];
+        double of_g = 0, of_gu = 0;
+        for (int64_t k = i * g.size; k < (i + 1) * g.size; ++k) {
+          const double factor = pg ? pg[k] : 1;
+          of_g += factor * sum[k], of_gu += factor * products[k] * r;
+          dgamma[k] += products[k] * r, dbeta[k] += sum[k];
+          a[k] = static_cast<float>(factor * r);
+        }
+        std::fill_n(b + i * g.size, g.size, static_cast<float>(-r * r * of_gu / g.count()));
+        std::fill_n(c + i * g.size, g.size, static_cast<float>(-r * of_g / g.count()));
+      }
+      kernels().norm.normalize_backward(px + at, pdy + at, nullptr, pdx + at, static_cast<size_t>(g.places), width,
+                                        mean, a, b, c);
+    }
+  });
+  fold(over_ranks, partial, runs.count(), 2 * g.channels());
+  const auto total = [&](size_t which, const Shape& shape) {
+    Tensor all = Tensor::empty(shape);
+    std::copy_n(partial + which * width, width, all.mutable_data().begin());
+    return all;
+  };
+  const Shape parameter{g.channels()};
+  if (dx.needs(0)) dx.add(0, gradient);
+  if (dx.needs(1)) dx.add(1, total(0, parameter));
+  if (dx.needs(2)) dx.add(2, total(1, parameter));
+}
+
 // y = (x - mean) r gamma + beta with r = 1 / sqrt(variance + eps), for each group of an example.
 // With g = dy gamma and u = (x - mean) r:  dx = r (g - mean(g) - u mean(g u)), dgamma = sum dy u, dbeta = sum dy.
 Tensor normalized(const char* op, const Tensor& x, const Groups& g, const Tensor& gamma, const Tensor& beta,
@@ -92,54 +145,7 @@ Tensor normalized(const char* op, const Tensor& x, const Groups& g, const Tensor
     }
   });
   return record(op, y, {x, gamma, beta}, [x, gamma, g, means, reciprocals](const Tensor& dy, Grads& dx) {
-    const auto width = static_cast<size_t>(g.channels());
-    const bool of_gamma = dx.over_ranks(1), of_beta = dx.over_ranks(2), over_ranks = of_gamma || of_beta;
-    const BatchChunks runs(g.examples, over_ranks, 2 * g.channels(), g.examples);
-    Tensor gradient = Tensor::empty(x.shape());
-    Scratch of_runs;
-    auto* partial =
-        of_runs.take<double>(static_cast<size_t>(runs.count()) * 2 * width);  // [runs, dgamma and dbeta, channels]
-    const float *px = x.data().data(), *pdy = dy.data().data(), *pg = gamma.defined() ? gamma.data().data() : nullptr;
-    float* pdx = gradient.mutable_data().data();
-    const float *mean_in = means.data().data(), *reciprocal_in = reciprocals.data().data();
-    runs.for_each(1, [&](int64_t run, int64_t begin, int64_t end) {
-      double *dgamma = partial + static_cast<size_t>(run) * 2 * width, *dbeta = dgamma + width;
-      std::fill_n(dgamma, 2 * width, 0.0);
-      Scratch scratch;
-      double *sum = scratch.take<double>(width), *products = scratch.take<double>(width);
-      float *mean = scratch.take<float>(width), *a = scratch.take<float>(width), *b = scratch.take<float>(width),
-            *c = scratch.take<float>(width);
-      for (int64_t n = begin; n < end; ++n) {
-        const int64_t at = n * g.numbers();
-        for (int64_t k = 0; k < g.channels(); ++k) mean[k] = mean_in[n * g.groups + k / g.size];
-        kernels().norm.gradient_moments(px + at, pdy + at, nullptr, static_cast<size_t>(g.places), width, mean, sum,
-                                        products);
-        for (int64_t i = 0; i < g.groups; ++i) {
-          const double r = reciprocal_in[n * g.groups + i];
-          double of_g = 0, of_gu = 0;
-          for (int64_t k = i * g.size; k < (i + 1) * g.size; ++k) {
-            const double factor = pg ? pg[k] : 1;
-            of_g += factor * sum[k], of_gu += factor * products[k] * r;
-            dgamma[k] += products[k] * r, dbeta[k] += sum[k];
-            a[k] = static_cast<float>(factor * r);
-          }
-          std::fill_n(b + i * g.size, g.size, static_cast<float>(-r * r * of_gu / g.count()));
-          std::fill_n(c + i * g.size, g.size, static_cast<float>(-r * of_g / g.count()));
-        }
-        kernels().norm.normalize_backward(px + at, pdy + at, nullptr, pdx + at, static_cast<size_t>(g.places), width,
-                                          mean, a, b, c);
-      }
-    });
-    fold(over_ranks, partial, runs.count(), 2 * g.channels());
-    const auto total = [&](size_t which, const Shape& shape) {
-      Tensor all = Tensor::empty(shape);
-      std::copy_n(partial + which * width, width, all.mutable_data().begin());
-      return all;
-    };
-    const Shape parameter{g.channels()};
-    if (dx.needs(0)) dx.add(0, gradient);
-    if (dx.needs(1)) dx.add(1, total(0, parameter));
-    if (dx.needs(2)) dx.add(2, total(1, parameter));
+    add_gradients(dy, dx, x, gamma, g, means, reciprocals);
   });
 }
 

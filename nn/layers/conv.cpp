@@ -6,16 +6,6 @@
 namespace qgrad {
 namespace {
 
-Tensor conv_weight(const Conv2dConfig& c) {
-  check(c.in > 0 && c.out > 0 && c.kernel_h > 0 && c.kernel_w > 0,
-        "Conv2d: channels and kernel must be positive, got {} -> {}, kernel {}x{}", c.in, c.out, c.kernel_h,
-        c.kernel_w);
-  const int64_t groups = c.options.groups;
-  check(groups > 0 && c.in % groups == 0 && c.out % groups == 0,
-        "Conv2d: {} -> {} channels do not divide into {} groups", c.in, c.out, groups);
-  return Tensor::zeros({c.kernel_h, c.kernel_w, c.in / groups, c.out});
-}
-
 const RegisteredLayer<Conv2d, Conv2dConfig> conv2d_class{"Conv2d"};
 
 }  // namespace
@@ -48,7 +38,8 @@ Conv2dConfig square_conv(int64_t in, int64_t out, int64_t kernel, int64_t stride
           .bias = bias};
 }
 
-Conv2d::Conv2d(const Conv2dConfig& config) : WeightedSum(conv_weight(config), config.bias, config.options) {}
+Conv2d::Conv2d(const Conv2dConfig& config)
+    : WeightedSum(convolution_weight("Conv2d", config), config.bias, config.options) {}
 
 std::string Conv2d::describe() const {
   const Conv2dOptions& o = options();

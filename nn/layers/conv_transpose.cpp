@@ -6,16 +6,6 @@
 namespace qgrad {
 namespace {
 
-Tensor transposed_weight(const ConvTranspose2dConfig& c) {
-  check(c.in > 0 && c.out > 0 && c.kernel_h > 0 && c.kernel_w > 0,
-        "ConvTranspose2d: channels and kernel must be positive, got {} -> {}, kernel {}x{}", c.in, c.out, c.kernel_h,
-        c.kernel_w);
-  const int64_t groups = c.options.groups;
-  check(groups > 0 && c.in % groups == 0 && c.out % groups == 0,
-        "ConvTranspose2d: {} -> {} channels do not divide into {} groups", c.in, c.out, groups);
-  return Tensor::zeros({c.kernel_h, c.kernel_w, c.in / groups, c.out});
-}
-
 const RegisteredLayer<ConvTranspose2d, ConvTranspose2dConfig> conv_transpose_class{"ConvTranspose2d"};
 
 }  // namespace
@@ -40,7 +30,7 @@ void fields(Fields& v, ConvTranspose2dConfig& c) {
 void complete(ConvTranspose2dConfig& config, const LayerClass::InputShape& input) { complete_size(config.in, input); }
 
 ConvTranspose2d::ConvTranspose2d(const ConvTranspose2dConfig& config)
-    : WeightedSum(transposed_weight(config), config.bias, config.options,
+    : WeightedSum(convolution_weight("ConvTranspose2d", config), config.bias, config.options,
                   Layout::transposed_conv(config.options.groups)),
       options_(config.options) {}
 

@@ -2,10 +2,27 @@
 // its class.
 #pragma once
 
+#include <string>
+#include <string_view>
+
+#include "core/error.h"
 #include "core/ops.h"
 #include "nn/module.h"
 
 namespace qgrad {
+
+// The weight that a convolution of some kind begins with, for its config. Throws where channels do not divide into
+// groups.
+template <class Config>
+Tensor convolution_weight(std::string_view kind, const Config& c) {
+  check(c.in > 0 && c.out > 0 && c.kernel_h > 0 && c.kernel_w > 0,
+        "{}: channels and kernel must be positive, got {} -> {}, kernel {}x{}", kind, c.in, c.out, c.kernel_h,
+        c.kernel_w);
+  const int64_t groups = c.options.groups;
+  check(groups > 0 && c.in % groups == 0 && c.out % groups == 0, "{}: {} -> {} channels do not divide into {} groups",
+        kind, c.in, c.out, groups);
+  return Tensor::zeros({c.kernel_h, c.kernel_w, c.in / groups, c.out});
+}
 
 class WeightedSum : public UnaryModule {
  public:

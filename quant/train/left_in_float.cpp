@@ -1,8 +1,6 @@
 // Multiplications are counted on the graph, whose nodes say what stands before each layer.
 #include "quant/train/left_in_float.h"
 
-#include <algorithm>
-
 #include "core/json.h"
 #include "nn/graph.h"
 #include "nn/layers/weighted_sum.h"
