@@ -20,6 +20,19 @@ void value_schema(const AxisConfig&, Json& to) {
   to = {{"type", "object"}, {"additionalProperties", {{"type", "object"}}}};
 }
 
+namespace {
+
+// Objects member by member; what is none on one side takes the place of what was there.
+void put_onto(Json& json, const Json& settings) {
+  for (const auto& [key, value] : settings.items())
+    if (value.is_object() && json.contains(key) && json[key].is_object())
+      put_onto(json[key], value);
+    else
+      json[key] = value;
+}
+
+}  // namespace
+
 std::vector<MatrixRow> matrix_rows(const MatrixConfig& matrix, const Config& place) {
   constexpr size_t kMostRows = 10000;
   matrix.quantizer.expect_object();
@@ -33,7 +46,7 @@ std::vector<MatrixRow> matrix_rows(const MatrixConfig& matrix, const Config& pla
       for (const auto& [name, settings] : axis.json().items()) {
         longer.push_back(row);
         longer.back().coordinates.push_back(name);
-        longer.back().quantizer.json().update(settings);
+        put_onto(longer.back().quantizer.json(), settings);
       }
     rows = std::move(longer);
   }
