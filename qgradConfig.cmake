@@ -1,10 +1,26 @@
-# find_package(qgrad): qgrad::qgrad where that is installed, and the integer engine alone, qgrad::qgrad_engine and
-# qgrad::qgrad_engine_static. find_package(qgrad COMPONENTS engine): the engine, which needs no other package.
+# find_package(qgrad): its components `library` (qgrad::qgrad) and `engine`, the integer engine alone
+# (qgrad::qgrad_engine, qgrad::qgrad_engine_static), which needs no other package. Without components: what is installed.
+@PACKAGE_INIT@
 include(CMakeFindDependencyMacro)
+set(_qgrad_components ${qgrad_FIND_COMPONENTS})
+if(NOT _qgrad_components)
+  set(_qgrad_components engine)
+  if(EXISTS ${CMAKE_CURRENT_LIST_DIR}/qgradTargets.cmake)
+    list(APPEND _qgrad_components library)
+  endif()
+endif()
 find_dependency(Threads)
 include(${CMAKE_CURRENT_LIST_DIR}/qgradEngineTargets.cmake)
-if(EXISTS ${CMAKE_CURRENT_LIST_DIR}/qgradTargets.cmake AND NOT qgrad_FIND_COMPONENTS STREQUAL "engine")
+set(qgrad_engine_FOUND TRUE)
+if(library IN_LIST _qgrad_components AND EXISTS ${CMAKE_CURRENT_LIST_DIR}/qgradTargets.cmake)
   find_dependency(fmt)
   find_dependency(nlohmann_json)
   include(${CMAKE_CURRENT_LIST_DIR}/qgradTargets.cmake)
+  set(qgrad_library_FOUND TRUE)
 endif()
+foreach(_qgrad_component ${_qgrad_components})
+  if(NOT qgrad_${_qgrad_component}_FOUND)
+    set(qgrad_NOT_FOUND_MESSAGE "there is no component '${_qgrad_component}': expected engine, or library where all is installed")
+  endif()
+endforeach()
+check_required_components(qgrad)

@@ -265,7 +265,8 @@ Json finished_row(const Setup& setup, const PlannedRow& row, std::optional<Quant
   fail("row '{}': {}", row.name, e.what());
 }
 
-// The rows that an earlier run of the folder finished, by name. Throws where it was made with others than this one.
+// The rows that an earlier run of the folder finished, by name. Throws where that was of another version, on another
+// processor or with other files than this run is.
 std::map<std::string, Json> rows_of(const Config& earlier, const Json& run, const std::string& file) {
   const Json made_by = earlier.json().value("run", Json());
   const std::vector<std::string> differences = source_differences(made_by, run);

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <tuple>
 
@@ -64,10 +63,11 @@ std::unique_ptr<Dataset> dataset_if_here(const ModelFile& file, const std::optio
 DataForExport data_for_export(const ModelFile& file, const Tensor& example, const std::optional<std::string>& folder) {
   const auto& [data, seed] = std::tie(file.experiment.data, file.experiment.seed);
   const auto dataset = dataset_if_here(file, folder);
-  DataForExport result{.description = description_in(file, example), .images = {}};
+  DataForExport result{.description = dataset ? description_for(*dataset, data.transforms,
+                                                                folder ? "--data" : data.dataset.file, file.trained_on)
+                                              : description_in(file, example),
+                       .images = {}};
   if (dataset) {
-    result.description =
-        description_for(*dataset, data.transforms, folder ? "--data" : data.dataset.file, file.trained_on);
     const ImageSet& test = dataset->test();
     Loader loader(
         test, first(all_indices(test.size()), std::min(test.size(), kImagesCompared)),
@@ -139,11 +139,7 @@ void check_places(const ExportOptions& chosen) {
     check_can_write(**file);
     check(!same(**file, chosen.checkpoint), "{}: is the checkpoint that is exported", **file);
     if (!fs::is_regular_file(**file)) continue;
-    std::string start(512, '\0');
-    std::ifstream stream(**file, std::ios::binary);
-    stream.read(start.data(), std::ssize(start));
-    start.resize(static_cast<size_t>(stream.gcount()));
-    const std::string kind = file_kind(start);
+    const std::string kind = kind_of_file(**file);
     check(kind.empty() || kind == wanted, "{}: is there already, and is {}, expected {} or nothing", **file, kind,
           wanted);
   }

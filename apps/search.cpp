@@ -66,6 +66,9 @@ class CalibrationAccuracy {
 SearchResult search_lapq(const SearchCommandConfig& config, const ImageTask& data, const CalibrationAccuracy& judge) {
   const LapqConfig& lapq = *config.search.lapq;
   Config searched = config.quantizer;
+  if (!Registry<Quantizer>::resolve(searched).contains("quant_params"))
+    config_error(searched.where("class"), "lapq finds \"quant_params\", which PostTrainLinearQuantizer has, and {} not",
+                 searched.json().at("class").get<std::string>());
   Json& quantizer = searched.json();
   quantizer["save_fp_weights"] = quantizer["also_clip_weights"] = true;
   quantizer["clip_acts"] = lapq.init >= LapqInit::l1 ? "NONE" : enum_name(lapq.init);

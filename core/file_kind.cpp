@@ -4,6 +4,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <fstream>
 
 namespace qgrad {
 namespace {
@@ -29,6 +30,15 @@ bool is_safetensors(std::string_view bytes) {
 }
 
 }  // namespace
+
+std::string kind_of_file(const std::filesystem::path& file) {
+  if (!std::filesystem::is_regular_file(file)) return "";
+  std::string start(512, '\0');
+  std::ifstream in(file, std::ios::binary);
+  in.read(start.data(), static_cast<std::streamsize>(start.size()));
+  start.resize(static_cast<size_t>(in.gcount()));
+  return file_kind(start);
+}
 
 std::string file_kind(std::string_view bytes) {
   constexpr std::pair<std::string_view, std::string_view> kinds[] = {{"\x89PNG", "a PNG image"},

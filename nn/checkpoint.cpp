@@ -1,7 +1,6 @@
 // Between a model's tensors and a file's.
 #include "nn/checkpoint.h"
 
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -80,12 +79,7 @@ void check_numbers(std::string_view source, const std::string& name, const Tenso
 }
 
 bool is_onnx_file(const std::filesystem::path& file) {
-  if (file.extension() == ".onnx") return true;
-  std::string start(64, '\0');
-  std::ifstream in(file, std::ios::binary);
-  in.read(start.data(), static_cast<std::streamsize>(start.size()));
-  start.resize(static_cast<size_t>(in.gcount()));
-  return file_kind(start) == "an ONNX model";
+  return file.extension() == ".onnx" || kind_of_file(file) == "an ONNX model";
 }
 
 }  // namespace

@@ -143,6 +143,7 @@ void Quantizer::prepare(ModulePtr& model, Optimizer* optimizer, std::span<const 
   const Graph graph = Graph::trace(*model, example);
   const std::vector<Candidate> candidates = find_candidates(*model, graph);
   resolve(candidates, graph);
+  resolve_inputs(graph);
   if (!allows_idle_overrides_) check_overrides(before, candidates);
   replace(model, candidates, graph);
   attach_weight_transforms(*model, graph);
@@ -282,6 +283,24 @@ void Quantizer::resolve(const std::vector<Candidate>& candidates, const Graph& g
   }
 }
 
+// What layers with quantized weights read, where an activation or the layer itself quantizes it.
+void Quantizer::resolve_inputs(const Graph& graph) {
+  const auto bits_of = [&](const std::string& path) -> std::optional<InputBits> {
+    const Resolved* giver = find_resolved(path);
+    if (!giver || !giver->bits.activations) return std::nullopt;
+    return InputBits{*giver->bits.activations, path};
+  };
+  for (const GraphNode& node : graph.nodes()) {
+    if (!node.module || !node.module->weighted_sum() || !graph.called_once(node)) continue;
+    if (const Resolved* layer = find_resolved(node.path()); !layer || !layer->bits.weights) continue;
+    const GraphNode* read = read_by(node, graph);
+    const bool quantizes_itself = source_of(node, graph).before_layer;
+    reads(node.path(), quantizes_itself                ? bits_of(node.path())
+                       : read && replacement_of(*read) ? bits_of(read->path())
+                                                       : std::nullopt);
+  }
+}
+
 // Settings of activations and of weights count where these have bits.
 std::vector<std::string> Quantizer::effective_settings(const Candidate& candidate, const Resolved& resolved,
                                                        const Graph& graph) const {
@@ -330,7 +349,7 @@ void Quantizer::quantized_by(const std::string& path, const std::string& layer) 
   merged->bits.activations.reset();
 }
 
-void Quantizer::reads(const std::string& layer, const InputBits& input) {
+void Quantizer::reads(const std::string& layer, const std::optional<InputBits>& input) {
   const auto found = std::ranges::find(resolved_, layer, &Resolved::path);
   if (found != resolved_.end()) found->input = input;
 }

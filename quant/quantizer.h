@@ -218,8 +218,9 @@ class Quantizer {
   // For post_process: the activations of `path` turned out to be quantized by `layer`, with its settings. Throws where
   // an override of `path` alone asked for others.
   void quantized_by(const std::string& path, const std::string& layer);
-  // The same for the bits of what a layer reads.
-  void reads(const std::string& layer, const InputBits& input);
+  // The same for the bits of what a layer reads, where they are not those that the activation before it gives; null: it
+  // reads floats.
+  void reads(const std::string& layer, const std::optional<InputBits>& input);
 
  private:
   struct Candidate;
@@ -249,6 +250,7 @@ class Quantizer {
   Source source_of(const Module& layer, const Graph& graph) const;
   Site site(const Resolved& resolved, std::span<const std::string> settings, const Graph& graph) const;
   const Resolved* find_resolved(std::string_view path) const;
+  void resolve_inputs(const Graph& graph);
 
   QuantizerConfig config_;
   QuantizedActivations quantized_ = QuantizedActivations::outputs;

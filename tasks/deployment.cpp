@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "core/file_kind.h"
 #include "core/ops.h"
 #include "data/image_fit.h"
 #include "engine/program_file.h"
@@ -67,7 +68,12 @@ DataDescription description_in(const ModelFile& file, const Tensor& example) {
   DataDescription description = file.trained_on.data;
   if (!description.mean.empty()) return description;
   const TransformConfig& transforms = file.experiment.data.transforms;
-  if (!transforms.mean) note("the file does not say how its images are normalised: a mean and std of 0.5 are taken");
+  if (!transforms.mean || !transforms.std)
+    note(fmt::format("the file does not say how its images are normalised: a {} of 0.5 {} taken",
+                     transforms.mean  ? "std"
+                     : transforms.std ? "mean"
+                                      : "mean and std",
+                     transforms.mean || transforms.std ? "is" : "are"));
   auto [mean, std] = normalisation(transforms, example.dim(-1));
   description.mean = std::move(mean);
   description.std = std::move(std);
@@ -87,6 +93,9 @@ deploy::Program program_in(const std::filesystem::path& file, const std::optiona
     check(!config, "{}: a program says all that it needs, a config is for checkpoints", file.string());
     return deploy::read_program(file);
   }
+  const std::string kind = kind_of_file(file);
+  check(kind.empty() || kind == "a safetensors file" || kind == "an ONNX model",
+        "{}: expected a program of `qgrad export` or a checkpoint (safetensors, ONNX), got {}", file.string(), kind);
   ModelFile checkpoint = load_model(file, config);
   const DataDescription description = description_in(checkpoint, example_of_program(checkpoint));
   return with_labels(program_of(checkpoint).program, description, checkpoint.experiment.data.dataset);

@@ -29,8 +29,8 @@ DataDescription description_in(const ModelFile& file, const Tensor& example);
 // Adds what a program's users need to know.
 deploy::Program with_labels(deploy::Program program, const DataDescription& data, const Config& dataset);
 
-// A program file's program, or a checkpoint's as `qgrad export` makes it; config: for files that do not say. Throws as
-// read_program, load_model and program_of do.
+// A program file's program, or a checkpoint's as `qgrad export` makes it, with the names of classes that the checkpoint
+// says; config: for files that do not say all. Throws as read_program, load_model and program_of do.
 deploy::Program program_in(const std::filesystem::path& file, const std::optional<Config>& config);
 
 // A program beside the model that it was made of, on the same images.

@@ -63,6 +63,14 @@ grep -q ': 0 of 160 outputs differ' exported.txt
 sed 's/"name": "digits_powers"/"name": "rows"/; s/"quantizer": {/"rows": [{"name": "powers", "quantizer": {/; s/^  }$/  }}]/' \
   "$config" >rows.json
 "$powers" compare rows.json >rows.txt 2>/dev/null
+"$powers" search "$config" --set 'search={"bits": {"choices": [2, 3, 4], "bit_operations": 1.5}}' --out budget >budget.txt 2>/dev/null
+grep -qE 'bit operations: (0|1\.[0-4])' budget.txt
+for search in greedy lapq; do
+  if "$powers" search "$config" --set "search={\"$search\": {}}" --out wrong_search >/dev/null 2>refused; then false; fi
+  grep -q PostTrainLinearQuantizer refused
+done
+if "$powers" quantize "$config" --set quantizer.bits_weights=8 --out wrong_bits >/dev/null 2>refused; then false; fi
+grep -q 'expected 2 to 4 bits' refused
 [ "$(awk '/^powers/ { print $3 }' rows.txt)" = "$(awk '/^program/ { print $2 }' powers.txt)" ]
 # A model of one's own: its layers without an activation before them are quantized, in both ways.
 {
@@ -122,6 +130,12 @@ for prefix in installed engine; do
   for library in qgrad_engine qgrad_engine_static; do
     "in_c_$prefix/classify_$library" float.qgi black.pgm | cmp - shared.txt
   done
+done
+for component in foo library; do  # unknown, and not in this prefix
+  sed "s/COMPONENTS engine/COMPONENTS $component/" in_c/CMakeLists.txt >CMakeLists.txt
+  mkdir -p wrong_component && mv CMakeLists.txt wrong_component
+  if cmake -S wrong_component -B wrong_build -DCMAKE_PREFIX_PATH="$work/engine" >wrong.log 2>&1; then false; fi
+  grep -q "$component" wrong.log
 done
 # Installed headers are found among folders of a user's own that have the names of qgrad's. (That each stands alone is
 # tested in the tree.)

@@ -237,7 +237,7 @@ ByteConvPlan::Steps ByteConvPlan::pairs_of_taps(const ByteConvSource& source, co
   return result;
 }
 
-// StepWeights taps each, the last ones filled up with zeros; again with what is left of weights that pass a byte.
+// Four taps each, the last ones filled up with zeros; again with what is left of weights that pass a byte.
 ByteConvPlan::Steps ByteConvPlan::fours_of_taps(const ByteConvSource& source, const ByteConvLayer& layer,
                                                 int64_t panel) {
   const ConvGeometry& g = source.geometry;

@@ -103,7 +103,7 @@ inline void store_wide(const ByteTile& t, const Integers* sums, uint8_t* y) {
   store_first(y, least_bytes(most_bytes(bytes, load(t.low)), load(t.high)), t.lanes);
 }
 
-// StepWeights taps of as many channels as a register has bytes at a time.
+// Four taps of as many channels as a register has bytes at a time.
 template <int P>
 [[gnu::noinline]] void depthwise(const ByteTile& t) {
   Integers sum[P][4];

@@ -105,7 +105,7 @@ inline void store_first(uint8_t* y, Integers bytes, int64_t count) {
 
 #endif
 
-// StepWeights taps: of each 16 bytes, the first four channels' in x[0], the next four's in x[1].
+// Four taps: of each 16 bytes, the first four channels' in x[0], the next four's in x[1].
 inline void interleave(Integers a, Integers b, Integers c, Integers d, Integers* x) {
   const Integers ab = low_bytes(a, b), cd = low_bytes(c, d), ab_high = high_bytes(a, b), cd_high = high_bytes(c, d);
   x[0] = low_words(ab, cd), x[1] = high_words(ab, cd);

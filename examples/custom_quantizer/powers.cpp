@@ -13,12 +13,16 @@ using namespace qgrad;
 // b bits: a sign and 2^(b-1) - 1 exponents, the largest of which is the nearest to the largest weight, and zero.
 class PowerOfTwoWeight final : public Quantization {
  public:
-  explicit PowerOfTwoWeight(int bits) : Quantization(bits) {}
+  explicit PowerOfTwoWeight(int bits) : Quantization(bits) {
+    check(bits >= 2 && bits <= 4, "powers of two: expected 2 to 4 bits, whose levels are integers of a byte, got {}",
+          bits);
+  }
   std::string_view kind() const override { return "PowerOfTwoWeight"; }
 
   // So that it can be exported: the smallest power is a step.
   std::vector<float> integer_scale(const Tensor& quantized) const override {
-    return {std::exp2(-static_cast<float>(smallest(largest_of(quantized))))};
+    const int largest = largest_of(quantized);
+    return {largest > kNone ? std::exp2(-static_cast<float>(smallest(largest))) : 1};
   }
 
  protected:
@@ -33,9 +37,10 @@ class PowerOfTwoWeight final : public Quantization {
   }
 
  private:
+  static constexpr int kNone = -1000;  // of zero
   // Between 2^n and 2^(n+1) the middle is 1.5 * 2^n.
   static int nearest_power(float magnitude) {
-    return magnitude > 0 ? static_cast<int>(std::floor(std::log2(magnitude * 4 / 3))) : -1000;
+    return magnitude > 0 ? static_cast<int>(std::floor(std::log2(magnitude * 4 / 3))) : kNone;
   }
   static int largest_of(const Tensor& w) {
     float largest = 0;
@@ -48,6 +53,7 @@ class PowerOfTwoWeight final : public Quantization {
 class PowersQuantizer final : public Quantizer {
  public:
   explicit PowersQuantizer(const QuantizerConfig& config) : Quantizer(config) {
+    check(!config.bits_bias, "bits_bias: biases stay in float");
     behind_rectifiers_.make = [this](const Site& site, ModulePtr module) -> ModulePtr {
       if (!site.bits.activations) return module;
       auto range = std::make_unique<FakeLinearQuantization>(
@@ -67,8 +73,9 @@ class PowersQuantizer final : public Quantizer {
   const Replacement* replacement_for(const Effect& effect) const override {
     return effect.is_rectifier() ? &behind_rectifiers_ : nullptr;
   }
-  ModulePtr weight_transform(const Site&, Parameter& parameter, int bits) override {
-    return is_bias(parameter) ? nullptr : std::make_unique<PowerOfTwoWeight>(bits);
+  ModulePtr weight_transform(const Site& site, Parameter& parameter, int bits) override {
+    check(!is_bias(parameter), "{}: bits_bias: biases stay in float", site.path);
+    return std::make_unique<PowerOfTwoWeight>(bits);
   }
 
  private:

@@ -227,17 +227,24 @@ class Conversion {
     bias.set_raw(bias.defined() ? qgrad::add(bias.raw(), offsets) : offsets);
   }
 
+  // The largest magnitude, 1 at the least.
+  static float check_31_bits(const IntegerForm& form) {
+    float largest = 1;
+    for (const float w : form.integers.data()) largest = std::max(largest, std::fabs(w));
+    check(largest < 0x1p30f, "its weights are integers up to {:g}, which 31 bits do not hold: use fewer bits", largest);
+    return largest;
+  }
+
   ModulePtr on_integers(ModulePtr module, Parameter& weight, const Parameter& bias, IntegerForm form,
                         const GraphNode& node) {
+    check_31_bits(form);  // before anything is taken off them
     const Grid& input = *grid_of(graph_[node.preds[0]]);
     const auto fused = fused_into_.find(node.name);
     if (fused != fused_into_.end()) {
       coarsen_faint_channels(form, bias, input, fused->second.grid);
       refine(form, bias, input, fused->second.grid);
     }
-    float largest = 1;
-    for (const float w : form.integers.data()) largest = std::max(largest, std::fabs(w));
-    check(largest < 0x1p30f, "its weights are integers up to {:g}, which 31 bits do not hold: use fewer bits", largest);
+    const float largest = check_31_bits(form);
     QuantSettings settings{.bits = static_cast<int>(std::floor(std::log2(largest))) + 2,
                            .mode = LinearQuantMode::symmetric_restricted};
     settings.per_channel = form.scale.size() > 1;

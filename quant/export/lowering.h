@@ -17,7 +17,7 @@ struct Lowered {
 };
 
 // model: prepared by a PostTrainLinearQuantizer with calibration statistics, 2 to 8 bits, or turned into integer layers
-// by to_integer_layers (quant_aware.h); in evaluation mode. Layers that are not quantized stay in float. A model
+// by to_integer_layers (from_trained.h); in evaluation mode. Layers that are not quantized stay in float. A model
 // without any quantization becomes a program of float operations. example: one image [1,H,W,C] or vector [1,C], of the
 // size that the program will take. Every tensor that a layer puts on a grid has that layer's path for its name. Throws
 // Error for what can not be lowered, with the layer and the reason.

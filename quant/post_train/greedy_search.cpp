@@ -51,6 +51,9 @@ GreedyResult greedy_search(const Json& quantizer, const std::function<ModulePtr(
   const Prepared whole = prepared(quantizer);
   std::vector<std::string> paths;
   for (const CalledLayer& called : called_layers(*whole.model, example)) paths.push_back(called.layer->path());
+  check(!paths.empty(),
+        "greedy search: no layer computes on integers, as those of PostTrainLinearQuantizer do: it has clip modes to "
+        "try");
   GreedyResult result{.quantizer = quantizer};
   result.quantizer["bits_activations"] = result.quantizer["bits_weights"] = nullptr;
   Json& overrides = result.quantizer["overrides"] = Json::object();

@@ -182,8 +182,7 @@ void PostTrainLinearQuantizer::post_process(ModulePtr& model) {
   for (const auto& [relu, layer] : plan_->fused_relus()) quantized_by(relu, layer);
   if (config_.bits_sums) plan_->widen_sums(*config_.bits_sums);
   plan_->plan_inputs(config_.inputs_keep_half_range);
-  for (const auto& [path, plan] : plan_->layers())
-    if (plan.input) reads(path, *plan.input);
+  for (const auto& [path, plan] : plan_->layers()) reads(path, plan.input);
   model = rewrite(std::move(model), [this](const std::string& path, ModulePtr module) -> ModulePtr {
     if (plan_->fused_relus().contains(path)) return std::make_unique<Identity>();
     const auto layer = plan_->layers().find(path);

@@ -65,7 +65,7 @@ inline void fields(Fields& v, ReconstructionConfig& c) {
 // diagonal of the Fisher information (BRECQ, section 3.2), but in parts of each image's mean, since the few images that
 // a network is not sure of would have nearly all of it.
 // A unit's output is compared before it is quantized; the quantization at its entry is learned with it. Where units
-// are single layers, so is only what quantizes their inputs and weights: steps of sums that no layer reads stay.
+// are single layers, the steps of what only sums and concatenations read are not learned.
 // Where numbers are quantized, each stays as it was with probability `drop`; at the entry it becomes the float
 // network's. In the end the whole network learns to give the float network's outputs, with nothing dropped, but the
 // integers of weights that learned in a unit stay: many end between two levels, where any step would turn them over.

@@ -53,7 +53,8 @@ std::vector<ReconstructionUnit> layers_of(const ReconstructionUnit& unit, const 
   for (auto at = unit.nodes.begin(); at != unit.nodes.end(); ++at) {
     if (!weighted[*at]) continue;
     ReconstructionUnit layer{.entry = graph[*at].preds[0], .nodes = {*at}};
-    for (auto next = at + 1; next != unit.nodes.end() && attached[*next]; ++next) layer.nodes.push_back(*next);
+    for (auto next = at + 1; next != unit.nodes.end(); ++next)  // other branches may come between
+      if (attached[*next] && graph[*next].preds[0] == layer.exit()) layer.nodes.push_back(*next);
     while (layer.entry != unit.entry && !weighted[layer.entry] && !attached[layer.entry] &&
            graph[layer.entry].preds.size() == 1) {
       layer.nodes.insert(layer.nodes.begin(), layer.entry);

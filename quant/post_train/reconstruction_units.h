@@ -21,7 +21,8 @@ std::vector<ReconstructionUnit> reconstruction_units(const Graph& graph, const s
                                                      const std::vector<bool>& attached);
 // Units one after another that give tensors of one shape become one.
 std::vector<ReconstructionUnit> joined_stages(std::vector<ReconstructionUnit> units, const Graph& graph);
-// Each layer with weights of a unit by itself, with what leads to it alone.
+// Each layer with weights of a unit by itself, with what is attached to it, and with what lies between it and the layer
+// or sum before it, as a pooling, which may be in the parts of several layers.
 std::vector<ReconstructionUnit> layers_of(const ReconstructionUnit& unit, const Graph& graph,
                                           const std::vector<bool>& weighted, const std::vector<bool>& attached);
 

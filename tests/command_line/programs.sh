@@ -63,7 +63,7 @@ expect_error "two files of one name" "name the same file, half.onnx" "$qgrad" ex
 holds "which leave it as it was" cmp quantized/model.safetensors kept.safetensors
 expect 0 "test data of one model" "$qgrad" export $good --onnx sets/a.onnx --test-data 250
 expect_error "and less of another beside it" "sets/test_data_set_1: is there already" "$qgrad" export $good --onnx sets/b.onnx --test-data 3
-expect_error "predict with what is neither" "config.json" "$qgrad" predict one/config.json image.png
+expect_error "predict with what is neither" "config.json: expected a program of .qgrad export. or a checkpoint .*, got a JSON file" "$qgrad" predict one/config.json image.png
 expect_error "a config beside a program" "a program says all that it needs" "$qgrad" predict digits.qgi image.png --config imported.json
 mkfifo pipe && ln -s pipe to_pipe && ln -s there/linked.qgi linked.qgi
 expect_error "a program in the place of a pipe" "pipe: is a device, a pipe or a socket" "$qgrad" export $good --program pipe

@@ -40,6 +40,8 @@ for command in $("$qgrad" completion fish | sed -n 's/.*use_subcommand -f -a \([
   holds "$command: with examples" grep -q "^Examples:" stdout
   holds "$command: in the README" grep -qE "^qgrad .*\b$command\b" "$root/README.md"
 done
+"$qgrad" list quantizers >stdout
+holds "quantizers are listed" test "$(grep -c '^[A-Za-z0-9]*Quantizer ' stdout)" -gt 9
 for quantizer in $("$qgrad" list quantizers | sed -n 's/^\([A-Za-z0-9]*Quantizer\) .*/\1/p'); do
   holds "$quantizer: in the README, and in that of quantizers" sh -c "grep -q '\`$quantizer\`' '$root/README.md' && grep -q '$quantizer' '$root/docs/quantizers/README.md'"
 done

@@ -56,6 +56,27 @@ struct InputGrids final : CallObserver {
 
 }  // namespace
 
+TEST_CASE("what layers read is known of quantizers that say nothing of it") {
+  const auto input_of = [](const char* quantized_activations, const char* layer) {
+    const auto quantizer = Registry<Quantizer>::create({{{"class", "DorefaQuantizer"},
+                                                         {"bits_activations", 4},
+                                                         {"bits_weights", 3},
+                                                         {"quantized_activations", quantized_activations},
+                                                         {"overrides", {{"relu3", {{"bits_activations", nullptr}}}}}},
+                                                        "",
+                                                        "quantizer"});
+    if (std::string(quantized_activations) == "inputs") quantizer->allow_idle_overrides();
+    ModulePtr model = digits_net();
+    quantizer->prepare(model, nullptr, images());
+    const auto found = std::ranges::find(quantizer->resolved(), layer, &Quantizer::Resolved::path);
+    return std::pair(found->input ? found->input->bits : 0, found->input ? found->input->of : "");
+  };
+  CHECK(input_of("outputs", "conv1").first == 0);
+  CHECK(input_of("outputs", "conv2") == std::pair(4, std::string("relu1")));
+  CHECK(input_of("outputs", "fc").first == 0);
+  CHECK(input_of("inputs", "conv2") == std::pair(4, std::string("conv2")));
+}
+
 TEST_CASE("multiplications are counted for one example, and numbers in float have 32 bits") {
   const Prepared prepared({{"bits_activations", 8},
                            {"bits_weights", 4},

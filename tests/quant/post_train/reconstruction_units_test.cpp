@@ -78,34 +78,60 @@ TEST_CASE("units are the blocks of a residual network, of C++ or of data") {
         std::vector<std::string>{"stem", "block.0.relu2", "block.1.relu2", "fc"});
 }
 
-TEST_CASE("units are layers, blocks or stages") {
-  const auto learned = [](const char* unit) {
-    ModulePtr reference = Registry<Architecture>::create({{{"class", "resnet20"}}, "", "model"})->build(1);
-    reference->set_training(false);
-    const Tensor image = test::normal_tensor({2, 32, 32, 3}, 1);
-    fold_batch_norms(reference, Graph::trace(*reference, image));
-    ModulePtr model = Registry<Architecture>::create({{{"class", "resnet20"}}, "", "model"})->build(1);
+// The names of what learns in a network that is quantized to 3 bits, one step each.
+std::vector<std::string> learned(const Json& network, const char* unit, const Tensor& images) {
+  const auto built = [&] {
+    ModulePtr model = Registry<Architecture>::create({network, "", "model"})->build(1);
     model->set_training(false);
-    model = test::quantized(std::move(model), Json{{"bits_weights", 3}, {"bits_activations", 3}}, image);
-    std::vector<std::string> names;
-    size_t last = 0, of = 0;
-    const auto config =
-        read_config<ReconstructionConfig>({{{"unit", unit}, {"iterations", 1}, {"batch_size", 2}}, "", ""});
-    reconstruct(*model, *reference, std::array{image}, config, [&](const std::string& name, size_t done, size_t all) {
-      names.push_back(name);
-      last = done;
-      of = all;
-    });
-    CHECK(last == of);
-    return names;
+    return model;
   };
-  CHECK(learned("stage") == std::vector<std::string>{"layer1.2.relu2", "layer2.2.relu2", "layer3.2.relu2", "fc"});
-  CHECK(learned("block").size() == 11);
-  const std::vector<std::string> layers = learned("layer");
+  ModulePtr reference = built();
+  fold_batch_norms(reference, Graph::trace(*reference, images));
+  const ModulePtr model = test::quantized(built(), Json{{"bits_weights", 3}, {"bits_activations", 3}}, images);
+  std::vector<std::string> names;
+  size_t last = 0, of = 0;
+  const auto config =
+      read_config<ReconstructionConfig>({{{"unit", unit}, {"iterations", 1}, {"batch_size", 2}}, "", ""});
+  reconstruct(*model, *reference, std::array{images}, config, [&](const std::string& name, size_t done, size_t all) {
+    names.push_back(name);
+    last = done;
+    of = all;
+  });
+  CHECK(last == of);
+  return names;
+}
+
+TEST_CASE("units are layers, blocks or stages") {
+  const Json network = {{"class", "resnet20"}};
+  const Tensor images = test::normal_tensor({2, 32, 32, 3}, 1);
+  CHECK(learned(network, "stage", images) ==
+        std::vector<std::string>{"layer1.2.relu2", "layer2.2.relu2", "layer3.2.relu2", "fc"});
+  CHECK(learned(network, "block", images).size() == 11);
+  const std::vector<std::string> layers = learned(network, "layer", images);
   CHECK(layers.size() == 22);
   CHECK(std::vector(layers.begin(), layers.begin() + 3) ==
         std::vector<std::string>{"relu", "layer1.0.relu1", "layer1.0.conv2"});
   CHECK(layers.back() == "fc");
+}
+
+TEST_CASE("layers learn with their own ReLUs, whatever is computed between") {
+  const auto conv = [](const char* name, const char* from) {
+    return Json{{"name", name}, {"class", "Conv2d"}, {"out", 4}, {"kernel", 1}, {"inputs", {from}}};
+  };
+  const auto relu = [](const char* name, const char* from) {
+    return Json{{"name", name}, {"class", "ReLU"}, {"inputs", {from}}};
+  };
+  const Json pool = {{"name", "pool"}, {"class", "MaxPool2d"}, {"kernel", 1}, {"inputs", {"stem"}}};
+  const Json network = {
+      {"class", "network"},
+      {"inputs", {{{"name", "image"}, {"shape", {4, 4, 3}}}}},
+      {"nodes",
+       {conv("stem", "image"), conv("conv1", "stem"), conv("conv2", "stem"), pool, relu("relu1", "conv1"),
+        relu("relu2", "conv2"), Json{{"name", "join"}, {"class", "Concat"}, {"inputs", {"relu1", "relu2", "pool"}}},
+        conv("last", "join")}}};
+  const Tensor images = test::normal_tensor({2, 4, 4, 3}, 1);
+  CHECK(learned(network, "layer", images) == std::vector<std::string>{"stem", "relu1", "relu2", "last"});
+  CHECK(learned(network, "block", images) == std::vector<std::string>{"stem", "join", "last"});
 }
 
 }  // namespace reconstruction_units_test
