@@ -65,7 +65,7 @@ std::string file_kind(std::string_view bytes) {
 }
 
 std::string file_kind_to_convert(std::string_view bytes, std::string_view file) {
-  const std::string kind = file_kind(bytes);
+  std::string kind = file_kind(bytes);
   if (kind != kPickle && kind != kTorch) return kind;
   return fmt::format(
       "{}; in Python, this makes a safetensors file of it:\n"

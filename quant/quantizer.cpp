@@ -9,6 +9,7 @@
 #include "nn/layers/activation.h"
 #include "quant/overrides.h"
 #include "quant/path_pattern.h"
+#include "quant/quantization.h"
 #include "quant/wrappers.h"
 
 namespace qgrad {
