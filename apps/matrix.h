@@ -26,9 +26,9 @@ inline void fields(Fields& v, MatrixConfig& c) {
   v("title", c.title, {.help = "title of the table", .required = true});
   v("quantizer", c.quantizer, {.help = "what all rows have in common", .required = true});
   v("axes", c.axes,
-    {.help =
-         "objects of name -> settings of the quantizer; a row for every choice of one name from each, whose settings are "
-         "put together, and objects among them member by member. The first axis becomes the table's columns",
+    {.help = "objects of name -> settings of the quantizer; a row for every choice of one name from each, whose "
+             "settings are "
+             "put together, and objects among them member by member. The first axis becomes the table's columns",
      .required = true});
 }
 

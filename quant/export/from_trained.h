@@ -1,5 +1,5 @@
-// From a model whose weights and activations Quantizations stand on, trained with them or not, to one of integer layers,
-// as PostTrainLinearQuantizer makes them, which can be lowered.
+// From a model with Quantizations on its weights and activations, trained or not, to one of integer layers, as
+// PostTrainLinearQuantizer makes them, which can be lowered.
 #pragma once
 
 #include "nn/module.h"
