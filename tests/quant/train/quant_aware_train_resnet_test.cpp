@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "core/ops.h"
 #include "core/tape.h"
@@ -79,8 +80,9 @@ bool material_is_here() {
   return false;
 }
 
-// The first steps of a case, and the rest of its training where all are asked for.
-void check_case(const Json& c, size_t steps) {
+// The first steps of a case, with weights that are so much larger at first. Returns the accuracy on 2,000 images where
+// all steps are asked for.
+std::optional<double> check_training(const Json& c, size_t steps, float larger) {
   const ImageSet train = images_of({"data_batch_1.bin", "data_batch_2.bin"});
   const Json &in = c.at("inputs"), &expected = c.at("expected");
   const Json& losses = expected.at("train_loss");
@@ -93,6 +95,8 @@ void check_case(const Json& c, size_t steps) {
                  .momentum = golden::number(sgd.at("momentum")),
                  .weight_decay = golden::number(sgd.at("weight_decay"))});
   ModulePtr model = trained_resnet();
+  for (Parameter* p : all_parameters(*model))
+    for (float& w : p->raw().mutable_data()) w *= 1 + larger;
   optimizer.add_param_group({.name = "default", .parameters = all_parameters(*model)});
   golden::distiller_quantizer_of(config)->prepare(model, &optimizer, pixels(train, 0, 1));
   double total = 0, expected_total = 0;
@@ -109,12 +113,10 @@ void check_case(const Json& c, size_t steps) {
     total += loss.item();
     expected_total += losses[step].get<double>();
   }
-  if (steps < losses.size()) return;
+  if (steps < losses.size()) return std::nullopt;
   CHECK(total == Approx(expected_total).epsilon(0.03));
   const ImageSet test = images_of({"test_batch.bin"});
-  const bool dorefa = in.at("quantizer") == "DorefaQuantizer";
-  CHECK(std::abs(top1(predictions(*model, test, 2000), test) - expected.at("after").at("top1").get<double>()) <=
-        (dorefa ? 2 : 1));
+  return top1(predictions(*model, test, 2000), test);
 }
 
 }  // namespace
@@ -150,15 +152,23 @@ TEST_CASE("before its first step, training from statistics is as accurate as pos
 TEST_CASE("golden 10: the first step on CIFAR-10 has the loss that it has in Distiller", "[cifar]") {
   if (!material_is_here()) return;
   golden::for_each_case("10_resnet20_cifar10_qat", [&](const Json&, const Json& c) {
-    check_case(c, 1);
+    check_training(c, 1, 0);
     return golden::kCompared;
   });
 }
 
+// A rounding at first is another network in the end: at 4 bits three of our trainings are 0.65 points apart,
+// Distiller's two, one with the images of its batches reversed, 0.35. So means are compared.
 TEST_CASE("golden 10: a hundred steps on CIFAR-10 as Distiller makes them", "[.][cifar][slow]") {
   if (!material_is_here()) return;
   golden::for_each_case("10_resnet20_cifar10_qat", [&](const Json&, const Json& c) {
-    check_case(c, std::numeric_limits<size_t>::max());
+    double ours = 0;
+    for (const float larger : {0.0f, 1e-6f, 2e-6f})
+      ours += *check_training(c, std::numeric_limits<size_t>::max(), larger) / 3;
+    const Json& expected = c.at("expected");
+    const auto top1_of = [](const Json& run) { return run.at("after").at("top1").get<double>(); };
+    const bool dorefa = c.at("inputs").at("quantizer") == "DorefaQuantizer";
+    CHECK(std::abs(ours - (top1_of(expected) + top1_of(expected.at("reversed"))) / 2) <= (dorefa ? 2 : 1));
     return golden::kCompared;
   });
 }
