@@ -62,10 +62,16 @@ std::vector<double> ranks_of(const std::vector<double>& values) {
   return ranks;
 }
 
-// What a layer of weighted sums multiplies with.
-Tensor weight_as_used(Module& layer) {
-  const auto* wrapper = dynamic_cast<RangeLinearQuantParamLayerWrapper*>(&layer);
-  return wrapper ? wrapper->weight().dequantized() : layer_parameters(layer).weight();
+// What the layers of weighted sums multiply with, by path.
+std::map<std::string, Tensor> weights_as_used(Module& model) {
+  std::map<std::string, Tensor> weights;
+  visit_modules<RangeLinearQuantParamLayerWrapper>(
+      model, [&](RangeLinearQuantParamLayerWrapper& layer) { weights[layer.path()] = layer.weight().dequantized(); });
+  visit_modules(model, [&](Module& layer) {
+    if (WeightedSum* sum = layer.weighted_sum(); sum && !weights.contains(layer.path()))
+      weights[layer.path()] = sum->weight();
+  });
+  return weights;
 }
 
 }  // namespace
@@ -288,10 +294,10 @@ std::vector<double> Sensitivity::estimates() const {
     for (const Quantizer::Resolved& layer : layers_)
       if (layer.bits.weights) all.emplace_back(Probe{What::weights, layer.path}, bits);
     const ModulePtr rounded = quantized(with_bits(all));
+    const std::map<std::string, Tensor> weights = weights_as_used(*rounded);
     for (const auto& [probe, count] : all)
-      if (Module& layer = *find_module(*model, probe.layer); layer.weighted_sum())
-        changes[{probe.layer, bits}] =
-            sub(weight_as_used(*find_module(*rounded, probe.layer)), layer_parameters(layer).weight.raw());
+      if (const WeightedSum* layer = find_module(*model, probe.layer)->weighted_sum())
+        changes[{probe.layer, bits}] = sub(weights.at(probe.layer), layer->weight.raw());
   }
   std::map<std::pair<std::string, int>, double> sums;
   RandomStream random(experiment_.seed, "sensitivity");
