@@ -56,6 +56,8 @@ powers=example/powers config=$root/examples/custom_quantizer/digits_powers.json
   --out out/digits_float >/dev/null 2>&1
 "$powers" quantize "$config" >powers.txt 2>/dev/null
 awk '/^(float|quantized|program)/ { if ($2 < 85) exit 1; rows++ } END { exit rows != 3 }' powers.txt
+grep -q '>Scores<' out/digits_powers/report.html
+if grep -q '>Layers<' out/digits_powers/report.html; then false; fi  # which it has no errors of
 "$powers" export out/digits_powers/model.safetensors --program powers.qgi --onnx powers.onnx >exported.txt
 grep -q ': 0 of 160 outputs differ' exported.txt
 "$powers" search "$config" --set 'search={"bits": {"choices": [2, 3, 4], "mean_weights": 3.5}}' --out searched >/dev/null 2>&1

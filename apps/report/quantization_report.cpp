@@ -122,12 +122,14 @@ BarChart noise_chart(const Json& results) {
 Report quantization_report(const Json& results, const Json& facts) {
   const Table table = layers_table(results, facts);
   std::string body = scores(results);
-  body += section("Layers", explained_table(table) + chart_figure(svg(noise_chart(results))));
-  body +=
-      section("Numbers and levels",
-              paragraph("The numbers of the float network, and the levels that quantization puts them on. Outputs are "
-                        "those of one batch of calibration images.") +
-                  layer_histograms(facts.at("layers")));
+  // A quantizer may have no layers of integers to compare.
+  if (!table.rows.empty()) body += section("Layers", explained_table(table) + chart_figure(svg(noise_chart(results))));
+  if (!facts.at("layers").empty())
+    body += section(
+        "Numbers and levels",
+        paragraph("The numbers of the float network, and the levels that quantization puts them on. Outputs are "
+                  "those of one batch of calibration images.") +
+            layer_histograms(facts.at("layers")));
   if (facts.contains("confusion")) body += section("Classes", confused_classes(facts.at("confusion")));
   if (facts.contains("images")) body += section("Images that are lost", lost_images_sheet(facts.at("images")));
   return {table, html_page(results, "qgrad quantize config.json", body)};
