@@ -33,11 +33,10 @@ void check_bits(int bits) { check(bits >= 1 && bits <= 32, "quantization: expect
 // Runs one of two kernels over x in parallel: whole(in, out, n) where one scale is for all, channels(in, out, rows)
 // where there is one for each number of the last dimension.
 template <class Whole, class Channels>
-Tensor elementwise(const char* op, const Tensor& x, const LinearQuantParams& params, Whole&& whole,
-                   Channels&& channels) {
-  check(params.scale.size() == params.zero_point.size(), "{}: {} scales but {} zero points", op, params.scale.size(),
-        params.zero_point.size());
-  const auto width = static_cast<int64_t>(params.scale.size());
+Tensor elementwise(const char* op, const Tensor& x, const ChannelGrid& grid, Whole&& whole, Channels&& channels) {
+  check(grid.scale.size() == grid.zero_point.size(), "{}: {} scales but {} zero points", op, grid.scale.size(),
+        grid.zero_point.size());
+  const auto width = static_cast<int64_t>(grid.scale.size());
   check(width == 1 || (x.rank() > 0 && x.dim(-1) == width),
         "{}: {} scales do not fit the last dimension of a tensor of shape {}", op, width, x.shape());
   return record(op, width == 1 ? map(x, whole) : map_rows(x, width, channels), {x}, [op](Tensor, Grads&) {
@@ -49,7 +48,7 @@ Tensor elementwise(const char* op, const Tensor& x, const LinearQuantParams& par
 
 float ValueRange::max_abs() const { return std::max(std::fabs(min), std::fabs(max)); }
 
-Grid symmetric_params(int bits, float saturation, bool restricted) {
+Grid symmetric_grid(int bits, float saturation, bool restricted) {
   check_bits(bits);
   check(saturation >= 0 && std::isfinite(saturation),
         "symmetric quantization: the saturation value must be finite and not negative, got {}", saturation);
@@ -58,7 +57,7 @@ Grid symmetric_params(int bits, float saturation, bool restricted) {
   return {scale_of(symmetric_levels(bits, restricted), saturation), 0, qmin, qmax};
 }
 
-Grid asymmetric_params(int bits, float min, float max, const AsymmetricOptions& options) {
+Grid asymmetric_grid(int bits, float min, float max, const AsymmetricOptions& options) {
   check_bits(bits);
   check(std::isfinite(min) && std::isfinite(max), "asymmetric quantization: expected a finite range, got {} to {}", min,
         max);
@@ -77,14 +76,14 @@ Grid asymmetric_params(int bits, float min, float max, const AsymmetricOptions& 
   return {scale, zero_point, qmin, qmax};
 }
 
-Grid params_from_range(int bits, LinearQuantMode mode, float min, float max) {
+Grid grid_from_range(int bits, LinearQuantMode mode, float min, float max) {
   const bool midrise = mode == LinearQuantMode::symmetric_midrise;
   check(bits > 1 || midrise || !is_symmetric(mode),
         "symmetric quantization needs 2 bits or more, got {}: 1 bit has no level above 0", bits);
   const float largest = ValueRange{min, max}.max_abs();
   Grid grid = is_symmetric(mode)
-                  ? symmetric_params(bits, largest, mode == LinearQuantMode::symmetric_restricted)
-                  : asymmetric_params(bits, min, max, {.is_signed = mode == LinearQuantMode::asymmetric_signed});
+                  ? symmetric_grid(bits, largest, mode == LinearQuantMode::symmetric_restricted)
+                  : asymmetric_grid(bits, min, max, {.is_signed = mode == LinearQuantMode::asymmetric_signed});
   if (midrise) {
     grid.zero_point = 0.5f;
     if (largest == 0) grid.scale = kLargestScale;
@@ -104,33 +103,28 @@ ValueRange clipping_range(int bits, LinearQuantMode mode, const Grid& grid) {
   return {-saturation, saturation};
 }
 
-Tensor linear_quantize(const Tensor& x, const LinearQuantParams& params) {
-  const QuantGrid unlimited;
-  return linear_quantize_clamp(x, params, {unlimited.qmin, unlimited.qmax});
-}
-
-Tensor linear_quantize_clamp(const Tensor& x, const LinearQuantParams& params, const QuantizedRange& range) {
-  const QuantGrid grid{
-      .scale = params.scale[0], .zero_point = params.zero_point[0], .qmin = range.qmin, .qmax = range.qmax};
-  const ChannelQuantGrid channel_grid{
-      .scale = params.scale.data(), .zero_point = params.zero_point.data(), .qmin = range.qmin, .qmax = range.qmax};
+Tensor linear_quantize(const Tensor& x, const ChannelGrid& grid) {
+  const auto [qmin, qmax] = grid.integers;
+  const QuantGrid one{.scale = grid.scale[0], .zero_point = grid.zero_point[0], .qmin = qmin, .qmax = qmax};
+  const ChannelQuantGrid each{
+      .scale = grid.scale.data(), .zero_point = grid.zero_point.data(), .qmin = qmin, .qmax = qmax};
   return elementwise(
-      "linear_quantize", x, params,
-      [&](const float* in, float* out, size_t n) { kernels().quantize.quantize(in, out, n, grid); },
+      "linear_quantize", x, grid,
+      [&](const float* in, float* out, size_t n) { kernels().quantize.quantize(in, out, n, one); },
       [&](const float* in, float* out, size_t rows) {
-        kernels().quantize.quantize_channels(in, out, rows, params.scale.size(), channel_grid);
+        kernels().quantize.quantize_channels(in, out, rows, grid.scale.size(), each);
       });
 }
 
-Tensor linear_dequantize(const Tensor& q, const LinearQuantParams& params) {
+Tensor linear_dequantize(const Tensor& q, const ChannelGrid& grid) {
   return elementwise(
-      "linear_dequantize", q, params,
+      "linear_dequantize", q, grid,
       [&](const float* in, float* out, size_t n) {
-        kernels().quantize.dequantize(in, out, n, params.scale[0], params.zero_point[0]);
+        kernels().quantize.dequantize(in, out, n, grid.scale[0], grid.zero_point[0]);
       },
       [&](const float* in, float* out, size_t rows) {
-        kernels().quantize.dequantize_channels(in, out, rows, params.scale.size(), params.scale.data(),
-                                               params.zero_point.data());
+        kernels().quantize.dequantize_channels(in, out, rows, grid.scale.size(), grid.scale.data(),
+                                               grid.zero_point.data());
       });
 }
 

@@ -31,9 +31,14 @@ Tensor Quantization::forward(const Tensor& x) {
   return steps.empty() ? y : with_scaled_gradient(x, y, gradient_scaling_, steps);
 }
 
-std::vector<float> Quantization::integer_scale(const Tensor& quantized) const {
-  if (!quantized.grid()) return {};
-  return {quantized.grid()->scale};
+std::optional<ChannelGrid> Quantization::grid(const Tensor& quantized) const {
+  if (!quantized.grid()) return std::nullopt;
+  return *quantized.grid();
+}
+
+std::vector<float> Quantization::steps_per_unit(const Tensor& quantized) const {
+  const auto of = grid(quantized);
+  return of ? of->scale : std::vector<float>();
 }
 
 }  // namespace qgrad

@@ -47,12 +47,12 @@ class Quantization : public UnaryModule {
   // The next training forward begins with a new range or grid, where that comes from the numbers that are quantized.
   virtual void forget_range() {}
 
-  // Times which quantized numbers, as this gave them, are integers: one scale, or one for each channel, the last
-  // dimension. None where it knows of none: export then looks for one that the numbers have.
-  virtual std::vector<float> integer_scale(const Tensor& quantized) const;
-  // Steps in 1 between two levels, one number or one for each channel, the last dimension; none where what this gives
-  // is not the nearest level.
-  virtual std::vector<float> steps_per_unit(const Tensor& quantized) const { return integer_scale(quantized); }
+  // What quantized numbers, as this gave them, lie on. None where their levels are not evenly spaced, or nothing is
+  // known of them: export then looks for a scale that the numbers have.
+  virtual std::optional<ChannelGrid> grid(const Tensor& quantized) const;
+  // Steps in 1 between two levels, one number or one for each channel; none where what this gives is not the nearest
+  // level.
+  virtual std::vector<float> steps_per_unit(const Tensor& quantized) const;
   // What an activation can be, where levels or thresholds are not evenly spaced; else nothing.
   virtual Levels levels() const { return {}; }
   // Where the range ends within the grid, as one that is followed and does not hold zero: what is beyond is cut off.

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/grid.h"
 #include "core/json.h"
 #include "quant/arithmetic.h"
 
@@ -54,9 +55,6 @@ struct InputBits {
   std::string of;  // the module whose bits_activations these are; empty: none, as where input_overrides give them
 };
 
-struct QuantizedRange {
-  float qmin = 0, qmax = 0;
-};
 // unsigned [0, 2^b - 1]; signed [-2^(b-1), 2^(b-1) - 1], restricted [-(2^(b-1) - 1), 2^(b-1) - 1].
 // Bits 1 to 32; the ends of ranges beyond 2^24 are rounded to float.
 QuantizedRange quantized_range(int bits, LinearQuantMode mode);

@@ -25,21 +25,22 @@ ValueRange steps_of(const std::vector<float>& scale) {
 }
 
 // Numbers in float beside a grid.
-TensorFacts facts_of(const QuantSettings& settings, const LinearQuantParams& params, const Tensor& x) {
-  TensorFacts facts{.bits = settings.bits, .step = steps_of(params.scale), .in_steps = params.per_channel()};
-  const Grid grid = grid_of(facts.in_steps ? Grid{} : Grid{params.scale[0], params.zero_point[0]}, settings);
-  facts.levels = representable_range(grid);
+TensorFacts facts_of(int bits, const ChannelGrid& grid, const Tensor& x) {
+  TensorFacts facts{.bits = bits, .step = steps_of(grid.scale), .in_steps = grid.per_channel()};
+  facts.levels =
+      facts.in_steps ? ValueRange{grid.integers.qmin, grid.integers.qmax} : representable_range(grid.channel(0));
   std::vector<float> numbers(x.data().begin(), x.data().end());
   for (size_t i = 0; facts.in_steps && i < numbers.size(); ++i)
-    numbers[i] = numbers[i] * params.scale[i % params.scale.size()] - params.zero_point[i % params.scale.size()];
+    numbers[i] = numbers[i] * grid.scale[i % grid.scale.size()] - grid.zero_point[i % grid.scale.size()];
   facts.histogram = Histogram::of(numbers);
   return facts;
 }
 
 // Numbers on a grid, as integers.
 TensorFacts trained_facts(const Quantization& quantization, const Tensor& x) {
-  const std::vector<float> scale = quantization.integer_scale(x);
-  if (scale.empty()) return {.bits = quantization.bits(), .histogram = Histogram::of(x.data())};
+  const std::optional<ChannelGrid> grid = quantization.grid(x);
+  if (!grid) return {.bits = quantization.bits(), .histogram = Histogram::of(x.data())};
+  const std::vector<float> scale = grid->integer_scale();
   std::vector<int64_t> integers;
   for (size_t i = 0; i < x.data().size(); ++i) integers.push_back(std::lround(x.data()[i] * scale[i % scale.size()]));
   const auto [lowest, highest] = std::ranges::minmax(integers);
@@ -64,7 +65,7 @@ std::optional<int> dynamic_bits(const PostTrainLayer& layer) {
 
 TensorFacts output_facts(PostTrainLayer& layer, const Tensor& y) {
   for (const QuantParamSlot& slot : layer.quant_param_slots())
-    if (slot.scale == "output_scale") return facts_of(slot.settings, slot.get(), y);
+    if (slot.scale == "output_scale") return facts_of(slot.settings.bits, slot.get(), y);
   return {.bits = dynamic_bits(layer), .histogram = Histogram::of(y.data())};
 }
 
@@ -73,7 +74,7 @@ std::optional<TensorFacts> weight_facts(PostTrainLayer& layer, Module& reference
   if (!sum) return std::nullopt;
   const RangeLinearQuantParamLayerWrapper* quantized = layer.param_layer();
   if (!quantized) return TensorFacts{.histogram = Histogram::of(sum->weight.raw().data())};
-  return facts_of(quantized->weight().settings(), quantized->weight().params(), sum->weight.raw());
+  return facts_of(quantized->weight().settings().bits, quantized->weight().grid(), sum->weight.raw());
 }
 
 class Gathering final : public CallObserver {

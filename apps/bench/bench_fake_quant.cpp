@@ -19,14 +19,12 @@ struct FakeQuantOptions {
 
 // 8 bits over -3 .. 3, so that some of the normally distributed inputs are outside; the channels' scales differ a
 // little.
-LinearQuantParams params_of(int64_t channels) {
-  LinearQuantParams params{{}, {}};
-  for (int64_t c = 0; c < channels; ++c) {
-    const auto grid = symmetric_params(8, 3 + 0.01f * static_cast<float>(c), /*restricted=*/false);
-    params.scale.push_back(grid.scale);
-    params.zero_point.push_back(grid.zero_point);
-  }
-  return params;
+ChannelGrid grid_of(int64_t channels) {
+  ChannelGrid grid({}, std::vector<float>(static_cast<size_t>(channels), 0.0f),
+                   quantized_range(8, LinearQuantMode::symmetric));
+  for (int64_t c = 0; c < channels; ++c)
+    grid.scale.push_back(symmetric_grid(8, 3 + 0.01f * static_cast<float>(c), /*restricted=*/false).scale);
+  return grid;
 }
 
 void run(const FakeQuantOptions& options, const BenchOptions& bench_options) {
@@ -34,8 +32,8 @@ void run(const FakeQuantOptions& options, const BenchOptions& bench_options) {
     throw CLI::ValidationError("--per-channel", "has to divide --elements");
   Tensor x = normal_tensor({options.elements / options.per_channel, options.per_channel}, "bench fake-quant");
   x.set_requires_grad(options.direction == "backward");
-  const LinearQuantParams params = params_of(options.per_channel);
-  SteOptions ste{.integers = quantized_range(8, LinearQuantMode::symmetric)};
+  const ChannelGrid grid = grid_of(options.per_channel);
+  SteOptions ste;
   if (options.per_channel == 1) ste.saturation = ValueRange{-3, 3};
   Tape tape;
   Tensor loss, copy;
@@ -51,12 +49,12 @@ void run(const FakeQuantOptions& options, const BenchOptions& bench_options) {
                             {"per_channel", options.per_channel > 1 ? Json(options.per_channel) : Json(nullptr)}};
                   }};
   if (options.direction == "forward") {
-    bench.run = [&] { linear_quantize_ste(x, params, ste); };
+    bench.run = [&] { linear_quantize_ste(x, grid, ste); };
   } else if (options.direction == "backward") {
     bench.prepare = [&] {
       x.set_grad({});
       const Tape::Recording recording(tape);
-      loss = loss_with_gradient(linear_quantize_ste(x, params, ste), gradient.clone());
+      loss = loss_with_gradient(linear_quantize_ste(x, grid, ste), gradient.clone());
     };
     bench.run = [&] { tape.backward(loss); };
   } else {

@@ -180,9 +180,8 @@ std::string n2uq_picture() {
 }
 
 Tensor on_grid_of(LinearQuantMode mode, const ValueRange& range, const Tensor& x) {
-  const Grid grid = params_from_range(kBits, mode, range.min, range.max);
-  const LinearQuantParams params{{grid.scale}, {grid.zero_point}};
-  return linear_dequantize(linear_quantize_clamp(x, params, quantized_range(kBits, mode)), params);
+  const Grid grid = grid_from_range(kBits, mode, range.min, range.max);
+  return linear_dequantize(linear_quantize(x, grid), grid);
 }
 
 std::string post_train_picture() {
@@ -251,7 +250,7 @@ std::vector<PanelPoint> outline_of(const Histogram& histogram) {
 }
 
 std::string clip_picture(const std::string& mode, const TensorStats& stats, const QuantSettings& settings) {
-  const Grid grid = params_from_stats(stats, settings);
+  const Grid grid = grid_from_stats(stats, settings);
   const ValueRange range = representable_range(grid);
   const std::vector<PanelPoint> outline = outline_of(*stats.histogram);
   double highest = 0;

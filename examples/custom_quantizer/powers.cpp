@@ -20,9 +20,12 @@ class PowerOfTwoWeight final : public Quantization {
   std::string_view kind() const override { return "PowerOfTwoWeight"; }
 
   // So that it can be exported: the smallest power is a step.
-  std::vector<float> integer_scale(const Tensor& quantized) const override {
+  std::optional<ChannelGrid> grid(const Tensor& quantized) const override {
     const int largest = largest_of(quantized);
-    return {largest > kNone ? std::exp2(-static_cast<float>(smallest(largest))) : 1};
+    const float steps = static_cast<float>(1 << ((1 << (own_bits() - 1)) - 2));  // in the largest power
+    return Grid{.scale = largest > kNone ? std::exp2(-static_cast<float>(smallest(largest))) : 1,
+                .qmin = -steps,
+                .qmax = steps};
   }
 
  protected:

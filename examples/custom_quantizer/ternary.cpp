@@ -24,10 +24,10 @@ class TernaryWeight final : public Quantization {
   std::string_view kind() const override { return "TernaryWeight"; }
 
   // So that it can be exported: the largest weight is a step, and stands for 1.
-  std::vector<float> integer_scale(const Tensor& quantized) const override {
+  std::optional<ChannelGrid> grid(const Tensor& quantized) const override {
     float largest = 0;
     for (const float q : quantized.data()) largest = std::max(largest, std::abs(q));
-    return {largest > 0 ? 1 / largest : 1};
+    return Grid{.scale = largest > 0 ? 1 / largest : 1, .qmin = -1, .qmax = 1};
   }
 
  protected:

@@ -251,7 +251,7 @@ class Conversion {
     Tensor real = form.integers.clone();
     for (size_t i = 0; i < real.data().size(); ++i) real.mutable_data()[i] /= form.scale[i % form.scale.size()];
     weight.set_raw(real);
-    LinearQuantParams params{form.scale, std::vector<float>(form.scale.size(), 0.0f)};
+    const ChannelGrid of_weights{form.scale, std::vector<float>(form.scale.size(), 0.0f)};
 
     LayerQuantization quantization{.arithmetic = Arithmetic::onnx};
     quantization.inputs.push_back({.settings = settings_of(input), .params = input});
@@ -264,7 +264,7 @@ class Conversion {
       quantization.relu_cap = fused->second.cap;
     }
     return std::make_unique<RangeLinearQuantParamLayerWrapper>(std::move(module), std::move(quantization),
-                                                               WeightQuantization{settings, false}, params);
+                                                               WeightQuantization{settings, false}, of_weights);
   }
 
   struct Fused {

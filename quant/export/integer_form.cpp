@@ -20,12 +20,11 @@ constexpr float kLargestScale = 0x1p100f;
 std::vector<float> scales_of(const Child& transform, const Tensor& quantized) {
   const auto* quantization = transform.as<Quantization>();
   check(quantization != nullptr, "its transform, a {}, does not derive from Quantization", transform->kind());
-  std::vector<float> scale = quantization->integer_scale(quantized);
-  if (scale.empty())
-    if (const auto common = common_scale(quantized.data(), kLargestWeight)) scale = {*common};
-  check(!scale.empty(), "the levels of its weights are no multiples of a {}th of the largest ({})", kLargestWeight,
+  if (const auto grid = quantization->grid(quantized)) return grid->integer_scale();
+  const auto common = common_scale(quantized.data(), kLargestWeight);
+  check(common.has_value(), "the levels of its weights are no multiples of a {}th of the largest ({})", kLargestWeight,
         transform->kind());
-  return scale;
+  return {*common};
 }
 
 // The largest magnitudes that the sums of each channel and its bias can have, and the width of the output's grid, in

@@ -94,8 +94,8 @@ struct GivenByLayer {
 void correct_scales(RangeLinearQuantParamLayerWrapper& layer, const LayerSamples& samples) {
   constexpr double kFarthest = 4;
   const GivenByLayer given(layer, samples);
-  LinearQuantParams params = layer.weight().params();
-  const size_t scales = params.scale.size(), channels = GivenByLayer::channels_of(samples);
+  ChannelGrid grid = layer.weight().grid();
+  const size_t scales = grid.scale.size(), channels = GivenByLayer::channels_of(samples);
   std::vector<double> is(scales, 0.0), should_be(scales, 0.0);
   for (size_t c = 0; c < channels; ++c) {
     is[c % scales] += given.is.variance(c);
@@ -103,8 +103,8 @@ void correct_scales(RangeLinearQuantParamLayerWrapper& layer, const LayerSamples
   }
   for (size_t i = 0; i < scales; ++i)
     if (is[i] > 0 && should_be[i] > 0)
-      params.scale[i] *= static_cast<float>(std::clamp(std::sqrt(is[i] / should_be[i]), 1 / kFarthest, kFarthest));
-  layer.weight().set_params(params);
+      grid.scale[i] *= static_cast<float>(std::clamp(std::sqrt(is[i] / should_be[i]), 1 / kFarthest, kFarthest));
+  layer.weight().set_grid(grid);
 }
 
 // bias += E[y] - E[y'] per output channel.

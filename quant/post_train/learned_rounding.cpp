@@ -34,15 +34,15 @@ float inverse(float fraction) {
 }
 
 // scale w - zero_point, before rounding.
-Tensor on_grid(const Tensor& weight, const LinearQuantParams& params) {
-  Tensor grid = weight.clone();
-  const std::span<float> w = grid.mutable_data();
+Tensor in_steps(const Tensor& weight, const ChannelGrid& grid) {
+  Tensor steps = weight.clone();
+  const std::span<float> w = steps.mutable_data();
   for (size_t i = 0; i < w.size(); ++i) {
-    const size_t c = i % params.scale.size();
-    w[i] = params.scale[c] * w[i] - params.zero_point[c];
+    const size_t c = i % grid.scale.size();
+    w[i] = grid.scale[c] * w[i] - grid.zero_point[c];
     check(std::isfinite(w[i]), "learned rounding: a weight is not finite on its grid");
   }
-  return grid;
+  return steps;
 }
 
 // Owns V, so that an optimizer can step it.
@@ -62,13 +62,13 @@ Tensor softly_rounded(const Tensor& v, const SoftRounding& rounding) {
   Tensor w = Tensor::empty(v.shape()), slope = Tensor::empty(v.shape());
   const std::span<const float> vs = v.data(), floors = rounding.floors.data();
   const std::span<float> out = w.mutable_data(), slopes = slope.mutable_data();
-  const size_t channels = rounding.params.scale.size();
+  const auto& [scales, zero_points, integers] = rounding.grid;
+  const size_t channels = scales.size();
   for (size_t i = 0; i < vs.size(); ++i) {
     const Rectified h = rectified_sigmoid(vs[i]);
-    const float q = floors[i] + h.value, scale = rounding.params.scale[i % channels];
-    const bool inside = q >= rounding.range.qmin && q <= rounding.range.qmax;
-    out[i] =
-        (std::clamp(q, rounding.range.qmin, rounding.range.qmax) + rounding.params.zero_point[i % channels]) / scale;
+    const float q = floors[i] + h.value, scale = scales[i % channels];
+    const bool inside = q >= integers.qmin && q <= integers.qmax;
+    out[i] = (std::clamp(q, integers.qmin, integers.qmax) + zero_points[i % channels]) / scale;
     slopes[i] = inside ? h.derivative / scale : 0;
   }
   return record("softly_rounded", w, {v}, [slope](Tensor dy, Grads& dx) { dx.add(0, mul(dy, slope)); });
@@ -92,8 +92,8 @@ Tensor rounding_penalty(const Tensor& v, float beta) {
 void learn_rounding(RangeLinearQuantParamLayerWrapper& layer, const Tensor& float_weight, const LayerSamples& samples,
                     const LearnedRoundingConfig& config) {
   check(!samples.inputs.empty(), "learned rounding: no samples");
-  const QuantizedRange range = quantized_range(layer.weight().settings().bits, layer.weight().settings().mode);
-  const SoftRounding rounding{on_grid(float_weight, layer.weight().params()), layer.weight().params(), range};
+  const ChannelGrid grid = layer.weight().grid();
+  const SoftRounding rounding{in_steps(float_weight, grid), grid};
   Tensor floors = rounding.floors, initial = Tensor::empty(floors.shape());
   for (size_t i = 0; i < floors.data().size(); ++i) {
     float& value = floors.mutable_data()[i];
@@ -135,7 +135,7 @@ void learn_rounding(RangeLinearQuantParamLayerWrapper& layer, const Tensor& floa
   Tensor q = Tensor::empty(floors.shape());
   for (size_t i = 0; i < q.data().size(); ++i) {
     const float up = rectified_sigmoid(variable.v.raw().data()[i]).value >= 0.5f ? 1 : 0;
-    q.mutable_data()[i] = std::clamp(floors.data()[i] + up, range.qmin, range.qmax);
+    q.mutable_data()[i] = std::clamp(floors.data()[i] + up, grid.integers.qmin, grid.integers.qmax);
   }
   layer.weight().set_q(std::move(q));
 }

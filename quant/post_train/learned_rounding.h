@@ -51,9 +51,8 @@ void learn_rounding(RangeLinearQuantParamLayerWrapper& layer, const Tensor& floa
 // --- the two operations of the objective ---
 // W' of the formula above; differentiable in v.
 struct SoftRounding {
-  Tensor floors;             // floor(scale W - zero_point)
-  LinearQuantParams params;  // one or per output channel
-  QuantizedRange range;
+  Tensor floors;  // floor(scale W - zero_point)
+  ChannelGrid grid;
 };
 Tensor softly_rounded(const Tensor& v, const SoftRounding& rounding);
 // sum(1 - |2 h(v) - 1|^beta), a scalar; differentiable in v.

@@ -48,8 +48,9 @@ bool leaves_numbers_alone(const Effect& effect) {
          effect.kind == Effect::Kind::picks;
 }
 
-void set_grid(const QuantParamSlot& slot, const Grid& grid) {
-  slot.set({{maybe_approximated(grid.scale, slot.settings)}, {grid.zero_point}});
+void set_grid(const QuantParamSlot& slot, Grid grid) {
+  grid.scale = maybe_approximated(grid.scale, slot.settings);
+  slot.set(grid);
 }
 
 }  // namespace
@@ -120,14 +121,14 @@ Tensor LearnedStep::quantized(const Tensor& x, const Tensor& dropped, Dropping* 
   return y;
 }
 
-Tensor on_learned_grid(const Tensor& v, const Tensor& g, const LinearQuantParams& params) {
-  const size_t channels = params.scale.size();
+Tensor on_learned_grid(const Tensor& v, const Tensor& g, const ChannelGrid& grid) {
+  const size_t channels = grid.scale.size();
   std::vector<float> steps(channels);
-  for (size_t c = 0; c < channels; ++c) steps[c] = std::exp(g.data()[c]) / params.scale[c];
+  for (size_t c = 0; c < channels; ++c) steps[c] = std::exp(g.data()[c]) / grid.scale[c];
   Tensor w = Tensor::empty(v.shape());
   for (size_t i = 0; i < w.data().size(); ++i) {
     const size_t c = i % channels;
-    w.mutable_data()[i] = (std::nearbyint(v.data()[i]) + params.zero_point[c]) * steps[c];
+    w.mutable_data()[i] = (std::nearbyint(v.data()[i]) + grid.zero_point[c]) * steps[c];
   }
   return record("on_learned_grid", w, {v, g}, [w, steps](const Tensor& dy, Grads& dx) {
     Tensor dv = Tensor::empty(w.shape()), dg = Tensor::zeros({static_cast<int64_t>(steps.size())});
@@ -159,17 +160,17 @@ LearningLayer::LearningLayer(RangeLinearQuantWrapper& wrapper, Module& reference
 }
 
 void LearningLayer::learn_weights(const RangeLinearQuantParamLayerWrapper& layer, Module& reference) {
-  params_ = layer.weight().params();
-  const auto [qmin, qmax] = quantized_range(layer.weight().settings().bits, layer.weight().settings().mode);
+  weight_grid_ = layer.weight().grid();
+  const auto [qmin, qmax] = weight_grid_.integers;
   Tensor v = layer_parameters(reference).weight.raw().clone();
   const std::span<float> values = v.mutable_data();
   for (size_t i = 0; i < values.size(); ++i) {
-    const size_t c = i % params_.scale.size();
-    values[i] = std::clamp(params_.scale[c] * values[i] - params_.zero_point[c], qmin, qmax);
+    const size_t c = i % weight_grid_.scale.size();
+    values[i] = std::clamp(weight_grid_.scale[c] * values[i] - weight_grid_.zero_point[c], qmin, qmax);
   }
   v_ = owner_.make(std::move(v));
   v_->set_limits({qmin, qmax});
-  log_steps_ = owner_.make(Tensor::zeros({static_cast<int64_t>(params_.scale.size())}));
+  log_steps_ = owner_.make(Tensor::zeros({static_cast<int64_t>(weight_grid_.scale.size())}));
   if (layer.bias().defined()) bias_ = owner_.make(layer.bias().clone());
 }
 
@@ -200,9 +201,9 @@ void LearningLayer::finish() {
   Tensor q = v_->raw().clone();
   for (float& value : q.mutable_data()) value = std::nearbyint(value);
   layer.weight().set_q(std::move(q));
-  LinearQuantParams params = params_;
-  for (size_t c = 0; c < params.scale.size(); ++c) params.scale[c] /= std::exp(log_steps_->raw().data()[c]);
-  layer.weight().set_params(params);
+  ChannelGrid grid = weight_grid_;
+  for (size_t c = 0; c < grid.scale.size(); ++c) grid.scale[c] /= std::exp(log_steps_->raw().data()[c]);
+  layer.weight().set_grid(grid);
   if (bias_) layer.set_bias(bias_->raw().clone());
 }
 
@@ -227,12 +228,12 @@ Tensor LearningLayer::run(Inputs given) {
 }
 
 Tensor LearningLayer::sums(const Tensor& x) {
-  const Tensor w = on_learned_grid((*v_)(), (*log_steps_)(), params_);
+  const Tensor w = on_learned_grid((*v_)(), (*log_steps_)(), weight_grid_);
   Tensor bias = bias_ ? (*bias_)() : Tensor();
   if (bias_ && x.grid()) {
     std::vector<float> steps;
-    for (size_t c = 0; c < params_.scale.size(); ++c)
-      steps.push_back(x.grid()->step() * std::exp(log_steps_->raw().data()[c]) / params_.scale[c]);
+    for (size_t c = 0; c < weight_grid_.scale.size(); ++c)
+      steps.push_back(x.grid()->step() * std::exp(log_steps_->raw().data()[c]) / weight_grid_.scale[c]);
     bias = in_steps(bias, steps);
   }
   return wrapper_.param_layer()->run(x, w, bias);

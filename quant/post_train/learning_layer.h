@@ -59,7 +59,7 @@ class LearnedStep {
 
 // (round(v) + zero point) * exp(g) / scale; g, scale and zero point for each channel, or one for all. The gradient of v
 // is as if it were not rounded.
-Tensor on_learned_grid(const Tensor& v, const Tensor& g, const LinearQuantParams& params);
+Tensor on_learned_grid(const Tensor& v, const Tensor& g, const ChannelGrid& grid);
 
 // Stands in its wrapper while it lives. What it computes differs from what the wrapper does, with finish(), by the
 // rounding of float sums alone.
@@ -96,7 +96,7 @@ class LearningLayer {
   ParameterOwner owner_;
   std::optional<LearnedStep> output_;
   std::vector<LearnedStep> inputs_;
-  LinearQuantParams params_;                         // of the weights, as they were
+  ChannelGrid weight_grid_;                          // as it was
   std::unique_ptr<Parameter> v_, log_steps_, bias_;  // null where there are none
   std::optional<Grid> handed_on_;  // by a layer that moves numbers: they stay on the grid that they came on
   bool is_open_ = false;

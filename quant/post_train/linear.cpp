@@ -212,7 +212,7 @@ LayerQuantization PostTrainLinearQuantizer::layer_quantization(const std::string
   quantization.output = given.output_settings();
   if (is_static_)
     quantization.output_params =
-        params_from_stats(output_stats(given, stats_.at(giver, stats_name_)), *quantization.output);
+        grid_from_stats(output_stats(given, stats_.at(giver, stats_name_)), *quantization.output);
   return quantization;
 }
 

@@ -307,7 +307,7 @@ std::vector<InputQuantization> PostTrainPlan::own_inputs(const std::string& path
     input.overridden = input.allowed = true;
   }
   if (stats)
-    for (size_t i = 0; i < count; ++i) inputs[i].params = params_from_stats(stats->inputs[i], inputs[i].settings);
+    for (size_t i = 0; i < count; ++i) inputs[i].params = grid_from_stats(stats->inputs[i], inputs[i].settings);
   return inputs;
 }
 

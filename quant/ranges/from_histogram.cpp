@@ -118,7 +118,7 @@ bool needs_histogram(ClipMode clip) {
 }
 
 double mean_square_error(const Histogram& h, const ValueRange& range, const QuantSettings& settings) {
-  const Grid grid = params_from_clipping(range, settings);
+  const Grid grid = grid_from_clipping(range, settings);
   const double scale = grid.scale, last = static_cast<double>(grid.qmax) - grid.qmin;
   const double first = static_cast<double>(grid.qmin) + grid.zero_point;
   double error = 0;

@@ -180,25 +180,29 @@ Grid grid_of(const Grid& at, const QuantSettings& settings) {
   return {at.scale, at.zero_point, range.qmin, range.qmax};
 }
 
-Grid params_from_clipping(const ValueRange& range, const QuantSettings& settings) {
-  Grid params = params_from_range(settings.bits, settings.mode, range.min, range.max);
+Grid grid_from_clipping(const ValueRange& range, const QuantSettings& settings) {
+  Grid params = grid_from_range(settings.bits, settings.mode, range.min, range.max);
   if (settings.scale_approx_mult_bits)
     params.scale = approximate_scale(params.scale, *settings.scale_approx_mult_bits).value();
   return params;
 }
 
-LinearQuantParams params_from_tensor(const Tensor& x, const QuantSettings& settings, Slices slices) {
-  LinearQuantParams params{{}, {}};
-  for (const ValueRange& range : range_from_tensor(x, settings, slices)) {
-    const Grid grid = params_from_clipping(range, settings);
-    params.scale.push_back(grid.scale);
-    params.zero_point.push_back(grid.zero_point);
+ChannelGrid grid_from_ranges(const std::vector<ValueRange>& ranges, const QuantSettings& settings) {
+  ChannelGrid grid({}, {}, quantized_range(settings.bits, settings.mode));
+  for (const ValueRange& range : ranges) {
+    const Grid one = grid_from_clipping(range, settings);
+    grid.scale.push_back(one.scale);
+    grid.zero_point.push_back(one.zero_point);
   }
-  return params;
+  return grid;
 }
 
-Grid params_from_stats(const TensorStats& stats, const QuantSettings& settings) {
-  return params_from_clipping(range_from_stats(stats, settings), settings);
+ChannelGrid grid_from_tensor(const Tensor& x, const QuantSettings& settings, Slices slices) {
+  return grid_from_ranges(range_from_tensor(x, settings, slices), settings);
+}
+
+Grid grid_from_stats(const TensorStats& stats, const QuantSettings& settings) {
+  return grid_from_clipping(range_from_stats(stats, settings), settings);
 }
 
 }  // namespace qgrad

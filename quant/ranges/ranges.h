@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <vector>
 
 #include "core/tensor.h"
 #include "quant/affine.h"
@@ -61,11 +62,12 @@ ValueRange range_from_stats(const TensorStats& stats, const QuantSettings& setti
 
 // A scale and a zero point on the integers of these settings.
 Grid grid_of(const Grid& at, const QuantSettings& settings);
-// The grid of exactly this range under the settings' bits, mode and scale approximation.
-Grid params_from_clipping(const ValueRange& range, const QuantSettings& settings);
+// The grid of exactly this range under the settings' bits, mode and scale approximation, or of one for each channel.
+Grid grid_from_clipping(const ValueRange& range, const QuantSettings& settings);
+ChannelGrid grid_from_ranges(const std::vector<ValueRange>& ranges, const QuantSettings& settings);
 // Those of the ranges above; the scale approximation is applied after the zero point was computed.
 // (Distiller _get_quant_params_from_tensor, _get_quant_params_from_stats_dict)
-LinearQuantParams params_from_tensor(const Tensor& x, const QuantSettings& settings, Slices slices);
-Grid params_from_stats(const TensorStats& stats, const QuantSettings& settings);
+ChannelGrid grid_from_tensor(const Tensor& x, const QuantSettings& settings, Slices slices);
+Grid grid_from_stats(const TensorStats& stats, const QuantSettings& settings);
 
 }  // namespace qgrad

@@ -17,12 +17,11 @@ Parameter& table_of(const Child& embedding) {
   return table->weight;
 }
 
-LinearQuantParams table_params(const Tensor& table, const QuantSettings& settings, const TensorStats* output_stats) {
+ChannelGrid table_grid(const Tensor& table, const QuantSettings& settings, const TensorStats* output_stats) {
   check(settings.mode != LinearQuantMode::symmetric_midrise,
         "rows of tables are activations of what reads them, which need a level at zero; SYMMETRIC_MIDRISE has none");
-  if (!output_stats) return params_from_tensor(table, settings, Slices::samples);
-  const Grid params = params_from_stats(*output_stats, settings);
-  return {{params.scale}, {params.zero_point}};
+  if (!output_stats) return grid_from_tensor(table, settings, Slices::samples);
+  return grid_from_stats(*output_stats, settings);
 }
 
 }  // namespace
@@ -31,21 +30,18 @@ RangeLinearEmbeddingWrapper::RangeLinearEmbeddingWrapper(ModulePtr embedding, co
                                                          const TensorStats* output_stats)
     : embedding_(*this, "", std::move(embedding)),
       weight_(*this, table_of(embedding_), quantization,
-              table_params(table_of(embedding_).raw(), quantization.settings, output_stats)) {}
+              table_grid(table_of(embedding_).raw(), quantization.settings, output_stats)) {}
 
 std::string RangeLinearEmbeddingWrapper::describe() const {
   return fmt::format("weights {} bits {}", weight_.settings().bits, enum_name(weight_.settings().mode));
 }
 
-Grid RangeLinearEmbeddingWrapper::weight_grid() const {
-  const LinearQuantParams params = weight_.params();
-  return grid_of({params.scale[0], params.zero_point[0]}, weight_.settings());
-}
+Grid RangeLinearEmbeddingWrapper::weight_grid() const { return weight_.grid().channel(0); }
 
 Tensor RangeLinearEmbeddingWrapper::forward(Inputs ids) {
   check(!training(), "{}: a layer quantized after training can not be trained; switch the model to evaluation",
         embedding_->kind());
-  Tensor y = linear_dequantize(embedding_->call(ids), weight_.params());
+  Tensor y = linear_dequantize(embedding_->call(ids), weight_.grid());
   y.set_grid(weight_grid());
   return y;
 }

@@ -18,18 +18,18 @@ void check_count(const std::string& name, size_t expected, size_t got) {
 }
 
 void set_scale(const std::string& name, const QuantParamSlot& slot, std::span<const float> values) {
-  LinearQuantParams params = slot.get();
-  check_count(name, params.scale.size(), values.size());
+  ChannelGrid grid = slot.get();
+  check_count(name, grid.scale.size(), values.size());
   for (const float scale : values)
     check(scale > 0 && std::isfinite(scale), "{}: expected a positive scale, got {}", name, scale);
-  params.scale.assign(values.begin(), values.end());
-  slot.set(params);
+  grid.scale.assign(values.begin(), values.end());
+  slot.set(grid);
 }
 
 void set_zero_point(const std::string& name, const QuantParamSlot& slot, std::span<const float> values) {
-  LinearQuantParams params = slot.get();
-  check_count(name, params.zero_point.size(), values.size());
-  const QuantizedRange range = quantized_range(slot.settings.bits, slot.settings.mode);
+  ChannelGrid grid = slot.get();
+  check_count(name, grid.zero_point.size(), values.size());
+  const QuantizedRange range = grid.integers;
   const bool midrise = slot.settings.mode == LinearQuantMode::symmetric_midrise;
   for (const float zero_point : values) {
     check(!is_symmetric(slot.settings.mode) || zero_point == (midrise ? 0.5f : 0),
@@ -40,16 +40,15 @@ void set_zero_point(const std::string& name, const QuantParamSlot& slot, std::sp
     check(midrise || is_level, "{}: expected an integer from {} to {}, got {}", name, 0 - range.qmax, 0 - range.qmin,
           zero_point);
   }
-  params.zero_point.assign(values.begin(), values.end());
-  slot.set(params);
+  grid.zero_point.assign(values.begin(), values.end());
+  slot.set(grid);
 }
 
 std::vector<float> clipping(const QuantParamSlot& slot) {
-  const LinearQuantParams params = slot.get();
+  const ChannelGrid grid = slot.get();
   std::vector<float> values;
-  for (size_t i = 0; i < params.scale.size(); ++i) {
-    const ValueRange range = clipping_range(slot.settings.bits, slot.settings.mode,
-                                            grid_of({params.scale[i], params.zero_point[i]}, slot.settings));
+  for (size_t i = 0; i < grid.scale.size(); ++i) {
+    const ValueRange range = clipping_range(slot.settings.bits, slot.settings.mode, grid.channel(i));
     if (!one_clipping_value(slot.settings)) values.push_back(range.min);
     values.push_back(range.max);
   }
@@ -59,16 +58,14 @@ std::vector<float> clipping(const QuantParamSlot& slot) {
 void set_clipping(const std::string& name, const QuantParamSlot& slot, std::span<const float> values) {
   const size_t each = one_clipping_value(slot.settings) ? 1 : 2, count = slot.get().scale.size();
   check_count(name, each * count, values.size());
-  LinearQuantParams params{{}, {}};
+  std::vector<ValueRange> ranges;
   for (size_t i = 0; i < count; ++i) {
     const float max = values[each * i + each - 1], min = each == 2 ? values[2 * i] : 0;
     check(min <= max && std::isfinite(max - min), "{}: expected {}, got {} and {}", name,
           each == 2 ? "minimum and maximum" : "a positive value", min, max);
-    const Grid one = params_from_clipping({min, max}, slot.settings);
-    params.scale.push_back(one.scale);
-    params.zero_point.push_back(one.zero_point);
+    ranges.push_back({min, max});
   }
-  slot.set(params);
+  slot.set(grid_from_ranges(ranges, slot.settings));
 }
 
 }  // namespace

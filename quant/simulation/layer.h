@@ -31,8 +31,8 @@ struct QuantParamSlot {
   std::string scale, zero_point, clipping;  // "output_scale", "output_zero_point", "output_clipping"
   QuantSettings settings;
   bool free = false;
-  std::function<LinearQuantParams()> get;
-  std::function<void(const LinearQuantParams&)> set;
+  std::function<ChannelGrid()> get;
+  std::function<void(const ChannelGrid&)> set;
 };
 
 class RangeLinearQuantParamLayerWrapper;

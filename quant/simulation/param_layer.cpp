@@ -28,32 +28,29 @@ double largest_integer(const Grid& m) {
 
 RangeLinearQuantParamLayerWrapper::RangeLinearQuantParamLayerWrapper(ModulePtr layer, LayerQuantization quantization,
                                                                      WeightQuantization weight,
-                                                                     const std::optional<LinearQuantParams>& params)
+                                                                     const std::optional<ChannelGrid>& grid)
     : RangeLinearQuantWrapper(std::move(layer), std::move(quantization)),
       layer_(*wrapped().weighted_sum()),
       bias_(layer_.bias),
       weight_(*this, layer_.weight, weight,
-              params ? *params : params_from_tensor(layer_.weight.raw(), weight.settings, Slices::output_channels)) {}
+              grid ? *grid : grid_from_tensor(layer_.weight.raw(), weight.settings, Slices::output_channels)) {}
 
 Tensor RangeLinearQuantParamLayerWrapper::dequantized_bias() const {
-  return bias_.defined() ? linear_dequantize(base_bias_q(), base_bias_params()) : Tensor();
+  return bias_.defined() ? linear_dequantize(base_bias_q(), base_bias_grid()) : Tensor();
 }
 
 QuantSettings RangeLinearQuantParamLayerWrapper::bias_settings() const {
   return {.bits = quantization().bits_accum, .mode = LinearQuantMode::symmetric};
 }
 
-LinearQuantParams RangeLinearQuantParamLayerWrapper::base_bias_params() const {
-  return params_from_tensor(bias_.raw(), bias_settings(), Slices::samples);
+ChannelGrid RangeLinearQuantParamLayerWrapper::base_bias_grid() const {
+  return grid_from_tensor(bias_.raw(), bias_settings(), Slices::samples);
 }
 
-Tensor RangeLinearQuantParamLayerWrapper::base_bias_q() const {
-  return linear_quantize_clamp(bias_.raw(), base_bias_params(),
-                               quantized_range(bias_settings().bits, bias_settings().mode));
-}
+Tensor RangeLinearQuantParamLayerWrapper::base_bias_q() const { return linear_quantize(bias_.raw(), base_bias_grid()); }
 
 std::vector<int> RangeLinearQuantParamLayerWrapper::powers_coarser(const Grid& input) const {
-  const std::vector<float> scale = weight_.params().scale;
+  const std::vector<float> scale = weight_.grid().scale;
   std::vector<float> bias(scale.size(), 0.0f);
   if (bias_.defined() && !quantization().real_sums)
     for (size_t c = 0; c < bias_.raw().data().size(); ++c) {
@@ -82,22 +79,22 @@ std::vector<int> RangeLinearQuantParamLayerWrapper::powers_coarser(const Grid& i
 }
 
 IntegerSums RangeLinearQuantParamLayerWrapper::integer_sums(const Grid& input) const {
-  const LinearQuantParams params = weight_.params();
-  const std::vector<int> powers = quantization().output ? powers_coarser(input) : std::vector<int>(params.scale.size());
+  const ChannelGrid grid = weight_.grid();
+  const std::vector<int> powers = quantization().output ? powers_coarser(input) : std::vector<int>(grid.scale.size());
   const float fineness = weight_.fineness();
   const auto is_zero = [](auto value) { return value == 0; };
   IntegerSums sums{.weight = weight_.q()};
-  if (!std::ranges::all_of(params.zero_point, is_zero) || !std::ranges::all_of(powers, is_zero)) {
+  if (!std::ranges::all_of(grid.zero_point, is_zero) || !std::ranges::all_of(powers, is_zero)) {
     sums.weight = weight_.q().clone();
     const std::span<float> w = sums.weight.mutable_data();
-    const size_t channels = params.scale.size();
+    const size_t channels = grid.scale.size();
     for (size_t i = 0; i < w.size(); ++i) {
       const size_t c = i % channels;
-      w[i] = std::nearbyint(std::ldexp(fineness * (w[i] + params.zero_point[c]), -powers[c]));
+      w[i] = std::nearbyint(std::ldexp(fineness * (w[i] + grid.zero_point[c]), -powers[c]));
     }
   }
-  for (size_t c = 0; c < params.scale.size(); ++c) {
-    const float of_weight = std::ldexp(fineness * params.scale[c], -powers[c]), scale = input.scale * of_weight;
+  for (size_t c = 0; c < grid.scale.size(); ++c) {
+    const float of_weight = std::ldexp(fineness * grid.scale[c], -powers[c]), scale = input.scale * of_weight;
     sums.weight_scale.push_back(of_weight);
     sums.scale.push_back(quantization().output ? maybe_approximated(scale, output_settings()) : scale);
     if (arithmetic() == Arithmetic::onnx) sums.step.push_back(input.step() * (1 / of_weight));
@@ -114,15 +111,15 @@ Tensor RangeLinearQuantParamLayerWrapper::bias_on(const std::vector<float>& scal
     for (size_t c = 0; c < b.size(); ++c) b[c] = std::nearbyint(b[c] / step[c % step.size()]);
     return q;
   }
-  LinearQuantParams to{scale, std::vector<float>(scale.size(), 0.0f)};
+  ChannelGrid to{scale, std::vector<float>(scale.size(), 0.0f), accumulator_range()};
   Tensor bias = bias_.raw();
   if (!quantization().output_params) {
-    const LinearQuantParams base = base_bias_params();
+    const ChannelGrid base = base_bias_grid();
     bias = base_bias_q();
     for (float& b : bias.mutable_data()) b += base.zero_point[0];
     for (float& s : to.scale) s = maybe_approximated(s / base.scale[0], output_settings());
   }
-  return linear_quantize_clamp(bias, to, accumulator_range());
+  return linear_quantize(bias, to);
 }
 
 Accumulator RangeLinearQuantParamLayerWrapper::accumulate(Inputs x) {

@@ -27,9 +27,9 @@ struct IntegerSums {
 // (quantization.output null), weights and bias are dequantized and the layer runs in float.
 class RangeLinearQuantParamLayerWrapper final : public RangeLinearQuantWrapper {
  public:
-  // params: of the weights; none: those of their own range.
+  // grid: of the weights; none: that of their own range.
   RangeLinearQuantParamLayerWrapper(ModulePtr layer, LayerQuantization quantization, WeightQuantization weight,
-                                    const std::optional<LinearQuantParams>& params = std::nullopt);
+                                    const std::optional<ChannelGrid>& grid = std::nullopt);
   std::string_view kind() const override { return "RangeLinearQuantParamLayerWrapper"; }
   std::string describe() const override;
   RangeLinearQuantParamLayerWrapper* param_layer() override { return this; }
@@ -48,7 +48,7 @@ class RangeLinearQuantParamLayerWrapper final : public RangeLinearQuantWrapper {
   // root of the mean square of n rounding errors.
   IntegerSums integer_sums(const Grid& input) const;
   // Dynamic: the bias quantized on its own.
-  LinearQuantParams base_bias_params() const;
+  ChannelGrid base_bias_grid() const;
   Tensor base_bias_q() const;
 
   // --- for corrections ---

@@ -19,43 +19,43 @@ std::vector<float> values_of(const Tensor& t) { return {t.data().begin(), t.data
 }  // namespace
 
 IntegerWeight::IntegerWeight(Module& wrapper, Parameter& weight, const WeightQuantization& quantization,
-                             const LinearQuantParams& params)
+                             const ChannelGrid& grid)
     : quantization_(quantization),
       weight_(weight),
       scale_(wrapper, "w_scale", Tensor()),
       zero_point_(wrapper, "w_zero_point", Tensor()) {
   const Tensor original = weight.raw();
   if (quantization.save_float) float_weight_.emplace(wrapper, kFloatWeight, original.clone(), weight.layout());
-  quantize(original, params);
-  const QuantizedRange range = quantized_range(settings().bits, settings().mode);
+  quantize(original, grid);
+  const QuantizedRange range = integers();
   weight.set_limits({.low = range.qmin, .high = range.qmax});  // of what a checkpoint may hold
 }
 
-void IntegerWeight::quantize(const Tensor& weight, const LinearQuantParams& params) {
-  weight_.set_raw(linear_quantize_clamp(weight, params, quantized_range(settings().bits, settings().mode)));
-  scale_.set(vector_of(params.scale));
-  zero_point_.set(vector_of(params.zero_point));
+void IntegerWeight::quantize(const Tensor& weight, const ChannelGrid& grid) {
+  weight_.set_raw(linear_quantize(weight, {grid.scale, grid.zero_point, integers()}));
+  scale_.set(vector_of(grid.scale));
+  zero_point_.set(vector_of(grid.zero_point));
 }
 
 void IntegerWeight::set_q(Tensor q) {
   check(q.shape() == weight_.raw().shape(), "{}: expected integers of shape {}, got {}", weight_.path(),
         weight_.raw().shape(), q.shape());
-  const QuantizedRange range = quantized_range(settings().bits, settings().mode);
+  const QuantizedRange range = integers();
   for (const float value : q.data())
     check(value >= range.qmin && value <= range.qmax && value == std::nearbyint(value),
           "{}: expected integers from {} to {}, got {}", weight_.path(), range.qmin, range.qmax, value);
   weight_.set_raw(std::move(q));
 }
 
-void IntegerWeight::set_params(const LinearQuantParams& params) {
-  check(params.scale.size() == static_cast<size_t>(scale_().numel()) && params.zero_point.size() == params.scale.size(),
-        "{}: expected {} scales and zero points, got {} and {}", weight_.path(), scale_().numel(), params.scale.size(),
-        params.zero_point.size());
-  scale_.set(vector_of(params.scale));
-  zero_point_.set(vector_of(params.zero_point));
+void IntegerWeight::set_grid(const ChannelGrid& grid) {
+  check(grid.scale.size() == static_cast<size_t>(scale_().numel()) && grid.zero_point.size() == grid.scale.size(),
+        "{}: expected {} scales and zero points, got {} and {}", weight_.path(), scale_().numel(), grid.scale.size(),
+        grid.zero_point.size());
+  scale_.set(vector_of(grid.scale));
+  zero_point_.set(vector_of(grid.zero_point));
 }
 
-LinearQuantParams IntegerWeight::params() const { return {values_of(scale_()), values_of(zero_point_())}; }
+ChannelGrid IntegerWeight::grid() const { return {values_of(scale_()), values_of(zero_point_()), integers()}; }
 
 QuantParamSlot IntegerWeight::slot() {
   return {.scale = "w_scale",
@@ -63,17 +63,17 @@ QuantParamSlot IntegerWeight::slot() {
           .clipping = "weight_clipping",
           .settings = settings(),
           .free = float_weight_.has_value(),
-          .get = [this] { return params(); },
+          .get = [this] { return grid(); },
           .set =
-              [this](const LinearQuantParams& params) {
+              [this](const ChannelGrid& grid) {
                 check(float_weight_.has_value(), "{}: the weight can be quantized again only with save_fp_weights",
                       weight_.path());
-                quantize(float_weight_->raw(), params);
+                quantize(float_weight_->raw(), grid);
               }};
 }
 
 Json IntegerWeight::quant_params() const {
-  const LinearQuantParams all = params();
+  const ChannelGrid all = grid();
   const bool one = !settings().per_channel;
   return {{"bits", settings().bits},
           {"mode", enum_name(settings().mode)},

@@ -96,8 +96,7 @@ Grid RangeLinearQuantWrapper::own_input_grid(size_t i, const Tensor& x) const {
   if (inputs_scale_) {
     return grid_of({(*inputs_scale_)().data()[i], (*inputs_zero_point_)().data()[i]}, input.settings);
   }
-  const LinearQuantParams params = params_from_tensor(x, input.settings, Slices::samples);
-  return grid_of({params.scale[0], params.zero_point[0]}, input.settings);
+  return grid_from_tensor(x, input.settings, Slices::samples).channel(0);
 }
 
 Tensor RangeLinearQuantWrapper::on_own_grid(size_t i, const Tensor& x) const {
@@ -129,13 +128,13 @@ std::vector<QuantParamSlot> RangeLinearQuantWrapper::quant_param_slots() {
                      .settings = settings,
                      .free = free,
                      .get =
-                         [&scale, &zero_point, i] {
-                           return LinearQuantParams{{scale().data()[i]}, {zero_point().data()[i]}};
+                         [&scale, &zero_point, i, settings] {
+                           return ChannelGrid(grid_of({scale().data()[i], zero_point().data()[i]}, settings));
                          },
                      .set =
-                         [&scale, &zero_point, set_value](const LinearQuantParams& params) {
-                           set_value(scale, params.scale[0]);
-                           set_value(zero_point, params.zero_point[0]);
+                         [&scale, &zero_point, set_value](const ChannelGrid& grid) {
+                           set_value(scale, grid.scale[0]);
+                           set_value(zero_point, grid.zero_point[0]);
                          }});
   };
   if (output_scale_) add("output", output_settings(), true, *output_scale_, *output_zero_point_, 0);
@@ -158,11 +157,7 @@ Tensor RangeLinearQuantWrapper::forward(Inputs x) {
   Accumulator accumulator = accumulate(x);
   check_holds(accumulator, limits);
   std::optional<Grid> output = output_grid();
-  if (!output) {
-    const LinearQuantParams params =
-        params_from_tensor(to_real(accumulator, limits), output_settings(), Slices::samples);
-    output = grid_of({params.scale[0], params.zero_point[0]}, output_settings());
-  }
+  if (!output) output = grid_from_tensor(to_real(accumulator, limits), output_settings(), Slices::samples).channel(0);
   const Rescale to = rescale(output->scale, accumulator);
   return requantized(std::move(accumulator), limits, to, *output, arithmetic());
 }

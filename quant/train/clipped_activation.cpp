@@ -41,11 +41,8 @@ float first_clip(const ClipStart& start) { return std::min(start.clip_val.value_
 Tensor clip_and_quantize(const Tensor& x, const Clip& clip) {
   if (!clip.bits) return clamp(x, clip.low, clip.high);
   const auto mode = clip.low < 0 ? LinearQuantMode::symmetric_restricted : LinearQuantMode::asymmetric_unsigned;
-  const Grid grid = params_from_range(*clip.bits, mode, clip.low, clip.high);
-  return linear_quantize_ste(x, {{grid.scale}, {grid.zero_point}},
-                             {.integers = quantized_range(*clip.bits, mode),
-                              .saturation = ValueRange{clip.low, clip.high},
-                              .dequantize = clip.dequantize});
+  const Grid grid = grid_from_range(*clip.bits, mode, clip.low, clip.high);
+  return linear_quantize_ste(x, grid, {.saturation = ValueRange{clip.low, clip.high}, .dequantize = clip.dequantize});
 }
 
 }  // namespace

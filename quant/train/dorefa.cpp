@@ -47,9 +47,10 @@ DorefaQuantizeParam::DorefaQuantizeParam(int bits) : Quantization(bits) {
 
 std::string DorefaQuantizeParam::describe() const { return fmt::format("bits={}", own_bits()); }
 
-std::vector<float> DorefaQuantizeParam::integer_scale(const Tensor& quantized) const {
-  if (own_bits() > 1) return {static_cast<float>(std::exp2(own_bits()) - 1)};
-  return {1.0f / std::max(std::fabs(quantized.data()[0]), 1e-12f)};
+std::optional<ChannelGrid> DorefaQuantizeParam::grid(const Tensor& quantized) const {
+  const float magnitude = own_bits() > 1 ? 1 : std::max(std::fabs(quantized.data()[0]), 1e-12f);
+  const QuantizedRange range = quantized_range(own_bits(), LinearQuantMode::asymmetric_unsigned);
+  return Grid{range.qmax / 2 / magnitude, -range.qmax / 2, range.qmin, range.qmax};
 }
 
 Tensor DorefaQuantizeParam::quantized(const Tensor& parameter) {
@@ -60,7 +61,7 @@ Tensor DorefaQuantizeParam::quantized(const Tensor& parameter) {
   if (largest.item() == 0) largest = Tensor::scalar(1);
   const Tensor unit = add_scalar(div(bounded, mul_scalar(largest, 2)), 0.5f);
   const QuantizedRange range = quantized_range(*bits(), LinearQuantMode::asymmetric_unsigned);
-  const Tensor levels = linear_quantize_ste(unit, {{range.qmax}, {0}}, {.integers = range});
+  const Tensor levels = linear_quantize_ste(unit, {{range.qmax}, {0}, range});
   return add_scalar(mul_scalar(levels, 2), -1);
 }
 

@@ -17,7 +17,7 @@ class DorefaQuantizeParam final : public Quantization {
   explicit DorefaQuantizeParam(int bits);
   std::string_view kind() const override { return "DorefaQuantizeParam"; }
   std::string describe() const override;
-  std::vector<float> integer_scale(const Tensor& quantized) const override;
+  std::optional<ChannelGrid> grid(const Tensor& quantized) const override;
   std::vector<float> steps_per_unit(const Tensor&) const override { return {}; }
 
  protected:

@@ -44,7 +44,7 @@ FakeLinearQuantization::FakeLinearQuantization(const FakeQuantConfig& config)
       zero_point(buffer("zero_point", one(0))) {
   check(config.ema_decay >= 0 && config.ema_decay < 1,
         "fake quantization: expected an ema_decay of 0 to below 1, got {}", config.ema_decay);
-  params_from_range(config.bits, config.mode, -1, 1);  // checks the bits
+  grid_from_range(config.bits, config.mode, -1, 1);  // checks the bits
 }
 
 std::string FakeLinearQuantization::describe() const {
@@ -98,8 +98,7 @@ QuantSettings FakeLinearQuantization::settings() const {
 }
 
 void FakeLinearQuantization::update_grid() {
-  const Grid grid =
-      params_from_range(bits().value_or(own_bits()), config_.mode, tracked_min.item(), tracked_max.item());
+  const Grid grid = grid_from_range(bits().value_or(own_bits()), config_.mode, tracked_min.item(), tracked_max.item());
   scale.set(one(grid.scale));
   zero_point.set(one(grid.zero_point));
 }
@@ -112,16 +111,16 @@ Tensor FakeLinearQuantization::quantized(const Tensor& x) {
   if (training() && !frozen()) follow(x);
   if (!bits()) return x;
   // A graph can be traced before there is a range; the values do not matter then.
-  if (!has_range() && Tape::is_tracing()) return linear_quantize_ste(x, {}, {});
+  if (!has_range() && Tape::is_tracing()) return linear_quantize_ste(x, {});
   check(has_range(),
         "fake quantization: no range yet, since no training step was made and no checkpoint loaded; run at least one "
         "forward pass in training mode first");
   update_grid();
   ValueRange range{tracked_min.item(), tracked_max.item()};
   if (is_symmetric(config_.mode)) range = {-range.max_abs(), range.max_abs()};
-  SteOptions options{.saturation = range, .dequantize = config_.dequantize};
-  if (config_.clamp_integers) options.integers = quantized_range(*bits(), config_.mode);
-  return linear_quantize_ste(x, {{scale.item()}, {zero_point.item()}}, options);
+  ChannelGrid grid({scale.item()}, {zero_point.item()});
+  if (config_.clamp_integers) grid.integers = quantized_range(*bits(), config_.mode);
+  return linear_quantize_ste(x, grid, {.saturation = range, .dequantize = config_.dequantize});
 }
 
 void measure_ranges_again(Module& model, const std::function<void()>& run) {

@@ -16,7 +16,7 @@ struct FakeQuantConfig {
   int bits = 8;
   LinearQuantMode mode = LinearQuantMode::symmetric;
   float ema_decay = 0.999f;
-  bool clamp_integers = true;  // false: as Distiller, see SteOptions::integers
+  bool clamp_integers = true;  // false: as Distiller, see linear_quantize_ste
   bool dequantize = true;
   ClipMode clip = ClipMode::none;
   std::optional<float> clip_percentile, clip_n_stds;

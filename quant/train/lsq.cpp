@@ -61,7 +61,7 @@ bool has_offset(Role role) { return role != Role::weights && role != Role::bias 
 
 Tensor on_grid(const Tensor& x, float step, float offset, const QuantizedRange& range) {
   const Tape::Paused paused;
-  return linear_quantize_ste(x, {{1 / step}, {offset / step}}, {.integers = range});
+  return linear_quantize_ste(x, {{1 / step}, {offset / step}, range});
 }
 
 }  // namespace
@@ -81,16 +81,16 @@ LSQQuantization::LSQQuantization(int bits, Role role, LSQOptions options)
   offset.set_limits({-kLargestStep, kLargestStep});
 }
 
-std::vector<float> LSQQuantization::integer_scale(const Tensor&) const {
-  std::vector<float> scale;
-  for (const float s : step.raw().data()) scale.push_back((midrise_ ? 2 : 1) / s);
-  return scale;
+std::optional<ChannelGrid> LSQQuantization::grid(const Tensor& quantized) const {
+  return is_parameter() ? weight_grid(own_bits()) : LearnedQuantization::grid(quantized);
 }
 
-std::vector<float> LSQQuantization::steps_per_unit(const Tensor&) const {
-  std::vector<float> steps;
-  for (const float s : step.raw().data()) steps.push_back(1 / s);
-  return steps;
+ChannelGrid LSQQuantization::weight_grid(int bits) const {
+  const Ends ends = ends_of(bits);
+  const std::span<const float> steps = step.raw().data();
+  ChannelGrid grid({}, std::vector<float>(steps.size(), ends.shift), ends.q);
+  for (const float s : steps) grid.scale.push_back(1 / s);
+  return grid;
 }
 
 LSQQuantization::Ends LSQQuantization::ends_of(int bits) const {
@@ -148,8 +148,8 @@ void LSQQuantization::start(const Tensor& x, int bits) {
 }
 
 Tensor LSQQuantization::quantize(const Tensor& x, int bits) {
+  if (per_channel_) return quantize_channels(x, bits);
   const Ends ends = ends_of(bits);
-  if (per_channel_) return quantize_channels(x, ends);
   const auto [q, shift, low, high] = ends;
   const float s = step.raw().item(), o = offset.defined() ? offset.raw().item() : shift * s;
   const float g = gradient_scale(x, q.qmax);
@@ -163,14 +163,13 @@ Tensor LSQQuantization::quantize(const Tensor& x, int bits) {
   return record_on_grid("lsq", x, on_grid(x, s, o, q), {q.qmin * s + o, q.qmax * s + o}, parameters);
 }
 
-Tensor LSQQuantization::quantize_channels(const Tensor& x, const Ends& ends) {
+Tensor LSQQuantization::quantize_channels(const Tensor& x, int bits) {
+  const Ends ends = ends_of(bits);
   const std::vector<float> steps(step.raw().data().begin(), step.raw().data().end());
-  LinearQuantParams params{{}, std::vector<float>(steps.size(), ends.shift)};
-  for (const float s : steps) params.scale.push_back(1 / s);
   Tensor y;
   {
     const Tape::Paused paused;
-    y = linear_quantize_ste(x, params, {.integers = ends.q});
+    y = linear_quantize_ste(x, weight_grid(bits));
   }
   const double g = 1 / std::sqrt(static_cast<double>(x.numel()) / static_cast<double>(steps.size()) * ends.q.qmax);
   return record("lsq", y, {x, step()}, [x, y, ends, steps, g](const Tensor& dy, Grads& dx) {

@@ -33,8 +33,7 @@ class LSQQuantization final : public LearnedQuantization {
   LSQQuantization(int bits, Role role, LSQOptions options = {});
   std::string_view kind() const override { return "LSQQuantization"; }
 
-  std::vector<float> integer_scale(const Tensor& quantized) const override;
-  std::vector<float> steps_per_unit(const Tensor& quantized) const override;
+  std::optional<ChannelGrid> grid(const Tensor& quantized) const override;
 
   Parameter step;    // [1], or [channels] of weights, the last dimension
   Parameter offset;  // [1]; absent where none is learned
@@ -54,7 +53,8 @@ class LSQQuantization final : public LearnedQuantization {
   };
   Ends ends_of(int bits) const;
   Start first_grid(const Tensor& x, int bits) const;
-  Tensor quantize_channels(const Tensor& x, const Ends& ends);
+  ChannelGrid weight_grid(int bits) const;
+  Tensor quantize_channels(const Tensor& x, int bits);
 
   LSQStart start_;
   bool per_channel_, midrise_;

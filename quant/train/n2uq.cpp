@@ -135,7 +135,7 @@ Tensor N2UQQuantization::evenly(const Tensor& x, const QuantizedRange& q) {
   Tensor y;
   {
     const Tape::Paused paused;
-    y = linear_quantize_ste(x, {{1 / s}, {0}}, {.integers = q});
+    y = linear_quantize_ste(x, {{1 / s}, {0}, q});
   }
   const auto of_step = [=](const GridSums& sums) {
     return static_cast<float>(g * (sums.inside / s + top * sums.above));

@@ -45,7 +45,7 @@ Oscillations::Oscillations(const OscillationConfig& config, Module& model) : con
     if (!quantization || is_bias(*parameter)) continue;
     // Evenly spaced levels, of which each weight has the nearest.
     const Tensor now = quantized(*parameter);
-    if (!quantization->steps_per_unit(now).empty() && !quantization->integer_scale(now).empty())
+    if (!quantization->steps_per_unit(now).empty() && quantization->grid(now))
       weights_.push_back({parameter, quantization});
   }
   check(!weights_.empty(), "{}: the model has no weights on the nearest of evenly spaced levels", kSection);

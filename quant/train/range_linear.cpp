@@ -56,21 +56,16 @@ std::vector<float> powers(float base, int count) {
   return all;
 }
 
-LinearQuantParams params_of_shares(const std::vector<ValueRange>& full, std::span<const float> share,
-                                   const QuantSettings& settings) {
-  LinearQuantParams params{{}, {}};
-  for (size_t c = 0; c < full.size(); ++c) {
-    const Grid grid = params_from_clipping({share[c] * full[c].min, share[c] * full[c].max}, settings);
-    params.scale.push_back(grid.scale);
-    params.zero_point.push_back(grid.zero_point);
-  }
-  return params;
+ChannelGrid grid_of_shares(std::vector<ValueRange> ranges, std::span<const float> share,
+                           const QuantSettings& settings) {
+  for (size_t c = 0; c < ranges.size(); ++c) ranges[c] = {share[c] * ranges[c].min, share[c] * ranges[c].max};
+  return grid_from_ranges(ranges, settings);
 }
 
 // Of each channel, the last dimension, or of all numbers.
-std::vector<double> square_errors(const Tensor& x, const LinearQuantParams& params, const QuantizedRange& integers) {
-  const Tensor y = linear_quantize_ste(x, params, {.integers = integers});
-  const size_t channels = params.scale.size();
+std::vector<double> square_errors(const Tensor& x, const ChannelGrid& grid) {
+  const Tensor y = linear_quantize_ste(x, grid);
+  const size_t channels = grid.scale.size();
   std::vector<double> errors(channels);
   for (size_t i = 0, c = 0; i < x.data().size(); ++i, c = c + 1 == channels ? 0 : c + 1) {
     const double distance = y.data()[i] - x.data()[i];
@@ -248,19 +243,15 @@ LinearQuantizeParam::LinearQuantizeParam(const LinearQuantizeParamConfig& config
       config_(config),
       scale(buffer("scale", Tensor::full({config.per_channel ? parameter[-1] : 1}, 1))),
       zero_point(buffer("zero_point", Tensor::zeros({config.per_channel ? parameter[-1] : 1}))) {
-  params_from_range(config.bits, config.mode, -1, 1);  // checks the bits
+  grid_from_range(config.bits, config.mode, -1, 1);  // checks the bits
   if (config.clip) share_.emplace(*this, "share", Tensor::zeros(scale().shape()));
 }
 
-std::vector<float> LinearQuantizeParam::integer_scale(const Tensor&) const {
-  std::vector<float> scales = steps_per_unit(Tensor());
-  if (config_.mode == LinearQuantMode::symmetric_midrise)
-    for (float& s : scales) s *= 2;  // halves become integers
-  return scales;
-}
-
-std::vector<float> LinearQuantizeParam::steps_per_unit(const Tensor&) const {
-  return {scale().data().begin(), scale().data().end()};
+std::optional<ChannelGrid> LinearQuantizeParam::grid(const Tensor&) const {
+  const auto numbers_of = [](const Buffer& buffer) {
+    return std::vector<float>(buffer().data().begin(), buffer().data().end());
+  };
+  return ChannelGrid(numbers_of(scale), numbers_of(zero_point), quantized_range(own_bits(), config_.mode));
 }
 
 std::string LinearQuantizeParam::describe() const {
@@ -275,20 +266,19 @@ void LinearQuantizeParam::forget_range() {
 
 Tensor LinearQuantizeParam::quantized(const Tensor& parameter) {
   if (!bits()) return parameter;
-  const LinearQuantParams params = this->params(parameter);
-  scale.set(vector_of(params.scale));
-  zero_point.set(vector_of(params.zero_point));
-  SteOptions options;
-  if (config_.clamp_integers) options.integers = quantized_range(*bits(), config_.mode);
-  return linear_quantize_ste(parameter, params, options);
+  ChannelGrid grid = grid_now(parameter);
+  scale.set(vector_of(grid.scale));
+  zero_point.set(vector_of(grid.zero_point));
+  if (!config_.clamp_integers) grid.integers = {};
+  return linear_quantize_ste(parameter, grid);
 }
 
-LinearQuantParams LinearQuantizeParam::params(const Tensor& parameter) {
+ChannelGrid LinearQuantizeParam::grid_now(const Tensor& parameter) {
   const QuantSettings settings{.bits = *bits(), .mode = config_.mode, .per_channel = config_.per_channel};
-  if (!share_) return params_from_tensor(parameter, settings, Slices::output_channels);
+  if (!share_) return grid_from_tensor(parameter, settings, Slices::output_channels);
   const std::vector<ValueRange> full = range_from_tensor(parameter, settings, Slices::output_channels);
   if ((training() && !frozen()) || (*share_)().data()[0] == 0) follow(parameter, full, settings);
-  return params_of_shares(full, (*share_)().data(), settings);
+  return grid_of_shares(full, (*share_)().data(), settings);
 }
 
 void LinearQuantizeParam::follow(const Tensor& parameter, const std::vector<ValueRange>& full,
@@ -304,8 +294,7 @@ void LinearQuantizeParam::follow(const Tensor& parameter, const std::vector<Valu
   for (const float factor : factors) {
     std::vector<float> tried = share;
     for (float& s : tried) s = std::min(1.0f, s * factor);
-    const std::vector<double> errors =
-        square_errors(parameter, params_of_shares(full, tried, settings), quantized_range(*bits(), config_.mode));
+    const std::vector<double> errors = square_errors(parameter, grid_of_shares(full, tried, settings));
     for (size_t c = 0; c < share.size(); ++c)
       if (errors[c] < least[c]) {
         least[c] = errors[c];

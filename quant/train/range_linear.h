@@ -121,8 +121,7 @@ struct LinearQuantizeParamConfig {
 class LinearQuantizeParam final : public Quantization {
  public:
   explicit LinearQuantizeParam(const LinearQuantizeParamConfig& config, const Shape& parameter);
-  std::vector<float> integer_scale(const Tensor& quantized) const override;
-  std::vector<float> steps_per_unit(const Tensor& quantized) const override;
+  std::optional<ChannelGrid> grid(const Tensor& quantized) const override;
   std::string_view kind() const override { return "LinearQuantizeParam"; }
   std::string describe() const override;
   void forget_range() override;
@@ -137,7 +136,7 @@ class LinearQuantizeParam final : public Quantization {
   Tensor quantized(const Tensor& parameter) override;
 
  private:
-  LinearQuantParams params(const Tensor& parameter);
+  ChannelGrid grid_now(const Tensor& parameter);
   void follow(const Tensor& parameter, const std::vector<ValueRange>& full, const QuantSettings& settings);
 
   std::optional<Buffer> share_;  // of the range; 0: not measured yet. None where it is not clipped.

@@ -45,8 +45,11 @@ Tensor SawbQuantizeParam::quantized(const Tensor& parameter) {
   if (!bits()) return parameter;
   const auto levels = static_cast<float>(std::exp2(*bits()) - 1);
   scale.set(Tensor::full({1}, levels / (2 * largest_level(parameter, *bits()))));
-  return linear_quantize_ste(parameter, {{scale.item()}, {0.5f}},
-                             {.integers = quantized_range(*bits(), LinearQuantMode::asymmetric_signed)});
+  return linear_quantize_ste(parameter, grid_of(*bits()));
+}
+
+ChannelGrid SawbQuantizeParam::grid_of(int bits) const {
+  return {{scale.item()}, {0.5f}, quantized_range(bits, LinearQuantMode::asymmetric_signed)};
 }
 
 }  // namespace qgrad

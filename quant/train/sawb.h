@@ -15,13 +15,15 @@ class SawbQuantizeParam final : public Quantization {
   explicit SawbQuantizeParam(int bits);  // 2, 3, 4, 5 or 8, of which c1 and c2 are known; throws for others
   std::string_view kind() const override { return "SawbQuantizeParam"; }
   std::string describe() const override;
-  std::vector<float> integer_scale(const Tensor&) const override { return {2 * scale.item()}; }  // levels: odd integers
-  std::vector<float> steps_per_unit(const Tensor&) const override { return {scale.item()}; }
+  std::optional<ChannelGrid> grid(const Tensor&) const override { return grid_of(own_bits()); }
 
   Buffer scale;  // [1], steps in 1, as the last forward had it
 
  protected:
   Tensor quantized(const Tensor& parameter) override;
+
+ private:
+  ChannelGrid grid_of(int bits) const;
 };
 
 }  // namespace qgrad

@@ -1,6 +1,8 @@
 // One pass forward, at most one backward.
 #include "quant/train/ste.h"
 
+#include <cmath>
+
 #include "core/error.h"
 #include "core/ops/fused.h"
 #include "core/ops/map.h"
@@ -24,17 +26,14 @@ Tensor mask_outside(const Tensor& x, Tensor dy, const ValueRange& range) {
   return dx;
 }
 
-QuantGrid grid_of(const LinearQuantParams& params, const SteOptions& options) {
-  QuantGrid grid{.scale = params.scale[0], .zero_point = params.zero_point[0]};
+QuantGrid whole_grid(const ChannelGrid& grid, const SteOptions& options) {
+  QuantGrid whole{
+      .scale = grid.scale[0], .zero_point = grid.zero_point[0], .qmin = grid.integers.qmin, .qmax = grid.integers.qmax};
   if (options.saturation) {
-    grid.low = options.saturation->min;
-    grid.high = options.saturation->max;
+    whole.low = options.saturation->min;
+    whole.high = options.saturation->max;
   }
-  if (options.integers) {
-    grid.qmin = options.integers->qmin;
-    grid.qmax = options.integers->qmax;
-  }
-  return grid;
+  return whole;
 }
 
 Tensor quantize_whole(const Tensor& x, const QuantGrid& grid, bool dequantize) {
@@ -45,20 +44,19 @@ Tensor quantize_whole(const Tensor& x, const QuantGrid& grid, bool dequantize) {
   return map(x, [&](const float* in, float* out, size_t n) { kernel(in, out, n, grid); });
 }
 
-Tensor quantize_channels(const Tensor& x, const LinearQuantParams& params, const SteOptions& options) {
-  const auto channels = static_cast<int64_t>(params.scale.size());
+Tensor quantize_channels(const Tensor& x, const ChannelGrid& grid, const SteOptions& options) {
+  const auto channels = static_cast<int64_t>(grid.scale.size());
   check(x.rank() > 0 && x.dim(-1) == channels, "linear_quantize_ste: {} scales do not fit the last dimension of {}",
         channels, x.shape());
   check(!options.saturation, "linear_quantize_ste: a saturation range is for one scale, got {}", channels);
-  ChannelQuantGrid grid{.scale = params.scale.data(), .zero_point = params.zero_point.data()};
-  if (options.integers) {
-    grid.qmin = options.integers->qmin;
-    grid.qmax = options.integers->qmax;
-  }
+  const ChannelQuantGrid each{.scale = grid.scale.data(),
+                              .zero_point = grid.zero_point.data(),
+                              .qmin = grid.integers.qmin,
+                              .qmax = grid.integers.qmax};
   const auto kernel =
       options.dequantize ? kernels().quantize.fake_quant_channels : kernels().quantize.quantize_channels;
   return map_rows(x, channels,
-                  [&](const float* in, float* out, size_t rows) { kernel(in, out, rows, params.scale.size(), grid); });
+                  [&](const float* in, float* out, size_t rows) { kernel(in, out, rows, grid.scale.size(), each); });
 }
 
 Tensor record_straight_through(const Tensor& x, Tensor y, const SteOptions& options) {
@@ -71,20 +69,20 @@ Tensor record_straight_through(const Tensor& x, Tensor y, const SteOptions& opti
 
 }  // namespace
 
-Tensor linear_quantize_ste(const Tensor& x, const LinearQuantParams& params, const SteOptions& options) {
-  check(!params.scale.empty() && params.scale.size() == params.zero_point.size(),
-        "linear_quantize_ste: {} scales and {} zero points", params.scale.size(), params.zero_point.size());
-  if (params.per_channel()) return record_straight_through(x, quantize_channels(x, params, options), options);
-  const QuantGrid grid = grid_of(params, options);
+Tensor linear_quantize_ste(const Tensor& x, const ChannelGrid& grid, const SteOptions& options) {
+  check(!grid.scale.empty() && grid.scale.size() == grid.zero_point.size(),
+        "linear_quantize_ste: {} scales and {} zero points", grid.scale.size(), grid.zero_point.size());
+  if (grid.per_channel()) return record_straight_through(x, quantize_channels(x, grid, options), options);
+  const QuantGrid whole = whole_grid(grid, options);
   Tensor y;
   if (auto* waiting = waiting_as<PendingNormalized>(x); waiting && options.dequantize && options.saturation) {
     auto inside = std::make_shared<BitMask>();
-    y = record("linear_quantize_ste", waiting->fake_quant(grid, *inside), {x},
+    y = record("linear_quantize_ste", waiting->fake_quant(whole, *inside), {x},
                [inside](Tensor dy, Grads& dx) { dx.add(0, masked(std::move(dy), inside)); });
   } else {
-    y = record_straight_through(x, quantize_whole(x, grid, options.dequantize), options);
+    y = record_straight_through(x, quantize_whole(x, whole, options.dequantize), options);
   }
-  if (options.integers && options.dequantize) y.set_grid({grid.scale, grid.zero_point, grid.qmin, grid.qmax});
+  if (std::isfinite(whole.qmax) && options.dequantize) y.set_grid(grid.channel(0));
   return y;
 }
 

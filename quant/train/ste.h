@@ -9,9 +9,6 @@
 namespace qgrad {
 
 struct SteOptions {
-  // Quantized values are clamped to this range, which integers of that width can hold. None: Distiller's behaviour,
-  // which reaches one level too many where the largest value lies on a rounding tie.
-  std::optional<QuantizedRange> integers;
   // x is clamped to this first, and has no gradient outside of it (it has one at both ends). Not with scales per
   // channel.
   std::optional<ValueRange> saturation;
@@ -19,10 +16,10 @@ struct SteOptions {
 };
 
 // y = (q + zero_point) / scale with q = round(scale * x - zero_point), in one pass; the gradient passes as if y were x.
-// Per-channel parameters belong to the last dimension. A dequantized result with one scale and a range of integers
-// carries its grid().
+// A dequantized result with one scale and a range of integers carries its grid(). Without such a range it may have one
+// level too many, where the largest number lies on a rounding tie, as Distiller's do.
 // (Distiller q_utils.LinearQuantizeSTE; Bengio et al., "Estimating or propagating gradients through stochastic
 // neurons", 2013)
-Tensor linear_quantize_ste(const Tensor& x, const LinearQuantParams& params, const SteOptions& options);
+Tensor linear_quantize_ste(const Tensor& x, const ChannelGrid& grid, const SteOptions& options = {});
 
 }  // namespace qgrad

@@ -40,7 +40,7 @@ const Registered<Quantizer, TQTQuantizer, TQTConfig> tqt{
 
 Tensor on_grid(const Tensor& x, float step, const QuantizedRange& range) {
   const Tape::Paused paused;
-  return linear_quantize_ste(x, {{1 / step}, {0}}, {.integers = range});
+  return linear_quantize_ste(x, {{1 / step}, {0}, range});
 }
 
 // The first number beyond those that round to `integer`, half to even, towards `direction`.

@@ -37,10 +37,9 @@ std::string WRPNQuantizeParam::describe() const {
 
 Tensor WRPNQuantizeParam::quantized(const Tensor& parameter) {
   if (!bits()) return parameter;
-  const Grid grid = symmetric_params(*bits(), 1, /*restricted=*/false);
-  SteOptions options{.saturation = ValueRange{-1, 1}};
-  if (config_.clamp_integers) options.integers = quantized_range(*bits(), LinearQuantMode::symmetric);
-  return linear_quantize_ste(parameter, {{grid.scale}, {grid.zero_point}}, options);
+  ChannelGrid grid = symmetric_grid(*bits(), 1, /*restricted=*/false);
+  if (!config_.clamp_integers) grid.integers = {};
+  return linear_quantize_ste(parameter, grid, {.saturation = ValueRange{-1, 1}});
 }
 
 }  // namespace qgrad

@@ -11,7 +11,7 @@ class WRPNQuantizeParam final : public Quantization {
  public:
   struct Config {
     int bits = 8;
-    bool clamp_integers = true;  // false: as Distiller, see SteOptions::integers
+    bool clamp_integers = true;  // false: as Distiller, see linear_quantize_ste
   };
   explicit WRPNQuantizeParam(const Config& config);
   std::string_view kind() const override { return "WRPNQuantizeParam"; }

@@ -14,7 +14,7 @@ void use(const TensorStats& stats) {
   for (const auto& [name, clip] : enum_names(static_cast<ClipMode*>(nullptr)))
     for (const LinearQuantMode mode : {LinearQuantMode::symmetric, LinearQuantMode::asymmetric_unsigned}) try {
         const QuantSettings settings{.mode = mode, .clip = clip, .n_stds = 2, .percentile = 99};
-        const Grid grid = params_from_stats(stats, settings);
+        const Grid grid = grid_from_stats(stats, settings);
         if (!std::isfinite(grid.scale) || !std::isfinite(grid.zero_point)) std::abort();
       } catch (const Error&) {
       }

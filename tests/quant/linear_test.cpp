@@ -40,10 +40,10 @@ Tensor channels_last(const Json& value) {
 Grid golden_params(const std::string& fn, const Json& in, size_t i) {
   const int bits = in.at("num_bits");
   if (fn == "symmetric_linear_quantization_params")
-    return symmetric_params(bits, numbers(in.at("saturation_val")).at(i), in.at("restrict_qrange"));
+    return symmetric_grid(bits, numbers(in.at("saturation_val")).at(i), in.at("restrict_qrange"));
   const std::vector<float> min = numbers(in.at("saturation_min")), max = numbers(in.at("saturation_max"));
-  return asymmetric_params(bits, min.at(min.size() == 1 ? 0 : i), max.at(max.size() == 1 ? 0 : i),
-                           {.is_signed = in.at("signed"), .integral_zero_point = in.at("integral_zero_point")});
+  return asymmetric_grid(bits, min.at(min.size() == 1 ? 0 : i), max.at(max.size() == 1 ? 0 : i),
+                         {.is_signed = in.at("signed"), .integral_zero_point = in.at("integral_zero_point")});
 }
 
 // The elements of a golden params case: the longer of its arguments (one may be a scalar beside a tensor).
@@ -93,10 +93,11 @@ TEST_CASE("golden 01a: scale and zero point of saturation values, integer ranges
 TEST_CASE("golden 01b: quantize, clamp and dequantize") {
   for_each_case("01b_linear_quantize", [](const Json&, const Json& c) {
     const Json &in = c.at("inputs"), &expected = c.at("expected");
-    const LinearQuantParams params{numbers(in.at("scale")), numbers(in.at("zero_point"))};
+    const ChannelGrid params{numbers(in.at("scale")), numbers(in.at("zero_point"))};
     const auto read = [&](const Json& value) { return params.per_channel() ? channels_last(value) : tensor(value); };
     const Tensor x = read(in.at("x"));
-    const Tensor clamped = linear_quantize_clamp(x, params, {number(in.at("clamp_min")), number(in.at("clamp_max"))});
+    const Tensor clamped =
+        linear_quantize(x, {params.scale, params.zero_point, {number(in.at("clamp_min")), number(in.at("clamp_max"))}});
     CHECK(difference(linear_quantize(x, params), read(expected.at("linear_quantize")), kExact) == "");
     CHECK(difference(clamped, read(expected.at("linear_quantize_clamp")), kExact) == "");
     CHECK(difference(linear_dequantize(clamped, params), read(expected.at("linear_dequantize_of_clamped")), kExact) ==
@@ -133,41 +134,39 @@ TEST_CASE("golden 01e: scales as multiplier and shift, values that integer range
 }
 
 TEST_CASE("a range of zeros quantizes with scale 1") {
-  CHECK(symmetric_params(8, 0, false).scale == 1);
-  const Grid params = asymmetric_params(4, 0, 0);
+  CHECK(symmetric_grid(8, 0, false).scale == 1);
+  const Grid params = asymmetric_grid(4, 0, 0);
   CHECK(params.scale == 1);
   CHECK(params.zero_point == 0);
 }
 
 TEST_CASE("levels around zero end at the range, one bit has two, and a range of zeros has them next to zero") {
-  const Grid two = params_from_range(2, LinearQuantMode::symmetric_midrise, -0.5f, 3);
+  const Grid two = grid_from_range(2, LinearQuantMode::symmetric_midrise, -0.5f, 3);
   CHECK(representable_range(two).min == -3);
   CHECK(representable_range(two).max == 3);
-  CHECK(linear_quantize_clamp(Tensor::from({4}, std::vector{-9.0f, -0.1f, 0.1f, 2.5f}), {{two.scale}, {two.zero_point}},
-                              {two.qmin, two.qmax})
-            .data()[1] == -1);
-  const Grid one = params_from_range(1, LinearQuantMode::symmetric_midrise, -1, 1);
+  CHECK(linear_quantize(Tensor::from({4}, std::vector{-9.0f, -0.1f, 0.1f, 2.5f}), two).data()[1] == -1);
+  const Grid one = grid_from_range(1, LinearQuantMode::symmetric_midrise, -1, 1);
   CHECK(representable_range(one).max == 1);
-  CHECK(representable_range(params_from_range(4, LinearQuantMode::symmetric_midrise, 0, 0)).max < 1e-36f);
+  CHECK(representable_range(grid_from_range(4, LinearQuantMode::symmetric_midrise, 0, 0)).max < 1e-36f);
 }
 
 TEST_CASE("zero is always representable in asymmetric modes") {
-  const Grid grid = asymmetric_params(8, 2, 6);
+  const Grid grid = asymmetric_grid(8, 2, 6);
   CHECK(grid.zero_point == 0);
   CHECK(grid.scale == Approx(255.0 / 6));
 }
 
 TEST_CASE("ranges that make no sense are errors") {
-  CHECK_THROWS_WITH(symmetric_params(8, -1, false), Contains("not negative, got -1"));
-  CHECK_THROWS_WITH(asymmetric_params(8, 2, 1), Contains("minimum 2 is above its maximum 1"));
-  CHECK_THROWS_WITH(asymmetric_params(0, 0, 1), Contains("expected 1 to 32 bits, got 0"));
+  CHECK_THROWS_WITH(symmetric_grid(8, -1, false), Contains("not negative, got -1"));
+  CHECK_THROWS_WITH(asymmetric_grid(8, 2, 1), Contains("minimum 2 is above its maximum 1"));
+  CHECK_THROWS_WITH(asymmetric_grid(0, 0, 1), Contains("expected 1 to 32 bits, got 0"));
   for (const LinearQuantMode mode : {LinearQuantMode::symmetric, LinearQuantMode::symmetric_restricted})
-    CHECK_THROWS_WITH(params_from_range(1, mode, -1, 1), Contains("needs 2 bits"));
+    CHECK_THROWS_WITH(grid_from_range(1, mode, -1, 1), Contains("needs 2 bits"));
 }
 
 TEST_CASE("per-channel parameters belong to the last dimension") {
   const Tensor x = Tensor::from({2, 3}, std::vector<float>{1, 1, 1, 2, 2, 2});
-  const LinearQuantParams params{{1, 10, 100}, {0, 1, 2}};
+  const ChannelGrid params{{1, 10, 100}, {0, 1, 2}};
   const Tensor q = linear_quantize(x, params);
   CHECK(test::values(q) == std::vector<float>{1, 9, 98, 2, 19, 198});
   CHECK(test::values(linear_dequantize(q, params)) == test::values(x));

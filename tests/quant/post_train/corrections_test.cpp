@@ -236,7 +236,7 @@ TEST_CASE("after scale correction every layer's outputs vary as the float model'
 }
 
 TEST_CASE("the gradients of soft rounding and of its penalty are right") {
-  SoftRounding rounding{Tensor::from({3, 4}, test::integer_values(12, 5)), {{2, 3, 5, 7}, {0, 1, -1, 2}}, {-4, 3}};
+  SoftRounding rounding{Tensor::from({3, 4}, test::integer_values(12, 5)), {{2, 3, 5, 7}, {0, 1, -1, 2}, {-4, 3}}};
   const Tensor v = test::uniform_tensor({3, 4}, 6, -1.5f, 1.5f);
   CHECK(test::gradcheck([&](test::Inputs x) { return softly_rounded(x[0], rounding); }, {v}) == "");
   for (const float beta : {2.0f, 5.0f})
@@ -255,12 +255,12 @@ TEST_CASE("learned rounding moves weights to a neighbour on the grid and lessens
   learned.correct();
   for (const char* path : {"conv1", "conv2", "conv3", "fc1", "fc2"}) {
     INFO(path);
-    const LinearQuantParams params = learned.layer(path).weight().params();
-    CHECK(params.scale == nearest.layer(path).weight().params().scale);
+    const ChannelGrid grid = learned.layer(path).weight().grid();
+    CHECK(grid.scale == nearest.layer(path).weight().grid().scale);
     const Tensor w = find_module(*learned.reference, path)->parameters()[0]->raw();
     const std::span<const float> q = learned.layer(path).weight().q().data();
     for (size_t i = 0; i < q.size(); ++i) {
-      const float exact = std::clamp(params.scale[0] * w.data()[i] - params.zero_point[0], 0.0f, 7.0f);
+      const float exact = std::clamp(grid.scale[0] * w.data()[i] - grid.zero_point[0], 0.0f, 7.0f);
       CHECK(std::fabs(q[i] - exact) < 1);
       CHECK(q[i] == std::nearbyint(q[i]));
     }

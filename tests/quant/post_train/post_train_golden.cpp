@@ -96,23 +96,20 @@ class Calls final : public CallObserver {
 void check_weights(const RangeLinearQuantParamLayerWrapper& layer, const Json& expected) {
   const IntegerWeight& weight = layer.weight();
   const Layout layout = weight.q().rank() == 2 ? Layout::linear : Layout::conv;
-  const LinearQuantParams params = weight.params();
-  CHECK(vector_difference(params.scale, expected.at("w_scale"), kScales) == "");
-  CHECK(vector_difference(params.zero_point, expected.at("w_zero_point"), kExact) == "");
+  const ChannelGrid grid = weight.grid();
+  CHECK(vector_difference(grid.scale, expected.at("w_scale"), kScales) == "");
+  CHECK(vector_difference(grid.zero_point, expected.at("w_zero_point"), kExact) == "");
   if (expected.contains("weight_q"))
     CHECK(difference(to_file_layout(weight.q(), layout), tensor(expected.at("weight_q")), kExact) == "");
-  if (expected.contains("w_q_range")) {
-    const QuantizedRange range = quantized_range(weight.settings().bits, weight.settings().mode);
-    check_range({.qmin = range.qmin, .qmax = range.qmax}, expected.at("w_q_range"));
-  }
+  if (expected.contains("w_q_range")) check_range(grid.channel(0), expected.at("w_q_range"));
   if (expected.contains("weight_dequantized"))
     CHECK(difference(to_file_layout(weight.dequantized(), layout), tensor(expected.at("weight_dequantized"))) == "");
   if (expected.contains("bias_dequantized"))
     CHECK(difference(layer.dequantized_bias(), tensor(expected.at("bias_dequantized"))) == "");
   if (expected.contains("base_b_q")) {
     CHECK(difference(layer.base_bias_q(), tensor(expected.at("base_b_q")), kScales) == "");
-    CHECK(difference(layer.base_bias_params().scale[0], number(expected.at("b_scale")), kScales) == "");
-    CHECK(layer.base_bias_params().zero_point[0] == number(expected.at("b_zero_point")));
+    CHECK(difference(layer.base_bias_grid().scale[0], number(expected.at("b_scale")), kScales) == "");
+    CHECK(layer.base_bias_grid().zero_point[0] == number(expected.at("b_zero_point")));
   }
 }
 

@@ -83,8 +83,8 @@ void check_layer(Module& module, const Json& expected) {
   }
   if (!expected.contains("weight")) return;
   const auto& layer = dynamic_cast<const RangeLinearQuantParamLayerWrapper&>(*wrapper);
-  check_numbers(layer.weight().params().scale, expected["weight"].at("scale"), kScales);
-  check_numbers(layer.weight().params().zero_point, expected["weight"].at("zero_point"), golden::kExact);
+  check_numbers(layer.weight().grid().scale, expected["weight"].at("scale"), kScales);
+  check_numbers(layer.weight().grid().zero_point, expected["weight"].at("zero_point"), golden::kExact);
   REQUIRE((expected["weight"].contains("q_sum") || !output));  // of weights alone there are float copies only
   if (!expected["weight"].contains("q_sum")) return;
   const IntegerSums sums = sums_of(layer.weight().q());

@@ -218,7 +218,7 @@ TEST_CASE("the step of a learned grid has the gradient of its levels") {
 
 TEST_CASE("the gradient of the steps of weights is right") {
   const Tensor v = Tensor::from({3, 2}, test::integer_values(6, 5));
-  const LinearQuantParams params{{2, 3}, {1, -1}};
+  const ChannelGrid params{{2, 3}, {1, -1}};
   CHECK(test::gradcheck([&](test::Inputs g) { return on_learned_grid(v, g[0], params); },
                         {test::uniform_tensor({2}, 6, -1, 1)}) == "");
 }

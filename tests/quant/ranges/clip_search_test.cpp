@@ -27,10 +27,8 @@ Tensor long_tailed(size_t n, uint64_t seed) {
 
 // Of quantizing the values themselves.
 double exact_error(const Tensor& x, const ValueRange& range, const QuantSettings& settings) {
-  const Grid p = params_from_clipping(range, settings);
-  const LinearQuantParams params{{p.scale}, {p.zero_point}};
-  const Tensor y =
-      linear_dequantize(linear_quantize_clamp(x, params, quantized_range(settings.bits, settings.mode)), params);
+  const Grid grid = grid_from_clipping(range, settings);
+  const Tensor y = linear_dequantize(linear_quantize(x, grid), grid);
   double sum = 0;
   for (size_t i = 0; i < x.data().size(); ++i) sum += std::pow(static_cast<double>(x.data()[i]) - y.data()[i], 2);
   return sum / static_cast<double>(x.numel());
@@ -167,9 +165,8 @@ TEST_CASE("clipping never goes beyond the values, and starts at zero where only 
   for (const float constant : {0.0f, 2.5f, -1.0f})
     for (const ClipMode clip : {ClipMode::percentile, ClipMode::mse, ClipMode::kl})
       for (const LinearQuantMode mode : kModes)
-        CHECK_NOTHROW(params_from_tensor(Tensor::full({5}, constant),
-                                         {.bits = 4, .mode = mode, .clip = clip, .percentile = 90.0f},
-                                         Slices::samples));
+        CHECK_NOTHROW(grid_from_tensor(Tensor::full({5}, constant),
+                                       {.bits = 4, .mode = mode, .clip = clip, .percentile = 90.0f}, Slices::samples));
 }
 
 TEST_CASE("per channel, every channel is clipped for itself") {

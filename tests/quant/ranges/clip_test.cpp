@@ -146,10 +146,10 @@ TEST_CASE("golden 02a: scale and zero point of a tensor in every mode and clip m
     const QuantSettings settings = settings_of(in);
     const Tensor x = weight(file.at("tensors").at(in.at("tensor").get<std::string>()));
     if (raises(expected)) {
-      CHECK_THROWS_AS(params_from_tensor(x, settings, Slices::output_channels), Error);
+      CHECK_THROWS_AS(grid_from_tensor(x, settings, Slices::output_channels), Error);
       return kCompared;
     }
-    const LinearQuantParams params = params_from_tensor(x, settings, Slices::output_channels);
+    const ChannelGrid params = grid_from_tensor(x, settings, Slices::output_channels);
     const std::vector<ValueRange> ranges = range_from_tensor(x, settings, Slices::output_channels);
     const Tensor scale = flat(expected.at("scale")), zero_point = flat(expected.at("zero_point"));
     REQUIRE(params.scale.size() == scale.data().size());
@@ -166,9 +166,9 @@ TEST_CASE("golden 02b: scale and zero point of calibration statistics") {
     const TensorStats stats = stats_of(file.at("stats").at(in.at("stats").get<std::string>()));
     const QuantSettings settings = settings_of(in);
     if (raises(expected)) {
-      CHECK_THROWS_AS(params_from_stats(stats, settings), Error);
+      CHECK_THROWS_AS(grid_from_stats(stats, settings), Error);
     } else {
-      const Grid grid = params_from_stats(stats, settings);
+      const Grid grid = grid_from_stats(stats, settings);
       CHECK(difference(grid.scale, scalar(expected.at("scale"))) == "");
       CHECK(is_zero_point(grid.zero_point, scalar(expected.at("zero_point")),
                           grid.scale * range_from_stats(stats, settings).min));

@@ -40,19 +40,17 @@ std::vector<ValueRange> ranges() {
 }
 
 // "" where values of the range come back to within a step, or to within what floats of their size can tell.
-std::string round_trip(const ValueRange& range, int bits, LinearQuantMode mode, const Grid& params) {
-  if (!(params.scale > 0) || !std::isfinite(params.scale) || !std::isfinite(params.zero_point))
-    return fmt::format("scale {}, zero point {}", params.scale, params.zero_point);
+std::string round_trip(const ValueRange& range, const Grid& grid) {
+  if (!(grid.scale > 0) || !std::isfinite(grid.scale) || !std::isfinite(grid.zero_point))
+    return fmt::format("scale {}, zero point {}", grid.scale, grid.zero_point);
   const float low = std::min(range.min, 0.0f), high = std::max(range.max, 0.0f);
   const std::vector<float> x{low, low / 2, low / 7, 0, high / 7, high / 2, high};
-  const LinearQuantParams of_tensor{{params.scale}, {params.zero_point}};
-  const Tensor q = linear_quantize_clamp(Tensor::from({7}, x), of_tensor, quantized_range(bits, mode));
-  const std::vector<float> back = test::values(linear_dequantize(q, of_tensor));
-  const ValueRange ends = representable_range(grid_of(params, {.bits = bits, .mode = mode}));
+  const std::vector<float> back = test::values(linear_dequantize(linear_quantize(Tensor::from({7}, x), grid), grid));
+  const ValueRange ends = representable_range(grid);
   for (size_t i = 0; i < x.size(); ++i) {
-    const double clamped = std::clamp(x[i], ends.min, ends.max), step = 1 / double{params.scale};
+    const double clamped = std::clamp(x[i], ends.min, ends.max), step = 1 / double{grid.scale};
     const double apart = std::fabs(back[i] - clamped), size = std::max(std::fabs(low), std::fabs(high));
-    const double told_apart = size * 0x1p-20 + std::fabs(params.zero_point) * step * 0x1p-22;
+    const double told_apart = size * 0x1p-20 + std::fabs(grid.zero_point) * step * 0x1p-22;
     if (!(apart <= step * 1.001 + told_apart)) return fmt::format("{} comes back as {}", x[i], back[i]);
   }
   return "";
@@ -70,29 +68,29 @@ TEST_CASE("a scale is finite and positive, whatever the range, or the range is r
     for (const LinearQuantMode mode : kModes)
       for (const int bits : {2, 3, 4, 8, 16, 32}) {
         INFO(range.min << " to " << range.max << ", " << bits << " bits, mode " << static_cast<int>(mode));
-        Grid params;
-        const std::string error = test::error_of([&] { params = params_from_range(bits, mode, range.min, range.max); });
+        Grid grid;
+        const std::string error = test::error_of([&] { grid = grid_from_range(bits, mode, range.min, range.max); });
         if (error != "no error") {
           CHECK(is_refusal(error));
           CHECK(std::max(std::fabs(range.min), std::fabs(range.max)) > 1e38f);
           ++refused;
           continue;
         }
-        CHECK(round_trip(range, bits, mode, params) == "");
+        CHECK(round_trip(range, grid) == "");
       }
   CHECK(refused > 0);
 }
 
 TEST_CASE("ranges of which no float scale is small enough get the grid of the smallest normal step") {
   for (const float m : {kSmallest, 1e-41f, 3e-39f}) {
-    CHECK(symmetric_params(8, m, false).scale == 0x1p126f);
-    CHECK(asymmetric_params(8, 0, m).scale == 0x1p126f);
+    CHECK(symmetric_grid(8, m, false).scale == 0x1p126f);
+    CHECK(asymmetric_grid(8, 0, m).scale == 0x1p126f);
   }
-  CHECK(symmetric_params(8, 1e-36f, false).scale == (1 / 1e-36f) * 127.5f);
+  CHECK(symmetric_grid(8, 1e-36f, false).scale == (1 / 1e-36f) * 127.5f);
 }
 
 TEST_CASE("ranges that are no ranges are errors that say so") {
-  const auto error = [](auto... arguments) { return test::error_of([&] { params_from_range(8, arguments...); }); };
+  const auto error = [](auto... arguments) { return test::error_of([&] { grid_from_range(8, arguments...); }); };
   CHECK_THAT(error(LinearQuantMode::symmetric, 0.0f, kInfinity), Contains("must be finite") && Contains("inf"));
   CHECK_THAT(error(LinearQuantMode::symmetric, NAN, NAN), Contains("must be finite") && Contains("nan"));
   CHECK_THAT(error(LinearQuantMode::asymmetric_unsigned, -kInfinity, 1.0f), Contains("finite range, got -inf to 1"));
@@ -113,18 +111,17 @@ TEST_CASE("tensors of every size of values are quantized in every clip mode, and
           std::vector<float> values = test::uniform_values(24, 3, -1, 1);
           for (float& v : values) v *= m;
           Tensor x = Tensor::from({6, 4}, values);
-          LinearQuantParams params;
+          ChannelGrid grid;
           const std::string error =
-              test::error_of([&] { params = params_from_tensor(x, settings, Slices::output_channels); });
+              test::error_of([&] { grid = grid_from_tensor(x, settings, Slices::output_channels); });
           if (error != "no error") {
             CHECK(m > 3e37f);
           } else {
-            for (size_t c = 0; c < params.scale.size(); ++c)
-              CHECK(round_trip({-m, m}, 4, mode, {params.scale[c], params.zero_point[c]}) == "");
+            for (size_t c = 0; c < grid.scale.size(); ++c) CHECK(round_trip({-m, m}, grid.channel(c)) == "");
           }
           for (const float wrong : {NAN, kInfinity, -kInfinity}) {
             x.mutable_data()[13] = wrong;
-            CHECK_THAT(test::error_of([&] { params_from_tensor(x, settings, Slices::output_channels); }),
+            CHECK_THAT(test::error_of([&] { grid_from_tensor(x, settings, Slices::output_channels); }),
                        Contains("NaN or infinity"));
           }
         }
@@ -139,7 +136,7 @@ TEST_CASE("statistics of every size are quantized in every clip mode") {
             .min = -m / 2, .max = m, .avg_min = -m / 3, .avg_max = m / 2, .mean = m / 4, .std = m / 2, .b = m / 3};
         Grid params;
         const std::string error = test::error_of(
-            [&] { params = params_from_stats(stats, {.bits = 8, .mode = mode, .clip = clip, .n_stds = 2.0f}); });
+            [&] { params = grid_from_stats(stats, {.bits = 8, .mode = mode, .clip = clip, .n_stds = 2.0f}); });
         if (error != "no error")
           CHECK(m > 3e37f);
         else

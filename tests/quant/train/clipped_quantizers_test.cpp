@@ -230,7 +230,7 @@ TEST_CASE("SAWB's levels are evenly spaced around zero, and near the least squar
     INFO(bits);
     SawbQuantizeParam quantize(bits);
     const Tensor y = quantize(normal);
-    const float scale = quantize.integer_scale(y)[0];
+    const float scale = quantize.grid(y)->integer_scale()[0];
     const float top = std::exp2f(static_cast<float>(bits)) - 1;
     for (const float v : y.data()) {
       const float integer = v * scale;
@@ -258,7 +258,7 @@ TEST_CASE("SAWB's integers are known where no weight is on the outermost level")
   SawbQuantizeParam quantize(8);
   const Tensor y = quantize(tensor_of({-1, -0.5f, -0.1f, 0.1f, 0.5f, 1}));
   for (const float v : y.data()) {
-    const float integer = v * quantize.integer_scale(y)[0];
+    const float integer = v * quantize.grid(y)->integer_scale()[0];
     CHECK(std::fabs(std::remainder(integer - 1, 2.0f)) < 1e-3f);
     CHECK(std::fabs(integer) < 254);
   }

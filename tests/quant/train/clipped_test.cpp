@@ -44,7 +44,7 @@ TEST_CASE("golden 04a: straight-through quantization, fixed and learned clips") 
     const Json& in = c.at("inputs");
     const std::string fn = c.at("fn");
     if (fn == "LinearQuantizeSTE") {
-      const LinearQuantParams params{{number(in.at("scale"))}, {number(in.at("zero_point"))}};
+      const ChannelGrid params{{number(in.at("scale"))}, {number(in.at("zero_point"))}};
       const SteOptions options{.dequantize = in.at("dequantize")};
       check_forward_and_gradient([&](const Tensor& x) { return linear_quantize_ste(x, params, options); }, c);
     } else if (fn == "ClippedLinearQuantization") {

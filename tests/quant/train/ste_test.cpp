@@ -14,11 +14,11 @@ using Floats = std::vector<float>;
 namespace {
 
 // Gradient of sum(y * g) with respect to x, where y = quantized x.
-Tensor gradient(Tensor x, const Tensor& g, const LinearQuantParams& params, const SteOptions& options) {
+Tensor gradient(Tensor x, const Tensor& g, const ChannelGrid& grid, const SteOptions& options = {}) {
   Tape tape;
   const Tape::Recording recording(tape);
   x.set_requires_grad(true);
-  tape.backward(test::weighted_sum(linear_quantize_ste(x, params, options), g));
+  tape.backward(test::weighted_sum(linear_quantize_ste(x, grid, options), g));
   return x.grad();
 }
 
@@ -33,16 +33,15 @@ TEST_CASE("quantized values are steps of the grid, rounded half to even") {
 
 TEST_CASE("without integer range a symmetric grid reaches one level too many, with it the largest integer") {
   const Tensor x = Tensor::from({2}, Floats{-1, 1});
-  const Grid p = symmetric_params(2, 1, false);  // 1.5 levels a side: +-1 lies on a tie
-  const LinearQuantParams params{{p.scale}, {p.zero_point}};
+  const Grid p = symmetric_grid(2, 1, false);  // 1.5 levels a side: +-1 lies on a tie
+  const ChannelGrid params{{p.scale}, {p.zero_point}};
   CHECK(values(linear_quantize_ste(x, params, {.dequantize = false})) == Floats{-2, 2});
-  CHECK(values(linear_quantize_ste(x, params, {.integers = QuantizedRange{-2, 1}, .dequantize = false})) ==
-        Floats{-2, 1});
+  CHECK(values(linear_quantize_ste(x, p, {.dequantize = false})) == Floats{-2, 1});
 }
 
 TEST_CASE("the gradient passes straight through, also where the integer was clamped") {
   const Tensor x = test::normal_tensor({5, 7}, 1, 3), g = test::normal_tensor({5, 7}, 2);
-  CHECK(values(gradient(x, g, {{2}, {0}}, {.integers = kSigned4})) == values(g));
+  CHECK(values(gradient(x, g, {{2}, {0}, kSigned4})) == values(g));
 }
 
 TEST_CASE("the gradient is zero outside the saturation range and one at its ends") {
@@ -53,22 +52,20 @@ TEST_CASE("the gradient is zero outside the saturation range and one at its ends
 
 TEST_CASE("per-channel quantization treats every channel like a tensor of its own") {
   const Tensor x = test::normal_tensor({4, 3, 5}, 3, 2);
-  const LinearQuantParams params{{1, 2, 3, 4, 5}, {0, 1, -1, 2, 0}};
-  const SteOptions options{.integers = kSigned4};
-  const Tensor y = linear_quantize_ste(x, params, options);
+  const ChannelGrid grid{{1, 2, 3, 4, 5}, {0, 1, -1, 2, 0}, kSigned4};
+  const Tensor y = linear_quantize_ste(x, grid);
   for (size_t i = 0; i < y.data().size(); ++i) {
     const size_t c = i % 5;
-    const Tensor one =
-        linear_quantize_ste(Tensor::scalar(x.data()[i]), {{params.scale[c]}, {params.zero_point[c]}}, options);
+    const Tensor one = linear_quantize_ste(Tensor::scalar(x.data()[i]), grid.channel(c));
     CHECK(y.data()[i] == one.item());
   }
-  CHECK_THROWS_WITH(linear_quantize_ste(Tensor::zeros({5, 3}), params, {}), Contains("do not fit"));
-  CHECK_THROWS_WITH(linear_quantize_ste(x, params, {.saturation = ValueRange{-1, 1}}), Contains("for one scale"));
+  CHECK_THROWS_WITH(linear_quantize_ste(Tensor::zeros({5, 3}), grid), Contains("do not fit"));
+  CHECK_THROWS_WITH(linear_quantize_ste(x, grid, {.saturation = ValueRange{-1, 1}}), Contains("for one scale"));
 }
 
 TEST_CASE("a result on an integer grid says which") {
   const Tensor x = Tensor::full({3}, 0.4f);
-  const auto metadata = linear_quantize_ste(x, {{10}, {-2}}, {.integers = kSigned4}).grid();
+  const auto metadata = linear_quantize_ste(x, {{10}, {-2}, kSigned4}).grid();
   REQUIRE(metadata.has_value());
   CHECK(*metadata == Grid{10, -2, -8, 7});
   CHECK_FALSE(linear_quantize_ste(x, {{10}, {-2}}, {}).grid().has_value());
