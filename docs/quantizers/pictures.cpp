@@ -8,23 +8,18 @@
 #include <cmath>
 #include <functional>
 #include <memory>
+#include <nlohmann/json.hpp>
 
 #include "core/ops.h"
 #include "core/random.h"
 #include "core/tape.h"
+#include "docs/quantizers/one_layer.h"
 #include "docs/quantizers/panel.h"
 #include "nn/layers/activation.h"
 #include "quant/ranges/from_histogram.h"
 #include "quant/ranges/stats.h"
-#include "quant/train/apot.h"
-#include "quant/train/clipped_activation.h"
-#include "quant/train/dorefa.h"
 #include "quant/train/fake_quant.h"
-#include "quant/train/lsq.h"
-#include "quant/train/n2uq.h"
 #include "quant/train/range_linear.h"
-#include "quant/train/tqt.h"
-#include "quant/train/wrpn.h"
 
 namespace qgrad {
 namespace {
@@ -101,29 +96,45 @@ std::string picture_of(const std::string& name, const Drawn& weights, const Draw
                     {of_weights, of_activations, weight_gradients, activation_gradients});
 }
 
-// Learned grids begin with numbers; then they get these parameters.
-void start_grid(LearnedQuantization& grid, std::initializer_list<std::pair<Parameter*, float>> values) {
-  grid.start_from(samples_between(-1, 1));
-  for (const auto& [parameter, value] : values) parameter->raw().mutable_data()[0] = value;
+// The same of a quantizer with these bits, as it makes them of a layer and a ReLU6, whose parameters get these values.
+// The gradient of the last one is drawn, too.
+struct Learned {
+  std::vector<std::pair<const char*, std::vector<float>>> values;
+  const char* label = "";
+};
+std::string picture_of(const std::string& name, Json quantizer, int bits, const std::string& of_weights,
+                       const Learned& weights, const std::string& of_activations, const Learned& activations,
+                       std::pair<double, double> drawn = {-0.5, 1.5}) {
+  quantizer.update({{"bits_weights", bits}, {"bits_activations", bits}});
+  OneLayer layer(quantizer, std::make_unique<ReLU6>());
+  const auto drawn_of = [](const std::string& title, Quantization& q, std::pair<double, double> range,
+                           const Learned& learned) {
+    q(samples_between(-1, 1));  // learned grids begin with numbers
+    Drawn what{title.c_str(), q, range.first, range.second};
+    for (const auto& [parameter, values] : learned.values) {
+      what.parameter = &parameter_of(q, parameter);
+      what.parameter->set_raw(Tensor::from(what.parameter->raw().shape(), values));
+      what.parameter_label = learned.label;
+    }
+    return what;
+  };
+  return picture_of(name, drawn_of(of_weights, layer.weights(), {-1.5, 1.5}, weights),
+                    drawn_of(of_activations, layer.activations(), drawn, activations));
 }
 
 std::string dorefa_picture() {
-  DorefaQuantizeParam weights(kBits);
-  ClippedLinearQuantization activations({.bits = kBits, .start = {1}});
-  return picture_of("DoReFa", {"weights, 3 bits", weights, -1.5, 1.5}, {"activations, 3 bits", activations, -0.5, 1.5});
+  return picture_of("DoReFa", {{"class", "DorefaQuantizer"}, {"act_clip_val", 1}}, kBits, "weights, 3 bits", {},
+                    "activations, 3 bits", {});
 }
 
 std::string wrpn_picture() {
-  WRPNQuantizeParam weights({.bits = kBits});
-  ClippedLinearQuantization activations({.bits = kBits, .start = {1}});
-  return picture_of("WRPN", {"weights, 3 bits", weights, -1.5, 1.5}, {"activations, 3 bits", activations, -0.5, 1.5});
+  return picture_of("WRPN", {{"class", "WRPNQuantizer"}, {"act_clip_val", 1}}, kBits, "weights, 3 bits", {},
+                    "activations, 3 bits", {});
 }
 
 std::string pact_picture() {
-  DorefaQuantizeParam weights(kBits);
-  LearnedClippedLinearQuantization activations(kBits, {1});
-  return picture_of("PACT", {"weights, 3 bits", weights, -1.5, 1.5},
-                    {"activations, 3 bits, clip 1", activations, -0.5, 1.5, &activations.clip_val, "dy/dclip"});
+  return picture_of("PACT", {{"class", "PACTQuantizer"}, {"act_clip_init_val", 1}}, kBits, "weights, 3 bits", {},
+                    "activations, 3 bits, clip 1", {{{"clip_val", {1}}}, "dy/dclip"});
 }
 
 std::string range_linear_picture(const std::string& name, const ValueRange& tracked) {
@@ -136,47 +147,33 @@ std::string range_linear_picture(const std::string& name, const ValueRange& trac
 }
 
 std::string lsq_picture() {
-  LSQQuantization weights(kBits, Role::weights), activations(kBits, Role::positive);
-  start_grid(weights, {{&weights.step, 0.3f}});
-  start_grid(activations, {{&activations.step, 0.15f}});
-  return picture_of("LSQ", {"weights, 3 bits, step 0.3", weights, -1.5, 1.5, &weights.step, "dy/dstep"},
-                    {"activations, 3 bits, step 0.15", activations, -0.5, 1.5, &activations.step, "dy/dstep"});
+  return picture_of("LSQ", {{"class", "LSQQuantizer"}}, kBits, "weights, 3 bits, step 0.3",
+                    {{{"step", {0.3f}}}, "dy/dstep"}, "activations, 3 bits, step 0.15",
+                    {{{"step", {0.15f}}}, "dy/dstep"});
 }
 
 std::string lsq_plus_picture() {
-  const LSQOptions options{.start = LSQStart::mse, .learn_offset = true};
-  LSQQuantization weights(kBits, Role::weights, {.midrise = true}), activations(kBits, Role::positive, options);
-  start_grid(weights, {{&weights.step, 0.3f}});
-  start_grid(activations, {{&activations.step, 0.2f}, {&activations.offset, -0.4f}});
-  return picture_of("LSQ+", {"weights, 3 bits, step 0.3, midrise_wts", weights, -1.5, 1.5, &weights.step, "dy/dstep"},
-                    {"activations, step 0.2, offset -0.4", activations, -0.8, 1.4, &activations.offset, "dy/doffset"});
+  return picture_of("LSQ+", {{"class", "LSQPlusQuantizer"}, {"midrise_wts", true}}, kBits,
+                    "weights, 3 bits, step 0.3, midrise_wts", {{{"step", {0.3f}}}, "dy/dstep"},
+                    "activations, step 0.2, offset -0.4", {{{"step", {0.2f}}, {"offset", {-0.4f}}}, "dy/doffset"},
+                    {-0.8, 1.4});
 }
 
 std::string tqt_picture() {
-  TQTQuantization weights(kBits, Role::weights, false), activations(kBits, Role::positive, false);
-  start_grid(weights, {{&weights.log2_threshold, -0.2f}});
-  start_grid(activations, {{&activations.log2_threshold, 0.0f}});
-  return picture_of("TQT", {"weights, 3 bits, log2 t -0.2", weights, -1.5, 1.5, &weights.log2_threshold, "dy/dlog2 t"},
-                    {"activations, log2 t 0", activations, -0.5, 1.5, &activations.log2_threshold, "dy/dlog2 t"});
+  return picture_of("TQT", {{"class", "TQTQuantizer"}, {"normalize_gradients", false}}, kBits,
+                    "weights, 3 bits, log2 t -0.2", {{{"log2_threshold", {-0.2f}}}, "dy/dlog2 t"},
+                    "activations, log2 t 0", {{{"log2_threshold", {0}}}, "dy/dlog2 t"});
 }
 
 std::string apot_picture() {
-  APoTQuantization weights(4, Role::weights, false), activations(4, Role::positive, false);
-  start_grid(weights, {{&weights.alpha, 1.0f}});
-  start_grid(activations, {{&activations.alpha, 1.0f}});
-  return picture_of("APoT", {"weights, 4 bits, clip 1", weights, -1.5, 1.5, &weights.alpha, "dy/dclip"},
-                    {"activations, 4 bits, clip 1", activations, -0.5, 1.5, &activations.alpha, "dy/dclip"});
+  return picture_of("APoT", {{"class", "APoTQuantizer"}, {"normalize_weights", false}}, 4, "weights, 4 bits, clip 1",
+                    {{{"alpha", {1}}}, "dy/dclip"}, "activations, 4 bits, clip 1", {{{"alpha", {1}}}, "dy/dclip"});
 }
 
 std::string n2uq_picture() {
-  LSQQuantization weights(2, Role::weights, {.midrise = true});
-  N2UQQuantization activations(2, Role::positive);
-  start_grid(weights, {{&weights.step, 0.5f}});
-  start_grid(activations, {{&activations.step, 0.3f}});
-  activations.intervals.set_raw(Tensor::from({3}, std::array{0.2f, 0.3f, 0.5f}));
-  return picture_of(
-      "N2UQ", {"weights, 2 bits, step 0.5", weights, -1.5, 1.5, &weights.step, "dy/dstep"},
-      {"activations, 2 bits, intervals 0.2, 0.3, 0.5", activations, -0.5, 1.5, &activations.offset, "dy/doffset"});
+  return picture_of("N2UQ", {{"class", "N2UQQuantizer"}}, 2, "weights, 2 bits, step 0.5",
+                    {{{"step", {0.5f}}}, "dy/dstep"}, "activations, 2 bits, intervals 0.2, 0.3, 0.5",
+                    {{{"step", {0.3f}}, {"intervals", {0.2f, 0.3f, 0.5f}}, {"offset", {0}}}, "dy/doffset"});
 }
 
 Tensor on_grid_of(LinearQuantMode mode, const ValueRange& range, const Tensor& x) {

@@ -1,58 +1,17 @@
-// Additive powers of two.
-#include "quant/train/apot.h"
-
+// APoT (Li, Dong and Wang, "Additive Powers-of-Two Quantization: An Efficient Non-uniform Discretization for Neural
+// Networks", 2020): levels are sums of powers of two, up to a learned clip.
 #include <algorithm>
 #include <cmath>
 
 #include "core/ops.h"
 #include "quant/ranges/reductions.h"
+#include "quant/train/learned_grid.h"
 
 namespace qgrad {
 namespace {
 
-// Config: {"class": "APoTQuantizer", "bits_activations": 4, "bits_weights": 4}
-struct APoTConfig : LearnedQuantizerConfig {
-  bool normalize_weights = true;
-};
-void fields(Fields& v, APoTConfig& c) {
-  fields(v, static_cast<LearnedQuantizerConfig&>(c));
-  v("normalize_weights", c.normalize_weights, {.help = "quantize (w - mean) / std of each layer's weights"});
-}
-
-class APoTQuantizer final : public LearnedQuantizer {
- public:
-  explicit APoTQuantizer(const APoTConfig& config)
-      : LearnedQuantizer(config, Rectifiers::unbounded_in_place), normalize_weights_(config.normalize_weights) {}
-
- protected:
-  std::unique_ptr<LearnedQuantization> make(int bits, Role role) const override {
-    return std::make_unique<APoTQuantization>(bits, role, normalize_weights_);
-  }
-
- private:
-  bool normalize_weights_;
-};
-
-const Registered<Quantizer, APoTQuantizer, APoTConfig> apot{
-    "APoTQuantizer", "in training: levels that are sums of powers of two (Li et al. 2020)"};
-
-struct MeanAndDeviation {
-  float mean, deviation;
-};
-// The sample deviation, as the authors'; 1 where all numbers are equal, or as good as that.
-MeanAndDeviation moments_of(const Tensor& x) {
-  const double n = static_cast<double>(x.numel()), mean = sum_of(x.data()) / n;
-  const double square = deviations_from(mean, x.data()).square;
-  const auto deviation = static_cast<float>(std::sqrt(square / std::max(1.0, n - 1)));
-  return {static_cast<float>(mean), std::isnormal(deviation) ? deviation : 1.0f};
-}
-
-Tensor normalized(const Tensor& x, const MeanAndDeviation& m) {
-  return mul_scalar(add_scalar(x, -m.mean), 1 / m.deviation);
-}
-
-}  // namespace
-
+// The 2^bits levels from 0 to 1: sums of bits / 2 terms, term i being 0 or one of 2^-i, 2^-(i+n), 2^-(i+2n), scaled so
+// that the largest is 1; an odd number of bits adds a term with one power (eq. 5; the authors' build_power_value).
 std::vector<float> additive_powers_of_two(int bits) {
   const int terms = bits / 2, odd = bits % 2;
   std::vector<float> sums{0};
@@ -68,6 +27,52 @@ std::vector<float> additive_powers_of_two(int bits) {
   const float largest = sums.back();
   for (float& s : sums) s /= largest;
   return sums;
+}
+
+// y = alpha Q(x / alpha), Q to the nearest level of [0, 1], or of [-1, 1] where there are both signs (one bit is the
+// sign then):
+//   dy/dalpha = Q(x / alpha) - x / alpha between the ends, -1 below (0 without sign), 1 above   (eq. 8)
+//   dy/dx = 1; of activations 0 at and beyond the ends
+// Weights are normalized first, (w - mean) / std with mean and std as constants (section 2.3). The result is multiplied
+// by std again, a factor that a batch norm would remove anyhow, so that layers without one keep their scale.
+// alpha starts where the squared error is least.
+class APoTQuantization final : public LearnedQuantization {
+ public:
+  static constexpr int kMostBits = 8;
+  APoTQuantization(int bits, Role role, bool normalize_weights);
+  std::string_view kind() const override { return "APoTQuantization"; }
+
+  Levels levels() const override;
+  std::vector<float> steps_per_unit(const Tensor& quantized) const override;  // in the mean
+
+  Parameter alpha;  // [1]; of weights, in standard deviations when they are normalized
+
+ protected:
+  void start(const Tensor& x, int bits) override;
+  Tensor quantize(const Tensor& x, int bits) override;
+
+ private:
+  void make_levels(int bits);
+  Grid grid_of_levels() const;  // its integers are more than the levels
+
+  bool normalize_;
+  int levels_bits_ = 0;
+  Levels levels_;  // of an alpha of 1; multiples of the smallest positive one
+};
+
+struct MeanAndDeviation {
+  float mean, deviation;
+};
+// The sample deviation, as the authors'; 1 where all numbers are equal, or as good as that.
+MeanAndDeviation moments_of(const Tensor& x) {
+  const double n = static_cast<double>(x.numel()), mean = sum_of(x.data()) / n;
+  const double square = deviations_from(mean, x.data()).square;
+  const auto deviation = static_cast<float>(std::sqrt(square / std::max(1.0, n - 1)));
+  return {static_cast<float>(mean), std::isnormal(deviation) ? deviation : 1.0f};
+}
+
+Tensor normalized(const Tensor& x, const MeanAndDeviation& m) {
+  return mul_scalar(add_scalar(x, -m.mean), 1 / m.deviation);
 }
 
 APoTQuantization::APoTQuantization(int bits, Role role, bool normalize_weights)
@@ -134,4 +139,31 @@ Tensor APoTQuantization::quantize(const Tensor& x, int bits) {
   return mul_scalar(on_grid(normalized(x, m)), m.deviation);
 }
 
+// Config: {"class": "APoTQuantizer", "bits_activations": 4, "bits_weights": 4}
+struct APoTConfig : LearnedQuantizerConfig {
+  bool normalize_weights = true;
+};
+void fields(Fields& v, APoTConfig& c) {
+  fields(v, static_cast<LearnedQuantizerConfig&>(c));
+  v("normalize_weights", c.normalize_weights, {.help = "quantize (w - mean) / std of each layer's weights"});
+}
+
+class APoTQuantizer final : public LearnedQuantizer {
+ public:
+  explicit APoTQuantizer(const APoTConfig& config)
+      : LearnedQuantizer(config, Rectifiers::unbounded_in_place), normalize_weights_(config.normalize_weights) {}
+
+ protected:
+  std::unique_ptr<LearnedQuantization> make(int bits, Role role) const override {
+    return std::make_unique<APoTQuantization>(bits, role, normalize_weights_);
+  }
+
+ private:
+  bool normalize_weights_;
+};
+
+const Registered<Quantizer, APoTQuantizer, APoTConfig> apot{
+    "APoTQuantizer", "in training: levels that are sums of powers of two (Li et al. 2020)"};
+
+}  // namespace
 }  // namespace qgrad

@@ -1,6 +1,5 @@
-// Learned thresholds between even levels.
-#include "quant/train/n2uq.h"
-
+// N2UQ (Liu et al., "Nonuniform-to-Uniform Quantization: Towards Accurate Quantization via Generalized Straight-Through
+// Estimation", 2022): thresholds at any distances, between levels that are evenly spaced.
 #include <algorithm>
 
 #include "core/batch_sum.h"
@@ -12,29 +11,40 @@
 namespace qgrad {
 namespace {
 
-// Weights, activations of both signs and those of many bits have LSQ's grids: weights with levels around zero, as the
-// paper's, whose step is learned and not (2^bits - 1) / 2^(bits-1) times their mean magnitude.
-class N2UQQuantizer final : public LearnedQuantizer {
+// y = s k for activations without negative values, k being how many of the n = 2^bits - 1 thresholds x is above:
+//   threshold i = offset + a_0 + .. + a_(i-1) + a_i / 2,  a_i > 0 the learned intervals, offset >= 0
+// The gradients are those of the line through the middles, f(x) = s (i + (x - d_i) / a_i) in interval i, which begins
+// at d_i = offset + a_0 + .. + a_(i-1), and constant beyond the ends (section 3.2, the generalized straight-through
+// estimator):
+//   dy/dx = s / a_i;  dy/doffset = -s / a_i;  dy/da_i = -s (x - d_i) / a_i^2;  dy/da_j = -s / a_i of all j < i
+//   dy/ds = k, the forward's;  those of parameters times g = 1 / sqrt(N n), as LSQ's
+// The intervals start with LSQ's step of the least squared error, so that the first grid is evenly spaced, and are so
+// while a schedule asks for other bits than the config: intervals of those would be other parameters.
+class N2UQQuantization final : public LearnedQuantization {
  public:
-  // Config: {"class": "N2UQQuantizer", "bits_activations": 2, "bits_weights": 2}
-  explicit N2UQQuantizer(const LearnedQuantizerConfig& config)
-      : LearnedQuantizer(config, Rectifiers::unbounded_in_place) {}
+  static constexpr int kMostBits = 4;
+  N2UQQuantization(int bits, Role role);
+  std::string_view kind() const override { return "N2UQQuantization"; }
+
+  Levels levels() const override;
+  std::vector<float> steps_per_unit(const Tensor&) const override { return {}; }
+
+  Parameter step;       // [1], between two levels
+  Parameter offset;     // [1]
+  Parameter intervals;  // [2^bits - 1]
 
  protected:
-  std::unique_ptr<LearnedQuantization> make(int bits, Role role) const override {
-    const bool has_sign = role != Role::positive && role != Role::rectified;
-    if (!has_sign && bits <= N2UQQuantization::kMostBits) return std::make_unique<N2UQQuantization>(bits, role);
-    return std::make_unique<LSQQuantization>(bits, role, LSQOptions{.start = LSQStart::lsq_plus, .midrise = true});
-  }
-};
+  void start(const Tensor& x, int bits) override;
+  Tensor quantize(const Tensor& x, int bits) override;
 
-const Registered<Quantizer, N2UQQuantizer, LearnedQuantizerConfig> n2uq{
-    "N2UQQuantizer", "in training: learned thresholds between even levels (Liu et al. 2022)"};
+ private:
+  struct Line;
+  Line line() const;
+  Tensor evenly(const Tensor& x, const QuantizedRange& q);
+};
 
 constexpr int64_t kRowsOfChunk = 8192;
 constexpr size_t kMostIntervals = (1 << N2UQQuantization::kMostBits) - 1;
-
-}  // namespace
 
 // Where intervals begin, and how steep the line is in each. What is below the first and above the last are intervals,
 // too, of a level line.
@@ -154,4 +164,24 @@ Tensor N2UQQuantization::quantize(const Tensor& x, int bits) {
       [x, y, line, g = gradient_scale(x, q.qmax)](const Tensor& dy, Grads& dx) { line.backward(x, y, dy, g, dx); });
 }
 
+// Weights, activations of both signs and those of many bits have LSQ's grids: weights with levels around zero, as the
+// paper's, whose step is learned and not (2^bits - 1) / 2^(bits-1) times their mean magnitude.
+class N2UQQuantizer final : public LearnedQuantizer {
+ public:
+  // Config: {"class": "N2UQQuantizer", "bits_activations": 2, "bits_weights": 2}
+  explicit N2UQQuantizer(const LearnedQuantizerConfig& config)
+      : LearnedQuantizer(config, Rectifiers::unbounded_in_place) {}
+
+ protected:
+  std::unique_ptr<LearnedQuantization> make(int bits, Role role) const override {
+    const bool has_sign = role != Role::positive && role != Role::rectified;
+    if (!has_sign && bits <= N2UQQuantization::kMostBits) return std::make_unique<N2UQQuantization>(bits, role);
+    return std::make_unique<LSQQuantization>(bits, role, LSQOptions{.start = LSQStart::lsq_plus, .midrise = true});
+  }
+};
+
+const Registered<Quantizer, N2UQQuantizer, LearnedQuantizerConfig> n2uq{
+    "N2UQQuantizer", "in training: learned thresholds between even levels (Liu et al. 2022)"};
+
+}  // namespace
 }  // namespace qgrad

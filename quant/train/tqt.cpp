@@ -1,42 +1,38 @@
-// Trained thresholds.
-#include "quant/train/tqt.h"
-
+// TQT (Jain et al., "Trained Quantization Thresholds for Accurate and Efficient Fixed-Point Inference of Deep Neural
+// Networks", 2019): scales are powers of two, given by trained thresholds.
 #include <cmath>
 #include <limits>
 #include <numbers>
 
 #include "core/tape.h"
+#include "quant/train/learned_grid.h"
 #include "quant/train/ste.h"
 
 namespace qgrad {
 namespace {
 
-// Config: {"class": "TQTQuantizer", "bits_activations": 8, "bits_weights": 8}
-struct TQTConfig : LearnedQuantizerConfig {
-  bool normalize_gradients = true;
-};
-void fields(Fields& v, TQTConfig& c) {
-  fields(v, static_cast<LearnedQuantizerConfig&>(c));
-  v("normalize_gradients", c.normalize_gradients,
-    {.help = "divide threshold gradients by their root mean square, and limit them to +-1"});
-}
-
-class TQTQuantizer final : public LearnedQuantizer {
+// y = s q, q = clamp(round(x / s), qmin, qmax), s = 2^ceil(log2 t) / 2^(bits-1), or / 2^bits without sign (eq. 4):
+//   dy/dlog2 t = s ln 2 (q - x / s) where round(x / s) is one of the integers, s ln 2 qmin below, s ln 2 qmax above
+//   dy/dx = 1 where round(x / s) is one of the integers, else 0                                       (eq. 7 and 8)
+// With normalized gradients, g becomes tanh(g / sqrt(v)) with v the bias-corrected moving average of g^2, decay 0.999
+// (appendix B). The threshold starts as the power of two times max|x| that has the least squared error.
+class TQTQuantization final : public LearnedQuantization {
  public:
-  explicit TQTQuantizer(const TQTConfig& config)
-      : LearnedQuantizer(config, Rectifiers::unbounded_in_place), normalize_gradients_(config.normalize_gradients) {}
+  TQTQuantization(int bits, Role role, bool normalize_gradients);
+  std::string_view kind() const override { return "TQTQuantization"; }
+  float step(int bits) const;
+
+  Parameter log2_threshold;                // [1]
+  Buffer gradient_square, gradient_count;  // [1]: the moving average, and how many gradients it has seen
 
  protected:
-  std::unique_ptr<LearnedQuantization> make(int bits, Role role) const override {
-    return std::make_unique<TQTQuantization>(bits, role, normalize_gradients_);
-  }
+  void start(const Tensor& x, int bits) override;
+  Tensor quantize(const Tensor& x, int bits) override;
 
  private:
+  float normalized(double gradient);
   bool normalize_gradients_;
 };
-
-const Registered<Quantizer, TQTQuantizer, TQTConfig> tqt{
-    "TQTQuantizer", "in training: scales of powers of two by trained thresholds (Jain et al. 2019)"};
 
 Tensor on_grid(const Tensor& x, float step, const QuantizedRange& range) {
   const Tape::Paused paused;
@@ -48,8 +44,6 @@ float beyond(float integer, float direction) {
   const float tie = integer + std::copysign(0.5f, direction);
   return std::nearbyint(tie) == integer ? std::nextafter(tie, direction) : tie;
 }
-
-}  // namespace
 
 TQTQuantization::TQTQuantization(int bits, Role role, bool normalize_gradients)
     : LearnedQuantization(bits, role),
@@ -98,4 +92,32 @@ Tensor TQTQuantization::quantize(const Tensor& x, int bits) {
   return record_on_grid("tqt", x, on_grid(x, s, q), {low, s * beyond(q.qmax, kInfinity)}, {threshold});
 }
 
+// Config: {"class": "TQTQuantizer", "bits_activations": 8, "bits_weights": 8}
+struct TQTConfig : LearnedQuantizerConfig {
+  bool normalize_gradients = true;
+};
+void fields(Fields& v, TQTConfig& c) {
+  fields(v, static_cast<LearnedQuantizerConfig&>(c));
+  v("normalize_gradients", c.normalize_gradients,
+    {.help = "divide threshold gradients by their root mean square, and limit them to +-1"});
+}
+
+class TQTQuantizer final : public LearnedQuantizer {
+ public:
+  explicit TQTQuantizer(const TQTConfig& config)
+      : LearnedQuantizer(config, Rectifiers::unbounded_in_place), normalize_gradients_(config.normalize_gradients) {}
+
+ protected:
+  std::unique_ptr<LearnedQuantization> make(int bits, Role role) const override {
+    return std::make_unique<TQTQuantization>(bits, role, normalize_gradients_);
+  }
+
+ private:
+  bool normalize_gradients_;
+};
+
+const Registered<Quantizer, TQTQuantizer, TQTConfig> tqt{
+    "TQTQuantizer", "in training: scales of powers of two by trained thresholds (Jain et al. 2019)"};
+
+}  // namespace
 }  // namespace qgrad

@@ -5,11 +5,8 @@
 
 #include "quant/ranges/ranges.h"
 #include "quant/ranges/stats.h"
-#include "quant/train/apot.h"
 #include "quant/train/fake_quant.h"
-#include "quant/train/lsq.h"
-#include "quant/train/n2uq.h"
-#include "quant/train/tqt.h"
+#include "quant/train/learned.h"
 #include "support/catch.h"
 #include "support/errors.h"
 #include "support/values.h"
@@ -168,23 +165,22 @@ TEST_CASE("ranges that training follows and grids that it learns are finite for 
     std::vector<float> values = test::uniform_values(24, 3, -1, 1);
     for (float& v : values) v *= m;
     const Tensor x = Tensor::from({6, 4}, values);
-    std::vector<std::unique_ptr<UnaryModule>> quantizations;
-    for (const LinearQuantMode mode : kModes)
-      quantizations.push_back(std::make_unique<FakeLinearQuantization>(FakeQuantConfig{.bits = 4, .mode = mode}));
-    for (const Role site : {Role::weights, Role::rectified, Role::any_sign}) {
-      quantizations.push_back(std::make_unique<LSQQuantization>(4, site));
-      quantizations.push_back(std::make_unique<LSQQuantization>(4, site, LSQOptions{LSQStart::mse, true}));
-      quantizations.push_back(std::make_unique<TQTQuantization>(4, site, true));
-      quantizations.push_back(std::make_unique<APoTQuantization>(4, site, true));
+    const auto check_finite = [&](UnaryModule& quantize) {
+      INFO(quantize.kind());
+      for (const float y : test::values(quantize(x))) CHECK(std::isfinite(y));
+      quantize.set_training(false);
+      for (const float y : test::values(quantize(x))) CHECK(std::isfinite(y));
+    };
+    for (const LinearQuantMode mode : kModes) {
+      FakeLinearQuantization range({.bits = 4, .mode = mode});
+      check_finite(range);
     }
-    quantizations.push_back(std::make_unique<N2UQQuantization>(4, Role::rectified));
-    for (const auto& quantize : quantizations) {
-      INFO(quantize->kind());
-      if (auto* learned = dynamic_cast<LearnedQuantization*>(quantize.get())) learned->start_from(x);
-      for (const float y : test::values((*quantize)(x))) CHECK(std::isfinite(y));
-      quantize->set_training(false);
-      for (const float y : test::values((*quantize)(x))) CHECK(std::isfinite(y));
-    }
+    for (const char* quantizer : {"LSQQuantizer", "LSQPlusQuantizer", "TQTQuantizer", "APoTQuantizer", "N2UQQuantizer"})
+      for (const Role role : {Role::weights, Role::positive, Role::any_sign}) {
+        test::Learned grid(quantizer, 4, role);
+        grid->start_from(x);
+        check_finite(*grid);
+      }
   }
 }
 

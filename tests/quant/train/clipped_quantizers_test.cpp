@@ -16,7 +16,6 @@
 #include "quant/train/dorefa.h"
 #include "quant/train/quant_aware_train_golden.h"
 #include "quant/train/sawb.h"
-#include "quant/train/wrpn.h"
 #include "support/catch.h"
 #include "support/errors.h"
 #include "support/golden.h"
@@ -59,7 +58,7 @@ TEST_CASE("golden 04b: parameters quantized as DoReFa and WRPN do") {
     if (c.at("fn") == "dorefa_quantize_param")
       quantize = std::make_unique<DorefaQuantizeParam>(bits);
     else
-      quantize = std::make_unique<WRPNQuantizeParam>(WRPNQuantizeParam::Config{bits, /*clamp_integers=*/false});
+      quantize = std::make_unique<UnclampedWRPN>(bits);
     Tensor x = tensor(in.at("x"));
     Tape tape;
     const Tape::Recording recording(tape);
@@ -105,14 +104,15 @@ TEST_CASE("weights of zero are levels of DoReFa like any other, and no NaN") {
   }
 }
 
-TEST_CASE("WRPN weights stay on integers of their width unless Distiller's missing clamp is wanted") {
+TEST_CASE("WRPN weights stay on integers of their width, which Distiller's do not") {
   const Tensor weight = tensor_of({-2, -1, -0.4f, 0.2f, 0.4f, 1, 2});
   const float step = 1 / 1.5f;
-  CHECK(difference(WRPNQuantizeParam({.bits = 2})(weight),
-                   tensor_of({-2 * step, -2 * step, -step, 0, step, step, step})) == "");
-  CHECK(difference(WRPNQuantizeParam({.bits = 2, .clamp_integers = false})(weight),
-                   tensor_of({-2 * step, -2 * step, -step, 0, step, 2 * step, 2 * step})) == "");
-  CHECK(parameter_at(*prepared(config_of("WRPNQuantizer")), "fc.weight").transform()->describe() == "bits=4");
+  ModulePtr model = prepared(config_of("WRPNQuantizer", {{"bits_weights", 2}}));
+  Module& wrpn = *parameter_at(*model, "fc.weight").transform();
+  CHECK(difference(wrpn(weight), tensor_of({-2 * step, -2 * step, -step, 0, step, step, step})) == "");
+  UnclampedWRPN distiller(2);
+  CHECK(difference(distiller(weight), tensor_of({-2 * step, -2 * step, -step, 0, step, 2 * step, 2 * step})) == "");
+  CHECK(wrpn.describe() == "bits=2");
 }
 
 TEST_CASE("WRPN refuses weights of one bit, and names the layer") {

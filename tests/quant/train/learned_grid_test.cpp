@@ -8,9 +8,8 @@
 #include "core/ops.h"
 #include "core/parallel.h"
 #include "core/tape.h"
-#include "quant/train/apot.h"
+#include "quant/train/learned.h"
 #include "quant/train/lsq.h"
-#include "quant/train/tqt.h"
 #include "support/catch.h"
 #include "support/errors.h"
 #include "support/golden.h"
@@ -159,8 +158,8 @@ TEST_CASE("TQT's gradients are equations 7 and 8 of its paper") {
   const auto [bits, site] =
       GENERATE(table<int, Role>({{3, Role::weights}, {4, Role::any_sign}, {2, Role::positive}, {4, Role::positive}}));
   const bool is_signed = site != Role::positive;
-  const auto tqt = started<TQTQuantization>(bits, site, /*normalize_gradients=*/false);
-  set(tqt->log2_threshold, 0.3f);  // rounded up to 1
+  test::Learned tqt("TQTQuantizer", bits, site, {{"normalize_gradients", false}});
+  tqt.set("log2_threshold", 0.3f);  // rounded up to 1
   const double n = is_signed ? -std::exp2(bits - 1) : 0, p = is_signed ? -n - 1 : std::exp2(bits) - 1;
   const double s = is_signed ? std::exp2(1 - (bits - 1)) : std::exp2(1 - bits);
   check_formula(*tqt, spread(1.5f), [&](double x) -> Point {
@@ -172,8 +171,8 @@ TEST_CASE("TQT's gradients are equations 7 and 8 of its paper") {
 }
 
 TEST_CASE("the ends of TQT's gradient lie where rounding leaves the integers, ties included") {
-  const auto tqt = started<TQTQuantization>(2, Role::any_sign, false);
-  set(tqt->log2_threshold, 1);  // step 1, integers -2 to 1
+  test::Learned tqt("TQTQuantizer", 2, Role::any_sign, {{"normalize_gradients", false}});
+  tqt.set("log2_threshold", 1);  // step 1, integers -2 to 1
   const float values[] = {-2.75f, -2.5f, -2.25f, 1.25f, 1.5f, 1.75f};
   const Tensor ones = Tensor::full({1, 6}, 1);
   const Result ours = run(*tqt, Tensor::from({1, 6}, values), ones);
@@ -182,8 +181,8 @@ TEST_CASE("the ends of TQT's gradient lie where rounding leaves the integers, ti
 }
 
 TEST_CASE("TQT's normalized gradients are those of its appendix") {
-  const auto raw = started<TQTQuantization>(3, Role::weights, false),
-             normed = started<TQTQuantization>(3, Role::weights, true);
+  test::Learned raw("TQTQuantizer", 3, Role::weights, {{"normalize_gradients", false}}),
+      normed("TQTQuantizer", 3, Role::weights);
   double square = 0;
   for (int step = 1; step <= 3; ++step) {
     const Tensor x = test::normal_tensor({50}, static_cast<uint64_t>(step)), dy = test::normal_tensor({50}, 40);
@@ -192,6 +191,13 @@ TEST_CASE("TQT's normalized gradients are those of its appendix") {
     const double expected = std::tanh(g / std::sqrt(square / (1 - std::pow(0.999, step))));
     CHECK(run(*normed, x.clone(), dy).parameters[0] == Approx(expected).epsilon(1e-4));
   }
+}
+
+// Levels of APoT for numbers without sign, with a clip of 1.
+std::vector<float> additive_powers_of_two(int bits) {
+  test::Learned apot("APoTQuantizer", bits, Role::positive);
+  apot.set("alpha", 1);
+  return apot->levels().values;
 }
 
 TEST_CASE("additive powers of two are the levels of the paper's authors") {
@@ -216,8 +222,8 @@ TEST_CASE("APoT's gradients are equation 8 of its paper") {
   const Role site = GENERATE(Role::weights, Role::positive, Role::rectified, Role::any_sign);
   const int bits = site == Role::weights || site == Role::rectified ? 4 : 3;
   const bool is_signed = site == Role::weights || site == Role::any_sign;
-  const auto apot = started<APoTQuantization>(bits, site, /*normalize_weights=*/false);
-  set(apot->alpha, 1.2f);
+  test::Learned apot("APoTQuantizer", bits, site, {{"normalize_weights", false}});
+  apot.set("alpha", 1.2f);
   const std::vector<float> levels = additive_powers_of_two(is_signed ? bits - 1 : bits);
   const double alpha = 1.2f, low = is_signed ? -1 : 0;
   check_formula(*apot, spread(1), [&](double x) -> Point {
@@ -232,10 +238,10 @@ TEST_CASE("APoT's gradients are equation 8 of its paper") {
 }
 
 TEST_CASE("APoT normalizes weights, and gives them their scale back") {
-  const auto normalizing = started<APoTQuantization>(4, Role::weights, true),
-             plain = started<APoTQuantization>(4, Role::weights, false);
-  set(normalizing->alpha, 2);
-  set(plain->alpha, 2);
+  test::Learned normalizing("APoTQuantizer", 4, Role::weights),
+      plain("APoTQuantizer", 4, Role::weights, {{"normalize_weights", false}});
+  normalizing.set("alpha", 2);
+  plain.set("alpha", 2);
   const Tensor w = test::normal_tensor({400}, 5, 0.05f);
   const double average = mean(w).item();
   const double deviation = std::sqrt(mean(square(add_scalar(w, -static_cast<float>(average)))).item() * 400 / 399);
@@ -248,14 +254,11 @@ TEST_CASE("APoT normalizes weights, and gives them their scale back") {
 }
 
 TEST_CASE("in the place of a ReLU a learned grid is the ReLU and what would come behind it") {
-  const std::string quantizer = GENERATE("lsq", "tqt", "apot");
-  const auto make = [&](Role site) -> std::unique_ptr<LearnedQuantization> {
-    if (quantizer == "lsq") return std::make_unique<LSQQuantization>(3, site);
-    if (quantizer == "tqt") return std::make_unique<TQTQuantization>(3, site, false);
-    return std::make_unique<APoTQuantization>(3, site, true);
-  };
+  const char* quantizer = GENERATE("LSQQuantizer", "TQTQuantizer", "APoTQuantizer");
   INFO(quantizer);
-  const auto fused = make(Role::rectified), behind = make(Role::positive);
+  const Json config = quantizer == std::string("TQTQuantizer") ? Json{{"normalize_gradients", false}} : Json::object();
+  test::Learned fused(quantizer, 3, Role::rectified, config), behind(quantizer, 3, Role::positive, config);
+  for (test::Learned* made : {&fused, &behind}) (*made)->forget_range();
   const Tensor x = spread(1), dy = test::normal_tensor(x.shape(), 4);
   const Result ours = run(*fused, x.clone(), dy);
   Tensor leaf = x.clone();

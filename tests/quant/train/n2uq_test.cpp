@@ -1,10 +1,9 @@
 // Thresholds that are learned: levels and gradients against formulas, and where they start.
-#include "quant/train/n2uq.h"
-
 #include <array>
 #include <cmath>
 
 #include "core/tape.h"
+#include "quant/train/learned.h"
 #include "quant/train/lsq.h"
 #include "support/catch.h"
 #include "support/errors.h"
@@ -43,14 +42,11 @@ struct Thresholds {
   }
 };
 
-std::unique_ptr<N2UQQuantization> made_of(const Thresholds& t, Role role) {
-  const int bits = static_cast<int>(std::lround(std::log2(t.intervals.size() + 1)));
-  auto made = std::make_unique<N2UQQuantization>(bits, role);
-  made->started_for_bits.set(Tensor::full({1}, static_cast<float>(bits)));
-  made->step.set_raw(Tensor::full({1}, static_cast<float>(t.step)));
-  made->offset.set_raw(Tensor::full({1}, static_cast<float>(t.offset)));
-  const std::vector<float> intervals(t.intervals.begin(), t.intervals.end());
-  made->intervals.set_raw(Tensor::from({std::ssize(intervals)}, intervals));
+test::Learned made_of(const Thresholds& t, Role role) {
+  test::Learned made("N2UQQuantizer", static_cast<int>(std::lround(std::log2(t.intervals.size() + 1))), role);
+  made.set("step", static_cast<float>(t.step));
+  made.set("offset", static_cast<float>(t.offset));
+  made.set("intervals", std::vector<float>(t.intervals.begin(), t.intervals.end()));
   return made;
 }
 
@@ -59,7 +55,7 @@ std::unique_ptr<N2UQQuantization> made_of(const Thresholds& t, Role role) {
 TEST_CASE("N2UQ counts thresholds, and its gradients are those of the line through the middles") {
   const Thresholds t = GENERATE(Thresholds{0.5, 0, {0.25, 0.5, 0.125}}, Thresholds{0.3, 0.2, {0.1, 0.6, 0.3}},
                                 Thresholds{0.2, 0.05, {0.3, 0.1, 0.2, 0.4, 0.15, 0.25, 0.5}});
-  const auto quantize = made_of(t, Role::rectified);
+  test::Learned quantize = made_of(t, Role::rectified);
   const double g = 1 / std::sqrt(3000.0 * static_cast<double>(t.intervals.size()));
   Tensor x = kNumbers.clone();
   const Tensor dy = test::normal_tensor(x.shape(), 8);
@@ -91,12 +87,12 @@ TEST_CASE("N2UQ counts thresholds, and its gradients are those of the line throu
     REQUIRE(x.grad().data()[i] == Approx(slope * dy.data()[i]).epsilon(1e-4).margin(1e-6));
     of_step += t.level_of(number) / t.step * dy.data()[i];
   }
-  CHECK(quantize->step.raw().grad().item() == Approx(g * of_step).epsilon(1e-4));
-  CHECK(quantize->offset.raw().grad().item() ==
+  CHECK(quantize["step"].grad().item() == Approx(g * of_step).epsilon(1e-4));
+  CHECK(quantize["offset"].grad().item() ==
         Approx(g * derivative([](Thresholds& at) -> double& { return at.offset; })).epsilon(1e-3));
   for (size_t i = 0; i < t.intervals.size(); ++i) {
     INFO("interval " << i);
-    CHECK(quantize->intervals.raw().grad().data()[i] ==
+    CHECK(quantize["intervals"].grad().data()[i] ==
           Approx(g * derivative([i](Thresholds& at) -> double& { return at.intervals[i]; })).epsilon(1e-3));
   }
   REQUIRE(y.grid());
@@ -106,22 +102,23 @@ TEST_CASE("N2UQ counts thresholds, and its gradients are those of the line throu
 
 TEST_CASE("N2UQ starts as LSQ's grid of the least squared error, and is one while a schedule asks for other bits") {
   const int bits = GENERATE(2, 3, 4);
-  N2UQQuantization quantize(bits, Role::rectified);
+  test::Learned quantize("N2UQQuantizer", bits, Role::rectified);
+  quantize->forget_range();
   const auto check_even = [&](int asked) {
     INFO(asked << " bits asked");
     LSQQuantization even(asked, Role::rectified, {.start = LSQStart::mse});
-    CHECK(golden::difference(quantize(kNumbers), even(kNumbers)) == "");
+    CHECK(golden::difference((*quantize)(kNumbers), even(kNumbers)) == "");
   };
   check_even(bits);
-  quantize.set_bits(6);
+  quantize->set_bits(6);
   check_even(6);
-  quantize.set_bits(bits);
+  quantize->set_bits(bits);
   check_even(bits);
 }
 
 TEST_CASE("levels are what numbers become, by their thresholds") {
   const Thresholds t{0.5, 0.1, {0.25, 0.5, 0.125}};
-  const auto quantize = made_of(t, Role::positive);
+  test::Learned quantize = made_of(t, Role::positive);
   const Levels levels = quantize->levels();
   REQUIRE(levels.values.size() == 4);
   REQUIRE(levels.thresholds.size() == 3);
@@ -133,8 +130,9 @@ TEST_CASE("levels are what numbers become, by their thresholds") {
 }
 
 TEST_CASE("thresholds are of at most 4 bits and of numbers without sign, and others are LSQ's") {
-  CHECK_THAT(test::error_of([] { N2UQQuantization(5, Role::positive); }), Contains("at most 4 bits"));
-  CHECK_THAT(test::error_of([] { N2UQQuantization(3, Role::any_sign); }), Contains("without sign"));
+  CHECK(test::Learned("N2UQQuantizer", 4, Role::positive)->kind() == "N2UQQuantization");
+  CHECK(test::Learned("N2UQQuantizer", 5, Role::positive)->kind() == "LSQQuantization");
+  CHECK(test::Learned("N2UQQuantizer", 3, Role::any_sign)->kind() == "LSQQuantization");
 }
 
 }  // namespace n2uq_test

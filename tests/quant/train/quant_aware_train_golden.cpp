@@ -9,7 +9,6 @@
 #include "core/tape.h"
 #include "nn/optim/sgd.h"
 #include "quant/train/range_linear.h"
-#include "quant/train/wrpn.h"
 #include "support/catch.h"
 #include "support/golden_net.h"
 
@@ -31,12 +30,10 @@ Json config_of(const Json& inputs) {
   return config;
 }
 
-// Weights of WRPN without the clamp that Distiller misses.
 void leave_unclamped(Module& model) {
   for (Parameter* p : all_parameters(model))
-    if (const auto* weight = p->transform_slot().as<WRPNQuantizeParam>())
-      p->set_transform(std::make_unique<WRPNQuantizeParam>(
-          WRPNQuantizeParam::Config{.bits = weight->own_bits(), .clamp_integers = false}));
+    if (const auto* weight = p->transform_slot().as<Quantization>(); weight && weight->kind() == "WRPNQuantizeParam")
+      p->set_transform(std::make_unique<UnclampedWRPN>(weight->own_bits()));
 }
 
 struct Prepared {

@@ -9,6 +9,7 @@
 #include "nn/module.h"
 #include "quant/quantizer.h"
 #include "quant/train/fake_quant.h"
+#include "quant/train/ste.h"
 #include "support/golden.h"
 
 namespace qgrad::golden {
@@ -16,6 +17,18 @@ namespace qgrad::golden {
 std::unique_ptr<Quantizer> quantizer_of(const Json& config);  // errors name "test.json: quantizer"
 // The same without the clamp that Distiller misses, where a C++ config has a switch for that.
 std::unique_ptr<Quantizer> distiller_quantizer_of(Json config);
+// Weights of WRPN without the clamp that Distiller misses.
+class UnclampedWRPN final : public Quantization {
+ public:
+  explicit UnclampedWRPN(int bits) : Quantization(bits) {}
+  std::string_view kind() const override { return "UnclampedWRPN"; }
+
+ protected:
+  Tensor quantized(const Tensor& w) override {
+    const Grid grid = symmetric_grid(own_bits(), 1, /*restricted=*/false);
+    return linear_quantize_ste(w, {{grid.scale}, {grid.zero_point}}, {.saturation = ValueRange{-1, 1}});
+  }
+};
 Parameter& parameter_at(Module& model, std::string_view path);
 FakeLinearQuantization& fake_quant_at(Module& model, std::string_view name);
 // "" when the buffers of the module have the expected values (a number, a list per channel in any shape).
