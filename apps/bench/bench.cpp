@@ -113,6 +113,7 @@ const Subcommand bench_command{"bench", "measure the speed of training, inferenc
                                  add_step_profile(bench);
                                  add_fake_quant_bench(bench);
                                  add_conv_bench(bench);
+                                 add_kernel_bench(bench);
                                },
                                "qgrad bench inference --batch 1 --threads 1\n"
                                "qgrad bench step-profile --model mobilenet_v2 --batch 8\n"

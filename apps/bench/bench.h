@@ -51,5 +51,6 @@ void add_model_benches(CLI::App& bench);  // train-step, inference
 void add_step_profile(CLI::App& bench);
 void add_fake_quant_bench(CLI::App& bench);
 void add_conv_bench(CLI::App& bench);
+void add_kernel_bench(CLI::App& bench);
 
 }  // namespace qgrad

@@ -4,9 +4,9 @@
 // row is the specification. Every kernel is exact: the same bits on every instruction set. Kernels get plain pointers,
 // never allocate, never start threads: ops split the work with parallel_for.
 //
-// A new family is a folder with a header and its loops, a line in QGRAD_KERNEL_FAMILIES, and one in plain.inl. A new
-// instruction set is a file beside avx2.cpp with its flags in CMakeLists.txt, its vectors in vector.h, its name in
-// isa.h, and a row in table.cpp and in the engine's two tables.
+// A new family is a folder with a header, its loops and its cases (cases.h), an entry in QGRAD_KERNEL_FAMILIES, and a
+// line in plain.inl. A new instruction set is a file beside avx2.cpp with its flags in CMakeLists.txt, its vectors in
+// vector.h, its name in isa.h, and a row in table.cpp and in the engine's two tables.
 #pragma once
 
 #include <cstdint>

@@ -1,10 +1,16 @@
-// The table has no holes: a kernel that a row forgot would be called through a null pointer.
+// The table has no holes: a kernel that a row forgot would be called through a null pointer. And every kernel is in a
+// case.
 #include "core/kernels/table.h"
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <array>
+#include <csignal>
 #include <cstring>
 #include <type_traits>
 
+#include "core/kernels/cases.h"
 #include "support/catch.h"
 
 namespace kernel_table_test {
@@ -25,7 +31,45 @@ void check_filled(const Family& family, const char* isa, const char* name) {
   }
 }
 
+// Runs cases and gives up what comes of them.
+struct Running final : KernelCases {
+  void visit(const std::string&, size_t count, size_t bytes_each, const std::function<void(void*)>& run) override {
+    std::vector<double> y(count * bytes_each / sizeof(double) + 1);
+    run(y.data());
+  }
+};
+
+// Whether the cases of a family crash without its kernel i, in a process of their own.
+template <class Family>
+bool cases_call(Family family, size_t i, const KernelNumbers& numbers) {
+  const void* none = nullptr;
+  std::memcpy(reinterpret_cast<char*>(&family) + i * sizeof(none), &none, sizeof(none));
+  const pid_t child = ::fork();
+  if (child == 0) {
+    std::signal(SIGSEGV, SIG_DFL);
+    Running running;
+    add_cases(family, numbers, running);
+    ::_exit(0);
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  return !WIFEXITED(status) || WEXITSTATUS(status) != 0;
+}
+
 }  // namespace
+
+TEST_CASE("every kernel is in a case, by which its rows are compared and timed") {
+  const std::vector<float> image(6 * 5 * 16, 1.5f), channels(16, 2.0f);
+  const float *x = image.data(), *c = channels.data();
+  const KernelNumbers numbers{6, 5, 16, x, x, x, x, c, c, c, 1, -1, 1, 1, 0};
+#define QGRAD_CHECK(Type, name)                                        \
+  for (size_t i = 0; i < sizeof(Type##Kernels) / sizeof(void*); ++i) { \
+    INFO("kernel " << i << " of " << #name);                           \
+    CHECK(cases_call(available_kernels().front()->name, i, numbers));  \
+  }
+  QGRAD_KERNEL_FAMILIES(QGRAD_CHECK)
+#undef QGRAD_CHECK
+}
 
 TEST_CASE("every row has every kernel") {
   for (const Kernels* row : available_kernels()) {
