@@ -21,14 +21,52 @@ namespace {
 
 constexpr size_t kLanes = 8;
 typedef float Lanes __attribute__((vector_size(32)));
-typedef double DoubleLanes __attribute__((vector_size(64)));
 // The same eight floats where they lie in memory: at any address, and aliasing float.
 typedef float UnalignedLanes __attribute__((vector_size(32), aligned(4), may_alias));
-typedef double UnalignedDoubleLanes __attribute__((vector_size(64), aligned(8), may_alias));
 
 #define QGRAD_LOAD(pointer) (Lanes)(*(const UnalignedLanes*)(pointer))
 #define QGRAD_STORE(pointer, lanes) (*(UnalignedLanes*)(pointer) = (lanes))
-#define QGRAD_TO_DOUBLE(lanes) __builtin_convertvector((lanes), DoubleLanes)
+
+// Eight doubles: one register of AVX-512, else two halves, since GCC takes a vector that is wider than its registers
+// apart into numbers to convert it.
+#ifdef __AVX512F__
+constexpr size_t kDoubles = 8;
+#else
+constexpr size_t kDoubles = 4;
+#endif
+struct DoubleLanes {
+  typedef float Floats __attribute__((vector_size(4 * kDoubles), aligned(4), may_alias));
+  typedef double Doubles __attribute__((vector_size(8 * kDoubles)));
+  typedef double Unaligned __attribute__((vector_size(8 * kDoubles), aligned(8), may_alias));
+  static constexpr size_t kParts = kLanes / kDoubles;
+  Doubles part[kParts];
+
+  // clang-format off
+  DoubleLanes& operator+=(const DoubleLanes& b) { for (size_t i = 0; i < kParts; ++i) part[i] += b.part[i]; return *this; }
+  DoubleLanes& operator-=(const DoubleLanes& b) { for (size_t i = 0; i < kParts; ++i) part[i] -= b.part[i]; return *this; }
+  DoubleLanes& operator*=(const DoubleLanes& b) { for (size_t i = 0; i < kParts; ++i) part[i] *= b.part[i]; return *this; }
+  // clang-format on
+  double operator[](size_t lane) const { return part[lane / kDoubles][lane % kDoubles]; }
+};
+inline DoubleLanes doubles_at(const float* x) {
+  DoubleLanes lanes;
+  for (size_t i = 0; i < DoubleLanes::kParts; ++i)
+    lanes.part[i] = __builtin_convertvector(*(const DoubleLanes::Floats*)(x + i * kDoubles), DoubleLanes::Doubles);
+  return lanes;
+}
+inline DoubleLanes doubles_at(const double* x) {
+  DoubleLanes lanes;
+  for (size_t i = 0; i < DoubleLanes::kParts; ++i) lanes.part[i] = *(const DoubleLanes::Unaligned*)(x + i * kDoubles);
+  return lanes;
+}
+inline DoubleLanes doubles_of(const Lanes& x) {
+  float numbers[kLanes];
+  QGRAD_STORE(numbers, x);
+  return doubles_at(numbers);
+}
+inline void store_doubles(double* to, const DoubleLanes& lanes) {
+  for (size_t i = 0; i < DoubleLanes::kParts; ++i) *(DoubleLanes::Unaligned*)(to + i * kDoubles) = lanes.part[i];
+}
 
 typedef int32_t IntLanes __attribute__((vector_size(32)));
 

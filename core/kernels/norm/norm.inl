@@ -12,7 +12,9 @@ namespace {
 constexpr size_t kShortSum = 8;
 
 inline void add_to(double* total, const Lanes& short_sum) {
-  *(UnalignedDoubleLanes*)total += QGRAD_TO_DOUBLE(short_sum);
+  DoubleLanes sum = doubles_of(short_sum);
+  sum += doubles_at(total);
+  store_doubles(total, sum);
 }
 inline void add_to(double* total, const float& short_sum) { *total += double{short_sum}; }
 

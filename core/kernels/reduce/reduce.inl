@@ -23,10 +23,10 @@ double reduce(const float* a, const float* b, size_t n) {
   DoubleLanes even = {}, odd = {};
   size_t i = 0;
   for (; i + 2 * kLanes <= n; i += 2 * kLanes) {
-    DoubleLanes left = QGRAD_TO_DOUBLE(QGRAD_LOAD(a + i)), right = QGRAD_TO_DOUBLE(QGRAD_LOAD(a + i + kLanes));
+    DoubleLanes left = doubles_at(a + i), right = doubles_at(a + i + kLanes);
     if constexpr (term != Term::plain) {
-      combine<term>(left, QGRAD_TO_DOUBLE(QGRAD_LOAD(b + i)));
-      combine<term>(right, QGRAD_TO_DOUBLE(QGRAD_LOAD(b + i + kLanes)));
+      combine<term>(left, doubles_at(b + i));
+      combine<term>(right, doubles_at(b + i + kLanes));
     }
     even += left;
     odd += right;
@@ -52,11 +52,11 @@ void sum_columns(const float* x, size_t rows, size_t columns, size_t stride, dou
     DoubleLanes left = {}, right = {};
     const float* at = x + c;
     for (size_t row = 0; row < rows; ++row, at += stride) {
-      left += QGRAD_TO_DOUBLE(QGRAD_LOAD(at));
-      right += QGRAD_TO_DOUBLE(QGRAD_LOAD(at + kLanes));
+      left += doubles_at(at);
+      right += doubles_at(at + kLanes);
     }
-    *reinterpret_cast<UnalignedDoubleLanes*>(sums + c) = left;
-    *reinterpret_cast<UnalignedDoubleLanes*>(sums + c + kLanes) = right;
+    store_doubles(sums + c, left);
+    store_doubles(sums + c + kLanes, right);
   }
   for (; c < columns; ++c) {
     double total = 0;
