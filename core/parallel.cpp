@@ -20,6 +20,15 @@ namespace {
 
 constexpr int kSpins = 4000;  // some 50 us: longer than the gap between two kernels of a training step
 
+// Between two looks at a variable that another thread will write.
+inline void wait_a_moment() {
+#if defined(QGRAD_X86_64)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
 struct Job {
   int64_t n, grain;
   void* context;
@@ -76,7 +85,7 @@ class ThreadPool {
       std::lock_guard lock(mutex_);
       job_ = nullptr;
     }
-    for (int spin = 0; spin < kSpins && working_.load(std::memory_order_acquire) != 0; ++spin) __builtin_ia32_pause();
+    for (int spin = 0; spin < kSpins && working_.load(std::memory_order_acquire) != 0; ++spin) wait_a_moment();
     if (working_.load(std::memory_order_acquire) == 0) return;
     std::unique_lock lock(mutex_);
     done_.wait(lock, [&] { return working_.load(std::memory_order_acquire) == 0; });
@@ -89,8 +98,7 @@ class ThreadPool {
     ready_.fetch_add(1);
     ready_.notify_one();
     for (uint64_t seen = 0;;) {
-      for (int spin = 0; spin < kSpins && generation_.load(std::memory_order_acquire) == seen; ++spin)
-        __builtin_ia32_pause();
+      for (int spin = 0; spin < kSpins && generation_.load(std::memory_order_acquire) == seen; ++spin) wait_a_moment();
       Job* job;
       {
         std::unique_lock lock(mutex_);
