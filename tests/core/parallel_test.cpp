@@ -100,6 +100,10 @@ TEST_CASE("where the system gives fewer threads than were asked for, those there
   const test::Threads threads(16);
   {
     const test::ScarceThreads scarce(most);
+    if (!scarce.holds()) {
+      WARN("skipped: no limit of memory holds here");
+      return;
+    }
     std::atomic<int64_t> total = 0;
     parallel_for(1000, 1, [&](int64_t begin, int64_t) { total += begin; });
     CHECK(total == 999 * 500);

@@ -22,6 +22,9 @@ class ScarceThreads {
     rlimit limit = before_;
     limit.rlim_cur = pages * static_cast<size_t>(::getpagesize()) + most * kStack + kStack / 2;
     ::setrlimit(RLIMIT_AS, &limit);
+    rlimit now{};
+    ::getrlimit(RLIMIT_AS, &now);
+    holds_ = now.rlim_cur == limit.rlim_cur;
   }
   ~ScarceThreads() {
     ::setrlimit(RLIMIT_AS, &before_);
@@ -31,10 +34,13 @@ class ScarceThreads {
   ScarceThreads(const ScarceThreads&) = delete;
   ScarceThreads& operator=(const ScarceThreads&) = delete;
 
+  bool holds() const { return holds_; }  // an emulator may take the limit and ignore it
+
  private:
   static constexpr size_t kStack = size_t{512} << 20;  // more than all else that a test asks for
   rlimit before_{};
   pthread_attr_t attributes_{};
+  bool holds_ = false;
 };
 
 }  // namespace qgrad::test
