@@ -21,7 +21,7 @@ inline int32_t bits_of(float x) { return __builtin_bit_cast(int32_t, x); }
 // there: of two neighbours the one whose last bit is 1, if anything was lost. Rounding that to float is right (Boldo
 // and Melquiond, Emulation of a FMA and Correctly Rounded Sums, 2008).
 inline float fused_multiply_add(float a, float b, float c) {
-#ifdef __FP_FAST_FMAF
+#if defined(__FP_FAST_FMAF) || defined(__FMA__) || defined(__aarch64__)
   return __builtin_fmaf(a, b, c);
 #else
   const double product = double{a} * double{b}, sum = product + double{c};
