@@ -148,7 +148,11 @@ void check_row(const Setup& setup, const PlannedRow& row) {
     ModulePtr model = Registry<Architecture>::create(config.model)->make();
     const auto optimizer = make_optimizer(training->optimizer, *model);
     if (!row.is_float())
-      quantize_model(model, config.model, row.quantizer, optimizer.get(), setup.task, std::nullopt, row.name);
+      quantize_model(model, {.architecture = config.model,
+                             .quantizer = row.quantizer,
+                             .task = setup.task,
+                             .label = row.name,
+                             .optimizer = optimizer.get()});
     check_training(*model, *optimizer, setup.task, *training);
   });
 }
@@ -222,8 +226,13 @@ Json finished_row(const Setup& setup, const PlannedRow& row, std::optional<Quant
   if (!row.is_float()) {
     const auto calibration = training ? std::nullopt : config.calibration;
     check_statistics(*model, row.quantizer, calibration);
-    quantized = quantize_model(model, config.model, row.quantizer, optimizer.get(), setup.task, calibration, row.name,
-                               &statistics);
+    quantized = quantize_model(model, {.architecture = config.model,
+                                       .quantizer = row.quantizer,
+                                       .task = setup.task,
+                                       .label = row.name,
+                                       .calibration = calibration,
+                                       .optimizer = optimizer.get(),
+                                       .measured = &statistics});
   }
   const std::optional<Config> quantizer = quantized ? std::optional(quantized->config) : std::nullopt;
   const auto bits = [&](const char* key) { return quantizer ? quantizer->json().at(key) : Json(nullptr); };

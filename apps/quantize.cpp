@@ -146,8 +146,11 @@ class QuantizeRun {
     const bool has_labels = !data_.dataset().class_names().empty();
     std::optional<Predictions> before;
     if (has_labels) before = float_predictions(*model, data_, "float");
-    const Quantized quantized =
-        quantize_model(model, config_.model, config_.quantizer, nullptr, data_, config_.calibration, "calibration");
+    const Quantized quantized = quantize_model(model, {.architecture = config_.model,
+                                                       .quantizer = config_.quantizer,
+                                                       .task = data_,
+                                                       .label = "calibration",
+                                                       .calibration = config_.calibration});
     const std::vector<LayerError> layers = layer_report(*model, *quantized.reference, quantized.images);
     facts_ = {{"layers", qgrad::to_json(layer_facts(*model, *quantized.reference, quantized.images[0]))}};
     for (const char* earlier : {"results.json", "report.html"}) folder_.remove(earlier);  // of files that are replaced

@@ -77,8 +77,12 @@ SearchResult search_lapq(const SearchCommandConfig& config, const ImageTask& dat
       for (const char* key : {"clip_acts", "clip_n_stds", "clip_percentile"}) settings.erase(key);
   ModulePtr model = build_model(config.model, config.seed, config.checkpoint);
   check_statistics(*model, config.quantizer, config.calibration);
-  const Quantized quantized = quantize_model(model, config.model, without_corrections(searched), nullptr, data,
-                                             config.calibration, "calibration");
+  const Config uncorrected = without_corrections(searched);
+  const Quantized quantized = quantize_model(model, {.architecture = config.model,
+                                                     .quantizer = uncorrected,
+                                                     .task = data,
+                                                     .label = "calibration",
+                                                     .calibration = config.calibration});
   Progress progress("search", lapq.max_evaluations, "evaluations");
   const LapqResult result = lapq_search(
       *model, *quantized.reference, judge.first_images(), [&](Module& m) { return judge(m).loss(); }, lapq,

@@ -53,8 +53,12 @@ Quantized quantized_model(ModulePtr& model, const TrainCommandConfig& config, co
   if (is_post_training(*config.quantizer))
     config_error(config.quantizer->where(), "a post-training quantizer does not train; use `qgrad quantize`");
   check_statistics(*model, *config.quantizer, config.calibration);
-  Quantized quantized =
-      quantize_model(model, config.model, *config.quantizer, &optimizer, task, config.calibration, config.name);
+  Quantized quantized = quantize_model(model, {.architecture = config.model,
+                                               .quantizer = *config.quantizer,
+                                               .task = task,
+                                               .label = config.name,
+                                               .calibration = config.calibration,
+                                               .optimizer = &optimizer});
   if (config.fold_batch_norms) {
     images_of(task);
     quantized.quantizer->check_can_fold();

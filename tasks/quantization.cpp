@@ -119,9 +119,8 @@ void check_statistics(Module& loaded, const Config& quantizer, const std::option
     check_stats_are_of(read_stats(*calibration->statistics), loaded, *calibration->statistics);
 }
 
-Quantized quantize_model(ModulePtr& model, const Config& architecture, const Config& quantizer, Optimizer* optimizer,
-                         const Task& task, const std::optional<CalibrationConfig>& calibration,
-                         const std::string& label, std::optional<QuantStats>* measured) {
+Quantized quantize_model(ModulePtr& model, const QuantizationSetup& setup) {
+  const auto& [architecture, quantizer, task, label, calibration, optimizer, measured] = setup;
   Quantized result{.quantizer = Registry<Quantizer>::create(quantizer), .config = {}, .reference = {}, .images = {}};
   Quantizer& made = *result.quantizer;
   const bool takes_stats = calibration && made.wants_stats();
@@ -138,14 +137,14 @@ Quantized quantize_model(ModulePtr& model, const Config& architecture, const Con
           "not hold: leave out the statistics",
           quantizer.where());
     made.prepare_float(model, images_of(task).example());
-    measured = nullptr;  // the model is not what others have
   }
   if (takes_stats && calibration->statistics) {
     const std::optional<NamedStats> given = stats_from_config({*calibration->statistics, quantizer.file, ""});
     made.set_stats(given->stats, given->name);
   } else if (takes_stats) {
     std::optional<QuantStats> own;
-    std::optional<QuantStats>& stats = measured ? *measured : own;
+    const bool as_others = measured && !made.changes_activations();
+    std::optional<QuantStats>& stats = as_others ? *measured : own;
     if (!stats) stats = calibration_stats(*model, images_of(task), *calibration, label);
     made.set_stats(*stats);
   }
@@ -185,7 +184,11 @@ void check_post_training(const ExperimentConfig& experiment, Config quantizer, c
   if (calibration) calibration->images = std::min(images_of(task).calibration(*calibration).images(), kImages);
   quantizer = without_corrections(std::move(quantizer));
   ModulePtr model = build_model(experiment.model, experiment.seed, experiment.checkpoint);
-  quantize_model(model, experiment.model, quantizer, nullptr, task, calibration, "check");
+  quantize_model(model, {.architecture = experiment.model,
+                         .quantizer = quantizer,
+                         .task = task,
+                         .label = "check",
+                         .calibration = calibration});
   const EvaluationMode evaluating(*model);
   placed_at(quantizer, [&] { return (*model)(images_of(task).example()); });
 }

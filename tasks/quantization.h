@@ -36,15 +36,22 @@ struct Quantized {
   std::vector<Tensor> images;
 };
 
-// Creates the config's quantizer and prepares the model with it. Quantizers that take statistics are calibrated first,
-// unless their config names some itself or `calibration` is empty (dynamic quantization, or ranges from the first
-// training batches).
-// `optimizer` may be null; otherwise it must hold the model's parameters, and gets the quantizer's own groups.
-// `measured` keeps the statistics of a model for further calls with the same parameters and calibration: none at first.
-// `architecture`: the config that the model was built from. Throws where images are needed and the task has none.
-Quantized quantize_model(ModulePtr& model, const Config& architecture, const Config& quantizer, Optimizer* optimizer,
-                         const Task& task, const std::optional<CalibrationConfig>& calibration,
-                         const std::string& label, std::optional<QuantStats>* measured = nullptr);
+// What a model is quantized by.
+struct QuantizationSetup {
+  const Config& architecture;  // that the model was built from
+  const Config& quantizer;
+  const Task& task;
+  std::string label;  // of progress and notes
+  // Empty: quantizers that take statistics get none, for dynamic quantization, or ranges from the first batches.
+  std::optional<CalibrationConfig> calibration = std::nullopt;
+  Optimizer* optimizer = nullptr;  // holds the model's parameters, and gets the quantizer's own groups
+  // Keeps the statistics of a model for further calls with the same parameters and calibration: none at first.
+  std::optional<QuantStats>* measured = nullptr;
+};
+
+// Creates the quantizer and prepares the model with it. Quantizers that take statistics are calibrated first, unless
+// their config names some itself. Throws where images are needed and the task has none.
+Quantized quantize_model(ModulePtr& model, const QuantizationSetup& setup);
 
 // The reference of a finished run of `qgrad quantize` again, from its resolved config.
 ModulePtr float_reference(const Config& config, const ImageTask& images);

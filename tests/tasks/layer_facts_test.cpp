@@ -22,8 +22,7 @@ std::vector<LayerFacts> facts_by(const std::string& settings) {
   const Config quantizer = Config::parse(
       R"({"class": "PostTrainLinearQuantizer", "bits_weights": 4, "bits_activations": 6)" + settings + "}",
       "quantizer");
-  const Quantized quantized =
-      quantize_model(model, experiment.model, quantizer, nullptr, *task, CalibrationConfig{}, "");
+  const Quantized quantized = quantize_model(model, {experiment.model, quantizer, *task, "", CalibrationConfig{}});
   return layer_facts(*model, *quantized.reference, quantized.images[0]);
 }
 
@@ -33,9 +32,8 @@ std::vector<LayerFacts> trained_facts_by(const char* quantizer, const std::strin
       "test"));
   const auto task = open_task(experiment, std::nullopt);
   ModulePtr model = build_model(experiment.model, experiment.seed, std::nullopt);
-  quantize_model(model, experiment.model,
-                 Config::parse(fmt::format(R"({{"class": "{}"{}}})", quantizer, settings), "quantizer"), nullptr, *task,
-                 std::nullopt, "test");
+  const Config config = Config::parse(fmt::format(R"({{"class": "{}"{}}})", quantizer, settings), "quantizer");
+  quantize_model(model, {experiment.model, config, *task, "test"});
   const Task::Batch examples = shown_examples(*task, 1);
   model->call(examples.inputs);  // in training mode: ranges and steps start from the first batch
   return trained_layer_facts(*model, examples.inputs);

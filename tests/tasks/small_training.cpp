@@ -43,7 +43,9 @@ TrainingResult train_small(const std::filesystem::path& path, const TrainConfig&
   ModulePtr model = build_model(setup.model, setup.seed, std::nullopt);
   const auto optimizer = make_optimizer(config.optimizer, *model);
   const Config lsq{{{"class", "LSQQuantizer"}, {"bits_weights", 4}, {"bits_activations", 4}}, "", "quantizer"};
-  const Quantized quantized = quantize_model(model, setup.model, lsq, optimizer.get(), task, std::nullopt, "test");
+  const Quantized quantized = quantize_model(
+      model,
+      {.architecture = setup.model, .quantizer = lsq, .task = task, .label = "test", .optimizer = optimizer.get()});
   const auto save = [&](const std::string& name, const Json& metrics) {
     save_model(folder.to_write(name), *model, setup, task, quantized.config, metrics);
   };
