@@ -70,7 +70,7 @@ Tensor total_of(double value) {
 
 // A tensor of x's shape that fill(first number, numbers, count) fills piece by piece.
 template <class F>
-Tensor in_chunks(const Tensor& x, F&& fill) {
+Tensor filled_in_chunks(const Tensor& x, F&& fill) {
   Tensor y = Tensor::empty(x.shape());
   float* to = y.mutable_data().data();
   parallel_for(y.numel(), kElementwiseGrain,
@@ -107,7 +107,7 @@ Tensor extreme(const char* name, const Tensor& x, float Extremes::*which) {
   return record(name, Tensor::scalar(value), {x}, [x, value](Tensor dy, Grads& dx) {
     const std::span<const float> from = x.data();
     const float share = dy.item() / static_cast<float>(std::ranges::count(from, value));
-    dx.add(0, in_chunks(x, [&](int64_t begin, float* to, size_t count) {
+    dx.add(0, filled_in_chunks(x, [&](int64_t begin, float* to, size_t count) {
              const float* values = from.data() + begin;
              for (size_t i = 0; i < count; ++i) to[i] = values[i] == value ? share : 0.0f;
            }));
@@ -126,7 +126,7 @@ Tensor dot(const Tensor& a, const Tensor& b) {
   const double total = sum_of_pairs("dot", kernels().reduce.dot, a, b);
   return record("dot", total_of(total), {a, b}, [a, b](Tensor dy, Grads& dx) {
     const auto scaled = [&](const Tensor& x) {
-      return in_chunks(x, [&, from = x.data().data()](int64_t begin, float* to, size_t count) {
+      return filled_in_chunks(x, [&, from = x.data().data()](int64_t begin, float* to, size_t count) {
         kernels().elementwise.mul.scalar_right(from + begin, dy.item(), to, count);
       });
     };
@@ -140,9 +140,10 @@ Tensor squared_distance(const Tensor& a, const Tensor& b) {
   const double total = sum_of_pairs("squared_distance", kernels().reduce.squared_distance, a, b);
   return record("squared_distance", total_of(total), {a, b}, [a, b](Tensor dy, Grads& dx) {
     const auto difference = [&](const Tensor& x, const Tensor& from) {
-      return in_chunks(x, [&, px = x.data().data(), py = from.data().data()](int64_t begin, float* to, size_t count) {
-        kernels().elementwise.scaled_difference(px + begin, py + begin, 2 * dy.item(), to, count);
-      });
+      return filled_in_chunks(
+          x, [&, px = x.data().data(), py = from.data().data()](int64_t begin, float* to, size_t count) {
+            kernels().elementwise.scaled_difference(px + begin, py + begin, 2 * dy.item(), to, count);
+          });
     };
     if (dx.needs(0)) dx.add(0, difference(a, b));
     if (dx.needs(1)) dx.add(1, difference(b, a));

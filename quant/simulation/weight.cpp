@@ -14,7 +14,7 @@ Tensor vector_of(std::span<const float> values) {
   return Tensor::from(Shape{static_cast<int64_t>(values.size())}, values);
 }
 
-std::vector<float> values_of(const Tensor& t) { return {t.data().begin(), t.data().end()}; }
+std::vector<float> numbers_of(const Tensor& t) { return {t.data().begin(), t.data().end()}; }
 
 }  // namespace
 
@@ -55,7 +55,7 @@ void IntegerWeight::set_grid(const ChannelGrid& grid) {
   zero_point_.set(vector_of(grid.zero_point));
 }
 
-ChannelGrid IntegerWeight::grid() const { return {values_of(scale_()), values_of(zero_point_()), integers()}; }
+ChannelGrid IntegerWeight::grid() const { return {numbers_of(scale_()), numbers_of(zero_point_()), integers()}; }
 
 QuantParamSlot IntegerWeight::slot() {
   return {.scale = "w_scale",
