@@ -1,6 +1,8 @@
 // Freezing, scaled gradients, and levels that are not evenly spaced.
 #include "quant/quantization.h"
 
+#include <memory>
+
 #include "core/kernels/table.h"
 #include "core/ops/map.h"
 #include "quant/train/gradient_scaling.h"
@@ -26,9 +28,10 @@ void Quantization::set_frozen(bool frozen) {
 Tensor Quantization::forward(const Tensor& x) {
   if (gradient_scaling_ == 0 || !bits_ || !training()) return quantized(x);
   x.data();  // what waits to be computed is wanted as it is
-  const Tensor y = quantized(x);
-  const std::vector<float> steps = steps_per_unit(y);
-  return steps.empty() ? y : with_scaled_gradient(x, y, gradient_scaling_, steps);
+  const auto levels = std::make_shared<ToLevels>();
+  const Tensor y = quantized(with_scaled_gradient(x, gradient_scaling_, levels));
+  *levels = {y, steps_per_unit(y)};
+  return y;
 }
 
 std::optional<ChannelGrid> Quantization::grid(const Tensor& quantized) const {

@@ -2,10 +2,13 @@
 #include "quant/train/gradient_scaling.h"
 
 #include <cmath>
+#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "core/ops.h"
 #include "core/tape.h"
+#include "docs/quantizers/one_layer.h"
+#include "nn/layers/activation.h"
 #include "nn/optim/sgd.h"
 #include "quant/small_net.h"
 #include "quant/train/lsq.h"
@@ -46,17 +49,47 @@ Step step(const std::string& quantizer, float strength) {
 TEST_CASE("a gradient grows with the distance on the side that it sends a number away from") {
   const Tensor x = tensor_of({2, 2}, {1.3f, 0.9f, -0.2f, 7});
   const Tensor y = tensor_of({2, 2}, {1, 1, 0, 2});
-  for (const Floats& steps : {Floats{2}, Floats{2, 4}}) {
-    Tensor levels = y.clone();
+  for (const Floats& steps : {Floats{2}, Floats{2, 4}, Floats{}}) {
+    Tensor numbers = x.clone();
     Tape tape;
     const Tape::Recording recording(tape);
-    levels.set_requires_grad(true);
-    const Tensor same = with_scaled_gradient(x, levels, 0.5f, steps);
-    CHECK(test::bits(same) == test::bits(y));
+    numbers.set_requires_grad(true);
+    const auto levels = std::make_shared<ToLevels>();
+    const Tensor same = with_scaled_gradient(numbers, 0.5f, levels);
+    CHECK(test::bits(same) == test::bits(x));
+    *levels = {y, steps};
     tape.backward(test::weighted_sum(same, tensor_of({2, 2}, {1, 1, -2, -1})));
     // Distances of 0.6, -0.1 or -0.2 times two, -0.4, and many steps, of which half a step counts.
-    const float second = steps.back() == 2 ? 0.9f : 0.8f;
-    CHECK(golden::difference(levels.grad(), tensor_of({2, 2}, {1.25f, second, -2.4f, -0.75f})) == "");
+    const float second = steps.size() == 1 ? 0.9f : 0.8f;
+    const Floats expected = steps.empty() ? Floats{1, 1, -2, -1} : Floats{1.25f, second, -2.4f, -0.75f};
+    CHECK(golden::difference(numbers.grad(), tensor_of({2, 2}, expected)) == "");
+  }
+}
+
+TEST_CASE("what a quantization learns has its own gradient, whatever becomes of that of numbers") {
+  for (const char* quantizer : {"LSQQuantizer", "LSQPlusQuantizer", "TQTQuantizer", "PACTQuantizer", "N2UQQuantizer"}) {
+    INFO(quantizer);
+    const auto gradients = [&](float strength) {
+      OneLayer layer(
+          {{"class", quantizer}, {"bits_weights", 2}, {"bits_activations", 2}, {"gradient_scaling", strength}},
+          std::make_unique<ReLU6>());
+      Quantization& quantize = layer.activations();
+      Tensor x = test::normal_tensor({1, 500}, 5, 2);
+      Tape tape;
+      const Tape::Recording recording(tape);
+      x.set_requires_grad(true);
+      tape.backward(test::weighted_sum(quantize(x), test::normal_tensor({1, 500}, 6)));
+      Floats learned;
+      for (const Parameter* p : quantize.parameters())
+        if (p->defined())
+          for (const float g : p->raw().grad().data()) learned.push_back(g);
+      return std::pair(learned, test::values(x.grad()));
+    };
+    const auto [plain, of_plain] = gradients(0);
+    const auto [scaled, of_scaled] = gradients(0.5f);
+    CHECK_FALSE(plain.empty());
+    CHECK(plain == scaled);
+    if (quantizer != std::string("N2UQQuantizer")) CHECK(of_plain != of_scaled);
   }
 }
 
