@@ -140,7 +140,11 @@ inline double log_magnitude_of(float x) {
   p = p * z + 1.0 / 7;
   p = p * z + 1.0 / 5;
   p = p * z + 1.0 / 3;
-  return static_cast<double>(above >> 52) * 0.693147180559945309 + 2.0 * (s + s * z * p);
+  // The exponent by an unsigned shift, as the low bits of 2^52: AVX2 has neither signed shifts nor conversions of 64
+  // bits.
+  const uint64_t biased = static_cast<uint64_t>(above + (int64_t{1023} << 52)) >> 52;
+  const double exponent = __builtin_bit_cast(double, biased | 0x4330000000000000) - (4503599627370496.0 + 1023.0);
+  return exponent * 0.693147180559945309 + 2.0 * (s + s * z * p);
 }
 
 // e^x in double for what becomes a float: beyond the limits that is 0 or infinity. As exp_of, with Taylor's series.
@@ -172,9 +176,12 @@ inline float pow_of(float x, float y) {
   const float infinity = __builtin_inff(), magnitude = __builtin_fabsf(x);
   const bool whole = __builtin_floorf(y) == y, small = __builtin_fabsf(y) < 16777216.0f;  // larger ones are even
   const bool odd = whole & small & (static_cast<int32_t>(small ? y : 0.0f) & 1);
-  const double at_ends = magnitude == 0.0f ? -__builtin_inf() : __builtin_inf();
-  const double log = ((magnitude > 0.0f) & (magnitude < infinity)) ? log_magnitude_of(x) : at_ends;
-  const auto power = magnitude == 1.0f ? 1.0f : static_cast<float>(exp_in_double(static_cast<double>(y) * log));
+  // Ends and 1 are told apart in float: vectors with conditions of two widths are taken apart by GCC.
+  const bool at_end = (magnitude == 0.0f) | (magnitude == infinity);
+  const double log = log_magnitude_of(at_end ? 2.0f : magnitude);
+  const auto between = static_cast<float>(exp_in_double(static_cast<double>(y) * log));
+  const float end = (magnitude == 0.0f) == (y < 0.0f) ? infinity : 0.0f;
+  const float power = magnitude == 1.0f ? 1.0f : at_end ? end : between;
   const float signed_power = odd ? __builtin_copysignf(power, x) : power;
   const bool is_real = (x >= 0.0f) | ((x < 0.0f) & (whole | (magnitude == infinity)));
   return y == 0.0f ? 1.0f : (is_real & (y == y)) ? signed_power : __builtin_nanf("");

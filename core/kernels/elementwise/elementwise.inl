@@ -10,46 +10,63 @@ namespace qgrad {
 namespace elementwise_loops {
 namespace {
 
-struct Add {
+// Whether GCC vectorises an operation where both operands are arrays, and not where one is a number.
+struct OfNumbers {
+  static constexpr bool kOfArrays = false;
+};
+struct OfArrays {
+  static constexpr bool kOfArrays = true;
+};
+
+struct Add : OfNumbers {
   static float of(float a, float b) { return a + b; }
 };
-struct Sub {
+struct Sub : OfNumbers {
   static float of(float a, float b) { return a - b; }
 };
-struct Mul {
+struct Mul : OfNumbers {
   static float of(float a, float b) { return a * b; }
 };
-struct Div {
+struct Div : OfNumbers {
   static float of(float a, float b) { return a / b; }
 };
 
-struct Max {
+struct Max : OfNumbers {
   static float of(float a, float b) { return ((a > b) | (a != a)) ? a : b; }
 };
-struct Min {
+struct Min : OfNumbers {
   static float of(float a, float b) { return ((a < b) | (a != a)) ? a : b; }
 };
-struct Equal {
+struct Equal : OfNumbers {
   static float of(float a, float b) { return a == b ? 1.0f : 0.0f; }
 };
-struct ShareOfLarger {
+struct ShareOfLarger : OfNumbers {
   static float of(float a, float b) { return a > b ? 1.0f : a == b ? 0.5f : 0.0f; }
 };
-struct Pow {
+struct Pow : OfArrays {
   static float of(float a, float b) { return pow_of(a, b); }
 };
-struct PowByBase {
+struct PowByBase : OfArrays {
   static float of(float a, float b) { return b == 0.0f ? 0.0f : b * pow_of(a, b - 1.0f); }
 };
-struct PowByExponent {
+struct PowByExponent : OfArrays {
   static float of(float a, float b) { return ((a == 0.0f) & (b >= 0.0f)) ? 0.0f : pow_of(a, b) * log_of(a); }
 };
-struct Leaky {
+struct Leaky : OfNumbers {
   static float of(float a, float b) { return a > 0.0f ? a : a * b; }
 };
-struct LeakyByX {
+struct LeakyByX : OfNumbers {
   static float of(float a, float b) { return a > 0.0f ? 1.0f : b; }
 };
+
+// Pieces of an array, and copies of one number beside them.
+template <class F>
+void for_copies(float number, size_t n, F&& piece) {
+  constexpr size_t kCopies = 256;
+  float copies[kCopies];
+  for (float& copy : copies) copy = number;
+  for (size_t i = 0; i < n; i += kCopies) piece(i, copies, n - i < kCopies ? n - i : kCopies);
+}
 
 template <class Op>
 void same(const float* a, const float* b, float* y, size_t n) {
@@ -57,11 +74,17 @@ void same(const float* a, const float* b, float* y, size_t n) {
 }
 template <class Op>
 void scalar_right(const float* a, float b, float* y, size_t n) {
-  for (size_t i = 0; i < n; ++i) y[i] = Op::of(a[i], b);
+  if constexpr (Op::kOfArrays)
+    for_copies(b, n, [&](size_t i, const float* copies, size_t count) { same<Op>(a + i, copies, y + i, count); });
+  else
+    for (size_t i = 0; i < n; ++i) y[i] = Op::of(a[i], b);
 }
 template <class Op>
 void scalar_left(float a, const float* b, float* y, size_t n) {
-  for (size_t i = 0; i < n; ++i) y[i] = Op::of(a, b[i]);
+  if constexpr (Op::kOfArrays)
+    for_copies(a, n, [&](size_t i, const float* copies, size_t count) { same<Op>(copies, b + i, y + i, count); });
+  else
+    for (size_t i = 0; i < n; ++i) y[i] = Op::of(a, b[i]);
 }
 template <class Op>
 void row_right(const float* a, const float* b, float* y, size_t rows, size_t columns) {
