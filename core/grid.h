@@ -40,11 +40,11 @@ struct ChannelGrid {
 
   bool per_channel() const { return scale.size() > 1; }
   Grid channel(size_t c) const { return {scale[c], zero_point[c], integers.qmin, integers.qmax}; }
-  // Times which x is an integer: twice the scale where zero points are halves.
+  // Times which x is an integer: twice the scale where a zero point is a half.
   std::vector<float> integer_scale() const {
     std::vector<float> all = scale;
     for (size_t c = 0; c < all.size(); ++c)
-      if (zero_point[c] != std::nearbyint(zero_point[c])) all[c] *= 2;
+      if (zero_point[c] - std::floor(zero_point[c]) == 0.5f) all[c] *= 2;
     return all;
   }
 };

@@ -47,11 +47,11 @@ class Quantization : public UnaryModule {
   // The next training forward begins with a new range or grid, where that comes from the numbers that are quantized.
   virtual void forget_range() {}
 
-  // What quantized numbers, as this gave them, lie on. None where their levels are not evenly spaced, or nothing is
-  // known of them: export then looks for a scale that the numbers have.
+  // Evenly spaced points on which quantized numbers, as this gave them, lie; not each of these need be a level. None
+  // where nothing is known of them: export then looks for a scale that the numbers have.
   virtual std::optional<ChannelGrid> grid(const Tensor& quantized) const;
-  // Steps in 1 between two levels, one number or one for each channel; none where what this gives is not the nearest
-  // level.
+  // Steps in 1 between two levels, one number or one for each channel; none where what this gives is not the nearest of
+  // evenly spaced levels.
   virtual std::vector<float> steps_per_unit(const Tensor& quantized) const;
   // What an activation can be, where levels or thresholds are not evenly spaced; else nothing.
   virtual Levels levels() const { return {}; }

@@ -17,10 +17,12 @@ namespace qgrad {
 namespace {
 
 constexpr int kRepeats = 5;
+constexpr int64_t kMostCalls = int64_t{1} << 30;
+constexpr size_t kMostNumbers = size_t{1} << 26, kMostChannels = 1024;  // 256 MiB an array, weights of 36 MiB
 
 struct KernelBenchOptions {
   std::vector<std::string> families;  // none: all of them
-  std::vector<size_t> shape{32, 32, 16};
+  std::vector<size_t> shape{32, 32, 32};
   double min_time = 0.005;
 };
 
@@ -36,6 +38,7 @@ struct Numbers {
     RandomStream random(1, "bench kernels");
     for (auto* image : {&a, &b, &c})
       for (size_t i = 0; i < height * width * channels; ++i) image->push_back(random.normal());
+    mask.assign(a.size() / 8, 0x5a);
     for (size_t i = 0; i < channels; ++i) positive.push_back(0.5f + random.uniform());
   }
   KernelNumbers view() const {
@@ -46,6 +49,7 @@ struct Numbers {
             .b = b.data(),
             .c = c.data(),
             .tame = a.data(),
+            .mask = mask.data(),
             .of_channels = positive.data(),
             .positive = positive.data(),
             .also = positive.data(),
@@ -57,6 +61,7 @@ struct Numbers {
   }
   size_t height, width, channels;
   std::vector<float> a, b, c, positive;
+  std::vector<uint8_t> mask;
 };
 
 // Microseconds of each case: the least of a few repetitions.
@@ -68,23 +73,27 @@ class Timing final : public KernelCases {
     double microseconds;
   };
   std::vector<Case> take() { return std::move(cases_); }
-  void family(const char* name) override { family_ = name; }
+  bool family(const char* name) override {
+    family_ = name;
+    return options_.families.empty() || std::ranges::count(options_.families, family_) > 0;
+  }
 
  private:
   void visit(const std::string& kernel, size_t count, size_t bytes_each,
              const std::function<void(void*)>& run) override {
-    if (!options_.families.empty() && !std::ranges::count(options_.families, family_)) return;
+    if (count == 0) return;
     std::vector<double> y(count * bytes_each / sizeof(double) + 1);
     run(y.data());
-    double least = 0;
-    for (int repeat = 0; repeat < kRepeats; ++repeat) {
+    const auto seconds_of = [&](int64_t calls) {
       const Stopwatch stopwatch;
-      int64_t calls = 0;
-      do run(y.data()), ++calls;
-      while (stopwatch.seconds() < options_.min_time);
-      const double each = 1e6 * stopwatch.seconds() / static_cast<double>(calls);
-      least = repeat == 0 ? each : std::min(least, each);
-    }
+      for (int64_t i = 0; i < calls; ++i) run(y.data());
+      return stopwatch.seconds();
+    };
+    int64_t calls = 1;  // with one look at the clock
+    while (seconds_of(calls) < options_.min_time && calls < kMostCalls) calls *= 2;
+    double least = seconds_of(calls);
+    for (int repeat = 1; repeat < kRepeats; ++repeat) least = std::min(least, seconds_of(calls));
+    least *= 1e6 / static_cast<double>(calls);
     cases_.push_back({family_, kernel, least});
   }
 
@@ -94,6 +103,9 @@ class Timing final : public KernelCases {
 };
 
 void bench_kernels(const KernelBenchOptions& options, const CommonOptions& common) {
+  if (options.shape[0] * options.shape[1] * options.shape[2] > kMostNumbers || options.shape[2] > kMostChannels)
+    throw CLI::ValidationError("--shape",
+                               fmt::format("expected at most {} numbers and {} channels", kMostNumbers, kMostChannels));
   const Numbers numbers(options.shape);
   Json cases = Json::array(), rows = Json::array();
   for (const Kernels* row : available_kernels()) {
@@ -124,8 +136,10 @@ void bench_kernels(const KernelBenchOptions& options, const CommonOptions& commo
 }  // namespace
 
 void add_kernel_bench(CLI::App& bench) {
-  CLI::App& command = *bench.add_subcommand(
-      "kernels", "microseconds of every kernel by itself, on one thread, for every instruction set of this processor");
+  CLI::App& command = *bench.add_subcommand("kernels",
+                                            "microseconds of a call of every kernel, on one thread, whatever --threads "
+                                            "says, for each instruction set of this "
+                                            "processor, whatever QGRAD_ISA says: the least of five repetitions");
   const auto common = add_common_options(command, {});
   const auto options = std::make_shared<KernelBenchOptions>();
   command

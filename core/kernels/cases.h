@@ -15,6 +15,7 @@ struct KernelNumbers {
   size_t height, width, channels;
   const float *a, *b, *c;        // [height, width, channels], of any kind
   const float* tame;             // the same, finite and not far from 1
+  const uint8_t* mask;           // [height, width, channels] bits; bytes that are cut off are not there
   const float* of_channels;      // [channels], of any kind
   const float *positive, *also;  // [channels], above 0
   float x, low, high, scale, zero_point;
@@ -26,7 +27,7 @@ struct KernelNumbers {
 class KernelCases {
  public:
   virtual ~KernelCases() = default;
-  virtual void family(const char* /*name*/) {}  // to which the next cases belong
+  virtual bool family(const char* /*name*/) { return true; }  // to which the next cases belong; whether they are wanted
   // A kernel that gives `count` numbers.
   template <class T>
   void add(const std::string& kernel, size_t count, const std::function<void(T*)>& run) {
@@ -43,7 +44,8 @@ QGRAD_KERNEL_FAMILIES(QGRAD_CASES)
 #undef QGRAD_CASES
 
 inline void add_all_cases(const Kernels& row, const KernelNumbers& numbers, KernelCases& to) {
-#define QGRAD_CASES(Type, name) to.family(#name), add_cases(row.name, numbers, to);
+#define QGRAD_CASES(Type, name) \
+  if (to.family(#name)) add_cases(row.name, numbers, to);
   QGRAD_KERNEL_FAMILIES(QGRAD_CASES)
 #undef QGRAD_CASES
 }

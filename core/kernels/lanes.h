@@ -27,7 +27,7 @@ typedef float UnalignedLanes __attribute__((vector_size(32), aligned(4), may_ali
 #define QGRAD_LOAD(pointer) (Lanes)(*(const UnalignedLanes*)(pointer))
 #define QGRAD_STORE(pointer, lanes) (*(UnalignedLanes*)(pointer) = (lanes))
 
-// Eight doubles: one register of AVX-512, else two halves, since GCC takes a vector that is wider than its registers
+// Eight doubles: one register of AVX-512, else two halves, since GCC takes a vector that is wider than AVX2's registers
 // apart into numbers to convert it.
 #ifdef __AVX512F__
 constexpr size_t kDoubles = 8;

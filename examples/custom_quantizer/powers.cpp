@@ -27,6 +27,7 @@ class PowerOfTwoWeight final : public Quantization {
                 .qmin = -steps,
                 .qmax = steps};
   }
+  std::vector<float> steps_per_unit(const Tensor&) const override { return {}; }  // its levels are not evenly spaced
 
  protected:
   Tensor quantized(const Tensor& w) override {

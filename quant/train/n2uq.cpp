@@ -23,7 +23,7 @@ namespace {
 class N2UQQuantization final : public LearnedQuantization {
  public:
   static constexpr int kMostBits = 4;
-  N2UQQuantization(int bits, Role role);
+  N2UQQuantization(int bits, Role role);  // of at most kMostBits and numbers without sign
   std::string_view kind() const override { return "N2UQQuantization"; }
 
   Levels levels() const override;
@@ -117,8 +117,6 @@ N2UQQuantization::N2UQQuantization(int bits, Role role)
       step(parameter("step", Tensor::full({1}, 1))),
       offset(parameter("offset", Tensor::zeros({1}))),
       intervals(parameter("intervals", Tensor::full({(int64_t{1} << bits) - 1}, 1))) {
-  check(bits <= kMostBits && !is_signed(), "N2UQ: expected at most {} bits of numbers without sign, got {}", kMostBits,
-        bits);
   step.set_limits({kSmallestStep, kLargestStep});
   offset.set_limits({0, kLargestStep});
   intervals.set_limits({kSmallestStep, kLargestStep});

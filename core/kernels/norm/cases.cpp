@@ -10,19 +10,19 @@ namespace qgrad {
 void add_cases(const NormKernels& k, const KernelNumbers& v, KernelCases& to) {
   const size_t channels = v.channels / 8 * 8, rows = channels ? v.size() / channels : 0, n = rows * channels;
   const float *x = v.a, *dy = v.b;
-  std::vector<uint8_t> bits(n / 8), unread(n / 8);
-  k.mask_of_range(x, bits.data(), n, v.low, v.high);
+  std::vector<uint8_t> unread(n / 8);
   std::vector<float> unread_numbers(n);
 
   to.add<uint8_t>("mask_of_range", n / 8, [&](uint8_t* mask) { k.mask_of_range(x, mask, n, v.low, v.high); });
-  to.add<float>("apply_mask", n, [&](float* dx) { k.apply_mask(dy, bits.data(), dx, n); });
+  to.add<float>("apply_mask", n, [&](float* dx) { k.apply_mask(dy, v.mask, dx, n); });
   to.add<double>("moments", 2 * channels,
                  [&](double* sums) { k.moments(x, rows, channels, v.of_channels, sums, sums + channels); });
-  for (const uint8_t* mask : {static_cast<const uint8_t*>(nullptr), static_cast<const uint8_t*>(bits.data())}) {
-    to.add<double>("gradient_moments", 2 * channels, [&](double* sums) {
+  for (const uint8_t* mask : {static_cast<const uint8_t*>(nullptr), v.mask}) {
+    const std::string name = mask ? ".masked" : "";
+    to.add<double>("gradient_moments" + name, 2 * channels, [&](double* sums) {
       k.gradient_moments(x, dy, mask, rows, channels, v.of_channels, sums, sums + channels);
     });
-    to.add<float>("normalize_backward", n, [&](float* dx) {
+    to.add<float>("normalize_backward" + name, n, [&](float* dx) {
       k.normalize_backward(x, dy, mask, dx, rows, channels, v.of_channels, v.positive, v.also, v.of_channels);
     });
   }
@@ -30,11 +30,15 @@ void add_cases(const NormKernels& k, const KernelNumbers& v, KernelCases& to) {
   for (const bool add : {false, true})
     for (const auto& [relu, limit] : {std::pair(false, kNone), {true, kNone}, {true, 0.75f}}) {
       const Normalization f{v.of_channels, v.positive, v.also, add, relu, limit};
-      to.add<float>("normalize", n, [&, masks = relu](float* y) {
+      const std::string name = std::string("normalize") + (add ? ".add" : "") +
+                               (!relu           ? ""
+                                : limit < kNone ? ".relu_to"
+                                                : ".relu");
+      to.add<float>(name, n, [&, masks = relu](float* y) {
         k.normalize(f, x, v.c, y, masks ? unread.data() : nullptr, rows, channels);
       });
       if (!relu) continue;
-      to.add<uint8_t>("normalize", n / 8,
+      to.add<uint8_t>(name + ".mask", n / 8,
                       [&](uint8_t* inside) { k.normalize(f, x, v.c, unread_numbers.data(), inside, rows, channels); });
     }
 }

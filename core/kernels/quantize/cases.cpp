@@ -7,11 +7,13 @@ namespace qgrad {
 
 void add_cases(const QuantizeKernels& k, const KernelNumbers& v, KernelCases& to) {
   const size_t n = v.size(), rows = v.rows(), channels = v.channels;
-  for (const QuantGrid& grid : {QuantGrid{.scale = v.scale, .zero_point = v.zero_point, .qmin = -8, .qmax = 7},
-                                QuantGrid{.scale = v.scale, .low = v.low, .high = v.high}}) {
-    to.add<float>("quantize", n, [&](float* q) { k.quantize(v.a, q, n, grid); });
-    to.add<float>("fake_quant", n, [&](float* y) { k.fake_quant(v.a, y, n, grid); });
-    to.add<float>("fake_quant_streaming", n, [&](float* y) { k.fake_quant_streaming(v.a, y, n, grid); });
+  for (const bool clips : {false, true}) {
+    const QuantGrid grid = clips ? QuantGrid{.scale = v.scale, .low = v.low, .high = v.high}
+                                 : QuantGrid{.scale = v.scale, .zero_point = v.zero_point, .qmin = -8, .qmax = 7};
+    const std::string name = clips ? ".clipped" : "";
+    to.add<float>("quantize" + name, n, [&](float* q) { k.quantize(v.a, q, n, grid); });
+    to.add<float>("fake_quant" + name, n, [&](float* y) { k.fake_quant(v.a, y, n, grid); });
+    to.add<float>("fake_quant_streaming" + name, n, [&](float* y) { k.fake_quant_streaming(v.a, y, n, grid); });
   }
   const ChannelQuantGrid grids{v.positive, v.also, -8, 7};
   to.add<float>("quantize_channels", n, [&](float* q) { k.quantize_channels(v.a, q, rows, channels, grids); });
@@ -24,7 +26,7 @@ void add_cases(const QuantizeKernels& k, const KernelNumbers& v, KernelCases& to
   to.add<float>("to_levels", n, [&](float* y) { k.to_levels(v.a, y, n, {levels, thresholds, 5, v.scale}); });
   to.add<float>("learned_backward", n, [&](float* dx) { k.learned_backward(v.a, v.b, v.c, dx, n, v.low, v.high); });
   std::vector<float> gradient(n);
-  to.add<double>("learned_backward", 3, [&](double* sums) {
+  to.add<double>("learned_backward.sums", 3, [&](double* sums) {
     const GridSums of = k.learned_backward(v.a, v.b, v.c, gradient.data(), n, v.low, v.high);
     sums[0] = of.inside, sums[1] = of.below, sums[2] = of.above;
   });

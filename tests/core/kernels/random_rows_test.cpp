@@ -45,18 +45,20 @@ float hard_number(RandomStream& random) {
 class Numbers {
  public:
   explicit Numbers(RandomStream random)
-      : height_(random.below(4)),
-        width_(random.below(4)),
+      : height_(random.below(16) ? 1 + random.below(6) : 0),
+        width_(1 + random.below(6)),
         channels_(8 * random.below(6) + (random.below(2) ? random.below(8) : 0)),
         a_(height_ * width_ * channels_),
         b_(a_.size()),
         c_(a_.size()),
         tame_(a_.size()),
+        mask_(a_.size() / 8),
         of_channels_(channels_),
         positive_(channels_),
         also_(channels_) {
     for (Guarded<float>* numbers : {&a_, &b_, &c_, &of_channels_})
       for (size_t i = 0; i < numbers->size(); ++i) numbers->data()[i] = hard_number(random);
+    for (size_t i = 0; i < mask_.size(); ++i) mask_.data()[i] = static_cast<uint8_t>(random.next());
     for (size_t i = 0; i < tame_.size(); ++i) tame_.data()[i] = random.normal();
     for (size_t i = 0; i < channels_; ++i)
       positive_.data()[i] = std::exp2(random.normal() * 4), also_.data()[i] = 10 * random.uniform();
@@ -66,21 +68,39 @@ class Numbers {
   }
 
   KernelNumbers view() const {
-    return {
-        height_,          width_,       channels_, a_.data(), b_.data(), c_.data(), tame_.data(), of_channels_.data(),
-        positive_.data(), also_.data(), x_,        low_,      high_,     scale_,    zero_point_};
+    return {height_,
+            width_,
+            channels_,
+            a_.data(),
+            b_.data(),
+            c_.data(),
+            tame_.data(),
+            mask_.data(),
+            of_channels_.data(),
+            positive_.data(),
+            also_.data(),
+            x_,
+            low_,
+            high_,
+            scale_,
+            zero_point_};
   }
 
  private:
   size_t height_, width_, channels_;
-  Guarded<float> a_, b_, c_, tame_, of_channels_, positive_, also_;
+  Guarded<float> a_, b_, c_, tame_;
+  Guarded<uint8_t> mask_;
+  Guarded<float> of_channels_, positive_, also_;
   float x_, low_, high_, scale_, zero_point_;
 };
 
 // One after another what the kernels of a row give. Every number of a result is to be written.
 class Results final : public KernelCases {
  public:
-  void family(const char* name) override { family_ = name; }
+  bool family(const char* name) override {
+    family_ = name;
+    return true;
+  }
   void visit(const std::string& kernel, size_t count, size_t bytes_each,
              const std::function<void(void*)>& run) override {
     Guarded<uint8_t> y(count * bytes_each);

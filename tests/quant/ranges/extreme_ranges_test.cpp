@@ -176,7 +176,8 @@ TEST_CASE("ranges that training follows and grids that it learns are finite for 
       check_finite(range);
     }
     for (const char* quantizer : {"LSQQuantizer", "LSQPlusQuantizer", "TQTQuantizer", "APoTQuantizer", "N2UQQuantizer"})
-      for (const Role role : {Role::weights, Role::positive, Role::any_sign}) {
+      for (const Role role : {Role::weights, Role::positive, Role::rectified, Role::any_sign}) {
+        if (quantizer == std::string("LSQPlusQuantizer") && role == Role::rectified) continue;  // stands behind a ReLU
         test::Learned grid(quantizer, 4, role);
         grid->start_from(x);
         check_finite(*grid);

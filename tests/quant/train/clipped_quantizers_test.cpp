@@ -4,6 +4,7 @@
 
 #include "core/ops.h"
 #include "core/tape.h"
+#include "docs/quantizers/one_layer.h"
 #include "nn/checkpoint.h"
 #include "nn/layers/activation.h"
 #include "nn/layers/container.h"
@@ -66,6 +67,16 @@ TEST_CASE("golden 04b: parameters quantized as DoReFa and WRPN do") {
     const Tensor y = (*quantize)(x);
     CHECK(difference(y, tensor(expected.at("output"))) == "");
     tape.backward(test::weighted_sum(y, tensor(in.at("g"))));
+    CHECK(difference(x.grad(), tensor(expected.at("input_grad"))) == "");
+    if (c.at("fn") == "dorefa_quantize_param") return kCompared;
+    // Ours: the same gradients, and the same numbers within the integers.
+    OneLayer ours({{"class", "WRPNQuantizer"}, {"bits_weights", bits}, {"bits_activations", bits}},
+                  std::make_unique<ReLU>());
+    x.set_grad({});
+    const Tensor own = ours.weights()(x);
+    const ValueRange ends = representable_range(symmetric_grid(bits, 1, /*restricted=*/false));
+    CHECK(difference(own, clamp(tensor(expected.at("output")), ends.min, ends.max)) == "");
+    tape.backward(test::weighted_sum(own, tensor(in.at("g"))));
     CHECK(difference(x.grad(), tensor(expected.at("input_grad"))) == "");
     return kCompared;
   });
