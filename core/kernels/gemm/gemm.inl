@@ -2,6 +2,7 @@
 #include "core/kernels/gemm/gemm.h"
 
 #include "core/kernels/functions.h"
+#include "core/kernels/gemm/column_sums.h"
 
 namespace qgrad {
 namespace gemm_loops {
@@ -38,11 +39,6 @@ void multiply_transposed(const GemmTransposed& m) {
         for (int64_t lane = 0; lane < lanes; ++lane) c[lane] += sum[lane];
       }
     }
-}
-
-void add_column_sums(int64_t rows, int64_t columns, const float* x, float* sum) {
-  for (int64_t row = 0; row < rows; ++row)
-    for (int64_t column = 0; column < columns; ++column) sum[column] += x[row * columns + column];
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
 // Matrix products on register tiles.
+#include "core/kernels/gemm/column_sums.h"
 #include "core/kernels/gemm/gemm.h"
 #include "core/kernels/tiles.h"
 
@@ -51,11 +52,6 @@ void multiply_transposed(const GemmTransposed& m) {
         run_outer_tile(least(tile, m.rows - row), t);
       }
     }
-}
-
-void add_column_sums(int64_t rows, int64_t columns, const float* x, float* sum) {
-  for (int64_t row = 0; row < rows; ++row)
-    for (int64_t column = 0; column < columns; ++column) sum[column] += x[row * columns + column];
 }
 
 }  // namespace
