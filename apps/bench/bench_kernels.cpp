@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -137,14 +136,14 @@ void bench_kernels(const KernelBenchOptions& options, const CommonOptions& commo
 
 void add_kernel_bench(CLI::App& bench) {
   CLI::App& command = *bench.add_subcommand("kernels",
-                                            "microseconds of a call of every kernel, on one thread, whatever --threads "
-                                            "says, for each instruction set of this "
-                                            "processor, whatever QGRAD_ISA says: the least of five repetitions");
+                                            "microseconds of a call of every kernel: the least of five repetitions, on "
+                                            "one thread whatever --threads says, for each "
+                                            "instruction set of this processor whatever QGRAD_ISA says");
   const auto common = add_common_options(command, {});
   const auto options = std::make_shared<KernelBenchOptions>();
   command
       .add_option("--family", options->families,
-                  "only these families: " + fmt::format("{}", fmt::join(family_names(), ", ")))
+                  fmt::format("only these families: {}", fmt::join(family_names(), ", ")))
       ->check(CLI::IsMember(family_names()));
   command.add_option("--shape", options->shape, "height, width and channels of the image that kernels are given")
       ->delimiter(',')

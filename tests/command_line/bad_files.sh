@@ -49,6 +49,11 @@ expect 0 "bench step-profile --json" "$qgrad" bench step-profile --batch 2 --min
 holds "its parts make up the step" python3 -c 'import json; r = json.load(open("stdout")); assert abs(sum(o["percent"] for o in r["ops"]) - 100) < 1e-6 and all(o["forward_ms"] + o["backward_ms"] > 0 for o in r["ops"])'
 bench_answers train-step --batch 2 --quantizer "$root/configs/cifar10_resnet20_quant_aware.json"
 printf 'go\n\nquit\nmore\n' >requests
+expect 0 "bench kernels" "$qgrad" bench kernels --family reduce --family norm --shape 2,3,16 --min-time 0
+holds "bench kernels: a line for each kernel" test "$(grep -cE '^reduce +(sum|dot|squared_distance|sum_columns) ' stdout)" -eq 4
+expect 0 "bench kernels --json" "$qgrad" bench kernels --family pool --shape 2,3,16 --min-time 0 --json
+holds "bench kernels --json: times of every row" python3 -c 'import json; r = json.load(open("stdout")); assert len(r["kernels"]) == 4 and all(list(k["microseconds"]) == r["rows"] for k in r["kernels"])'
+expect 2 "bench kernels: an image that is too large" "$qgrad" bench kernels --shape 4096,4096,512
 expect 0 "bench --serve" bash -c '"$0" bench "$@" <requests' "$qgrad" fake-quant --elements 1000 "${tiny[@]}" --serve
 holds "it says when it is ready" grep -qx '{"ready":true}' stdout
 holds "and answers each line until quit" test "$(grep -c '"value":' stdout)" -eq 2
