@@ -39,7 +39,7 @@ Tensor elementwise(const char* op, const Tensor& x, const ChannelGrid& grid, Who
   const auto width = static_cast<int64_t>(grid.scale.size());
   check(width == 1 || (x.rank() > 0 && x.dim(-1) == width),
         "{}: {} scales do not fit the last dimension of a tensor of shape {}", op, width, x.shape());
-  return record(op, width == 1 ? map(x, whole) : map_rows(x, width, channels), {x}, [op](Tensor, Grads&) {
+  return record(op, width == 1 ? map(x, whole) : map_rows(x, width, channels), {x}, [op](const Tensor&, Grads&) {
     fail("{} has no gradient; linear_quantize_ste passes gradients straight through", op);
   });
 }

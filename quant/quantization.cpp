@@ -29,7 +29,7 @@ Tensor Quantization::forward(const Tensor& x) {
   if (gradient_scaling_ == 0 || !bits_ || !training()) return quantized(x);
   x.data();  // what waits to be computed is wanted as it is
   const auto levels = std::make_shared<ToLevels>();
-  const Tensor y = quantized(with_scaled_gradient(x, gradient_scaling_, levels));
+  Tensor y = quantized(with_scaled_gradient(x, gradient_scaling_, levels));
   *levels = {y, steps_per_unit(y)};
   return y;
 }

@@ -120,13 +120,15 @@ void check_statistics(Module& loaded, const Config& quantizer, const std::option
 }
 
 Quantized quantize_model(ModulePtr& model, const QuantizationSetup& setup) {
-  const auto& [architecture, quantizer, task, label, calibration, optimizer, measured] = setup;
+  const Config& quantizer = setup.quantizer;
+  const Task& task = setup.task;
+  const std::optional<CalibrationConfig>& calibration = setup.calibration;
   Quantized result{.quantizer = Registry<Quantizer>::create(quantizer), .config = {}, .reference = {}, .images = {}};
   Quantizer& made = *result.quantizer;
   const bool takes_stats = calibration && made.wants_stats();
   CalibrationConfig images;
   if (!made.trains()) {
-    result.reference = twin_of(*model, architecture);
+    result.reference = twin_of(*model, setup.architecture);
     made.prepare_float(result.reference, images_of(task).example());
     images = in_memory(calibration.value_or(CalibrationConfig{}));
     result.images = calibration_images(images_of(task), images);
@@ -143,19 +145,20 @@ Quantized quantize_model(ModulePtr& model, const QuantizationSetup& setup) {
     made.set_stats(given->stats, given->name);
   } else if (takes_stats) {
     std::optional<QuantStats> own;
-    const bool as_others = measured && !made.changes_activations();
-    std::optional<QuantStats>& stats = as_others ? *measured : own;
-    if (!stats) stats = calibration_stats(*model, images_of(task), *calibration, label);
+    const bool as_others = setup.measured && !made.changes_activations();
+    std::optional<QuantStats>& stats = as_others ? *setup.measured : own;
+    if (!stats) stats = calibration_stats(*model, images_of(task), *calibration, setup.label);
     made.set_stats(*stats);
   }
   result.config = made.self_contained({Registry<Quantizer>::resolve(quantizer), quantizer.file, quantizer.path});
-  const std::vector<Tensor> example = example_inputs(architecture, task.description());
-  placed_at(quantizer, [&] { made.prepare(model, optimizer, example); });
+  const std::vector<Tensor> example = example_inputs(setup.architecture, task.description());
+  placed_at(quantizer, [&] { made.prepare(model, setup.optimizer, example); });
   if (!made.trains()) {
     model->set_training(false);
-    if (made.has_corrections()) correct(*model, result, images_to_learn(result.images, images_of(task), images), label);
+    if (made.has_corrections())
+      correct(*model, result, images_to_learn(result.images, images_of(task), images), setup.label);
   } else if (const std::string left = in_words(left_in_float(*model, example)); !left.empty()) {
-    note(fmt::format("{}: {}", label, left));
+    note(fmt::format("{}: {}", setup.label, left));
   }
   return result;
 }

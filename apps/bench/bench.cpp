@@ -83,8 +83,8 @@ std::shared_ptr<BenchOptions> add_bench_options(CLI::App& command) {
 void run_bench(const BenchCase& bench, const BenchOptions& options) {
   repetition(bench, options.min_time);
   if (options.serve) return serve(bench, options);
-  std::vector<double> rates;
-  for (int i = 0; i < options.repeat; ++i) rates.push_back(repetition(bench, options.min_time));
+  std::vector<double> rates(static_cast<size_t>(options.repeat));
+  for (double& rate : rates) rate = repetition(bench, options.min_time);
   const Json result = result_of(bench, std::move(rates));
   if (options.common->json)
     print_line(result);
@@ -101,7 +101,7 @@ Tensor normal_tensor(const Shape& shape, const std::string& stream) {
 
 Tensor loss_with_gradient(const Tensor& y, Tensor dy) {
   return record("loss_with_gradient", Tensor::scalar(0), {y},
-                [dy = std::move(dy)](Tensor, Grads& dx) mutable { dx.add(0, std::move(dy)); });
+                [dy = std::move(dy)](const Tensor&, Grads& dx) mutable { dx.add(0, std::move(dy)); });
 }
 
 namespace {

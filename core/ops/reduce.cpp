@@ -38,7 +38,7 @@ Tensor sum_over(const char* name, const Tensor& x, const int* dim, bool keep_dim
   else
     sum_middle(x.data().data(), outer, n, inner, factor, y.mutable_data().data());
   if (part) y.set_part(0);
-  return record(name, y, {x}, [shape = x.shape(), outer, n, inner, factor](Tensor dy, Grads& dx) {
+  return record(name, y, {x}, [shape = x.shape(), outer, n, inner, factor](const Tensor& dy, Grads& dx) {
     Tensor g = Tensor::empty(shape);
     repeat_middle(dy.data().data(), outer, n, inner, static_cast<float>(factor), g.mutable_data().data());
     dx.add(0, g);
@@ -104,7 +104,7 @@ Tensor extreme(const char* name, const Tensor& x, float Extremes::*which) {
   check(x.numel() > 0, "{}: a tensor without elements, shape {}", name, x.shape());
   check_not_over_batch(name, x, 0);
   const float value = extremes(x).*which;
-  return record(name, Tensor::scalar(value), {x}, [x, value](Tensor dy, Grads& dx) {
+  return record(name, Tensor::scalar(value), {x}, [x, value](const Tensor& dy, Grads& dx) {
     const std::span<const float> from = x.data();
     const float share = dy.item() / static_cast<float>(std::ranges::count(from, value));
     dx.add(0, filled_in_chunks(x, [&](int64_t begin, float* to, size_t count) {

@@ -62,7 +62,8 @@ class ChannelMoments {
       sums_[i % sums_.size()] += value;
       squares_[i % sums_.size()] += value * value;
     }
-    rows_ += static_cast<double>(values.size() / sums_.size());
+    const size_t rows = values.size() / sums_.size();
+    rows_ += static_cast<double>(rows);
   }
   double mean(size_t channel) const { return sums_[channel] / rows_; }
   double variance(size_t channel) const { return squares_[channel] / rows_ - mean(channel) * mean(channel); }

@@ -71,7 +71,7 @@ Tensor softly_rounded(const Tensor& v, const SoftRounding& rounding) {
     out[i] = (std::clamp(q, integers.qmin, integers.qmax) + zero_points[i % channels]) / scale;
     slopes[i] = inside ? h.derivative / scale : 0;
   }
-  return record("softly_rounded", w, {v}, [slope](Tensor dy, Grads& dx) { dx.add(0, mul(dy, slope)); });
+  return record("softly_rounded", w, {v}, [slope](const Tensor& dy, Grads& dx) { dx.add(0, mul(dy, slope)); });
 }
 
 Tensor rounding_penalty(const Tensor& v, float beta) {
@@ -86,7 +86,7 @@ Tensor rounding_penalty(const Tensor& v, float beta) {
     slopes[i] = -2 * beta * std::copysign(power, off_middle) * h.derivative;
   }
   return record("rounding_penalty", Tensor::scalar(static_cast<float>(total)), {v},
-                [slope](Tensor dy, Grads& dx) { dx.add(0, mul_scalar(slope, dy.item())); });
+                [slope](const Tensor& dy, Grads& dx) { dx.add(0, mul_scalar(slope, dy.item())); });
 }
 
 void learn_rounding(RangeLinearQuantParamLayerWrapper& layer, const Tensor& float_weight, const LayerSamples& samples,

@@ -60,7 +60,7 @@ Dropping::Dropping(float share, uint64_t seed, const std::string& name)
 
 Dropping::Choice Dropping::next(int64_t count) {
   constexpr int64_t kBlocks = 512;  // a thread makes at a time
-  const Choice choice{std::make_shared<BitMask>(count), std::make_shared<BitMask>(count)};
+  Choice choice{std::make_shared<BitMask>(count), std::make_shared<BitMask>(count)};
   const int64_t words = (count + 31) / 32;
   const uint64_t lane = tensors_++;
   parallel_for((words + 3) / 4, kBlocks, [&](int64_t begin, int64_t end) {

@@ -58,8 +58,8 @@ std::vector<int> RangeLinearQuantParamLayerWrapper::powers_coarser(const Grid& i
       largest = std::max(largest, std::fabs(bias_.raw().data()[c]));
     }
   const double held = std::min<double>(kMostOfSums, accumulator_range().qmax), output = largest_output();
-  const double terms = static_cast<double>(weight_.q().numel() / weight_.q().dim(-1));
-  const double noise = std::sqrt(terms / 12) * largest_integer(input);  // in steps of the sums
+  const int64_t terms = weight_.q().numel() / weight_.q().dim(-1);
+  const double noise = std::sqrt(static_cast<double>(terms) / 12) * largest_integer(input);  // in steps of the sums
   std::vector<int> powers(scale.size());
   for (size_t c = 0; c < scale.size(); ++c) {
     const double unit = double{input.scale} * weight_.fineness() * double{scale[c]};  // steps in 1

@@ -11,7 +11,7 @@
 
 namespace qgrad {
 
-Tensor with_scaled_gradient(const Tensor& x, float strength, std::shared_ptr<const ToLevels> levels) {
+Tensor with_scaled_gradient(const Tensor& x, float strength, const std::shared_ptr<const ToLevels>& levels) {
   Tensor same = x.reshaped(x.shape());
   if (x.grid()) same.set_grid(*x.grid());
   return record("with_scaled_gradient", same, {x}, [x, strength, levels](Tensor dy, Grads& dx) {

@@ -21,6 +21,6 @@ struct ToLevels {
 // ever: a learned step's is a sum of g d, in which the second term would always have the same sign.
 // (Lee, Kim and Ham, "Network quantization with element-wise gradient scaling", CVPR 2021, eq. 4; there d is measured
 // in parts of the range)
-Tensor with_scaled_gradient(const Tensor& x, float strength, std::shared_ptr<const ToLevels> levels);
+Tensor with_scaled_gradient(const Tensor& x, float strength, const std::shared_ptr<const ToLevels>& levels);
 
 }  // namespace qgrad

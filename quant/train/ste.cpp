@@ -15,7 +15,7 @@ namespace {
 constexpr int64_t kStreamingNumbers = 1 << 23;
 
 // dx = dy where x is within the range, else 0; in dy's memory when nobody else looks at it.
-Tensor mask_outside(const Tensor& x, Tensor dy, const ValueRange& range) {
+Tensor mask_outside(const Tensor& x, const Tensor& dy, const ValueRange& range) {
   Tensor dx = dy.is_unique() ? dy : Tensor::empty(dy.shape());
   const float *px = x.data().data(), *pdy = dy.data().data();
   float* pdx = dx.mutable_data().data();
@@ -59,11 +59,11 @@ Tensor quantize_channels(const Tensor& x, const ChannelGrid& grid, const SteOpti
                   [&](const float* in, float* out, size_t rows) { kernel(in, out, rows, grid.scale.size(), each); });
 }
 
-Tensor record_straight_through(const Tensor& x, Tensor y, const SteOptions& options) {
+Tensor record_straight_through(const Tensor& x, const Tensor& y, const SteOptions& options) {
   if (!options.saturation)
     return record("linear_quantize_ste", y, {x}, [](Tensor dy, Grads& dx) { dx.add(0, std::move(dy)); });
-  return record("linear_quantize_ste", y, {x}, [x, range = *options.saturation](Tensor dy, Grads& dx) {
-    if (dx.needs(0)) dx.add(0, mask_outside(x, std::move(dy), range));
+  return record("linear_quantize_ste", y, {x}, [x, range = *options.saturation](const Tensor& dy, Grads& dx) {
+    if (dx.needs(0)) dx.add(0, mask_outside(x, dy, range));
   });
 }
 
