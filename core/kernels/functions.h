@@ -142,7 +142,7 @@ inline double log_magnitude_of(float x) {
   p = p * z + 1.0 / 3;
   // The exponent by an unsigned shift, as the low bits of 2^52: AVX2 has neither signed shifts nor conversions of 64
   // bits.
-  const uint64_t biased = static_cast<uint64_t>(above + (int64_t{1023} << 52)) >> 52;
+  const uint64_t biased = (static_cast<uint64_t>(above) + (uint64_t{1023} << 52)) >> 52;
   const double exponent = __builtin_bit_cast(double, biased | 0x4330000000000000) - (4503599627370496.0 + 1023.0);
   return exponent * 0.693147180559945309 + 2.0 * (s + s * z * p);
 }
