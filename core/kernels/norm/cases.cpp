@@ -1,5 +1,6 @@
 // Loops of batch normalisation on given numbers: of a multiple of eight channels.
 #include <limits>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -30,10 +31,8 @@ void add_cases(const NormKernels& k, const KernelNumbers& v, KernelCases& to) {
   for (const bool add : {false, true})
     for (const auto& [relu, limit] : {std::pair(false, kNone), {true, kNone}, {true, 0.75f}}) {
       const Normalization f{v.of_channels, v.positive, v.also, add, relu, limit};
-      const std::string name = std::string("normalize") + (add ? ".add" : "") +
-                               (!relu           ? ""
-                                : limit < kNone ? ".relu_to"
-                                                : ".relu");
+      std::string name = add ? "normalize.add" : "normalize";
+      if (relu) name += limit < kNone ? ".relu_to" : ".relu";
       to.add<float>(name, n, [&, masks = relu](float* y) {
         k.normalize(f, x, v.c, y, masks ? unread.data() : nullptr, rows, channels);
       });
