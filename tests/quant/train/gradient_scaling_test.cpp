@@ -67,7 +67,8 @@ TEST_CASE("a gradient grows with the distance on the side that it sends a number
 }
 
 TEST_CASE("what a quantization learns has its own gradient, whatever becomes of that of numbers") {
-  for (const char* quantizer : {"LSQQuantizer", "LSQPlusQuantizer", "TQTQuantizer", "PACTQuantizer", "N2UQQuantizer"}) {
+  for (const char* quantizer :
+       {"LSQQuantizer", "LSQPlusQuantizer", "TQTQuantizer", "APoTQuantizer", "PACTQuantizer", "N2UQQuantizer"}) {
     INFO(quantizer);
     const auto gradients = [&](float strength) {
       OneLayer layer(
