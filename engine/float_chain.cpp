@@ -80,6 +80,7 @@ void FloatChain::make(const Image& image, size_t link, int64_t begin, int64_t en
   ConvForward conv{.x = x, .weight = weight, .bias = bias, .y = rows.data - rows.first * g.row_pitch};
   conv.row_begin = next, conv.row_end = end;
   conv.ending = ending;
+  conv.goes_on = link == 0;
   if (is_last) conv.ending.addend = image.addend;
   run_float_rows(g, conv);
 }

@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "core/kernels/gemm/gemm.h"
+#include "core/kernels/conv/conv.h"
 #include "core/kernels/vector.h"
 
 namespace qgrad {
@@ -39,7 +39,7 @@ inline int64_t positions_of_tile(int64_t lanes) {
 }
 
 // y[p][0..lanes) = bias + sum over (outer, inner, k) of x[p][outer * outer_step + inner * inner_step + k] * the next
-// weights of a panel.
+// weights of a panel; then the ending. So for each of some blocks of positions.
 struct PositionTile {
   const float* x[kMostPositions];
   float* y[kMostPositions];
@@ -48,54 +48,77 @@ struct PositionTile {
   int64_t weight_step, panel_step;
   int64_t lanes;  // columns_of_tile()
   int64_t outer, outer_step, inner, inner_step, run;
-  bool add;  // to what y holds, instead of to the bias
+  bool add;                                      // to what y holds, instead of to the bias
+  int64_t blocks = 1, x_block = 0, y_block = 0;  // floats from one block to the next
+  ConvEnding ending;
+  const float* image;  // y of the whole image, as which the ending's addend is laid out
 };
 
 template <int P, int V>
-[[gnu::noinline]] void position_tile(const PositionTile& t) {
-  Vector sum[P][V];
-#pragma GCC unroll 24
-  for (int p = 0; p < P; ++p)
+using Sums = Vector[P][V];
+
+template <int P, int V, bool Masked>
+[[gnu::always_inline]] inline void start_sums(const PositionTile& t, int64_t y_offset, Sums<P, V>& sum) {
 #pragma GCC unroll 4
-    for (int v = 0; v < V; ++v) sum[p][v] = zeros();
-  if (t.add || t.bias)
+  for (int v = 0; v < V; ++v) {
+    const Mask mask = first_lanes(t.lanes - v * kVectorLanes);
+    const Vector bias = t.add || !t.bias ? zeros() : load_lanes<Masked>(t.bias + v * kVectorLanes, mask);
 #pragma GCC unroll 24
     for (int p = 0; p < P; ++p)
+      sum[p][v] = t.add ? load_lanes<Masked>(t.y[p] + y_offset + v * kVectorLanes, mask) : bias;
+  }
+}
+
+template <int P, int V, bool Masked>
+[[gnu::always_inline]] inline void store_sums(const PositionTile& t, int64_t y_offset, Sums<P, V>& sum) {
 #pragma GCC unroll 4
-      for (int v = 0; v < V; ++v)
-        sum[p][v] = load((t.add ? t.y[p] : t.bias) + v * kVectorLanes, first_lanes(t.lanes - v * kVectorLanes));
-  const float* __restrict weight = t.weight;
+  for (int v = 0; v < V; ++v) {
+    const Mask mask = first_lanes(t.lanes - v * kVectorLanes);
+    const int64_t offset = y_offset + v * kVectorLanes;
+    if (t.ending.addend)
+#pragma GCC unroll 24
+      for (int p = 0; p < P; ++p)
+        sum[p][v] = add(sum[p][v], load_lanes<Masked>(t.ending.addend + (t.y[p] + offset - t.image), mask));
+    if (t.ending.clamps) {
+      const Vector low = broadcast(&t.ending.low), high = broadcast(&t.ending.high);
+#pragma GCC unroll 24
+      for (int p = 0; p < P; ++p) sum[p][v] = clamp(sum[p][v], low, high);
+    }
+#pragma GCC unroll 24
+    for (int p = 0; p < P; ++p) store_lanes<Masked>(t.y[p] + offset, mask, sum[p][v]);
+  }
+}
+
+template <int P, int V>
+[[gnu::noinline]] void position_tile(const PositionTile& t) {
   const int64_t run = t.run, weight_step = t.weight_step, vector_step = kWide ? t.panel_step : kVectorLanes;
-  for (int64_t outer = 0; outer < t.outer; ++outer)
-    for (int64_t inner = 0; inner < t.inner; ++inner) {
-      const int64_t offset = outer * t.outer_step + inner * t.inner_step;
-      const float* __restrict x[P];
+  const bool whole = t.lanes == V * kVectorLanes;
+  int64_t x_offset = 0, y_offset = 0;
+  for (int64_t block = 0; block < t.blocks; ++block, x_offset += t.x_block, y_offset += t.y_block) {
+    Sums<P, V> sum;
+    whole ? start_sums<P, V, false>(t, y_offset, sum) : start_sums<P, V, true>(t, y_offset, sum);
+    const float* __restrict weight = t.weight;
+    for (int64_t outer = 0; outer < t.outer; ++outer)
+      for (int64_t inner = 0; inner < t.inner; ++inner) {
+        const int64_t offset = x_offset + outer * t.outer_step + inner * t.inner_step;
+        const float* __restrict x[P];
 #pragma GCC unroll 24
-      for (int p = 0; p < P; ++p) x[p] = t.x[p] + offset;
+        for (int p = 0; p < P; ++p) x[p] = t.x[p] + offset;
 #pragma GCC unroll 2
-      for (int64_t k = 0; k < run; ++k) {
-        Vector w[V];
+        for (int64_t k = 0; k < run; ++k) {
+          Vector w[V];
 #pragma GCC unroll 4
-        for (int v = 0; v < V; ++v) w[v] = load(weight + v * vector_step);
-        weight += weight_step;
+          for (int v = 0; v < V; ++v) w[v] = load(weight + v * vector_step);
+          weight += weight_step;
 #pragma GCC unroll 24
-        for (int p = 0; p < P; ++p) {
-          const Vector value = broadcast(x[p] + k);
+          for (int p = 0; p < P; ++p) {
+            const Vector value = broadcast(x[p] + k);
 #pragma GCC unroll 4
-          for (int v = 0; v < V; ++v) sum[p][v] = multiply_add(value, w[v], sum[p][v]);
+            for (int v = 0; v < V; ++v) sum[p][v] = multiply_add(value, w[v], sum[p][v]);
+          }
         }
       }
-    }
-  if (t.lanes == V * kVectorLanes) {
-#pragma GCC unroll 24
-    for (int p = 0; p < P; ++p)
-#pragma GCC unroll 4
-      for (int v = 0; v < V; ++v) store(t.y[p] + v * kVectorLanes, sum[p][v]);
-  } else {
-#pragma GCC unroll 24
-    for (int p = 0; p < P; ++p)
-#pragma GCC unroll 4
-      for (int v = 0; v < V; ++v) store(t.y[p] + v * kVectorLanes, first_lanes(t.lanes - v * kVectorLanes), sum[p][v]);
+    whole ? store_sums<P, V, false>(t, y_offset, sum) : store_sums<P, V, true>(t, y_offset, sum);
   }
 }
 

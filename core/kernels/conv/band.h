@@ -64,6 +64,15 @@ Taps taps_inside(const ConvGeometry& g, int64_t first, int64_t last) {
   return t;
 }
 
+// Taps kw with which a column reads inside the image.
+Taps taps_across(const ConvGeometry& g, int64_t column) {
+  const int64_t first = column * g.stride_w - g.padding_w;
+  Taps t{0, g.kernel_w};
+  while (t.begin < t.end && first + t.begin * g.dilation_w < 0) ++t.begin;
+  while (t.end > t.begin && first + (t.end - 1) * g.dilation_w >= g.in_w) --t.end;
+  return t;
+}
+
 // Rows of [begin, end) whose tap kh reads inside the image.
 Rows rows_inside(const ConvGeometry& g, int64_t kh, int64_t begin, int64_t end) {
   while (begin < end && begin * g.stride_h - g.padding_h + kh * g.dilation_h < 0) ++begin;
@@ -76,12 +85,12 @@ Rows rows_inside(const ConvGeometry& g, int64_t kh, int64_t begin, int64_t end) 
 // here.
 class Prefetch {
  public:
-  // `floats` from `array` + `begin` on, to be spread over `steps` calls of step().
+  // `floats` from `array` + `begin` on, to be spread over `steps` steps.
   Prefetch(const float* array, int64_t begin, int64_t floats, int64_t steps)
       : next_(reinterpret_cast<uintptr_t>(array) + static_cast<uintptr_t>(begin) * sizeof(float)),
         lines_per_step_(divide_up(floats * static_cast<int64_t>(sizeof(float)), kLine * most(steps, 1))) {}
-  void step() {
-    for (int64_t i = 0; i < lines_per_step_; ++i, next_ += kLine)
+  void steps(int64_t count) {
+    for (int64_t i = 0; i < count * lines_per_step_; ++i, next_ += kLine)
       _mm_prefetch(reinterpret_cast<const char*>(next_), _MM_HINT_T1);
   }
 

@@ -37,8 +37,6 @@ struct ConvEnding {
   const float* addend = nullptr;  // laid out as y; or null
   bool clamps = false;            // to low .. high
   float low = 0, high = 0;
-
-  bool any() const { return addend || clamps; }
 };
 
 // Forward over rows [row_begin, row_end) of one image.
@@ -50,6 +48,7 @@ struct ConvForward {
   int64_t row_begin = 0, row_end = 0;
   float* scratch = nullptr;  // conv_scratch_floats(geometry, 1, row_end - row_begin)
   ConvEnding ending{};
+  bool goes_on = true;  // the rows that follow in memory are, as a rule, what the next call reads
 };
 
 // Weight gradient over rows [row_begin, row_end) of `images` consecutive images. The pitches are those of dy.

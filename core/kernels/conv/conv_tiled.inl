@@ -1,6 +1,7 @@
 // Convolution kernels: direct, on register tiles of positions x output channels (forward) and of weights x output
 // channels (weight gradient). Where a window reaches over the border, the rows under a band are copied once into
 // zero-padded scratch, so that the inner loops know no border; taps over whole rows of padding are skipped.
+#include "core/kernels/blocks.h"
 #include "core/kernels/conv/band.h"
 #include "core/kernels/conv/conv.h"
 #include "core/kernels/conv/depthwise_tiled.h"
@@ -58,61 +59,6 @@ class Pieces {
   int64_t rows_, runs_, length_, rows_of_piece_, runs_of_piece_, blocks_ = 1;
 };
 
-// The positions of a band, cut into nearly equal blocks of what fits a tile: equal ones keep the pipelines full.
-class Blocks {
- public:
-  Blocks(const ConvGeometry& g, const ConvForward& a, const Band& band, int64_t tile)
-      : count_(divide_up((a.row_end - a.row_begin) * g.out_w, tile)),
-        small_((a.row_end - a.row_begin) * g.out_w / count_),
-        larger_((a.row_end - a.row_begin) * g.out_w % count_),
-        out_w_(g.out_w),
-        x_step_(g.stride_w * g.in),
-        x_row_(g.stride_h * band.row_pitch),
-        y_step_(g.pixel_pitch),
-        y_row_(g.row_pitch) {}
-
-  int64_t count() const { return count_; }
-  void start(int64_t row, const float* x, float* y) {
-    block_ = column_ = 0;
-    row_ = row;
-    x_ = x_start_ = x;
-    y_ = y_start_ = y;
-  }
-  struct Block {
-    int64_t positions, first_row, last_row;
-  };
-  // The next block; its positions are written into the tile.
-  Block next(PositionTile& t) {
-    Block b{small_ + (block_++ < larger_), row_, row_};
-    for (int64_t p = 0; p < b.positions; ++p) {
-      b.last_row = row_;
-      t.x[p] = x_;
-      t.y[p] = y_;
-      x_ += x_step_;
-      y_ += y_step_;
-      if (++column_ == out_w_) {
-        column_ = 0;
-        ++row_;
-        x_ = x_start_ += x_row_;
-        y_ = y_start_ += y_row_;
-      }
-    }
-    return b;
-  }
-
- private:
-  int64_t count_, small_, larger_, out_w_, x_step_, x_row_, y_step_, y_row_;
-  int64_t block_ = 0, column_ = 0, row_ = 0;
-  const float *x_ = nullptr, *x_start_ = nullptr;
-  float *y_ = nullptr, *y_start_ = nullptr;
-};
-
-template <bool Masked>
-[[gnu::noinline]] void finish(const ConvForward& a, const PositionTile& t, int64_t positions) {
-  for (int64_t lane = 0; lane < t.lanes; lane += kVectorLanes)
-    for (int64_t p = 0; p < positions; ++p) finish<Masked>(a, t.y[p] + lane, first_lanes(t.lanes - lane));
-}
-
 void forward(const ConvGeometry& g, const ConvForward& a) {
   if (a.row_begin >= a.row_end || g.out_w == 0) return;
   const Band band = make_band(g, a.x, 1, {a.row_begin, a.row_end}, a.scratch);
@@ -120,14 +66,16 @@ void forward(const ConvGeometry& g, const ConvForward& a) {
   const int64_t in_group = g.in / g.groups, out_group = g.out / g.groups;
   const int64_t panels = divide_up(out_group, kPanel), tap_row = g.kernel_w * in_group * a.weight.row_step;
   const Pieces pieces(g, runs);
-  // The rows that follow are, as a rule, what the next call reads.
-  const int64_t rows_read = (a.row_end - a.row_begin) * g.stride_h, row_floats = g.in_w * g.in;
+  const int64_t rows_read = a.goes_on ? (a.row_end - a.row_begin) * g.stride_h : 0, row_floats = g.in_w * g.in;
   const int64_t tiles = g.groups * divide_up(out_group, kTileColumns) * pieces.count() *
                         divide_up((a.row_end - a.row_begin) * g.out_w, positions_of_tile(columns_of_tile(out_group)));
   Prefetch prefetch(a.x, (a.row_end * g.stride_h + g.padding_h) * row_floats, rows_read * row_floats, tiles);
   // The processor foresees a y that is written without gaps, but not every other position of it.
-  const int64_t y_floats = g.pixel_pitch == g.out ? 0 : (a.row_end - a.row_begin) * g.row_pitch;
+  const int64_t y_floats = g.pixel_pitch == g.out || !a.goes_on ? 0 : (a.row_end - a.row_begin) * g.row_pitch;
   Prefetch prefetch_y(a.y, a.row_end * g.row_pitch, y_floats, tiles);
+  const bool all_taps = taps_inside(g, a.row_begin, a.row_begin).begin == 0 &&
+                        taps_inside(g, a.row_end - 1, a.row_end - 1).end == g.kernel_h;
+  const BlockSteps steps{g.stride_w * g.in, g.stride_h * band.row_pitch, g.pixel_pitch, g.row_pitch, all_taps};
   for (int64_t group = 0; group < g.groups; ++group)
     for (int64_t first = 0, lanes = 0; first < out_group; first += lanes) {
       lanes = columns_of_tile(out_group - first);
@@ -137,29 +85,29 @@ void forward(const ConvGeometry& g, const ConvForward& a) {
       t.bias = a.bias ? a.bias + channel : nullptr;
       t.weight_step = a.weight.row_step, t.panel_step = a.weight.panel_step;
       t.lanes = lanes;
+      t.image = a.y;
       t.outer_step = g.dilation_h * band.row_pitch, t.inner_step = runs.step;
-      Blocks blocks(g, a, band, positions_of_tile(t.lanes));
+      Blocks<float, float> blocks(a.row_end - a.row_begin, g.out_w, positions_of_tile(t.lanes), steps);
       for (int64_t i = 0; i < pieces.count(); ++i) {
         const Piece piece = pieces[i];
         t.inner = piece.runs, t.run = piece.length;
         blocks.start(a.row_begin, band.data + group * in_group + piece.run * runs.step + piece.k,
                      a.y + a.row_begin * g.row_pitch + channel);
-        for (int64_t block = 0; block < blocks.count(); ++block) {
-          const Blocks::Block b = blocks.next(t);
+        for (int64_t block = 0; block < blocks.count(); block += t.blocks) {
+          const auto b = blocks.next(t);
           const Taps taps = taps_inside(g, b.first_row, b.last_row);
           const int64_t begin = most(taps.begin, piece.row), end = least(taps.end, piece.row + piece.rows);
           const bool none = taps.begin == taps.end;
-          prefetch.step();
-          prefetch_y.step();
+          prefetch.steps(t.blocks);
+          prefetch_y.steps(t.blocks);
           if (none ? i > 0 : begin >= end) continue;
           if (begin > 0)  // seldom: such sums in vectors wait for the numbers that next() has stored
             for (int64_t p = 0; p < b.positions; ++p) t.x[p] += begin * t.outer_step;
           t.outer = none ? 0 : end - begin;
           t.weight = weight + begin * tap_row + (piece.run * runs.length + piece.k) * t.weight_step;
           t.add = !none && !(begin == taps.begin && pieces.starts_row(piece));
+          t.ending = none || (end == taps.end && pieces.ends_row(piece)) ? a.ending : ConvEnding{};
           run_position_tile(b.positions, t);
-          if (a.ending.any() && (none || (end == taps.end && pieces.ends_row(piece))))
-            lanes % kVectorLanes == 0 ? finish<false>(a, t, b.positions) : finish<true>(a, t, b.positions);
         }
       }
     }
@@ -199,8 +147,8 @@ void weight_gradient(const ConvGeometry& g, const ConvWeightGradient& a) {
                   run * runs.step + group * in_group + k;
             t.b = a.dy + rows.begin * dy_row + channel;
             t.c = a.dw + ((kh * g.kernel_w + run) * in_group + k) * g.pixel_pitch + channel;
-            prefetch_x.step();
-            prefetch_dy.step();
+            prefetch_x.steps(1);
+            prefetch_dy.steps(1);
             run_outer_tile(length, t);
           }
           k += length;

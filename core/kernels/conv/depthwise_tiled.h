@@ -13,112 +13,157 @@ namespace {
 constexpr int kDepthwisePositions = 8;
 constexpr int kDepthwiseTaps = 4;
 
-// The ending of a vector of sums that a tile has just stored, which the first cache still holds: inside the tiles it
-// costs twice their code, and the loops their best registers.
-template <bool Masked>
-void finish(const ConvForward& a, float* y, Mask mask) {
-  Vector sum = load_lanes<Masked>(y, mask);
-  if (a.ending.addend) sum = add(sum, load_lanes<Masked>(a.ending.addend + (y - a.y), mask));
-  if (a.ending.clamps) sum = clamp(sum, broadcast(&a.ending.low), broadcast(&a.ending.high));
-  store_lanes<Masked>(y, mask, sum);
-}
-
-// A vector of channels of up to eight neighbouring positions of one row: y[p] = bias + sum over (kh, kw) of
-// x[p * x_step + kh * kh_step + kw * kw_step] * weight[(kh * columns + kw) * weight_step].
+// A vector of channels of up to eight positions: y[p * y_step] = bias + sum over (kh, kw) of
+// x[p * x_step + kh * kh_step + kw * kw_step] * weight[kh * weight_row + kw * weight_step]; then the ending.
 struct DepthwiseTile {
   const float* x;
   const float* weight;
   const float* bias;  // or null
   float* y;
   int64_t lanes;  // 1 .. kVectorLanes
-  int64_t rows, columns, kh_step, kw_step, weight_step;
+  int64_t rows, columns, kh_step, kw_step, weight_row, weight_step;
   int64_t x_step, y_step;
+  ConvEnding ending;
+  const float* image;  // y of the whole image, as which the ending's addend is laid out
 };
 
-template <int P, bool Masked>
-[[gnu::noinline]] void depthwise_tile(const DepthwiseTile& t) {
-  const Mask mask = first_lanes(t.lanes);
-  Vector sum[P];
-#pragma GCC unroll 8
-  for (int p = 0; p < P; ++p) sum[p] = t.bias ? load_lanes<Masked>(t.bias, mask) : zeros();
-  const float* __restrict weight = t.weight;
-  for (int64_t kh = 0; kh < t.rows; ++kh) {
-    const float* __restrict x = t.x + kh * t.kh_step;
+// The taps of a row of the kernel: of any number; or three, `Step` of which lie between neighbouring positions, so that
+// these share what is loaded. Each sum takes its taps in order either way.
+constexpr int kAnyStep = 0;
+template <int P, int Step, bool Masked>
+[[gnu::always_inline]] inline void add_taps(const DepthwiseTile& t, const float* __restrict x,
+                                            const float* __restrict weight, Mask mask, Vector (&sum)[P]) {
+  if constexpr (Step == kAnyStep) {
     for (int64_t kw = 0; kw < t.columns; ++kw, x += t.kw_step, weight += t.weight_step) {
       const Vector w = load_lanes<Masked>(weight, mask);
 #pragma GCC unroll 8
       for (int p = 0; p < P; ++p) sum[p] = multiply_add(load_lanes<Masked>(x + p * t.x_step, mask), w, sum[p]);
     }
+  } else {
+    Vector w[3];
+#pragma GCC unroll 3
+    for (int kw = 0; kw < 3; ++kw) w[kw] = load_lanes<Masked>(weight + kw * t.weight_step, mask);
+#pragma GCC unroll 17
+    for (int column = 0; column < (P - 1) * Step + 3; ++column, x += t.kw_step) {
+      const Vector value = load_lanes<Masked>(x, mask);
+#pragma GCC unroll 3
+      for (int kw = 0; kw < 3; ++kw)
+        if (column >= kw && (column - kw) % Step == 0 && (column - kw) / Step < P)
+          sum[(column - kw) / Step] = multiply_add(value, w[kw], sum[(column - kw) / Step]);
+    }
+  }
+}
+
+template <int P, int Step, bool Masked>
+[[gnu::noinline]] void depthwise_tile(const DepthwiseTile& t) {
+  const Mask mask = first_lanes(t.lanes);
+  const Vector bias = t.bias ? load_lanes<Masked>(t.bias, mask) : zeros();
+  Vector sum[P];
+#pragma GCC unroll 8
+  for (int p = 0; p < P; ++p) sum[p] = bias;
+  for (int64_t kh = 0; kh < t.rows; ++kh)
+    add_taps<P, Step, Masked>(t, t.x + kh * t.kh_step, t.weight + kh * t.weight_row, mask, sum);
+  if (t.ending.addend)
+#pragma GCC unroll 8
+    for (int p = 0; p < P; ++p)
+      sum[p] = add(sum[p], load_lanes<Masked>(t.ending.addend + (t.y + p * t.y_step - t.image), mask));
+  if (t.ending.clamps) {
+    const Vector low = broadcast(&t.ending.low), high = broadcast(&t.ending.high);
+#pragma GCC unroll 8
+    for (int p = 0; p < P; ++p) sum[p] = clamp(sum[p], low, high);
   }
 #pragma GCC unroll 8
   for (int p = 0; p < P; ++p) store_lanes<Masked>(t.y + p * t.y_step, mask, sum[p]);
 }
 
-template <int P, bool Masked>
+template <int P, int Step, bool Masked>
 void depthwise_tile_of(int64_t positions, const DepthwiseTile& t) {
   if constexpr (P > 1)
-    if (positions < P) return depthwise_tile_of<P - 1, Masked>(positions, t);
-  depthwise_tile<P, Masked>(t);
+    if (positions < P) return depthwise_tile_of<P - 1, Step, Masked>(positions, t);
+  depthwise_tile<P, Step, Masked>(t);
 }
 
-template <bool Masked>
-void run_depthwise_tile(const ConvForward& a, int64_t positions, const DepthwiseTile& t) {
-  depthwise_tile_of<kDepthwisePositions, Masked>(positions, t);
-  if (a.ending.any())
-    for (int64_t p = 0; p < positions; ++p) finish<Masked>(a, t.y + p * t.y_step, first_lanes(t.lanes));
+void run_depthwise_tile(int64_t positions, const DepthwiseTile& t) {
+  if (t.lanes < kVectorLanes) return depthwise_tile_of<kDepthwisePositions, kAnyStep, true>(positions, t);
+  if (t.columns == 3 && t.x_step == t.kw_step) return depthwise_tile_of<kDepthwisePositions, 1, false>(positions, t);
+  if (t.columns == 3 && t.x_step == 2 * t.kw_step)
+    return depthwise_tile_of<kDepthwisePositions, 2, false>(positions, t);
+  depthwise_tile_of<kDepthwisePositions, kAnyStep, false>(positions, t);
 }
 
-// Columns [first, end) of y, whose windows lie inside the image, or where `borders`, not all of them: then from a copy
-// with zeros around it. Rows outside are not read anyway.
-void depthwise_columns(const ConvGeometry& whole, const ConvForward& forward, int64_t first, int64_t end,
-                       bool borders) {
-  if (first >= end) return;
-  ConvGeometry g = whole;
-  ConvForward a = forward;
-  g.out_w = end - first;
-  g.padding_w -= first * g.stride_w;
-  a.y += first * g.pixel_pitch;
-  if (a.ending.addend) a.ending.addend += first * g.pixel_pitch;
-  const Band band = borders ? make_band(g, a.x, 1, {a.row_begin, a.row_end}, a.scratch) : Band{a.x, 0, g.in_w * g.in};
-  // From there to where the first window of row 0 starts.
-  const int64_t origin =
-      borders ? -a.row_begin * g.stride_h * band.row_pitch : -g.padding_h * band.row_pitch - g.padding_w * g.in;
-  const int64_t blocks = divide_up(g.out_w, kDepthwisePositions), small = g.out_w / blocks, larger = g.out_w % blocks;
-  DepthwiseTile t{};
-  t.columns = g.kernel_w, t.kh_step = g.dilation_h * band.row_pitch, t.kw_step = g.dilation_w * g.in;
-  t.weight_step = g.out, t.x_step = g.stride_w * g.in, t.y_step = g.pixel_pitch;
-  const int64_t row_floats = g.stride_h * g.in_w * g.in;
-  Prefetch prefetch(a.x, a.row_end * row_floats, (a.row_end - a.row_begin) * row_floats,
-                    (a.row_end - a.row_begin) * blocks);
-  for (int64_t row = a.row_begin; row < a.row_end; ++row) {
-    const Taps taps = taps_inside(g, row, row);
-    t.rows = taps.end - taps.begin;
-    const float* x = band.data + (origin + row * g.stride_h * band.row_pitch + taps.begin * t.kh_step);
-    for (int64_t block = 0, column = 0; block < blocks; ++block) {
-      const int64_t positions = small + (block < larger);
-      prefetch.step();
-      for (int64_t channel = 0; channel < g.out; channel += kVectorLanes) {
-        t.lanes = least(kVectorLanes, g.out - channel);
-        t.x = x + column * t.x_step + channel;
-        t.weight = a.weight.data + taps.begin * g.kernel_w * g.out + channel;
-        t.bias = a.bias ? a.bias + channel : nullptr;
-        t.y = a.y + row * g.row_pitch + column * g.pixel_pitch + channel;
-        t.lanes == kVectorLanes ? run_depthwise_tile<false>(a, positions, t)
-                                : run_depthwise_tile<true>(a, positions, t);
-      }
-      column += positions;
+// A depthwise convolution, from whose windows what lies outside the image is left out.
+class Depthwise {
+ public:
+  Depthwise(const ConvGeometry& g, const ConvForward& a) : g_(g), a_(a) {
+    t_.kh_step = g.dilation_h * g.in_w * g.in, t_.kw_step = g.dilation_w * g.in;
+    t_.weight_row = g.kernel_w * g.out, t_.weight_step = g.out;
+    t_.ending = a.ending, t_.image = a.y;
+  }
+
+  // Columns [first, end), whose windows have all taps of a row.
+  void inner_columns(int64_t first, int64_t end) {
+    if (first >= end) return;
+    const int64_t blocks = divide_up(end - first, kDepthwisePositions), chunks = divide_up(g_.out, kChunk);
+    const int64_t rows = a_.row_end - a_.row_begin, row_floats = g_.stride_h * g_.in_w * g_.in;
+    Prefetch prefetch(a_.x, a_.row_end * row_floats, a_.goes_on ? rows * row_floats : 0, rows * blocks * chunks);
+    t_.x_step = g_.stride_w * g_.in, t_.y_step = g_.pixel_pitch;
+    for (int64_t block = 0; block < blocks; ++block) {
+      const int64_t column = first + (end - first) * block / blocks;
+      const int64_t positions = first + (end - first) * (block + 1) / blocks - column;
+      for (int64_t chunk = 0; chunk < g_.out; chunk += kChunk)
+        for (int64_t row = a_.row_begin; row < a_.row_end; ++row) {
+          prefetch.steps(1);
+          run(row, taps_inside(g_, row, row), column, {0, g_.kernel_w}, positions, chunk, chunk + kChunk);
+        }
     }
   }
-}
+
+  // One of the others, several rows at a time where they have the same taps.
+  void outer_column(int64_t column) {
+    const Taps across = taps_across(g_, column);
+    t_.x_step = g_.stride_h * g_.in_w * g_.in, t_.y_step = g_.row_pitch;
+    for (int64_t row = a_.row_begin, next; row < a_.row_end; row = next) {
+      const Taps down = taps_inside(g_, row, row);
+      for (next = row + 1; next < least(a_.row_end, row + kDepthwisePositions); ++next) {
+        const Taps taps = taps_inside(g_, next, next);
+        if (taps.begin != down.begin || taps.end != down.end) break;
+      }
+      run(row, down, column, across, next - row, 0, g_.out);
+    }
+  }
+
+ private:
+  static constexpr int64_t kChunk = 128;  // channels: three rows under a tile stay in the first cache
+
+  void run(int64_t row, Taps down, int64_t column, Taps across, int64_t positions, int64_t first, int64_t end) {
+    t_.rows = down.end - down.begin, t_.columns = across.end - across.begin;
+    const int64_t input_row = row * g_.stride_h - g_.padding_h + down.begin * g_.dilation_h;
+    const int64_t input_column = column * g_.stride_w - g_.padding_w + across.begin * g_.dilation_w;
+    const int64_t x = (input_row * g_.in_w + input_column) * g_.in, y = row * g_.row_pitch + column * g_.pixel_pitch;
+    const int64_t weight = down.begin * t_.weight_row + across.begin * t_.weight_step;
+    for (int64_t channel = first; channel < least(g_.out, end); channel += kVectorLanes) {
+      t_.lanes = least(kVectorLanes, g_.out - channel);
+      t_.x = a_.x + (x + channel), t_.y = a_.y + (y + channel);
+      t_.weight = a_.weight.data + (weight + channel);
+      t_.bias = a_.bias ? a_.bias + channel : nullptr;
+      run_depthwise_tile(positions, t_);
+    }
+  }
+
+  const ConvGeometry& g_;
+  const ConvForward& a_;
+  DepthwiseTile t_{};
+};
 
 void depthwise_forward(const ConvGeometry& g, const ConvForward& a) {
   if (a.row_begin >= a.row_end || g.out_w == 0) return;
   const int64_t left = least(g.out_w, divide_up(most(g.padding_w, 0), g.stride_w));
   const int64_t last = g.in_w - 1 - (g.kernel_w - 1) * g.dilation_w + g.padding_w;  // where a window still fits
   const int64_t right = last < 0 ? left : most(left, least(g.out_w, last / g.stride_w + 1));
-  depthwise_columns(g, a, 0, left, true);
-  depthwise_columns(g, a, left, right, false);
-  depthwise_columns(g, a, right, g.out_w, true);
+  Depthwise depthwise(g, a);
+  for (int64_t column = 0; column < left; ++column) depthwise.outer_column(column);
+  depthwise.inner_columns(left, right);
+  for (int64_t column = right; column < g.out_w; ++column) depthwise.outer_column(column);
 }
 
 // Two vectors of channels of up to four neighbouring taps: dw[tap * dw_step] += sum over (image, row, position) of
