@@ -6,7 +6,7 @@
 
 net.onnx is the same network, in float or as QDQ, with one input of a fixed size. All are asked in turn, so that what
 disturbs one disturbs the others, and the ratio to qgrad is the median over the rounds. Peers that are not installed are
-left out.
+left out; --peer names one alone (with AVX2 and batches of 128 both in one process have crashed).
 """
 import argparse
 import json
@@ -75,6 +75,9 @@ def openvino_run(path, threads):
     return "OpenVINO " + ov.__version__.split("-")[0], request.infer, shape[0]
 
 
+PEERS = {"onnxruntime": onnxruntime_run, "openvino": openvino_run}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("onnx", help="the network for the peers")
@@ -82,10 +85,11 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.3, help="of each program in a round, at least")
+    parser.add_argument("--peer", choices=PEERS, help="default: both")
     args = parser.parse_args()
 
     programs = [Qgrad(args.qgrad, args.threads, args.seconds)]
-    for make in (onnxruntime_run, openvino_run):
+    for make in PEERS.values() if args.peer is None else (PEERS[args.peer],):
         try:
             programs.append(Peer(*make(args.onnx, args.threads), args.seconds))
         except ImportError as missing:

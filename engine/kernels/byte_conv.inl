@@ -2,6 +2,7 @@
 // many positions and panels they take: kTilePositions, kDepthwisePositions, kTilePanels.
 #include <string.h>
 
+#include "core/kernels/blocks.h"
 #include "engine/kernels/byte_tile.h"
 
 namespace qgrad {
@@ -49,34 +50,24 @@ void conv(const ByteConvLayer& layer, const ByteConv& arguments) {
   const uint8_t* input = layer.direct ? a.x + a.row_begin * g.stride_h * layer.row_pitch : a.scratch;
   const int64_t panels = panels_of(layer), panels_group = layer.depthwise ? panels : panels_of_group(g);
   const int64_t out_group = layer.depthwise ? g.out : g.out / g.groups;
-  const int64_t positions = (a.row_end - a.row_begin) * g.out_w;
+  const BlockSteps steps{g.stride_w * g.in, g.stride_h * layer.row_pitch, g.out, g.out_w * g.out, true};
   ByteTile t{};
   t.origin = layer.origin, t.sum_shift = layer.sum_shift;
   for (int64_t panel = 0; panel < panels; panel += t.panels) {
     const int64_t first = panel % panels_group * layer.panel, left = out_group - first, channels = panel * layer.panel;
     t.panels = !layer.depthwise && left > kBytePanel ? kTilePanels : 1;
-    // Nearly equal blocks of positions keep the pipelines full.
-    const int64_t most = layer.depthwise ? kDepthwisePositions : kTilePositions[t.panels - 1];
-    const int64_t blocks = (positions + most - 1) / most, small = positions / blocks, larger = positions % blocks;
     t.panel = layer.panels + panel;
     t.bias = layer.bias + channels, t.rescale = layer.rescale + channels;
     if (layer.fraction) t.fraction = layer.fraction + channels;
     t.low = layer.low + channels, t.high = layer.high + channels;
     t.lanes = left < t.panels * layer.panel ? left : t.panels * layer.panel;
+    Blocks<uint8_t, uint8_t> blocks(a.row_end - a.row_begin, g.out_w,
+                                    layer.depthwise ? kDepthwisePositions : kTilePositions[t.panels - 1], steps);
     // A depthwise panel's inputs lie where its outputs do; other panels' steps know where.
-    const uint8_t* x = input + (layer.depthwise ? first : 0);
-    uint8_t* y = a.y + a.row_begin * g.out_w * g.out + panel / panels_group * out_group + first;
-    const int64_t x_step = g.stride_w * g.in, x_row = g.stride_h * layer.row_pitch - g.out_w * x_step;
-    int64_t column = 0;
-    for (int64_t block = 0; block < blocks; ++block) {
-      t.positions = small + (block < larger);
-      for (int64_t p = 0; p < t.positions; ++p) {
-        t.x[p] = x;
-        t.y[p] = y;
-        x += x_step;
-        y += g.out;
-        if (++column == g.out_w) column = 0, x += x_row;
-      }
+    blocks.start(a.row_begin, input + (layer.depthwise ? first : 0),
+                 a.y + a.row_begin * g.out_w * g.out + panel / panels_group * out_group + first);
+    for (int64_t block = 0; block < blocks.count(); block += t.blocks) {
+      t.positions = blocks.next(t).positions;
       layer.depthwise ? depthwise_tile(t) : byte_tile(t);
     }
   }

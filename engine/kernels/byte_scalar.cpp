@@ -18,40 +18,44 @@ void store(const ByteTile& t, uint32_t* sum, uint8_t* y) {
 }
 
 void byte_tile(const ByteTile& t) {
-  for (int64_t p = 0; p < t.positions; ++p) {
+  for (int64_t i = 0; i < t.blocks * t.positions; ++i) {
+    const int64_t block = i / t.positions, p = i % t.positions;
+    const uint8_t* from = t.x[p] + block * t.x_block;
     uint32_t sum[kBytePanel];
     for (int64_t c = 0; c < kBytePanel; ++c) sum[c] = static_cast<uint32_t>(t.bias[c]);
     const uint32_t* offset = t.panel->offset;
     const int8_t* narrow = t.panel->narrow;
     for (const ByteRun* run = t.panel->runs; run < t.panel->runs + t.panel->run_count; ++run)
       for (int64_t step = 0; step < int64_t{run->length} * run->count; ++step) {
-        const uint8_t* x = t.x[p] + *offset++;
+        const uint8_t* x = from + *offset++;
         for (int64_t c = 0; c < kBytePanel; ++c, narrow += 4)
           for (int64_t k = 0; k < 4; ++k) sum[c] += static_cast<uint32_t>(x[k] * narrow[k]);
       }
     const int16_t* wide = t.panel->wide;
     for (int64_t step = 0; step < t.panel->wide_steps; ++step) {
-      const uint8_t* x = t.x[p] + *offset++;
+      const uint8_t* x = from + *offset++;
       for (int64_t half = 0; half < 2; ++half)
         for (int64_t c = 0; c < kBytePanel; ++c, wide += 2)
           sum[c] += static_cast<uint32_t>(x[half] * wide[0] + x[half + 2] * wide[1]);
     }
-    store(t, sum, t.y[p]);
+    store(t, sum, t.y[p] + block * t.y_block);
   }
 }
 
 void depthwise_tile(const ByteTile& t) {
-  for (int64_t p = 0; p < t.positions; ++p) {
+  for (int64_t i = 0; i < t.blocks * t.positions; ++i) {
+    const int64_t block = i / t.positions, p = i % t.positions;
+    const uint8_t* from = t.x[p] + block * t.x_block;
     uint32_t sum[kBytePanel];
     for (int64_t c = 0; c < kBytePanel; ++c) sum[c] = static_cast<uint32_t>(t.bias[c]);
     for (int64_t step = 0; step < t.panel->wide_steps; ++step) {
-      const uint8_t* first = t.x[p] + t.panel->offset[2 * step];
-      const uint8_t* second = t.x[p] + t.panel->offset[2 * step + 1];
+      const uint8_t* first = from + t.panel->offset[2 * step];
+      const uint8_t* second = from + t.panel->offset[2 * step + 1];
       const int16_t* weight = t.panel->wide + step * kBytePanel * 2;
       for (int64_t c = 0; c < t.lanes; ++c)
         sum[c] += static_cast<uint32_t>(first[c] * weight[2 * c] + second[c] * weight[2 * c + 1]);
     }
-    store(t, sum, t.y[p]);
+    store(t, sum, t.y[p] + block * t.y_block);
   }
 }
 

@@ -33,7 +33,7 @@ inline uint8_t to_byte(float x, float low, float high, float origin) {
 // The most positions of a tile on any instruction set.
 constexpr int kMostBytePositions = 9;
 
-// y[p] = requantized(bias + the panels' steps on the bytes from x[p] on).
+// y[p] = requantized(bias + the panels' steps on the bytes from x[p] on). So for each of some blocks of positions.
 struct ByteTile {
   const uint8_t* x[kMostBytePositions];
   uint8_t* y[kMostBytePositions];
@@ -45,6 +45,7 @@ struct ByteTile {
   const uint8_t* low;
   const uint8_t* high;
   int32_t origin;
+  int64_t blocks, x_block, y_block;  // bytes from one block to the next
   int64_t panels, positions, lanes;  // lanes: of both panels, the first one is full where there are two
 };
 

@@ -30,6 +30,12 @@ inline void store(const ByteTile& t, const Integers* sums, int64_t first, uint8_
   }
 }
 
+template <int P>
+inline void positions_of(const ByteTile& t, int64_t block, const uint8_t* (&x)[P]) {
+#pragma GCC unroll 16
+  for (int p = 0; p < P; ++p) x[p] = t.x[p] + block * t.x_block;
+}
+
 // Of P positions and V vectors.
 template <int P, int V>
 inline void begin(const ByteTile& t, Integers (&sum)[P][V]) {
@@ -41,12 +47,13 @@ inline void begin(const ByteTile& t, Integers (&sum)[P][V]) {
 // Many go through memory, where a loop can index them: unrolled, they would want registers for what stores need while
 // the sums have most of them.
 template <int P, int V>
-inline void finish(const ByteTile& t, const Integers (&sum)[P][V]) {
+inline void finish(const ByteTile& t, int64_t block, const Integers (&sum)[P][V]) {
+  const int64_t offset = block * t.y_block;
   if constexpr (P * V <= 6) {
 #pragma GCC unroll 16
     for (int p = 0; p < P; ++p)
 #pragma GCC unroll 2
-      for (int v = 0; v < V; v += kPanelVectors) store(t, sum[p] + v, v * kIntegerLanes, t.y[p]);
+      for (int v = 0; v < V; v += kPanelVectors) store(t, sum[p] + v, v * kIntegerLanes, t.y[p] + offset);
   } else {
     Integers all[P][V];
 #pragma GCC unroll 16
@@ -56,7 +63,7 @@ inline void finish(const ByteTile& t, const Integers (&sum)[P][V]) {
 #pragma GCC unroll 1
     for (int p = 0; p < P; ++p)
 #pragma GCC unroll 2
-      for (int v = 0; v < V; v += kPanelVectors) store(t, all[p] + v, v * kIntegerLanes, t.y[p]);
+      for (int v = 0; v < V; v += kPanelVectors) store(t, all[p] + v, v * kIntegerLanes, t.y[p] + offset);
   }
 }
 
@@ -67,29 +74,30 @@ constexpr int64_t kTilePanels = kPanelVectors == 1 ? 2 : 1, kTilePositions[] = {
 
 template <int P, int V>
 [[gnu::noinline]] void tile(const ByteTile& t) {
-  Integers sum[P][V];
-  begin(t, sum);
-  const uint8_t* x[P];
-#pragma GCC unroll 16
-  for (int p = 0; p < P; ++p) x[p] = t.x[p];
-  const uint32_t* __restrict offset = t.panel->offset;
-  const int8_t* __restrict narrow = t.panel->narrow;
-  // The second vector's weights are those of the same panel, or of the next.
-  const int64_t vector_step = V > kPanelVectors ? t.panel[1].narrow - narrow : 4 * kIntegerLanes;
-  for (int64_t left = t.panel->narrow_steps; left > 0; --left) {
-    Integers w[V];
+  for (int64_t block = 0; block < t.blocks; ++block) {
+    const uint8_t* x[P];
+    positions_of(t, block, x);
+    Integers sum[P][V];
+    begin(t, sum);
+    const uint32_t* __restrict offset = t.panel->offset;
+    const int8_t* __restrict narrow = t.panel->narrow;
+    // The second vector's weights are those of the same panel, or of the next.
+    const int64_t vector_step = V > kPanelVectors ? t.panel[1].narrow - narrow : 4 * kIntegerLanes;
+    for (int64_t left = t.panel->narrow_steps; left > 0; --left) {
+      Integers w[V];
 #pragma GCC unroll 2
-    for (int v = 0; v < V; ++v) w[v] = load(narrow + v * vector_step);
+      for (int v = 0; v < V; ++v) w[v] = load(narrow + v * vector_step);
 #pragma GCC unroll 16
-    for (int p = 0; p < P; ++p) {
-      const Integers value = four_of(x[p] + *offset);
+      for (int p = 0; p < P; ++p) {
+        const Integers value = four_of(x[p] + *offset);
 #pragma GCC unroll 2
-      for (int v = 0; v < V; ++v) sum[p][v] = add_fours(sum[p][v], value, w[v]);
+        for (int v = 0; v < V; ++v) sum[p][v] = add_fours(sum[p][v], value, w[v]);
+      }
+      ++offset;
+      narrow += 4 * kBytePanel;
     }
-    ++offset;
-    narrow += 4 * kBytePanel;
+    finish(t, block, sum);
   }
-  finish(t, sum);
 }
 
 constexpr int kDepthwisePositions = kIntegerLanes == 16 ? 3 : 1;
@@ -106,27 +114,31 @@ inline void store_wide(const ByteTile& t, const Integers* sums, uint8_t* y) {
 // Four taps of as many channels as a register has bytes at a time.
 template <int P>
 [[gnu::noinline]] void depthwise(const ByteTile& t) {
-  Integers sum[P][4];
+  for (int64_t block = 0; block < t.blocks; ++block) {
+    const uint8_t* x[P];
+    positions_of(t, block, x);
+    Integers sum[P][4];
 #pragma GCC unroll 4
-  for (int p = 0; p < P; ++p)
+    for (int p = 0; p < P; ++p)
 #pragma GCC unroll 4
-    for (int v = 0; v < 4; ++v) sum[p][v] = load(t.bias + v * kIntegerLanes);
-  const uint32_t* __restrict offset = t.panel->offset;
-  const int8_t* __restrict weight = t.panel->narrow;
-  for (int64_t left = t.panel->narrow_steps; left > 0; --left) {
+      for (int v = 0; v < 4; ++v) sum[p][v] = load(t.bias + v * kIntegerLanes);
+    const uint32_t* __restrict offset = t.panel->offset;
+    const int8_t* __restrict weight = t.panel->narrow;
+    for (int64_t left = t.panel->narrow_steps; left > 0; --left) {
 #pragma GCC unroll 4
-    for (int p = 0; p < P; ++p) {
-      Integers x[4];
-      interleave(load(t.x[p] + offset[0]), load(t.x[p] + offset[1]), load(t.x[p] + offset[2]), load(t.x[p] + offset[3]),
-                 x);
+      for (int p = 0; p < P; ++p) {
+        Integers taps[4];
+        interleave(load(x[p] + offset[0]), load(x[p] + offset[1]), load(x[p] + offset[2]), load(x[p] + offset[3]),
+                   taps);
 #pragma GCC unroll 4
-      for (int v = 0; v < 4; ++v) sum[p][v] = add_fours(sum[p][v], x[v], load(weight + 4 * v * kIntegerLanes));
+        for (int v = 0; v < 4; ++v) sum[p][v] = add_fours(sum[p][v], taps[v], load(weight + 4 * v * kIntegerLanes));
+      }
+      offset += 4;
+      weight += 16 * kIntegerLanes;
     }
-    offset += 4;
-    weight += 16 * kIntegerLanes;
-  }
 #pragma GCC unroll 4
-  for (int p = 0; p < P; ++p) store_wide(t, sum[p], t.y[p]);
+    for (int p = 0; p < P; ++p) store_wide(t, sum[p], t.y[p] + block * t.y_block);
+  }
 }
 
 #else
@@ -134,71 +146,83 @@ template <int P>
 constexpr ByteArithmetic kByteArithmetic{ByteSums::of_16_bits, kBytePanel};
 constexpr int64_t kTilePanels = 1, kTilePositions[] = {kPanelVectors == 1 ? 6 : 3};
 
-// Computes x here and now, into the register it has: the compiler would rather compute all products first, for which
-// there are not enough registers.
-inline void settle(Integers& x) { asm volatile("" : "+v"(x)); }
+// Here and now, in the register that the sum has: the compiler would rather compute all products first, for which there
+// are not enough registers.
+inline void settle(Integers& sum, Integers x) {
+  sum = x;
+  asm volatile("" : "+v"(sum));
+}
+inline void add_16_to(Integers& sum, Integers x) { asm volatile("vpaddw %1, %0, %0" : "+v"(sum) : "v"(x)); }
+
+// Sums of 16 bits become, or get, the products of one step.
+template <int P, int V, bool First>
+[[gnu::always_inline]] inline void step(const uint8_t* const (&x)[P], uint32_t offset, const int8_t* __restrict narrow,
+                                        Integers (&part)[P][V]) {
+  Integers w[V];
+#pragma GCC unroll 2
+  for (int v = 0; v < V; ++v) w[v] = load(narrow + 4 * v * kIntegerLanes);
+#pragma GCC unroll 16
+  for (int p = 0; p < P; ++p) {
+    const Integers value = four_of(x[p] + offset);
+#pragma GCC unroll 2
+    for (int v = 0; v < V; ++v) {
+      const Integers products = byte_pairs(value, w[v]);
+      First ? settle(part[p][v], products) : add_16_to(part[p][v], products);
+    }
+  }
+}
 
 // With AVX2 six sums of 32 bits, six of 16, two weights, an input and a product: all sixteen registers, which is why
 // this is never inlined.
 template <int P, int V>
 [[gnu::noinline]] void tile(const ByteTile& t) {
-  Integers sum[P][V];
-  begin(t, sum);
-  const uint8_t* x[P];
-#pragma GCC unroll 16
-  for (int p = 0; p < P; ++p) x[p] = t.x[p];
-  const uint32_t* __restrict offset = t.panel->offset;
-  const int8_t* __restrict narrow = t.panel->narrow;
-  const ByteRun* const runs_end = t.panel->runs + t.panel->run_count;
-  for (const ByteRun* run = t.panel->runs; run != runs_end; ++run)
-    for (int32_t count = run->count; count > 0; --count) {
-      Integers part[P][V];
-#pragma GCC unroll 16
-      for (int p = 0; p < P; ++p)
-#pragma GCC unroll 2
-        for (int v = 0; v < V; ++v) part[p][v] = no_sums();
-      int32_t left = run->length;
-      do {
-        Integers w[V];
-#pragma GCC unroll 2
-        for (int v = 0; v < V; ++v) w[v] = load(narrow + 4 * v * kIntegerLanes);
-#pragma GCC unroll 16
-        for (int p = 0; p < P; ++p) {
-          const Integers value = four_of(x[p] + *offset);
-#pragma GCC unroll 2
-          for (int v = 0; v < V; ++v) part[p][v] = add_16(part[p][v], byte_pairs(value, w[v]));
-#pragma GCC unroll 2
-          for (int v = 0; v < V; ++v) settle(part[p][v]);
-        }
+  for (int64_t block = 0; block < t.blocks; ++block) {
+    const uint8_t* x[P];
+    positions_of(t, block, x);
+    Integers sum[P][V];
+    begin(t, sum);
+    const uint32_t* __restrict offset = t.panel->offset;
+    const int8_t* __restrict narrow = t.panel->narrow;
+    const ByteRun* const runs_end = t.panel->runs + t.panel->run_count;
+    for (const ByteRun* run = t.panel->runs; run != runs_end; ++run)
+      for (int32_t count = run->count; count > 0; --count) {
+        Integers part[P][V];
+        step<P, V, true>(x, *offset, narrow, part);
         ++offset;
         narrow += 4 * kBytePanel;
-      } while (--left > 0);
-      const Integers one = ones();
+        for (int32_t left = run->length - 1; left > 0; --left) {
+          step<P, V, false>(x, *offset, narrow, part);
+          ++offset;
+          narrow += 4 * kBytePanel;
+        }
+        const Integers one = ones();
 #pragma GCC unroll 16
-      for (int p = 0; p < P; ++p)
+        for (int p = 0; p < P; ++p)
 #pragma GCC unroll 2
-        for (int v = 0; v < V; ++v) sum[p][v] = add_32(sum[p][v], pairs(part[p][v], one));
-    }
-  const int16_t* __restrict wide = t.panel->wide;
-  for (int64_t left = t.panel->wide_steps; left > 0; --left) {
-    Integers even[V], odd[V];
+          for (int v = 0; v < V; ++v) sum[p][v] = add_32(sum[p][v], pairs(part[p][v], one));
+      }
+    const int16_t* __restrict wide = t.panel->wide;
+    const Integers low_bytes = low_bytes_of_words();
+    for (int64_t left = t.panel->wide_steps; left > 0; --left) {
+      Integers even[V], odd[V];
 #pragma GCC unroll 2
-    for (int v = 0; v < V; ++v) {
-      even[v] = load(wide + 2 * v * kIntegerLanes);
-      odd[v] = load(wide + 2 * kBytePanel + 2 * v * kIntegerLanes);
-    }
+      for (int v = 0; v < V; ++v) {
+        even[v] = load(wide + 2 * v * kIntegerLanes);
+        odd[v] = load(wide + 2 * kBytePanel + 2 * v * kIntegerLanes);
+      }
 #pragma GCC unroll 16
-    for (int p = 0; p < P; ++p) {
-      const Integers value = four_of(x[p] + *offset);
+      for (int p = 0; p < P; ++p) {
+        const Integers value = four_of(x[p] + *offset);
 #pragma GCC unroll 2
-      for (int v = 0; v < V; ++v) sum[p][v] = add_32(sum[p][v], pairs(even_bytes(value), even[v]));
+        for (int v = 0; v < V; ++v) sum[p][v] = add_32(sum[p][v], pairs(both(value, low_bytes), even[v]));
 #pragma GCC unroll 2
-      for (int v = 0; v < V; ++v) sum[p][v] = add_32(sum[p][v], pairs(odd_bytes(value), odd[v]));
+        for (int v = 0; v < V; ++v) sum[p][v] = add_32(sum[p][v], pairs(odd_bytes(value), odd[v]));
+      }
+      ++offset;
+      wide += 4 * kBytePanel;
     }
-    ++offset;
-    wide += 4 * kBytePanel;
+    finish(t, block, sum);
   }
-  finish(t, sum);
 }
 
 constexpr int kDepthwisePositions = 3;
@@ -216,23 +240,27 @@ inline void pairs_of_taps(__m128i a, __m128i b, Integers* words) {
 // Two taps of sixteen channels at a time.
 template <int P>
 [[gnu::noinline]] void depthwise(const ByteTile& t) {
-  constexpr int V = kPanelVectors;
-  Integers sum[P][V];
-  begin(t, sum);
-  const uint32_t* __restrict offset = t.panel->offset;
-  const int16_t* __restrict weight = t.panel->wide;
-  for (int64_t left = t.panel->wide_steps; left > 0; --left) {
+  for (int64_t block = 0; block < t.blocks; ++block) {
+    const uint8_t* x[P];
+    positions_of(t, block, x);
+    constexpr int V = kPanelVectors;
+    Integers sum[P][V];
+    begin(t, sum);
+    const uint32_t* __restrict offset = t.panel->offset;
+    const int16_t* __restrict weight = t.panel->wide;
+    for (int64_t left = t.panel->wide_steps; left > 0; --left) {
 #pragma GCC unroll 16
-    for (int p = 0; p < P; ++p) {
-      Integers x[V];
-      pairs_of_taps(load_bytes(t.x[p] + offset[0]), load_bytes(t.x[p] + offset[1]), x);
+      for (int p = 0; p < P; ++p) {
+        Integers taps[V];
+        pairs_of_taps(load_bytes(x[p] + offset[0]), load_bytes(x[p] + offset[1]), taps);
 #pragma GCC unroll 2
-      for (int v = 0; v < V; ++v) sum[p][v] = add_32(sum[p][v], pairs(x[v], load(weight + 2 * v * kIntegerLanes)));
+        for (int v = 0; v < V; ++v) sum[p][v] = add_32(sum[p][v], pairs(taps[v], load(weight + 2 * v * kIntegerLanes)));
+      }
+      offset += 2;
+      weight += 2 * kBytePanel;
     }
-    offset += 2;
-    weight += 2 * kBytePanel;
+    finish(t, block, sum);
   }
-  finish(t, sum);
 }
 
 #endif

@@ -25,9 +25,9 @@ inline Integers load(const void* from) { return _mm512_loadu_si512(from); }
 inline Integers four_of(const uint8_t* x) { return _mm512_set1_epi32(four_bytes(x)); }
 inline Integers no_sums() { return _mm512_setzero_si512(); }
 inline Integers ones() { return _mm512_set1_epi16(1); }
-inline Integers even_bytes(Integers x) { return _mm512_and_si512(x, _mm512_set1_epi16(0xff)); }
+inline Integers low_bytes_of_words() { return _mm512_set1_epi16(0xff); }
+inline Integers both(Integers a, Integers b) { return _mm512_and_si512(a, b); }
 inline Integers odd_bytes(Integers x) { return _mm512_srli_epi16(x, 8); }
-inline Integers add_16(Integers a, Integers b) { return _mm512_add_epi16(a, b); }
 inline Integers add_32(Integers a, Integers b) { return _mm512_add_epi32(a, b); }
 inline Integers byte_pairs(Integers x, Integers w) { return _mm512_maddubs_epi16(x, w); }
 inline Integers pairs(Integers x, Integers w) { return _mm512_madd_epi16(x, w); }
@@ -64,15 +64,21 @@ constexpr int kIntegerLanes = 8;
 inline Integers load(const void* from) { return _mm256_loadu_si256(static_cast<const __m256i*>(from)); }
 inline Integers four_of(const uint8_t* x) { return _mm256_set1_epi32(four_bytes(x)); }
 inline Integers no_sums() { return _mm256_setzero_si256(); }
-// Made anew: they do not get a register that lasts through a loop, where every one is taken.
-inline Integers ones() {
+// What is made anew does not get a register that lasts through a loop, where every one is taken.
+inline Integers all_bits() {
   Integers all;
   asm volatile("vpcmpeqw %0, %0, %0" : "=x"(all));
-  return _mm256_srli_epi16(all, 15);
+  return all;
 }
-inline Integers even_bytes(Integers x) { return _mm256_and_si256(x, _mm256_set1_epi16(0xff)); }
+inline __m256 made_anew(const float& x) {
+  __m256 all;
+  asm volatile("vbroadcastss %1, %0" : "=x"(all) : "m"(x));
+  return all;
+}
+inline Integers ones() { return _mm256_srli_epi16(all_bits(), 15); }
+inline Integers low_bytes_of_words() { return _mm256_srli_epi16(all_bits(), 8); }
+inline Integers both(Integers a, Integers b) { return _mm256_and_si256(a, b); }
 inline Integers odd_bytes(Integers x) { return _mm256_srli_epi16(x, 8); }
-inline Integers add_16(Integers a, Integers b) { return _mm256_add_epi16(a, b); }
 inline Integers add_32(Integers a, Integers b) { return _mm256_add_epi32(a, b); }
 inline Integers byte_pairs(Integers x, Integers w) { return _mm256_maddubs_epi16(x, w); }
 inline Integers pairs(Integers x, Integers w) { return _mm256_madd_epi16(x, w); }
@@ -81,7 +87,7 @@ inline Integers from_bytes(__m128i x) { return _mm256_cvtepu8_epi16(x); }
 
 inline Integers rescaled(Integers sum, const float* rescale) {
   const __m256 scaled = _mm256_mul_ps(_mm256_loadu_ps(rescale), _mm256_cvtepi32_ps(sum));
-  return _mm256_cvtps_epi32(_mm256_min_ps(scaled, _mm256_set1_ps(0x1p30f)));
+  return _mm256_cvtps_epi32(_mm256_min_ps(scaled, made_anew(0x1p30f)));
 }
 inline __m256i words_of(const Integers* steps) {
   return _mm256_permute4x64_epi64(_mm256_packs_epi32(steps[0], steps[1]), 0xD8);
