@@ -52,15 +52,15 @@ void conv(const ByteConvLayer& layer, const ByteConv& arguments) {
   const int64_t out_group = layer.depthwise ? g.out : g.out / g.groups;
   const BlockSteps steps{g.stride_w * g.in, g.stride_h * layer.row_pitch, g.out, g.out_w * g.out, true};
   ByteTile t{};
-  t.origin = layer.origin, t.sum_shift = layer.sum_shift;
+  t.ending.origin = layer.origin, t.ending.sum_shift = layer.sum_shift;
   for (int64_t panel = 0; panel < panels; panel += t.panels) {
     const int64_t first = panel % panels_group * layer.panel, left = out_group - first, channels = panel * layer.panel;
     t.panels = !layer.depthwise && left > kBytePanel ? kTilePanels : 1;
     t.panel = layer.panels + panel;
-    t.bias = layer.bias + channels, t.rescale = layer.rescale + channels;
-    if (layer.fraction) t.fraction = layer.fraction + channels;
-    t.low = layer.low + channels, t.high = layer.high + channels;
-    t.lanes = left < t.panels * layer.panel ? left : t.panels * layer.panel;
+    t.bias = layer.bias + channels, t.ending.rescale = layer.rescale + channels;
+    if (layer.fraction) t.ending.fraction = layer.fraction + channels;
+    t.ending.low = layer.low + channels, t.ending.high = layer.high + channels;
+    t.ending.lanes = left < t.panels * layer.panel ? left : t.panels * layer.panel;
     Blocks<uint8_t, uint8_t> blocks(a.row_end - a.row_begin, g.out_w,
                                     layer.depthwise ? kDepthwisePositions : kTilePositions[t.panels - 1], steps);
     // A depthwise panel's inputs lie where its outputs do; other panels' steps know where.

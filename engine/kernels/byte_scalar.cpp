@@ -8,12 +8,12 @@ constexpr ByteArithmetic kByteArithmetic{ByteSums::of_16_bits, kBytePanel};
 constexpr int64_t kTilePanels = 1, kTilePositions[] = {3}, kDepthwisePositions = 3;
 
 // Sums wrap around as registers do: what lies between the bias and the result may pass 32 bits.
-void store(const ByteTile& t, uint32_t* sum, uint8_t* y) {
-  const auto origin = static_cast<float>(t.origin);
-  for (int64_t c = 0; c < t.lanes; ++c) {
-    if (t.fraction) sum[c] = (sum[c] << t.sum_shift) + static_cast<uint32_t>(t.fraction[c]);
+void store(const ByteEnding& to, uint32_t* sum, uint8_t* y) {
+  const auto origin = static_cast<float>(to.origin);
+  for (int64_t c = 0; c < to.lanes; ++c) {
+    if (to.fraction) sum[c] = (sum[c] << to.sum_shift) + static_cast<uint32_t>(to.fraction[c]);
     const float x = static_cast<float>(static_cast<int32_t>(sum[c]));
-    y[c] = to_byte(t.rescale[c] * x, t.low[c] - origin, t.high[c] - origin, origin);
+    y[c] = to_byte(to.rescale[c] * x, to.low[c] - origin, to.high[c] - origin, origin);
   }
 }
 
@@ -38,7 +38,7 @@ void byte_tile(const ByteTile& t) {
         for (int64_t c = 0; c < kBytePanel; ++c, wide += 2)
           sum[c] += static_cast<uint32_t>(x[half] * wide[0] + x[half + 2] * wide[1]);
     }
-    store(t, sum, t.y[p] + block * t.y_block);
+    store(t.ending, sum, t.y[p] + block * t.y_block);
   }
 }
 
@@ -52,10 +52,10 @@ void depthwise_tile(const ByteTile& t) {
       const uint8_t* first = from + t.panel->offset[2 * step];
       const uint8_t* second = from + t.panel->offset[2 * step + 1];
       const int16_t* weight = t.panel->wide + step * kBytePanel * 2;
-      for (int64_t c = 0; c < t.lanes; ++c)
+      for (int64_t c = 0; c < t.ending.lanes; ++c)
         sum[c] += static_cast<uint32_t>(first[c] * weight[2 * c] + second[c] * weight[2 * c + 1]);
     }
-    store(t, sum, t.y[p] + block * t.y_block);
+    store(t.ending, sum, t.y[p] + block * t.y_block);
   }
 }
 

@@ -33,20 +33,26 @@ inline uint8_t to_byte(float x, float low, float high, float origin) {
 // The most positions of a tile on any instruction set.
 constexpr int kMostBytePositions = 9;
 
-// y[p] = requantized(bias + the panels' steps on the bytes from x[p] on). So for each of some blocks of positions.
-struct ByteTile {
-  const uint8_t* x[kMostBytePositions];
-  uint8_t* y[kMostBytePositions];
-  const BytePanel* panel;   // of a pair the first, if there are two
-  const int32_t* bias;      // [panels][channels of one], as those that follow
+// From the sums of a tile's channels to bytes.
+struct ByteEnding {
   const int32_t* fraction;  // or null
   int32_t sum_shift;
   const float* rescale;
   const uint8_t* low;
   const uint8_t* high;
   int32_t origin;
+  int64_t lanes;  // of both panels, the first one is full where there are two
+};
+
+// y[p] = requantized(bias + the panels' steps on the bytes from x[p] on). So for each of some blocks of positions.
+struct ByteTile {
+  const uint8_t* x[kMostBytePositions];
+  uint8_t* y[kMostBytePositions];
+  const BytePanel* panel;  // of a pair the first, if there are two
+  const int32_t* bias;     // [panels][channels of one], as are the vectors of the ending
+  ByteEnding ending;
   int64_t blocks, x_block, y_block;  // bytes from one block to the next
-  int64_t panels, positions, lanes;  // lanes: of both panels, the first one is full where there are two
+  int64_t panels, positions;
 };
 
 }  // namespace

@@ -8,25 +8,25 @@ namespace {
 inline __m128i load_bytes(const uint8_t* from) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from)); }
 
 // The steps of one vector of sums, whose first channel is `at`.
-inline Integers steps_of(const ByteTile& t, Integers sum, int64_t at) {
-  if (t.fraction) sum = add_32(shifted(sum, t.sum_shift), load(t.fraction + at));
-  return rescaled(sum, t.rescale + at);
+inline Integers steps_of(const ByteEnding& to, Integers sum, int64_t at) {
+  if (to.fraction) sum = add_32(shifted(sum, to.sum_shift), load(to.fraction + at));
+  return rescaled(sum, to.rescale + at);
 }
 
 // One panel of a position, from its sums to bytes. first: its first channel.
-inline void store(const ByteTile& t, const Integers* sums, int64_t first, uint8_t* y) {
+inline void store(const ByteEnding& to, const Integers* sums, int64_t first, uint8_t* y) {
   Integers steps[kPanelVectors];
 #pragma GCC unroll 2
-  for (int v = 0; v < kPanelVectors; ++v) steps[v] = steps_of(t, sums[v], first + v * kIntegerLanes);
-  const __m256i words = _mm256_adds_epi16(words_of(steps), _mm256_set1_epi16(static_cast<int16_t>(t.origin)));
+  for (int v = 0; v < kPanelVectors; ++v) steps[v] = steps_of(to, sums[v], first + v * kIntegerLanes);
+  const __m256i words = _mm256_adds_epi16(words_of(steps), _mm256_set1_epi16(static_cast<int16_t>(to.origin)));
   const __m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
-  const __m128i limited = _mm_min_epu8(_mm_max_epu8(bytes, load_bytes(t.low + first)), load_bytes(t.high + first));
-  if (t.lanes - first >= kBytePanel) {
+  const __m128i limited = _mm_min_epu8(_mm_max_epu8(bytes, load_bytes(to.low + first)), load_bytes(to.high + first));
+  if (to.lanes - first >= kBytePanel) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(y + first), limited);
   } else {
     alignas(16) uint8_t whole[kBytePanel];
     _mm_store_si128(reinterpret_cast<__m128i*>(whole), limited);
-    memcpy(y + first, whole, static_cast<size_t>(t.lanes - first));
+    memcpy(y + first, whole, static_cast<size_t>(to.lanes - first));
   }
 }
 
@@ -44,16 +44,17 @@ inline void begin(const ByteTile& t, Integers (&sum)[P][V]) {
 #pragma GCC unroll 2
     for (int v = 0; v < V; ++v) sum[p][v] = load(t.bias + v * kIntegerLanes);
 }
-// Many go through memory, where a loop can index them: unrolled, they would want registers for what stores need while
-// the sums have most of them.
+// The ending is a copy, since a byte that is stored may be anything else. Many sums go through memory, where a loop can
+// index them: unrolled, they would want registers for what stores need while the sums have most of them.
 template <int P, int V>
 inline void finish(const ByteTile& t, int64_t block, const Integers (&sum)[P][V]) {
   const int64_t offset = block * t.y_block;
+  const ByteEnding to = t.ending;
   if constexpr (P * V <= 6) {
 #pragma GCC unroll 16
     for (int p = 0; p < P; ++p)
 #pragma GCC unroll 2
-      for (int v = 0; v < V; v += kPanelVectors) store(t, sum[p] + v, v * kIntegerLanes, t.y[p] + offset);
+      for (int v = 0; v < V; v += kPanelVectors) store(to, sum[p] + v, v * kIntegerLanes, t.y[p] + offset);
   } else {
     Integers all[P][V];
 #pragma GCC unroll 16
@@ -63,7 +64,7 @@ inline void finish(const ByteTile& t, int64_t block, const Integers (&sum)[P][V]
 #pragma GCC unroll 1
     for (int p = 0; p < P; ++p)
 #pragma GCC unroll 2
-      for (int v = 0; v < V; v += kPanelVectors) store(t, all[p] + v, v * kIntegerLanes, t.y[p] + offset);
+      for (int v = 0; v < V; v += kPanelVectors) store(to, all[p] + v, v * kIntegerLanes, t.y[p] + offset);
   }
 }
 
@@ -103,12 +104,12 @@ template <int P, int V>
 constexpr int kDepthwisePositions = kIntegerLanes == 16 ? 3 : 1;
 
 // A wide panel of one position.
-inline void store_wide(const ByteTile& t, const Integers* sums, uint8_t* y) {
+inline void store_wide(const ByteEnding& to, const Integers* sums, uint8_t* y) {
   Integers steps[4];
 #pragma GCC unroll 4
-  for (int v = 0; v < 4; ++v) steps[v] = steps_of(t, sums[v], v * kIntegerLanes);
-  const Integers bytes = bytes_of(steps, static_cast<int16_t>(t.origin));
-  store_first(y, least_bytes(most_bytes(bytes, load(t.low)), load(t.high)), t.lanes);
+  for (int v = 0; v < 4; ++v) steps[v] = steps_of(to, sums[v], v * kIntegerLanes);
+  const Integers bytes = bytes_of(steps, static_cast<int16_t>(to.origin));
+  store_first(y, least_bytes(most_bytes(bytes, load(to.low)), load(to.high)), to.lanes);
 }
 
 // Four taps of as many channels as a register has bytes at a time.
@@ -137,7 +138,7 @@ template <int P>
       weight += 16 * kIntegerLanes;
     }
 #pragma GCC unroll 4
-    for (int p = 0; p < P; ++p) store_wide(t, sum[p], t.y[p] + block * t.y_block);
+    for (int p = 0; p < P; ++p) store_wide(t.ending, sum[p], t.y[p] + block * t.y_block);
   }
 }
 
