@@ -173,6 +173,43 @@ template <int P, int V, bool First>
   }
 }
 
+// Runs of one length, which is known here where it is short, as it mostly is with eight bits.
+constexpr int kAnyLength = 0;
+template <int Length, int P, int V>
+[[gnu::always_inline]] inline void add_runs(const ByteRun& runs, const uint8_t* const (&x)[P], const uint32_t*& offset,
+                                            const int8_t*& narrow, Integers (&sum)[P][V]) {
+  for (int32_t count = runs.count; count > 0; --count) {
+    Integers part[P][V];
+    step<P, V, true>(x, *offset, narrow, part);
+    const auto more = [&](int first, int steps) __attribute__((always_inline)) {
+#pragma GCC unroll 8
+      for (int i = first; i < first + steps; ++i) step<P, V, false>(x, offset[i], narrow + i * 4 * kBytePanel, part);
+    };
+    const auto move = [&](int steps) { offset += steps, narrow += steps * 4 * kBytePanel; };
+    if constexpr (Length == kAnyLength) {
+      int32_t left = runs.length - 1;
+      move(1);
+      for (; left % 4 > 0; --left) more(0, 1), move(1);
+      for (; left > 0; left -= 4) more(0, 4), move(4);
+    } else {
+      more(1, Length - 1), move(Length);
+    }
+    const Integers one = ones();
+#pragma GCC unroll 16
+    for (int p = 0; p < P; ++p)
+#pragma GCC unroll 2
+      for (int v = 0; v < V; ++v) sum[p][v] = add_32(sum[p][v], pairs(part[p][v], one));
+  }
+}
+
+template <int Length, int P, int V>
+[[gnu::always_inline]] inline void add_runs_of(const ByteRun& runs, const uint8_t* const (&x)[P],
+                                               const uint32_t*& offset, const int8_t*& narrow, Integers (&sum)[P][V]) {
+  if constexpr (Length != kAnyLength)
+    if (runs.length != Length) return add_runs_of<Length - 1>(runs, x, offset, narrow, sum);
+  add_runs<Length>(runs, x, offset, narrow, sum);
+}
+
 // With AVX2 six sums of 32 bits, six of 16, two weights, an input and a product: all sixteen registers, which is why
 // this is never inlined.
 template <int P, int V>
@@ -182,26 +219,10 @@ template <int P, int V>
     positions_of(t, block, x);
     Integers sum[P][V];
     begin(t, sum);
-    const uint32_t* __restrict offset = t.panel->offset;
-    const int8_t* __restrict narrow = t.panel->narrow;
+    const uint32_t* offset = t.panel->offset;
+    const int8_t* narrow = t.panel->narrow;
     const ByteRun* const runs_end = t.panel->runs + t.panel->run_count;
-    for (const ByteRun* run = t.panel->runs; run != runs_end; ++run)
-      for (int32_t count = run->count; count > 0; --count) {
-        Integers part[P][V];
-        step<P, V, true>(x, *offset, narrow, part);
-        ++offset;
-        narrow += 4 * kBytePanel;
-        for (int32_t left = run->length - 1; left > 0; --left) {
-          step<P, V, false>(x, *offset, narrow, part);
-          ++offset;
-          narrow += 4 * kBytePanel;
-        }
-        const Integers one = ones();
-#pragma GCC unroll 16
-        for (int p = 0; p < P; ++p)
-#pragma GCC unroll 2
-          for (int v = 0; v < V; ++v) sum[p][v] = add_32(sum[p][v], pairs(part[p][v], one));
-      }
+    for (const ByteRun* run = t.panel->runs; run != runs_end; ++run) add_runs_of<6>(*run, x, offset, narrow, sum);
     const int16_t* __restrict wide = t.panel->wide;
     const Integers low_bytes = low_bytes_of_words();
     for (int64_t left = t.panel->wide_steps; left > 0; --left) {
