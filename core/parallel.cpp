@@ -60,12 +60,8 @@ class ThreadPool {
   }
 
   ~ThreadPool() {
-    {
-      std::lock_guard lock(mutex_);
-      stopping_ = true;
-      generation_.fetch_add(1, std::memory_order_release);
-    }
-    wake_.notify_all();
+    stopping_ = true;
+    offer(nullptr);
     for (std::thread& t : threads_) t.join();
   }
 
@@ -74,56 +70,64 @@ class ThreadPool {
   // The caller works as well, and afterwards waits only for workers that took part: one that the system has not
   // scheduled yet, because another program holds its core, finds the job closed and costs nothing.
   void run(Job& job) {
-    {
-      std::lock_guard lock(mutex_);
-      job_ = &job;
-      generation_.fetch_add(1, std::memory_order_release);
-    }
-    wake_.notify_all();
+    offer(&job);
     job.work();
-    {
-      std::lock_guard lock(mutex_);
-      job_ = nullptr;
-    }
-    for (int spin = 0; spin < kSpins && working_.load(std::memory_order_acquire) != 0; ++spin) wait_a_moment();
-    if (working_.load(std::memory_order_acquire) == 0) return;
+    job_ = nullptr;
+    for (int spin = 0; spin < kSpins && working_ != 0; ++spin) wait_a_moment();
+    if (working_ == 0) return;
     std::unique_lock lock(mutex_);
-    done_.wait(lock, [&] { return working_.load(std::memory_order_acquire) == 0; });
+    caller_sleeps_ = true;
+    done_.wait(lock, [&] { return working_ == 0; });
+    caller_sleeps_ = false;
   }
 
  private:
+  // Who is about to sleep says so before it looks for the last time; who changes what it waits for looks afterwards
+  // whether anyone sleeps. Both are in the one order of these atomics, so no one is forgotten, and as long as nobody
+  // sleeps there is no lock.
+  void offer(Job* job) {
+    job_ = job;
+    ++generation_;
+    if (sleeping_ == 0) return;
+    std::lock_guard lock(mutex_);
+    wake_.notify_all();
+  }
+
+  void wait_for_next(uint64_t seen) {
+    for (int spin = 0; spin < kSpins; ++spin) {
+      if (generation_ != seen) return;
+      wait_a_moment();
+    }
+    std::unique_lock lock(mutex_);
+    ++sleeping_;
+    wake_.wait(lock, [&] { return generation_ != seen; });
+    --sleeping_;
+  }
+
   void worker() {
     inside = true;
     reserve_scratch();
     ready_.fetch_add(1);
     ready_.notify_one();
-    for (uint64_t seen = 0;;) {
-      for (int spin = 0; spin < kSpins && generation_.load(std::memory_order_acquire) == seen; ++spin) wait_a_moment();
-      Job* job;
-      {
-        std::unique_lock lock(mutex_);
-        wake_.wait(lock, [&] { return generation_.load(std::memory_order_acquire) != seen; });
-        seen = generation_.load(std::memory_order_relaxed);
-        if (stopping_) return;
-        job = job_;
-        if (job) working_.fetch_add(1, std::memory_order_relaxed);
-      }
-      if (!job) continue;
-      job->work();
-      if (working_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
-        std::lock_guard lock(mutex_);
-        done_.notify_one();
-      }
+    for (uint64_t seen = 0; !stopping_;) {
+      wait_for_next(seen);
+      seen = generation_;
+      ++working_;  // before it looks: run() closes the job first, and then looks who works
+      if (Job* job = job_) job->work();
+      if (--working_ > 0 || !caller_sleeps_) continue;
+      std::lock_guard lock(mutex_);
+      done_.notify_one();
     }
   }
 
   std::mutex mutex_;
   std::condition_variable wake_, done_;
-  std::atomic<uint64_t> generation_{0};
-  std::atomic<int> ready_{0};    // workers that have their memory
-  std::atomic<int> working_{0};  // workers busy with the job; grows only while job_ is set, under the mutex
-  Job* job_ = nullptr;
-  bool stopping_ = false;
+  std::atomic<Job*> job_ = nullptr;  // null: closed
+  std::atomic<uint64_t> generation_ = 0;
+  std::atomic<int> ready_ = 0;    // workers that have their memory
+  std::atomic<int> working_ = 0;  // workers that may be busy with the job
+  std::atomic<int> sleeping_ = 0;
+  std::atomic<bool> caller_sleeps_ = false, stopping_ = false;
   std::vector<std::thread> threads_;  // last, for they use all the others
 };
 
