@@ -49,6 +49,7 @@ struct PositionTile {
   int64_t lanes;  // columns_of_tile()
   int64_t outer, outer_step, inner, inner_step, run;
   bool add;                                      // to what y holds, instead of to the bias
+  bool ends;                                     // the sums are whole: the ending follows
   int64_t blocks = 1, x_block = 0, y_block = 0;  // floats from one block to the next
   ConvEnding ending;
   const float* image;  // y of the whole image, as which the ending's addend is laid out
@@ -75,11 +76,11 @@ template <int P, int V, bool Masked>
   for (int v = 0; v < V; ++v) {
     const Mask mask = first_lanes(t.lanes - v * kVectorLanes);
     const int64_t offset = y_offset + v * kVectorLanes;
-    if (t.ending.addend)
+    if (t.ends && t.ending.addend)
 #pragma GCC unroll 24
       for (int p = 0; p < P; ++p)
         sum[p][v] = add(sum[p][v], load_lanes<Masked>(t.ending.addend + (t.y[p] + offset - t.image), mask));
-    if (t.ending.clamps) {
+    if (t.ends && t.ending.clamps) {
       const Vector low = broadcast(&t.ending.low), high = broadcast(&t.ending.high);
 #pragma GCC unroll 24
       for (int p = 0; p < P; ++p) sum[p][v] = clamp(sum[p][v], low, high);

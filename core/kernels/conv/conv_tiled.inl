@@ -85,7 +85,7 @@ void forward(const ConvGeometry& g, const ConvForward& a) {
       t.bias = a.bias ? a.bias + channel : nullptr;
       t.weight_step = a.weight.row_step, t.panel_step = a.weight.panel_step;
       t.lanes = lanes;
-      t.image = a.y;
+      t.ending = a.ending, t.image = a.y;
       t.outer_step = g.dilation_h * band.row_pitch, t.inner_step = runs.step;
       Blocks<float, float> blocks(a.row_end - a.row_begin, g.out_w, positions_of_tile(t.lanes), steps);
       for (int64_t i = 0; i < pieces.count(); ++i) {
@@ -106,7 +106,7 @@ void forward(const ConvGeometry& g, const ConvForward& a) {
           t.outer = none ? 0 : end - begin;
           t.weight = weight + begin * tap_row + (piece.run * runs.length + piece.k) * t.weight_step;
           t.add = !none && !(begin == taps.begin && pieces.starts_row(piece));
-          t.ending = none || (end == taps.end && pieces.ends_row(piece)) ? a.ending : ConvEnding{};
+          t.ends = none || (end == taps.end && pieces.ends_row(piece));
           run_position_tile(b.positions, t);
         }
       }
