@@ -10,7 +10,7 @@
 #include "core/memory.h"
 #include "core/parallel.h"
 #include "engine/byte_ranges.h"
-#include "engine/float_chain.h"
+#include "engine/conv_chain.h"
 #include "engine/kernels/byte_plan.h"
 #include "engine/kernels/byte_table.h"
 #include "engine/moving_ops.h"
@@ -33,6 +33,12 @@ int64_t rows_of_band(const ByteConvLayer& layer, bool share_rows) {
       layer.direct ? layer.row_pitch * g.stride_h : byte_conv_scratch(layer, 2) - byte_conv_scratch(layer, 1);
   const int64_t rows = std::clamp<int64_t>(kBandBytes / row, 1, g.out_h);
   return share_rows ? std::min(rows, (g.out_h + 3) / 4) : rows;
+}
+
+void run_byte_rows(const ByteConvLayer& layer, const uint8_t* x, uint8_t* y, int64_t begin, int64_t end) {
+  Scratch scratch;
+  auto* band = scratch.take<uint8_t>(static_cast<size_t>(byte_conv_scratch(layer, end - begin)));
+  byte_kernels().conv(layer, {.x = x, .y = y, .row_begin = begin, .row_end = end, .scratch = band});
 }
 
 // The operands of a sum or a product: where they lie in the arena, and what their bytes stand for.
@@ -63,23 +69,25 @@ Engine::Engine(Program program) : program_(std::make_shared<const Program>(std::
   for (const FloatEnding& ending : endings_)
     for (const int32_t op : {ending.add, ending.clamp})
       if (op != FloatEnding::kNone) within_[static_cast<size_t>(op)] = true;
-  chains_ = float_chains(*program_, endings_);
+  chains_ = conv_chains(*program_, endings_);
   for (const auto& chain : chains_)
     for (const size_t op : std::span(chain).subspan(1)) within_[op] = true;
   plan_memory();
   std::vector<ByteRange> ranges(program_->tensors.size());
   for (const Op& op : program_->ops)
     ranges[static_cast<size_t>(op.output)] = range_of(op, tensor(op.output).type, ranges);
-  steps_.resize(program_->ops.size()), float_weights_.resize(program_->ops.size());
+  steps_.resize(program_->ops.size());
+  float_weights_.resize(program_->ops.size()), byte_plans_.resize(program_->ops.size());
   parallel_for(std::ssize(steps_), 1, [&](int64_t begin, int64_t end) {
     for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) {
       const Op& op = program_->ops[i];
       if (op.kind == OpKind::float_conv) float_weights_[i] = std::make_shared<const FloatWeights>(*program_, op);
-      steps_[i] = prepared(i, ranges);
+      if (op.kind == OpKind::conv) byte_plans_[i] = byte_plan(op, ranges[static_cast<size_t>(op.inputs[0])]);
+      steps_[i] = prepared(i);
     }
   });
   for (const auto& chain : chains_) {
-    Step whole = prepared_float_chain(chain), alone = std::move(steps_[chain[0]]);
+    Step whole = prepared_chain(chain), alone = std::move(steps_[chain[0]]);
     steps_[chain[0]] = [=](std::byte* arena, Mode mode) { (mode.every_tensor ? alone : whole)(arena, mode); };
   }
 }
@@ -90,7 +98,7 @@ ByteOutput Engine::output_of(const Op& op) const {
   return {.step = out.grid.step(), .low = op.low[0] - origin, .high = op.high[0] - origin, .origin = origin};
 }
 
-Engine::Step Engine::prepared(size_t i, const std::vector<ByteRange>& ranges) const {
+Engine::Step Engine::prepared(size_t i) const {
   const Op& op = program_->ops[i];
   const TensorInfo &in = tensor(op.inputs[0]), &out = tensor(op.output);
   const int64_t from = offset(op.inputs[0]), to = offset(op.output);
@@ -108,7 +116,7 @@ Engine::Step Engine::prepared(size_t i, const std::vector<ByteRange>& ranges) co
         kernels.dequantize(x, at<float>(arena, to), count);
       };
     case OpKind::conv:
-      return prepared_conv(op, ranges[static_cast<size_t>(op.inputs[0])]);
+      return prepared_conv(i);
     case OpKind::lookup:
       return prepared_lookup(op);
     case OpKind::channels_first:
@@ -189,30 +197,29 @@ Engine::Step Engine::prepared_rows(const Op& op) const {
   };
 }
 
-Engine::Step Engine::prepared_conv(const Op& op, const ByteRange& input) const {
+std::shared_ptr<const ByteConvPlan> Engine::byte_plan(const Op& op, const ByteRange& input) const {
   // The border's byte has to be one that copies with the lowest byte taken off can hold.
   const auto origin = static_cast<uint8_t>(tensor(op.inputs[0]).origin());
-  const ByteKernels& kernels = byte_kernels();
-  const auto plan = std::make_shared<const ByteConvPlan>(ByteConvSource{.geometry = conv_geometry(*program_, op),
-                                                                        .weight = op.weight,
-                                                                        .bias = op.bias,
-                                                                        .sum_shift = op.sum_shift,
-                                                                        .rescale = op.rescale,
-                                                                        .low = op.low,
-                                                                        .high = op.high,
-                                                                        .lowest = std::min(input.lowest, origin),
-                                                                        .highest = std::max(input.highest, origin),
-                                                                        .origin = origin,
-                                                                        .output_origin = tensor(op.output).origin()},
-                                                         kernels.arithmetic);
-  return [plan, &kernels, from = offset(op.inputs[0]), to = offset(op.output)](std::byte* arena, Mode mode) {
+  return std::make_shared<const ByteConvPlan>(ByteConvSource{.geometry = conv_geometry(*program_, op),
+                                                             .weight = op.weight,
+                                                             .bias = op.bias,
+                                                             .sum_shift = op.sum_shift,
+                                                             .rescale = op.rescale,
+                                                             .low = op.low,
+                                                             .high = op.high,
+                                                             .lowest = std::min(input.lowest, origin),
+                                                             .highest = std::max(input.highest, origin),
+                                                             .origin = origin,
+                                                             .output_origin = tensor(op.output).origin()},
+                                              byte_kernels().arithmetic);
+}
+
+Engine::Step Engine::prepared_conv(size_t i) const {
+  const Op& op = program_->ops[i];
+  return [plan = byte_plans_[i], from = offset(op.inputs[0]), to = offset(op.output)](std::byte* arena, Mode mode) {
     const ByteConvLayer& layer = plan->layer();
-    const auto* x = at<uint8_t>(arena, from);
-    auto* y = at<uint8_t>(arena, to);
     parallel_for(layer.geometry.out_h, rows_of_band(layer, mode.share_rows), [&](int64_t begin, int64_t end) {
-      Scratch scratch;
-      auto* band = scratch.take<uint8_t>(static_cast<size_t>(byte_conv_scratch(layer, end - begin)));
-      kernels.conv(layer, {.x = x, .y = y, .row_begin = begin, .row_end = end, .scratch = band});
+      run_byte_rows(layer, at<uint8_t>(arena, from), at<uint8_t>(arena, to), begin, end);
     });
   };
 }
@@ -237,23 +244,38 @@ ConvEnding Engine::clamp_of(const FloatEnding& ending) const {
   return {.clamps = true, .low = clamp.real_low, .high = clamp.real_high};
 }
 
-Engine::Step Engine::prepared_float_chain(const std::vector<size_t>& chain) const {
-  std::vector<FloatChain::Link> links;
-  std::vector<std::shared_ptr<const FloatWeights>> weights;  // that the links point to
+Engine::Step Engine::prepared_chain(const std::vector<size_t>& chain) const {
+  std::vector<ConvChain::Link> links;
   for (const size_t i : chain) {
     const Op& op = program_->ops[i];
-    weights.push_back(float_weights_[i]);
-    links.push_back({.geometry = dense_geometry(*program_, op),
-                     .weight = weights.back()->panels,
-                     .bias = op.real_bias.data(),
-                     .ending = clamp_of(endings_[i])});
+    const ConvGeometry g = dense_geometry(*program_, op);
+    if (op.kind == OpKind::conv) {
+      links.push_back(
+          {g, sizeof(uint8_t),
+           [plan = byte_plans_[i]](const std::byte* x, std::byte* y, int64_t begin, int64_t end, const std::byte*) {
+             run_byte_rows(plan->layer(), reinterpret_cast<const uint8_t*>(x), reinterpret_cast<uint8_t*>(y), begin,
+                           end);
+           }});
+      continue;
+    }
+    links.push_back({g, sizeof(float),
+                     [g, weights = float_weights_[i], bias = op.real_bias.data(), ending = clamp_of(endings_[i]),
+                      goes_on = i == chain[0]](const std::byte* x, std::byte* y, int64_t begin, int64_t end,
+                                               const std::byte* addend) {
+                       ConvForward conv{
+                           .x = reinterpret_cast<const float*>(x), .weight = weights->panels, .bias = bias};
+                       conv.y = reinterpret_cast<float*>(y);
+                       conv.row_begin = begin, conv.row_end = end;
+                       conv.ending = ending, conv.ending.addend = reinterpret_cast<const float*>(addend);
+                       conv.goes_on = goes_on;
+                       run_float_rows(g, conv);
+                     }});
   }
   const FloatEnding& last = endings_[chain.back()];
   const bool adds = last.add != FloatEnding::kNone;
-  return [links = FloatChain(std::move(links)), weights = std::move(weights),
-          from = offset(program_->ops[chain[0]].inputs[0]), adds, addend = adds ? offset(last.addend) : 0,
-          to = offset(last.output)](std::byte* arena, Mode mode) {
-    links.run(at<float>(arena, from), at<float>(arena, to), adds ? at<float>(arena, addend) : nullptr, mode.share_rows);
+  return [links = ConvChain(std::move(links)), from = offset(program_->ops[chain[0]].inputs[0]), adds,
+          addend = adds ? offset(last.addend) : 0, to = offset(last.output)](std::byte* arena, Mode mode) {
+    links.run(arena + from, arena + to, adds ? arena + addend : nullptr, mode.share_rows);
   };
 }
 

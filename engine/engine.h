@@ -11,6 +11,10 @@
 #include "engine/kernels/byte_kernels.h"
 #include "engine/program.h"
 
+namespace qgrad {
+class ByteConvPlan;
+}
+
 namespace qgrad::deploy {
 
 struct ByteRange;
@@ -46,13 +50,14 @@ class Engine {
   const TensorInfo& tensor(int32_t i) const { return program_->tensors[static_cast<size_t>(i)]; }
   int64_t offset(int32_t i) const { return offsets_[static_cast<size_t>(i)]; }
   void plan_memory();
-  Step prepared(size_t op, const std::vector<ByteRange>& ranges) const;
+  Step prepared(size_t op) const;
   Step prepared_gather(const Op& op) const;
   Step prepared_rows(const Op& op) const;
-  Step prepared_conv(const Op& op, const ByteRange& input) const;
+  std::shared_ptr<const ByteConvPlan> byte_plan(const Op& op, const ByteRange& input) const;
+  Step prepared_conv(size_t op) const;
   Step prepared_float(const Op& op) const;
   Step prepared_float_conv(size_t op) const;
-  Step prepared_float_chain(const std::vector<size_t>& chain) const;
+  Step prepared_chain(const std::vector<size_t>& chain) const;
   Step prepared_lookup(const Op& op) const;
   ConvEnding clamp_of(const FloatEnding& ending) const;
   ByteOutput output_of(const Op& op) const;
@@ -65,7 +70,9 @@ class Engine {
   std::vector<FloatEnding> endings_;
   std::vector<std::vector<size_t>> chains_;
   std::vector<bool> within_;  // operations that are the ending of another, or in a chain that another begins
-  std::vector<std::shared_ptr<const FloatWeights>> float_weights_;  // of float convolutions, alone or in a chain
+  // Of convolutions, alone or in a chain.
+  std::vector<std::shared_ptr<const FloatWeights>> float_weights_;
+  std::vector<std::shared_ptr<const ByteConvPlan>> byte_plans_;
   std::vector<Step> steps_;
 };
 

@@ -1,5 +1,5 @@
 // Convolutions that run as one give the bits of one after the other.
-#include "engine/float_chain.h"
+#include "engine/conv_chain.h"
 
 #include <algorithm>
 
@@ -60,7 +60,7 @@ struct Net {
 };
 
 std::vector<std::vector<size_t>> chains_of(const Program& program) {
-  return float_chains(program, float_endings(program));
+  return conv_chains(program, float_endings(program));
 }
 
 // Two inverted residual blocks, the second one with a stride.
@@ -140,4 +140,47 @@ TEST_CASE("a chain gives the bits of its convolutions one after the other, on an
           REQUIRE(chains_of(net.program)[0].size() >= 3);
           check_same_bits(net.program);
         }
+}
+
+TEST_CASE("a chain of bytes gives the bits of its convolutions one after the other") {
+  constexpr int32_t kSide = 117;  // more bytes than a chain may keep
+  const Grid grid{.scale = 20, .zero_point = 0, .qmin = -128, .qmax = 127};
+  Program p;
+  const auto tensor = [&](Type type, int32_t side) {
+    p.tensors.push_back({.type = type, .height = side, .width = side, .channels = kDeep});
+    if (type == Type::byte) p.tensors.back().grid = grid;
+    return static_cast<int32_t>(p.tensors.size()) - 1;
+  };
+  const auto conv = [&](int32_t side, const Window& window) {
+    Op op{.kind = OpKind::conv, .inputs = {static_cast<int32_t>(p.tensors.size()) - 1}, .window = window};
+    op.output = tensor(Type::byte, side);
+    const int32_t weights = window.kernel_h * window.kernel_w * kDeep * kDeep / window.groups;
+    for (int32_t i = 0; i < weights; ++i) op.weight.push_back(static_cast<int16_t>((i * 37 + side) % 255 - 127));
+    op.bias.assign(kDeep, 17), op.rescale.assign(kDeep, window.groups > 1 ? 0.004f : 0.002f);
+    op.low.assign(kDeep, 0), op.high.assign(kDeep, 255);
+    p.ops.push_back(std::move(op));
+  };
+  for (const int32_t stride : {1, 2, 3}) {
+    CAPTURE(stride);
+    p = {};
+    tensor(Type::float32, kSide);
+    p.ops.push_back({.kind = OpKind::quantize, .inputs = {0}, .output = tensor(Type::byte, kSide)});
+    p.ops[0].low = {0}, p.ops[0].high = {255};
+    conv(kSide, {});
+    const int32_t half = (kSide - 1) / stride + 1;
+    conv(half, {.kernel_h = 3,
+                .kernel_w = 3,
+                .stride_h = stride,
+                .stride_w = stride,
+                .padding_h = 1,
+                .padding_w = 1,
+                .groups = kDeep});
+    conv(half, {});
+    const int32_t last = tensor(Type::float32, half);
+    p.ops.push_back({.kind = OpKind::dequantize, .inputs = {last - 1}, .output = last});
+    p.output = last;
+    REQUIRE(chains_of(p) ==
+            std::vector<std::vector<size_t>>{stride == 1 ? std::vector<size_t>{1, 2, 3} : std::vector<size_t>{1, 2}});
+    check_same_bits(p);
+  }
 }
