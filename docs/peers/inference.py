@@ -75,6 +75,12 @@ def openvino_run(path, threads):
     return "OpenVINO " + ov.__version__.split("-")[0], request.infer, shape[0]
 
 
+def after_pause(program, seconds):
+    """Threads of what ran before may wait for work without sleeping, and take a core from what runs next."""
+    time.sleep(seconds)
+    return program.rate()
+
+
 PEERS = {"onnxruntime": onnxruntime_run, "openvino": openvino_run}
 
 
@@ -85,6 +91,7 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.3, help="of each program in a round, at least")
+    parser.add_argument("--pause", type=float, default=0.3, help="seconds between programs")
     parser.add_argument("--peer", choices=PEERS, help="default: both")
     args = parser.parse_args()
 
@@ -94,7 +101,7 @@ def main():
             programs.append(Peer(*make(args.onnx, args.threads), args.seconds))
         except ImportError as missing:
             print("left out:", missing)
-    rates = [[program.rate() for program in programs] for _ in range(args.rounds)]
+    rates = [[after_pause(program, args.pause) for program in programs] for _ in range(args.rounds)]
     for i, program in enumerate(programs):
         ratios = [row[0] / row[i] for row in rates]
         low, _, high = statistics.quantiles(ratios, n=4)
