@@ -96,7 +96,11 @@ std::vector<std::vector<size_t>> conv_chains(const Program& program, const std::
     if (endings[last].add != FloatEnding::kNone || reader < 0 || program.tensors[between].bytes() <= kCacheBytes)
       return last;
     const auto op = static_cast<size_t>(reader);
-    const bool fits = program.ops[op].kind == program.ops[first].kind && depthwise(last) != depthwise(op);
+    // Rows under a window are moved for every few rows that are made: they must leave room for more.
+    const ConvGeometry g = conv_geometry(program, program.ops[op]);
+    const int64_t window = (g.kernel_h - 1) * g.dilation_h + 1, row = program.tensors[between].bytes() / g.in_h;
+    const bool fits = program.ops[op].kind == program.ops[first].kind && depthwise(last) != depthwise(op) &&
+                      2 * window * row <= kCacheBytes;
     const bool has_addend = endings[op].add == FloatEnding::kNone || endings[op].addend == program.input ||
                             made[static_cast<size_t>(endings[op].addend)] < first;
     return fits && has_addend ? op : last;

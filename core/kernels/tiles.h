@@ -58,46 +58,61 @@ struct PositionTile {
 template <int P, int V>
 using Sums = Vector[P][V];
 
-template <int P, int V, bool Masked>
+template <int P, int V>
 [[gnu::always_inline]] inline void start_sums(const PositionTile& t, int64_t y_offset, Sums<P, V>& sum) {
 #pragma GCC unroll 4
   for (int v = 0; v < V; ++v) {
     const Mask mask = first_lanes(t.lanes - v * kVectorLanes);
-    const Vector bias = t.add || !t.bias ? zeros() : load_lanes<Masked>(t.bias + v * kVectorLanes, mask);
+    const Vector bias = t.add || !t.bias ? zeros() : load(t.bias + v * kVectorLanes, mask);
 #pragma GCC unroll 24
-    for (int p = 0; p < P; ++p)
-      sum[p][v] = t.add ? load_lanes<Masked>(t.y[p] + y_offset + v * kVectorLanes, mask) : bias;
+    for (int p = 0; p < P; ++p) sum[p][v] = t.add ? load(t.y[p] + y_offset + v * kVectorLanes, mask) : bias;
   }
 }
 
-template <int P, int V, bool Masked>
+template <int P, int V>
 [[gnu::always_inline]] inline void store_sums(const PositionTile& t, int64_t y_offset, Sums<P, V>& sum) {
-#pragma GCC unroll 4
-  for (int v = 0; v < V; ++v) {
-    const Mask mask = first_lanes(t.lanes - v * kVectorLanes);
-    const int64_t offset = y_offset + v * kVectorLanes;
-    if (t.ends && t.ending.addend)
+  const bool adds = t.ends && t.ending.addend, clamps = t.ends && t.ending.clamps;
+  if (t.lanes < V * kVectorLanes) {  // seldom: a loop has less code than registers would
+    Vector all[P * V];
 #pragma GCC unroll 24
-      for (int p = 0; p < P; ++p)
-        sum[p][v] = add(sum[p][v], load_lanes<Masked>(t.ending.addend + (t.y[p] + offset - t.image), mask));
-    if (t.ends && t.ending.clamps) {
-      const Vector low = broadcast(&t.ending.low), high = broadcast(&t.ending.high);
-#pragma GCC unroll 24
-      for (int p = 0; p < P; ++p) sum[p][v] = clamp(sum[p][v], low, high);
+    for (int i = 0; i < P * V; ++i) all[i] = sum[i / V][i % V];
+#pragma GCC unroll 1
+    for (int i = 0; i < P * V; ++i) {
+      float* y = t.y[i / V] + y_offset + i % V * kVectorLanes;
+      const Mask mask = first_lanes(t.lanes - i % V * kVectorLanes);
+      if (adds) all[i] = add(all[i], load(t.ending.addend + (y - t.image), mask));
+      if (clamps) all[i] = clamp(all[i], broadcast(&t.ending.low), broadcast(&t.ending.high));
+      store(y, mask, all[i]);
     }
+    return;
+  }
+  if (adds)
 #pragma GCC unroll 24
-    for (int p = 0; p < P; ++p) store_lanes<Masked>(t.y[p] + offset, mask, sum[p][v]);
+    for (int p = 0; p < P; ++p) {
+      const float* addend = t.ending.addend + (t.y[p] + y_offset - t.image);
+#pragma GCC unroll 4
+      for (int v = 0; v < V; ++v) sum[p][v] = add(sum[p][v], load(addend + v * kVectorLanes));
+    }
+  if (clamps) {
+    const Vector low = broadcast(&t.ending.low), high = broadcast(&t.ending.high);
+#pragma GCC unroll 24
+    for (int i = 0; i < P * V; ++i) sum[i / V][i % V] = clamp(sum[i / V][i % V], low, high);
+  }
+#pragma GCC unroll 24
+  for (int p = 0; p < P; ++p) {
+    float* y = t.y[p] + y_offset;
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) store(y + v * kVectorLanes, sum[p][v]);
   }
 }
 
 template <int P, int V>
 [[gnu::noinline]] void position_tile(const PositionTile& t) {
   const int64_t run = t.run, weight_step = t.weight_step, vector_step = kWide ? t.panel_step : kVectorLanes;
-  const bool whole = t.lanes == V * kVectorLanes;
   int64_t x_offset = 0, y_offset = 0;
   for (int64_t block = 0; block < t.blocks; ++block, x_offset += t.x_block, y_offset += t.y_block) {
     Sums<P, V> sum;
-    whole ? start_sums<P, V, false>(t, y_offset, sum) : start_sums<P, V, true>(t, y_offset, sum);
+    start_sums(t, y_offset, sum);
     const float* __restrict weight = t.weight;
     for (int64_t outer = 0; outer < t.outer; ++outer)
       for (int64_t inner = 0; inner < t.inner; ++inner) {
@@ -119,7 +134,7 @@ template <int P, int V>
           }
         }
       }
-    whole ? store_sums<P, V, false>(t, y_offset, sum) : store_sums<P, V, true>(t, y_offset, sum);
+    store_sums(t, y_offset, sum);
   }
 }
 

@@ -187,10 +187,11 @@ template <int Length, int P, int V>
     };
     const auto move = [&](int steps) { offset += steps, narrow += steps * 4 * kBytePanel; };
     if constexpr (Length == kAnyLength) {
+      constexpr int kAtOnce = P == kTilePositions[0] ? 4 : 1;
       int32_t left = runs.length - 1;
       move(1);
-      for (; left % 4 > 0; --left) more(0, 1), move(1);
-      for (; left > 0; left -= 4) more(0, 4), move(4);
+      for (; left % kAtOnce > 0; --left) more(0, 1), move(1);
+      for (; left > 0; left -= kAtOnce) more(0, kAtOnce), move(kAtOnce);
     } else {
       more(1, Length - 1), move(Length);
     }
@@ -214,6 +215,8 @@ template <int Length, int P, int V>
 // this is never inlined.
 template <int P, int V>
 [[gnu::noinline]] void tile(const ByteTile& t) {
+  // Seldom are there fewer positions, and few processors have AVX-512 without VNNI.
+  constexpr int kLongest = kPanelVectors > 1 && P == kTilePositions[0] ? 5 : kAnyLength;
   for (int64_t block = 0; block < t.blocks; ++block) {
     const uint8_t* x[P];
     positions_of(t, block, x);
@@ -222,7 +225,8 @@ template <int P, int V>
     const uint32_t* offset = t.panel->offset;
     const int8_t* narrow = t.panel->narrow;
     const ByteRun* const runs_end = t.panel->runs + t.panel->run_count;
-    for (const ByteRun* run = t.panel->runs; run != runs_end; ++run) add_runs_of<6>(*run, x, offset, narrow, sum);
+    for (const ByteRun* run = t.panel->runs; run != runs_end; ++run)
+      add_runs_of<kLongest>(*run, x, offset, narrow, sum);
     const int16_t* __restrict wide = t.panel->wide;
     const Integers low_bytes = low_bytes_of_words();
     for (int64_t left = t.panel->wide_steps; left > 0; --left) {

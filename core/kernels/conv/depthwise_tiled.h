@@ -78,16 +78,19 @@ template <int P, int Step, bool Masked>
 
 template <int P, int Step, bool Masked>
 void depthwise_tile_of(int64_t positions, const DepthwiseTile& t) {
-  if constexpr (P > 1)
+  constexpr int kFewest = Step == kAnyStep ? 1 : kDepthwisePositions / 2 + 1;
+  if constexpr (P > kFewest)
     if (positions < P) return depthwise_tile_of<P - 1, Step, Masked>(positions, t);
   depthwise_tile<P, Step, Masked>(t);
 }
 
+// Few positions share too little.
 void run_depthwise_tile(int64_t positions, const DepthwiseTile& t) {
   if (t.lanes < kVectorLanes) return depthwise_tile_of<kDepthwisePositions, kAnyStep, true>(positions, t);
-  if (t.columns == 3 && t.x_step == t.kw_step) return depthwise_tile_of<kDepthwisePositions, 1, false>(positions, t);
-  if (t.columns == 3 && t.x_step == 2 * t.kw_step)
-    return depthwise_tile_of<kDepthwisePositions, 2, false>(positions, t);
+  if (positions > kDepthwisePositions / 2 && t.columns == 3) {
+    if (t.x_step == t.kw_step) return depthwise_tile_of<kDepthwisePositions, 1, false>(positions, t);
+    if (t.x_step == 2 * t.kw_step) return depthwise_tile_of<kDepthwisePositions, 2, false>(positions, t);
+  }
   depthwise_tile_of<kDepthwisePositions, kAnyStep, false>(positions, t);
 }
 
@@ -135,7 +138,8 @@ class Depthwise {
  private:
   static constexpr int64_t kChunk = 128;  // channels: three rows under a tile stay in the first cache
 
-  void run(int64_t row, Taps down, int64_t column, Taps across, int64_t positions, int64_t first, int64_t end) {
+  [[gnu::noinline]] void run(int64_t row, Taps down, int64_t column, Taps across, int64_t positions, int64_t first,
+                             int64_t end) {
     t_.rows = down.end - down.begin, t_.columns = across.end - across.begin;
     const int64_t input_row = row * g_.stride_h - g_.padding_h + down.begin * g_.dilation_h;
     const int64_t input_column = column * g_.stride_w - g_.padding_w + across.begin * g_.dilation_w;
