@@ -84,13 +84,14 @@ void depthwise_tile_of(int64_t positions, const DepthwiseTile& t) {
   depthwise_tile<P, Step, Masked>(t);
 }
 
-// Few positions share too little.
+// Few positions share too little. With AVX-512 what sharing gives was not measured.
 void run_depthwise_tile(int64_t positions, const DepthwiseTile& t) {
   if (t.lanes < kVectorLanes) return depthwise_tile_of<kDepthwisePositions, kAnyStep, true>(positions, t);
-  if (positions > kDepthwisePositions / 2 && t.columns == 3) {
-    if (t.x_step == t.kw_step) return depthwise_tile_of<kDepthwisePositions, 1, false>(positions, t);
-    if (t.x_step == 2 * t.kw_step) return depthwise_tile_of<kDepthwisePositions, 2, false>(positions, t);
-  }
+  if constexpr (!kWide)
+    if (positions > kDepthwisePositions / 2 && t.columns == 3) {
+      if (t.x_step == t.kw_step) return depthwise_tile_of<kDepthwisePositions, 1, false>(positions, t);
+      if (t.x_step == 2 * t.kw_step) return depthwise_tile_of<kDepthwisePositions, 2, false>(positions, t);
+    }
   depthwise_tile_of<kDepthwisePositions, kAnyStep, false>(positions, t);
 }
 
