@@ -48,9 +48,10 @@ struct PositionTile {
   int64_t weight_step, panel_step;
   int64_t lanes;  // columns_of_tile()
   int64_t outer, outer_step, inner, inner_step, run;
-  bool add;                                      // to what y holds, instead of to the bias
-  bool ends;                                     // the sums are whole: the ending follows
-  int64_t blocks = 1, x_block = 0, y_block = 0;  // floats from one block to the next
+  bool add;   // to what y holds, instead of to the bias
+  bool ends;  // the sums are whole: the ending follows
+  int64_t blocks = 1;
+  int64_t x_block = 0, y_block = 0;  // floats from one block to the next
   ConvEnding ending;
   const float* image;  // y of the whole image, as which the ending's addend is laid out
 };

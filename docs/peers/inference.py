@@ -6,7 +6,7 @@
 
 net.onnx is the same network, in float or as QDQ, with one input of a fixed size. All are asked in turn, so that what
 disturbs one disturbs the others, and the ratio to qgrad is the median over the rounds. Peers that are not installed are
-left out; --peer names one alone (with AVX2 and batches of 128 both in one process have crashed).
+left out; --peer names one alone: ONNX Runtime and OpenVINO loaded together have crashed.
 """
 import argparse
 import json

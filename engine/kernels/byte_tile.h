@@ -51,8 +51,8 @@ struct ByteTile {
   const BytePanel* panel;  // of a pair the first, if there are two
   const int32_t* bias;     // [panels][channels of one], as are the vectors of the ending
   ByteEnding ending;
-  int64_t blocks, x_block, y_block;  // bytes from one block to the next
-  int64_t panels, positions;
+  int64_t panels, positions, blocks;
+  int64_t x_block, y_block;  // bytes from one block to the next
 };
 
 }  // namespace

@@ -46,7 +46,7 @@ struct ConvForward {
   const float* bias;   // [out] or null
   float* y = nullptr;  // the image's position (0, 0)
   int64_t row_begin = 0, row_end = 0;
-  float* scratch = nullptr;  // conv_scratch_floats(geometry, 1, row_end - row_begin)
+  float* scratch = nullptr;  // conv_scratch_floats(geometry, 1, row_end - row_begin); depthwise_forward wants none
   ConvEnding ending{};
   bool goes_on = true;  // the rows that follow in memory are, as a rule, what the next call reads
 };

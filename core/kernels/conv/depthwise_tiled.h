@@ -122,7 +122,7 @@ class Depthwise {
     }
   }
 
-  // One of the others, several rows at a time where they have the same taps.
+  // A column whose windows leave the image, several rows at a time where they have the same taps.
   void outer_column(int64_t column) {
     const Taps across = taps_across(g_, column);
     t_.x_step = g_.stride_h * g_.in_w * g_.in, t_.y_step = g_.row_pitch;
