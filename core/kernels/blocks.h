@@ -14,7 +14,7 @@ struct BlockSteps {
 
 // Nearly equal blocks of at most `most` positions keep the pipelines full. Of blocks whose positions follow each other
 // at equal distances, a tile takes several.
-template <typename X, typename Y>
+template <typename T>
 class Blocks {
  public:
   Blocks(int64_t rows, int64_t columns, int64_t most, const BlockSteps& steps)
@@ -26,7 +26,7 @@ class Blocks {
         one_line_(steps.rows_alike && steps.x_row == columns * steps.x && steps.y_row == columns * steps.y) {}
 
   int64_t count() const { return count_; }
-  void start(int64_t row, const X* x, Y* y) {
+  void start(int64_t row, const T* x, T* y) {
     block_ = column_ = 0;
     row_ = row;
     x_ = x_start_ = x;
@@ -77,8 +77,8 @@ class Blocks {
   BlockSteps steps_;
   bool one_line_;
   int64_t block_ = 0, column_ = 0, row_ = 0;
-  const X *x_ = nullptr, *x_start_ = nullptr;
-  Y *y_ = nullptr, *y_start_ = nullptr;
+  const T *x_ = nullptr, *x_start_ = nullptr;
+  T *y_ = nullptr, *y_start_ = nullptr;
 };
 
 }  // namespace

@@ -61,8 +61,8 @@ void conv(const ByteConvLayer& layer, const ByteConv& arguments) {
     if (layer.fraction) t.ending.fraction = layer.fraction + channels;
     t.ending.low = layer.low + channels, t.ending.high = layer.high + channels;
     t.ending.lanes = left < t.panels * layer.panel ? left : t.panels * layer.panel;
-    Blocks<uint8_t, uint8_t> blocks(a.row_end - a.row_begin, g.out_w,
-                                    layer.depthwise ? kDepthwisePositions : kTilePositions[t.panels - 1], steps);
+    Blocks<uint8_t> blocks(a.row_end - a.row_begin, g.out_w,
+                           layer.depthwise ? kDepthwisePositions : kTilePositions[t.panels - 1], steps);
     // A depthwise panel's inputs lie where its outputs do; other panels' steps know where.
     blocks.start(a.row_begin, input + (layer.depthwise ? first : 0),
                  a.y + a.row_begin * g.out_w * g.out + panel / panels_group * out_group + first);

@@ -87,7 +87,7 @@ void forward(const ConvGeometry& g, const ConvForward& a) {
       t.lanes = lanes;
       t.ending = a.ending, t.image = a.y;
       t.outer_step = g.dilation_h * band.row_pitch, t.inner_step = runs.step;
-      Blocks<float, float> blocks(a.row_end - a.row_begin, g.out_w, positions_of_tile(t.lanes), steps);
+      Blocks<float> blocks(a.row_end - a.row_begin, g.out_w, positions_of_tile(t.lanes), steps);
       for (int64_t i = 0; i < pieces.count(); ++i) {
         const Piece piece = pieces[i];
         t.inner = piece.runs, t.run = piece.length;
