@@ -39,24 +39,20 @@ class Blocks {
   // The next block, or blocks as the tile is told; of the first, the positions are written into it. Where rows are
   // alike, the first one may stand for all.
   template <typename Tile>
-  Block next(Tile& t) {
+  [[gnu::noinline]] Block next(Tile& t) {
     const bool is_larger = block_ < larger_;
     Block b{small_ + is_larger, row_, row_};
     const int64_t alike = (is_larger ? larger_ : count_) - block_, whole = (columns_ - column_) / b.positions;
     t.blocks = one_line_ ? alike : whole < alike ? whole : alike;
-    if (t.blocks > kAtOnce) t.blocks = kAtOnce;
-    if (t.blocks > 0) {
-      for (int64_t p = 0; p < b.positions; ++p) t.x[p] = x_ + p * steps_.x, t.y[p] = y_ + p * steps_.y;
-      t.x_block = b.positions * steps_.x, t.y_block = b.positions * steps_.y;
-      move(t.blocks * b.positions);
-    } else {
-      for (int64_t p = 0; p < b.positions; ++p) {
-        b.last_row = row_;
-        t.x[p] = x_, t.y[p] = y_;
-        move(1);
-      }
-      t.blocks = 1;
+    t.blocks = t.blocks < 1 ? 1 : t.blocks < kAtOnce ? t.blocks : kAtOnce;
+    t.x_block = b.positions * steps_.x, t.y_block = b.positions * steps_.y;
+#pragma GCC unroll 1
+    for (int64_t p = 0; p < b.positions; ++p) {
+      b.last_row = row_;
+      t.x[p] = x_, t.y[p] = y_;
+      move(1);
     }
+    if (t.blocks > 1) move((t.blocks - 1) * b.positions);
     block_ += t.blocks;
     return b;
   }

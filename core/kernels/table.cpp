@@ -11,6 +11,7 @@ QGRAD_KERNEL_FAMILIES(QGRAD_ROWS)
 ConvKernels conv_scalar_fma();
 ConvGradientKernels conv_gradient_scalar_fma();
 GemmKernels gemm_scalar_fma();
+GemmGradientKernels gemm_gradient_scalar_fma();
 
 namespace {
 
@@ -21,8 +22,10 @@ namespace {
 Kernels scalar_row() {
   Kernels row{QGRAD_KERNEL_FAMILIES(QGRAD_SCALAR)};
 #ifdef QGRAD_X86_64
-  if (processor_has_fma())
-    row.conv = conv_scalar_fma(), row.conv_gradient = conv_gradient_scalar_fma(), row.gemm = gemm_scalar_fma();
+  if (processor_has_fma()) {
+    row.conv = conv_scalar_fma(), row.conv_gradient = conv_gradient_scalar_fma();
+    row.gemm = gemm_scalar_fma(), row.gemm_gradient = gemm_gradient_scalar_fma();
+  }
 #endif
   return row;
 }

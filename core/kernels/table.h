@@ -25,7 +25,8 @@ namespace qgrad {
 
 #define QGRAD_KERNEL_FAMILIES(family)                                                                        \
   family(Conv, conv) family(ConvGradient, conv_gradient) family(Elementwise, elementwise) family(Gemm, gemm) \
-      family(Integer, integer) family(Norm, norm) family(Pool, pool) family(Quantize, quantize) family(Reduce, reduce)
+      family(GemmGradient, gemm_gradient) family(Integer, integer) family(Norm, norm) family(Pool, pool)     \
+          family(PoolGradient, pool_gradient) family(Quantize, quantize) family(Reduce, reduce)
 
 struct Kernels {
   const char* isa = nullptr;

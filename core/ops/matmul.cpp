@@ -41,7 +41,7 @@ void multiply(int64_t m, int64_t k, int64_t n, const float* a, const float* b, i
 // C [m,n] = A^T B, A [k,m], B [k,n].
 void multiply_transposed(int64_t m, int64_t k, int64_t n, const float* a, const float* b, float* c) {
   parallel_for(m, row_grain(m, k * n), [&](int64_t begin, int64_t end) {
-    kernels().gemm.multiply_transposed({.first = begin,
+    kernels().gemm_gradient.multiply_transposed({.first = begin,
                                         .rows = end - begin,
                                         .inner = k,
                                         .columns = n,
@@ -64,7 +64,7 @@ Tensor product_over_rows(int64_t rows, const Tensor& a, const Tensor& b, bool pa
     for (int64_t i = begin; i < end; ++i) {
       const auto [first, last] = chunks.rows(i / blocks);
       const int64_t column = i % blocks * grain;
-      kernels().gemm.multiply_transposed({.first = column,
+      kernels().gemm_gradient.multiply_transposed({.first = column,
                                           .rows = std::min(grain, in - column),
                                           .inner = last - first,
                                           .columns = out,
@@ -134,7 +134,7 @@ Tensor bias_gradient(const Tensor& dy, bool part) {
   const float* from = dy.data().data();
   float* sums = partial.mutable_data().data();
   chunks.for_each(kElementwiseGrain / std::max<int64_t>(1, columns), [&](int64_t chunk, int64_t first, int64_t last) {
-    kernels().gemm.add_column_sums(last - first, columns, from + first * columns, sums + chunk * columns);
+    kernels().gemm_gradient.add_column_sums(last - first, columns, from + first * columns, sums + chunk * columns);
   });
   return folded(part, std::move(partial), {columns});
 }

@@ -128,7 +128,7 @@ Tensor max_pool2d(const Tensor& x, const Pool2dOptions& options) {
     const float *px = x.data().data(), *py = y.data().data(), *pdy = dy.data().data();
     float* pdx = gradient.mutable_data().data();
     for_each_image(x.dim(0), g, [&](int64_t in, int64_t out) {
-      kernels().pool.max_backward(px + in, py + out, pdy + out, pdx + in, g);
+      kernels().pool_gradient.max_backward(px + in, py + out, pdy + out, pdx + in, g);
     });
     dx.add(0, gradient);
   });
@@ -149,7 +149,7 @@ Tensor avg_pool2d(const Tensor& x, const Pool2dOptions& options) {
     const float* pdy = dy.data().data();
     float* pdx = gradient.mutable_data().data();
     for_each_image(shape[0], g,
-                   [&](int64_t in, int64_t out) { kernels().pool.average_backward(pdy + out, pdx + in, g); });
+                   [&](int64_t in, int64_t out) { kernels().pool_gradient.average_backward(pdy + out, pdx + in, g); });
     dx.add(0, gradient);
   });
 }

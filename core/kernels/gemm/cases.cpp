@@ -14,7 +14,11 @@ void add_cases(const GemmKernels& k, const KernelNumbers& v, KernelCases& to) {
   to.add<float>("multiply", v.size(), [&](float* c) {
     k.multiply({rows, channels, channels, v.tame, panels.data(), v.positive, c});
   });
-  to.add<float>("multiply_transposed", square.size(), [&](float* c) {
+}
+
+void add_cases(const GemmGradientKernels& k, const KernelNumbers& v, KernelCases& to) {
+  const auto rows = static_cast<int64_t>(v.rows()), channels = static_cast<int64_t>(v.channels);
+  to.add<float>("multiply_transposed", v.channels * v.channels, [&](float* c) {
     k.multiply_transposed({0, channels, rows, channels, channels, v.tame, v.tame, c});
   });
   to.add<float>("add_column_sums", v.channels, [&](float* sum) { k.add_column_sums(rows, channels, v.a, sum); });

@@ -32,6 +32,10 @@ struct GemmTransposed {
 
 struct GemmKernels {
   void (*multiply)(const GemmMultiply&);
+};
+
+// Apart from it, as the engine does without.
+struct GemmGradientKernels {
   void (*multiply_transposed)(const GemmTransposed&);
   // sum[columns] += the column sums of x [rows, columns], row by row. Exact.
   void (*add_column_sums)(int64_t rows, int64_t columns, const float* x, float* sum);

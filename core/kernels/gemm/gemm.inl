@@ -46,7 +46,12 @@ void multiply_transposed(const GemmTransposed& m) {
 
 GemmKernels QGRAD_ROW(gemm)() {
   using namespace gemm_loops;
-  return {multiply, multiply_transposed, add_column_sums};
+  return {multiply};
+}
+
+GemmGradientKernels QGRAD_ROW(gemm_gradient)() {
+  using namespace gemm_loops;
+  return {multiply_transposed, add_column_sums};
 }
 
 }  // namespace qgrad

@@ -1,4 +1,5 @@
 // Matrix products on register tiles.
+#include "core/kernels/blocks.h"
 #include "core/kernels/gemm/column_sums.h"
 #include "core/kernels/gemm/gemm.h"
 #include "core/kernels/tiles.h"
@@ -10,6 +11,7 @@ namespace {
 // By blocks of inner positions: a panel of B, or the columns of A and B under a tile, then stay in the first-level
 // cache.
 void multiply(const GemmMultiply& m) {
+  if (m.rows == 0) return;
   for (int64_t k = 0; k < m.inner || k == 0; k += kGemmBlock)
     for (int64_t column = 0, lanes = 0; column < m.columns; column += lanes) {
       lanes = columns_of_tile(m.columns - column);
@@ -21,13 +23,10 @@ void multiply(const GemmMultiply& m) {
       t.outer = t.inner = 1;
       t.run = least(kGemmBlock, m.inner - k);
       t.add = k > 0;
-      const int64_t tile = positions_of_tile(t.lanes);
-      for (int64_t row = 0; row < m.rows; row += tile) {
-        const int64_t positions = least(tile, m.rows - row);
-        for (int64_t p = 0; p < positions; ++p) {
-          t.x[p] = m.a + (row + p) * m.inner + k;
-          t.y[p] = m.c + (row + p) * m.columns + column;
-        }
+      Blocks<float> blocks(1, m.rows, positions_of_tile(t.lanes), {m.inner, 0, m.columns, 0, false});
+      blocks.start(0, m.a + k, m.c + column);
+      for (int64_t block = 0; block < blocks.count(); block += t.blocks) {
+        const int64_t positions = blocks.next(t).positions;
         run_position_tile(positions, t);
       }
     }
@@ -59,7 +58,12 @@ void multiply_transposed(const GemmTransposed& m) {
 
 GemmKernels QGRAD_ROW(gemm)() {
   using namespace gemm_tiles;
-  return {multiply, multiply_transposed, add_column_sums};
+  return {multiply};
+}
+
+GemmGradientKernels QGRAD_ROW(gemm_gradient)() {
+  using namespace gemm_tiles;
+  return {multiply_transposed, add_column_sums};
 }
 
 }  // namespace qgrad

@@ -20,10 +20,14 @@ struct PoolGeometry {
 struct PoolKernels {
   // The largest number of each window; a NaN counts as larger than anything. Padding never wins.
   void (*max_forward)(const float* x, float* y, const PoolGeometry& g);
-  // dx must be zero before; dy goes to the first position of the window, row after row, that holds y.
-  void (*max_backward)(const float* x, const float* y, const float* dy, float* dx, const PoolGeometry& g);
   // The sum of each window, padding counting as zeros, divided by how many positions count.
   void (*average_forward)(const float* x, float* y, const PoolGeometry& g);
+};
+
+// Apart from them, as the engine does without.
+struct PoolGradientKernels {
+  // dx must be zero before; dy goes to the first position of the window, row after row, that holds y.
+  void (*max_backward)(const float* x, const float* y, const float* dy, float* dx, const PoolGeometry& g);
   // dx must be zero before.
   void (*average_backward)(const float* dy, float* dx, const PoolGeometry& g);
 };

@@ -119,7 +119,12 @@ void average_backward(const float* dy, float* dx, const PoolGeometry& geometry) 
 
 PoolKernels QGRAD_ROW(pool)() {
   using namespace pool_loops;
-  return {max_forward, max_backward, average_forward, average_backward};
+  return {max_forward, average_forward};
+}
+
+PoolGradientKernels QGRAD_ROW(pool_gradient)() {
+  using namespace pool_loops;
+  return {max_backward, average_backward};
 }
 
 }  // namespace qgrad

@@ -47,7 +47,7 @@ std::vector<float> multiply(const GemmKernels& gemm, const Size& s, bool with_bi
   return {c.span().begin(), c.span().end()};
 }
 
-std::vector<float> multiply_transposed(const GemmKernels& gemm, const Size& s, int64_t first) {
+std::vector<float> multiply_transposed(const GemmGradientKernels& gemm, const Size& s, int64_t first) {
   const auto a = guarded(numbers(s.inner * (first + s.rows), 1)), b = guarded(numbers(s.inner * s.columns, 2));
   Guarded<float> c(static_cast<size_t>(s.rows * s.columns));
   gemm.multiply_transposed({.first = first,
@@ -64,25 +64,26 @@ std::vector<float> multiply_transposed(const GemmKernels& gemm, const Size& s, i
 }  // namespace
 
 TEST_CASE("matrix products give the same bits on every instruction set") {
-  const GemmKernels& scalar = available_kernels().front()->gemm;
+  const Kernels& scalar = *available_kernels().front();
   for (const Kernels* row : available_kernels())
     for (const Size& s : sizes()) {
       CAPTURE(row->isa, s.rows, s.inner, s.columns);
       for (const bool bias : {false, true})
-        REQUIRE(bits(multiply(row->gemm, s, bias)) == bits(multiply(scalar, s, bias)));
+        REQUIRE(bits(multiply(row->gemm, s, bias)) == bits(multiply(scalar.gemm, s, bias)));
       for (const int64_t first : {0, 5})
-        REQUIRE(bits(multiply_transposed(row->gemm, s, first)) == bits(multiply_transposed(scalar, s, first)));
+        REQUIRE(bits(multiply_transposed(row->gemm_gradient, s, first)) ==
+                bits(multiply_transposed(scalar.gemm_gradient, s, first)));
     }
 }
 
 TEST_CASE("column sums give the same bits on every instruction set") {
-  const GemmKernels& scalar = available_kernels().front()->gemm;
+  const GemmGradientKernels& scalar = available_kernels().front()->gemm_gradient;
   for (const Kernels* row : available_kernels())
     for (const size_t columns : edge_sizes()) {
       CAPTURE(row->isa, columns);
       const auto x = guarded(normal_values(7 * columns, 1));
       auto sum = guarded(normal_values(columns, 2)), expected = guarded(normal_values(columns, 2));
-      row->gemm.add_column_sums(7, static_cast<int64_t>(columns), x.data(), sum.data());
+      row->gemm_gradient.add_column_sums(7, static_cast<int64_t>(columns), x.data(), sum.data());
       scalar.add_column_sums(7, static_cast<int64_t>(columns), x.data(), expected.data());
       REQUIRE(bits(sum.span()) == bits(expected.span()));
     }
