@@ -6,3 +6,4 @@
 #include "core/kernels/pool/pool.inl"
 #include "core/kernels/quantize/quantize.inl"
 #include "core/kernels/reduce/reduce.inl"
+#include "core/kernels/winograd/winograd.inl"

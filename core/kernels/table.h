@@ -20,13 +20,15 @@
 #include "core/kernels/pool/pool.h"
 #include "core/kernels/quantize/quantize.h"
 #include "core/kernels/reduce/reduce.h"
+#include "core/kernels/winograd/winograd.h"
 
 namespace qgrad {
 
 #define QGRAD_KERNEL_FAMILIES(family)                                                                        \
   family(Conv, conv) family(ConvGradient, conv_gradient) family(Elementwise, elementwise) family(Gemm, gemm) \
       family(GemmGradient, gemm_gradient) family(Integer, integer) family(Norm, norm) family(Pool, pool)     \
-          family(PoolGradient, pool_gradient) family(Quantize, quantize) family(Reduce, reduce)
+          family(PoolGradient, pool_gradient) family(Quantize, quantize) family(Reduce, reduce)              \
+              family(Winograd, winograd)
 
 struct Kernels {
   const char* isa = nullptr;

@@ -1,10 +1,14 @@
-// One register of floats, as wide as the including file may use: 8 lanes with AVX2, 16 with AVX-512. Tiles of matrix
-// products and convolutions are written over it once. A lane is a sum of its own, so results do not depend on the
-// width. Included by files for one instruction set only.
+// One register of floats, as wide as the including file may use: 8 lanes with AVX2, 16 with AVX-512, else one. Tiles of
+// matrix products and convolutions are written over it once. A lane is a sum of its own, so results do not depend on
+// the width. Included by files for one instruction set only.
 #pragma once
 
+#ifdef __AVX2__
 #include <immintrin.h>
+#endif
 #include <stdint.h>
+
+#include "core/kernels/functions.h"
 
 namespace qgrad {
 namespace {
@@ -25,10 +29,12 @@ inline Vector load(const float* from, Mask mask) { return _mm512_maskz_loadu_ps(
 inline void store(float* to, Vector value) { _mm512_storeu_ps(to, value); }
 inline void store(float* to, Mask mask, Vector value) { _mm512_mask_storeu_ps(to, mask, value); }
 inline Vector add(Vector a, Vector b) { return _mm512_add_ps(a, b); }
+inline Vector subtract(Vector a, Vector b) { return _mm512_sub_ps(a, b); }
+inline Vector multiply(Vector a, Vector b) { return _mm512_mul_ps(a, b); }
 inline Vector multiply_add(Vector a, Vector b, Vector c) { return _mm512_fmadd_ps(a, b, c); }
 inline Vector clamp(Vector x, Vector low, Vector high) { return _mm512_min_ps(high, _mm512_max_ps(low, x)); }
 
-#else
+#elif defined(__AVX2__)
 
 constexpr int kVectorLanes = 8;
 typedef __m256 Vector;
@@ -45,10 +51,35 @@ inline Vector load(const float* from, Mask mask) { return _mm256_maskload_ps(fro
 inline void store(float* to, Vector value) { _mm256_storeu_ps(to, value); }
 inline void store(float* to, Mask mask, Vector value) { _mm256_maskstore_ps(to, mask, value); }
 inline Vector add(Vector a, Vector b) { return _mm256_add_ps(a, b); }
+inline Vector subtract(Vector a, Vector b) { return _mm256_sub_ps(a, b); }
+inline Vector multiply(Vector a, Vector b) { return _mm256_mul_ps(a, b); }
 inline Vector multiply_add(Vector a, Vector b, Vector c) { return _mm256_fmadd_ps(a, b, c); }
 inline Vector clamp(Vector x, Vector low, Vector high) { return _mm256_min_ps(high, _mm256_max_ps(low, x)); }
 
+#else
+
+constexpr int kVectorLanes = 1;
+typedef float Vector;
+
+inline Vector zeros() { return 0.0f; }
+inline Vector broadcast(const float* x) { return *x; }
+inline Vector load(const float* from) { return *from; }
+inline void store(float* to, Vector value) { *to = value; }
+inline Vector add(Vector a, Vector b) { return a + b; }
+inline Vector subtract(Vector a, Vector b) { return a - b; }
+inline Vector multiply(Vector a, Vector b) { return a * b; }
+#ifdef __x86_64__
+[[gnu::noinline]]  // it is many instructions there
 #endif
+inline Vector
+multiply_add(Vector a, Vector b, Vector c) {
+  return fused_multiply_add(a, b, c);
+}
+inline Vector clamp(Vector x, Vector low, Vector high) { return clamp_of(x, low, high); }
+
+#endif
+
+#ifdef __AVX2__
 
 // Whole vectors go without a mask: masked stores are slow on AMD processors.
 template <bool Masked>
@@ -59,6 +90,8 @@ template <bool Masked>
 inline void store_lanes(float* to, Mask mask, Vector value) {
   Masked ? store(to, mask, value) : store(to, value);
 }
+
+#endif
 
 }  // namespace
 }  // namespace qgrad

@@ -1,0 +1,168 @@
+// Winograd's convolutions: near the exact sums, and the same bits on every row and for every cut of the image.
+#include "core/kernels/winograd/convolution.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "core/kernels/conv/pack.h"
+#include "core/kernels/table.h"
+#include "core/random.h"
+#include "support/catch.h"
+#include "support/guarded.h"
+#include "support/random_cases.h"
+#include "support/values.h"
+
+namespace winograd_test {
+
+using namespace qgrad;
+using namespace qgrad::test;
+
+namespace {
+
+ConvGeometry geometry(int64_t in_h, int64_t in_w, int64_t in, int64_t out) {
+  return {.in_h = in_h,
+          .in_w = in_w,
+          .in = in,
+          .out_h = in_h,
+          .out_w = in_w,
+          .out = out,
+          .kernel_h = 3,
+          .kernel_w = 3,
+          .stride_h = 1,
+          .stride_w = 1,
+          .padding_h = 1,
+          .padding_w = 1,
+          .dilation_h = 1,
+          .dilation_w = 1,
+          .groups = 1,
+          .row_pitch = in_w * out,
+          .pixel_pitch = out};
+}
+
+// Any sizes, paddings from negative to more than a window, outputs that begin and end anywhere, and gaps between them.
+ConvGeometry random_geometry(uint64_t seed) {
+  RandomStream random(seed, "winograd");
+  const auto from = [&](int64_t low, int64_t high) {
+    return low + random.below(static_cast<uint32_t>(high - low + 1));
+  };
+  ConvGeometry g = geometry(from(1, 14), from(1, 14), from(16, 40), from(16, 70));
+  g.padding_h = from(-3, 5), g.padding_w = from(-3, 5);
+  g.out_h = from(1, 17), g.out_w = from(1, 17);
+  g.pixel_pitch = g.out + from(0, 3);
+  g.row_pitch = g.out_w * g.pixel_pitch + from(0, 5);
+  return g;
+}
+
+struct Case {
+  ConvGeometry g;
+  Guarded<float> x, weight, packed, bias, addend, y, at_points;
+  ConvForward call;
+  ConvPanels taps{};
+  float* points;
+
+  explicit Case(const ConvGeometry& geometry)
+      : g(geometry),
+        x(guarded(normal_values(static_cast<size_t>(g.in_h * g.in_w * g.in), 1))),
+        weight(guarded(normal_values(static_cast<size_t>(9 * g.in * g.out), 2))),
+        packed(static_cast<size_t>(conv_packed_floats(g, forward_weight(g, weight.data()), 1))),
+        bias(guarded(normal_values(static_cast<size_t>(g.out), 3))),
+        addend(guarded(normal_values(outputs(), 4))),
+        y(guarded(std::vector<float>(outputs(), 0.5f))),
+        at_points(static_cast<size_t>(winograd_weight_floats(g))),
+        call{.x = x.data(),
+             .weight = {at_points.data(), 0, 0},
+             .bias = bias.data(),
+             .y = y.data(),
+             .ending = {.addend = addend.data(), .clamps = true, .low = -7, .high = 9}},
+        points(at_points.data()) {
+    taps = conv_panels(g, forward_weight(g, weight.data()), {packed.data(), packed.size()});
+  }
+
+  size_t outputs() const {
+    return static_cast<size_t>((g.out_h - 1) * g.row_pitch + (g.out_w - 1) * g.pixel_pitch + g.out);
+  }
+  std::vector<float> run(const Kernels& row, int64_t threads) const {
+    std::ranges::fill(std::span(call.y, outputs()), 0.5f);
+    winograd_weights(row.winograd, g, taps, points);
+    const WinogradUnits units = winograd_units(g, threads);
+    for (int64_t unit = units.count(); unit-- > 0;) run_winograd_unit(row.winograd, row.gemm, g, call, units, unit);
+    return {y.span().begin(), y.span().end()};
+  }
+};
+
+double exact(const Case& c, int64_t row, int64_t column, int64_t channel) {
+  const ConvGeometry& g = c.g;
+  double sum = c.bias.data()[channel];
+  for (int64_t h = 0; h < g.in_h; ++h)
+    for (int64_t w = 0; w < g.in_w; ++w) {
+      const int64_t kh = h - row + g.padding_h, kw = w - column + g.padding_w;
+      const bool inside = kh >= 0 && kh < 3 && kw >= 0 && kw < 3;
+      for (int64_t i = 0; inside && i < g.in; ++i)
+        sum += double{c.x.data()[(h * g.in_w + w) * g.in + i]} *
+               double{c.weight.data()[((kh * 3 + kw) * g.in + i) * g.out + channel]};
+    }
+  return sum;
+}
+
+}  // namespace
+
+TEST_CASE("Winograd's convolutions have the same bits on every instruction set and for every cut") {
+  for (uint64_t seed = 0; seed < random_cases(60); ++seed) {
+    const Case c(random_geometry(seed));
+    const std::vector<float> y = c.run(*available_kernels().front(), 1);
+    for (const Kernels* row : available_kernels())
+      for (const int64_t threads : {1, 2, 3, 16, 256}) {
+        CAPTURE(seed, row->isa, threads);
+        REQUIRE(bits(c.run(*row, threads)) == bits(y));
+      }
+  }
+}
+
+TEST_CASE("channels of a Winograd convolution are shared out where weights are many") {
+  const ConvGeometry g = geometry(8, 8, 64, 72);
+  const WinogradUnits units = winograd_units(g, 3);
+  CHECK(units.bands == 1);
+  CHECK(units.parts == 3);
+  CHECK(winograd_units(g, 1).count() == 1);
+  CHECK(winograd_units(geometry(8, 8, 16, 16), 3).bands == 2);
+  const Case c(g);
+  for (const Kernels* row : available_kernels()) CHECK(bits(c.run(*row, 3)) == bits(c.run(*row, 1)));
+}
+
+TEST_CASE("Winograd's sums are the convolution's, nearly as exact as direct ones") {
+  for (uint64_t seed = 0; seed < random_cases(20); ++seed) {
+    Case c(random_geometry(100 + seed));
+    c.call.ending = {};
+    const std::vector<float> y = c.run(kernels(), 1);
+    // Of sums of in * 9 products of normal numbers; measured: 5e-7 of it at most.
+    const double size = 3 * std::sqrt(static_cast<double>(c.g.in));
+    for (int64_t row = 0; row < c.g.out_h; ++row)
+      for (int64_t column = 0; column < c.g.out_w; ++column)
+        for (int64_t channel = 0; channel < c.g.out; ++channel) {
+          const auto at = static_cast<size_t>(row * c.g.row_pitch + column * c.g.pixel_pitch + channel);
+          const double error = std::fabs(double{y[at]} - exact(c, row, column, channel));
+          CAPTURE(seed, row, column, channel);
+          REQUIRE(error < 4e-6 * size);
+        }
+  }
+}
+
+TEST_CASE("Winograd's method is for undilated 3 x 3 convolutions of stride 1 with channels, tiles and few weights") {
+  CHECK(winograd_suits(geometry(8, 8, 16, 16)));
+  CHECK(winograd_suits(geometry(14, 14, 256, 256)));
+  CHECK_FALSE(winograd_suits(geometry(14, 14, 256, 272)));
+  CHECK_FALSE(winograd_suits(geometry(8, 8, 15, 16)));
+  CHECK_FALSE(winograd_suits(geometry(8, 8, 16, 15)));
+  CHECK_FALSE(winograd_suits(geometry(4, 12, 16, 16)));
+  for (int64_t ConvGeometry::*number :
+       {&ConvGeometry::kernel_h, &ConvGeometry::kernel_w, &ConvGeometry::stride_h, &ConvGeometry::stride_w,
+        &ConvGeometry::dilation_h, &ConvGeometry::dilation_w, &ConvGeometry::groups}) {
+    ConvGeometry g = geometry(8, 8, 16, 16);
+    g.*number = 2;
+    CHECK_FALSE(winograd_suits(g));
+  }
+}
+
+}  // namespace winograd_test
