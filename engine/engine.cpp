@@ -76,12 +76,19 @@ Engine::Engine(Program program) : program_(std::make_shared<const Program>(std::
   std::vector<ByteRange> ranges(program_->tensors.size());
   for (const Op& op : program_->ops)
     ranges[static_cast<size_t>(op.output)] = range_of(op, tensor(op.output).type, ranges);
+  // Numbers that are rounded to integers later have the bits of the simulation.
+  std::vector<bool> may_round_elsewhere(
+      program_->ops.size(),
+      std::ranges::none_of(program_->tensors, [](const TensorInfo& t) { return t.type == Type::byte; }));
+  for (const auto& chain : chains_)
+    for (const size_t op : chain) may_round_elsewhere[op] = false;  // is computed in rows, not in tiles
   steps_.resize(program_->ops.size());
   float_weights_.resize(program_->ops.size()), byte_plans_.resize(program_->ops.size());
   parallel_for(std::ssize(steps_), 1, [&](int64_t begin, int64_t end) {
     for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) {
       const Op& op = program_->ops[i];
-      if (op.kind == OpKind::float_conv) float_weights_[i] = std::make_shared<const FloatWeights>(*program_, op);
+      if (op.kind == OpKind::float_conv)
+        float_weights_[i] = std::make_shared<const FloatWeights>(*program_, op, may_round_elsewhere[i]);
       if (op.kind == OpKind::conv) byte_plans_[i] = byte_plan(op, ranges[static_cast<size_t>(op.inputs[0])]);
       steps_[i] = prepared(i);
     }
@@ -287,11 +294,11 @@ Engine::Step Engine::prepared_float_conv(size_t i) const {
   const bool adds = ending.add != FloatEnding::kNone;
   return [=, &op, geometry = dense_geometry(*program_, op), from = offset(op.inputs[0]), alone = offset(op.output),
           addend = adds ? offset(ending.addend) : 0, to = offset(ending.output)](std::byte* arena, Mode mode) {
-    ConvForward conv{.x = at<float>(arena, from), .weight = weights->panels, .bias = op.real_bias.data()};
+    ConvForward conv{.x = at<float>(arena, from), .weight = {}, .bias = op.real_bias.data()};
     conv.y = at<float>(arena, mode.every_tensor ? alone : to);
     if (!mode.every_tensor) conv.ending = last;
     if (!mode.every_tensor && adds) conv.ending.addend = at<float>(arena, addend);
-    run_float_conv(geometry, conv, mode.share_rows);
+    run_float_conv(geometry, *weights, conv, mode.share_rows);
   };
 }
 

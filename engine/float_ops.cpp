@@ -9,13 +9,16 @@
 #include "core/kernels/conv/pack.h"
 #include "core/kernels/isa.h"
 #include "core/kernels/pool/pool.h"
+#include "core/kernels/winograd/convolution.h"
 #include "core/memory.h"
 #include "core/parallel.h"
 
 namespace qgrad {
 
 ConvKernels conv_scalar(), conv_scalar_fma(), conv_avx2(), conv_avx512();
+GemmKernels gemm_scalar(), gemm_scalar_fma(), gemm_avx2(), gemm_avx512();
 PoolKernels pool_scalar(), pool_avx2(), pool_avx512();
+WinogradKernels winograd_scalar(), winograd_avx2(), winograd_avx512();
 
 }  // namespace qgrad
 
@@ -26,20 +29,35 @@ namespace {
 struct FloatKernels {
   const char* isa = nullptr;
   ConvKernels conv;
+  GemmKernels gemm;
   PoolKernels pool;
+  WinogradKernels winograd;
 };
+
+FloatKernels scalar_row() {
+  FloatKernels row{.conv = conv_scalar(), .gemm = gemm_scalar(), .pool = pool_scalar(), .winograd = winograd_scalar()};
+#ifdef QGRAD_X86_64
+  if (processor_has_fma()) row.conv = conv_scalar_fma(), row.gemm = gemm_scalar_fma();
+#endif
+  return row;
+}
+#ifdef QGRAD_X86_64
+FloatKernels avx2_row() {
+  return {.conv = conv_avx2(), .gemm = gemm_avx2(), .pool = pool_avx2(), .winograd = winograd_avx2()};
+}
+FloatKernels avx512_row() {
+  return {.conv = conv_avx512(), .gemm = gemm_avx512(), .pool = pool_avx512(), .winograd = winograd_avx512()};
+}
+#endif
+
 const FloatKernels& kernels() {
   static const IsaTable<FloatKernels> table({
-#ifndef QGRAD_X86_64
-      [] { return FloatKernels{.conv = conv_scalar(), .pool = pool_scalar()}; },
-#else
-      [] {
-        return FloatKernels{.conv = processor_has_fma() ? conv_scalar_fma() : conv_scalar(), .pool = pool_scalar()};
-      },
-      [] { return FloatKernels{.conv = conv_avx2(), .pool = pool_avx2()}; },
-      [] { return FloatKernels{.conv = conv_avx2(), .pool = pool_avx2()}; },
-      [] { return FloatKernels{.conv = conv_avx512(), .pool = pool_avx512()}; },
-      [] { return FloatKernels{.conv = conv_avx512(), .pool = pool_avx512()}; },
+      scalar_row,
+#ifdef QGRAD_X86_64
+      avx2_row,
+      avx2_row,
+      avx512_row,
+      avx512_row,
 #endif
   });
   static const FloatKernels& chosen = table.chosen();
@@ -57,7 +75,7 @@ AlignedFloats aligned_floats(size_t count) {
   return {static_cast<float*>(pool::allocate(bytes)), {bytes}};
 }
 
-void real_conv(const Program& program, const Op& op, const ConvPanels& weight, const uint8_t* x, float* y) {
+void real_conv(const Program& program, const Op& op, const FloatWeights& weights, const uint8_t* x, float* y) {
   const ConvGeometry g = dense_geometry(program, op);
   const TensorInfo& in = program.tensors[static_cast<size_t>(op.inputs[0])];
   Scratch scratch;
@@ -65,7 +83,7 @@ void real_conv(const Program& program, const Op& op, const ConvPanels& weight, c
   for (int64_t i = 0; i < in.count(); ++i) integers[i] = static_cast<float>(x[i] - in.origin());
   float* bias = scratch.take<float>(op.bias.size());
   std::ranges::copy(op.bias, bias);
-  run_float_conv(g, {.x = integers, .weight = weight, .bias = bias, .y = y}, false);
+  run_float_conv(g, weights, {.x = integers, .weight = {}, .bias = bias, .y = y}, false);
   for (int64_t position = 0; position < g.out_h * g.out_w; ++position, y += g.out)
     for (int64_t c = 0; c < g.out; ++c)
       y[c] = y[c] * op.rescale[static_cast<size_t>(c)] + op.real_bias[static_cast<size_t>(c)];
@@ -80,7 +98,7 @@ ConvGeometry dense_geometry(const Program& program, const Op& op) {
   return g;
 }
 
-FloatWeights::FloatWeights(const Program& program, const Op& op) {
+FloatWeights::FloatWeights(const Program& program, const Op& op, bool with_winograd) {
   const bool integers = op.kind == OpKind::real_conv;
   const size_t count = integers ? op.weight.size() : op.real_weight.size();
   values = aligned_floats(count);
@@ -92,6 +110,12 @@ FloatWeights::FloatWeights(const Program& program, const Op& op) {
   AlignedFloats packed = aligned_floats(floats);
   panels = conv_panels(g, view, {packed.get(), floats});
   if (floats > 0) values = std::move(packed);
+  winograd = with_winograd && winograd_suits(g);
+  if (!winograd) return;
+  AlignedFloats at_points = aligned_floats(static_cast<size_t>(winograd_weight_floats(g)));
+  winograd_weights(kernels().winograd, g, panels, at_points.get());
+  values = std::move(at_points);
+  panels.data = values.get();
 }
 
 std::vector<int32_t> only_readers(const Program& program) {
@@ -140,7 +164,15 @@ void run_float_rows(const ConvGeometry& g, ConvForward conv) {
   kernel_of(g)(g, conv);
 }
 
-void run_float_conv(const ConvGeometry& g, const ConvForward& conv, bool share) {
+void run_float_conv(const ConvGeometry& g, const FloatWeights& weights, ConvForward conv, bool share) {
+  conv.weight = weights.panels;
+  if (weights.winograd) {
+    const WinogradUnits units = winograd_units(g, share ? num_threads() : 1);
+    return parallel_for(units.count(), 1, [&](int64_t begin, int64_t end) {
+      for (int64_t unit = begin; unit < end; ++unit)
+        run_winograd_unit(kernels().winograd, kernels().gemm, g, conv, units, unit);
+    });
+  }
   const auto kernel = kernel_of(g);
   const ConvUnits units = conv_units(g, share && num_threads() > 1 ? 1 : kManyImages);
   parallel_for(units.bands * units.parts, 1, [&](int64_t begin, int64_t end) {
@@ -155,7 +187,7 @@ void run_float_op(const Program& program, const Op& op, const FloatWeights& weig
   const float* x = input(0);
   switch (op.kind) {
     case OpKind::real_conv:
-      return real_conv(program, op, weights.panels, static_cast<const uint8_t*>(inputs[0]), y);
+      return real_conv(program, op, weights, static_cast<const uint8_t*>(inputs[0]), y);
     case OpKind::clamp:
       for (int64_t i = 0; i < out.count(); ++i) y[i] = std::min(std::max(x[i], op.real_low), op.real_high);
       return;

@@ -21,12 +21,14 @@ using AlignedFloats = std::unique_ptr<float[], ReleaseFloats>;
 // The weights of a float_conv or real_conv as the kernel wants them; may be moved, not copied.
 struct FloatWeights {
   FloatWeights() = default;
-  FloatWeights(const Program& program, const Op& op);
+  // winograd: where it suits. Its sums are rounded in other places than those of a simulation.
+  FloatWeights(const Program& program, const Op& op, bool winograd = false);
   FloatWeights(FloatWeights&&) = default;
   FloatWeights& operator=(FloatWeights&&) = default;
 
   AlignedFloats values;
-  ConvPanels panels{};  // of values
+  ConvPanels panels{};    // of values
+  bool winograd = false;  // values at its points
 };
 
 // What a float_conv does before it stores its numbers, in the place of the operations that follow it: one addition, one
@@ -42,8 +44,8 @@ std::vector<FloatEnding> float_endings(const Program& program);  // one for ever
 // The operation that reads a tensor, where there is one alone and it reads it once; else less than 0.
 std::vector<int32_t> only_readers(const Program& program);
 
-// A float_conv, on one image. share: over the pool's threads.
-void run_float_conv(const ConvGeometry& geometry, const ConvForward& conv, bool share);
+// A float_conv, on one image; conv.weight is not read. share: over the pool's threads.
+void run_float_conv(const ConvGeometry& geometry, const FloatWeights& weights, ConvForward conv, bool share);
 void run_float_rows(const ConvGeometry& geometry, ConvForward conv);  // those that it says, on this thread
 ConvGeometry dense_geometry(const Program& program, const Op& op);    // positions of y without gaps
 
