@@ -179,27 +179,28 @@ TEST_CASE("pooling kernels give the scalar row's bits for windows of any kind") 
     const auto inputs = static_cast<size_t>(g.height * g.width * g.channels),
                outputs = static_cast<size_t>(g.out_height * g.out_width * g.channels);
     const auto x = guarded(normal_values(inputs, seed)), dy = guarded(normal_values(outputs, seed + 1));
-    const auto all = [&](const PoolKernels& k) {
+    const auto all = [&](const Kernels& k) {
       Results results;
       results.family("pool");
       Guarded<float> y(outputs);
-      k.max_forward(x.data(), y.data(), g);
-      results.add<float>("max_forward", outputs, [&](float* largest) { k.max_forward(x.data(), largest, g); });
+      k.pool.max_forward(x.data(), y.data(), g);
+      results.add<float>("max_forward", outputs, [&](float* largest) { k.pool.max_forward(x.data(), largest, g); });
       const auto gradient = [&](const char* name, auto&& backward) {
         results.add<float>(name, inputs, [&](float* dx) {
           std::fill_n(dx, inputs, 0.0f);
           backward(dx);
         });
       };
-      gradient("max_backward", [&](float* dx) { k.max_backward(x.data(), y.data(), dy.data(), dx, g); });
-      results.add<float>("average_forward", outputs, [&](float* average) { k.average_forward(x.data(), average, g); });
-      gradient("average_backward", [&](float* dx) { k.average_backward(dy.data(), dx, g); });
+      gradient("max_backward", [&](float* dx) { k.pool_gradient.max_backward(x.data(), y.data(), dy.data(), dx, g); });
+      results.add<float>("average_forward", outputs,
+                         [&](float* average) { k.pool.average_forward(x.data(), average, g); });
+      gradient("average_backward", [&](float* dx) { k.pool_gradient.average_backward(dy.data(), dx, g); });
       return results;
     };
-    const Results expected = all(available_kernels().front()->pool);
+    const Results expected = all(*available_kernels().front());
     for (const Kernels* row : available_kernels().subspan(1)) {
       INFO(row->isa << ", seed " << seed);
-      REQUIRE(all(row->pool).difference(expected) == "");
+      REQUIRE(all(*row).difference(expected) == "");
     }
   }
 }
