@@ -51,7 +51,7 @@ bench_answers train-step --batch 2 --quantizer "$root/configs/cifar10_resnet20_q
 printf 'go\n\nquit\nmore\n' >requests
 expect 0 "bench kernels" "$qgrad" bench kernels --family reduce --family norm --shape 2,3,16 --min-time 0
 holds "bench kernels: a line for each kernel" test "$(grep -cE '^reduce +(sum|dot|squared_distance|sum_columns) ' stdout)" -eq 4
-expect 0 "bench kernels --json" "$qgrad" bench kernels --family pool --shape 2,3,16 --min-time 0 --json
+expect 0 "bench kernels --json" "$qgrad" bench kernels --family pool --family pool_gradient --shape 2,3,16 --min-time 0 --json
 holds "bench kernels --json: times of every row" python3 -c 'import json; r = json.load(open("stdout")); assert len(r["kernels"]) == 4 and all(list(k["microseconds"]) == r["rows"] for k in r["kernels"])'
 expect 2 "bench kernels: an image that is too large" "$qgrad" bench kernels --shape 4096,4096,512
 expect 0 "bench --serve" bash -c '"$0" bench "$@" <requests' "$qgrad" fake-quant --elements 1000 "${tiny[@]}" --serve
