@@ -42,13 +42,13 @@ void multiply(int64_t m, int64_t k, int64_t n, const float* a, const float* b, i
 void multiply_transposed(int64_t m, int64_t k, int64_t n, const float* a, const float* b, float* c) {
   parallel_for(m, row_grain(m, k * n), [&](int64_t begin, int64_t end) {
     kernels().gemm_gradient.multiply_transposed({.first = begin,
-                                        .rows = end - begin,
-                                        .inner = k,
-                                        .columns = n,
-                                        .a_columns = m,
-                                        .a = a,
-                                        .b = b,
-                                        .c = c + begin * n});
+                                                 .rows = end - begin,
+                                                 .inner = k,
+                                                 .columns = n,
+                                                 .a_columns = m,
+                                                 .a = a,
+                                                 .b = b,
+                                                 .c = c + begin * n});
   });
 }
 
@@ -65,13 +65,13 @@ Tensor product_over_rows(int64_t rows, const Tensor& a, const Tensor& b, bool pa
       const auto [first, last] = chunks.rows(i / blocks);
       const int64_t column = i % blocks * grain;
       kernels().gemm_gradient.multiply_transposed({.first = column,
-                                          .rows = std::min(grain, in - column),
-                                          .inner = last - first,
-                                          .columns = out,
-                                          .a_columns = in,
-                                          .a = pa + first * in,
-                                          .b = pb + first * out,
-                                          .c = sums + i / blocks * size + column * out});
+                                                   .rows = std::min(grain, in - column),
+                                                   .inner = last - first,
+                                                   .columns = out,
+                                                   .a_columns = in,
+                                                   .a = pa + first * in,
+                                                   .b = pb + first * out,
+                                                   .c = sums + i / blocks * size + column * out});
     }
   });
   return folded(part, std::move(partial), {in, out});

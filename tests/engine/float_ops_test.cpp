@@ -2,6 +2,7 @@
 #include "engine/float_ops.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "engine/engine.h"
 #include "support/catch.h"
@@ -79,4 +80,34 @@ TEST_CASE("a float program gives the same bits whether every tensor is made or n
   for (size_t i = 0; i < images.size(); i += count) engine.run({&images[i], count}, {&alone[i], count});
   CHECK(bits(alone) == bits(every));
   CHECK(std::ranges::any_of(every, [](float x) { return x != 0; }));
+}
+
+TEST_CASE("a program with bytes has the direct sums, where what it rounds is what the simulation does") {
+  const auto first_tensor = [](Program program) {
+    const Engine engine(std::move(program));
+    const std::vector<float> image = normal_values(static_cast<size_t>(engine.input_count()), 12);
+    std::vector<float> output(static_cast<size_t>(engine.output_count())), made;
+    engine.run(image, output, [&](int64_t, const TensorInfo& tensor, const void* values) {
+      const auto* numbers = static_cast<const float*>(values);
+      if (made.empty()) made.assign(numbers, numbers + tensor.count());
+    });
+    return made;
+  };
+  Program floats = float_program({conv(0, 1)}), mixed = floats;
+  mixed.tensors.push_back({.name = "bytes", .height = 6, .width = 5, .channels = kChannels});
+  mixed.tensors.back().grid = {.scale = 10, .zero_point = 0, .qmin = -128, .qmax = 127};
+  mixed.ops.push_back({.kind = OpKind::quantize, .inputs = {1}, .output = 2, .low = {0}, .high = {255}});
+  mixed.tensors.push_back(floats.tensors[0]);
+  mixed.ops.push_back({.kind = OpKind::dequantize, .inputs = {2}, .output = 3});
+  mixed.output = 3;
+
+  std::vector<float> direct(static_cast<size_t>(floats.tensors[1].count()));
+  const Op& op = floats.ops[0];
+  const std::vector<float> image = normal_values(direct.size(), 12);
+  run_float_conv(dense_geometry(floats, op), FloatWeights(floats, op),
+                 {.x = image.data(), .weight = {}, .bias = op.real_bias.data(), .y = direct.data()}, false);
+  CHECK(bits(first_tensor(mixed)) == bits(direct));
+  const std::vector<float> by_points = first_tensor(floats);
+  CHECK(bits(by_points) != bits(direct));
+  for (size_t i = 0; i < direct.size(); ++i) CHECK(std::abs(by_points[i] - direct[i]) < 1e-4f);
 }

@@ -1,8 +1,8 @@
 // Convolutions of 3 x 3 taps with fewer multiplications: F(4x4, 3x3) of Winograd's minimal filtering (Lavin and Gray,
 // "Fast Algorithms for Convolutional Networks", 2016). A tile of 4 x 4 outputs reads 6 x 6 inputs; both, and the taps,
 // are seen as polynomials, whose product at 6 x 6 pairs of points is one multiplication for each, where the outputs
-// have 144. The points are 0, 3/4, -3/4, 3/2, -3/2 and infinity: with them sums are about as exact as direct ones (1.4
-// times their mean error with 64 channels; with 0, 1, -1, 2, -2 and infinity five times), and their powers are floats.
+// have 144. The points are 0, 3/4, -3/4, 3/2, -3/2 and infinity: their powers are floats, and sums have two
+// to three times the mean error of direct ones, a quarter of what 0, 1, -1, 2, -2 and infinity leave.
 //
 // A sum is rounded in other places than a direct one, so these are for inference alone. On every row, and for every
 // cut of the image, an output has the same bits.

@@ -8,6 +8,7 @@
 #include "core/ops/conv_bands.h"
 #include "core/random.h"
 #include "support/catch.h"
+#include "support/conv_geometry.h"
 #include "support/guarded.h"
 #include "support/random_cases.h"
 #include "support/values.h"
@@ -21,61 +22,37 @@ std::vector<float> numbers(int64_t n, uint64_t seed) { return normal_values(stat
 
 // Borders of one position, and what ConvGeometry allows beyond ordinary convolutions: negative paddings and pitches
 // that leave gaps.
-ConvGeometry geometry(int64_t in_h, int64_t in_w, int64_t in, int64_t out, int64_t kernel, int64_t stride,
-                      int64_t padding, int64_t dilation, int64_t groups, int64_t gap) {
-  const auto positions = [&](int64_t size) { return (size + 2 * padding - (kernel - 1) * dilation - 1) / stride + 1; };
-  ConvGeometry g{.in_h = in_h,
-                 .in_w = in_w,
-                 .in = in,
-                 .out_h = positions(in_h),
-                 .out_w = positions(in_w),
-                 .out = out,
-                 .kernel_h = kernel,
-                 .kernel_w = kernel,
-                 .stride_h = stride,
-                 .stride_w = stride,
-                 .padding_h = padding,
-                 .padding_w = padding,
-                 .dilation_h = dilation,
-                 .dilation_w = dilation,
-                 .groups = groups,
-                 .row_pitch = 0,
-                 .pixel_pitch = out + gap};
-  g.row_pitch = g.out_w * g.pixel_pitch + gap;
-  return g;
-}
-
 std::vector<ConvGeometry> geometries() {
   std::vector<ConvGeometry> all;
   for (const int64_t out : {1, 2, 7, 8, 9, 15, 16, 17, 24, 31, 32, 33, 47, 48, 64})
-    all.push_back(geometry(5, 4, 3, out, 3, 1, 1, 1, 1, 0));
-  for (int64_t width = 1; width <= 14; ++width) all.push_back(geometry(3, width, 2, 16, 1, 1, 0, 1, 1, 0));
-  for (int64_t width = 1; width <= 14; ++width) all.push_back(geometry(3, width, 2, 16, 3, 1, 1, 1, 1, 5));
-  for (int64_t in = 1; in <= 14; ++in) all.push_back(geometry(4, 5, in, 8, 3, 2, 1, 1, 1, 0));
-  for (const int64_t channels : {16, 32, 64}) all.push_back(geometry(8, 8, channels, channels, 3, 1, 1, 1, 1, 0));
-  all.push_back(geometry(9, 9, 4, 20, 3, 1, -1, 1, 1, 3));
-  all.push_back(geometry(9, 9, 4, 20, 2, 3, -2, 2, 1, 0));
-  all.push_back(geometry(7, 9, 6, 18, 3, 2, 2, 2, 2, 0));
-  all.push_back(geometry(6, 6, 6, 12, 3, 1, 1, 1, 6, 1));
+    all.push_back(conv_geometry(5, 4, 3, out, 3, 1, 1, 1, 1, 0));
+  for (int64_t width = 1; width <= 14; ++width) all.push_back(conv_geometry(3, width, 2, 16, 1, 1, 0, 1, 1, 0));
+  for (int64_t width = 1; width <= 14; ++width) all.push_back(conv_geometry(3, width, 2, 16, 3, 1, 1, 1, 1, 5));
+  for (int64_t in = 1; in <= 14; ++in) all.push_back(conv_geometry(4, 5, in, 8, 3, 2, 1, 1, 1, 0));
+  for (const int64_t channels : {16, 32, 64}) all.push_back(conv_geometry(8, 8, channels, channels, 3, 1, 1, 1, 1, 0));
+  all.push_back(conv_geometry(9, 9, 4, 20, 3, 1, -1, 1, 1, 3));
+  all.push_back(conv_geometry(9, 9, 4, 20, 2, 3, -2, 2, 1, 0));
+  all.push_back(conv_geometry(7, 9, 6, 18, 3, 2, 2, 2, 2, 0));
+  all.push_back(conv_geometry(6, 6, 6, 12, 3, 1, 1, 1, 6, 1));
   return all;
 }
 
 // With more weights than one piece takes: rows of taps apart, parts of a row, runs of it (dilation, groups).
 std::vector<ConvGeometry> deep_geometries() {
-  return {geometry(5, 4, 130, 70, 3, 1, 1, 1, 1, 0),   geometry(5, 4, 400, 37, 3, 2, 1, 1, 1, 1),
-          geometry(6, 7, 300, 16, 3, 1, 2, 2, 1, 0),   geometry(4, 4, 600, 66, 3, 1, 1, 1, 2, 0),
-          geometry(3, 3, 1200, 130, 1, 1, 0, 1, 1, 0), geometry(1, 2, 500, 20, 3, 1, 3, 1, 1, 0),
-          geometry(40, 40, 1, 17, 33, 1, 0, 1, 1, 0)};
+  return {conv_geometry(5, 4, 130, 70, 3, 1, 1, 1, 1, 0),   conv_geometry(5, 4, 400, 37, 3, 2, 1, 1, 1, 1),
+          conv_geometry(6, 7, 300, 16, 3, 1, 2, 2, 1, 0),   conv_geometry(4, 4, 600, 66, 3, 1, 1, 1, 2, 0),
+          conv_geometry(3, 3, 1200, 130, 1, 1, 0, 1, 1, 0), conv_geometry(1, 2, 500, 20, 3, 1, 3, 1, 1, 0),
+          conv_geometry(40, 40, 1, 17, 33, 1, 0, 1, 1, 0)};
 }
 
 std::vector<ConvGeometry> depthwise_geometries() {
   std::vector<ConvGeometry> all;
   for (const int64_t channels : {1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 48})
-    all.push_back(geometry(5, 6, channels, channels, 3, 1, 1, 1, channels, 0));
+    all.push_back(conv_geometry(5, 6, channels, channels, 3, 1, 1, 1, channels, 0));
   for (const int64_t stride : {1, 2, 3})
     for (const int64_t dilation : {1, 2})
       for (int64_t padding = -1; padding <= 2; ++padding)
-        all.push_back(geometry(9, 11, 19, 19, 3, stride, padding, dilation, 19, 2));
+        all.push_back(conv_geometry(9, 11, 19, 19, 3, stride, padding, dilation, 19, 2));
   return all;
 }
 
@@ -252,8 +229,8 @@ TEST_CASE("convolutions of many channels give the same bits on every instruction
 TEST_CASE("a convolution in units has the bits of one call, its weights in their place or packed") {
   std::vector<ConvGeometry> all = geometries();
   for (const ConvGeometry& g : deep_geometries()) all.push_back(g);
-  all.push_back(geometry(9, 3, 100, 320, 3, 1, 1, 1, 1, 3));
-  all.push_back(geometry(4, 5, 260, 528, 1, 2, 0, 1, 1, 0));
+  all.push_back(conv_geometry(9, 3, 100, 320, 3, 1, 1, 1, 1, 3));
+  all.push_back(conv_geometry(4, 5, 260, 528, 1, 2, 0, 1, 1, 0));
   bool any_parts = false;
   for (const ConvGeometry& g : all)
     for (const Kernels* row : available_kernels())
@@ -266,7 +243,7 @@ TEST_CASE("a convolution in units has the bits of one call, its weights in their
 }
 
 TEST_CASE("a weight gradient in parts of its channels has the bits of the whole") {
-  const ConvGeometry g = geometry(6, 5, 130, 328, 3, 1, 1, 1, 1, 2);
+  const ConvGeometry g = conv_geometry(6, 5, 130, 328, 3, 1, 1, 1, 1, 2);
   for (const int64_t images : {1, 40}) {
     const ConvBands bands = weight_gradient_bands(g, images, /*part=*/false);
     REQUIRE(bands.parts > 1);
@@ -293,7 +270,7 @@ TEST_CASE("an addition and a clamp at the end of a convolution have the bits of 
 }
 
 TEST_CASE("a convolution without taps yields its bias") {
-  ConvGeometry g = geometry(4, 4, 3, 20, 1, 1, 0, 1, 1, 0);
+  ConvGeometry g = conv_geometry(4, 4, 3, 20, 1, 1, 0, 1, 1, 0);
   g.kernel_h = g.kernel_w = 0;
   for (const Kernels* row : available_kernels()) {
     CAPTURE(row->isa);
