@@ -60,11 +60,17 @@ inline Vector clamp(Vector x, Vector low, Vector high) { return _mm256_min_ps(hi
 
 constexpr int kVectorLanes = 1;
 typedef float Vector;
+typedef bool Mask;
 
+inline Mask first_lanes(int64_t lanes) { return lanes >= 1; }
 inline Vector zeros() { return 0.0f; }
 inline Vector broadcast(const float* x) { return *x; }
 inline Vector load(const float* from) { return *from; }
+inline Vector load(const float* from, Mask mask) { return mask ? *from : 0.0f; }
 inline void store(float* to, Vector value) { *to = value; }
+inline void store(float* to, Mask mask, Vector value) {
+  if (mask) *to = value;
+}
 inline Vector add(Vector a, Vector b) { return a + b; }
 inline Vector subtract(Vector a, Vector b) { return a - b; }
 inline Vector multiply(Vector a, Vector b) { return a * b; }
@@ -79,8 +85,6 @@ inline Vector clamp(Vector x, Vector low, Vector high) { return clamp_of(x, low,
 
 #endif
 
-#ifdef __AVX2__
-
 // Whole vectors go without a mask: masked stores are slow on AMD processors.
 template <bool Masked>
 inline Vector load_lanes(const float* from, Mask mask) {
@@ -90,8 +94,6 @@ template <bool Masked>
 inline void store_lanes(float* to, Mask mask, Vector value) {
   Masked ? store(to, mask, value) : store(to, value);
 }
-
-#endif
 
 }  // namespace
 }  // namespace qgrad
