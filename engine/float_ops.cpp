@@ -167,7 +167,7 @@ void run_float_rows(const ConvGeometry& g, ConvForward conv) {
 void run_float_conv(const ConvGeometry& g, const FloatWeights& weights, ConvForward conv, bool share) {
   conv.weight = weights.panels;
   if (weights.winograd) {
-    const WinogradUnits units = winograd_units(g, share ? num_threads() : 1);
+    const WinogradUnits units = winograd_units(g, 1, share ? num_threads() : 1);
     return parallel_for(units.count(), 1, [&](int64_t begin, int64_t end) {
       for (int64_t unit = begin; unit < end; ++unit)
         run_winograd_unit(kernels().winograd, kernels().gemm, g, conv, units, unit);

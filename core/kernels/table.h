@@ -28,7 +28,7 @@ namespace qgrad {
   family(Conv, conv) family(ConvGradient, conv_gradient) family(Elementwise, elementwise) family(Gemm, gemm) \
       family(GemmGradient, gemm_gradient) family(Integer, integer) family(Norm, norm) family(Pool, pool)     \
           family(PoolGradient, pool_gradient) family(Quantize, quantize) family(Reduce, reduce)              \
-              family(Winograd, winograd)
+              family(Winograd, winograd) family(WinogradGradient, winograd_gradient)
 
 struct Kernels {
   const char* isa = nullptr;

@@ -7,10 +7,12 @@
 #include "core/error.h"
 #include "core/kernels/conv/pack.h"
 #include "core/kernels/table.h"
+#include "core/kernels/winograd/convolution.h"
 #include "core/memory.h"
 #include "core/ops.h"
 #include "core/ops/bias.h"
 #include "core/ops/conv_bands.h"
+#include "core/ops/conv_winograd.h"
 #include "core/parallel.h"
 #include "core/tape.h"
 
@@ -72,11 +74,16 @@ ConvGeometry forward_geometry(const Shape& x, const Shape& weight, const Conv2dO
   return geometry({x[1], x[2], x[3]}, {out_h, out_w, out}, weight, o);
 }
 
+// Whether sums may be rounded in other places than the direct kernels do.
+enum class Rounding { as_direct, free };
+
 // Runs convolutions of the same images, which together make up y: one forward, or all phases of an input gradient. All
 // of them work on one band of rows of one image before the next, so that it is read and written once. y_image: floats
 // from one image of y to the next.
 void run_forward(std::span<const ConvPhase> phases, int64_t batch, const float* x, const float* bias, float* y,
-                 int64_t y_image) {
+                 int64_t y_image, Rounding rounding) {
+  if (rounding == Rounding::free && phases.size() == 1 && winograd_suits(phases.front().geometry))
+    return winograd_forward(phases.front(), batch, x, bias, y);
   const auto floats = [&](const ConvPhase& p) {
     return static_cast<size_t>(conv_packed_floats(p.geometry, p.weight, batch * p.geometry.out_h * p.geometry.out_w));
   };
@@ -120,7 +127,11 @@ void run_forward(std::span<const ConvPhase> phases, int64_t batch, const float* 
   });
 }
 
-Tensor input_gradient(const ConvGeometry& g, const Tensor& dy, const ConvWeightView& weight, const Shape& shape) {
+// Trainings are free; a forward pass alone is what programs and exported networks compute, too.
+Rounding forward_rounding() { return Tape::current() && !Tape::is_tracing() ? Rounding::free : Rounding::as_direct; }
+
+Tensor input_gradient(const ConvGeometry& g, const Tensor& dy, const ConvWeightView& weight, const Shape& shape,
+                      Rounding rounding) {
   Tensor dx = Tensor::empty(shape);
   const int64_t phases_h = std::min(g.stride_h, g.in_h), phases_w = std::min(g.stride_w, g.in_w);
   Scratch scratch;
@@ -128,11 +139,12 @@ Tensor input_gradient(const ConvGeometry& g, const Tensor& dy, const ConvWeightV
   for (int64_t i = 0; i < phases_h * phases_w; ++i)
     phases[i] = input_gradient_phase(g, weight, i / phases_w, i % phases_w);
   run_forward({phases, static_cast<size_t>(phases_h * phases_w)}, shape[0], dy.data().data(), nullptr,
-              dx.mutable_data().data(), g.in_h * g.in_w * g.in);
+              dx.mutable_data().data(), g.in_h * g.in_w * g.in, rounding);
   return dx;
 }
 
 Tensor weight_gradient(const ConvGeometry& g, const Tensor& x, const Tensor& dy, const Shape& shape, bool part) {
+  if (winograd_suits(g)) return winograd_weight_gradient(g, x, dy, shape, part);
   const auto kernel = is_depthwise(g) ? kernels().conv_gradient.depthwise_weight : kernels().conv_gradient.weight;
   const int64_t size = shape.numel();
   const ConvBands bands = weight_gradient_bands(g, x.dim(0), part);
@@ -146,7 +158,7 @@ Tensor weight_gradient(const ConvGeometry& g, const Tensor& x, const Tensor& dy,
       const int64_t chunk = i / bands.parts;
       ConvWeightGradient of_chunk = whole;
       of_chunk.dw += chunk * size;
-      run_gradient_part(kernel, g, of_chunk, bands, chunk, i % bands.parts);
+      run_gradient_part(kernel, gradient_part(g, of_chunk, bands, i % bands.parts), bands, chunk);
     }
   });
   return folded(part, std::move(partial), shape);
@@ -213,12 +225,13 @@ Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const C
   Tensor y = Tensor::empty({x.dim(0), g.out_h, g.out_w, g.out});
   const ConvPhase whole{g, forward_weight(g, weight.data().data()), 0};
   run_forward({&whole, 1}, x.dim(0), x.data().data(), bias.defined() ? bias.data().data() : nullptr,
-              y.mutable_data().data(), g.out_h * g.out_w * g.out);
+              y.mutable_data().data(), g.out_h * g.out_w * g.out, forward_rounding());
   return record("conv2d", y, {x, weight, bias}, [g, x, weight](const Tensor& dy, Grads& dx) {
     // The sums first, which may go around ranks while the rest is computed.
     if (dx.needs(1)) dx.add(1, weight_gradient(g, x, dy, weight.shape(), dx.over_ranks(1)));
     if (dx.needs(2)) dx.add(2, bias_gradient(dy, dx.over_ranks(2)));
-    if (dx.needs(0)) dx.add(0, input_gradient(g, dy, forward_weight(g, weight.data().data()), x.shape()));
+    if (dx.needs(0))
+      dx.add(0, input_gradient(g, dy, forward_weight(g, weight.data().data()), x.shape(), Rounding::free));
   });
 }
 
@@ -228,13 +241,15 @@ Tensor conv_transpose2d(const Tensor& x, const Tensor& weight, const Tensor& bia
                         const ConvTranspose2dOptions& options) {
   const ConvGeometry g = transposed_geometry(x.shape(), weight.shape(), options);
   check_bias("conv_transpose2d", bias, weight.shape());
-  Tensor y = input_gradient(g, x, transposed_weight(g, weight.data().data()), {x.dim(0), g.in_h, g.in_w, g.in});
+  Tensor y = input_gradient(g, x, transposed_weight(g, weight.data().data()), {x.dim(0), g.in_h, g.in_w, g.in},
+                            forward_rounding());
   if (bias.defined()) add_bias(y, bias);
   return record("conv_transpose2d", y, {x, weight, bias}, [g, x, weight](const Tensor& dy, Grads& dx) {
     if (dx.needs(0)) {
       Tensor to_x = Tensor::empty(x.shape());
       const ConvPhase whole{g, transposed_weight(g, weight.data().data()), 0};
-      run_forward({&whole, 1}, x.dim(0), dy.data().data(), nullptr, to_x.mutable_data().data(), g.out_h * g.row_pitch);
+      run_forward({&whole, 1}, x.dim(0), dy.data().data(), nullptr, to_x.mutable_data().data(), g.out_h * g.row_pitch,
+                  Rounding::free);
       dx.add(0, to_x);
     }
     if (dx.needs(1)) {

@@ -21,13 +21,14 @@ struct GemmMultiply {
   float* c;             // [rows, columns]
 };
 
-// Rows [first, first + rows) of C = A^T B.
+// Rows [first, first + rows) of C = A^T B, or of C + A^T B.
 struct GemmTransposed {
   int64_t first, rows, inner, columns;
   int64_t a_columns;  // >= first + rows
   const float* a;     // [inner, a_columns]
   const float* b;     // [inner, columns]
   float* c;           // [rows, columns]: the wanted rows only
+  bool adds = false;  // to what c has
 };
 
 struct GemmKernels {

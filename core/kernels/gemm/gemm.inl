@@ -29,7 +29,7 @@ void multiply_transposed(const GemmTransposed& m) {
     for (int64_t first = 0; first < m.columns; first += kPanel) {
       const int64_t lanes = least(kPanel, m.columns - first);
       float* c = m.c + row * m.columns + first;
-      for (int64_t lane = 0; lane < lanes; ++lane) c[lane] = 0.0f;
+      for (int64_t lane = 0; lane < lanes && !m.adds; ++lane) c[lane] = 0.0f;
       for (int64_t block = 0; block < m.inner; block += kGemmBlock) {
         float sum[kPanel] = {};
         for (int64_t k = block; k < least(block + kGemmBlock, m.inner); ++k)

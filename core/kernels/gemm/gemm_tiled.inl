@@ -33,7 +33,7 @@ void multiply(const GemmMultiply& m) {
 }
 
 void multiply_transposed(const GemmTransposed& m) {
-  for (int64_t i = 0; i < m.rows * m.columns; ++i) m.c[i] = 0;
+  for (int64_t i = 0; i < m.rows * m.columns && !m.adds; ++i) m.c[i] = 0;
   for (int64_t k = 0; k < m.inner; k += kGemmBlock)
     for (int64_t column = 0; column < m.columns; column += kOuterColumns) {
       const int64_t lanes = least(kOuterColumns, m.columns - column), tile = rows_of_tile(lanes);

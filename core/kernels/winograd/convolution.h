@@ -17,16 +17,34 @@ bool winograd_suits(const ConvGeometry& geometry);
 int64_t winograd_weight_floats(const ConvGeometry& geometry);
 void winograd_weights(const WinogradKernels& winograd, const ConvGeometry& geometry, const ConvPanels& taps, float* to);
 
-// How an image is cut: `bands` bands of `rows` rows of tiles, and of each `parts` parts of `channels` output channels,
-// so that there is work for so many threads.
-struct WinogradUnits {
-  int64_t rows, bands, channels, parts;
-  int64_t count() const { return bands * parts; }
-};
-WinogradUnits winograd_units(const ConvGeometry& geometry, int64_t threads);
+// The tiles of an image.
+WinogradTiles winograd_tiles(const ConvGeometry& geometry);
 
-// One unit of an image. forward.weight: of winograd_weights(); its rows and scratch are not used.
+// How a batch is cut: groups of `images` images, of each `bands` bands of `rows` rows of tiles, and of each `parts`
+// parts of `channels` output channels, the last one of the rest, so that there is work for so many threads.
+struct WinogradUnits {
+  int64_t batch, images, rows, bands, channels, parts;
+  int64_t groups() const { return (batch + images - 1) / images; }
+  int64_t count() const { return groups() * bands * parts; }
+};
+WinogradUnits winograd_units(const ConvGeometry& geometry, int64_t batch, int64_t threads);
+
+// One unit of a batch, whose images lie one behind the other. forward.weight: of winograd_weights(); its rows and
+// scratch are not used.
 void run_winograd_unit(const WinogradKernels& winograd, const GemmKernels& gemm, const ConvGeometry& geometry,
                        const ConvForward& forward, const WinogradUnits& units, int64_t unit);
+
+// Channels of an image's pixels.
+struct WinogradImage {
+  const float* data;
+  int64_t height, width, channels, row_pitch, pixel_pitch;
+};
+// What lies under tiles whose inputs are `size` x `size` pixels and begin `padding` pixels before the image, and zeros
+// around it: [4 rows + size - 4, 4 columns + size - 4, channels].
+void copy_under_tiles(const WinogradImage& image, const WinogradTiles& tiles, int64_t size, int64_t padding_h,
+                      int64_t padding_w, float* to);
+
+// Floats from one point to the next where each has so many.
+int64_t winograd_step(int64_t floats);
 
 }  // namespace qgrad

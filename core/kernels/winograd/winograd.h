@@ -4,8 +4,10 @@
 // have 144. The points are 0, 3/4, -3/4, 3/2, -3/2 and infinity: their powers are floats, and sums have two
 // to three times the mean error of direct ones, a quarter of what 0, 1, -1, 2, -2 and infinity leave.
 //
-// A sum is rounded in other places than a direct one, so these are for inference alone. On every row, and for every
-// cut of the image, an output has the same bits.
+// Of y = A^T [(G w G^T) (B^T x B)] A, the gradient for w is G^T [(A dy A^T) (B^T x B), summed over tiles] G.
+//
+// A sum is rounded in other places than a direct one. On every row, and for every cut of the batch, an output has the
+// same bits.
 #pragma once
 
 #include <cstdint>
@@ -32,8 +34,9 @@ struct WinogradWeight {
   int64_t step;  // floats from one point to the next
 };
 
-// x: the inputs under the tiles, with zeros where an image has none, [4 rows + 2, 4 columns + 2, channels]; to: their
-// values, [points, count, channels], `step` floats from one point to the next.
+// x: the inputs under the tiles, with zeros where an image has none, [4 rows + 2, 4 columns + 2, channels], or
+// gradients of the outputs, [4 rows, 4 columns, channels]; to: their values, [points, count, channels], `step` floats
+// from one point to the next.
 struct WinogradInput {
   WinogradTiles tiles;
   int64_t channels;
@@ -52,10 +55,26 @@ struct WinogradOutput {
   ConvEnding ending;
 };
 
+// from: sums of products over tiles, [points, in, out]; to: the gradient of the taps that they come to, [3, 3, in] rows
+// of `out` numbers, `pitch` floats from one to the next.
+struct WinogradTaps {
+  int64_t in, out;
+  const float* from;
+  int64_t step;
+  float* to;
+  int64_t pitch;
+};
+
 struct WinogradKernels {
   void (*weight)(const WinogradWeight&);
   void (*input)(const WinogradInput&);
   void (*output)(const ConvGeometry&, const WinogradOutput&);
+};
+
+// Apart from them, as the engine does without.
+struct WinogradGradientKernels {
+  void (*output)(const WinogradInput&);
+  void (*weight)(const WinogradTaps&);
 };
 
 }  // namespace qgrad

@@ -1,4 +1,5 @@
-// The three transforms, a vector of channels at a time: down the columns of a tile, then along its rows.
+// The transforms, a vector of channels at a time: down the columns of a tile, then along its rows. Each is followed by
+// its transpose, which is that of the gradient.
 #include "core/kernels/vector.h"
 #include "core/kernels/winograd/winograd.h"
 
@@ -29,6 +30,17 @@ inline void taps_at_points(const Vector* t, Vector* value) {
   value[5] = t[2];
 }
 
+// G^T v: the gradient of the taps.
+inline void gradient_of_taps(const Vector* v, Vector* t) {
+  const Vector even_a = multiply(broadcast(&kOverA), add(v[1], v[2]));
+  const Vector odd_a = multiply(broadcast(&kOverA), subtract(v[1], v[2]));
+  const Vector even_b = multiply(broadcast(&kOverB), add(v[3], v[4]));
+  const Vector odd_b = multiply(broadcast(&kOverB), subtract(v[3], v[4]));
+  t[0] = scaled(kOver0, v[0], add(even_a, even_b));
+  t[1] = scaled(kB, odd_b, multiply(broadcast(&kA), odd_a));
+  t[2] = scaled(kB2, even_b, scaled(kA2, even_a, v[5]));
+}
+
 // B^T x: what a polynomial of six numbers comes to at the points.
 inline void values_at_points(const Vector* x, Vector* value) {
   const Vector even_a = scaled(kMinusB2, x[2], x[4]), odd_a = scaled(kMinusB2, x[1], x[3]);
@@ -49,6 +61,18 @@ inline void outputs_of(const Vector* v, Vector* y) {
   y[1] = scaled(kB, odd_b, multiply(broadcast(&kA), odd_a));
   y[2] = scaled(kB2, even_b, multiply(broadcast(&kA2), even_a));
   y[3] = scaled(kB3, odd_b, scaled(kA3, odd_a, v[5]));
+}
+
+// A y: what the gradients of four outputs come to at the points.
+inline void gradient_at_points(const Vector* y, Vector* value) {
+  const Vector even_a = scaled(kA2, y[2], y[0]), odd_a = scaled(kA2, y[3], y[1]);
+  const Vector even_b = scaled(kB2, y[2], y[0]), odd_b = scaled(kB2, y[3], y[1]);
+  value[0] = y[0];
+  value[1] = scaled(kA, odd_a, even_a);
+  value[2] = scaled(kMinusA, odd_a, even_a);
+  value[3] = scaled(kB, odd_b, even_b);
+  value[4] = scaled(kMinusB, odd_b, even_b);
+  value[5] = y[3];
 }
 
 void weight(const WinogradWeight& a) {
@@ -81,34 +105,39 @@ int64_t first_channel(int64_t vector, int64_t channels) {
   return first < last ? first : last;
 }
 
-void input(const WinogradInput& a) {
-  const int64_t row_pitch = (a.tiles.columns * kOutputs + kInputs - kOutputs) * a.channels;
+// `size` x `size` numbers of each tile at the points.
+template <int size, void (*at_points)(const Vector*, Vector*)>
+inline void transform_tiles(const WinogradInput& a) {
+  const int64_t row_pitch = (a.tiles.columns * kOutputs + size - kOutputs) * a.channels;
   float* to = a.to;
   for (int64_t row = 0; row < a.tiles.rows; ++row)
     for (int64_t column = 0; column < a.tiles.columns; ++column, to += a.channels)
       for (int64_t v = 0; v < vectors(a.channels); ++v) {
         const int64_t channel = first_channel(v, a.channels);
         const float* x = a.x + row * kOutputs * row_pitch + column * kOutputs * a.channels + channel;
-        Vector down[kInputs][kInputs];  // [column][row]
+        Vector down[size][kInputs];  // [column][row]
 #pragma GCC unroll 1
-        for (int64_t i = 0; i < kInputs; ++i, x += a.channels) {
-          Vector numbers[kInputs];
+        for (int64_t i = 0; i < size; ++i, x += a.channels) {
+          Vector numbers[size];
 #pragma GCC unroll 6
-          for (int64_t k = 0; k < kInputs; ++k) numbers[k] = load(x + k * row_pitch);
-          values_at_points(numbers, down[i]);
+          for (int64_t k = 0; k < size; ++k) numbers[k] = load(x + k * row_pitch);
+          at_points(numbers, down[i]);
         }
         float* point = to + channel;
 #pragma GCC unroll 1
         for (int64_t k = 0; k < kInputs; ++k) {
-          Vector numbers[kInputs], value[kInputs];
+          Vector numbers[size], value[kInputs];
 #pragma GCC unroll 6
-          for (int64_t i = 0; i < kInputs; ++i) numbers[i] = down[i][k];
-          values_at_points(numbers, value);
+          for (int64_t i = 0; i < size; ++i) numbers[i] = down[i][k];
+          at_points(numbers, value);
 #pragma GCC unroll 6
           for (int64_t i = 0; i < kInputs; ++i, point += a.step) store(point, value[i]);
         }
       }
 }
+
+void input(const WinogradInput& a) { transform_tiles<kInputs, values_at_points>(a); }
+void output_gradient(const WinogradInput& a) { transform_tiles<kOutputs, gradient_at_points>(a); }
 
 // The outputs of a tile that lie in the image.
 struct Inside {
@@ -159,12 +188,43 @@ void output(const ConvGeometry& g, const WinogradOutput& a) {
     }
 }
 
+void weight_gradient(const WinogradTaps& a) {
+  for (int64_t row = 0; row < a.in; ++row)
+    for (int64_t v = 0; v < vectors(a.out); ++v) {
+      const int64_t channel = first_channel(v, a.out);
+      Vector down[kInputs][kTaps];  // [column][row]
+#pragma GCC unroll 1
+      for (int64_t i = 0; i < kInputs; ++i) {
+        const float* point = a.from + row * a.out + channel + i * a.step;
+        Vector numbers[kInputs];
+#pragma GCC unroll 6
+        for (int64_t k = 0; k < kInputs; ++k, point += kInputs * a.step) numbers[k] = load(point);
+        gradient_of_taps(numbers, down[i]);
+      }
+      float* tap = a.to + row * a.pitch + channel;
+#pragma GCC unroll 1
+      for (int64_t k = 0; k < kTaps; ++k) {
+        Vector numbers[kInputs], value[kTaps];
+#pragma GCC unroll 6
+        for (int64_t i = 0; i < kInputs; ++i) numbers[i] = down[i][k];
+        gradient_of_taps(numbers, value);
+#pragma GCC unroll 3
+        for (int64_t i = 0; i < kTaps; ++i, tap += a.in * a.pitch) store(tap, value[i]);
+      }
+    }
+}
+
 }  // namespace
 }  // namespace winograd_loops
 
 WinogradKernels QGRAD_ROW(winograd)() {
   using namespace winograd_loops;
   return {weight, input, output};
+}
+
+WinogradGradientKernels QGRAD_ROW(winograd_gradient)() {
+  using namespace winograd_loops;
+  return {output_gradient, weight_gradient};
 }
 
 }  // namespace qgrad

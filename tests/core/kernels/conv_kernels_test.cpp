@@ -159,7 +159,7 @@ std::vector<float> run_parts(WeightGradient kernel, const ConvGeometry& g, ConvB
   if (whole) bands.channels = g.out, bands.parts = 1;
   const GradientCase c(g, images);
   for (int64_t part = 0; part < bands.parts; ++part)
-    run_gradient_part(kernel, g, c.call, bands, bands.units.count() - 1, part);
+    run_gradient_part(kernel, gradient_part(g, c.call, bands, part), bands, bands.units.count() - 1);
   return c.result();
 }
 
