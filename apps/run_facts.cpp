@@ -15,7 +15,7 @@ namespace qgrad {
 namespace {
 
 // Keys of a config, wherever they stand, whose text names a file.
-const std::set<std::string> kFiles = {"checkpoint", "teacher", "statistics", "model_activation_stats"};
+const std::set<std::string> kFiles = {"checkpoint", "statistics", "model_activation_stats"};
 
 void add_files(const Json& config, Json& sums) {
   for (const auto& [key, value] : config.items()) {

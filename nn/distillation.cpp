@@ -66,10 +66,15 @@ std::vector<Tensor> FeatureRecorder::take() {
   return std::exchange(outputs_, std::vector<Tensor>(paths_.size()));
 }
 
-Teacher::Teacher(ModulePtr model) : model_(std::move(model)) { model_->set_training(false); }
+Teacher::Teacher(ModulePtr model) : model_(std::move(model)) {
+  model_->set_training(false);
+  for (Parameter* p : all_parameters(*model_)) p->raw().set_requires_grad(false);
+}
 
+// Under a tape, which makes convolutions faster (core/ops/conv_winograd.h), but with nothing to record.
 Tensor Teacher::operator()(Inputs x) const {
-  const Tape::Paused paused;
+  Tape tape;
+  const Tape::Recording recording(tape);
   return model_->call(x);
 }
 

@@ -84,7 +84,7 @@ expect_error "and one that is no object" "rows\[0\].train: expected an object, g
 expect_error "and a wrong setting that no row needs" "quant_aware_train.*epochz: unknown key" "$qgrad" compare "$digits" --out late --set 'quant_aware_train={"epochz":1}' --set "rows=[{\"name\":\"after\",$after}]"
 expect_error "and seeds of a row that is not trained" "row 'after': it is not trained" "$qgrad" compare "$digits" --out late --set "rows=[{\"name\":\"after\",\"seeds\":[1,2],$after}]"
 expect_error "and two rows of one name" "row 'LSQ': another one has its name" "$qgrad" compare "$digits" --out late --set "rows=[{\"name\":\"LSQ\",\"seeds\":[1],$lsq},{\"name\":\"LSQ\",\"seeds\":[2],$lsq}]"
-expect_error "and a teacher that is never asked" "never be asked, from epoch 4 in a training of 4" "$qgrad" compare "$digits" --out late --set 'quant_aware_train={"epochs":4,"distillation":{"teacher":"out/in_short/float/model.safetensors","from_epoch":4}}' --set "rows=[{\"name\":\"LSQ\",$lsq}]"
+expect_error "and a teacher that is never asked" "never be asked, from epoch 4 in a training of 4" "$qgrad" compare "$digits" --out late --set 'quant_aware_train={"epochs":4,"distillation":{"teachers":[{"checkpoint":"out/in_short/float/model.safetensors"}],"from_epoch":4}}' --set "rows=[{\"name\":\"LSQ\",$lsq}]"
 printf 'no marks\n' >plain.md
 expect_error "and a document without a place for results" "plain.md: expected the lines '<!-- results -->'" "$qgrad" compare "$digits" --out late --set document=plain.md
 # late_error NAME PATTERN SETTING...: said before anything is trained or written.
@@ -98,7 +98,7 @@ post='"class":"PostTrainLinearQuantizer","bits_weights":4,"bits_activations":4'
 late_error "a wrong override of a post-training row" "rows\[0\].quantizer.overrides.conv9: matches no module" "rows=[{\"name\":\"a\",\"quantizer\":{$post,\"overrides\":{\"conv9\":{\"bits_weights\":8}}}}]"
 late_error "a wrong setting of one" "digits_compare.json: rows\[0\].quantizer.overrides.fc.clip_acts: expected one of NONE, .*got \"NONEx\"" "rows=[{\"name\":\"a\",\"quantizer\":{$post,\"overrides\":{\"fc\":{\"clip_acts\":\"NONEx\"}}}}]"
 late_error "statistics that are not there" "nowhere.json: cannot open" calibration.statistics=nowhere.json
-late_error "a teacher that is not there" "nowhere.safetensors: cannot open" 'quant_aware_train.distillation={"teacher":"nowhere.safetensors"}'
+late_error "a teacher that is not there" "nowhere.safetensors: cannot open" 'quant_aware_train.distillation={"teachers":[{"checkpoint":"nowhere.safetensors"}]}'
 late_error "a checkpoint that is not there" "nowhere.safetensors: cannot open" train=null checkpoint=nowhere.safetensors
 late_error "a document that is a folder" "late.md: is a folder" "document=$(mkdir -p late.md && echo late.md)"
 late_error "a document below a file" "digits_compare.json is no folder" "document=$digits/late.md"

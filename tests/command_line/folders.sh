@@ -31,7 +31,7 @@ cat >course.json <<JSON
   "param_groups": [{"name": "steps", "parameters": ".*step", "lr_factor": 0.5, "weight_decay": 0}],
   "quantization": {"quantize_from": 0.5, "freeze_ranges_from": 6, "freeze_batch_norm_from": 5,
    "bits": [{"until": 2, "at_least": 8}, {"until": 3.5, "at_least": 6}, {"until": 4.5, "at_least": 4}]},
-  "distillation": {"teacher": "compared/float/model.safetensors", "temperature": 4, "features": ["relu1", "relu2"], "features_until": 6.5}},
+  "distillation": {"teachers": [{"checkpoint": "compared/float/model.safetensors"}], "temperature": 4, "features": ["relu1", "relu2"], "features_until": 6.5}},
  "quantizer": {"class": "LSQQuantizer", "bits_activations": 3, "bits_weights": 3, "bits_first_last": 8}}
 JSON
 expect 0 "train by a schedule" "$qgrad" train course.json --out course --json
@@ -49,7 +49,7 @@ holds "which leaves the learning rate as it was" cmp {own_group,group}/model.saf
 expect_error "a group that picks nothing" "'.*stp' matches no parameter" "$qgrad" train course.json --out x --set 'train.param_groups=[{"name": "s", "parameters": ".*stp"}]'
 expect_error "ranges frozen before the last bits" "bits\[1\].until is 3.5, which is after freeze_ranges_from, 3" "$qgrad" train course.json --out x --set train.quantization.freeze_ranges_from=3
 expect_error "a schedule without quantization" "nothing that is quantized" "$qgrad" train train.json --out x --set quantizer=null --set 'train.quantization={}'
-expect_error "a teacher that is not there" "nowhere.safetensors" "$qgrad" train course.json --out x --set train.distillation.teacher=nowhere.safetensors
+expect_error "a teacher that is not there" "nowhere.safetensors" "$qgrad" train course.json --out x --set 'train.distillation.teachers=[{"checkpoint":"nowhere.safetensors"}]'
 holds "leaves no folder" test ! -e x
 expect_error "features that the teacher has not" "no module 'layer9'" "$qgrad" train course.json --out x --set 'train.distillation.features=["layer9"]'
 expect_error "features that never count" "no features would count, with 2 of them, from epoch 7 until epoch 6.5" "$qgrad" train course.json --out x --set train.distillation.from_epoch=7

@@ -99,7 +99,7 @@ void teach(const World& world, const ExperimentConfig& with) {
   const ImageTask data(with.data, 1, std::nullopt, std::nullopt);
   const ModulePtr student = build_model(with.model, 2, std::nullopt);
   DistillationConfig config;
-  config.teacher = world.checkpoint();
+  config.teachers = {{.checkpoint = world.checkpoint()}};
   Distillation(config, *student, data.description());
 }
 void resume(const World& world, const ExperimentConfig& with) {
@@ -216,7 +216,7 @@ TEST_CASE("a teacher sees images as it was trained to, whatever the student's no
   const auto loss = [&](const Json& transforms) {
     const ImageTask data(world.config("pets", {{"transforms", transforms}}).data, 1, std::nullopt, std::nullopt);
     DistillationConfig config{.weight_student = 0, .weight_distill = 1};
-    config.teacher = world.checkpoint();
+    config.teachers = {{.checkpoint = world.checkpoint()}};
     Distillation distillation(config, *student, data.description());
     const Tensor image = data.example(), logits = Tensor::zeros({1, 2});
     distillation.call_student({&image, 1});

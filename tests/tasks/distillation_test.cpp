@@ -37,8 +37,7 @@ TEST_CASE("the weight of the features falls along a line and is 0 from its last 
   const ModulePtr student = build_model(net, /*seed=*/2, std::nullopt);
   const Tensor x = test::normal_tensor({6, 8, 8, 1}, 3), label_loss = Tensor::full({}, 2);
   const auto loss_at = [&](double epoch, DistillationConfig config) {
-    config.teacher = file;
-    config.model = net;
+    config.teachers = {{.checkpoint = file, .model = net}};
     Distillation distillation(config, *student, {});
     const Tensor logits = distillation.call_student({&x, 1});
     return distillation.loss(label_loss, logits, OutputsAreLogits(), {&x, 1}, epoch).item();
@@ -62,4 +61,45 @@ TEST_CASE("the weight of the features falls along a line and is 0 from its last 
   guided.from_epoch = 2;  // the teacher is not asked before it
   CHECK(loss_at(1.9, guided) == 2);
   CHECK(loss_at(3, guided) - without == Approx(0.5 * features));
+}
+
+TEST_CASE("the mean of several teachers' logits is the target, each with its own normalisation") {
+  const test::TemporaryFolder folder;
+  const Config net{{{"class", "convnet"}, {"width", 4}}, "", "model"};
+  const auto model = [&](uint64_t seed) { return build_model(net, seed, std::nullopt); };
+  const auto saved = [&](uint64_t seed) {
+    const std::string file = (folder.path() / (std::to_string(seed) + ".safetensors")).string();
+    save_checkpoint(file, *model(seed), {});
+    return TeacherConfig{.checkpoint = file, .model = net};
+  };
+  const ModulePtr student = model(1);
+  const DataDescription data{.image = {8, 8, 1}, .mean = {0.5f}, .std = {0.25f}};
+  const Tensor x = test::normal_tensor({6, 8, 8, 1}, 3), zero = Tensor::zeros({});
+  const auto loss_of = [&](std::vector<TeacherConfig> teachers, std::vector<std::string> features = {}) {
+    const DistillationConfig config{
+        .teachers = std::move(teachers), .weight_student = 0, .weight_distill = 1, .features = std::move(features)};
+    Distillation distillation(config, *student, data);
+    const Tensor logits = distillation.call_student({&x, 1});
+    return distillation.loss(zero, logits, OutputsAreLogits(), {&x, 1}, 0).item();
+  };
+  const auto logits = [](const ModulePtr& m, const Tensor& images) {
+    m->set_training(false);
+    return (*m)(images);
+  };
+  TeacherConfig renormalised = saved(3);
+  renormalised.mean = {0.25f}, renormalised.std = {0.5f};
+  const Tensor theirs = add_scalar(mul_scalar(x, 0.25f / 0.5f), (0.5f - 0.25f) / 0.5f);
+  const Tensor mean = mul_scalar(add(logits(model(2), x), logits(model(3), theirs)), 0.5f);
+  CHECK(loss_of({saved(2), renormalised}) == Approx(distillation_loss((*student)(x), mean, 1).item()));
+
+  const auto error = [&](std::vector<TeacherConfig> teachers, std::vector<std::string> features = {}) {
+    return test::error_of([&] { loss_of(std::move(teachers), std::move(features)); });
+  };
+  CHECK(error({}) == "distillation.teachers: expected at least one");
+  CHECK(error({saved(2), saved(3)}, {"relu1"}) ==
+        "distillation.features: the features of one teacher can be targets, not of 2");
+  renormalised.std = {};
+  CHECK_THAT(error({renormalised}), Contains("3.safetensors: mean and std take 1 numbers each"));
+  renormalised.std = {0.5f, 0.5f};
+  CHECK_THAT(error({renormalised}), Contains("mean and std take 1 numbers each"));
 }
