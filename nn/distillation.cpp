@@ -71,7 +71,8 @@ Teacher::Teacher(ModulePtr model) : model_(std::move(model)) {
   for (Parameter* p : all_parameters(*model_)) p->raw().set_requires_grad(false);
 }
 
-// Under a tape, which makes convolutions faster (core/ops/conv_winograd.h), but with nothing to record.
+// Under a tape, so that convolutions may round as a training's, which is faster (core/ops/conv.cpp); it records
+// nothing.
 Tensor Teacher::operator()(Inputs x) const {
   Tape tape;
   const Tape::Recording recording(tape);

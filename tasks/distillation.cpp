@@ -18,10 +18,16 @@ TaskTeacher::TaskTeacher(const TeacherConfig& config, const DataDescription& dat
                             : load_model(config.checkpoint, std::nullopt).model) {
   Described theirs = described(config.checkpoint);
   theirs.whose = "the teacher " + theirs.whose;
-  const size_t channels = config.mean.empty() && config.std.empty() ? 0 : data.mean.size();
-  check(config.mean.size() == channels && config.std.size() == channels && (channels == 0 || theirs.data.mean.empty()),
-        "distillation.teachers: {}: mean and std take {} numbers each, and only where a teacher's file has none",
-        config.checkpoint, data.mean.size());
+  if (!config.mean.empty() || !config.std.empty()) {
+    const size_t channels = data.mean.size();
+    check(theirs.data.mean.empty(),
+          "distillation.teachers: {} says itself how its images are normalised: leave out mean "
+          "and std",
+          config.checkpoint);
+    check(config.mean.size() == channels && config.std.size() == channels,
+          "distillation.teachers: {}: expected {} numbers each of mean and std, got {} and {}", config.checkpoint,
+          channels, config.mean.size(), config.std.size());
+  }
   // (x std + mean - teacher's mean) / teacher's std: the same bytes as the teacher was trained to see them.
   std::vector<float> mean = std::exchange(theirs.data.mean, {}), std = std::exchange(theirs.data.std, {});
   if (!config.mean.empty()) mean = config.mean, std = config.std;
@@ -65,21 +71,24 @@ Tensor Distillation::loss(const Tensor& label_loss, const Tensor& logits, const 
                           double epoch) {
   const std::vector<Tensor> features = student_features_.take();
   if (epoch < config_.from_epoch) return label_loss;
+  const double of_features = config_.features_until ? std::max(0.0, 1 - epoch / *config_.features_until) : 1.0;
+  const double left = features.empty() ? 0.0 : of_features;
   Tensor target;
   {
     const Tape::Paused paused;
     std::optional<Observing> observing;
-    if (teacher_features_) observing.emplace(*teacher_features_);
-    for (const TaskTeacher& teacher : teachers_) {
-      const Tensor theirs = teacher.logits(task, inputs);
+    if (left > 0) observing.emplace(*teacher_features_);
+    for (size_t i = 0; i < teachers_.size(); ++i) {
+      const Tensor theirs = teachers_[i].logits(task, inputs);
+      check(theirs.shape() == logits.shape(), "distillation.teachers: {} gives {}, the student {}",
+            config_.teachers[i].checkpoint, theirs.shape(), logits.shape());
       target = target.defined() ? add(target, theirs) : theirs;
     }
     if (teachers_.size() > 1) target = mul_scalar(target, 1 / static_cast<float>(teachers_.size()));
   }
   const Tensor loss = add(mul_scalar(label_loss, config_.weight_student),
                           mul_scalar(distillation_loss(logits, target, config_.temperature), config_.weight_distill));
-  const double left = config_.features_until ? std::max(0.0, 1 - epoch / *config_.features_until) : 1.0;
-  if (features.empty() || left == 0) return loss;
+  if (left == 0) return loss;
   const float weight = config_.weight_features * static_cast<float>(left);
   return add(loss, mul_scalar(feature_loss(features, teacher_features_->take()), weight));
 }

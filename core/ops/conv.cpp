@@ -82,8 +82,10 @@ enum class Rounding { as_direct, free };
 // from one image of y to the next.
 void run_forward(std::span<const ConvPhase> phases, int64_t batch, const float* x, const float* bias, float* y,
                  int64_t y_image, Rounding rounding) {
-  if (rounding == Rounding::free && phases.size() == 1 && winograd_suits(phases.front().geometry))
-    return winograd_forward(phases.front(), batch, x, bias, y);
+  const ConvPhase& only = phases.front();
+  const bool is_whole = phases.size() == 1 && only.geometry.out_h * only.geometry.row_pitch == y_image;
+  if (rounding == Rounding::free && is_whole && winograd_suits(only.geometry))
+    return winograd_forward(only, batch, x, bias, y);
   const auto floats = [&](const ConvPhase& p) {
     return static_cast<size_t>(conv_packed_floats(p.geometry, p.weight, batch * p.geometry.out_h * p.geometry.out_w));
   };
@@ -127,7 +129,7 @@ void run_forward(std::span<const ConvPhase> phases, int64_t batch, const float* 
   });
 }
 
-// Trainings are free; a forward pass alone is what programs and exported networks compute, too.
+// Of a forward pass. A training's is free; one outside has the sums of programs with bytes and of exported networks.
 Rounding forward_rounding() { return Tape::current() && !Tape::is_tracing() ? Rounding::free : Rounding::as_direct; }
 
 Tensor input_gradient(const ConvGeometry& g, const Tensor& dy, const ConvWeightView& weight, const Shape& shape,

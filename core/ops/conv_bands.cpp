@@ -61,7 +61,7 @@ ConvBands winograd_gradient_bands(const ConvGeometry& g, int64_t batch, bool par
   ConvGeometry of_tiles = g;
   of_tiles.out_h = tiles.rows, of_tiles.out_w = tiles.columns;
   ConvBands b = bands_of(of_tiles, batch, part, kTiles);
-  b.parts = std::max<int64_t>(1, g.out / b.channels);  // none is less than a vector
+  b.parts = winograd_parts(g.out, b.channels);
   return b;
 }
 

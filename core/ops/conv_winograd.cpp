@@ -50,7 +50,7 @@ Tensor winograd_weight_gradient(const ConvGeometry& g, const Tensor& x, const Te
       std::fill_n(sums, floats, 0.0f);
       for_each_unit(p, bands, chunk,
                     [&](const ConvWeightGradient& unit) { add_winograd_products(row, p.geometry, unit, sums); });
-      winograd_weight_gradient(row, p.geometry, sums, p.gradient.dw);
+      winograd_tap_gradient(row, p.geometry, sums, p.gradient.dw);
     }
   });
   return folded(part, std::move(partial), shape);

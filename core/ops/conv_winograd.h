@@ -8,7 +8,8 @@
 
 namespace qgrad {
 
-// y = the convolution of `batch` images: a forward pass, or an input gradient. winograd_suits(phase.geometry).
+// y = the convolution of `batch` images, each of which is all rows of the phase: a forward pass, or an input gradient.
+// winograd_suits(phase.geometry).
 void winograd_forward(const ConvPhase& phase, int64_t batch, const float* x, const float* bias, float* y);
 
 // The weight gradient, of this shape; `part`: of a part of a batch (core/batch_sum.h). winograd_suits(geometry).

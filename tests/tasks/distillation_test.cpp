@@ -99,7 +99,11 @@ TEST_CASE("the mean of several teachers' logits is the target, each with its own
   CHECK(error({saved(2), saved(3)}, {"relu1"}) ==
         "distillation.features: the features of one teacher can be targets, not of 2");
   renormalised.std = {};
-  CHECK_THAT(error({renormalised}), Contains("3.safetensors: mean and std take 1 numbers each"));
+  CHECK_THAT(error({renormalised}), Contains("3.safetensors: expected 1 numbers each of mean and std, got 1 and 0"));
   renormalised.std = {0.5f, 0.5f};
-  CHECK_THAT(error({renormalised}), Contains("mean and std take 1 numbers each"));
+  CHECK_THAT(error({renormalised}), Contains("got 1 and 2"));
+  TeacherConfig of_two = saved(4);
+  of_two.model->json()["classes"] = 2;
+  save_checkpoint(of_two.checkpoint, *build_model(*of_two.model, 4, std::nullopt), {});
+  CHECK_THAT(error({saved(2), of_two}), Contains("4.safetensors gives [6,2], the student [6,10]"));
 }

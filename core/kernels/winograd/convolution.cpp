@@ -27,6 +27,11 @@ WinogradTiles winograd_tiles(const ConvGeometry& g) {
 
 int64_t winograd_step(int64_t floats) { return floats + kPanel; }  // powers of two would share lines of the first cache
 
+int64_t winograd_parts(int64_t out, int64_t channels) {
+  const int64_t whole = out / channels, rest = out % channels;
+  return std::max<int64_t>(1, rest >= kWinogradChannels ? whole + 1 : whole);
+}
+
 void copy_under_tiles(const WinogradImage& image, const WinogradTiles& tiles, int64_t size, int64_t padding_h,
                       int64_t padding_w, float* to) {
   const int64_t first = tiles.row * kWinogradOutputs - padding_h;
@@ -71,10 +76,10 @@ WinogradUnits winograd_units(const ConvGeometry& g, int64_t batch, int64_t threa
   WinogradUnits u{.batch = batch, .rows = tiles.rows, .channels = g.out, .parts = 1};
   u.images = std::clamp<int64_t>(divide_up(kTiles, tiles.count()), 1, std::max<int64_t>(1, batch / threads));
   u.bands = std::clamp<int64_t>(tiles.count() / kTiles, 1, tiles.rows);
-  const int64_t of_group = divide_up(threads, u.groups());
+  const int64_t of_group = divide_up(threads, std::max<int64_t>(1, u.groups()));
   if (u.bands < of_group && g.in * g.out >= kManyWeights) {
-    u.parts = std::min(divide_up(of_group, u.bands), g.out / kPanel);  // none is less than a vector
-    u.channels = g.out / u.parts / kPanel * kPanel;
+    u.channels = divide_up(panels(g.out), divide_up(of_group, u.bands)) * kPanel;
+    u.parts = winograd_parts(g.out, u.channels);
   } else {
     u.bands = std::clamp(of_group, u.bands, tiles.rows);
   }

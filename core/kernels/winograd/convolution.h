@@ -27,6 +27,8 @@ struct WinogradUnits {
   int64_t groups() const { return (batch + images - 1) / images; }
   int64_t count() const { return groups() * bands * parts; }
 };
+// How many parts of so many channels there are, where what is less than a vector belongs to the last one.
+int64_t winograd_parts(int64_t out, int64_t channels);
 WinogradUnits winograd_units(const ConvGeometry& geometry, int64_t batch, int64_t threads);
 
 // One unit of a batch, whose images lie one behind the other. forward.weight: of winograd_weights(); its rows and

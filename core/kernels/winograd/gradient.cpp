@@ -47,7 +47,7 @@ void add_winograd_products(const WinogradGradient& kernels, const ConvGeometry& 
                                       .adds = true});
 }
 
-void winograd_weight_gradient(const WinogradGradient& kernels, const ConvGeometry& g, const float* sums, float* dw) {
+void winograd_tap_gradient(const WinogradGradient& kernels, const ConvGeometry& g, const float* sums, float* dw) {
   kernels.gradient.weight(
       {.in = g.in, .out = g.out, .from = sums, .step = sum_step(g), .to = dw, .pitch = g.pixel_pitch});
 }

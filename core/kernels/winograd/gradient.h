@@ -21,7 +21,6 @@ void add_winograd_products(const WinogradGradient& kernels, const ConvGeometry& 
                            const ConvWeightGradient& call, float* sums);
 
 // dw = what the sums come to, rows of pixel_pitch floats.
-void winograd_weight_gradient(const WinogradGradient& kernels, const ConvGeometry& geometry, const float* sums,
-                              float* dw);
+void winograd_tap_gradient(const WinogradGradient& kernels, const ConvGeometry& geometry, const float* sums, float* dw);
 
 }  // namespace qgrad
