@@ -13,6 +13,7 @@
 #include "quant/post_train/layer_report.h"
 #include "quant/simulation/layer.h"
 #include "tasks/agreement.h"
+#include "tasks/corrections_file.h"
 #include "tasks/deployment.h"
 #include "tasks/image_settings.h"
 #include "tasks/layer_facts.h"
@@ -146,11 +147,13 @@ class QuantizeRun {
     const bool has_labels = !data_.dataset().class_names().empty();
     std::optional<Predictions> before;
     if (has_labels) before = float_predictions(*model, data_, "float");
+    CorrectionsFile kept(folder_, what_counts());
     const Quantized quantized = quantize_model(model, {.architecture = config_.model,
                                                        .quantizer = config_.quantizer,
                                                        .task = data_,
                                                        .label = "calibration",
-                                                       .calibration = config_.calibration});
+                                                       .calibration = config_.calibration,
+                                                       .kept = &kept});
     const std::vector<LayerError> layers = layer_report(*model, *quantized.reference, quantized.images);
     facts_ = {{"layers", qgrad::to_json(layer_facts(*model, *quantized.reference, quantized.images[0]))}};
     for (const char* earlier : {"results.json", "report.html"}) folder_.remove(earlier);  // of files that are replaced
@@ -175,6 +178,7 @@ class QuantizeRun {
     results_["checkpoint"] = checkpoint_.string();
     write_json(folder_.to_write("report.json"), facts_);
     write_results();
+    folder_.remove(CorrectionsFile::kName);
   }
 
   // An ONNX file and a program beside the checkpoint; where the network has no such form, why not.
@@ -203,6 +207,14 @@ class QuantizeRun {
   }
 
  private:
+  // What corrections depend on: not on the compiler or the instruction set.
+  Json what_counts() const {
+    Json of{{"config", resolved_}};
+    for (const char* key : {"version", "commit", "data_crc32c", "files_crc32c"})
+      if (run_facts_.contains(key)) of[key] = run_facts_.at(key);
+    return of;
+  }
+
   void write_results() {
     qgrad::write_results(folder_, "quantize", results_, run_facts_);
     page_ = write_report(folder_, quantization_report(results_, facts_));

@@ -12,6 +12,7 @@
 #include "nn/graph.h"
 #include "nn/module.h"
 #include "nn/optim/optimizer.h"
+#include "quant/kept_corrections.h"
 #include "quant/settings.h"
 
 namespace qgrad {
@@ -171,12 +172,13 @@ class Quantizer {
   // After prepare: the statistics as folding and fusion left them; null where there are none.
   virtual const QuantStats* stats_after_prepare() const { return nullptr; }
   // After prepare: corrections that need images. They end up in the model's state, so a model that is loaded again has
-  // them. reference: the same model in float after prepare_float. Both in evaluation mode. Returns what was left out,
-  // in sentences.
+  // them. reference: the same model in float after prepare_float. Both in evaluation mode. What takes long is kept on
+  // the way, where `kept` is not null. Returns what was left out, in sentences.
   using Progress = std::function<void(const std::string& path, size_t done, size_t all)>;
   virtual bool has_corrections() const { return false; }
   virtual std::vector<std::string> correct(Module& /*model*/, Module& /*reference*/,
-                                           std::span<const Tensor> /*batches*/, const Progress&) const {
+                                           std::span<const Tensor> /*batches*/, const Progress&,
+                                           KeptCorrections* /*kept*/) const {
     return {};
   }
   // The keys of its config that ask for them. A config without these asks for none.

@@ -53,17 +53,20 @@ std::vector<Tensor> images_to_learn(const std::vector<Tensor>& images, const Ima
   return batches;
 }
 
-void correct(Module& model, const Quantized& quantized, std::span<const Tensor> batches, const std::string& label) {
+void correct(Module& model, const Quantized& quantized, std::span<const Tensor> batches, const std::string& label,
+             KeptCorrections* kept) {
   int64_t images = 0;
   for (const Tensor& batch : batches) images += batch.dim(0);
   std::optional<Progress> progress;
   size_t before = 0;
   const std::vector<std::string> remarks = quantized.quantizer->correct(
-      model, *quantized.reference, batches, [&](const std::string& path, size_t done, size_t all) {
+      model, *quantized.reference, batches,
+      [&](const std::string& path, size_t done, size_t all) {
         if (std::exchange(before, done) >= done) progress.reset();  // the next correction
         if (!progress) progress.emplace(label + "  corrections", images * static_cast<int64_t>(all));
         progress->update(images * static_cast<int64_t>(done), path);
-      });
+      },
+      kept);
   progress.reset();
   for (const std::string& remark : remarks) note(fmt::format("{}: {}", label, remark));
 }
@@ -156,7 +159,7 @@ Quantized quantize_model(ModulePtr& model, const QuantizationSetup& setup) {
   if (!made.trains()) {
     model->set_training(false);
     if (made.has_corrections())
-      correct(*model, result, images_to_learn(result.images, images_of(task), images), setup.label);
+      correct(*model, result, images_to_learn(result.images, images_of(task), images), setup.label, setup.kept);
   } else if (const std::string left = in_words(left_in_float(*model, example)); !left.empty()) {
     note(fmt::format("{}: {}", setup.label, left));
   }

@@ -45,6 +45,7 @@ struct QuantizationSetup {
   // Empty: quantizers that take statistics get none, for dynamic quantization, or ranges from the first batches.
   std::optional<CalibrationConfig> calibration = std::nullopt;
   Optimizer* optimizer = nullptr;  // holds the model's parameters, and gets the quantizer's own groups
+  KeptCorrections* kept = nullptr;
   // Keeps the statistics of a model for further calls with the same parameters and calibration: none at first.
   std::optional<QuantStats>* measured = nullptr;
 };

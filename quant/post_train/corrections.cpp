@@ -143,13 +143,14 @@ void correct_in_turn(Module& quantized, Module& reference, std::span<const Tenso
 }  // namespace
 
 std::vector<std::string> correct_layers(Module& quantized, Module& reference, std::span<const Tensor> batches,
-                                        const Corrections& corrections, const CorrectionProgress& done) {
+                                        const Corrections& corrections, const CorrectionProgress& done,
+                                        KeptCorrections* kept) {
   check(!batches.empty(), "corrections need calibration images");
   const Tape::Paused paused;
   if (corrections.learned_rounding || corrections.scale_correction || corrections.bias_correction)
     correct_in_turn(quantized, reference, batches, corrections, done);
   if (!corrections.reconstruction) return {};
-  const std::vector<std::string> left = reconstruct(quantized, reference, batches, *corrections.reconstruction, done);
+  const std::vector<std::string> left = reconstruct(quantized, reference, batches, *corrections.reconstruction, done, kept);
   if (left.empty()) return {};
   return {
       fmt::format("reconstruction leaves {} layers as they are, from {} on: what they give passes through an "

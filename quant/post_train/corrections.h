@@ -22,9 +22,11 @@ struct Corrections {
 // Corrects every convolution and fully connected layer whose weights are quantized: learns its
 // rounding, then corrects its scales, then its bias; afterwards, reconstructs the network's units. reference: the float
 // model with batch norms folded as in the quantized one. Both in evaluation mode. `done` is told the path of every
-// corrected layer or unit, and how many of how many steps that makes. Returns what was left out, in sentences.
+// corrected layer or unit, and how many of how many steps that makes. Each finished unit is kept, where `kept` is not
+// null. Returns what was left out, in sentences.
 using CorrectionProgress = std::function<void(const std::string& path, size_t done, size_t all)>;
 std::vector<std::string> correct_layers(Module& quantized, Module& reference, std::span<const Tensor> batches,
-                                        const Corrections& corrections, const CorrectionProgress& done);
+                                        const Corrections& corrections, const CorrectionProgress& done,
+                                        KeptCorrections* kept);
 
 }  // namespace qgrad

@@ -190,6 +190,15 @@ void LearningLayer::add_all_but_weights_to(Parameters& parameters) {
   if (output_) parameters.steps.push_back(output_->parameter());
 }
 
+std::vector<std::pair<std::string, Parameter*>> LearningLayer::parameters() {
+  std::vector<std::pair<std::string, Parameter*>> all;
+  if (v_) all.insert(all.end(), {{"v", v_.get()}, {"log_steps", log_steps_.get()}});
+  if (bias_) all.emplace_back("bias", bias_.get());
+  for (size_t i = 0; i < inputs_.size(); ++i) all.emplace_back(fmt::format("input{}", i), inputs_[i].parameter());
+  if (output_) all.emplace_back("output", output_->parameter());
+  return all;
+}
+
 void LearningLayer::finish() {
   for (const QuantParamSlot& slot : wrapper_.quant_param_slots()) {
     if (slot.scale == "output_scale") set_grid(slot, handed_on_.value_or(output_->grid()));

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/ops/fused.h"
@@ -82,6 +83,9 @@ class LearningLayer {
   };
   void add_to(Parameters& parameters);
   void add_all_but_weights_to(Parameters& parameters);
+
+  // Everything that learns, by name.
+  std::vector<std::pair<std::string, Parameter*>> parameters();
 
   // Gives the wrapper what was learned: integers, scales, a bias.
   void finish();

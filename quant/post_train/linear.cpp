@@ -162,13 +162,13 @@ void PostTrainLinearQuantizer::prepare_float(ModulePtr& model, const Tensor& exa
 
 std::vector<std::string> PostTrainLinearQuantizer::correct(Module& model, Module& reference,
                                                            std::span<const Tensor> batches,
-                                                           const Progress& done) const {
+                                                           const Progress& done, KeptCorrections* kept) const {
   return correct_layers(model, reference, batches,
                         {.learned_rounding = config_.learned_rounding,
                          .scale_correction = config_.scale_correction,
                          .bias_correction = config_.bias_correction,
                          .reconstruction = config_.reconstruction},
-                        done);
+                        done, kept);
 }
 
 void PostTrainLinearQuantizer::post_process(ModulePtr& model) {

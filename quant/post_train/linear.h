@@ -90,7 +90,7 @@ class PostTrainLinearQuantizer final : public Quantizer {
     return config_.scale_correction || config_.bias_correction || config_.learned_rounding || config_.reconstruction;
   }
   std::vector<std::string> correct(Module& model, Module& reference, std::span<const Tensor> batches,
-                                   const Progress& done) const override;
+                                   const Progress& done, KeptCorrections* kept) const override;
   std::vector<std::string> correction_keys() const override;
 
   Config self_contained(Config resolved) const override;  // with the statistics as they were given

@@ -49,12 +49,13 @@ class Opened {
 class Reconstruction {
  public:
   Reconstruction(Module& quantized, Module& reference, std::span<const Tensor> batches,
-                 const ReconstructionConfig& config, const ReconstructionProgress& done)
+                 const ReconstructionConfig& config, const ReconstructionProgress& done, KeptCorrections* kept)
       : quantized_(quantized),
         reference_(reference),
         batches_(batches),
         config_(config),
         done_(done),
+        kept_(kept),
         graph_(Graph::trace(reference, batches[0])) {
     find_modules();
     if (config_.iterations > 0) units_ = reconstruction_units(graph_, weighted_, attached_);
@@ -73,8 +74,17 @@ class Reconstruction {
 
   void run() {
     std::vector<Tensor> floats(batches_.begin(), batches_.end()), arriving = floats;
+    const size_t finished = restore();
+    size_t learned = 0;
     for (const ReconstructionUnit& unit : units_) {
-      for (const ReconstructionUnit& part : parts(unit)) learn(unit, part, arriving, floats);
+      for (const ReconstructionUnit& part : parts(unit)) {
+        if (learned++ < finished) {
+          steps_done_ += static_cast<size_t>(config_.iterations);
+          continue;
+        }
+        learn(unit, part, arriving, floats);
+        if (kept_) kept_->save(learned_so_far(learned));
+      }
       const Opened open(carrier_before_end(unit.exit()));
       for (Tensor& x : arriving) x = values_in(unit, entering(unit.entry, x), quantized_modules_).at(unit.exit());
       for (Tensor& x : floats) x = values_in(unit, x, reference_modules_).at(unit.exit());
@@ -117,6 +127,32 @@ class Reconstruction {
     }
     check(std::ranges::find(weighted_, true) != weighted_.end(),
           "reconstruction: no layer of the model has quantized weights");
+  }
+
+  // "<path of a layer>.<parameter>", and how many parts were learned.
+  static constexpr const char* kParts = "parts";
+  NamedTensors learned_so_far(size_t parts) const {
+    NamedTensors all{{kParts, Tensor::full({1}, static_cast<float>(parts))}};
+    for (const auto& [path, layer] : layers_)
+      for (const auto& [name, parameter] : layer->parameters()) all.emplace_back(path + "." + name, parameter->raw());
+    return all;
+  }
+  // How many parts an earlier run had learned, whose numbers all layers have then.
+  size_t restore() {
+    const std::optional<NamedTensors> before = kept_ ? kept_->load() : std::nullopt;
+    if (!before) return 0;
+    std::map<std::string, Tensor> of(before->begin(), before->end());
+    const auto taken = [&](const std::string& name, const Shape& shape) {
+      const auto tensor = of.extract(name);
+      check(!tensor.empty() && tensor.mapped().shape() == shape,
+            "reconstruction: what an earlier run kept has no '{}' of shape {}", name, shape);
+      return tensor.mapped();
+    };
+    const Tensor parts = taken(kParts, {1});
+    for (const auto& [path, layer] : layers_)
+      for (const auto& [name, parameter] : layer->parameters())
+        parameter->set_raw(taken(path + "." + name, parameter->raw().shape()));
+    return static_cast<size_t>(parts.data()[0]);
   }
 
   // What learns at once.
@@ -321,6 +357,7 @@ class Reconstruction {
   std::span<const Tensor> batches_;
   const ReconstructionConfig& config_;
   const ReconstructionProgress& done_;
+  KeptCorrections* kept_;
   Graph graph_;
   // By node. Attached: a ReLU that is computed in the layer before it.
   std::vector<Module*> reference_modules_, quantized_modules_;
@@ -339,9 +376,10 @@ std::vector<std::pair<std::string, UnitSize>> enum_names(UnitSize*) {
 }
 
 std::vector<std::string> reconstruct(Module& quantized, Module& reference, std::span<const Tensor> batches,
-                                     const ReconstructionConfig& config, const ReconstructionProgress& done) {
+                                     const ReconstructionConfig& config, const ReconstructionProgress& done,
+                                     KeptCorrections* kept) {
   check(!batches.empty(), "reconstruction needs calibration images");
-  Reconstruction reconstruction(quantized, reference, batches, config, done);
+  Reconstruction reconstruction(quantized, reference, batches, config, done, kept);
   reconstruction.run();
   return reconstruction.left();
 }

@@ -11,6 +11,7 @@
 
 #include "core/config.h"
 #include "nn/module.h"
+#include "quant/kept_corrections.h"
 
 namespace qgrad {
 
@@ -75,11 +76,14 @@ inline void fields(Fields& v, ReconstructionConfig& c) {
 // weights' gradient is straight-through, as steps are few)
 // reference: the float model with batch norms folded as in the quantized one; both in evaluation mode. With `fisher`
 // its parameters want no gradients any more. Throws where quantization is dynamic, where a layer is called more than
-// once, and with `fisher` where an operation that no module computes comes after the units. Units that hold an
-// operation which no module computes, but for flattening, are learned with the whole network alone, and so is what
-// comes after them: returns the layers with weights that are not learned at all.
+// once, and with `fisher` where an operation that no module computes comes after the units. After each unit, what was
+// learned so far is kept, where `kept` is not null; what it has in the beginning, of the same network, batches and
+// config, is gone on from. Units that hold an operation which no module computes, but for flattening, are learned with
+// the whole network alone, and so is what comes after them: returns the layers with weights that are not learned at
+// all.
 using ReconstructionProgress = std::function<void(const std::string& unit, size_t done, size_t all)>;
 std::vector<std::string> reconstruct(Module& quantized, Module& reference, std::span<const Tensor> batches,
-                                     const ReconstructionConfig& config, const ReconstructionProgress& done);
+                                     const ReconstructionConfig& config, const ReconstructionProgress& done,
+                                     KeptCorrections* kept = nullptr);
 
 }  // namespace qgrad

@@ -87,6 +87,17 @@ expect_error "the same in calibrate" "calibration.augmentations: nothing learns 
 expect_error "augmentations that are all equal" "calibration.augmentations: data.transforms change nothing at random" "$qgrad" quantize quantize.json --out no $learned --set calibration.augmentations=2
 expect_error "more images than are kept" "calibration.augmentations: 200 images and 30 more of each are 6200, expected 4096 at the most" "$qgrad" quantize quantize.json --out no $learned $flipped --set calibration.augmentations=30
 expect 0 "reconstruct" "$qgrad" quantize quantize.json --out learned $learned
+long='--set quantizer.reconstruction={"iterations":60}'
+expect 0 "reconstruct for longer" "$qgrad" quantize quantize.json --out long $long
+"$qgrad" quantize quantize.json --out killed $long >/dev/null 2>&1 &
+victim=$!
+until [ -f killed/corrections.safetensors ]; do sleep 0.02; done
+kill -9 $victim
+wait $victim 2>/dev/null
+expect 0 "again after it was killed" "$qgrad" quantize quantize.json --out killed $long
+holds "which goes on" grep -q "killed/corrections.safetensors: corrections go on from there" stderr
+holds "to the same bytes" cmp long/model.safetensors killed/model.safetensors
+holds "and leaves nothing of it" test ! -e killed/corrections.safetensors
 expect 0 "reconstruct with augmentations" "$qgrad" quantize quantize.json --out learned_more $learned $flipped
 holds "which are other images" [ -n "$(cmp learned/model.safetensors learned_more/model.safetensors 2>&1)" ]
 expect 0 "quantize with measured statistics" "$qgrad" quantize quantize.json --out again --set calibration.statistics=$stats

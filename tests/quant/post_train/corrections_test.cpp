@@ -65,7 +65,8 @@ struct Quantized {
   ModulePtr model, reference;
   std::unique_ptr<PostTrainLinearQuantizer> quantizer;
   void correct() {
-    quantizer->correct(*model, *reference, images(), [](const std::string&, size_t, size_t) {});
+    quantizer->correct(
+        *model, *reference, images(), [](const std::string&, size_t, size_t) {}, nullptr);
   }
   RangeLinearQuantParamLayerWrapper& layer(const char* path) {
     return dynamic_cast<RangeLinearQuantParamLayerWrapper&>(*find_module(*model, path));

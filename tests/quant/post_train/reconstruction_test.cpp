@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <stdexcept>
 
 #include "core/ops.h"
 #include "core/parallel.h"
@@ -129,6 +130,53 @@ TEST_CASE("with Fisher information nothing is learned of a channel that the outp
     CHECK(channels()[0] != before[0]);
     CHECK((channels()[1] == before[1]) == fisher);
   }
+}
+
+namespace {
+
+// Keeps in memory, and stops the run after so many units.
+struct Kept final : KeptCorrections {
+  std::optional<NamedTensors> last;
+  int saves = 0, stop_after = -1;
+
+  std::optional<NamedTensors> load() override { return last; }
+  void save(const NamedTensors& learned) override {
+    last = learned;
+    for (auto& [name, tensor] : *last) tensor = tensor.clone();
+    if (++saves == stop_after) throw std::runtime_error("stopped");
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a reconstruction that was stopped goes on from its last unit, to the same bits") {
+  const std::string unit = GENERATE("layer", "block");
+  const auto config =
+      read_config<ReconstructionConfig>({{{"unit", unit}, {"iterations", 20}, {"network_iterations", 5}}, "", ""});
+  const auto run = [&](Net& net, Kept& kept) {
+    qgrad::reconstruct(
+        *net.model, *net.reference, batches(), config, [](const std::string&, size_t, size_t) {}, &kept);
+  };
+  Net whole;
+  Kept all;
+  run(whole, all);
+  REQUIRE(all.saves > 3);
+  for (const int stop_after : {1, all.saves / 2, all.saves}) {
+    Kept kept;
+    kept.stop_after = stop_after;
+    Net stopped, again;
+    CHECK_THROWS_WITH(run(stopped, kept), "stopped");
+    kept.stop_after = -1;
+    run(again, kept);
+    CAPTURE(unit, stop_after);
+    CHECK(kept.saves == all.saves);  // no unit was learned twice
+    for (const Tensor& x : batches()) CHECK(test::bits((*again.model)(x)) == test::bits((*whole.model)(x)));
+  }
+  Kept other;
+  other.last = all.last;
+  other.last->pop_back();
+  Net refused;
+  CHECK_THAT(error_of([&] { run(refused, other); }), Contains("what an earlier run kept has no"));
 }
 
 TEST_CASE("outputs that are no classes are learned by their squared error") {
