@@ -150,7 +150,8 @@ std::vector<std::string> correct_layers(Module& quantized, Module& reference, st
   if (corrections.learned_rounding || corrections.scale_correction || corrections.bias_correction)
     correct_in_turn(quantized, reference, batches, corrections, done);
   if (!corrections.reconstruction) return {};
-  const std::vector<std::string> left = reconstruct(quantized, reference, batches, *corrections.reconstruction, done, kept);
+  const std::vector<std::string> left =
+      reconstruct(quantized, reference, batches, *corrections.reconstruction, done, kept);
   if (left.empty()) return {};
   return {
       fmt::format("reconstruction leaves {} layers as they are, from {} on: what they give passes through an "

@@ -161,8 +161,8 @@ void PostTrainLinearQuantizer::prepare_float(ModulePtr& model, const Tensor& exa
 }
 
 std::vector<std::string> PostTrainLinearQuantizer::correct(Module& model, Module& reference,
-                                                           std::span<const Tensor> batches,
-                                                           const Progress& done, KeptCorrections* kept) const {
+                                                           std::span<const Tensor> batches, const Progress& done,
+                                                           KeptCorrections* kept) const {
   return correct_layers(model, reference, batches,
                         {.learned_rounding = config_.learned_rounding,
                          .scale_correction = config_.scale_correction,
