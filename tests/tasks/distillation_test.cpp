@@ -6,6 +6,7 @@
 #include "core/ops.h"
 #include "nn/checkpoint.h"
 #include "support/catch.h"
+#include "support/errors.h"
 #include "support/temporary_folder.h"
 #include "support/values.h"
 #include "tasks/experiment.h"
