@@ -86,8 +86,8 @@ Tensor Distillation::loss(const Tensor& label_loss, const Tensor& logits, const 
     }
     if (teachers_.size() > 1) target = mul_scalar(target, 1 / static_cast<float>(teachers_.size()));
   }
-  const Tensor loss = add(mul_scalar(label_loss, config_.weight_student),
-                          mul_scalar(distillation_loss(logits, target, config_.temperature), config_.weight_distill));
+  Tensor loss = add(mul_scalar(label_loss, config_.weight_student),
+                    mul_scalar(distillation_loss(logits, target, config_.temperature), config_.weight_distill));
   if (left == 0) return loss;
   const float weight = config_.weight_features * static_cast<float>(left);
   return add(loss, mul_scalar(feature_loss(features, teacher_features_->take()), weight));

@@ -1,6 +1,8 @@
 // The loop over the units.
 #include "quant/post_train/reconstruction.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -134,7 +136,8 @@ class Reconstruction {
   NamedTensors learned_so_far(size_t parts) const {
     NamedTensors all{{kParts, Tensor::full({1}, static_cast<float>(parts))}};
     for (const auto& [path, layer] : layers_)
-      for (const auto& [name, parameter] : layer->parameters()) all.emplace_back(path + "." + name, parameter->raw());
+      for (const auto& [name, parameter] : layer->parameters())
+        all.emplace_back(fmt::format("{}.{}", path, name), parameter->raw());
     return all;
   }
   // How many parts an earlier run had learned, whose numbers all layers have then.
@@ -151,7 +154,7 @@ class Reconstruction {
     const Tensor parts = taken(kParts, {1});
     for (const auto& [path, layer] : layers_)
       for (const auto& [name, parameter] : layer->parameters())
-        parameter->set_raw(taken(path + "." + name, parameter->raw().shape()));
+        parameter->set_raw(taken(fmt::format("{}.{}", path, name), parameter->raw().shape()));
     return static_cast<size_t>(parts.data()[0]);
   }
 
