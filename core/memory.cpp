@@ -1,46 +1,211 @@
 // The caching pool and the scratch arena.
 #include "core/memory.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <algorithm>
-#include <bit>
 #include <cstdlib>
+#include <iterator>
 #include <map>
 #include <mutex>
+#include <set>
 #include <utility>
 #include <vector>
 
 #include "core/error.h"
+#ifdef QGRAD_ADDRESS_SANITIZER
+#include <sanitizer/asan_interface.h>
+#endif
 
 namespace qgrad {
 namespace {
 
-// Eight sizes per power of two: 64, 72, .., 128, 144, .. rounded to the alignment.
-size_t size_class(size_t bytes) {
-  bytes = std::max(bytes, kAlignment);
-  const size_t step = std::max(std::bit_floor(bytes) / 8, kAlignment);
-  return (bytes + step - 1) / step * step;
-}
+#ifdef QGRAD_ADDRESS_SANITIZER
+void forbid(const char* at, size_t bytes) { __asan_poison_memory_region(at, bytes); }
+void allow(const char* at, size_t bytes) { __asan_unpoison_memory_region(at, bytes); }
+#else
+void forbid(const char*, size_t) {}
+void allow(const char*, size_t) {}
+#endif
 
-void* system_allocate(size_t bytes) {
-  void* block = std::aligned_alloc(kAlignment, bytes);
-  if (!block) {
-    pool::trim();  // cached blocks of other sizes may make room
-    block = std::aligned_alloc(kAlignment, bytes);
+constexpr const char* kNoneLeft = "out of memory: the system has no {} bytes left";
+constexpr size_t kAskedAtOnce = size_t{256} << 10;  // of the system, a multiple of its pages
+constexpr size_t kBetweenBlocks = kAlignment;
+
+size_t up_to(size_t multiple, size_t bytes) { return (bytes + multiple - 1) / multiple * multiple; }
+
+size_t block_size(size_t bytes) { return up_to(kAlignment, std::max<size_t>(bytes, 1) + kBetweenBlocks); }
+
+// Stretches of free memory, none of which touches another.
+class FreeMemory {
+ public:
+  void add(char* at, size_t bytes) {
+    forbid(at, bytes);
+    auto after = by_address_.lower_bound(at);
+    if (after != by_address_.end() && at + bytes == after->first) bytes += forget(after++);
+    if (after != by_address_.begin())
+      if (const auto before = std::prev(after); before->first + before->second == at) {
+        at = before->first;
+        bytes += forget(before);
+      }
+    remember(at, bytes);
   }
-  check(block != nullptr, "out of memory: the system has no {} bytes left", bytes);
-  return block;
-}
+
+  // From the beginning of the smallest stretch that has so many bytes; null: none has.
+  char* take(size_t bytes) {
+    const auto smallest = by_size_.lower_bound({bytes, nullptr});
+    if (smallest == by_size_.end()) return nullptr;
+    const auto [size, at] = *smallest;
+    forget(by_address_.find(at));
+    if (size > bytes) remember(at + bytes, size - bytes);
+    return at;
+  }
+
+  // The bytes of the stretch that begins there; 0: none does.
+  size_t size_at(char* at) const {
+    const auto found = by_address_.find(at);
+    return found == by_address_.end() ? 0 : found->second;
+  }
+
+  std::map<char*, size_t> take_all() {
+    by_size_.clear();
+    return std::exchange(by_address_, {});
+  }
+
+ private:
+  void remember(char* at, size_t bytes) {
+    by_address_.emplace(at, bytes);
+    by_size_.emplace(bytes, at);
+  }
+  size_t forget(std::map<char*, size_t>::iterator stretch) {
+    const size_t bytes = stretch->second;
+    by_size_.erase({bytes, stretch->first});
+    by_address_.erase(stretch);
+    return bytes;
+  }
+
+  std::map<char*, size_t> by_address_;
+  std::set<std::pair<size_t, char*>> by_size_;
+};
+
+// Blocks of one size that were given back and wait for a request of this size, since caches may have them.
+class Latest {
+ public:
+  explicit Latest(size_t size) : most_(std::clamp<size_t>((size_t{1} << 20) / size, 4, 32)) {}
+  // The one that waits no longer; null: all do.
+  char* add(char* block) {
+    blocks_.push_back(block);
+    if (blocks_.size() <= most_) return nullptr;
+    char* oldest = blocks_.front();
+    blocks_.erase(blocks_.begin());
+    return oldest;
+  }
+  char* take() {  // the last one; null: there is none
+    if (blocks_.empty()) return nullptr;
+    char* block = blocks_.back();
+    blocks_.pop_back();
+    return block;
+  }
+
+ private:
+  size_t most_;
+  std::vector<char*> blocks_;
+};
 
 struct Pool {
   std::mutex mutex;
-  std::map<size_t, std::vector<void*>> free_lists;
+  FreeMemory free;
+  std::map<size_t, Latest> latest;  // by size
+  char* lowest = nullptr;           // of what the system gave last, below which it may have more
   pool::Stats stats;
+
+  char* take(size_t size);  // null: nothing is large enough
+  void give_back(char* block, size_t size);
+  void trim();
+  bool grow(size_t bytes);
+
+ private:
+  void free_latest();
+  bool ask(size_t bytes, bool only_below);
 };
+
+char* Pool::take(size_t size) {
+  if (const auto same = latest.find(size); same != latest.end())
+    if (char* block = same->second.take()) return block;
+  if (char* block = free.take(size)) return block;
+  free_latest();
+  return free.take(size);
+}
+
+void Pool::give_back(char* block, size_t size) {
+  forbid(block, size);
+  if (char* oldest = latest.try_emplace(size, size).first->second.add(block)) free.add(oldest, size);
+}
+
+void Pool::free_latest() {
+  for (auto& [size, blocks] : latest)
+    while (char* block = blocks.take()) free.add(block, size);
+  latest.clear();
+}
+
+// Whole pages; what is left of them stays.
+void Pool::trim() {
+  free_latest();
+  const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  for (const auto& [at, bytes] : free.take_all()) {
+    const auto begin = reinterpret_cast<uintptr_t>(at);
+    const size_t before = up_to(page, begin) - begin, whole = bytes > before ? (bytes - before) / page * page : 0;
+    allow(at, bytes);
+    if (whole == 0 || munmap(at + before, whole) != 0) {
+      free.add(at, bytes);
+      continue;
+    }
+    stats.bytes_reserved -= whole;
+    if (before > 0) free.add(at, before);
+    if (before + whole < bytes) free.add(at + before + whole, bytes - before - whole);
+  }
+}
+
+// So that a block of so many bytes is free. The system mostly gives memory below what it gave before, which then joins
+// what is free there. False: it has none left.
+bool Pool::grow(size_t bytes) {
+  const size_t there = free.size_at(lowest);
+  if (there > 0 && ask(bytes - there, true)) return true;
+  if (ask(bytes, false)) return true;
+  trim();
+  return ask(bytes, false);
+}
+
+bool Pool::ask(size_t bytes, bool only_below) {
+  const size_t size = up_to(kAskedAtOnce, bytes);
+  char* const below = lowest - std::min(reinterpret_cast<uintptr_t>(lowest), size);
+  void* given = mmap(below, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (given == MAP_FAILED) return false;
+  if (only_below && given != below) {
+    munmap(given, size);
+    return false;
+  }
+  lowest = static_cast<char*>(given);
+  stats.bytes_reserved += size;
+  free.add(lowest, size);
+  return true;
+}
 
 // Never destroyed: tensors with static lifetime may release after main.
 Pool& the_pool() {
   static Pool* instance = new Pool;
   return *instance;
+}
+
+void* system_allocate(size_t bytes) {
+  void* block = std::aligned_alloc(kAlignment, bytes);
+  if (!block) {
+    pool::trim();  // what is free there may make room
+    block = std::aligned_alloc(kAlignment, bytes);
+  }
+  check(block != nullptr, kNoneLeft, bytes);
+  return block;
 }
 
 // Of the innermost MemoryLimit: what is held may be negative, where others' blocks were given back.
@@ -59,24 +224,22 @@ MemoryLimit::~MemoryLimit() {
 namespace pool {
 
 void* allocate(size_t bytes) {
-  const size_t size = size_class(bytes);
+  check(bytes <= PTRDIFF_MAX, kNoneLeft, bytes);
+  const size_t size = block_size(bytes);
   const int64_t held = held_bytes + static_cast<int64_t>(size);
   check(held < 0 || static_cast<size_t>(held) <= most_bytes, "{} bytes more are beyond the {} that may be used here",
         bytes, most_bytes);
   Pool& p = the_pool();
-  std::unique_lock lock(p.mutex);
-  void* block = nullptr;
-  if (auto& list = p.free_lists[size]; !list.empty()) {
-    block = list.back();
-    list.pop_back();
+  const std::lock_guard lock(p.mutex);
+  char* block = p.take(size);
+  if (block) {
     ++p.stats.hits;
   } else {
-    lock.unlock();
-    block = system_allocate(size);
-    lock.lock();
+    check(p.grow(size), kNoneLeft, bytes);
     ++p.stats.misses;
-    p.stats.bytes_reserved += size;
+    block = p.free.take(size);
   }
+  allow(block, bytes);
   held_bytes = held;
   p.stats.bytes_in_use += size;
   p.stats.peak_bytes_in_use = std::max(p.stats.peak_bytes_in_use, p.stats.bytes_in_use);
@@ -84,22 +247,18 @@ void* allocate(size_t bytes) {
 }
 
 void release(void* block, size_t bytes) {
-  const size_t size = size_class(bytes);
+  const size_t size = block_size(bytes);
   Pool& p = the_pool();
-  std::lock_guard lock(p.mutex);
+  const std::lock_guard lock(p.mutex);
   held_bytes -= static_cast<int64_t>(size);
   p.stats.bytes_in_use -= size;
-  p.free_lists[size].push_back(block);
+  p.give_back(static_cast<char*>(block), size);
 }
 
 void trim() {
   Pool& p = the_pool();
-  std::lock_guard lock(p.mutex);
-  for (auto& [size, list] : p.free_lists) {
-    for (void* block : list) std::free(block);
-    p.stats.bytes_reserved -= size * list.size();
-    list.clear();
-  }
+  const std::lock_guard lock(p.mutex);
+  p.trim();
 }
 
 Stats stats() {

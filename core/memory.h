@@ -9,20 +9,21 @@ namespace qgrad {
 // Every block is aligned to this many bytes.
 inline constexpr size_t kAlignment = 64;
 
-// The tensor pool. Freed blocks are kept in per-size free lists and handed out again, so that a training loop stops
-// asking the system for memory after its first step. Thread-safe. Blocks are rounded up to one of eight sizes per
-// power of two (and to 64 bytes), so that little of a large block is unused.
+// The tensor pool. A request gets a block of its size that was given back of late, or else the smallest free stretch
+// that is large enough; free blocks that touch are one stretch. So a training loop hardly asks the system for memory
+// after its first step, and holds little more than it has in use at a time, whatever sizes it wants one after the
+// other. Thread-safe. With AddressSanitizer, what is free and what lies between blocks may not be touched.
 namespace pool {
 
 void* allocate(size_t bytes);             // throws Error when the system has no memory left
 void release(void* block, size_t bytes);  // bytes: what was asked for
-void trim();                              // gives cached blocks back to the system
+void trim();                              // gives free memory back to the system, in whole pages
 
 struct Stats {
-  uint64_t hits = 0;          // requests answered from a free list
+  uint64_t hits = 0;          // requests answered with what was free
   uint64_t misses = 0;        // requests that asked the system
   size_t bytes_in_use = 0;    // handed out now
-  size_t bytes_reserved = 0;  // handed out + cached
+  size_t bytes_reserved = 0;  // handed out + free
   size_t peak_bytes_in_use = 0;
 };
 Stats stats();
