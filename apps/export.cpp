@@ -9,6 +9,7 @@
 #include "apps/command.h"
 #include "apps/export.h"
 #include "apps/onnx_test_data.h"
+#include "core/divide_up.h"
 #include "core/file.h"
 #include "core/file_kind.h"
 #include "core/json.h"
@@ -144,7 +145,7 @@ void check_places(const ExportOptions& chosen) {
           wanted);
   }
   if (!chosen.onnx || chosen.test_images == 0) return;
-  const int64_t sets = (int64_t{chosen.test_images} + kImagesOfSet - 1) / kImagesOfSet;
+  const int64_t sets = divide_up(int64_t{chosen.test_images}, kImagesOfSet);
   const fs::path left = fs::path(*chosen.onnx).parent_path() / fmt::format("test_data_set_{}", sets);
   check(!fs::exists(left), "{}: is there already, and would stand beside {} sets of this model", left.string(), sets);
 }

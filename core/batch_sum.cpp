@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "core/divide_up.h"
 #include "core/error.h"
 #include "core/kernels/table.h"
 #include "core/memory.h"
@@ -10,8 +11,6 @@
 
 namespace qgrad {
 namespace {
-
-int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 template <class T>
 void add_chunks(T* total, const T* partial, int64_t chunks, int64_t width) {

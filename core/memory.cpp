@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/divide_up.h"
 #include "core/error.h"
 #ifdef QGRAD_ADDRESS_SANITIZER
 #include <sanitizer/asan_interface.h>
@@ -33,9 +34,7 @@ constexpr const char* kNoneLeft = "out of memory: the system has no {} bytes lef
 constexpr size_t kAskedAtOnce = size_t{256} << 10;  // of the system, a multiple of its pages
 constexpr size_t kBetweenBlocks = kAlignment;
 
-size_t up_to(size_t multiple, size_t bytes) { return (bytes + multiple - 1) / multiple * multiple; }
-
-size_t block_size(size_t bytes) { return up_to(kAlignment, std::max<size_t>(bytes, 1) + kBetweenBlocks); }
+size_t block_size(size_t bytes) { return round_up(std::max<size_t>(bytes, 1) + kBetweenBlocks, kAlignment); }
 
 // Stretches of free memory, none of which touches another.
 class FreeMemory {
@@ -155,7 +154,7 @@ void Pool::trim() {
   const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
   for (const auto& [at, bytes] : free.take_all()) {
     const auto begin = reinterpret_cast<uintptr_t>(at);
-    const size_t before = up_to(page, begin) - begin, whole = bytes > before ? (bytes - before) / page * page : 0;
+    const size_t before = round_up(begin, page) - begin, whole = bytes > before ? (bytes - before) / page * page : 0;
     allow(at, bytes);
     if (whole == 0 || munmap(at + before, whole) != 0) {
       free.add(at, bytes);
@@ -178,7 +177,7 @@ bool Pool::grow(size_t bytes) {
 }
 
 bool Pool::ask(size_t bytes, bool only_below) {
-  const size_t size = up_to(kAskedAtOnce, bytes);
+  const size_t size = round_up(bytes, kAskedAtOnce);
   char* const below = lowest - std::min(reinterpret_cast<uintptr_t>(lowest), size);
   void* given = mmap(below, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (given == MAP_FAILED) return false;
@@ -307,7 +306,7 @@ void reserve_scratch() {
 
 void* Scratch::take_bytes(size_t bytes) {
   Arena& a = arena();
-  bytes = (bytes + kAlignment - 1) / kAlignment * kAlignment;
+  bytes = round_up(bytes, kAlignment);
   while (a.block < a.blocks.size() && a.blocks[a.block].size - a.used < bytes) {
     ++a.block;
     a.used = 0;

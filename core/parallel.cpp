@@ -11,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "core/divide_up.h"
 #include "core/error.h"
 #include "core/memory.h"
 #include "core/threads.h"
@@ -38,7 +39,7 @@ struct Job {
   std::mutex error_mutex;
 
   void work() {
-    const int64_t chunks = (n + grain - 1) / grain;
+    const int64_t chunks = divide_up(n, grain);
     for (int64_t chunk; (chunk = next_chunk.fetch_add(1, std::memory_order_relaxed)) < chunks;) {
       try {
         body(context, chunk * grain, std::min(n, (chunk + 1) * grain));

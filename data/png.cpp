@@ -8,6 +8,7 @@
 
 #include <algorithm>
 
+#include "core/divide_up.h"
 #include "core/error.h"
 
 namespace qgrad {
@@ -32,7 +33,7 @@ std::string png_of(const Image& image) {
 
 Image shrunk(const Image& image, int64_t side) {
   const int64_t height = image.shape[0], width = image.shape[1], channels = image.shape[2];
-  const int64_t factor = (std::max(height, width) + side - 1) / side;
+  const int64_t factor = divide_up(std::max(height, width), side);
   if (factor <= 1) return image;
   Image small{Shape{std::max<int64_t>(height / factor, 1), std::max<int64_t>(width / factor, 1), channels}, {}};
   for (int64_t y = 0; y < small.shape[0]; ++y)

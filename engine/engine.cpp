@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "core/divide_up.h"
 #include "core/error.h"
 #include "core/memory.h"
 #include "core/parallel.h"
@@ -340,7 +341,7 @@ void Engine::plan_memory() {
   offsets_.assign(count, 0);
   const auto room = [&](size_t i) {
     const auto alignment = static_cast<int64_t>(kAlignment);
-    return (program_->tensors[i].bytes() + alignment - 1) / alignment * alignment;
+    return round_up(program_->tensors[i].bytes(), alignment);
   };
   for (size_t i = 0; i < count; ++i) {
     std::vector<size_t> others;

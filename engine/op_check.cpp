@@ -7,6 +7,7 @@
 #include <initializer_list>
 #include <limits>
 
+#include "core/divide_up.h"
 #include "core/error.h"
 #include "engine/kernels/byte_kernels.h"
 
@@ -139,7 +140,7 @@ class OpCheck {
   static int64_t taps(const std::vector<float>& weights, const std::vector<int32_t>& first) {
     return std::ssize(weights) / std::ssize(first);
   }
-  static int64_t up_to_lanes(int64_t channels) { return (channels + kLanes - 1) / kLanes * kLanes; }
+  static int64_t up_to_lanes(int64_t channels) { return round_up(channels, kLanes); }
 
   // The fields that a kind has no use for are as they were made.
   void nothing_but(std::initializer_list<const void*> used) const {

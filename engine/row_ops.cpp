@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/divide_up.h"
 #include "core/memory.h"
 #include "engine/kernels/byte_table.h"
 
@@ -84,7 +85,7 @@ void matmul(const TensorInfo& a, const TensorInfo& b, const uint8_t* x, const ui
             float* y) {
   constexpr int64_t kRows = 24;
   const int64_t depth = b.width, columns = b.channels;
-  const int64_t pairs = (depth + 1) / 2, panels = (columns + kBytePanel - 1) / kBytePanel;
+  const int64_t pairs = (depth + 1) / 2, panels = divide_up(columns, kBytePanel);
   Scratch scratch;
   auto* numbers = scratch.take<int16_t>(static_cast<size_t>(kRows * pairs * 2));
   auto* paired = scratch.take<int16_t>(static_cast<size_t>(pairs * panels * kBytePanel * 2));

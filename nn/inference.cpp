@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "core/divide_up.h"
 #include "core/error.h"
 #include "core/parallel.h"
 #include "core/tape.h"
@@ -16,7 +17,7 @@ Tensor forward_in_blocks(Module& model, const Tensor& images, int64_t block) {
   const Shape& s = images.shape();
   const int64_t each = images.numel() / s[0];
   const std::span<const float> from = images.data();
-  std::vector<Tensor> outputs(static_cast<size_t>((s[0] + block - 1) / block));
+  std::vector<Tensor> outputs(static_cast<size_t>(divide_up(s[0], block)));
   parallel_for(s[0], block, [&](int64_t begin, int64_t end) {
     const Tape::Paused paused;
     const auto first = static_cast<size_t>(begin * each), count = static_cast<size_t>((end - begin) * each);

@@ -8,6 +8,7 @@
 #include <span>
 
 #include "core/checksum.h"
+#include "core/divide_up.h"
 #include "core/parallel.h"
 #include "core/ranks.h"
 #include "nn/checkpoint.h"
@@ -188,7 +189,7 @@ Json ImageTask::evaluate(Module& model, Part part, const std::string& label) con
   const ImageSet& images = part == Part::test ? evaluated_set() : dataset_->train();
   Indices mine = part == Part::test ? test_ : validation_;
   if (ranks()) {
-    const int64_t count = std::ssize(mine), size = config_.eval_batch_size, batches = (count + size - 1) / size;
+    const int64_t count = std::ssize(mine), size = config_.eval_batch_size, batches = divide_up(count, size);
     const auto begin_of = [&](int rank) {
       return std::min(count, (batches * rank + ranks()->count() - 1) / ranks()->count() * size);
     };

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "core/batch_sum.h"
+#include "core/divide_up.h"
 #include "core/error.h"
 #include "core/kernels/table.h"
 #include "core/memory.h"
@@ -108,7 +109,7 @@ namespace {
 
 constexpr int64_t kColumns = 1024;  // columns summed by one task
 
-int64_t column_blocks(int64_t inner) { return (inner + kColumns - 1) / kColumns; }
+int64_t column_blocks(int64_t inner) { return divide_up(inner, kColumns); }
 int64_t rows_of_chunk(int64_t inner) { return std::max<int64_t>(1, kElementwiseGrain / std::min(inner, kColumns)); }
 
 // One block of columns of some rows of [.., inner].
@@ -142,7 +143,7 @@ void sum_leading(const float* x, int64_t n, int64_t inner, bool part, double fac
 void sum_middle(const float* x, int64_t outer, int64_t n, int64_t inner, double factor, float* y) {
   if (outer * inner == 0) return;
   const int64_t blocks = column_blocks(inner), rows = rows_of_chunk(inner),
-                chunks = std::max<int64_t>(1, (n + rows - 1) / rows);
+                chunks = std::max<int64_t>(1, divide_up(n, rows));
   // Partial sums [outer, chunks, inner], each by one task, then added in the order of the chunks.
   Scratch scratch;
   double* partial = scratch.take<double>(static_cast<size_t>(outer * chunks * inner));

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "core/divide_up.h"
 #include "core/kernels/winograd/convolution.h"
 #include "core/memory.h"
 
@@ -11,8 +12,6 @@ namespace {
 
 constexpr int64_t kPartChannels = 64;  // what the widest tile takes
 constexpr int64_t kManySums = 65536;
-
-int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 int64_t sums_of(const ConvGeometry& g) { return g.kernel_h * g.kernel_w * (g.in / g.groups) * g.out; }
 

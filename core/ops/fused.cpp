@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "core/divide_up.h"
 #include "core/error.h"
 #include "core/kernels/table.h"
 #include "core/memory.h"
@@ -55,7 +56,7 @@ Tensor PendingNormalized::compute() {
 
 std::pair<float, float> PendingNormalized::range() {
   check(x.numel() > 0, "range: a tensor of shape {} has no smallest value", x.shape());
-  const int64_t channels = x.dim(-1), chunk = chunk_rows(channels) * channels, chunks = (x.numel() + chunk - 1) / chunk;
+  const int64_t channels = x.dim(-1), chunk = chunk_rows(channels) * channels, chunks = divide_up(x.numel(), chunk);
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   Scratch scratch;
   float *low = scratch.take<float>(static_cast<size_t>(chunks)),

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "core/batch_sum.h"
+#include "core/divide_up.h"
 #include "core/error.h"
 #include "core/kernels/table.h"
 #include "core/ops.h"
@@ -59,7 +60,7 @@ Tensor product_over_rows(int64_t rows, const Tensor& a, const Tensor& b, bool pa
   Tensor partial = Tensor::empty({chunks.count(), size});
   const float *pa = a.data().data(), *pb = b.data().data();
   float* sums = partial.mutable_data().data();
-  const int64_t grain = row_grain(in, rows / chunks.count() * out), blocks = (in + grain - 1) / grain;
+  const int64_t grain = row_grain(in, rows / chunks.count() * out), blocks = divide_up(in, grain);
   parallel_for(chunks.count() * blocks, 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const auto [first, last] = chunks.rows(i / blocks);

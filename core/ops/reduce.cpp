@@ -3,6 +3,7 @@
 #include <array>
 
 #include "core/batch_sum.h"
+#include "core/divide_up.h"
 #include "core/error.h"
 #include "core/kernels/table.h"
 #include "core/memory.h"
@@ -83,7 +84,7 @@ struct Extremes {
 };
 
 Extremes extremes(const Tensor& x) {
-  const int64_t n = x.numel(), chunks = (n + kElementwiseGrain - 1) / kElementwiseGrain;
+  const int64_t n = x.numel(), chunks = divide_up(n, kElementwiseGrain);
   Scratch scratch;
   auto* partial = scratch.take<Extremes>(static_cast<size_t>(chunks));
   const float* from = x.data().data();

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "core/divide_up.h"
 #include "core/ops.h"
 #include "nn/layout.h"
 #include "nn/onnx/translation.h"
@@ -44,7 +45,7 @@ struct Window {
 
 // Zeros along one dimension that "SAME" asks for.
 int64_t same_padding(int64_t in, int64_t kernel, int64_t stride, int64_t dilation) {
-  const int64_t out = (in + stride - 1) / stride;
+  const int64_t out = divide_up(in, stride);
   return std::max<int64_t>(0, (out - 1) * stride + (kernel - 1) * dilation + 1 - in);
 }
 

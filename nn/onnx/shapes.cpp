@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "core/divide_up.h"
 #include "core/ops.h"
 #include "nn/onnx/translation.h"
 
@@ -171,7 +172,7 @@ Results split_to(const Translation& node) {
   const int64_t size = x.dims[static_cast<size_t>(axis)];
   const auto parts = static_cast<int64_t>(node.outputs());
   check(size < kBatch, "the batch is not to be split");
-  const int64_t each = (size + parts - 1) / parts;
+  const int64_t each = divide_up(size, parts);
   Dims sizes = node.ints("split", 1).value_or(Dims());
   if (sizes.empty())
     for (int64_t left = size; std::ssize(sizes) < parts; left -= sizes.back()) sizes.push_back(std::min(each, left));

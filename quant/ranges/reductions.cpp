@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/batch_sum.h"
+#include "core/divide_up.h"
 #include "core/error.h"
 #include "core/kernels/table.h"
 #include "core/parallel.h"
@@ -22,7 +23,7 @@ template <class Partial, class Reduce, class Combine>
 Partial reduce_chunks(std::span<const float> x, Reduce&& reduce, Combine&& combine) {
   const auto n = static_cast<int64_t>(x.size());
   if (n <= kGrain) return n == 0 ? Partial{} : reduce(x);
-  std::vector<Partial> partials(static_cast<size_t>((n + kGrain - 1) / kGrain));
+  std::vector<Partial> partials(static_cast<size_t>(divide_up(n, kGrain)));
   parallel_for(n, kGrain, [&](int64_t begin, int64_t end) {
     partials[static_cast<size_t>(begin / kGrain)] =
         reduce(x.subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin)));

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "core/divide_up.h"
 #include "core/kernels/table.h"
 #include "core/memory.h"
 #include "core/parallel.h"
@@ -12,8 +13,6 @@ namespace qgrad {
 namespace {
 
 constexpr int64_t kPartChannels = 64;  // what the widest tile takes
-
-int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // Input positions under `count` output positions.
 int64_t extent(int64_t count, int64_t stride, int64_t kernel, int64_t dilation) {

@@ -3,13 +3,13 @@
 
 #include <algorithm>
 
+#include "core/divide_up.h"
 #include "core/memory.h"
 #include "core/parallel.h"
 
 namespace qgrad {
 namespace {
 
-int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t panels(int64_t channels) { return divide_up(channels, kPanel); }
 
 // `count` pixels of a row.
