@@ -69,9 +69,9 @@ TEST_CASE("blocks are apart, whatever is taken and given back in whatever order"
   RandomStream random(1, "blocks");
   std::vector<Block> blocks;
   const auto give_back = [&](size_t i) {
-    const auto [at, bytes, mark] = blocks[i];
-    REQUIRE(std::all_of(at, at + bytes, [&](unsigned char byte) { return byte == mark; }));
-    pool::release(at, bytes);
+    const Block block = blocks[i];
+    REQUIRE(std::all_of(block.at, block.at + block.bytes, [&](unsigned char byte) { return byte == block.mark; }));
+    pool::release(block.at, block.bytes);
     blocks.erase(blocks.begin() + static_cast<int64_t>(i));
   };
   for (int i = 0; i < 5000; ++i) {
