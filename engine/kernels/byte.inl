@@ -5,41 +5,75 @@
 namespace qgrad {
 namespace {
 
-inline uint8_t to_byte(float x, const ByteOutput& to) { return to_byte(x / to.step, to.low, to.high, to.origin); }
-
-void quantize(const float* __restrict x, uint8_t* __restrict y, size_t n, const ByteOutput& output) {
-  const ByteOutput to = output;
-  for (size_t i = 0; i < n; ++i) y[i] = to_byte(x[i], to);
+// One number, or a register of them.
+template <class F>
+F numbers_at(const float* x) {
+  if constexpr (sizeof(F) == sizeof(float))
+    return *x;
+  else
+    return load_floats(x);
+}
+template <class F>
+F numbers_at(const uint8_t* x) {
+  if constexpr (sizeof(F) == sizeof(float))
+    return static_cast<float>(*x);
+  else
+    return floats_of(x);
 }
 
-inline float real(uint8_t x, float origin, float step) { return (static_cast<float>(x) - origin) * step; }
+// What the i-th byte of an operand stands for, and the next ones.
+template <class F>
+F real(const ByteOperand& from, size_t i) {
+  return (numbers_at<F>(from.x + i) - from.origin) * from.step;
+}
 
-void dequantize(const ByteOperand& operand, float* __restrict y, size_t n) {
+// y[i] = the byte of numbers<float>(i), of which numbers<Floats>(i) gives some at a time. Limits are whole numbers, so
+// that rounding may come after them.
+void to_bytes(const auto& numbers, uint8_t* y, size_t n, const ByteOutput& output) {
+  const ByteOutput to = output;
+  size_t i = 0;
+  for (; i + kByteVectors * kIntegerLanes <= n; i += kByteVectors * kIntegerLanes) {
+    Integers steps[kByteVectors];
+#pragma GCC unroll 4
+    for (size_t v = 0; v < kByteVectors; ++v)
+      steps[v] = rounded_within(numbers.template operator()<Floats>(i + v * kIntegerLanes) / to.step, to.low, to.high);
+    store_bytes(y + i, steps, static_cast<int32_t>(to.origin));
+  }
+  for (; i < n; ++i) y[i] = to_byte(numbers.template operator()<float>(i) / to.step, to.low, to.high, to.origin);
+}
+
+void quantize(const float* x, uint8_t* y, size_t n, const ByteOutput& to) {
+  to_bytes([=]<class F>(size_t i) { return numbers_at<F>(x + i); }, y, n, to);
+}
+
+void dequantize(const ByteOperand& operand, float* y, size_t n) {
   const ByteOperand from = operand;
-  for (size_t i = 0; i < n; ++i) y[i] = real(from.x[i], from.origin, from.step);
+  size_t i = 0;
+  for (; i + kIntegerLanes <= n; i += kIntegerLanes) store(y + i, real<Floats>(from, i));
+  for (; i < n; ++i) y[i] = real<float>(from, i);
 }
 
-void add(const ByteOperand* operands, size_t count, uint8_t* __restrict y, size_t n, const ByteOutput& output) {
-  const ByteOutput to = output;
-  if (count == 2) {
-    const ByteOperand a = operands[0], b = operands[1];
-    for (size_t i = 0; i < n; ++i) y[i] = to_byte(real(a.x[i], a.origin, a.step) + real(b.x[i], b.origin, b.step), to);
-    return;
-  }
-  for (size_t i = 0; i < n; ++i) {
-    float sum = 0;
-    for (size_t k = 0; k < count; ++k) sum += real(operands[k].x[i], operands[k].origin, operands[k].step);
-    y[i] = to_byte(sum, to);
-  }
+void add(const ByteOperand* operands, size_t count, uint8_t* y, size_t n, const ByteOutput& to) {
+  if (count == 2)
+    return to_bytes([a = operands[0], b = operands[1]]<class F>(size_t i) { return real<F>(a, i) + real<F>(b, i); }, y,
+                    n, to);
+  to_bytes(
+      [=]<class F>(size_t i) {
+        F sum = real<F>(operands[0], i);
+        for (size_t k = 1; k < count; ++k) sum += real<F>(operands[k], i);
+        return sum;
+      },
+      y, n, to);
 }
 
-void multiply(const ByteOperand* operands, size_t count, uint8_t* y, size_t n, const ByteOutput& output) {
-  const ByteOutput to = output;
-  for (size_t i = 0; i < n; ++i) {
-    float product = 1;
-    for (size_t k = 0; k < count; ++k) product *= real(operands[k].x[i], operands[k].origin, operands[k].step);
-    y[i] = to_byte(product, to);
-  }
+void multiply(const ByteOperand* operands, size_t count, uint8_t* y, size_t n, const ByteOutput& to) {
+  to_bytes(
+      [=]<class F>(size_t i) {
+        F product = real<F>(operands[0], i);
+        for (size_t k = 1; k < count; ++k) product *= real<F>(operands[k], i);
+        return product;
+      },
+      y, n, to);
 }
 
 void max_pool(const uint8_t* x, uint8_t* y, const PoolGeometry& geometry) {

@@ -71,6 +71,19 @@ void product(const ByteProduct& p) {
   }
 }
 
+// A register of one number.
+typedef float Floats;
+typedef int32_t Integers;
+constexpr int kIntegerLanes = 1, kByteVectors = 1;
+inline Floats load_floats(const float* x) { return *x; }
+inline Floats floats_of(const uint8_t* x) { return *x; }
+inline void store(float* y, Floats x) { *y = x; }
+inline Integers rounded_within(Floats x, float low, float high) {
+  const float raised = x > low ? x : low;
+  return static_cast<int32_t>(__builtin_nearbyintf(raised > high ? high : raised));
+}
+inline void store_bytes(uint8_t* y, const Integers* x, int32_t more) { *y = static_cast<uint8_t>(*x + more); }
+
 }  // namespace
 }  // namespace qgrad
 

@@ -41,6 +41,24 @@ inline Integers rescaled(Integers sum, const float* rescale) {
 }
 inline __m256i words_of(const Integers* steps) { return _mm512_cvtsepi32_epi16(steps[0]); }
 
+// As many floats, and those that bytes are.
+typedef __m512 Floats;
+inline Floats load_floats(const float* x) { return _mm512_loadu_ps(x); }
+inline void store(float* y, Floats x) { _mm512_storeu_ps(y, x); }
+inline Floats floats_of(const uint8_t* x) {
+  return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x))));
+}
+// A NaN becomes low.
+inline Integers rounded_within(Floats x, float low, float high) {
+  return _mm512_cvtps_epi32(_mm512_min_ps(_mm512_max_ps(x, _mm512_set1_ps(low)), _mm512_set1_ps(high)));
+}
+// The lowest bytes of so many vectors, and more to each.
+constexpr int kByteVectors = 1;
+inline void store_bytes(uint8_t* y, const Integers* x, int32_t more) {
+  const __m128i bytes = _mm512_cvtepi32_epi8(_mm512_add_epi32(x[0], _mm512_set1_epi32(more)));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(y), bytes);
+}
+
 // Within each 16 bytes.
 inline Integers low_bytes(Integers a, Integers b) { return _mm512_unpacklo_epi8(a, b); }
 inline Integers high_bytes(Integers a, Integers b) { return _mm512_unpackhi_epi8(a, b); }
@@ -91,6 +109,24 @@ inline Integers rescaled(Integers sum, const float* rescale) {
 }
 inline __m256i words_of(const Integers* steps) {
   return _mm256_permute4x64_epi64(_mm256_packs_epi32(steps[0], steps[1]), 0xD8);
+}
+
+typedef __m256 Floats;
+inline Floats load_floats(const float* x) { return _mm256_loadu_ps(x); }
+inline void store(float* y, Floats x) { _mm256_storeu_ps(y, x); }
+inline Floats floats_of(const uint8_t* x) {
+  return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(x))));
+}
+inline Integers rounded_within(Floats x, float low, float high) {
+  return _mm256_cvtps_epi32(_mm256_min_ps(_mm256_max_ps(x, _mm256_set1_ps(low)), _mm256_set1_ps(high)));
+}
+constexpr int kByteVectors = 4;
+inline void store_bytes(uint8_t* y, const Integers* x, int32_t more) {
+  const Integers to = _mm256_set1_epi16(static_cast<int16_t>(more));
+  const Integers apart = _mm256_packus_epi16(_mm256_add_epi16(_mm256_packs_epi32(x[0], x[1]), to),
+                                             _mm256_add_epi16(_mm256_packs_epi32(x[2], x[3]), to));
+  const Integers bytes = _mm256_permutevar8x32_epi32(apart, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(y), bytes);
 }
 
 inline Integers low_bytes(Integers a, Integers b) { return _mm256_unpacklo_epi8(a, b); }
