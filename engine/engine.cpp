@@ -90,7 +90,8 @@ Engine::Engine(Program program) : program_(std::make_shared<const Program>(std::
       const Op& op = program_->ops[i];
       if (op.kind == OpKind::float_conv)
         float_weights_[i] = std::make_shared<const FloatWeights>(*program_, op, may_round_elsewhere[i]);
-      if (op.kind == OpKind::conv) byte_plans_[i] = byte_plan(op, ranges[static_cast<size_t>(op.inputs[0])]);
+      if (op.kind == OpKind::conv || op.kind == OpKind::real_conv)
+        byte_plans_[i] = byte_plan(op, ranges[static_cast<size_t>(op.inputs[0])]);
       steps_[i] = prepared(i);
     }
   });
@@ -124,6 +125,7 @@ Engine::Step Engine::prepared(size_t i) const {
         kernels.dequantize(x, at<float>(arena, to), count);
       };
     case OpKind::conv:
+    case OpKind::real_conv:
       return prepared_conv(i);
     case OpKind::lookup:
       return prepared_lookup(op);
@@ -213,6 +215,7 @@ std::shared_ptr<const ByteConvPlan> Engine::byte_plan(const Op& op, const ByteRa
                                                              .bias = op.bias,
                                                              .sum_shift = op.sum_shift,
                                                              .rescale = op.rescale,
+                                                             .real_bias = op.real_bias,
                                                              .low = op.low,
                                                              .high = op.high,
                                                              .lowest = std::min(input.lowest, origin),
@@ -233,15 +236,13 @@ Engine::Step Engine::prepared_conv(size_t i) const {
 }
 
 Engine::Step Engine::prepared_float(const Op& op) const {
-  const auto weights = op.kind == OpKind::real_conv ? std::make_shared<const FloatWeights>(*program_, op)
-                                                    : std::make_shared<const FloatWeights>();
   std::vector<int64_t> from;
   for (const int32_t input : op.inputs) from.push_back(offset(input));
-  return [&op, &program = *program_, weights, from, to = offset(op.output)](std::byte* arena, Mode) {
+  return [&op, &program = *program_, from, to = offset(op.output)](std::byte* arena, Mode) {
     Scratch scratch;
-    auto* inputs = scratch.take<const void*>(from.size());
-    for (size_t i = 0; i < from.size(); ++i) inputs[i] = arena + from[i];
-    run_float_op(program, op, *weights, {inputs, from.size()}, at<float>(arena, to));
+    auto* inputs = scratch.take<const float*>(from.size());
+    for (size_t i = 0; i < from.size(); ++i) inputs[i] = at<float>(arena, from[i]);
+    run_float_op(program, op, {inputs, from.size()}, at<float>(arena, to));
   };
 }
 

@@ -12,6 +12,7 @@
 #include "core/kernels/winograd/convolution.h"
 #include "core/memory.h"
 #include "core/parallel.h"
+#include "engine/kernels/byte_table.h"
 
 namespace qgrad {
 
@@ -75,20 +76,6 @@ AlignedFloats aligned_floats(size_t count) {
   return {static_cast<float*>(pool::allocate(bytes)), {bytes}};
 }
 
-void real_conv(const Program& program, const Op& op, const FloatWeights& weights, const uint8_t* x, float* y) {
-  const ConvGeometry g = dense_geometry(program, op);
-  const TensorInfo& in = program.tensors[static_cast<size_t>(op.inputs[0])];
-  Scratch scratch;
-  float* integers = scratch.take<float>(static_cast<size_t>(in.count()));
-  for (int64_t i = 0; i < in.count(); ++i) integers[i] = static_cast<float>(x[i] - in.origin());
-  float* bias = scratch.take<float>(op.bias.size());
-  std::ranges::copy(op.bias, bias);
-  run_float_conv(g, weights, {.x = integers, .weight = {}, .bias = bias, .y = y}, false);
-  for (int64_t position = 0; position < g.out_h * g.out_w; ++position, y += g.out)
-    for (int64_t c = 0; c < g.out; ++c)
-      y[c] = y[c] * op.rescale[static_cast<size_t>(c)] + op.real_bias[static_cast<size_t>(c)];
-}
-
 }  // namespace
 
 ConvGeometry dense_geometry(const Program& program, const Op& op) {
@@ -99,11 +86,8 @@ ConvGeometry dense_geometry(const Program& program, const Op& op) {
 }
 
 FloatWeights::FloatWeights(const Program& program, const Op& op, bool with_winograd) {
-  const bool integers = op.kind == OpKind::real_conv;
-  const size_t count = integers ? op.weight.size() : op.real_weight.size();
-  values = aligned_floats(count);
-  for (size_t i = 0; i < count; ++i)
-    values[i] = integers ? std::ldexp(static_cast<float>(op.weight[i]), op.sum_shift) : op.real_weight[i];
+  values = aligned_floats(op.real_weight.size());
+  std::ranges::copy(op.real_weight, values.get());
   const ConvGeometry g = dense_geometry(program, op);
   const ConvWeightView view = forward_weight(g, values.get());
   const auto floats = static_cast<size_t>(conv_packed_floats(g, view, std::numeric_limits<int64_t>::max()));
@@ -180,24 +164,19 @@ void run_float_conv(const ConvGeometry& g, const FloatWeights& weights, ConvForw
   });
 }
 
-void run_float_op(const Program& program, const Op& op, const FloatWeights& weights,
-                  std::span<const void* const> inputs, float* y) {
+void run_float_op(const Program& program, const Op& op, std::span<const float* const> inputs, float* y) {
   const TensorInfo& out = program.tensors[static_cast<size_t>(op.output)];
-  const auto input = [&](size_t i) { return static_cast<const float*>(inputs[i]); };
-  const float* x = input(0);
+  const float* x = inputs[0];
   switch (op.kind) {
-    case OpKind::real_conv:
-      return real_conv(program, op, weights, static_cast<const uint8_t*>(inputs[0]), y);
     case OpKind::clamp:
-      for (int64_t i = 0; i < out.count(); ++i) y[i] = std::min(std::max(x[i], op.real_low), op.real_high);
-      return;
+      return byte_kernels().clamp_floats(x, y, static_cast<size_t>(out.count()), op.real_low, op.real_high);
     case OpKind::concat: {
       const int64_t positions = int64_t{out.height} * out.width;
       float* to = y;
       for (int64_t p = 0; p < positions; ++p)
         for (size_t i = 0; i < inputs.size(); ++i) {
           const int32_t channels = program.tensors[static_cast<size_t>(op.inputs[i])].channels;
-          to = std::copy_n(input(i) + p * channels, channels, to);
+          to = std::copy_n(inputs[i] + p * channels, channels, to);
         }
       return;
     }
@@ -205,11 +184,12 @@ void run_float_op(const Program& program, const Op& op, const FloatWeights& weig
       return kernels().pool.max_forward(x, y, pool_geometry(program, op));
     case OpKind::average_pool:
       return kernels().pool.average_forward(x, y, pool_geometry(program, op));
-    default:  // add or multiply, from left to right
-      std::copy_n(x, out.count(), y);
-      for (size_t k = 1; k < inputs.size(); ++k)
-        for (int64_t i = 0; i < out.count(); ++i)
-          y[i] = op.kind == OpKind::add ? y[i] + input(k)[i] : y[i] * input(k)[i];
+    default: {  // add or multiply, from left to right
+      const auto count = static_cast<size_t>(out.count());
+      const auto kernel = op.kind == OpKind::add ? byte_kernels().add_floats : byte_kernels().multiply_floats;
+      if (inputs.size() == 1) std::copy_n(x, count, y);
+      for (size_t k = 1; k < inputs.size(); ++k) kernel(k == 1 ? x : y, inputs[k], y, count);
+    }
   }
 }
 

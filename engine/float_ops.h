@@ -18,7 +18,7 @@ struct ReleaseFloats {
 };
 using AlignedFloats = std::unique_ptr<float[], ReleaseFloats>;
 
-// The weights of a float_conv or real_conv as the kernel wants them; may be moved, not copied.
+// The weights of a float_conv as the kernel wants them; may be moved, not copied.
 struct FloatWeights {
   FloatWeights() = default;
   // winograd: where it suits. Its sums are rounded in other places than those of a simulation.
@@ -49,9 +49,7 @@ void run_float_conv(const ConvGeometry& geometry, const FloatWeights& weights, C
 void run_float_rows(const ConvGeometry& geometry, ConvForward conv);  // those that it says, on this thread
 ConvGeometry dense_geometry(const Program& program, const Op& op);    // positions of y without gaps
 
-// Runs the other operations whose outputs are float, but dequantize and channels_first, on one image. inputs: floats,
-// and of a real_conv bytes. Its integers are held in floats, where sums up to 2^24 are exact.
-void run_float_op(const Program& program, const Op& op, const FloatWeights& weights,
-                  std::span<const void* const> inputs, float* output);
+// Runs the other operations on floats whose outputs are float, but channels_first, on one image.
+void run_float_op(const Program& program, const Op& op, std::span<const float* const> inputs, float* output);
 
 }  // namespace qgrad::deploy

@@ -76,6 +76,24 @@ void multiply(const ByteOperand* operands, size_t count, uint8_t* y, size_t n, c
       y, n, to);
 }
 
+void add_floats(const float* a, const float* b, float* y, size_t n) {
+#pragma GCC ivdep
+  for (size_t i = 0; i < n; ++i) y[i] = a[i] + b[i];
+}
+
+void multiply_floats(const float* a, const float* b, float* y, size_t n) {
+#pragma GCC ivdep
+  for (size_t i = 0; i < n; ++i) y[i] = a[i] * b[i];
+}
+
+void clamp_floats(const float* x, float* y, size_t n, float low, float high) {
+#pragma GCC ivdep
+  for (size_t i = 0; i < n; ++i) {
+    const float raised = x[i] < low ? low : x[i];
+    y[i] = high < raised ? high : raised;
+  }
+}
+
 void max_pool(const uint8_t* x, uint8_t* y, const PoolGeometry& geometry) {
   const PoolGeometry g = geometry;
   for (int64_t oy = 0; oy < g.out_height; ++oy)
@@ -101,6 +119,9 @@ ByteKernels QGRAD_BYTE_ROW() {
           .dequantize = dequantize,
           .add = add,
           .multiply = multiply,
+          .add_floats = add_floats,
+          .multiply_floats = multiply_floats,
+          .clamp_floats = clamp_floats,
           .product = product,
           .max_pool = max_pool};
 }

@@ -50,22 +50,24 @@ void conv(const ByteConvLayer& layer, const ByteConv& arguments) {
   const uint8_t* input = layer.direct ? a.x + a.row_begin * g.stride_h * layer.row_pitch : a.scratch;
   const int64_t panels = panels_of(layer), panels_group = layer.depthwise ? panels : panels_of_group(g);
   const int64_t out_group = layer.depthwise ? g.out : g.out / g.groups;
-  const BlockSteps steps{g.stride_w * g.in, g.stride_h * layer.row_pitch, g.out, g.out_w * g.out, true};
+  const int64_t size = layer.real_bias ? sizeof(float) : sizeof(uint8_t), pixel = g.out * size;
+  const BlockSteps steps{g.stride_w * g.in, g.stride_h * layer.row_pitch, pixel, g.out_w * pixel, true};
   ByteTile t{};
-  t.ending.origin = layer.origin, t.ending.sum_shift = layer.sum_shift;
+  t.ending.origin = layer.origin, t.ending.sum_shift = layer.sum_shift, t.ending.large_steps = layer.large_steps;
   for (int64_t panel = 0; panel < panels; panel += t.panels) {
     const int64_t first = panel % panels_group * layer.panel, left = out_group - first, channels = panel * layer.panel;
     t.panels = !layer.depthwise && left > kBytePanel ? kTilePanels : 1;
     t.panel = layer.panels + panel;
     t.bias = layer.bias + channels, t.ending.rescale = layer.rescale + channels;
     if (layer.fraction) t.ending.fraction = layer.fraction + channels;
+    if (layer.real_bias) t.ending.real_bias = layer.real_bias + channels;
     t.ending.low = layer.low + channels, t.ending.high = layer.high + channels;
     t.ending.lanes = left < t.panels * layer.panel ? left : t.panels * layer.panel;
     Blocks<uint8_t> blocks(a.row_end - a.row_begin, g.out_w,
                            layer.depthwise ? kDepthwisePositions : kTilePositions[t.panels - 1], steps);
     // A depthwise panel's inputs lie where its outputs do; other panels' steps know where.
     blocks.start(a.row_begin, input + (layer.depthwise ? first : 0),
-                 a.y + a.row_begin * g.out_w * g.out + panel / panels_group * out_group + first);
+                 a.y + a.row_begin * g.out_w * pixel + (panel / panels_group * out_group + first) * size);
     for (int64_t block = 0; block < blocks.count(); block += t.blocks) {
       t.positions = blocks.next(t).positions;
       layer.depthwise ? depthwise_tile(t) : byte_tile(t);

@@ -61,7 +61,9 @@ struct ByteConvLayer {
   const int32_t* fraction;
   int32_t sum_shift;
   const float* rescale;
-  const uint8_t* low;  // limits of the output bytes
+  bool large_steps;        // some may pass 2^30, as no sum does that is multiplied by less than a half
+  const float* real_bias;  // where sums become floats, sum * rescale + real_bias; null: they become bytes
+  const uint8_t* low;      // limits of the output bytes
   const uint8_t* high;
   int32_t origin;  // of the output
 };
@@ -76,7 +78,7 @@ constexpr int64_t lane_of(int64_t channel, int64_t panel) {
 // Output rows [row_begin, row_end) of one image.
 struct ByteConv {
   const uint8_t* x;  // the image, [in_h,in_w,in]
-  uint8_t* y;        // the image's position (0, 0), [out_h,out_w,out]
+  uint8_t* y;        // the image's position (0, 0), [out_h,out_w,out] bytes or floats
   int64_t row_begin, row_end;
   uint8_t* scratch;  // byte_conv_scratch(layer, row_end - row_begin)
 };
@@ -105,6 +107,10 @@ struct ByteKernels {
   // The sum, and the product, of all (b - origin) * step, in float.
   void (*add)(const ByteOperand* operands, size_t count, uint8_t* y, size_t n, const ByteOutput& to);
   void (*multiply)(const ByteOperand* operands, size_t count, uint8_t* y, size_t n, const ByteOutput& to);
+  // The same of floats, and min(max(x, low), high).
+  void (*add_floats)(const float* a, const float* b, float* y, size_t n);
+  void (*multiply_floats)(const float* a, const float* b, float* y, size_t n);
+  void (*clamp_floats)(const float* x, float* y, size_t n, float low, float high);
   // Sums may not leave int32.
   void (*product)(const ByteProduct& arguments);
   // Padding is never the maximum.

@@ -163,6 +163,8 @@ ByteConvPlan::ByteConvPlan(const ByteConvSource& source, const ByteArithmetic& a
   layer_.sum_shift = source.sum_shift;
   if (source.sum_shift > 0) layer_.fraction = fraction_.data();
   layer_.rescale = rescale_.data();
+  layer_.large_steps = std::ranges::any_of(rescale_, [](float factor) { return factor >= 0.5f; });
+  if (!source.real_bias.empty()) layer_.real_bias = real_bias_.data();
   layer_.low = low_.data();
   layer_.high = high_.data();
 }
@@ -265,7 +267,8 @@ ByteConvPlan::Steps ByteConvPlan::fours_of_taps(const ByteConvSource& source, co
 void ByteConvPlan::add_channels(const ByteConvSource& source) {
   const ConvGeometry& g = source.geometry;
   const auto lanes = static_cast<size_t>(panels_of(layer_) * layer_.panel);
-  bias_.resize(lanes), fraction_.resize(lanes), rescale_.resize(lanes), low_.resize(lanes), high_.resize(lanes);
+  bias_.resize(lanes), fraction_.resize(lanes), rescale_.resize(lanes), real_bias_.resize(lanes);
+  low_.resize(lanes), high_.resize(lanes);
   std::vector<uint32_t> sum(static_cast<size_t>(g.out));
   for (size_t first = 0; first < source.weight.size(); first += sum.size())
     for (size_t c = 0; c < sum.size(); ++c) sum[c] += static_cast<uint32_t>(source.weight[first + c]);
@@ -281,6 +284,10 @@ void ByteConvPlan::add_channels(const ByteConvSource& source) {
     bias_[to] = static_cast<int32_t>(static_cast<uint32_t>(whole) - layer_.outside * sum[from]);
     fraction_[to] = source.bias[from] - (whole << source.sum_shift);
     rescale_[to] = source.rescale[from];
+    if (!source.real_bias.empty()) {
+      real_bias_[to] = source.real_bias[from];
+      continue;
+    }
     low_[at] = source.low[from];
     high_[at] = source.high[from];
   }

@@ -16,7 +16,8 @@ struct ByteConvSource {
   std::span<const int32_t> bias;  // of sums that are multiplied by 2^sum_shift first
   int sum_shift = 0;
   std::span<const float> rescale;
-  std::span<const uint8_t> low, high;
+  std::span<const float> real_bias;    // of layers that give floats
+  std::span<const uint8_t> low, high;  // of those that give bytes
   // Of the input: which bytes occur, and which one stands for zero.
   uint8_t lowest = 0, highest = 255, origin = 0;
   int32_t output_origin = 0;
@@ -59,7 +60,7 @@ class ByteConvPlan {
   std::vector<Steps> steps_;  // what the panels point to
   std::vector<BytePanel> panels_;
   std::vector<int32_t> bias_, fraction_;
-  std::vector<float> rescale_;
+  std::vector<float> rescale_, real_bias_;
   std::vector<uint8_t> low_, high_;
   int64_t narrow_steps_ = 0, wide_steps_ = 0;
 };

@@ -12,8 +12,11 @@ void store(const ByteEnding& to, uint32_t* sum, uint8_t* y) {
   const auto origin = static_cast<float>(to.origin);
   for (int64_t c = 0; c < to.lanes; ++c) {
     if (to.fraction) sum[c] = (sum[c] << to.sum_shift) + static_cast<uint32_t>(to.fraction[c]);
-    const float x = static_cast<float>(static_cast<int32_t>(sum[c]));
-    y[c] = to_byte(to.rescale[c] * x, to.low[c] - origin, to.high[c] - origin, origin);
+    const float x = to.rescale[c] * static_cast<float>(static_cast<int32_t>(sum[c]));
+    if (to.real_bias)
+      reinterpret_cast<float*>(y)[c] = x + to.real_bias[c];
+    else
+      y[c] = to_byte(x, to.low[c] - origin, to.high[c] - origin, origin);
   }
 }
 

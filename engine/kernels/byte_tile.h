@@ -33,11 +33,13 @@ inline uint8_t to_byte(float x, float low, float high, float origin) {
 // The most positions of a tile on any instruction set.
 constexpr int kMostBytePositions = 9;
 
-// From the sums of a tile's channels to bytes.
+// From the sums of a tile's channels to bytes, or to floats.
 struct ByteEnding {
   const int32_t* fraction;  // or null
   int32_t sum_shift;
   const float* rescale;
+  bool large_steps;
+  const float* real_bias;  // null: to bytes
   const uint8_t* low;
   const uint8_t* high;
   int32_t origin;

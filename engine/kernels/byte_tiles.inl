@@ -7,17 +7,24 @@ namespace {
 
 inline __m128i load_bytes(const uint8_t* from) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from)); }
 
-// The steps of one vector of sums, whose first channel is `at`.
+// One vector of sums, whose first channel is `at`, and the steps or the floats that they become.
+inline Integers whole(const ByteEnding& to, Integers sum, int64_t at) {
+  return to.fraction ? add_32(shifted(sum, to.sum_shift), load(to.fraction + at)) : sum;
+}
+template <bool kLarge>
 inline Integers steps_of(const ByteEnding& to, Integers sum, int64_t at) {
-  if (to.fraction) sum = add_32(shifted(sum, to.sum_shift), load(to.fraction + at));
-  return rescaled(sum, to.rescale + at);
+  return rescaled<kLarge>(whole(to, sum, at), to.rescale + at);
+}
+inline Floats floats_of(const ByteEnding& to, Integers sum, int64_t at) {
+  return real_of(whole(to, sum, at), to.rescale + at, to.real_bias + at);
 }
 
 // One panel of a position, from its sums to bytes. first: its first channel.
+template <bool kLarge>
 inline void store(const ByteEnding& to, const Integers* sums, int64_t first, uint8_t* y) {
   Integers steps[kPanelVectors];
 #pragma GCC unroll 2
-  for (int v = 0; v < kPanelVectors; ++v) steps[v] = steps_of(to, sums[v], first + v * kIntegerLanes);
+  for (int v = 0; v < kPanelVectors; ++v) steps[v] = steps_of<kLarge>(to, sums[v], first + v * kIntegerLanes);
   const __m256i words = _mm256_adds_epi16(words_of(steps), _mm256_set1_epi16(static_cast<int16_t>(to.origin)));
   const __m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
   const __m128i limited = _mm_min_epu8(_mm_max_epu8(bytes, load_bytes(to.low + first)), load_bytes(to.high + first));
@@ -28,6 +35,16 @@ inline void store(const ByteEnding& to, const Integers* sums, int64_t first, uin
     _mm_store_si128(reinterpret_cast<__m128i*>(whole), limited);
     memcpy(y + first, whole, static_cast<size_t>(to.lanes - first));
   }
+}
+
+// The same to floats.
+inline void store(const ByteEnding& to, const Integers* sums, int64_t first, float* y) {
+  float all[kBytePanel];
+  const int64_t lanes = to.lanes - first;
+  float* const floats = lanes >= kBytePanel ? y + first : all;
+  for (int v = 0; v < kPanelVectors; ++v)
+    store(floats + v * kIntegerLanes, floats_of(to, sums[v], first + v * kIntegerLanes));
+  if (lanes < kBytePanel) memcpy(y + first, all, static_cast<size_t>(lanes) * sizeof(float));
 }
 
 template <int P>
@@ -44,28 +61,44 @@ inline void begin(const ByteTile& t, Integers (&sum)[P][V]) {
 #pragma GCC unroll 2
     for (int v = 0; v < V; ++v) sum[p][v] = load(t.bias + v * kIntegerLanes);
 }
+// Of floats and of large steps, apart from what most layers do, so that it costs these no register.
+template <int V>
+[[gnu::noinline]] void finish_others(const ByteTile& t, int64_t block, const Integers (*sum)[V]) {
+  const int64_t offset = block * t.y_block;
+  const ByteEnding to = t.ending;
+#pragma GCC unroll 1
+  for (int64_t p = 0; p < t.positions; ++p)
+    for (int v = 0; v < V; v += kPanelVectors)
+      if (uint8_t* y = t.y[p] + offset; to.real_bias)
+        store(to, sum[p] + v, v * kIntegerLanes, reinterpret_cast<float*>(y));
+      else
+        store<true>(to, sum[p] + v, v * kIntegerLanes, y);
+}
+
 // The ending is a copy, since a byte that is stored may be anything else. Many sums go through memory, where a loop can
 // index them: unrolled, they would want registers for what stores need while the sums have most of them.
 template <int P, int V>
 inline void finish(const ByteTile& t, int64_t block, const Integers (&sum)[P][V]) {
   const int64_t offset = block * t.y_block;
   const ByteEnding to = t.ending;
-  if constexpr (P * V <= 6) {
+  const bool usual = !to.real_bias && !to.large_steps;
+  if (P * V <= 6 && usual) {
 #pragma GCC unroll 16
     for (int p = 0; p < P; ++p)
 #pragma GCC unroll 2
-      for (int v = 0; v < V; v += kPanelVectors) store(to, sum[p] + v, v * kIntegerLanes, t.y[p] + offset);
-  } else {
-    Integers all[P][V];
-#pragma GCC unroll 16
-    for (int p = 0; p < P; ++p)
-#pragma GCC unroll 2
-      for (int v = 0; v < V; ++v) all[p][v] = sum[p][v];
-#pragma GCC unroll 1
-    for (int p = 0; p < P; ++p)
-#pragma GCC unroll 2
-      for (int v = 0; v < V; v += kPanelVectors) store(to, all[p] + v, v * kIntegerLanes, t.y[p] + offset);
+      for (int v = 0; v < V; v += kPanelVectors) store<false>(to, sum[p] + v, v * kIntegerLanes, t.y[p] + offset);
+    return;
   }
+  Integers all[P][V];
+#pragma GCC unroll 16
+  for (int p = 0; p < P; ++p)
+#pragma GCC unroll 2
+    for (int v = 0; v < V; ++v) all[p][v] = sum[p][v];
+  if (!usual) return finish_others(t, block, all);
+#pragma GCC unroll 1
+  for (int p = 0; p < P; ++p)
+#pragma GCC unroll 2
+    for (int v = 0; v < V; v += kPanelVectors) store<false>(to, all[p] + v, v * kIntegerLanes, t.y[p] + offset);
 }
 
 #if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
@@ -105,9 +138,16 @@ constexpr int kDepthwisePositions = kIntegerLanes == 16 ? 3 : 1;
 
 // A wide panel of one position.
 inline void store_wide(const ByteEnding& to, const Integers* sums, uint8_t* y) {
+  if (to.real_bias) {
+    float all[4 * kIntegerLanes];
+    for (int v = 0; v < 4; ++v) store(all + v * kIntegerLanes, floats_of(to, sums[v], v * kIntegerLanes));
+    auto* floats = reinterpret_cast<float*>(y);
+    for (int64_t c = 0; c < to.lanes && c < 4 * kIntegerLanes; ++c) floats[c] = all[lane_of(c, 4 * kIntegerLanes)];
+    return;
+  }
   Integers steps[4];
 #pragma GCC unroll 4
-  for (int v = 0; v < 4; ++v) steps[v] = steps_of(to, sums[v], v * kIntegerLanes);
+  for (int v = 0; v < 4; ++v) steps[v] = steps_of<true>(to, sums[v], v * kIntegerLanes);
   const Integers bytes = bytes_of(steps, static_cast<int16_t>(to.origin));
   store_first(y, least_bytes(most_bytes(bytes, load(to.low)), load(to.high)), to.lanes);
 }

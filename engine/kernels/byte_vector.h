@@ -34,10 +34,15 @@ inline Integers pairs(Integers x, Integers w) { return _mm512_madd_epi16(x, w); 
 inline Integers shifted(Integers x, int32_t by) { return _mm512_sll_epi32(x, _mm_cvtsi32_si128(by)); }
 inline Integers from_bytes(__m256i x) { return _mm512_cvtepu8_epi16(x); }
 
-// round(rescale * sum); what is beyond 2^30 is on no grid.
+// round(rescale * sum); what is beyond 2^30, where there may be such, is on no grid.
+template <bool kLarge>
 inline Integers rescaled(Integers sum, const float* rescale) {
   const __m512 scaled = _mm512_mul_ps(_mm512_loadu_ps(rescale), _mm512_cvtepi32_ps(sum));
-  return _mm512_cvtps_epi32(_mm512_min_ps(scaled, _mm512_set1_ps(0x1p30f)));
+  return _mm512_cvtps_epi32(kLarge ? _mm512_min_ps(scaled, _mm512_set1_ps(0x1p30f)) : scaled);
+}
+// rescale * sum + bias
+inline __m512 real_of(Integers sum, const float* rescale, const float* bias) {
+  return _mm512_add_ps(_mm512_mul_ps(_mm512_loadu_ps(rescale), _mm512_cvtepi32_ps(sum)), _mm512_loadu_ps(bias));
 }
 inline __m256i words_of(const Integers* steps) { return _mm512_cvtsepi32_epi16(steps[0]); }
 
@@ -103,9 +108,13 @@ inline Integers pairs(Integers x, Integers w) { return _mm256_madd_epi16(x, w); 
 inline Integers shifted(Integers x, int32_t by) { return _mm256_sll_epi32(x, _mm_cvtsi32_si128(by)); }
 inline Integers from_bytes(__m128i x) { return _mm256_cvtepu8_epi16(x); }
 
+template <bool kLarge>
 inline Integers rescaled(Integers sum, const float* rescale) {
   const __m256 scaled = _mm256_mul_ps(_mm256_loadu_ps(rescale), _mm256_cvtepi32_ps(sum));
-  return _mm256_cvtps_epi32(_mm256_min_ps(scaled, made_anew(0x1p30f)));
+  return _mm256_cvtps_epi32(kLarge ? _mm256_min_ps(scaled, made_anew(0x1p30f)) : scaled);
+}
+inline __m256 real_of(Integers sum, const float* rescale, const float* bias) {
+  return _mm256_add_ps(_mm256_mul_ps(_mm256_loadu_ps(rescale), _mm256_cvtepi32_ps(sum)), _mm256_loadu_ps(bias));
 }
 inline __m256i words_of(const Integers* steps) {
   return _mm256_permute4x64_epi64(_mm256_packs_epi32(steps[0], steps[1]), 0xD8);

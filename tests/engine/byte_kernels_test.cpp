@@ -65,10 +65,13 @@ float rescale_of(const ConvCase& c, int64_t channel) {
 }
 int32_t bias_of(int64_t channel) { return static_cast<int32_t>(channel * 37 - 300); }
 
-std::vector<uint8_t> expected(const ConvCase& c) {
+float real_bias_of(int64_t channel) { return static_cast<float>(channel) * 0.37f - 2; }
+
+// rescale * sum of every output.
+std::vector<float> rescaled_sums(const ConvCase& c) {
   const ConvGeometry& g = c.g;
   const int64_t in_group = g.in / g.groups, out_group = g.out / g.groups;
-  std::vector<uint8_t> y;
+  std::vector<float> y;
   for (int64_t oy = 0; oy < g.out_h; ++oy)
     for (int64_t ox = 0; ox < g.out_w; ++ox)
       for (int64_t o = 0; o < g.out; ++o) {
@@ -86,8 +89,18 @@ std::vector<uint8_t> expected(const ConvCase& c) {
           }
         sum = (sum << c.sum_shift) + bias_of(o);
         REQUIRE(std::abs(sum) <= std::numeric_limits<int32_t>::max());
-        y.push_back(on_grid(rescale_of(c, o) * static_cast<float>(static_cast<int32_t>(sum))));
+        y.push_back(rescale_of(c, o) * static_cast<float>(static_cast<int32_t>(sum)));
       }
+  return y;
+}
+std::vector<uint8_t> expected(const ConvCase& c) {
+  std::vector<uint8_t> y;
+  for (const float x : rescaled_sums(c)) y.push_back(on_grid(x));
+  return y;
+}
+std::vector<float> expected_floats(const ConvCase& c) {
+  std::vector<float> y = rescaled_sums(c);
+  for (size_t i = 0; i < y.size(); ++i) y[i] += real_bias_of(static_cast<int64_t>(i) % c.g.out);
   return y;
 }
 
@@ -119,21 +132,24 @@ ConvCase random_conv(uint64_t seed) {
   return c;
 }
 
-ByteConvPlan plan_of(const ConvCase& c, const ByteArithmetic& arithmetic) {
+// Of a layer that gives bytes, or floats.
+ByteConvPlan plan_of(const ConvCase& c, const ByteArithmetic& arithmetic, bool floats = false) {
   const auto channels = static_cast<size_t>(c.g.out);
   std::vector<int32_t> bias(channels);
-  std::vector<float> rescale(channels);
+  std::vector<float> rescale(channels), real_bias(floats ? channels : 0);
   const std::vector<uint8_t> low(channels, static_cast<uint8_t>(kTo.low + kTo.origin));
   const std::vector<uint8_t> high(channels, static_cast<uint8_t>(kTo.high + kTo.origin));
   for (int64_t o = 0; o < c.g.out; ++o) {
     bias[static_cast<size_t>(o)] = bias_of(o);
     rescale[static_cast<size_t>(o)] = rescale_of(c, o);
+    if (floats) real_bias[static_cast<size_t>(o)] = real_bias_of(o);
   }
   return ByteConvPlan({.geometry = c.g,
                        .weight = c.weight,
                        .bias = bias,
                        .sum_shift = c.sum_shift,
                        .rescale = rescale,
+                       .real_bias = real_bias,
                        .low = low,
                        .high = high,
                        .lowest = c.lowest,
@@ -143,16 +159,20 @@ ByteConvPlan plan_of(const ConvCase& c, const ByteArithmetic& arithmetic) {
                       arithmetic);
 }
 
-std::vector<uint8_t> computed(const ByteKernels& isa, const ConvCase& c, int64_t band_rows) {
+template <class T = uint8_t>
+std::vector<T> computed(const ByteKernels& isa, const ConvCase& c, int64_t band_rows) {
   const ConvGeometry& g = c.g;
-  const ByteConvPlan plan = plan_of(c, isa.arithmetic);
+  const ByteConvPlan plan = plan_of(c, isa.arithmetic, sizeof(T) == sizeof(float));
   const auto x = guarded(c.x);
-  Guarded<uint8_t> y(static_cast<size_t>(g.out_h * g.out_w * g.out));
+  Guarded<T> y(static_cast<size_t>(g.out_h * g.out_w * g.out));
   for (int64_t begin = 0; begin < g.out_h; begin += band_rows) {
     const int64_t end = std::min(begin + band_rows, g.out_h);
     Guarded<uint8_t> scratch(static_cast<size_t>(byte_conv_scratch(plan.layer(), end - begin)));
-    isa.conv(plan.layer(),
-             {.x = x.data(), .y = y.data(), .row_begin = begin, .row_end = end, .scratch = scratch.data()});
+    isa.conv(plan.layer(), {.x = x.data(),
+                            .y = reinterpret_cast<uint8_t*>(y.data()),
+                            .row_begin = begin,
+                            .row_end = end,
+                            .scratch = scratch.data()});
   }
   return {y.span().begin(), y.span().end()};
 }
@@ -182,11 +202,13 @@ TEST_CASE("byte convolution is exact for every geometry, on every instruction se
     for (const uint8_t b : bytes(taps, 2)) c.weight.push_back(static_cast<int16_t>(b - 128));
     c.sum_shift = sum_shift;
     const std::vector<uint8_t> right = expected(c);
+    const std::vector<float> floats = expected_floats(c);
     for (const ByteKernels* isa : available_byte_kernels())
       for (const int64_t band_rows : {int64_t{1}, int64_t{2}, g.out_h}) {
         INFO(isa->isa << ", " << g.in << " to " << g.out << " channels, kernel " << g.kernel_h << ", stride "
                       << g.stride_h << ", groups " << g.groups << ", bands of " << band_rows);
         REQUIRE(computed(*isa, c, band_rows) == right);
+        REQUIRE(computed<float>(*isa, c, band_rows) == floats);
       }
   }
 }
@@ -197,8 +219,10 @@ TEST_CASE("byte convolution is exact for windows, weights and bytes of any kind,
   for (uint64_t seed = 0; seed < random_cases(150); ++seed) {
     const ConvCase c = random_conv(seed);
     const std::vector<uint8_t> right = expected(c);
+    const std::vector<float> floats = expected_floats(c);
     for (const ByteKernels* isa : available_byte_kernels()) {
       INFO(isa->isa << ", seed " << seed);
+      REQUIRE(computed<float>(*isa, c, 1 + static_cast<int64_t>(seed) % c.g.out_h) == floats);
       REQUIRE(computed(*isa, c, 1 + static_cast<int64_t>(seed) % c.g.out_h) == right);
     }
   }
