@@ -178,7 +178,7 @@ bool Pool::grow(size_t bytes) {
 
 bool Pool::ask(size_t bytes, bool only_below) {
   const size_t size = round_up(bytes, kAskedAtOnce);
-  char* const below = lowest - std::min(reinterpret_cast<uintptr_t>(lowest), size);
+  char* const below = reinterpret_cast<uintptr_t>(lowest) > size ? lowest - size : nullptr;
   void* given = mmap(below, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (given == MAP_FAILED) return false;
   if (only_below && given != below) {
