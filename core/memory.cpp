@@ -9,7 +9,6 @@
 #include <iterator>
 #include <map>
 #include <mutex>
-#include <set>
 #include <utility>
 #include <vector>
 
@@ -36,56 +35,51 @@ constexpr size_t kBetweenBlocks = kAlignment;
 
 size_t block_size(size_t bytes) { return round_up(std::max<size_t>(bytes, 1) + kBetweenBlocks, kAlignment); }
 
-// Stretches of free memory, none of which touches another.
+struct Stretch {
+  char* at;
+  size_t bytes;
+  char* end() const { return at + bytes; }
+};
+
+// Stretches of free memory by address, none of which touches another.
 class FreeMemory {
  public:
-  void add(char* at, size_t bytes) {
-    forbid(at, bytes);
-    auto after = by_address_.lower_bound(at);
-    if (after != by_address_.end() && at + bytes == after->first) bytes += forget(after++);
-    if (after != by_address_.begin())
-      if (const auto before = std::prev(after); before->first + before->second == at) {
-        at = before->first;
-        bytes += forget(before);
-      }
-    remember(at, bytes);
+  void add(Stretch added) {
+    forbid(added.at, added.bytes);
+    auto after = std::ranges::lower_bound(stretches_, added.at, {}, &Stretch::at);
+    const bool joins_next = after != stretches_.end() && added.end() == after->at;
+    if (after != stretches_.begin() && std::prev(after)->end() == added.at) {
+      std::prev(after)->bytes += added.bytes + (joins_next ? after->bytes : 0);
+      if (joins_next) stretches_.erase(after);
+    } else if (joins_next) {
+      *after = {added.at, added.bytes + after->bytes};
+    } else {
+      stretches_.insert(after, added);
+    }
   }
 
-  // From the beginning of the smallest stretch that has so many bytes; null: none has.
+  // From the beginning of the smallest stretch that has so many bytes, the first of equals; null: none has.
   char* take(size_t bytes) {
-    const auto smallest = by_size_.lower_bound({bytes, nullptr});
-    if (smallest == by_size_.end()) return nullptr;
-    const auto [size, at] = *smallest;
-    forget(by_address_.find(at));
-    if (size > bytes) remember(at + bytes, size - bytes);
+    Stretch* smallest = nullptr;
+    for (Stretch& s : stretches_)
+      if (s.bytes >= bytes && (!smallest || s.bytes < smallest->bytes)) smallest = &s;
+    if (!smallest) return nullptr;
+    char* at = smallest->at;
+    *smallest = {at + bytes, smallest->bytes - bytes};
+    if (smallest->bytes == 0) stretches_.erase(stretches_.begin() + (smallest - stretches_.data()));
     return at;
   }
 
   // The bytes of the stretch that begins there; 0: none does.
   size_t size_at(char* at) const {
-    const auto found = by_address_.find(at);
-    return found == by_address_.end() ? 0 : found->second;
+    const auto found = std::ranges::lower_bound(stretches_, at, {}, &Stretch::at);
+    return found != stretches_.end() && found->at == at ? found->bytes : 0;
   }
 
-  std::map<char*, size_t> take_all() {
-    by_size_.clear();
-    return std::exchange(by_address_, {});
-  }
+  std::vector<Stretch> take_all() { return std::exchange(stretches_, {}); }
 
  private:
-  void remember(char* at, size_t bytes) {
-    by_address_.emplace(at, bytes);
-    by_size_.emplace(bytes, at);
-  }
-  size_t forget(std::map<char*, size_t>::iterator stretch) {
-    const size_t bytes = stretch->second;
-    by_size_.erase({bytes, stretch->first});
-    by_address_.erase(stretch);
-    return bytes;
-  }
-
-  std::map<char*, size_t> by_address_;
-  std::set<std::pair<size_t, char*>> by_size_;
+  std::vector<Stretch> stretches_;
 };
 
 // Blocks of one size that were given back and wait for a request of this size, since caches may have them.
@@ -139,12 +133,12 @@ char* Pool::take(size_t size) {
 
 void Pool::give_back(char* block, size_t size) {
   forbid(block, size);
-  if (char* oldest = latest.try_emplace(size, size).first->second.add(block)) free.add(oldest, size);
+  if (char* oldest = latest.try_emplace(size, size).first->second.add(block)) free.add({oldest, size});
 }
 
 void Pool::free_latest() {
   for (auto& [size, blocks] : latest)
-    while (char* block = blocks.take()) free.add(block, size);
+    while (char* block = blocks.take()) free.add({block, size});
   latest.clear();
 }
 
@@ -157,12 +151,12 @@ void Pool::trim() {
     const size_t before = round_up(begin, page) - begin, whole = bytes > before ? (bytes - before) / page * page : 0;
     allow(at, bytes);
     if (whole == 0 || munmap(at + before, whole) != 0) {
-      free.add(at, bytes);
+      free.add({at, bytes});
       continue;
     }
     stats.bytes_reserved -= whole;
-    if (before > 0) free.add(at, before);
-    if (before + whole < bytes) free.add(at + before + whole, bytes - before - whole);
+    if (before > 0) free.add({at, before});
+    if (before + whole < bytes) free.add({at + before + whole, bytes - before - whole});
   }
 }
 
@@ -187,7 +181,7 @@ bool Pool::ask(size_t bytes, bool only_below) {
   }
   lowest = static_cast<char*>(given);
   stats.bytes_reserved += size;
-  free.add(lowest, size);
+  free.add({lowest, size});
   return true;
 }
 

@@ -21,6 +21,15 @@ F numbers_at(const uint8_t* x) {
     return floats_of(x);
 }
 
+// A NaN stays one.
+inline float clamped(float x, float low, float high) {
+  const float raised = x < low ? low : x;
+  return high < raised ? high : raised;
+}
+
+// In a loop over what is left, which the compiler would unroll and vectorize, too.
+inline void one_at_a_time() { asm volatile(""); }
+
 // What the i-th byte of an operand stands for, and the next ones.
 template <class F>
 F real(const ByteOperand& from, size_t i) {
@@ -39,18 +48,30 @@ void to_bytes(const auto& numbers, uint8_t* y, size_t n, const ByteOutput& outpu
       steps[v] = rounded_within(numbers.template operator()<Floats>(i + v * kIntegerLanes) / to.step, to.low, to.high);
     store_bytes(y + i, steps, static_cast<int32_t>(to.origin));
   }
-  for (; i < n; ++i) y[i] = to_byte(numbers.template operator()<float>(i) / to.step, to.low, to.high, to.origin);
+#pragma GCC unroll 1
+  for (; i < n; ++i) {
+    one_at_a_time();
+    y[i] = to_byte(numbers.template operator()<float>(i) / to.step, to.low, to.high, to.origin);
+  }
 }
 
 void quantize(const float* x, uint8_t* y, size_t n, const ByteOutput& to) {
   to_bytes([=]<class F>(size_t i) { return numbers_at<F>(x + i); }, y, n, to);
 }
 
-void dequantize(const ByteOperand& operand, float* y, size_t n) {
-  const ByteOperand from = operand;
+// y[i] = numbers<float>(i), the same way.
+void to_floats(const auto& numbers, float* y, size_t n) {
   size_t i = 0;
-  for (; i + kIntegerLanes <= n; i += kIntegerLanes) store(y + i, real<Floats>(from, i));
-  for (; i < n; ++i) y[i] = real<float>(from, i);
+  for (; i + kIntegerLanes <= n; i += kIntegerLanes) store(y + i, numbers.template operator()<Floats>(i));
+#pragma GCC unroll 1
+  for (; i < n; ++i) {
+    one_at_a_time();
+    y[i] = numbers.template operator()<float>(i);
+  }
+}
+
+void dequantize(const ByteOperand& operand, float* y, size_t n) {
+  to_floats([from = operand]<class F>(size_t i) { return real<F>(from, i); }, y, n);
 }
 
 void add(const ByteOperand* operands, size_t count, uint8_t* y, size_t n, const ByteOutput& to) {
@@ -77,20 +98,29 @@ void multiply(const ByteOperand* operands, size_t count, uint8_t* y, size_t n, c
 }
 
 void add_floats(const float* a, const float* b, float* y, size_t n) {
-#pragma GCC ivdep
-  for (size_t i = 0; i < n; ++i) y[i] = a[i] + b[i];
+  to_floats([=]<class F>(size_t i) { return numbers_at<F>(a + i) + numbers_at<F>(b + i); }, y, n);
 }
-
 void multiply_floats(const float* a, const float* b, float* y, size_t n) {
-#pragma GCC ivdep
-  for (size_t i = 0; i < n; ++i) y[i] = a[i] * b[i];
+  to_floats([=]<class F>(size_t i) { return numbers_at<F>(a + i) * numbers_at<F>(b + i); }, y, n);
+}
+void clamp_floats(const float* x, float* y, size_t n, float low, float high) {
+  to_floats([=]<class F>(size_t i) { return clamped(numbers_at<F>(x + i), low, high); }, y, n);
 }
 
-void clamp_floats(const float* x, float* y, size_t n, float low, float high) {
-#pragma GCC ivdep
-  for (size_t i = 0; i < n; ++i) {
-    const float raised = x[i] < low ? low : x[i];
-    y[i] = high < raised ? high : raised;
+// Of two bytes each.
+inline void keep_larger(uint8_t* a, const uint8_t* b, int64_t n) {
+  typedef uint8_t Bytes __attribute__((vector_size(16)));
+  int64_t i = 0;
+  for (; i + 16 <= n; i += 16) {
+    Bytes x, y;
+    memcpy(&x, a + i, sizeof x), memcpy(&y, b + i, sizeof y);
+    x = x > y ? x : y;
+    memcpy(a + i, &x, sizeof x);
+  }
+#pragma GCC unroll 1
+  for (; i < n; ++i) {
+    one_at_a_time();
+    a[i] = b[i] > a[i] ? b[i] : a[i];
   }
 }
 
@@ -98,14 +128,13 @@ void max_pool(const uint8_t* x, uint8_t* y, const PoolGeometry& geometry) {
   const PoolGeometry g = geometry;
   for (int64_t oy = 0; oy < g.out_height; ++oy)
     for (int64_t ox = 0; ox < g.out_width; ++ox) {
-      uint8_t* __restrict to = y + (oy * g.out_width + ox) * g.channels;
-      for (int64_t c = 0; c < g.channels; ++c) to[c] = 0;
+      uint8_t* to = y + (oy * g.out_width + ox) * g.channels;
+      memset(to, 0, static_cast<size_t>(g.channels));
       for (int64_t ky = 0; ky < g.kernel_h; ++ky)
         for (int64_t kx = 0; kx < g.kernel_w; ++kx) {
           const int64_t iy = oy * g.stride_h - g.padding_h + ky, ix = ox * g.stride_w - g.padding_w + kx;
           if (iy < 0 || iy >= g.height || ix < 0 || ix >= g.width) continue;
-          const uint8_t* __restrict from = x + (iy * g.width + ix) * g.channels;
-          for (int64_t c = 0; c < g.channels; ++c) to[c] = from[c] > to[c] ? from[c] : to[c];
+          keep_larger(to, x + (iy * g.width + ix) * g.channels, g.channels);
         }
     }
 }

@@ -61,18 +61,19 @@ inline void begin(const ByteTile& t, Integers (&sum)[P][V]) {
 #pragma GCC unroll 2
     for (int v = 0; v < V; ++v) sum[p][v] = load(t.bias + v * kIntegerLanes);
 }
-// Of floats and of large steps, apart from what most layers do, so that it costs these no register.
-template <int V>
-[[gnu::noinline]] void finish_others(const ByteTile& t, int64_t block, const Integers (*sum)[V]) {
+// Of floats and of large steps, apart from what most layers do, so that it costs these no register. sums: of each
+// position, one after the other.
+[[gnu::noinline]] void finish_others(const ByteTile& t, int64_t block, const Integers* sums, int vectors) {
   const int64_t offset = block * t.y_block;
   const ByteEnding to = t.ending;
 #pragma GCC unroll 1
   for (int64_t p = 0; p < t.positions; ++p)
-    for (int v = 0; v < V; v += kPanelVectors)
+#pragma GCC unroll 1
+    for (int v = 0; v < vectors; v += kPanelVectors, sums += kPanelVectors)
       if (uint8_t* y = t.y[p] + offset; to.real_bias)
-        store(to, sum[p] + v, v * kIntegerLanes, reinterpret_cast<float*>(y));
+        store(to, sums, v * kIntegerLanes, reinterpret_cast<float*>(y));
       else
-        store<true>(to, sum[p] + v, v * kIntegerLanes, y);
+        store<true>(to, sums, v * kIntegerLanes, y);
 }
 
 // The ending is a copy, since a byte that is stored may be anything else. Many sums go through memory, where a loop can
@@ -80,7 +81,7 @@ template <int V>
 template <int P, int V>
 inline void finish(const ByteTile& t, int64_t block, const Integers (&sum)[P][V]) {
   const int64_t offset = block * t.y_block;
-  const ByteEnding to = t.ending;
+  ByteEnding to = t.ending;
   const bool usual = !to.real_bias && !to.large_steps;
   if (P * V <= 6 && usual) {
 #pragma GCC unroll 16
@@ -94,11 +95,13 @@ inline void finish(const ByteTile& t, int64_t block, const Integers (&sum)[P][V]
   for (int p = 0; p < P; ++p)
 #pragma GCC unroll 2
     for (int v = 0; v < V; ++v) all[p][v] = sum[p][v];
-  if (!usual) return finish_others(t, block, all);
+  if (!usual) return finish_others(t, block, all[0], V);
 #pragma GCC unroll 1
-  for (int p = 0; p < P; ++p)
+  for (int p = 0; p < P; ++p) {
+    asm volatile("" : "+m"(to.fraction));  // or there would be a loop with fractions and one without
 #pragma GCC unroll 2
     for (int v = 0; v < V; v += kPanelVectors) store<false>(to, all[p] + v, v * kIntegerLanes, t.y[p] + offset);
+  }
 }
 
 #if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
@@ -136,15 +139,17 @@ template <int P, int V>
 
 constexpr int kDepthwisePositions = kIntegerLanes == 16 ? 3 : 1;
 
-// A wide panel of one position.
-inline void store_wide(const ByteEnding& to, const Integers* sums, uint8_t* y) {
-  if (to.real_bias) {
-    float all[4 * kIntegerLanes];
-    for (int v = 0; v < 4; ++v) store(all + v * kIntegerLanes, floats_of(to, sums[v], v * kIntegerLanes));
-    auto* floats = reinterpret_cast<float*>(y);
-    for (int64_t c = 0; c < to.lanes && c < 4 * kIntegerLanes; ++c) floats[c] = all[lane_of(c, 4 * kIntegerLanes)];
-    return;
+// A wide panel of one position, to floats and to bytes.
+[[gnu::noinline]] void store_wide(const ByteEnding& to, const Integers* sums, float* y) {
+  float all[4 * kIntegerLanes];
+  for (int v = 0; v < 4; ++v) store(all + v * kIntegerLanes, floats_of(to, sums[v], v * kIntegerLanes));
+  for (int64_t c = 0; c < to.lanes && c < 4 * kIntegerLanes; ++c) {
+    asm volatile("");  // is not to be vectorized
+    y[c] = all[lane_of(c, 4 * kIntegerLanes)];
   }
+}
+inline void store_wide(const ByteEnding& to, const Integers* sums, uint8_t* y) {
+  if (to.real_bias) return store_wide(to, sums, reinterpret_cast<float*>(y));
   Integers steps[4];
 #pragma GCC unroll 4
   for (int v = 0; v < 4; ++v) steps[v] = steps_of<true>(to, sums[v], v * kIntegerLanes);

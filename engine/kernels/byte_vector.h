@@ -53,6 +53,9 @@ inline void store(float* y, Floats x) { _mm512_storeu_ps(y, x); }
 inline Floats floats_of(const uint8_t* x) {
   return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x))));
 }
+inline Floats clamped(Floats x, float low, float high) {  // a NaN stays one
+  return _mm512_min_ps(_mm512_set1_ps(high), _mm512_max_ps(_mm512_set1_ps(low), x));
+}
 // A NaN becomes low.
 inline Integers rounded_within(Floats x, float low, float high) {
   return _mm512_cvtps_epi32(_mm512_min_ps(_mm512_max_ps(x, _mm512_set1_ps(low)), _mm512_set1_ps(high)));
@@ -125,6 +128,9 @@ inline Floats load_floats(const float* x) { return _mm256_loadu_ps(x); }
 inline void store(float* y, Floats x) { _mm256_storeu_ps(y, x); }
 inline Floats floats_of(const uint8_t* x) {
   return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(x))));
+}
+inline Floats clamped(Floats x, float low, float high) {
+  return _mm256_min_ps(_mm256_set1_ps(high), _mm256_max_ps(_mm256_set1_ps(low), x));
 }
 inline Integers rounded_within(Floats x, float low, float high) {
   return _mm256_cvtps_epi32(_mm256_min_ps(_mm256_max_ps(x, _mm256_set1_ps(low)), _mm256_set1_ps(high)));
