@@ -1,6 +1,7 @@
 // The integer engine's kernels against their formulas in 64-bit integers, on every instruction set.
 #include "engine/kernels/byte_plan.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <limits>
@@ -334,6 +335,29 @@ TEST_CASE("bytes are quantized, dequantized, added and multiplied as written, on
         REQUIRE(two.data()[i] == on_grid((real[0] + real[1]) / kTo.step));
         REQUIRE(three.data()[i] == on_grid((real[0] + real[1] + real[2]) / kTo.step));
         REQUIRE(product.data()[i] == on_grid(real[0] * real[1] * real[2] / kTo.step));
+      }
+    }
+}
+
+TEST_CASE("floats are added, multiplied and clamped as written, on every instruction set") {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  for (const ByteKernels* isa : available_byte_kernels())
+    for (const size_t n : edge_sizes()) {
+      INFO(isa->isa << ", n = " << n);
+      std::vector<float> numbers;
+      for (const uint8_t b : bytes(2 * n, 5)) numbers.push_back(b == 0 ? nan : static_cast<float>(b - 128) * 0.37f);
+      const auto a = guarded(std::vector<float>(numbers.begin(), numbers.begin() + static_cast<int64_t>(n)));
+      const auto b = guarded(std::vector<float>(numbers.begin() + static_cast<int64_t>(n), numbers.end()));
+      Guarded<float> sum(n), product(n), clamped(n);
+      isa->add_floats(a.data(), b.data(), sum.data(), n);
+      isa->multiply_floats(a.data(), b.data(), product.data(), n);
+      isa->clamp_floats(a.data(), clamped.data(), n, -9.5f, 20);
+      const auto same = [](float x, float y) { return x == y || (std::isnan(x) && std::isnan(y)); };
+      for (size_t i = 0; i < n; ++i) {
+        const float x = a.data()[i], y = b.data()[i];
+        REQUIRE(same(sum.data()[i], x + y));
+        REQUIRE(same(product.data()[i], x * y));
+        REQUIRE(same(clamped.data()[i], std::isnan(x) ? x : std::clamp(x, -9.5f, 20.0f)));
       }
     }
 }
