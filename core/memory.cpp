@@ -82,7 +82,8 @@ class FreeMemory {
   std::vector<Stretch> stretches_;
 };
 
-// Blocks of one size that were given back and wait for a request of this size, since caches may have them.
+// Blocks of one size that were given back and wait for a request of this size, since caches may have them: about what
+// the second level of a core's caches holds, and of larger ones as many as a layer has at a time.
 class Latest {
  public:
   explicit Latest(size_t size) : most_(std::clamp<size_t>((size_t{1} << 20) / size, 4, 32)) {}

@@ -8,15 +8,15 @@ namespace {
 inline __m128i load_bytes(const uint8_t* from) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from)); }
 
 // One vector of sums, whose first channel is `at`, and the steps or the floats that they become.
-inline Integers whole(const ByteEnding& to, Integers sum, int64_t at) {
+inline Integers with_fraction(const ByteEnding& to, Integers sum, int64_t at) {
   return to.fraction ? add_32(shifted(sum, to.sum_shift), load(to.fraction + at)) : sum;
 }
 template <bool kLarge>
 inline Integers steps_of(const ByteEnding& to, Integers sum, int64_t at) {
-  return rescaled<kLarge>(whole(to, sum, at), to.rescale + at);
+  return rescaled<kLarge>(with_fraction(to, sum, at), to.rescale + at);
 }
 inline Floats floats_of(const ByteEnding& to, Integers sum, int64_t at) {
-  return real_of(whole(to, sum, at), to.rescale + at, to.real_bias + at);
+  return real_of(with_fraction(to, sum, at), to.rescale + at, to.real_bias + at);
 }
 
 // One panel of a position, from its sums to bytes. first: its first channel.
@@ -61,6 +61,7 @@ inline void begin(const ByteTile& t, Integers (&sum)[P][V]) {
 #pragma GCC unroll 2
     for (int v = 0; v < V; ++v) sum[p][v] = load(t.bias + v * kIntegerLanes);
 }
+
 // Of floats and of large steps, apart from what most layers do, so that it costs these no register. sums: of each
 // position, one after the other.
 [[gnu::noinline]] void finish_others(const ByteTile& t, int64_t block, const Integers* sums, int vectors) {
